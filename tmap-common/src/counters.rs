@@ -1,0 +1,128 @@
+//! What happened to every packet, counted so that the sum is exact.
+
+use core::fmt;
+
+/// Declares [`Skip`] with its labels, so that enum, table and count can't drift apart.
+macro_rules! skips {
+    ($($(#[doc = $doc:literal])+ $name:ident => $label:literal,)+) => {
+        /// Why a frame yielded no record.
+        ///
+        /// One enum serves as the parser's error, the counter's index and the metric's label.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Skip { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Skip {
+            /// Every reason, in the order of its index.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+            /// How many reasons there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The reason as statistics and metrics name it: lower case, underscores.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$name => $label,)+ }
+            }
+        }
+    };
+}
+
+skips! {
+    /// The link layer carries something that is neither IPv4 nor IPv6.
+    NotIp => "not_ip",
+    /// The frame ends inside the link header or a VLAN tag.
+    LinkTruncated => "link_truncated",
+    /// More VLAN tags than the two that are followed.
+    VlanTooDeep => "vlan_too_deep",
+    /// The frame ends inside the IP header or an extension header.
+    IpTruncated => "ip_truncated",
+    /// Version, header length or total length contradict each other.
+    IpMalformed => "ip_malformed",
+    /// More IPv6 extension headers than are followed.
+    ExtensionsTooDeep => "extensions_too_deep",
+    /// A fragment other than the first: it has no TCP header.
+    LaterFragment => "later_fragment",
+    /// IP carries something other than TCP.
+    NotTcp => "not_tcp",
+    /// The frame ends inside the TCP header or its options.
+    TcpTruncated => "tcp_truncated",
+    /// The data offset is below 5 words, or the header runs past the IP payload (RFC 9293).
+    TcpDataOffset => "tcp_data_offset",
+    /// An option's length is 0 or 1, or Timestamps' length isn't 10 (RFC 7323).
+    OptionLength => "option_length",
+    /// An option runs past the end of the TCP header.
+    OptionOverrun => "option_overrun",
+    /// A sound segment without the Timestamps option.
+    NoTimestamps => "no_timestamps",
+    /// The filter on the command line doesn't want it.
+    Filtered => "filtered",
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// One CPU's counters; also the sum over CPUs.
+///
+/// The invariant, once packets are at rest: `seen = skipped + suppressed + emitted + ring_full`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct Counters {
+    /// Frames handed to the program.
+    pub seen: u64,
+    /// Records written to the ring.
+    pub emitted: u64,
+    /// Records lost because the ring was full.
+    pub ring_full: u64,
+    /// Segments that can't move any estimate, left out of the ring on purpose.
+    pub suppressed: u64,
+    /// Frames that hold no usable segment, by [`Skip`].
+    pub skipped: [u64; Skip::COUNT],
+}
+
+impl Counters {
+    /// Frames skipped for any reason.
+    pub fn skipped_total(&self) -> u64 {
+        self.skipped.iter().sum()
+    }
+
+    /// Everything accounted for: equals `seen` when no packet is in flight.
+    pub fn accounted(&self) -> u64 {
+        self.skipped_total() + self.suppressed + self.emitted + self.ring_full
+    }
+
+    /// Adds another CPU's (or another source's) counters to these.
+    pub fn add(&mut self, other: &Self) {
+        self.seen += other.seen;
+        self.emitted += other.emitted;
+        self.ring_full += other.ring_full;
+        self.suppressed += other.suppressed;
+        for (sum, count) in self.skipped.iter_mut().zip(&other.skipped) {
+            *sum += count;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_follow_the_table() {
+        for (index, skip) in Skip::ALL.iter().enumerate() {
+            assert_eq!(*skip as usize, index);
+        }
+    }
+
+    #[test]
+    fn sums_are_complete() {
+        let mut one = Counters { seen: 10, emitted: 4, ring_full: 1, suppressed: 2, ..Counters::default() };
+        one.skipped[Skip::NotTcp as usize] = 3;
+        assert_eq!(one.accounted(), one.seen);
+        let mut sum = one;
+        sum.add(&one);
+        assert_eq!(sum.accounted(), 20);
+        assert_eq!(sum.seen, 20);
+    }
+}

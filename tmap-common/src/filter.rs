@@ -1,0 +1,97 @@
+//! The filter as both sides run it: a short decision program over a [`Segment`].
+//!
+//! User space compiles `src net 10/8 and not port 22` to a list of [`Test`]s; each test looks at
+//! one thing and names the test to go to on yes and on no. Jumps only lead forwards, so a program
+//! ends after at most [`MAX_TESTS`] steps: the verifier's proof, and ours.
+
+use crate::Segment;
+
+/// The longest program.
+pub const MAX_TESTS: usize = 32;
+
+/// A jump target: the segment is wanted.
+pub const ACCEPT: u8 = 0xff;
+
+/// A jump target: the segment is not wanted.
+pub const REJECT: u8 = 0xfe;
+
+/// What a [`Test`] looks at.
+pub mod field {
+    /// The sender's address, under the mask.
+    pub const SRC_NET: u8 = 0;
+    /// The receiver's address, under the mask.
+    pub const DST_NET: u8 = 1;
+    /// The sender's port, from `port_low` to `port_high`.
+    pub const SRC_PORT: u8 = 2;
+    /// The receiver's port, from `port_low` to `port_high`.
+    pub const DST_PORT: u8 = 3;
+}
+
+/// One step of a filter program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Test {
+    /// The network's address, already masked; IPv4 in its mapped form.
+    pub net: [u8; 16],
+    /// Which bits of the address count; an IPv4 prefix of /n is a mask of /(96 + n).
+    pub mask: [u8; 16],
+    /// The lowest port that matches.
+    pub port_low: u16,
+    /// The highest port that matches.
+    pub port_high: u16,
+    /// One of [`field`].
+    pub field: u8,
+    /// Where to go if the test holds: a later index, [`ACCEPT`] or [`REJECT`].
+    pub on_yes: u8,
+    /// Where to go if it doesn't.
+    pub on_no: u8,
+    /// Explicit padding.
+    pub reserved: u8,
+}
+
+const _: () = assert!(size_of::<Test>() == 40);
+
+impl Test {
+    /// A test that accepts everything, to fill unused places.
+    pub const ANY: Self = Self {
+        net: [0; 16],
+        mask: [0; 16],
+        port_low: 0,
+        port_high: 0,
+        field: field::SRC_NET,
+        on_yes: ACCEPT,
+        on_no: ACCEPT,
+        reserved: 0,
+    };
+
+    /// Whether the test holds for `segment`.
+    #[inline(always)]
+    fn holds(&self, segment: &Segment) -> bool {
+        match self.field {
+            field::SRC_NET => self.holds_net(segment.src.octets()),
+            field::DST_NET => self.holds_net(segment.dst.octets()),
+            field::SRC_PORT => (self.port_low..=self.port_high).contains(&segment.src_port),
+            _ => (self.port_low..=self.port_high).contains(&segment.dst_port),
+        }
+    }
+
+    #[inline(always)]
+    fn holds_net(&self, address: [u8; 16]) -> bool {
+        let address = u128::from_ne_bytes(address);
+        address & u128::from_ne_bytes(self.mask) == u128::from_ne_bytes(self.net)
+    }
+}
+
+/// Runs the program that `test` hands out by index, from index 0; a missing test rejects.
+#[inline(always)]
+pub fn accepts<'a>(segment: &Segment, test: impl Fn(u8) -> Option<&'a Test>) -> bool {
+    let mut at = 0;
+    for _ in 0..MAX_TESTS {
+        let Some(step) = test(at) else { return false };
+        at = if step.holds(segment) { step.on_yes } else { step.on_no };
+        if at == ACCEPT {
+            return true;
+        }
+    }
+    false
+}

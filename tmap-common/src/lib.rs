@@ -1,0 +1,32 @@
+//! The contract between kernel and user space: one parser, one record layout, one filter.
+//!
+//! Both sides compile this crate, so a segment means the same thing in the XDP program, in the
+//! TC program and when reading a capture file. It is `no_std`, has no dependencies, no features
+//! and no `unsafe`; everything is bounded, because the kernel's verifier wants proof of it.
+//!
+//! The line through the crate:
+//!
+//! ```text
+//! Packet::read -> link -> ip -> tcp -> Segment | Skip        (parse.rs ties them together)
+//! Segment + time -> Record -> slots of the ring              (record.rs)
+//! ```
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod counters;
+pub mod filter;
+pub mod ip;
+pub mod link;
+pub mod packet;
+pub mod parse;
+pub mod record;
+pub mod tcp;
+
+pub use address::Address;
+pub use counters::{Counters, Skip};
+pub use link::Link;
+pub use packet::Packet;
+pub use parse::parse;
+pub use record::Record;
+pub use tcp::{Flags, Segment, Syn};

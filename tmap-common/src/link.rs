@@ -1,0 +1,107 @@
+//! Link layer: from the first byte to the network header.
+
+use crate::{Packet, Skip};
+
+/// EtherTypes (IEEE 802; 0x9100 is the pre-standard QinQ tag that switches still send).
+mod ethertype {
+    pub const IP4: u16 = 0x0800;
+    pub const IP6: u16 = 0x86dd;
+    pub const VLAN: u16 = 0x8100;
+    pub const QINQ: u16 = 0x88a8;
+    pub const QINQ_OLD: u16 = 0x9100;
+}
+
+/// VLAN tags followed before a frame is called too deep: 802.1ad's two.
+const MAX_VLAN_TAGS: usize = 2;
+
+/// How a frame begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Ethernet II, with or without VLAN tags.
+    Ethernet,
+    /// The network header itself (tun devices; LINKTYPE_RAW, _IPV4 and _IPV6).
+    Ip,
+    /// Linux cooked capture, version 1 (LINKTYPE_LINUX_SLL): 16 bytes, protocol at 14.
+    LinuxCooked,
+    /// Linux cooked capture, version 2 (LINKTYPE_LINUX_SLL2): 20 bytes, protocol at 0.
+    LinuxCooked2,
+    /// BSD loopback (LINKTYPE_NULL and _LOOP): a 4-byte address family, in either byte order.
+    BsdLoopback,
+}
+
+/// Where the network header starts, and which version it must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkStart {
+    /// Offset of the network header from the start of the frame, in bytes.
+    pub at: usize,
+    /// Which IP version the link layer announces; `None` where it doesn't say.
+    pub version: Option<Version>,
+}
+
+/// The two IP versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// IPv4 (RFC 791).
+    V4,
+    /// IPv6 (RFC 8200).
+    V6,
+}
+
+/// Walks the link header and up to two VLAN tags.
+///
+/// # Errors
+/// [`Skip::LinkTruncated`], [`Skip::VlanTooDeep`] or [`Skip::NotIp`].
+#[inline(always)]
+pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<NetworkStart, Skip> {
+    let (type_at, at) = match link {
+        Link::Ethernet => (12, 14),
+        Link::LinuxCooked => (14, 16),
+        Link::LinuxCooked2 => (0, 20),
+        Link::Ip => return Ok(NetworkStart { at: 0, version: None }),
+        Link::BsdLoopback => return bsd_loopback(packet),
+    };
+    let ethertype = packet.read(type_at).ok_or(Skip::LinkTruncated)?;
+    after_ethertype(packet, u16::from_be_bytes(ethertype), at)
+}
+
+/// Follows VLAN tags from an EtherType whose header ends at `at`.
+#[inline(always)]
+fn after_ethertype<P: Packet + ?Sized>(
+    packet: &P,
+    mut ethertype: u16,
+    mut at: usize,
+) -> Result<NetworkStart, Skip> {
+    for _ in 0..MAX_VLAN_TAGS {
+        if !is_vlan(ethertype) {
+            break;
+        }
+        let [_, _, high, low] = packet.read(at).ok_or(Skip::LinkTruncated)?;
+        ethertype = u16::from_be_bytes([high, low]);
+        at += 4;
+    }
+    let version = match ethertype {
+        ethertype::IP4 => Version::V4,
+        ethertype::IP6 => Version::V6,
+        tag if is_vlan(tag) => return Err(Skip::VlanTooDeep),
+        _ => return Err(Skip::NotIp),
+    };
+    Ok(NetworkStart { at, version: Some(version) })
+}
+
+#[inline(always)]
+const fn is_vlan(ethertype: u16) -> bool {
+    matches!(ethertype, ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD)
+}
+
+/// The address family is written in the byte order of the capturing host (LINKTYPE_NULL) or in
+/// network order (LINKTYPE_LOOP); families are small, so one byte of the four is non-zero. IPv6 is
+/// 24, 28 or 30 on the BSDs and macOS, 10 on Linux.
+fn bsd_loopback<P: Packet + ?Sized>(packet: &P) -> Result<NetworkStart, Skip> {
+    let family: [u8; 4] = packet.read(0).ok_or(Skip::LinkTruncated)?;
+    let version = match family {
+        [2, 0, 0, 0] | [0, 0, 0, 2] => Version::V4,
+        [10 | 24 | 28 | 30, 0, 0, 0] | [0, 0, 0, 10 | 24 | 28 | 30] => Version::V6,
+        _ => return Err(Skip::NotIp),
+    };
+    Ok(NetworkStart { at: 4, version: Some(version) })
+}

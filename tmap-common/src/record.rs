@@ -1,0 +1,243 @@
+//! What crosses the ring: a record of one to three slots of 32 bytes.
+//!
+//! | slot | present | holds |
+//! |---|---|---|
+//! | 0 | always | time, ports, flags, TTL, TSval, TSecr, suppressed count, kind; IPv4 addresses |
+//! | 1 | IPv6 | both addresses |
+//! | 2 | SYN, SYN-ACK | window, MSS, window scale, option order |
+//!
+//! An IPv4 data segment, nearly all traffic, is one slot: half a cache line. Slots are built and
+//! taken apart word by word, in the machine's own byte order (both ends are the same machine);
+//! nothing is transmuted, so any bit pattern decodes to some record and none is undefined.
+
+use crate::{Address, Flags, Segment, Syn};
+
+/// A quarter-kilobit of ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(32))]
+pub struct Slot {
+    /// Four words, laid out as [`Record::slots`] says.
+    pub words: [u64; 4],
+}
+
+const _: () = assert!(size_of::<Slot>() == 32);
+
+/// The most slots that one record takes.
+pub const MAX_SLOTS: usize = 3;
+
+/// Bits of the kind byte, slot 0, top byte of the last word.
+mod kind {
+    /// Slot 0 is followed by the IPv6 addresses.
+    pub const IP6: u8 = 1;
+    /// The last slot is a handshake's fingerprint.
+    pub const SYN: u8 = 1 << 1;
+    /// Seen on the way out (TC egress) rather than in (XDP).
+    pub const EGRESS: u8 = 1 << 2;
+}
+
+/// A time-stamped segment on its way to the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When the segment was seen: live, `CLOCK_MONOTONIC` (`bpf_ktime_get_ns`); from a file, the
+    /// capture's own time since the Unix epoch. Nanoseconds.
+    pub time_ns: u64,
+    /// Which way it passed the sensor.
+    pub direction: Direction,
+    /// How many segments of this flow were suppressed since its last record; saturates at 255.
+    pub suppressed: u8,
+    /// What the parser read.
+    pub segment: Segment,
+}
+
+/// Which way a segment passed the sensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Received by the interface (XDP), or read from a file.
+    Ingress,
+    /// Sent by this host (TC egress): its time of sending is known without any network delay.
+    Egress,
+}
+
+impl Record {
+    /// How many slots this record takes.
+    #[inline(always)]
+    pub fn slot_count(&self) -> usize {
+        1 + usize::from(self.segment.src.as_ip4().is_none()) + usize::from(self.segment.syn.is_some())
+    }
+
+    /// Slot 0.
+    #[inline(always)]
+    pub fn first_slot(&self) -> Slot {
+        let segment = &self.segment;
+        let mut kind = 0;
+        let addresses = match (segment.src.as_ip4(), segment.dst.as_ip4()) {
+            (Some(src), Some(dst)) => join(u32::from_ne_bytes(src), u32::from_ne_bytes(dst)),
+            _ => {
+                kind |= kind::IP6;
+                0
+            }
+        };
+        if segment.syn.is_some() {
+            kind |= kind::SYN;
+        }
+        if self.direction == Direction::Egress {
+            kind |= kind::EGRESS;
+        }
+        let last = u64::from(segment.src_port)
+            | u64::from(segment.dst_port) << 16
+            | u64::from(segment.flags.0) << 32
+            | u64::from(segment.hop_limit) << 40
+            | u64::from(self.suppressed) << 48
+            | u64::from(kind) << 56;
+        Slot { words: [self.time_ns, addresses, join(segment.tsval, segment.tsecr), last] }
+    }
+
+    /// The slot with IPv6 addresses; only where slot 0 has none.
+    #[inline(always)]
+    pub fn address_slot(&self) -> Option<Slot> {
+        if self.segment.src.as_ip4().is_some() {
+            return None;
+        }
+        let [src_high, src_low] = halves(self.segment.src);
+        let [dst_high, dst_low] = halves(self.segment.dst);
+        Some(Slot { words: [src_high, src_low, dst_high, dst_low] })
+    }
+
+    /// The slot with the handshake's fingerprint; only for SYN and SYN-ACK.
+    #[inline(always)]
+    pub fn syn_slot(&self) -> Option<Slot> {
+        let syn = self.segment.syn?;
+        let sizes = u64::from(syn.window) | u64::from(syn.mss) << 16 | u64::from(syn.window_scale) << 32;
+        Some(Slot { words: [sizes, syn.option_order, 0, 0] })
+    }
+
+    /// How many slots the record that begins with `first` takes, 1 to [`MAX_SLOTS`].
+    #[inline(always)]
+    pub fn slots_of(first: &Slot) -> usize {
+        let kind = first.words[3].to_le_bytes()[7];
+        1 + usize::from(kind & kind::IP6 != 0) + usize::from(kind & kind::SYN != 0)
+    }
+
+    /// Rebuilds the record that begins with `first`; `next` hands out the slots behind it, and is
+    /// called [`Record::slots_of`] - 1 times.
+    #[inline(always)]
+    pub fn from_slots(first: &Slot, mut next: impl FnMut() -> Slot) -> Self {
+        let [time_ns, addresses, stamps, last] = first.words;
+        let [p0, p1, p2, p3, flags, hop_limit, suppressed, kind] = last.to_le_bytes();
+        let (src, dst) = if kind & kind::IP6 != 0 {
+            let words = next().words;
+            (from_halves(words[0], words[1]), from_halves(words[2], words[3]))
+        } else {
+            let (src, dst) = split(addresses);
+            (Address::from_ip4(src.to_ne_bytes()), Address::from_ip4(dst.to_ne_bytes()))
+        };
+        let syn = (kind & kind::SYN != 0).then(|| {
+            let [sizes, option_order, ..] = next().words;
+            let [w0, w1, m0, m1, window_scale, ..] = sizes.to_le_bytes();
+            Syn {
+                window: u16::from_le_bytes([w0, w1]),
+                mss: u16::from_le_bytes([m0, m1]),
+                window_scale,
+                option_order,
+            }
+        });
+        let (tsval, tsecr) = split(stamps);
+        Self {
+            time_ns,
+            direction: if kind & kind::EGRESS != 0 { Direction::Egress } else { Direction::Ingress },
+            suppressed,
+            segment: Segment {
+                src,
+                dst,
+                src_port: u16::from_le_bytes([p0, p1]),
+                dst_port: u16::from_le_bytes([p2, p3]),
+                flags: Flags(flags),
+                hop_limit,
+                tsval,
+                tsecr,
+                syn,
+            },
+        }
+    }
+}
+
+#[inline(always)]
+const fn join(low: u32, high: u32) -> u64 {
+    low as u64 | (high as u64) << 32
+}
+
+#[inline(always)]
+const fn split(word: u64) -> (u32, u32) {
+    (word as u32, (word >> 32) as u32)
+}
+
+#[inline(always)]
+fn halves(address: Address) -> [u64; 2] {
+    let [a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, b4, b5, b6, b7] = address.octets();
+    [
+        u64::from_ne_bytes([a0, a1, a2, a3, a4, a5, a6, a7]),
+        u64::from_ne_bytes([b0, b1, b2, b3, b4, b5, b6, b7]),
+    ]
+}
+
+fn from_halves(high: u64, low: u64) -> Address {
+    let [a0, a1, a2, a3, a4, a5, a6, a7] = high.to_ne_bytes();
+    let [b0, b1, b2, b3, b4, b5, b6, b7] = low.to_ne_bytes();
+    Address::from_ip6([a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, b4, b5, b6, b7])
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    fn address() -> impl Strategy<Value = (Address, Address)> {
+        prop_oneof![
+            any::<([u8; 4], [u8; 4])>().prop_map(|(a, b)| (Address::from_ip4(a), Address::from_ip4(b))),
+            any::<([u8; 16], [u8; 16])>()
+                .prop_map(|(a, b)| (Address::from_ip6(a), Address::from_ip6(b)))
+                .prop_filter("not IPv4-mapped", |(a, b)| a.as_ip4().is_none() && b.as_ip4().is_none()),
+        ]
+    }
+
+    prop_compose! {
+        fn record()(
+            time_ns: u64, egress: bool, suppressed: u8, (src, dst) in address(),
+            src_port: u16, dst_port: u16, flags: u8, hop_limit: u8, tsval: u32, tsecr: u32,
+            syn in proptest::option::of(any::<(u16, u16, u8, u64)>()),
+        ) -> Record {
+            Record {
+                time_ns,
+                direction: if egress { Direction::Egress } else { Direction::Ingress },
+                suppressed,
+                segment: Segment {
+                    src, dst, src_port, dst_port, flags: Flags(flags), hop_limit, tsval, tsecr,
+                    syn: syn.map(|(window, mss, window_scale, option_order)| Syn { window, mss, window_scale, option_order }),
+                },
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn slots_round_trip(record in record()) {
+            let slots: Vec<Slot> = [Some(record.first_slot()), record.address_slot(), record.syn_slot()]
+                .into_iter().flatten().collect();
+            prop_assert_eq!(slots.len(), record.slot_count());
+            prop_assert_eq!(slots.len(), Record::slots_of(&slots[0]));
+            let mut rest = slots[1..].iter().copied();
+            prop_assert_eq!(Record::from_slots(&slots[0], || rest.next().unwrap()), record);
+        }
+
+        #[test]
+        fn any_words_decode(words: [u64; 4], more: [u64; 4]) {
+            let first = Slot { words };
+            let mut calls = 0;
+            let record = Record::from_slots(&first, || { calls += 1; Slot { words: more } });
+            prop_assert_eq!(calls + 1, Record::slots_of(&first));
+            prop_assert_eq!(record.time_ns, words[0]);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What the user may set about estimation and matching, resolved and with defaults.
+
+/// Settings of the engine.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Two clocks are the same machine only if their rates agree to this, relative, in ppm, beyond
+    /// what their standard errors explain. The original's "a delta".
+    pub rate_delta_ppm: f64,
+    /// Two clocks are the same machine only if their offsets at a common time agree to this, in
+    /// seconds, beyond what their standard errors explain. The original's "b delta".
+    pub offset_delta_s: f64,
+    /// The most connections (flows) held at once.
+    pub max_flows: usize,
+    /// The most source addresses held at once.
+    pub max_addresses: usize,
+    /// The most finished connections remembered per address.
+    pub max_connections_per_address: usize,
+    /// A connection without a segment for this long is finished.
+    pub idle_timeout_ns: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            rate_delta_ppm: 1.0,
+            offset_delta_s: 0.01,
+            max_flows: 1 << 20,
+            max_addresses: 1 << 16,
+            max_connections_per_address: 4096,
+            idle_timeout_ns: 300_000_000_000,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What the engine found, as plain data: the only thing that reports read.
+//!
+//! Times are engine time (nanoseconds as in [`tmap_common::Record::time_ns`]); reports turn them
+//! into wall-clock time with [`WallClock`]. Every estimate carries its standard error, and what
+//! the data can't support is `None`.
+
+use tmap_common::Address;
+
+/// A value with its standard error, in the unit of the field that holds it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The best value.
+    pub value: f64,
+    /// One standard error.
+    pub sigma: f64,
+}
+
+/// How engine time maps to wall-clock time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WallClock {
+    /// Unix time minus engine time, in nanoseconds: 0 for files.
+    pub unix_minus_engine_ns: i64,
+}
+
+/// Everything known at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Engine time of the snapshot.
+    pub now_ns: u64,
+    /// One entry per source address with time-stamped segments, in the order of the address.
+    pub addresses: Vec<AddressReport>,
+    /// Connection sides, where the caller asked for them.
+    pub connections: Vec<ConnectionReport>,
+    /// What bounded memory cost: nothing here is silent.
+    pub losses: Losses,
+}
+
+/// What the engine had to let go of to stay within its bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Flows evicted while still open.
+    pub flows_evicted: u64,
+    /// Finished connections dropped from an address's history.
+    pub connections_forgotten: u64,
+    /// Records of addresses beyond the address table's bound.
+    pub records_unplaced: u64,
+}
+
+/// How the hosts behind an address choose the random part of their TSvals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Regime {
+    /// One offset for all connections of a machine: offsets tell machines apart, and give boot time.
+    Global,
+    /// One random offset per pair of addresses (Linux 4.11 to early 2026).
+    PerPair,
+    /// A random offset per connection (Linux from 2026, macOS, FreeBSD, OpenBSD).
+    PerConnection,
+    /// Not enough connections to say.
+    Undetermined,
+}
+
+/// Why `machines` is `None`, or wider than one would like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Doubt {
+    /// No connection has enough points for a clock.
+    TooFewSegments,
+    /// Offsets are random and there are too few connections to draw lines through.
+    TooFewConnections,
+    /// The capture's time stamps are coarser than the phases to be told apart.
+    CaptureTooCoarse,
+    /// Network jitter is as large as a tick.
+    JitterTooLarge,
+    /// Clocks that fit no straight line (old Apple systems).
+    Unsteady,
+    /// Offsets are random and this build or these options don't count machines by phase.
+    OffsetsRandom,
+}
+
+/// One source address.
+#[derive(Clone, Debug)]
+pub struct AddressReport {
+    /// The address.
+    pub address: Address,
+    /// How offsets behave here.
+    pub regime: Regime,
+    /// In one sentence, the evidence that decided the regime: counts, not adjectives.
+    pub evidence: String,
+    /// Best count of machines; `None` where it can't be told.
+    pub machines: Option<u32>,
+    /// The 90 % interval of that count; low is also what is certain at least.
+    pub machines_low: Option<u32>,
+    /// Upper end; `None` where the data sets no upper bound.
+    pub machines_high: Option<u32>,
+    /// A lower bound that needs no statistics: clocks seen at once within one address pair.
+    pub machines_proven: Option<u32>,
+    /// What limits the answer, if anything.
+    pub doubt: Option<Doubt>,
+    /// Connections (sides) seen from this address.
+    pub connections: u64,
+    /// Segments with TSval 0: a host that has timestamps but no clock to show.
+    pub zero_tsvals: u64,
+    /// The machines, by number.
+    pub machine_list: Vec<MachineReport>,
+}
+
+/// One machine behind an address.
+#[derive(Clone, Debug)]
+pub struct MachineReport {
+    /// Number within the address, from 1; stable from one snapshot to the next.
+    pub id: u32,
+    /// Nominal tick rate in Hz (one of the usual rates).
+    pub tick_hz: f64,
+    /// Measured tick rate, the original's `a`, in Hz.
+    pub rate_hz: Estimate,
+    /// Deviation of the rate from nominal, against the sensor's clock, in ppm.
+    pub skew_ppm: Option<Estimate>,
+    /// The clock at `reference_ns`, the original's `b`: ticks modulo 2^32. Global regime only.
+    pub offset_ticks: Option<Estimate>,
+    /// Sub-tick phase at `reference_ns`, in ticks, 0 to 1.
+    pub phase_ticks: Option<Estimate>,
+    /// The engine time to which offset and phase refer.
+    pub reference_ns: u64,
+    /// When the counter was zero; only where the offset means something.
+    pub boot: Option<Boot>,
+    /// Connections assigned; posterior-weighted where assignment is uncertain.
+    pub connections: f64,
+    /// Share of the address's assigned connections, in percent.
+    pub load_percent: f64,
+    /// Service ports with their shares, the largest first, at most [`MAX_PORTS`].
+    pub ports: Vec<PortShare>,
+    /// First and last segment, engine time.
+    pub first_seen_ns: u64,
+    /// See `first_seen_ns`.
+    pub last_seen_ns: u64,
+    /// Guess at the operating system by clock alone.
+    pub os: &'static str,
+}
+
+/// The most ports listed per machine.
+pub const MAX_PORTS: usize = 16;
+
+/// When a machine's counter was zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Boot {
+    /// Engine time, in seconds (may be negative: before the sensor's own time zero).
+    pub engine_s: Estimate,
+    /// The counter wraps: the true time may be earlier by any multiple of this, in seconds.
+    pub modulus_s: f64,
+}
+
+/// A service port and its share of a machine's connections.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PortShare {
+    /// The port number.
+    pub port: u16,
+    /// Whose port: the machine's own (it serves) or its peers' (it is the client).
+    pub side: Side,
+    /// In percent.
+    pub share_percent: f64,
+}
+
+/// Which end of a connection has the service port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Side {
+    /// The machine listens on the port.
+    Server,
+    /// The machine connects to the port.
+    Client,
+}
+
+/// One connection side that carries timestamps.
+#[derive(Clone, Debug)]
+pub struct ConnectionReport {
+    /// Sender.
+    pub src: Address,
+    /// Sender's port.
+    pub src_port: u16,
+    /// Receiver.
+    pub dst: Address,
+    /// Receiver's port.
+    pub dst_port: u16,
+    /// The machine's number within `src`; `None` where it can't be told.
+    pub machine: Option<u32>,
+    /// Probability that this is the right machine, where one is named.
+    pub probability: Option<f64>,
+    /// Time-stamped segments seen.
+    pub segments: u64,
+    /// Measured tick rate, where the data supports one.
+    pub rate_hz: Option<Estimate>,
+}
+
+/// What happened, as it happens.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A machine was told apart for the first time.
+    NewMachine {
+        /// Behind which address.
+        address: Address,
+        /// How many are known there now.
+        known: u32,
+        /// The machine.
+        machine: MachineReport,
+    },
+    /// Offsets turned out to be random behind this address, so offsets don't count machines.
+    OffsetsRandom {
+        /// The address.
+        address: Address,
+        /// Connections seen so far.
+        connections: u64,
+    },
+}

@@ -1,0 +1,3 @@
+//! The `tmap` command.
+
+fn main() {}

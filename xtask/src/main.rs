@@ -1,0 +1,2 @@
+//! tmap's chores.
+fn main() {}
