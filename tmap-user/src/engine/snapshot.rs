@@ -199,7 +199,7 @@ pub enum Event {
         /// How many are known there now.
         known: u32,
         /// The machine.
-        machine: MachineReport,
+        machine: Box<MachineReport>,
     },
     /// Offsets turned out to be random behind this address, so offsets don't count machines.
     OffsetsRandom {
