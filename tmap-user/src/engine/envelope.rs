@@ -17,7 +17,7 @@ pub struct Point {
 }
 
 /// The most points kept. A hull of n random points has O(log n) corners; beyond this bound the
-/// corner that sticks out least is dropped, which can only lower the envelope there.
+/// corner that sticks out least is dropped, which lowers the envelope there by the least.
 pub const MAX_POINTS: usize = 32;
 
 /// The upper hull of `(time, ticks)`, streaming: points come in order of time.
@@ -26,27 +26,39 @@ pub struct Envelope {
     points: Vec<Point>,
     /// Points offered, each a TSval's first arrival.
     offered: u64,
+    /// The first point offered: sums are taken relative to it, to keep their precision.
+    origin: Option<Point>,
+    sum_time_s: f64,
+    sum_ticks: f64,
 }
 
 impl Envelope {
     /// Adds the first arrival of a TSval. Amortised O(1).
     ///
-    /// `point.time_ns` must not lie before an earlier point's; a point that does is ignored.
+    /// A point that comes before the last one in time is ignored: it arrived out of order between
+    /// two queues, and the hull is built from left to right.
     pub fn add(&mut self, point: Point) {
-        if self.points.last().is_some_and(|last| point.time_ns <= last.time_ns) {
+        if self.points.last().is_some_and(|last| point.time_ns < last.time_ns) {
             return;
         }
-        self.offered += 1;
-        while let [.., a, b] = self.points[..] {
-            if !rises_above(a, b, point) {
-                break;
-            }
-            self.points.pop();
+        self.count(point);
+        self.push(point);
+    }
+
+    /// The hull over the points of several envelopes that share one clock, `shift` ticks added to
+    /// each envelope's own values to bring them to one unwrapped scale.
+    pub fn merged<'a>(parts: impl Iterator<Item = (&'a Self, i64)>) -> Self {
+        let mut merged = Self::default();
+        let mut points = Vec::new();
+        for (part, shift) in parts {
+            points.extend(part.points.iter().map(|p| Point { ticks: p.ticks + shift, ..*p }));
+            merged.absorb_sums(part, shift);
         }
-        self.points.push(point);
-        if self.points.len() > MAX_POINTS {
-            self.drop_flattest();
+        points.sort_unstable_by_key(|p| (p.time_ns, p.ticks));
+        for point in points {
+            merged.push(point);
         }
+        merged
     }
 
     /// The hull's corners, in order of time.
@@ -57,6 +69,80 @@ impl Envelope {
     /// How many points were offered in all: the `n` of the envelope's expected gap.
     pub fn offered(&self) -> u64 {
         self.offered
+    }
+
+    /// Time from the first corner to the last, in seconds.
+    pub fn span_s(&self) -> f64 {
+        match self.points[..] {
+            [first, .., last] => (last.time_ns - first.time_ns) as f64 * 1e-9,
+            _ => 0.0,
+        }
+    }
+
+    /// Mean of all offered points: seconds after `origin_ns`, and ticks.
+    pub fn mean(&self, origin_ns: u64) -> Option<(f64, f64)> {
+        let origin = self.origin?;
+        let n = self.offered as f64;
+        let shift_s = seconds_between(origin_ns, origin.time_ns);
+        Some((shift_s + self.sum_time_s / n, origin.ticks as f64 + self.sum_ticks / n))
+    }
+
+    /// The edge on which the tightest line rests: the one that spans the mean time. Minimising the
+    /// sum of distances to a line above all points is a linear programme, and its optimum touches
+    /// the hull at the mean (Moon et al. 1999). `None` for fewer than two corners.
+    pub fn spanning_edge(&self) -> Option<(Point, Point)> {
+        let first = self.points.first()?;
+        let (mean_s, _) = self.mean(first.time_ns)?;
+        let spans = |b: &Point| seconds_between(first.time_ns, b.time_ns) >= mean_s;
+        let right = self.points.iter().skip(1).position(spans).map_or(self.points.len() - 1, |i| i + 1);
+        Some((*self.points.get(right.checked_sub(1)?)?, *self.points.get(right)?))
+    }
+
+    /// The height of the tightest line of the given rate, in ticks at `at_ns`: the smallest value
+    /// that keeps the line on or above every point. `None` without points.
+    pub fn support(&self, rate_hz: f64, at_ns: u64) -> Option<f64> {
+        self.points
+            .iter()
+            .map(|p| p.ticks as f64 + rate_hz * seconds_between(p.time_ns, at_ns))
+            .reduce(f64::max)
+    }
+
+    fn count(&mut self, point: Point) {
+        let origin = *self.origin.get_or_insert(point);
+        self.offered += 1;
+        self.sum_time_s += seconds_between(origin.time_ns, point.time_ns);
+        self.sum_ticks += (point.ticks - origin.ticks) as f64;
+    }
+
+    fn absorb_sums(&mut self, part: &Self, shift: i64) {
+        let Some(part_origin) = part.origin else { return };
+        let part_origin = Point { ticks: part_origin.ticks + shift, ..part_origin };
+        let origin = *self.origin.get_or_insert(part_origin);
+        let n = part.offered as f64;
+        self.offered += part.offered;
+        self.sum_time_s += part.sum_time_s + n * seconds_between(origin.time_ns, part_origin.time_ns);
+        self.sum_ticks += part.sum_ticks + n * (part_origin.ticks - origin.ticks) as f64;
+    }
+
+    fn push(&mut self, point: Point) {
+        if let Some(last) = self.points.last()
+            && last.time_ns == point.time_ns
+        {
+            if last.ticks >= point.ticks {
+                return;
+            }
+            self.points.pop();
+        }
+        while let [.., a, b] = self.points[..] {
+            if !rises_above(a, b, point) {
+                break;
+            }
+            self.points.pop();
+        }
+        self.points.push(point);
+        if self.points.len() > MAX_POINTS {
+            self.drop_flattest();
+        }
     }
 
     /// Drops the inner corner that lies closest to the chord of its neighbours.
@@ -78,6 +164,12 @@ impl Envelope {
     }
 }
 
+/// Seconds from `from_ns` to `to_ns`, negative where `to_ns` is earlier.
+pub fn seconds_between(from_ns: u64, to_ns: u64) -> f64 {
+    // Wrapping subtraction read as signed is exact for any two times less than 292 years apart.
+    to_ns.wrapping_sub(from_ns).cast_signed() as f64 * 1e-9
+}
+
 /// Whether `c` lies on or above the line from `a` through `b`, so that `b` is no corner.
 fn rises_above(a: Point, b: Point, c: Point) -> bool {
     let dt_b = i128::from(b.time_ns - a.time_ns);
@@ -85,4 +177,92 @@ fn rises_above(a: Point, b: Point, c: Point) -> bool {
     let dv_b = i128::from(b.ticks - a.ticks);
     let dv_c = i128::from(c.ticks - a.ticks);
     dv_c * dt_b >= dv_b * dt_c
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn envelope(points: &[(u64, i64)]) -> Envelope {
+        let mut envelope = Envelope::default();
+        for &(time_ns, ticks) in points {
+            envelope.add(Point { time_ns, ticks });
+        }
+        envelope
+    }
+
+    #[test]
+    fn late_points_are_no_corners() {
+        let hull = envelope(&[(0, 0), (10, 4), (20, 20), (30, 25), (40, 40)]);
+        assert_eq!(hull.points(), &[Point { time_ns: 0, ticks: 0 }, Point { time_ns: 40, ticks: 40 }]);
+        assert_eq!(hull.offered(), 5);
+    }
+
+    #[test]
+    fn the_spanning_edge_holds_the_mean_time() {
+        let hull = envelope(&[(0, 0), (10, 100), (20, 150), (30, 160)]);
+        let (a, b) = hull.spanning_edge().unwrap();
+        assert_eq!((a.time_ns, b.time_ns), (10, 20));
+    }
+
+    #[test]
+    fn the_bound_holds_and_ends_stay() {
+        // A concave curve: every point is a corner.
+        let points: Vec<(u64, i64)> =
+            (0..1000).map(|i| (i * 1000, 2_000_000 - (1000 - i as i64).pow(2))).collect();
+        let hull = envelope(&points);
+        assert_eq!(hull.points().len(), MAX_POINTS);
+        assert_eq!(hull.points()[0].time_ns, 0);
+        assert_eq!(hull.points().last().unwrap().time_ns, 999_000);
+    }
+
+    proptest! {
+        /// No point lies above the supporting line, and the line touches one: for any rate.
+        #[test]
+        fn support_is_tight(
+            steps in proptest::collection::vec((1u64..5_000_000, 0i64..9), 1..300),
+            rate_hz in 1.0..5000.0f64,
+        ) {
+            let mut at = Point { time_ns: 1_700_000_000_000_000_000, ticks: 4_000_000_000 };
+            let mut hull = Envelope::default();
+            let mut all = Vec::new();
+            for (dt, dv) in steps {
+                at = Point { time_ns: at.time_ns + dt, ticks: at.ticks + dv };
+                hull.add(at);
+                all.push(at);
+            }
+            let reference_ns = all[0].time_ns;
+            let best = all.iter()
+                .map(|p| p.ticks as f64 - rate_hz * seconds_between(reference_ns, p.time_ns))
+                .fold(f64::MIN, f64::max);
+            let support = hull.support(rate_hz, reference_ns).unwrap();
+            prop_assert!(support <= best + 1e-4);
+            // Dropping flattest corners may lower the envelope, never by more than a tick or so.
+            prop_assert!(hull.points().len() == MAX_POINTS || support >= best - 1e-4);
+        }
+
+        #[test]
+        fn merging_equals_adding(
+            steps in proptest::collection::vec((1u64..5_000_000, 0i64..9), 2..100), cut in 0.0..1.0f64,
+        ) {
+            let mut at = Point { time_ns: 5, ticks: 7 };
+            let all: Vec<Point> = steps.into_iter().map(|(dt, dv)| {
+                at = Point { time_ns: at.time_ns + dt, ticks: at.ticks + dv };
+                at
+            }).collect();
+            let cut = (cut * all.len() as f64) as usize;
+            let build = |points: &[Point], shift: i64| {
+                let mut e = Envelope::default();
+                for p in points { e.add(Point { ticks: p.ticks - shift, ..*p }); }
+                e
+            };
+            let whole = build(&all, 0);
+            let (left, right) = (build(&all[..cut], 0), build(&all[cut..], 1 << 32));
+            let merged = Envelope::merged([(&left, 0), (&right, 1 << 32)].into_iter());
+            prop_assert_eq!(merged.points(), whole.points());
+            let (a, b) = (merged.mean(0).unwrap(), whole.mean(0).unwrap());
+            prop_assert!((a.0 - b.0).abs() < 1e-9 && (a.1 - b.1).abs() < 1e-6);
+        }
+    }
 }
