@@ -3,9 +3,12 @@
 //! Pure: no I/O, no clock of its own, no aya, no printing. Time is always an argument, so a day of
 //! traffic replays in seconds and every test is deterministic.
 
+pub mod clock;
 pub mod envelope;
+pub mod flow;
 pub mod options;
 pub mod snapshot;
+pub mod tick;
 
 use tmap_common::Record;
 
