@@ -103,7 +103,7 @@ pub fn fit_nominal(envelope: &Envelope, hz: f64, rate_hz: Option<Estimate>, reso
         rate_hz: rate_hz.unwrap_or(Estimate { value: rate, sigma: hz * skew.sigma }),
         skew,
         reference_ns,
-        offset_ticks: Estimate { value: height + hz * gap_s, sigma: hz * gap_s * (GAP_SIGMA / GAP_MEAN) },
+        offset_ticks: Estimate { value: height + hz * gap_s, sigma: hz * gap_s * OFFSET_SIGMA },
     }
 }
 
