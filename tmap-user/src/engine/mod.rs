@@ -7,6 +7,7 @@ pub mod clock;
 pub mod envelope;
 pub mod flow;
 pub mod options;
+pub mod phase;
 pub mod snapshot;
 pub mod tick;
 
