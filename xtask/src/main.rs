@@ -1,2 +1,66 @@
-//! tmap's chores.
-fn main() {}
+//! tmap's chores: `cargo xtask VERB`. One file per verb; this one only chooses between them.
+#![forbid(unsafe_code)]
+
+mod build;
+mod demo;
+mod machine;
+mod packages;
+mod plan;
+mod run;
+mod setup;
+mod shell;
+mod test;
+mod toolchain;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// tmap's chores: set up this machine, build, run, test.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what is missing to build, run and test tmap. Says what it will do first.
+    ///
+    /// The other verbs call this by themselves, for the part that they need.
+    Setup(setup::Args),
+    /// Build the tmap program, with the kernel program inside it.
+    Build(build::Args),
+    /// Build tmap and run it: `cargo xtask run -- -i eth0`. Without arguments: a demonstration.
+    ///
+    /// sudo is asked for only where tmap attaches to an interface.
+    Run(run::Args),
+    /// Run every test, those on the real kernel included (with sudo, unless you are root).
+    ///
+    /// Arguments are handed to cargo: `cargo xtask test -- -p tmap engine`.
+    Test(test::Args),
+    /// Start a test program, as root if it needs the kernel. Used by `test` alone.
+    #[command(hide = true)]
+    TestRunner(test::RunnerArgs),
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().verb {
+        Verb::Setup(args) => setup::verb(&args),
+        Verb::Build(args) => build::verb(&args),
+        Verb::Run(args) => run::verb(&args),
+        Verb::Test(args) => test::verb(&args),
+        Verb::TestRunner(args) => test::runner(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

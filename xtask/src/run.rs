@@ -1,0 +1,54 @@
+//! `cargo xtask run`: build tmap and become it.
+
+use crate::{build, demo, shell};
+use anyhow::{Context, Result};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// What to run.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Arguments for tmap, after `--`. None: the demonstration.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    tmap: Vec<String>,
+}
+
+/// Runs the verb.
+pub fn verb(args: &Args) -> Result<()> {
+    let binary = build::tmap(true)?;
+    if args.tmap.is_empty() {
+        return demo::run(&binary);
+    }
+    let mut command = if needs_root(&args.tmap) { shell::as_root(&binary)? } else { Command::new(&binary) };
+    // Becoming tmap, rather than waiting for it, hands it the terminal's signals and its exit code
+    // to the caller. It returns only if it failed.
+    let error = command.args(&args.tmap).exec();
+    Err(error).with_context(|| format!("could not start {}", shell::show(&command)))
+}
+
+/// True if these arguments make tmap attach to an interface: reading files and help need no root.
+fn needs_root(args: &[String]) -> bool {
+    let asks_for_help = |arg: &String| matches!(arg.as_str(), "-h" | "--help" | "help" | "-V" | "--version");
+    let attaches = |arg: &String| {
+        arg == "live" || arg.starts_with("--interface") || (arg.starts_with("-i") && !arg.starts_with("--"))
+    };
+    !args.iter().any(asks_for_help)
+        && args.first().is_none_or(|arg| arg != "read")
+        && args.iter().any(attaches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::needs_root;
+
+    #[test]
+    fn only_attaching_needs_root() {
+        let needs = |line: &str| needs_root(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        for line in ["-i eth0", "-ieth0", "live -i eth0 port 80", "rtt -i lan -i wan", "--interface=eth0"] {
+            assert!(needs(line), "{line}");
+        }
+        for line in ["read a.pcap", "--help", "live --help", "rtt -r a.pcap", "--version"] {
+            assert!(!needs(line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! `cargo xtask test`: every test, each with the rights that it needs.
+//!
+//! Cargo itself never runs as root. It starts each test program through a runner, which is this
+//! program again: those named `kernel_*` are started as root and one test at a time.
+
+use crate::packages::Group;
+use crate::{build, setup, shell};
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The oldest kernel that tmap supports: (major, minor).
+const OLDEST_KERNEL: (u32, u32) = (6, 1);
+
+/// What to test.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Arguments for `cargo test` (or `cargo nextest run`, where that is installed), after `--`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    cargo: Vec<String>,
+}
+
+/// What cargo hands to a runner.
+#[derive(clap::Args)]
+pub struct RunnerArgs {
+    program: PathBuf,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+/// Runs the verb.
+pub fn verb(args: &Args) -> Result<()> {
+    check_kernel()?;
+    let toolchain = setup::ensure(&[Group::Bpf, Group::Netns, Group::Test])?
+        .context("set-up found no compiler for the kernel program")?;
+    ask_for_root()?;
+    let started = std::time::Instant::now();
+    let nextest = shell::output(Command::new("cargo").args(["nextest", "--version"])).is_some();
+    let mut tally = Tally::default();
+    let mut runs = vec![if nextest { &["nextest", "run"][..] } else { &["test"] }];
+    if nextest && args.cargo.is_empty() {
+        // nextest leaves the examples in the documentation out.
+        runs.push(&["test", "--doc"]);
+    }
+    for words in runs {
+        let mut command = build::cargo(&toolchain)?;
+        command.args(words).arg("--no-fail-fast").arg("--target-dir").arg(build::target_folder()?);
+        command.args(selection(&args.cargo)).args(&args.cargo);
+        command.env(runner_variable()?, runner_command()?);
+        tally.count(&mut command, &mut std::io::stdout())?;
+    }
+    println!("\ntmap's tests, kernel tests included, in {:.0} s:", started.elapsed().as_secs_f64());
+    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
+    match (tally.all_well, tally.passed + tally.failed) {
+        (true, 0) => bail!("no test was run: check the arguments after `--`"),
+        (true, _) => Ok(()),
+        (false, _) => bail!("the tests did not all pass; the messages above say which and why"),
+    }
+}
+
+/// The packages to test: all that run on the host, unless the user names some.
+fn selection(args: &[String]) -> &'static [&'static str] {
+    let named = |arg: &String| arg == "-p" || arg.starts_with("--package") || arg.starts_with("-p=");
+    let own = args.iter().take_while(|arg| *arg != "--").any(named);
+    if own { &[] } else { &["--workspace", "--exclude", "tmap-ebpf"] }
+}
+
+/// Starts a test program in place of this one. Kernel tests run as root, one at a time: they share
+/// the kernel and the processors.
+pub fn runner(args: &RunnerArgs) -> Result<()> {
+    let kernel = is_kernel_test(&args.program);
+    let mut command = if kernel { shell::as_root(&args.program)? } else { Command::new(&args.program) };
+    command.args(&args.args);
+    if kernel && !args.args.iter().any(|arg| arg.starts_with("--test-threads")) {
+        command.arg("--test-threads=1");
+    }
+    let error = command.exec();
+    Err(error).with_context(|| format!("could not start {}", shell::show(&command)))
+}
+
+/// True if the program is a test target named `kernel_*`.
+fn is_kernel_test(program: &Path) -> bool {
+    program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kernel_"))
+}
+
+/// The variable by which cargo is told how to start test programs on this host.
+fn runner_variable() -> Result<String> {
+    let text = shell::output(Command::new("rustc").arg("-vV")).context("rustc does not start")?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
+    Ok(format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_")))
+}
+
+/// This program as a runner. Cargo splits the value at spaces, so a path with one is refused.
+fn runner_command() -> Result<String> {
+    let own = std::env::current_exe()?.to_string_lossy().into_owned();
+    if own.contains(' ') {
+        bail!(
+            "the path {own} has a space in it, which cargo can't handle here: set CARGO_TARGET_DIR to one without"
+        );
+    }
+    Ok(format!("{own} test-runner --"))
+}
+
+/// Asks for the password once and early, not in the middle of a test.
+fn ask_for_root() -> Result<()> {
+    if shell::is_root() {
+        return Ok(());
+    }
+    eprintln!("Kernel tests run as root, so sudo may ask for your password.");
+    shell::run(&mut shell::as_root("true")?)
+}
+
+/// Refuses a kernel on which the kernel tests could only fail.
+fn check_kernel() -> Result<()> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    // This file is there exactly if the kernel has the bpf system call.
+    let has_bpf = Path::new("/proc/sys/kernel/unprivileged_bpf_disabled").exists();
+    kernel_verdict(release.trim(), has_bpf)
+}
+
+fn kernel_verdict(release: &str, has_bpf: bool) -> Result<()> {
+    let mut parts = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if version < OLDEST_KERNEL {
+        let (major, minor) = OLDEST_KERNEL;
+        bail!("this kernel ({release}) is too old: tmap needs Linux {major}.{minor} or later");
+    }
+    if !has_bpf {
+        bail!(
+            "this kernel ({release}) has no BPF: use one built with CONFIG_BPF_SYSCALL=y, as distributions' are"
+        );
+    }
+    Ok(())
+}
+
+/// What the test programs said of themselves.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+    all_well: bool,
+}
+
+impl Tally {
+    /// Runs a command, shows its output and adds up its counts.
+    fn count(&mut self, command: &mut Command, shown: &mut impl Write) -> Result<()> {
+        let first = self.passed + self.failed + self.skipped == 0;
+        // nextest sums up on standard error, the test harness on standard output: read both.
+        let (reader, writer) = std::io::pipe()?;
+        command.stdout(writer.try_clone()?).stderr(writer).stdin(Stdio::null());
+        let mut child =
+            command.spawn().with_context(|| format!("could not start {}", shell::show(command)))?;
+        // The command holds the writing ends; the pipe ends only when they are gone.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut lines = BufReader::new(reader);
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line)? > 0 {
+            shown.write_all(&line)?;
+            self.read(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+        let well = child.wait()?.success();
+        self.all_well = well && (first || self.all_well);
+        Ok(())
+    }
+
+    /// Adds a line's counts, if it is a summary of the test harness or of nextest.
+    fn read(&mut self, line: &str) {
+        let line = line.trim();
+        let is_summary =
+            line.starts_with("test result: ") || (line.starts_with("Summary [") && line.contains(" run: "));
+        if !is_summary {
+            return;
+        }
+        let words: Vec<&str> = line.split([' ', ';', ',', '.']).filter(|word| !word.is_empty()).collect();
+        for pair in words.windows(2) {
+            let Ok(number) = pair[0].parse::<u64>() else { continue };
+            match pair[1] {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" | "skipped" => self.skipped += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adds_up_both_kinds_of_summary() {
+        let mut tally = Tally::default();
+        tally.read(
+            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.01s",
+        );
+        tally.read("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
+        tally.read("     Summary [   0.052s] 7 tests run: 5 passed, 2 failed, 4 skipped");
+        tally.read("test a_test_that_says_9 passed ... ok");
+        assert_eq!((tally.passed, tally.failed, tally.skipped), (19, 3, 5));
+    }
+
+    #[test]
+    fn a_failing_command_is_remembered_after_a_good_one() {
+        let mut tally = Tally::default();
+        let say = "echo 'test result: ok. 1 passed; 0 failed; 0 ignored'; exit ";
+        for code in ["0", "1", "0"] {
+            let mut shown = Vec::new();
+            tally.count(Command::new("sh").arg("-c").arg(format!("{say}{code}")), &mut shown).unwrap();
+            assert!(shown.starts_with(b"test result: ok"));
+        }
+        assert_eq!((tally.passed, tally.all_well), (3, false));
+    }
+
+    #[test]
+    fn old_and_bare_kernels_are_refused() {
+        assert!(kernel_verdict("6.1.0-44-amd64", true).is_ok());
+        assert!(kernel_verdict("6.18.3", true).is_ok());
+        assert!(kernel_verdict("5.15.0", true).unwrap_err().to_string().contains("too old"));
+        assert!(kernel_verdict("6.12.1", false).unwrap_err().to_string().contains("CONFIG_BPF_SYSCALL"));
+    }
+
+    #[test]
+    fn kernel_tests_are_known_by_name() {
+        assert!(is_kernel_test(Path::new("/t/debug/deps/kernel_live-0123")));
+        assert!(!is_kernel_test(Path::new("/t/kernel_x/deps/twin-0123")));
+    }
+
+    #[test]
+    fn named_packages_replace_the_whole_workspace() {
+        let of = |line: &str| selection(&line.split(' ').map(str::to_owned).collect::<Vec<_>>()).is_empty();
+        assert!(of("-p tmap") && of("--package=tmap x"));
+        assert!(!of("engine") && !of("-- -p"));
+    }
+}

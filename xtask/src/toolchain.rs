@@ -1,0 +1,294 @@
+//! The compiler for the kernel program, and whether bpf-linker can read what it writes.
+//!
+//! bpf-linker loads libLLVM at run time, from the folders of LD_LIBRARY_PATH and then from
+//! `../lib` beside each folder of PATH (aya-rustc-llvm-proxy 0.10, `SHARED_LIB`). rustup puts a
+//! toolchain's own `lib` first in LD_LIBRARY_PATH. Debian keeps its libLLVM in a multiarch folder
+//! that neither rule reaches, so linking `/usr` as a toolchain compiles but can't link. Hence a
+//! folder of symbolic links of our own: rustc, cargo and the one libLLVM that belongs to rustc.
+
+use crate::shell;
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The name under which rustup knows the folder of links.
+pub const LINKED: &str = "tmap-bpf";
+/// The nightly that `setup` asks rustup for: dated, so that nobody's own `nightly` is touched.
+/// Later nightlies moved to an LLVM that bpf-linker 0.10.3 can't read.
+pub const NIGHTLY: &str = "nightly-2026-05-20";
+/// The version of bpf-linker that we install.
+pub const BPF_LINKER: &str = "0.10.3";
+/// LLVM majors that this bpf-linker can be built for (its `rust-llvm-*` features).
+pub const LLVM_MAJORS: std::ops::RangeInclusive<u32> = 20..=22;
+/// The oldest rustc that compiles the workspace: (major, minor), as in Cargo.toml.
+pub const OLDEST_RUSTC: (u32, u32) = (1, 95);
+
+/// What `rustc -vV` says about a compiler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rustc {
+    /// Major and minor version.
+    pub version: (u32, u32),
+    /// The major version of its LLVM.
+    pub llvm: u32,
+    /// True if the source of core is there, which a build for the BPF target needs.
+    pub source: bool,
+}
+
+impl Rustc {
+    /// Reads the output of `rustc -vV`.
+    pub fn parse(text: &str, source: bool) -> Option<Self> {
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+        let mut release = field("release: ")?.split(['.', '-']).map_while(|part| part.parse().ok());
+        let version = (release.next()?, release.next()?);
+        let llvm = field("LLVM version: ")?.split('.').next()?.parse().ok()?;
+        Some(Self { version, llvm, source })
+    }
+
+    /// Asks the compiler that `command` starts.
+    pub fn ask(command: impl Fn() -> Command) -> Option<Self> {
+        let text = shell::output(command().arg("-vV"))?;
+        let sysroot = shell::output(command().args(["--print", "sysroot"]))?;
+        let source = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs");
+        Self::parse(&text, source.exists())
+    }
+
+    /// Why this compiler can't serve, if it can't (its source aside).
+    pub fn unfit(&self) -> Option<String> {
+        let (major, minor) = self.version;
+        if self.version < OLDEST_RUSTC {
+            return Some(format!(
+                "rustc {major}.{minor} is too old: {}.{} or later is needed",
+                OLDEST_RUSTC.0, OLDEST_RUSTC.1
+            ));
+        }
+        if !LLVM_MAJORS.contains(&self.llvm) {
+            return Some(format!(
+                "rustc {major}.{minor} uses LLVM {}, and bpf-linker {BPF_LINKER} reads LLVM {} to {} only",
+                self.llvm,
+                LLVM_MAJORS.start(),
+                LLVM_MAJORS.end()
+            ));
+        }
+        None
+    }
+}
+
+/// A compiler for the kernel program that is ready to use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Toolchain {
+    /// One that rustup knows by this name.
+    Rustup(String),
+    /// The system's own, without rustup.
+    System,
+}
+
+impl Toolchain {
+    /// A command that runs `program` as the build of the kernel program will.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = match self {
+            Self::Rustup(name) => {
+                let mut command = Command::new("rustup");
+                command.args(["run", name]).arg(program);
+                command
+            }
+            Self::System => Command::new(program),
+        };
+        for (name, value) in self.environment() {
+            command.env(name, value);
+        }
+        command
+    }
+
+    /// The environment with which cargo must be started for this toolchain to be taken.
+    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = joined(cargo_home().join("bin"), &path);
+        match self {
+            Self::Rustup(name) => vec![("PATH", path), ("TMAP_BPF_TOOLCHAIN", name.into())],
+            Self::System => {
+                let libraries = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+                vec![("PATH", path), ("LD_LIBRARY_PATH", joined(links_folder().join("lib"), &libraries))]
+            }
+        }
+    }
+}
+
+/// `first` in front of a list of folders, unless it is in the list already.
+fn joined(first: PathBuf, list: &std::ffi::OsStr) -> OsString {
+    let folders: Vec<PathBuf> = std::env::split_paths(list).filter(|f| !f.as_os_str().is_empty()).collect();
+    if folders.contains(&first) {
+        return list.to_owned();
+    }
+    std::env::join_paths(std::iter::once(first).chain(folders)).unwrap_or_else(|_| list.to_owned())
+}
+
+/// The user's home folder.
+fn home() -> PathBuf {
+    std::env::home_dir().unwrap_or_else(|| PathBuf::from("/root"))
+}
+
+/// Where `cargo install` puts programs: its `bin`.
+pub fn cargo_home() -> PathBuf {
+    std::env::var_os("CARGO_HOME").map_or_else(|| home().join(".cargo"), PathBuf::from)
+}
+
+/// The folder of links: rustc, cargo, libLLVM.
+pub fn links_folder() -> PathBuf {
+    let data = std::env::var_os("XDG_DATA_HOME").map_or_else(|| home().join(".local/share"), PathBuf::from);
+    data.join("tmap/bpf-toolchain")
+}
+
+/// True if rustup's `tmap-bpf` is our folder (somebody else's link of that name isn't trusted).
+pub fn is_linked() -> bool {
+    let rustup = std::env::var_os("RUSTUP_HOME").map_or_else(|| home().join(".rustup"), PathBuf::from);
+    std::fs::read_link(rustup.join("toolchains").join(LINKED)).is_ok_and(|target| target == links_folder())
+}
+
+/// True if every link in the folder leads somewhere, libLLVM's to the major that is asked for.
+pub fn links_hold(llvm: u32, with_rustup: bool) -> bool {
+    let folder = links_folder();
+    let programs = !with_rustup || (folder.join("bin/rustc").exists() && folder.join("bin/cargo").exists());
+    programs && library_in(&folder.join("lib"), llvm).is_some()
+}
+
+/// The libLLVM of this major that the system has.
+pub fn system_library(llvm: u32) -> Option<PathBuf> {
+    let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    let own = [format!("/usr/lib/llvm-{llvm}/lib"), format!("/usr/lib/llvm{llvm}/lib")];
+    [multiarch, "/usr/lib64".into(), "/usr/lib".into()]
+        .iter()
+        .chain(&own)
+        .find_map(|folder| library_in(Path::new(folder), llvm))
+}
+
+/// A file named `libLLVM.so.22.1` or `libLLVM-22.so` (for 22) in `folder`.
+fn library_in(folder: &Path, llvm: u32) -> Option<PathBuf> {
+    let (versioned, plain) = (format!("libLLVM.so.{llvm}."), format!("libLLVM-{llvm}.so"));
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            (name.starts_with(&versioned) || name == plain) && path.exists()
+        })
+        .collect();
+    found.sort();
+    found.pop()
+}
+
+/// Makes the folder of links for the system's rustc, and makes rustup know it if there is one.
+pub fn link_system(llvm: u32, with_rustup: bool) -> Result<()> {
+    let folder = links_folder();
+    let library = system_library(llvm).with_context(|| {
+        format!("libLLVM of LLVM {llvm} is not in the system's library folders: install libllvm{llvm}")
+    })?;
+    // Stale links of an earlier LLVM would be found first.
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("could not clear {}", folder.display()))?;
+    }
+    let make = |from: &Path, to: PathBuf| -> Result<()> {
+        std::fs::create_dir_all(to.parent().context("a link needs a folder")?)?;
+        symlink(from, &to).with_context(|| format!("could not make the link {}", to.display()))
+    };
+    make(&library, folder.join("lib").join(library.file_name().unwrap_or_default()))?;
+    if with_rustup {
+        // Without a cargo of its own, rustup falls back to that of *any* official toolchain,
+        // nightly first, and to none if the default has another name.
+        let cargo = shell::output(Command::new("rustup").args(["which", "cargo"]))
+            .context("rustup has no cargo: run `rustup default stable`")?;
+        make(Path::new("/usr/bin/rustc"), folder.join("bin/rustc"))?;
+        make(Path::new(cargo.trim()), folder.join("bin/cargo"))?;
+        shell::run(Command::new("rustup").args(["toolchain", "link", LINKED]).arg(&folder))?;
+    }
+    Ok(())
+}
+
+/// Compiles one function with the toolchain and links it with bpf-linker. The error is what went
+/// wrong, in the linker's words.
+pub fn try_link(toolchain: &Toolchain) -> Result<()> {
+    const SOURCE: &str = "#![no_std]\n#[unsafe(no_mangle)]\npub extern \"C\" fn tmap_probe() -> u32 { 2 }\n";
+    let folder = std::env::temp_dir().join(format!("tmap-link-probe-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let result = (|| {
+        std::fs::write(folder.join("probe.rs"), SOURCE)?;
+        let compile = ["--edition=2024", "--crate-type=lib", "--emit=llvm-bc", "-Cpanic=abort", "-O"];
+        quietly(
+            toolchain
+                .command("rustc")
+                .current_dir(&folder)
+                .args(compile)
+                .args(["-o", "probe.bc", "probe.rs"]),
+        )?;
+        let link = ["--target=bpfel", "--export=tmap_probe", "-o", "probe.o", "probe.bc"];
+        quietly(toolchain.command("bpf-linker").current_dir(&folder).args(link))?;
+        let object = std::fs::read(folder.join("probe.o"))?;
+        // e_machine, at offset 18 of an ELF header, is 247 for BPF.
+        anyhow::ensure!(object.get(18..20) == Some(&[247, 0]), "bpf-linker wrote no BPF object");
+        Ok(())
+    })();
+    let _ = std::fs::remove_dir_all(&folder);
+    result
+}
+
+/// Runs a command silently; the first line of its complaint is the error.
+fn quietly(command: &mut Command) -> Result<()> {
+    let output = command
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .with_context(|| format!("could not start {}", shell::show(command)))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let telling = ["error", "unable to find", "Invalid", "invalid", "Unknown", "No such file"];
+    let line = text.lines().find(|line| telling.iter().any(|word| line.contains(word)));
+    anyhow::bail!("{}", line.or(text.lines().next()).unwrap_or("it failed and said nothing").trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version_text(release: &str, llvm: &str) -> String {
+        format!("rustc {release}\nbinary: rustc\nhost: x86_64\nrelease: {release}\nLLVM version: {llvm}\n")
+    }
+
+    #[test]
+    fn reads_what_rustc_says() {
+        let rustc = Rustc::parse(&version_text("1.96.0", "22.1.8"), true);
+        assert_eq!(rustc, Some(Rustc { version: (1, 96), llvm: 22, source: true }));
+        let nightly = Rustc::parse(&version_text("1.101.0-nightly", "23.1.4"), false);
+        assert_eq!(nightly, Some(Rustc { version: (1, 101), llvm: 23, source: false }));
+        assert_eq!(Rustc::parse("no compiler here", true), None);
+    }
+
+    #[test]
+    fn tells_why_a_compiler_cannot_serve() {
+        let unfit = |version, llvm| Rustc { version, llvm, source: true }.unfit();
+        assert_eq!(unfit((1, 96), 22), None);
+        assert!(unfit((1, 85), 19).unwrap().contains("too old"));
+        assert!(unfit((1, 101), 23).unwrap().contains("LLVM 23"));
+    }
+
+    #[test]
+    fn finds_the_library_of_the_right_llvm_only() {
+        let folder = std::env::temp_dir().join(format!("tmap-xtask-libs-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in ["libLLVM-14.so.1", "libLLVM.so.22.1", "libLLVMSupport.a"] {
+            std::fs::write(folder.join(name), "").unwrap();
+        }
+        let found = (library_in(&folder, 22), library_in(&folder, 23), library_in(&folder, 14));
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found, (Some(folder.join("libLLVM.so.22.1")), None, None));
+    }
+
+    #[test]
+    fn a_folder_is_put_in_front_once() {
+        let list = OsString::from("/usr/bin:/bin");
+        assert_eq!(joined("/new".into(), &list), OsString::from("/new:/usr/bin:/bin"));
+        assert_eq!(joined("/bin".into(), &list), list);
+        assert_eq!(joined("/new".into(), &OsString::new()), OsString::from("/new"));
+    }
+}
