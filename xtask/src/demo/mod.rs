@@ -1,0 +1,179 @@
+//! `cargo xtask run` without a NIC: machines whose clocks are known, and what tmap makes of them.
+//!
+//! ```text
+//! hosts (smoltcp on TUN) - kernel NAT - router with tmap on both veths - kernel TCP server
+//! ```
+//! Namespaces of one kernel share its clock, so every host has a TCP stack of its own. Everything
+//! between is the kernel's: NAT, forwarding, the server, and tmap's XDP program on the router,
+//! where each direction arrives on a veth.
+
+mod clock;
+mod compare;
+mod host;
+mod sensor;
+mod server;
+mod table;
+mod world;
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::namespaces::{Namespace, Namespaces};
+use sensor::Sensor;
+use world::{HOSTS, SERVER, device, nat_ports, private};
+
+const INTERFACES: [&str; 2] = ["west", "east"];
+
+/// Settings of the demonstration.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// How long the hosts talk.
+    #[arg(long, default_value_t = 17, value_parser = clap::value_parser!(u32).range(3..=3600))]
+    pub seconds: u32,
+    /// Fail unless every count of machines that tmap states is right.
+    #[arg(long)]
+    pub check: bool,
+    /// The built tmap; built first when not given.
+    #[arg(long, value_name = "PATH")]
+    pub tmap: Option<PathBuf>,
+}
+
+/// Runs the demonstration with the built `tmap`, as root; by sudo when it isn't root already.
+///
+/// # Errors
+/// When something can't be set up or tmap fails; with `check`, also when a count is wrong.
+pub fn run(options: &Options, tmap: &Path) -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        return again_as_root(options, tmap);
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    // Whatever happens below, the hosts are told to stop and the namespaces go.
+    let mut namespaces = Namespaces::new()?;
+    let outcome = play(&mut namespaces, options, tmap, &stop);
+    stop.store(true, Ordering::Relaxed);
+    outcome
+}
+
+fn again_as_root(options: &Options, tmap: &Path) -> Result<()> {
+    println!("network namespaces and XDP need root: asking sudo");
+    let mut command = Command::new("sudo");
+    command.arg(std::env::current_exe()?).arg("demo").arg("--tmap").arg(tmap);
+    command.args(["--seconds", &options.seconds.to_string()]);
+    command.args(options.check.then_some("--check"));
+    let status = command.status().context("sudo cannot be started: run this as root")?;
+    if !status.success() {
+        bail!("the demonstration failed ({status})");
+    }
+    Ok(())
+}
+
+fn play(
+    namespaces: &mut Namespaces,
+    options: &Options,
+    tmap: &Path,
+    stop: &Arc<AtomicBool>,
+) -> Result<()> {
+    let [nat, router, far] = build(namespaces)?;
+    server::start(&far, stop)?;
+    let (mut sensor, mode) = Sensor::start(tmap, &router, &INTERFACES)?;
+    table::print_scene(mode, options.seconds);
+
+    let start_ns = clock::monotonic_ns();
+    let end_ns = start_ns + i64::from(options.seconds) * 1_000_000_000;
+    let run = host::Run { stop: Arc::clone(stop), start_ns, end_ns };
+    let opened: Vec<Arc<AtomicU64>> = HOSTS.iter().map(|_| Arc::default()).collect();
+    let hosts = start_hosts(&nat, &run, &opened);
+    watch(&run, &mut sensor, &opened);
+    for host in hosts {
+        host.join().expect("a host's thread does not panic")?;
+    }
+    // The last segments are in the rings by now; the sensor drains them before it ends.
+    std::thread::sleep(Duration::from_millis(200));
+    let output = sensor.finish()?;
+    let opened = opened.iter().map(|count| count.load(Ordering::Relaxed)).collect::<Vec<_>>();
+    let truth = compare::truths(start_ns, &opened);
+    let findings = compare::Findings::parse(&output.lines)?;
+    let verdicts = compare::compare(&truth, &findings);
+    table::print(&verdicts, &output.words);
+    if options.check { compare::check(&verdicts) } else { Ok(()) }
+}
+
+/// Makes the namespaces, links, routes and the NAT.
+fn build(namespaces: &mut Namespaces) -> Result<[Namespace; 3]> {
+    let (nat, router, far) = (namespaces.add("nat")?, namespaces.add("router")?, namespaces.add("far")?);
+    nat.join("wan", &router, INTERFACES[0])?;
+    far.join("lan", &router, INTERFACES[1])?;
+    nat.ip("addr add 192.0.2.1/30 dev wan")?;
+    router.ip("addr add 192.0.2.2/30 dev west")?;
+    router.ip("addr add 203.0.113.1/24 dev east")?;
+    far.ip(&format!("addr add {SERVER}/24 dev lan"))?;
+    nat.ip("route add default via 192.0.2.2")?;
+    router.ip("route add 198.51.100.0/24 via 192.0.2.1")?;
+    far.ip("route add default via 203.0.113.1")?;
+    // One clock for all connections: then the server's row in the table has a boot time.
+    far.sysctl("net/ipv4/tcp_timestamps", "2")?;
+    let mut rules = String::from("table ip demo {\nchain out {\ntype nat hook postrouting priority srcnat;\n");
+    for (index, host) in HOSTS.iter().enumerate() {
+        let (name, address, ports) = (device(index), private(index), nat_ports(index));
+        nat.ip(&format!("tuntap add dev {name} mode tun"))?;
+        nat.ip(&format!("link set {name} up"))?;
+        nat.ip(&format!("route add {address}/32 dev {name}"))?;
+        let (first, last) = (ports.start(), ports.end());
+        let public = host.public;
+        rules += &format!("ip saddr {address} meta l4proto tcp snat to {public}:{first}-{last}\n");
+    }
+    rules += "}\n}\n";
+    nat.nft(&rules)?;
+    for namespace in [&nat, &router] {
+        namespace.sysctl("net/ipv4/ip_forward", "1")?;
+    }
+    Ok([nat, router, far])
+}
+
+fn start_hosts(nat: &Namespace, run: &host::Run, opened: &[Arc<AtomicU64>]) -> Vec<JoinHandle<Result<()>>> {
+    let start = |(index, opened): (usize, &Arc<AtomicU64>)| {
+        let (nat, run, opened) = (nat.clone(), run.clone(), Arc::clone(opened));
+        std::thread::spawn(move || {
+            let played = host::play(index, &nat, &run, opened);
+            if played.is_err() {
+                run.stop.store(true, Ordering::Relaxed);
+            }
+            played
+        })
+    };
+    opened.iter().enumerate().map(start).collect()
+}
+
+/// Shows how it goes until the hosts wind up, or until someone or something ends it.
+fn watch(run: &host::Run, sensor: &mut Sensor, opened: &[Arc<AtomicU64>]) {
+    let terminal = std::io::stdout().is_terminal();
+    while clock::monotonic_ns() < run.end_ns && !run.stop.load(Ordering::Relaxed) {
+        if !sensor.is_running() {
+            // `finish` will say why.
+            run.stop.store(true, Ordering::Relaxed);
+        }
+        if terminal {
+            let seconds = (clock::monotonic_ns() - run.start_ns) / 1_000_000_000;
+            let connections: u64 = opened.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+            let machines = sensor.count("new_machine");
+            print!("\r  {seconds:>3} s  {connections} connections opened, {machines} machines announced");
+            // A progress line that can't be written is no loss.
+            let _ = std::io::stdout().flush();
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    if terminal {
+        print!("\r\x1b[K");
+    }
+}
