@@ -4,6 +4,7 @@
 mod build;
 mod demo;
 mod machine;
+mod namespaces;
 mod packages;
 mod plan;
 mod run;
@@ -35,6 +36,8 @@ enum Verb {
     ///
     /// sudo is asked for only where tmap attaches to an interface.
     Run(run::Args),
+    /// Run the demonstration alone, with settings: hosts with known clocks, and what tmap finds.
+    Demo(demo::Args),
     /// Run every test, those on the real kernel included (with sudo, unless you are root).
     ///
     /// Arguments are handed to cargo: `cargo xtask test -- -p tmap engine`.
@@ -49,6 +52,7 @@ fn main() -> Result<()> {
         Verb::Setup(args) => setup::verb(&args),
         Verb::Build(args) => build::verb(&args),
         Verb::Run(args) => run::verb(&args),
+        Verb::Demo(args) => demo::verb(&args),
         Verb::Test(args) => test::verb(&args),
         Verb::TestRunner(args) => test::runner(&args),
     }

@@ -39,8 +39,7 @@ pub fn truths(start_ns: i64, opened: &[u64]) -> Vec<Truth> {
             address: host.public,
             tick_hz: host.tick_hz,
             skew_ppm: host.skew_ppm,
-            boot_unix_s: (host.offsets == Offsets::Boot)
-                .then(|| boot_unix_s(host.clock(start_ns).zero_ns)),
+            boot_unix_s: (host.offsets == Offsets::Boot).then(|| boot_unix_s(host.clock(start_ns).zero_ns)),
             connections,
         })
         .collect();
@@ -326,7 +325,10 @@ mod tests {
         let verdict = verdict(&findings(Value::Null, &[]));
         assert_eq!(verdict.count(), Count::Untold);
         assert!(check(std::slice::from_ref(&verdict)).is_ok());
-        let wrong = Verdict { found: FoundAddress { machines: Some(9), interval: (Some(4), None), ..verdict.found.clone() }, ..verdict };
+        let wrong = Verdict {
+            found: FoundAddress { machines: Some(9), interval: (Some(4), None), ..verdict.found.clone() },
+            ..verdict
+        };
         assert!(check(&[wrong]).is_err());
         let all = compare(&truths(0, &[0; HOSTS.len()]), &findings(Value::Null, &[]));
         let error = check(&all).unwrap_err().to_string();

@@ -100,10 +100,7 @@ impl Player {
         interface.update_ip_addrs(|addresses| {
             addresses.push(IpCidr::new(world::private(index).into(), 24)).expect("room for one address");
         });
-        interface
-            .routes_mut()
-            .add_default_ipv4_route(world::private(index))
-            .expect("room for one route");
+        interface.routes_mut().add_default_ipv4_route(world::private(index)).expect("room for one route");
         let start = |_| Slot {
             stage: Stage::Idle { until_ns: run.start_ns + fastrand::i64(0..1500 * MS) },
             handle: None,

@@ -16,43 +16,50 @@ mod table;
 mod world;
 
 use std::io::{IsTerminal, Write};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::namespaces::{Namespace, Namespaces};
+use crate::packages::Group;
+use crate::{build, setup, shell};
 use sensor::Sensor;
 use world::{HOSTS, SERVER, device, nat_ports, private};
 
 const INTERFACES: [&str; 2] = ["west", "east"];
 
+/// How long the hosts talk if nobody says otherwise, in seconds.
+const DEFAULT_SECONDS: u32 = 17;
+
 /// Settings of the demonstration.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Options {
+pub struct Args {
     /// How long the hosts talk.
-    #[arg(long, default_value_t = 17, value_parser = clap::value_parser!(u32).range(3..=3600))]
-    pub seconds: u32,
+    #[arg(long, default_value_t = DEFAULT_SECONDS, value_parser = clap::value_parser!(u32).range(3..=3600))]
+    seconds: u32,
     /// Fail unless every count of machines that tmap states is right.
     #[arg(long)]
-    pub check: bool,
-    /// The built tmap; built first when not given.
+    check: bool,
+    /// The built tmap; without it, tmap is built first.
     #[arg(long, value_name = "PATH")]
-    pub tmap: Option<PathBuf>,
+    tmap: Option<PathBuf>,
 }
 
-/// Runs the demonstration with the built `tmap`, as root; by sudo when it isn't root already.
-///
-/// # Errors
-/// When something can't be set up or tmap fails; with `check`, also when a count is wrong.
-pub fn run(options: &Options, tmap: &Path) -> Result<()> {
-    if !nix::unistd::geteuid().is_root() {
-        return again_as_root(options, tmap);
+/// Runs the demonstration with settings of the user's.
+pub fn verb(args: &Args) -> Result<()> {
+    let tmap = match &args.tmap {
+        Some(path) => path.clone(),
+        None => build::tmap(true)?,
+    };
+    setup::ensure(&[Group::Netns])?;
+    if !shell::is_root() {
+        return again_as_root(args, &tmap);
     }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -60,37 +67,34 @@ pub fn run(options: &Options, tmap: &Path) -> Result<()> {
     }
     // Whatever happens below, the hosts are told to stop and the namespaces go.
     let mut namespaces = Namespaces::new()?;
-    let outcome = play(&mut namespaces, options, tmap, &stop);
+    let outcome = play(&mut namespaces, args, &tmap, &stop);
     stop.store(true, Ordering::Relaxed);
     outcome
 }
 
-fn again_as_root(options: &Options, tmap: &Path) -> Result<()> {
-    println!("network namespaces and XDP need root: asking sudo");
-    let mut command = Command::new("sudo");
-    command.arg(std::env::current_exe()?).arg("demo").arg("--tmap").arg(tmap);
-    command.args(["--seconds", &options.seconds.to_string()]);
-    command.args(options.check.then_some("--check"));
-    let status = command.status().context("sudo cannot be started: run this as root")?;
-    if !status.success() {
-        bail!("the demonstration failed ({status})");
-    }
-    Ok(())
+/// Runs the demonstration with the tmap program at `binary`.
+pub fn run(binary: &Path) -> Result<()> {
+    verb(&Args { seconds: DEFAULT_SECONDS, check: false, tmap: Some(binary.to_owned()) })
 }
 
-fn play(
-    namespaces: &mut Namespaces,
-    options: &Options,
-    tmap: &Path,
-    stop: &Arc<AtomicBool>,
-) -> Result<()> {
+fn again_as_root(args: &Args, tmap: &Path) -> Result<()> {
+    println!("Network namespaces and XDP need root, so sudo may ask for your password.");
+    let mut command = shell::as_root(std::env::current_exe()?)?;
+    command.arg("demo").arg("--tmap").arg(tmap).args(["--seconds", &args.seconds.to_string()]);
+    command.args(args.check.then_some("--check"));
+    // Becoming sudo, rather than waiting for it, leaves ^C to the one that has to clean up.
+    let error = command.exec();
+    Err(error).with_context(|| format!("could not start {}", shell::show(&command)))
+}
+
+fn play(namespaces: &mut Namespaces, args: &Args, tmap: &Path, stop: &Arc<AtomicBool>) -> Result<()> {
     let [nat, router, far] = build(namespaces)?;
     server::start(&far, stop)?;
     let (mut sensor, mode) = Sensor::start(tmap, &router, &INTERFACES)?;
-    table::print_scene(mode, options.seconds);
+    table::print_scene(mode, args.seconds);
 
     let start_ns = clock::monotonic_ns();
-    let end_ns = start_ns + i64::from(options.seconds) * 1_000_000_000;
+    let end_ns = start_ns + i64::from(args.seconds) * 1_000_000_000;
     let run = host::Run { stop: Arc::clone(stop), start_ns, end_ns };
     let opened: Vec<Arc<AtomicU64>> = HOSTS.iter().map(|_| Arc::default()).collect();
     let hosts = start_hosts(&nat, &run, &opened);
@@ -106,7 +110,7 @@ fn play(
     let findings = compare::Findings::parse(&output.lines)?;
     let verdicts = compare::compare(&truth, &findings);
     table::print(&verdicts, &output.words);
-    if options.check { compare::check(&verdicts) } else { Ok(()) }
+    if args.check { compare::check(&verdicts) } else { Ok(()) }
 }
 
 /// Makes the namespaces, links, routes and the NAT.
@@ -123,7 +127,8 @@ fn build(namespaces: &mut Namespaces) -> Result<[Namespace; 3]> {
     far.ip("route add default via 203.0.113.1")?;
     // One clock for all connections: then the server's row in the table has a boot time.
     far.sysctl("net/ipv4/tcp_timestamps", "2")?;
-    let mut rules = String::from("table ip demo {\nchain out {\ntype nat hook postrouting priority srcnat;\n");
+    let mut rules =
+        String::from("table ip demo {\nchain out {\ntype nat hook postrouting priority srcnat;\n");
     for (index, host) in HOSTS.iter().enumerate() {
         let (name, address, ports) = (device(index), private(index), nat_ports(index));
         nat.ip(&format!("tuntap add dev {name} mode tun"))?;

@@ -58,8 +58,7 @@ impl Sensor {
             .spawn()
             .with_context(|| format!("{} cannot be started", tmap.display()))?;
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let (stdout, mut stderr) =
-            (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        let (stdout, mut stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
         let sink = Arc::clone(&lines);
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {

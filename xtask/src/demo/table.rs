@@ -56,7 +56,9 @@ fn statement(verdict: &Verdict) -> String {
     match verdict.count() {
         Count::Right => format!("tmap counts {machines}{interval}: right (offsets: {regime})"),
         Count::WithinInterval => {
-            format!("tmap counts {machines}{interval}: not exact, but within its interval (offsets: {regime})")
+            format!(
+                "tmap counts {machines}{interval}: not exact, but within its interval (offsets: {regime})"
+            )
         }
         Count::Wrong => format!("tmap counts {machines}{interval}: WRONG (offsets: {regime})"),
         Count::Untold => {
