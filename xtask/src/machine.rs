@@ -25,8 +25,10 @@ pub struct Bpf {
     pub chosen: Option<String>,
     /// True if rustup is there.
     pub rustup: bool,
-    /// True if rustup may be asked to fetch a toolchain.
+    /// True if rustup may be asked to fetch a toolchain (and wasn't yet).
     pub rustup_may_fetch: bool,
+    /// True if the distribution's packages may be asked for (and weren't yet).
+    pub packages_may_help: bool,
     /// Nightlies that are there, by name, the preferred one first.
     pub nightlies: Vec<(String, Rustc)>,
     /// The system's rustc: /usr/bin/rustc, or without rustup the one in PATH.
@@ -50,21 +52,30 @@ pub enum Linker {
     Works,
 }
 
+/// Who has been asked for a compiler already, so that nobody is asked twice.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// rustup, for a nightly.
+    pub rustup: bool,
+    /// The distribution, for its rustc.
+    pub packages: bool,
+}
+
 impl Machine {
     /// Looks at this machine, for these groups.
-    pub fn look(groups: &[Group], rustup_asked: bool) -> Self {
+    pub fn look(groups: &[Group], asked: Asked) -> Self {
         let tools = groups.iter().flat_map(|group| group.tools());
         Self {
             missing: tools.filter(|tool| shell::find(tool.program).is_none()).copied().collect(),
             manager: Manager::ALL.into_iter().find(|manager| shell::find(manager.program()).is_some()),
             may_install: shell::is_root() || shell::find("sudo").is_some(),
-            bpf: groups.contains(&Group::Bpf).then(|| Bpf::look(rustup_asked)),
+            bpf: groups.contains(&Group::Bpf).then(|| Bpf::look(asked)),
         }
     }
 }
 
 impl Bpf {
-    fn look(rustup_asked: bool) -> Self {
+    fn look(asked: Asked) -> Self {
         let rustup = shell::find("rustup").is_some();
         // 0 is the user's word that rustup is not to fetch toolchains by itself.
         let forbidden = std::env::var_os("RUSTUP_AUTO_INSTALL").is_some_and(|value| value == "0");
@@ -72,7 +83,8 @@ impl Bpf {
         let mut bpf = Self {
             chosen: std::env::var("TMAP_BPF_TOOLCHAIN").ok().filter(|name| !name.is_empty()),
             rustup,
-            rustup_may_fetch: rustup && !rustup_asked && !forbidden,
+            rustup_may_fetch: rustup && !asked.rustup && !forbidden,
+            packages_may_help: !asked.packages,
             nightlies: if rustup { nightlies() } else { Vec::new() },
             system,
             linked: system.is_some_and(|rustc| {
@@ -82,6 +94,17 @@ impl Bpf {
         };
         bpf.linker = try_linker(bpf.ready().as_ref());
         bpf
+    }
+
+    /// The LLVM of the toolchain that can be used as things are, if we asked it.
+    pub fn ready_llvm(&self) -> Option<u32> {
+        match self.ready()? {
+            Toolchain::System => Some(self.system?.llvm),
+            Toolchain::Rustup(name) if self.chosen.is_none() && name == toolchain::LINKED => {
+                Some(self.system?.llvm)
+            }
+            Toolchain::Rustup(name) => self.nightlies.iter().find(|(n, _)| *n == name).map(|(_, r)| r.llvm),
+        }
     }
 
     /// The toolchain that can be used as things are: the user's choice, a nightly, the system's.

@@ -96,10 +96,11 @@ impl Manager {
         }
     }
 
-    /// The words after the program's name that install packages without asking.
+    /// The words after the program's name that install packages without asking. apt-get would also
+    /// remove what is in the way without asking: it is told not to.
     pub fn install_words(self) -> &'static [&'static str] {
         match self {
-            Self::Apt => &["install", "-q", "-y", "--no-install-recommends"],
+            Self::Apt => &["install", "-q", "-y", "--no-install-recommends", "--no-remove"],
             Self::Dnf => &["install", "-y"],
             Self::Pacman => &["-S", "--noconfirm", "--needed"],
             Self::Apk => &["add"],

@@ -25,8 +25,11 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Packages(manager, names) => {
-                let words = manager.install_words().join(" ");
-                write!(f, "{} {words} {}", manager.program(), names.join(" "))
+                let program = manager.program();
+                if let Some(words) = manager.update_words() {
+                    write!(f, "{program} {}, then ", words.join(" "))?;
+                }
+                write!(f, "{program} {} {}", manager.install_words().join(" "), names.join(" "))
             }
             Self::Nightly => write!(
                 f,
@@ -42,14 +45,17 @@ impl fmt::Display for Step {
                 Ok(())
             }
             Self::BpfLinker(llvm, why) => {
-                let llvm = llvm.map_or_else(|| "N".to_owned(), |major| major.to_string());
+                let known = llvm.map_or_else(|| "N".to_owned(), |major| major.to_string());
                 let bin = toolchain::cargo_home().join("bin");
                 write!(
                     f,
                     "cargo install bpf-linker@{BPF_LINKER} --no-default-features --features \
-                     rust-llvm-{llvm} --locked (into {}, some minutes)",
+                     rust-llvm-{known} --locked (into {}; takes a minute or more)",
                     bin.display()
                 )?;
+                if llvm.is_none() {
+                    write!(f, "; N is the LLVM of that rustc")?;
+                }
                 match why {
                     Some(why) => write!(f, "; replaces the one there, which fails: {why}"),
                     None => Ok(()),
@@ -107,15 +113,14 @@ fn bpf_steps(
     steps: &mut Vec<Step>,
 ) -> Result<(), String> {
     let llvm = if bpf.ready().is_some() {
-        // The toolchain in use may be any; `setup` asks it when it comes to it.
-        None
+        bpf.ready_llvm()
     } else if let Some(rustc) = bpf.system.filter(|rustc| rustc.source && rustc.unfit().is_none()) {
         steps.push(Step::Link(bpf.rustup));
         Some(rustc.llvm)
     } else if bpf.rustup_may_fetch {
         steps.push(Step::Nightly);
         None
-    } else if machine.manager == Some(Manager::Apt) && !system_is_final(bpf) {
+    } else if machine.manager == Some(Manager::Apt) && bpf.packages_may_help {
         packages.extend(DEBIAN_RUST);
         steps.push(Step::Link(bpf.rustup));
         None
@@ -129,11 +134,6 @@ fn bpf_steps(
         Linker::Missing => steps.push(Step::BpfLinker(llvm, None)),
     }
     Ok(())
-}
-
-/// True if the system's rustc has its source and still can't serve: installing it again is no help.
-fn system_is_final(bpf: &Bpf) -> bool {
-    bpf.system.is_some_and(|rustc| rustc.source && rustc.unfit().is_some())
 }
 
 /// What can't be had, and every way to get it.
@@ -171,6 +171,7 @@ mod tests {
             chosen: None,
             rustup: true,
             rustup_may_fetch: false,
+            packages_may_help: true,
             nightlies: Vec::new(),
             system: None,
             linked: false,
@@ -248,8 +249,18 @@ mod tests {
     }
 
     #[test]
+    fn a_rustc_from_an_old_list_of_packages_is_upgraded() {
+        let machine = with_bpf(|bpf| bpf.system = Some(Rustc { version: (1, 85), llvm: 19, source: true }));
+        let steps = plan(&machine).unwrap();
+        assert_eq!(steps[0], Step::Packages(Manager::Apt, DEBIAN_RUST.to_vec()));
+    }
+
+    #[test]
     fn a_debian_whose_rustc_moved_on_gets_a_clear_error() {
-        let machine = with_bpf(|bpf| bpf.system = Some(Rustc { llvm: 23, ..DEBIAN }));
+        let machine = with_bpf(|bpf| {
+            bpf.packages_may_help = false;
+            bpf.system = Some(Rustc { llvm: 23, ..DEBIAN });
+        });
         let error = plan(&machine).unwrap_err();
         assert!(error.contains("uses LLVM 23") && error.contains("TMAP_BPF_TOOLCHAIN"), "{error}");
     }

@@ -1,6 +1,6 @@
 //! `cargo xtask setup`: says what is missing, installs it, and checks that it works.
 
-use crate::machine::Machine;
+use crate::machine::{Asked, Machine};
 use crate::packages::{Group, Manager};
 use crate::plan::{Step, plan};
 use crate::shell;
@@ -27,7 +27,7 @@ pub fn verb(args: &Args) -> Result<()> {
     let default = [Group::Bpf, Group::Netns, Group::Test];
     let groups = if args.groups.is_empty() { &default[..] } else { &args.groups };
     if args.dry_run {
-        let steps = plan(&Machine::look(groups, false)).map_err(|error| anyhow!(error))?;
+        let steps = plan(&Machine::look(groups, Asked::default())).map_err(|error| anyhow!(error))?;
         print_plan(&steps);
         if steps.is_empty() {
             eprintln!("Nothing is missing.");
@@ -51,31 +51,36 @@ pub fn verb(args: &Args) -> Result<()> {
 /// Makes sure that these groups are there, and says nothing if they are. Returns the compiler for
 /// the kernel program, if `Group::Bpf` was asked for.
 pub fn ensure(groups: &[Group]) -> Result<Option<Toolchain>> {
-    let mut rustup_asked = false;
-    // What a step brings decides what the next one is (a compiler its linker, say), so each round
-    // looks again. The longest way: no nightly to be had, the system's rustc, a linker that fails.
-    for _ in 0..5 {
-        let machine = Machine::look(groups, rustup_asked);
+    let mut asked = Asked::default();
+    let mut done: Option<Step> = None;
+    let mut shown = false;
+    loop {
+        let machine = Machine::look(groups, asked);
         let steps = plan(&machine).map_err(|error| anyhow!(error))?;
-        if steps.is_empty() {
+        let Some(step) = steps.first() else {
             return Ok(machine.bpf.and_then(|bpf| bpf.ready()));
+        };
+        if done.as_ref() == Some(step) {
+            bail!("this step was run and changed nothing: {step}");
         }
-        print_plan(&steps);
-        for step in &steps {
-            eprintln!("\n==> {step}");
-            if *step == Step::Nightly {
-                rustup_asked = true;
-                if let Err(why) = install_nightly() {
-                    eprintln!("rustup can't provide it ({why:#}). Trying another way.");
-                }
-                break;
+        if !shown {
+            print_plan(&steps);
+            shown = true;
+        }
+        eprintln!("\n==> {step}");
+        if *step == Step::Nightly {
+            asked.rustup = true;
+            if let Err(why) = install_nightly() {
+                eprintln!("rustup can't provide it ({why:#}). There may be another way.");
             }
+            // Whatever came, what follows may differ from what was announced.
+            shown = false;
+        } else {
+            asked.packages |= matches!(step, Step::Packages(..));
             execute(step).with_context(|| format!("setup stopped at: {step}"))?;
         }
-    }
-    match plan(&Machine::look(groups, true)).map_err(|error| anyhow!(error))?.first() {
-        Some(step) => bail!("setup ran every step, and this one is still needed: {step}"),
-        None => bail!("setup kept changing its plan: run it again"),
+        // One step at a time: what it brought decides what the next one is.
+        done = Some(step.clone());
     }
 }
 
@@ -110,24 +115,20 @@ fn execute(step: &Step) -> Result<()> {
     }
 }
 
-/// Installs packages; if that fails, fetches the list of packages and tries once more.
+/// Installs packages, from a fresh list: an old one offers a rustc that is too old, or none.
 fn install_packages(manager: Manager, names: &[&str]) -> Result<()> {
     let command = |words: &[&str]| -> Result<Command> {
         let mut command = shell::as_root("env")?;
         command.arg("DEBIAN_FRONTEND=noninteractive").arg(manager.program()).args(words);
         Ok(command)
     };
-    let mut install = command(manager.install_words())?;
-    install.args(names);
-    let Some(update) = manager.update_words() else {
-        return shell::run(&mut install);
-    };
-    if shell::run(&mut install).is_ok() {
-        return Ok(());
+    if let Some(words) = manager.update_words()
+        && let Err(error) = shell::run(&mut command(words)?)
+    {
+        // One broken source among several is common, and need not matter.
+        eprintln!("{error:#}. Going on with the list that is there.");
     }
-    eprintln!("The list of packages may be old or missing; fetching it and trying once more.");
-    shell::run(&mut command(update)?)?;
-    shell::run(&mut install)
+    shell::run(command(manager.install_words())?.args(names))
 }
 
 /// Has rustup fetch the nightly. The error is rustup's own line, without its stack trace.
@@ -146,7 +147,7 @@ fn install_nightly() -> Result<()> {
 
 /// Builds bpf-linker for the LLVM of the toolchain that is ready by now.
 fn install_bpf_linker() -> Result<()> {
-    let machine = Machine::look(&[Group::Bpf], true);
+    let machine = Machine::look(&[Group::Bpf], Asked::default());
     let ready = machine.bpf.and_then(|bpf| bpf.ready());
     let toolchain = ready.context("no compiler for the kernel program is ready")?;
     let rustc = Rustc::ask(|| toolchain.command("rustc")).context("the compiler does not start")?;
