@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod envelope;
 pub mod flow;
+pub mod offset;
 pub mod options;
 pub mod phase;
 pub mod snapshot;

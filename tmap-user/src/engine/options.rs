@@ -22,7 +22,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            rate_delta_ppm: 1.0,
+            rate_delta_ppm: 50.0,
             offset_delta_s: 0.01,
             max_flows: 1 << 20,
             max_addresses: 1 << 16,
