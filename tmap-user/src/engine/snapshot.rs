@@ -55,7 +55,9 @@ pub enum Regime {
     PerPair,
     /// A random offset per connection (Linux from 2026, macOS, FreeBSD, OpenBSD).
     PerConnection,
-    /// Not enough connections to say.
+    /// Some hosts behind the address in one regime, some in another.
+    Mixed,
+    /// The connections seen don't tell.
     Undetermined,
 }
 

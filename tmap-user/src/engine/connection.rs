@@ -1,0 +1,72 @@
+//! A connection side with its cached clock: what an address remembers.
+
+use std::cell::Cell;
+
+use tmap_common::Address;
+
+use super::{
+    clock::{self, Verdict},
+    flow::{Flow, FlowKey},
+    snapshot::Side,
+};
+
+/// Ports below this are services by convention (RFC 6335: system ports).
+const SYSTEM_PORTS: u16 = 1024;
+
+/// A connection side, open or finished.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Who talks to whom.
+    pub key: FlowKey,
+    /// What was seen.
+    pub flow: Flow,
+    /// Whether no more segments are expected.
+    pub finished: bool,
+    /// The number of the machine that it was last assigned to; 0 for none.
+    pub machine: u32,
+    /// The clock, and how many points it was fitted to.
+    fitted: Cell<Option<(u64, Verdict)>>,
+}
+
+impl Connection {
+    /// A new, open connection side.
+    pub fn new(key: FlowKey, flow: Flow) -> Self {
+        Self { key, flow, finished: false, machine: 0, fitted: Cell::new(None) }
+    }
+
+    /// The clock behind the connection; fitted anew only when points were added.
+    pub fn clock(&self, resolution_ns: u64) -> Verdict {
+        let offered = self.flow.envelope.offered();
+        match self.fitted.get() {
+            Some((points, verdict)) if points == offered => verdict,
+            _ => {
+                let verdict = clock::fit(&self.flow.envelope, resolution_ns);
+                self.fitted.set(Some((offered, verdict)));
+                verdict
+            }
+        }
+    }
+
+    /// The peer's address.
+    pub fn peer(&self) -> Address {
+        self.key.dst
+    }
+
+    /// The service port and whose it is: told by the handshake, or else by the ports themselves
+    /// (a system port, or the lower of the two).
+    pub fn service(&self) -> (u16, Side) {
+        let (own, peers) = (self.key.src_port, self.key.dst_port);
+        let side = self.flow.side.unwrap_or({
+            let own_is_service = match (own < SYSTEM_PORTS, peers < SYSTEM_PORTS) {
+                (true, false) => true,
+                (false, true) => false,
+                _ => own <= peers,
+            };
+            if own_is_service { Side::Server } else { Side::Client }
+        });
+        match side {
+            Side::Server => (own, side),
+            Side::Client => (peers, side),
+        }
+    }
+}
