@@ -26,15 +26,7 @@ const DISCIPLINED_SHARE: f64 = 0.5;
 pub fn boot(clock: &Clock) -> Boot {
     let ticks = clock.offset_ticks.value.rem_euclid(WRAP_TICKS);
     let up_s = ticks / clock.hz;
-    let measured = clock.skew;
-    let disciplined = probability_disciplined(measured);
-    let skew = Estimate {
-        value: (1.0 - disciplined) * measured.value,
-        sigma: {
-            let free = (1.0 - disciplined) * (measured.sigma.powi(2) + disciplined * measured.value.powi(2));
-            (free + disciplined * DISCIPLINED_SIGMA.powi(2)).sqrt()
-        },
-    };
+    let skew = long_run_skew(clock.skew);
     let reference_s = clock.reference_ns as f64 * 1e-9;
     Boot {
         engine_s: Estimate {
@@ -43,6 +35,17 @@ pub fn boot(clock: &Clock) -> Boot {
         },
         modulus_s: WRAP_TICKS / clock.hz,
     }
+}
+
+/// The skew since boot: nominal if the clock is more likely disciplined than not, else as measured;
+/// the error covers the other case by its probability.
+fn long_run_skew(measured: Estimate) -> Estimate {
+    let disciplined = probability_disciplined(measured);
+    let value = if disciplined >= 0.5 { 0.0 } else { measured.value };
+    let off_free = (measured.value - value).powi(2) + measured.sigma.powi(2);
+    let off_disciplined = value.powi(2) + DISCIPLINED_SIGMA.powi(2);
+    let square = (1.0 - disciplined) * off_free + disciplined * off_disciplined;
+    Estimate { value, sigma: square.sqrt() }
 }
 
 /// How likely it is that a clock of this measured skew is disciplined.

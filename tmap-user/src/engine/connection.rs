@@ -7,7 +7,7 @@ use tmap_common::Address;
 use super::{
     clock::{self, Verdict},
     flow::{Flow, FlowKey},
-    snapshot::Side,
+    snapshot::{Estimate, Side},
 };
 
 /// Ports below this are services by convention (RFC 6335: system ports).
@@ -20,6 +20,8 @@ pub struct Connection {
     pub key: FlowKey,
     /// What was seen.
     pub flow: Flow,
+    /// Unique among all connections ever seen: tells a reused place from its earlier tenant.
+    pub serial: u64,
     /// Whether no more segments are expected.
     pub finished: bool,
     /// The number of the machine that it was last assigned to; 0 for none.
@@ -30,8 +32,8 @@ pub struct Connection {
 
 impl Connection {
     /// A new, open connection side.
-    pub fn new(key: FlowKey, flow: Flow) -> Self {
-        Self { key, flow, finished: false, machine: 0, fitted: Cell::new(None) }
+    pub fn new(key: FlowKey, flow: Flow, serial: u64) -> Self {
+        Self { key, flow, serial, finished: false, machine: 0, fitted: Cell::new(None) }
     }
 
     /// The clock behind the connection; fitted anew only when points were added.
@@ -44,6 +46,15 @@ impl Connection {
                 self.fitted.set(Some((offered, verdict)));
                 verdict
             }
+        }
+    }
+
+    /// The rate found at the last fit, if any.
+    pub fn measured_rate(&self) -> Option<Estimate> {
+        match self.fitted.get()?.1 {
+            Verdict::Steady(clock) => Some(clock.rate_hz),
+            Verdict::Odd(rate_hz) => Some(rate_hz),
+            Verdict::Unclear => None,
         }
     }
 

@@ -71,6 +71,11 @@ impl Envelope {
         self.offered
     }
 
+    /// Heap memory held, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.points.capacity() * size_of::<Point>()
+    }
+
     /// Time from the first corner to the last, in seconds.
     pub fn span_s(&self) -> f64 {
         match self.points[..] {

@@ -4,6 +4,7 @@ use tmap_common::{Address, Flags, Record, Segment, Syn};
 
 use super::{
     envelope::{Envelope, Point, seconds_between},
+    phase::sample::Sample,
     snapshot::Side,
 };
 
@@ -61,8 +62,12 @@ pub struct Flow {
     pub syn: Option<Syn>,
     /// TTL or hop limit of the latest segment.
     pub hop_limit: u8,
+    /// Whether a segment came since eviction last looked.
+    pub active: bool,
     /// First arrivals of TSvals.
     pub envelope: Envelope,
+    /// An unselected sample of them.
+    pub sample: Sample,
     /// The newest TSval, unwrapped, and when it arrived.
     newest: Option<Point>,
     /// A TSval that no clock would make, held until a second one bears it out.
@@ -82,7 +87,9 @@ impl Flow {
             side: None,
             syn: None,
             hop_limit: record.segment.hop_limit,
+            active: true,
             envelope: Envelope::default(),
+            sample: Sample::default(),
             newest: None,
             suspect: None,
         }
@@ -91,6 +98,7 @@ impl Flow {
     /// Takes in one segment of this side.
     pub fn observe(&mut self, record: &Record) {
         let segment = &record.segment;
+        self.active = true;
         self.last_ns = self.last_ns.max(record.time_ns);
         self.segments += 1 + u64::from(record.suppressed);
         self.hop_limit = segment.hop_limit;
@@ -120,6 +128,11 @@ impl Flow {
     /// points for a clock of their own.
     pub fn newest(&self) -> Option<Point> {
         self.newest
+    }
+
+    /// Heap memory held, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.envelope.heap_bytes() + self.sample.heap_bytes()
     }
 
     fn observe_clock(&mut self, record: &Record) {
@@ -157,6 +170,7 @@ impl Flow {
         if confirmed {
             self.jumps += 1;
             self.envelope = Envelope::default();
+            self.sample = Sample::default();
             if let Some(earlier) = self.suspect.take() {
                 self.accept(earlier);
             }
@@ -180,6 +194,7 @@ impl Flow {
     fn accept(&mut self, point: Point) {
         self.newest = Some(point);
         self.envelope.add(point);
+        self.sample.add(point);
     }
 }
 

@@ -3,25 +3,65 @@
 //! Pure: no I/O, no clock of its own, no aya, no printing. Time is always an argument, so a day of
 //! traffic replays in seconds and every test is deterministic.
 
+pub mod analysis;
+mod assemble;
+pub mod boot;
 pub mod clock;
+pub mod connection;
 pub mod envelope;
 pub mod flow;
+pub mod host;
+pub mod identity;
 pub mod offset;
 pub mod options;
+pub mod os;
 pub mod phase;
+pub mod regime;
 pub mod snapshot;
 pub mod tick;
+pub mod unsteady;
 
-use tmap_common::Record;
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
+use foldhash::fast::RandomState;
+use slab::Slab;
+use tmap_common::{Address, Record};
+
+use connection::Connection;
+use flow::{Flow, FlowKey};
+use host::Host;
 pub use options::Options;
+use snapshot::Losses;
 pub use snapshot::{Event, Snapshot};
+
+/// How long a closed connection stays open for its last segments (the other side's FIN,
+/// retransmissions), in nanoseconds.
+const LINGER_NS: u64 = 5_000_000_000;
+
+/// One review looks at this part of all connections for idle ones, so that its cost stays flat.
+const SWEEP_PARTS: usize = 8;
+
+/// How many flows an eviction looks at for an idle one before it takes the last it saw.
+const EVICTION_TRIES: usize = 8;
 
 /// Turns records into machines.
 #[derive(Debug)]
 pub struct Engine {
-    #[expect(dead_code, reason = "the engine is being written")]
     options: Options,
+    resolution_ns: u64,
+    /// Open connections by what names them.
+    open: HashMap<FlowKey, usize, RandomState>,
+    /// All connections remembered.
+    connections: Slab<Connection>,
+    /// Open connections in the order in which eviction considers them, with their serials.
+    eviction: VecDeque<(usize, u64)>,
+    /// Finished connections, the oldest first, with their serials.
+    finished: VecDeque<(usize, u64)>,
+    hosts: HashMap<Address, Host, RandomState>,
+    sweep_at: usize,
+    next_serial: u64,
+    records: u64,
+    losses: Losses,
 }
 
 /// What the engine holds, for statistics.
@@ -31,6 +71,8 @@ pub struct Holdings {
     pub records: u64,
     /// Open flows.
     pub flows: usize,
+    /// Connections remembered, open and finished.
+    pub connections: usize,
     /// Source addresses.
     pub addresses: usize,
     /// Estimated heap memory, in bytes.
@@ -40,26 +82,231 @@ pub struct Holdings {
 impl Engine {
     /// An empty engine.
     pub fn new(options: Options) -> Self {
-        Self { options }
+        Self {
+            options,
+            resolution_ns: 1,
+            open: HashMap::default(),
+            connections: Slab::new(),
+            eviction: VecDeque::new(),
+            finished: VecDeque::new(),
+            hosts: HashMap::default(),
+            sweep_at: 0,
+            next_serial: 0,
+            records: 0,
+            losses: Losses::default(),
+        }
+    }
+
+    /// Tells how coarse the records' times are: 1 ns live, the capture's own resolution for files.
+    pub fn set_resolution_ns(&mut self, resolution_ns: u64) {
+        self.resolution_ns = resolution_ns.max(1);
     }
 
     /// Takes in one record. Records should come roughly in order of time; ones that come late by
     /// more than the reordering of a network lose precision, never soundness.
-    pub fn observe(&mut self, _record: &Record) {}
+    pub fn observe(&mut self, record: &Record) {
+        self.records += 1;
+        let key = FlowKey::of(&record.segment);
+        let place = match self.open.get(&key) {
+            Some(&place) if !self.connections[place].flow.is_reopened_by(record) => place,
+            Some(&place) => {
+                self.finish(place);
+                match self.open_connection(key, record) {
+                    Some(place) => place,
+                    None => return,
+                }
+            }
+            None => match self.open_connection(key, record) {
+                Some(place) => place,
+                None => return,
+            },
+        };
+        self.connections[place].flow.observe(record);
+        if let Some(host) = self.hosts.get_mut(&key.src) {
+            host.dirty = true;
+            host.zero_tsvals += u64::from(record.segment.tsval == 0);
+        }
+    }
 
     /// Looks again at the addresses that changed and says what is new. Meant to be called about
     /// once a second of engine time.
-    pub fn review(&mut self, _now_ns: u64) -> Vec<Event> {
-        Vec::new()
+    pub fn review(&mut self, now_ns: u64) -> Vec<Event> {
+        self.sweep(now_ns);
+        let mut events = Vec::new();
+        for host in self.hosts.values_mut() {
+            if host.dirty && now_ns >= host.next_look_ns {
+                host.look(&mut self.connections, &self.options, self.resolution_ns, now_ns);
+                announce(host, &self.connections, &mut events);
+            }
+        }
+        events
     }
 
     /// Everything known at `now_ns`, with every connection listed if `connections` is set.
-    pub fn snapshot(&mut self, now_ns: u64, _connections: bool) -> Snapshot {
-        Snapshot { now_ns, ..Snapshot::default() }
+    pub fn snapshot(&mut self, now_ns: u64, connections: bool) -> Snapshot {
+        let mut snapshot = Snapshot { now_ns, losses: self.losses, ..Snapshot::default() };
+        for host in self.hosts.values_mut() {
+            if host.dirty {
+                host.look(&mut self.connections, &self.options, self.resolution_ns, now_ns);
+            }
+            snapshot.addresses.push(assemble::address(host, &self.connections));
+            if connections {
+                snapshot.connections.extend(assemble::connections(host, &self.connections));
+            }
+        }
+        snapshot.addresses.sort_by_key(|report| report.address);
+        snapshot.connections.sort_by_key(|c| (c.src, c.dst, c.src_port, c.dst_port));
+        snapshot
     }
 
     /// What the engine holds now.
     pub fn holdings(&self) -> Holdings {
-        Holdings::default()
+        let per_connection = size_of::<Connection>() + size_of::<FlowKey>() + 2 * size_of::<(usize, u64)>();
+        let points: usize = self.connections.iter().map(|(_, c)| c.flow.heap_bytes()).sum();
+        Holdings {
+            records: self.records,
+            flows: self.open.len(),
+            connections: self.connections.len(),
+            addresses: self.hosts.len(),
+            memory_bytes: self.connections.capacity() * per_connection
+                + points
+                + self.hosts.capacity() * size_of::<Host>(),
+        }
+    }
+
+    /// Makes a place for a new connection; `None` if its address doesn't fit.
+    fn open_connection(&mut self, key: FlowKey, record: &Record) -> Option<usize> {
+        let hosts = self.hosts.len();
+        let host = match self.hosts.entry(key.src) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) if hosts < self.options.max_addresses => entry.insert(Host::new(key.src)),
+            Entry::Vacant(_) => {
+                self.losses.records_unplaced += 1;
+                return None;
+            }
+        };
+        host.connections_total += 1;
+        let crowded = host.connections.len() >= self.options.max_connections_per_address;
+        if crowded {
+            self.forget_oldest_of(key.src);
+        }
+        self.make_room();
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let place = self.connections.insert(Connection::new(key, Flow::new(record), serial));
+        self.open.insert(key, place);
+        self.eviction.push_back((place, serial));
+        if let Some(host) = self.hosts.get_mut(&key.src) {
+            host.connections.push_back(place);
+        }
+        Some(place)
+    }
+
+    /// Keeps the number of connections within its bound: the oldest finished one goes first, then
+    /// an open one that has been idle.
+    fn make_room(&mut self) {
+        while self.connections.len() >= self.options.max_flows {
+            match self.finished.pop_front() {
+                Some((place, serial)) => {
+                    if self.is_current(place, serial) {
+                        self.forget(place);
+                    }
+                }
+                None => self.evict(),
+            }
+        }
+    }
+
+    /// Evicts an open flow: the first in turn that has had no segment since it was last passed
+    /// over, or the last one tried.
+    fn evict(&mut self) {
+        for attempt in 1.. {
+            let Some((place, serial)) = self.eviction.pop_front() else { return };
+            if !self.is_current(place, serial) || self.connections[place].finished {
+                continue;
+            }
+            let flow = &mut self.connections[place].flow;
+            if flow.active && attempt < EVICTION_TRIES {
+                flow.active = false;
+                self.eviction.push_back((place, serial));
+                continue;
+            }
+            self.losses.flows_evicted += 1;
+            self.finish(place);
+            return;
+        }
+    }
+
+    fn is_current(&self, place: usize, serial: u64) -> bool {
+        self.connections.get(place).is_some_and(|connection| connection.serial == serial)
+    }
+
+    /// Closes an open connection; it stays remembered.
+    fn finish(&mut self, place: usize) {
+        let connection = &mut self.connections[place];
+        connection.finished = true;
+        self.open.remove(&connection.key);
+        self.finished.push_back((place, connection.serial));
+    }
+
+    /// Drops a connection altogether; its machine keeps the count.
+    fn forget(&mut self, place: usize) {
+        let connection = self.connections.remove(place);
+        if !connection.finished {
+            self.open.remove(&connection.key);
+            self.losses.flows_evicted += 1;
+        }
+        self.losses.connections_forgotten += 1;
+        let Some(host) = self.hosts.get_mut(&connection.key.src) else { return };
+        // Old connections stand in front, so this looks at few.
+        if let Some(position) = host.connections.iter().position(|&key| key == place) {
+            host.connections.remove(position);
+        }
+        host.dirty = true;
+        host.found = None;
+        if connection.machine != 0 {
+            *host.forgotten.entry(connection.machine).or_default() += 1;
+        }
+    }
+
+    /// Forgets the oldest finished connection of an address, or its oldest if none is finished.
+    fn forget_oldest_of(&mut self, address: Address) {
+        let Some(host) = self.hosts.get(&address) else { return };
+        let oldest = host.connections.iter().copied().find(|&place| self.connections[place].finished);
+        if let Some(place) = oldest.or_else(|| host.connections.front().copied()) {
+            self.forget(place);
+        }
+    }
+
+    /// Finishes connections that closed or fell silent, a part of them at each call.
+    fn sweep(&mut self, now_ns: u64) {
+        let slots = self.connections.capacity();
+        let part = slots.div_ceil(SWEEP_PARTS);
+        for _ in 0..part {
+            self.sweep_at = (self.sweep_at + 1) % slots.max(1);
+            let Some(connection) = self.connections.get(self.sweep_at) else { continue };
+            let silent_ns = now_ns.saturating_sub(connection.flow.last_ns);
+            let closed = connection.flow.closed_ns.is_some() && silent_ns > LINGER_NS;
+            if !connection.finished && (closed || silent_ns > self.options.idle_timeout_ns) {
+                self.finish(self.sweep_at);
+            }
+        }
+    }
+}
+
+/// Says what a look found for the first time.
+fn announce(host: &mut Host, connections: &Slab<Connection>, events: &mut Vec<Event>) {
+    let Some(found) = &host.found else { return };
+    let machines = assemble::machines(host, found, connections);
+    for machine in machines {
+        if !host.announced.contains(&machine.id) {
+            host.announced.push(machine.id);
+            let known = host.announced.len() as u32;
+            events.push(Event::NewMachine { address: host.address, known, machine: Box::new(machine) });
+        }
+    }
+    if found.analysis.doubt == Some(snapshot::Doubt::OffsetsRandom) && !host.random_announced {
+        host.random_announced = true;
+        events.push(Event::OffsetsRandom { address: host.address, connections: host.connections_total });
     }
 }

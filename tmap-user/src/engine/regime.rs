@@ -126,7 +126,9 @@ impl Tally {
             ),
             Regime::Global => format!("{hz} Hz clocks predate random offsets"),
             Regime::Mixed => {
-                format!("{shared} of {connections} connections share offsets, {singles} have one of their own")
+                format!(
+                    "{shared} of {connections} connections share offsets, {singles} have one of their own"
+                )
             }
             Regime::PerPair => format!(
                 "offsets are shared within pairs of addresses ({shared} of {connections} connections), never across {peers} peers"
@@ -138,7 +140,9 @@ impl Tally {
                 "{shared} of {connections} connections share an offset, all with one peer: global or per pair"
             ),
             Regime::Undetermined => {
-                format!("no two of {connections} connections share an offset, and no pair of addresses repeats")
+                format!(
+                    "no two of {connections} connections share an offset, and no pair of addresses repeats"
+                )
             }
         }
     }

@@ -51,6 +51,11 @@ impl Sample {
         self.offered
     }
 
+    /// Heap memory held, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.points.capacity() * size_of::<Point>()
+    }
+
     fn mask(&self) -> u64 {
         (1 << self.stride_log2) - 1
     }

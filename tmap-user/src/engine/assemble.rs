@@ -1,0 +1,150 @@
+//! From a look at a host to the plain data of a report.
+
+use std::collections::BTreeMap;
+
+use slab::Slab;
+
+use super::{
+    analysis::Group,
+    boot,
+    connection::Connection,
+    host::{Found, Host},
+    offset::WRAP_TICKS,
+    os,
+    snapshot::{
+        AddressReport, ConnectionReport, Doubt, Estimate, MAX_PORTS, MachineReport, PortShare, Regime, Side,
+    },
+};
+
+/// The report on a host that has been looked at.
+pub fn address(host: &Host, slab: &Slab<Connection>) -> AddressReport {
+    let mut report = AddressReport {
+        address: host.address,
+        regime: Regime::Undetermined,
+        evidence: String::new(),
+        machines: None,
+        machines_low: None,
+        machines_high: None,
+        machines_proven: None,
+        doubt: Some(Doubt::TooFewSegments),
+        connections: host.connections_total,
+        zero_tsvals: host.zero_tsvals,
+        machine_list: Vec::new(),
+    };
+    let Some(found) = &host.found else { return report };
+    let analysis = &found.analysis;
+    report.regime = analysis.regime;
+    report.evidence.clone_from(&analysis.evidence);
+    report.doubt = analysis.doubt;
+    report.machines = analysis.count.best;
+    let any = !analysis.groups.is_empty() || analysis.count.low > 0;
+    report.machines_low = any.then_some(analysis.count.low.max(analysis.count.proven));
+    report.machines_high = analysis.count.high.filter(|_| any);
+    report.machines_proven = any.then_some(analysis.count.proven);
+    report.machine_list = machines(host, found, slab);
+    report
+}
+
+/// The machines found behind a host, by number.
+pub fn machines(host: &Host, found: &Found, slab: &Slab<Connection>) -> Vec<MachineReport> {
+    let reference_ns = found.connections.iter().map(|&key| slab[key].flow.first_ns).min().unwrap_or_default();
+    let mut machines: Vec<MachineReport> = found
+        .analysis
+        .groups
+        .iter()
+        .zip(&found.numbers)
+        .map(|(group, &number)| machine(host, found, group, number, reference_ns, slab))
+        .collect();
+    let assigned: f64 = machines.iter().map(|machine| machine.connections).sum();
+    for machine in &mut machines {
+        machine.load_percent = 100.0 * machine.connections / assigned.max(f64::MIN_POSITIVE);
+    }
+    machines.sort_by_key(|machine| machine.id);
+    machines
+}
+
+fn machine(
+    host: &Host,
+    found: &Found,
+    group: &Group,
+    number: u32,
+    reference_ns: u64,
+    slab: &Slab<Connection>,
+) -> MachineReport {
+    let members = || group.members.iter().map(|&(position, p)| (&slab[found.connections[position]], p));
+    let assigned = members().filter(|(connection, _)| connection.machine == number).count() as f64;
+    let weight = if group.phase_ticks.is_some() { members().map(|(_, p)| p).sum() } else { assigned };
+    let global = group.regime == Regime::Global;
+    let clock = group.clock;
+    MachineReport {
+        id: number,
+        tick_hz: group.hz,
+        rate_hz: group.rate_hz,
+        skew_ppm: group.skew_ppm,
+        offset_ticks: clock.filter(|_| global).map(|clock| {
+            let at = clock.at(reference_ns);
+            Estimate { value: at.value.rem_euclid(WRAP_TICKS), sigma: at.sigma }
+        }),
+        phase_ticks: group.phase_ticks,
+        reference_ns,
+        boot: clock.filter(|_| global).map(|clock| boot::boot(&clock)),
+        connections: weight + host.forgotten.get(&number).copied().unwrap_or_default() as f64,
+        load_percent: 0.0,
+        ports: ports(members()),
+        first_seen_ns: members().map(|(c, _)| c.flow.first_ns).min().unwrap_or_default(),
+        last_seen_ns: members().map(|(c, _)| c.flow.last_ns).max().unwrap_or_default(),
+        os: if group.hz == 0.0 {
+            "macOS or iOS, before random offsets"
+        } else {
+            os::guess(group.hz, group.regime)
+        },
+    }
+}
+
+/// Service ports by share, the largest first.
+fn ports<'a>(members: impl Iterator<Item = (&'a Connection, f64)>) -> Vec<PortShare> {
+    let mut weights: BTreeMap<(u16, Side), f64> = BTreeMap::new();
+    for (connection, probability) in members {
+        *weights.entry(connection.service()).or_default() += probability;
+    }
+    let total: f64 = weights.values().sum();
+    let mut shares: Vec<PortShare> = weights
+        .into_iter()
+        .map(|((port, side), weight)| PortShare { port, side, share_percent: 100.0 * weight / total })
+        .collect();
+    shares.sort_by(|a, b| b.share_percent.total_cmp(&a.share_percent).then(a.port.cmp(&b.port)));
+    shares.truncate(MAX_PORTS);
+    shares
+}
+
+/// One line per connection of a host.
+pub fn connections(host: &Host, slab: &Slab<Connection>) -> Vec<ConnectionReport> {
+    let mut best: BTreeMap<usize, (u32, f64)> = BTreeMap::new();
+    if let Some(found) = &host.found {
+        for (group, &number) in found.analysis.groups.iter().zip(&found.numbers) {
+            for &(position, probability) in &group.members {
+                let entry = best.entry(found.connections[position]).or_insert((number, probability));
+                if probability > entry.1 {
+                    *entry = (number, probability);
+                }
+            }
+        }
+    }
+    host.connections
+        .iter()
+        .map(|key| {
+            let connection = &slab[*key];
+            let assigned = best.get(key);
+            ConnectionReport {
+                src: connection.key.src,
+                src_port: connection.key.src_port,
+                dst: connection.key.dst,
+                dst_port: connection.key.dst_port,
+                machine: assigned.map(|(number, _)| *number),
+                probability: assigned.map(|(_, probability)| *probability),
+                segments: connection.flow.segments,
+                rate_hz: connection.measured_rate(),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,42 @@
+//! Machine numbers that stay: a machine keeps its number as long as its connections are known.
+
+use super::analysis::Analysis;
+
+/// Gives every group of `analysis` a number.
+///
+/// `previous(position)` is the number that a connection had before (0 for none); a group takes
+/// over the number that most of its members had, the group with the strongest claim first, and
+/// each number once. `next` is the first number never given; it moves on for each new machine.
+pub fn number(analysis: &Analysis, previous: impl Fn(usize) -> u32, next: &mut u32) -> Vec<u32> {
+    let mut claims: Vec<(f64, usize, u32)> = Vec::new();
+    for (index, group) in analysis.groups.iter().enumerate() {
+        let mut votes: Vec<(u32, f64)> = Vec::new();
+        for &(member, probability) in &group.members {
+            let id = previous(member);
+            if id == 0 {
+                continue;
+            }
+            match votes.iter_mut().find(|(voted, _)| *voted == id) {
+                Some((_, weight)) => *weight += probability,
+                None => votes.push((id, probability)),
+            }
+        }
+        claims.extend(votes.into_iter().map(|(id, weight)| (weight, index, id)));
+    }
+    claims.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.2.cmp(&b.2)).then(a.1.cmp(&b.1)));
+    let mut numbers = vec![0; analysis.groups.len()];
+    let mut taken = Vec::new();
+    for (_, index, id) in claims {
+        if numbers[index] == 0 && !taken.contains(&id) {
+            numbers[index] = id;
+            taken.push(id);
+        }
+    }
+    for number in &mut numbers {
+        if *number == 0 {
+            *number = *next;
+            *next += 1;
+        }
+    }
+    numbers
+}
