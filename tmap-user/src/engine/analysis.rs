@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tmap_common::Address;
 
 use super::{
-    clock::{Clock, Verdict},
+    clock::{Clock, Verdict, fit_nominal},
     connection::Connection,
     offset::{self, Cluster, Item},
     options::Options,
@@ -90,6 +90,7 @@ struct Sorted<'a> {
 }
 
 fn sort_by_rate<'a>(connections: &[&'a Connection], resolution_ns: u64) -> Sorted<'a> {
+    let mut weak = Vec::new();
     let mut sorted = Sorted { steady: BTreeMap::new(), odd: Vec::new(), unclear: Vec::new() };
     for (index, connection) in connections.iter().enumerate() {
         match connection.clock(resolution_ns) {
@@ -99,10 +100,54 @@ fn sort_by_rate<'a>(connections: &[&'a Connection], resolution_ns: u64) -> Sorte
                 clock,
             }),
             Verdict::Odd(rate_hz) => sorted.odd.push((index, rate_hz)),
+            Verdict::Weak(rate_hz) => weak.push((index, rate_hz)),
             Verdict::Unclear => sorted.unclear.push(index),
         }
     }
+    for (index, rate_hz) in weak {
+        sorted.place_weak(index, rate_hz, connections[index], resolution_ns);
+    }
+    sorted.join_unsteady(connections);
     sorted
+}
+
+/// How many standard errors a weak rate may lie off a nominal one.
+const WEAK_DEVIATION: f64 = 3.0;
+
+impl<'a> Sorted<'a> {
+    /// A rate too uncertain by itself joins the one class of the address that explains it.
+    fn place_weak(
+        &mut self,
+        index: usize,
+        rate_hz: Estimate,
+        connection: &'a Connection,
+        resolution_ns: u64,
+    ) {
+        let fits =
+            |bits: &u64| (f64::from_bits(*bits) - rate_hz.value).abs() <= WEAK_DEVIATION * rate_hz.sigma;
+        let mut classes = self.steady.iter_mut().filter(|(bits, _)| fits(bits));
+        let (Some((bits, items)), None) = (classes.next(), classes.next()) else {
+            self.unclear.push(index);
+            return;
+        };
+        let envelope = &connection.flow.envelope;
+        let clock = fit_nominal(envelope, f64::from_bits(*bits), Some(rate_hz), resolution_ns);
+        items.push(Item { index, envelope, clock });
+    }
+
+    /// Where some connections show an unsteady clock and one counter explains all connections near
+    /// its pace, the seemingly steady ones are that clock too, in its better moments.
+    fn join_unsteady(&mut self, connections: &[&Connection]) {
+        let Some(slowest) = self.odd.iter().map(|(_, rate)| rate.value).reduce(f64::min) else { return };
+        let near = |hz: f64| hz * 0.8 <= slowest && slowest <= hz * 1.01;
+        let Some(bits) = self.steady.keys().copied().find(|bits| near(f64::from_bits(*bits))) else { return };
+        let mut all = self.odd.clone();
+        all.extend(self.steady[&bits].iter().map(|item| (item.index, item.clock.rate_hz)));
+        if unsteady::one_counter(all.iter().map(|&(index, rate)| (&connections[index].flow.envelope, rate))) {
+            self.steady.remove(&bits);
+            self.odd = all;
+        }
+    }
 }
 
 /// The connections of one tick rate.
@@ -271,11 +316,16 @@ fn by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
         regime,
         clock: Some(clock),
         rate_hz: clock.rate_hz,
-        skew_ppm: Some(skew),
+        skew_ppm: (skew.sigma <= MAX_SKEW_SIGMA_PPM && skew.value.abs() <= MAX_SKEW_PPM).then_some(skew),
         phase_ticks: None,
         members: cluster.members.iter().map(|&member| (member, MATCH_PROBABILITY)).collect(),
     }
 }
+
+/// A skew is reported if it is known this well and if a crystal can have it; beyond, it is the
+/// network's queues that were measured.
+const MAX_SKEW_SIGMA_PPM: f64 = 100.0;
+const MAX_SKEW_PPM: f64 = 1000.0;
 
 /// How sure a match by offset is: two random readings meet within the errors (some tens of
 /// milliseconds of 2^32 ticks) less than once in a million, but hosts booted within that time of

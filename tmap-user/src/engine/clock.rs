@@ -14,6 +14,15 @@ const MIN_POINTS: u64 = 5;
 /// that, the wait for the next tick alone bends the rate by some ten per cent.
 const MIN_TICKS: f64 = 20.0;
 
+/// How far the delay may wander between the beginning and the end of a connection without its
+/// envelope showing it, in seconds: a queue that fills while the connection lasts bends the slope.
+/// It widens what decides on the nominal rate, so that a short connection through a full queue is
+/// unclear rather than a clock of another rate.
+const DELAY_WANDER_S: f64 = 0.02;
+
+/// The widest standard error, relative, with which a rate still makes a clock.
+const MAX_RATE_SIGMA: f64 = 0.01;
+
 /// The least jitter assumed, in seconds: what an idle host's scheduler and timers add.
 const MIN_JITTER_S: f64 = 20e-6;
 
@@ -63,7 +72,9 @@ pub enum Verdict {
     Steady(Clock),
     /// A rate that belongs to no steady clock, in Hz.
     Odd(Estimate),
-    /// Too few points, too short, or a rate that could be several.
+    /// A rate that could be several nominal ones, in Hz: the address's other connections may tell.
+    Weak(Estimate),
+    /// Too few points, or too short, for any rate.
     Unclear,
 }
 
@@ -85,10 +96,14 @@ pub fn fit(envelope: &Envelope, resolution_ns: u64) -> Verdict {
     if envelope.offered() < MIN_POINTS || rate_hz.value * span_s < MIN_TICKS {
         return Verdict::Unclear;
     }
-    match tick::classify(rate_hz) {
+    let wander = Estimate { sigma: rate_hz.sigma.hypot(rate_hz.value * DELAY_WANDER_S / span_s), ..rate_hz };
+    if wander.sigma > MAX_RATE_SIGMA * rate_hz.value {
+        return Verdict::Weak(wander);
+    }
+    match tick::classify(wander) {
         Tick::Nominal(hz) => Verdict::Steady(fit_nominal(envelope, hz, Some(rate_hz), resolution_ns)),
         Tick::Odd => Verdict::Odd(rate_hz),
-        Tick::Unclear => Verdict::Unclear,
+        Tick::Unclear => Verdict::Weak(wander),
     }
 }
 

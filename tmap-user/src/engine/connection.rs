@@ -53,7 +53,7 @@ impl Connection {
     pub fn measured_rate(&self) -> Option<Estimate> {
         match self.fitted.get()?.1 {
             Verdict::Steady(clock) => Some(clock.rate_hz),
-            Verdict::Odd(rate_hz) => Some(rate_hz),
+            Verdict::Odd(rate_hz) | Verdict::Weak(rate_hz) => Some(rate_hz),
             Verdict::Unclear => None,
         }
     }

@@ -31,11 +31,11 @@ pub struct Host {
     pub next_look_ns: u64,
     /// The last look, if any.
     pub found: Option<Found>,
-    /// Machines already announced.
+    /// Machines already announced: their numbers stay. Others are numbered anew at each look, so
+    /// that guesses of the first seconds don't use numbers up.
     pub announced: Vec<u32>,
     /// Whether it was said that offsets are random here.
     pub random_announced: bool,
-    next_number: u32,
 }
 
 /// A look at a host: the analysis, the connections that it speaks of, and the machines' numbers.
@@ -68,7 +68,6 @@ impl Host {
             found: None,
             announced: Vec::new(),
             random_announced: false,
-            next_number: 1,
         }
     }
 
@@ -77,8 +76,10 @@ impl Host {
         let keys: Vec<usize> = self.connections.iter().copied().collect();
         let connections: Vec<&Connection> = keys.iter().map(|&key| &slab[key]).collect();
         let analysis = analysis::analyse(&connections, options, resolution_ns);
+        let announced = |number: u32| if self.announced.contains(&number) { number } else { 0 };
+        let first_free = self.announced.iter().max().map_or(1, |last| last + 1);
         let numbers =
-            identity::number(&analysis, |position| connections[position].machine, &mut self.next_number);
+            identity::number(&analysis, |position| announced(connections[position].machine), first_free);
         for &key in &keys {
             slab[key].machine = 0;
         }

@@ -6,8 +6,8 @@ use super::analysis::Analysis;
 ///
 /// `previous(position)` is the number that a connection had before (0 for none); a group takes
 /// over the number that most of its members had, the group with the strongest claim first, and
-/// each number once. `next` is the first number never given; it moves on for each new machine.
-pub fn number(analysis: &Analysis, previous: impl Fn(usize) -> u32, next: &mut u32) -> Vec<u32> {
+/// each number once. New machines are numbered from `next`, in the order of their first members.
+pub fn number(analysis: &Analysis, previous: impl Fn(usize) -> u32, mut next: u32) -> Vec<u32> {
     let mut claims: Vec<(f64, usize, u32)> = Vec::new();
     for (index, group) in analysis.groups.iter().enumerate() {
         let mut votes: Vec<(u32, f64)> = Vec::new();
@@ -32,11 +32,11 @@ pub fn number(analysis: &Analysis, previous: impl Fn(usize) -> u32, next: &mut u
             taken.push(id);
         }
     }
-    for number in &mut numbers {
-        if *number == 0 {
-            *number = *next;
-            *next += 1;
-        }
+    let mut fresh: Vec<usize> = (0..numbers.len()).filter(|&index| numbers[index] == 0).collect();
+    fresh.sort_by_key(|&index| analysis.groups[index].members.iter().map(|&(member, _)| member).min());
+    for index in fresh {
+        numbers[index] = next;
+        next += 1;
     }
     numbers
 }

@@ -294,12 +294,20 @@ impl Engine {
     }
 }
 
+/// A machine is announced once it was watched for this long, in nanoseconds: the first second of a
+/// busy address has more guesses than machines.
+const SETTLING_NS: u64 = 3_000_000_000;
+
+fn is_settled(machine: &snapshot::MachineReport) -> bool {
+    machine.last_seen_ns.saturating_sub(machine.first_seen_ns) >= SETTLING_NS
+}
+
 /// Says what a look found for the first time.
 fn announce(host: &mut Host, connections: &Slab<Connection>, events: &mut Vec<Event>) {
     let Some(found) = &host.found else { return };
     let machines = assemble::machines(host, found, connections);
     for machine in machines {
-        if !host.announced.contains(&machine.id) {
+        if !host.announced.contains(&machine.id) && is_settled(&machine) {
             host.announced.push(machine.id);
             let known = host.announced.len() as u32;
             events.push(Event::NewMachine { address: host.address, known, machine: Box::new(machine) });
