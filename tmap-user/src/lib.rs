@@ -4,4 +4,21 @@
 //! frame -> parse -> Segment -> Record -> ring -> Engine::observe -> Flow -> Machines -> Snapshot -> report
 //! ```
 
+pub mod capture;
+pub mod cli;
+pub mod config;
 pub mod engine;
+pub mod filter;
+pub mod live;
+pub mod read;
+pub mod report;
+pub mod signals;
+
+/// How a run that didn't fail ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing to complain about.
+    Fine,
+    /// Finished, but not everything was as it should be; standard error says what.
+    Warned,
+}

@@ -1,3 +1,42 @@
-//! The `tmap` command.
+//! The `tmap` command: arguments, a run, an exit code.
 
-fn main() {}
+use std::{
+    env,
+    io::{self, BufWriter, ErrorKind},
+    process::ExitCode,
+};
+
+use tmap::{Outcome, cli, config::Config, live, read};
+
+fn main() -> ExitCode {
+    // A mistake on the command line ends here, with exit code 2.
+    let config = cli::config(env::args_os()).unwrap_or_else(|error| error.exit());
+    exit_code(run(&config))
+}
+
+fn run(config: &Config) -> anyhow::Result<Outcome> {
+    let out = BufWriter::new(io::stdout());
+    match config {
+        Config::Live(config) => live::run(config, out),
+        Config::Read(config) => read::run(config, out),
+    }
+}
+
+/// The one place where exit codes are decided.
+fn exit_code(result: anyhow::Result<Outcome>) -> ExitCode {
+    match result {
+        Ok(Outcome::Fine) => ExitCode::SUCCESS,
+        Ok(Outcome::Warned) => ExitCode::FAILURE,
+        // `tmap ... | head` got what it wanted.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tmap: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |cause: &io::Error| cause.kind() == ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(broken))
+}

@@ -1,0 +1,110 @@
+//! A refillable buffer over any reader.
+
+use std::io::{self, BufRead, ErrorKind, Read};
+
+use super::{READ_BYTES, ReadError};
+
+/// Bytes that wait to be taken, from a reader that may hand out as little as it likes.
+pub struct Input {
+    source: Box<dyn Read>,
+    buffer: Vec<u8>,
+    /// Where the waiting bytes begin and end in `buffer`.
+    start: usize,
+    end: usize,
+    /// Bytes taken so far.
+    taken: u64,
+    at_end: bool,
+    failure: Option<io::Error>,
+}
+
+impl Input {
+    pub fn new(source: Box<dyn Read>) -> Self {
+        Self { source, buffer: vec![0; READ_BYTES], start: 0, end: 0, taken: 0, at_end: false, failure: None }
+    }
+
+    /// The waiting bytes: at least `wanted` of them, unless the source ends (or fails) before.
+    #[inline]
+    pub fn fill(&mut self, wanted: usize) -> &[u8] {
+        if self.end - self.start < wanted {
+            self.refill(wanted);
+        }
+        self.data()
+    }
+
+    /// The bytes waiting now.
+    #[inline]
+    pub fn data(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Drops the first `count` waiting bytes, and returns them for as long as nothing else is read.
+    #[inline]
+    pub fn take(&mut self, count: usize) -> &[u8] {
+        let from = self.start;
+        self.start = (from + count).min(self.end);
+        self.taken += (self.start - from) as u64;
+        &self.buffer[from..self.start]
+    }
+
+    /// How many bytes were taken: the offset of the next one.
+    pub fn offset(&self) -> u64 {
+        self.taken
+    }
+
+    /// What made the source fail, if it did; said once.
+    pub fn failure(&mut self) -> Option<ReadError> {
+        self.failure.take().map(ReadError::Io)
+    }
+
+    /// Why there are fewer bytes than a packet needs.
+    pub fn shortage(&mut self) -> ReadError {
+        let at = self.offset();
+        self.failure().unwrap_or(ReadError::Truncated(at))
+    }
+
+    #[cold]
+    fn refill(&mut self, wanted: usize) {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
+        while self.end < wanted && !self.at_end {
+            match self.source.read(&mut self.buffer[self.end..]) {
+                Ok(0) => self.at_end = true,
+                Ok(count) => self.end += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.at_end = true;
+                    self.failure = Some(error);
+                }
+            }
+        }
+    }
+}
+
+/// As a reader an input hands on what its source gives: the decompressors sit between two inputs.
+impl BufRead for Input {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.start == self.end {
+            self.refill(1);
+            if let Some(error) = self.failure.take() {
+                return Err(error);
+            }
+        }
+        Ok(self.data())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.take(count);
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(into)?;
+        self.consume(count);
+        Ok(count)
+    }
+}

@@ -1,0 +1,229 @@
+//! Capture files: pcap and pcapng, compressed or not, as a stream of frames with times.
+//!
+//! ```text
+//! path | stdin -> gzip | zstd | plain (by magic) -> Input (buffer) -> pcap | pcapng -> Frame
+//! ```
+//!
+//! The blocks' layout is pcap-parser's business. Its ready-made readers aren't used: they want the
+//! whole first block in the first `read`, which a pipe doesn't give, and can't tell a cut file from
+//! a corrupt one. Buffering, bounds and times are kept here.
+
+mod input;
+mod link_type;
+mod pcap;
+mod pcapng;
+mod resolution;
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use tmap_common::Link;
+
+use input::Input;
+pub use link_type::LinkType;
+pub use resolution::Resolution;
+
+/// How much is read at once, in bytes.
+const READ_BYTES: usize = 256 * 1024;
+
+/// A captured packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// Time since the Unix epoch, nanoseconds.
+    pub time_ns: u64,
+    /// How the bytes begin, or the link type that tmap doesn't read.
+    pub link: Result<Link, LinkType>,
+    /// The captured bytes, perhaps fewer than the packet had.
+    pub bytes: &'a [u8],
+}
+
+/// Why reading ended before the end of the capture.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The file can't be opened or read, or unpacked beyond this point.
+    Io(io::Error),
+    /// Not a capture at all; the text says what was found and what to do.
+    Unknown(&'static str),
+    /// The file ends inside a packet or block that begins at this byte (of the unpacked capture).
+    Truncated(u64),
+    /// What stands at this byte can't be.
+    Corrupt(u64, &'static str),
+}
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "{}", plain(error)),
+            Self::Unknown(what) => write!(f, "{what}"),
+            Self::Truncated(at) => write!(f, "cut short in the middle of the packet at byte {at}"),
+            Self::Corrupt(at, what) => write!(f, "corrupt at byte {at}: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// An I/O error in words, without the "(os error 2)" that helps nobody.
+fn plain(error: &io::Error) -> String {
+    // Plain files end without an error: only the decompressors find an end where there is none.
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return "the packed file is cut short".to_owned();
+    }
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((message, _)) => message.to_owned(),
+        None => text,
+    }
+}
+
+/// A capture being read.
+pub struct Capture {
+    input: Input,
+    format: Format,
+    resolution: Resolution,
+}
+
+/// What a capture's blocks look like.
+enum Format {
+    Pcap(pcap::Pcap),
+    PcapNg(pcapng::PcapNg),
+}
+
+/// Where a capture comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Standard input.
+    Stdin,
+    /// A file.
+    Path(PathBuf),
+}
+
+impl Source {
+    /// `-` is standard input, anything else a path.
+    pub fn new(name: &Path) -> Self {
+        if name.as_os_str() == "-" { Self::Stdin } else { Self::Path(name.to_owned()) }
+    }
+
+    /// Opens it for reading; the length in bytes where it is known.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`] where there is no such file or it mustn't be read.
+    pub fn open(&self) -> Result<(Box<dyn Read>, Option<u64>), ReadError> {
+        match self {
+            Self::Stdin => Ok((Box::new(io::stdin()), None)),
+            Self::Path(path) => {
+                let file = File::open(path).map_err(ReadError::Io)?;
+                let metadata = file.metadata().map_err(ReadError::Io)?;
+                if metadata.is_dir() {
+                    return Err(ReadError::Unknown("is a directory; name the captures in it"));
+                }
+                let length = metadata.is_file().then_some(metadata.len());
+                Ok((Box::new(file), length))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stdin => f.write_str("standard input"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl Capture {
+    /// Recognises what `source` holds, by its first bytes.
+    ///
+    /// # Errors
+    /// [`ReadError::Unknown`] where it isn't a capture, [`ReadError::Truncated`] where it ends
+    /// inside the file header, [`ReadError::Io`].
+    pub fn new(source: Box<dyn Read>) -> Result<Self, ReadError> {
+        let mut input = Input::new(unpacked(Input::new(source))?);
+        let format = match input.fill(4).get(..4) {
+            Some([0x0a, 0x0d, 0x0d, 0x0a]) => Format::PcapNg(pcapng::PcapNg::default()),
+            // Microseconds, nanoseconds and Kuznetsov's variant; little-endian, then big-endian.
+            Some(
+                [0xd4, 0xc3, 0xb2, 0xa1]
+                | [0x4d, 0x3c, 0xb2, 0xa1]
+                | [0x34, 0xcd, 0xb2, 0xa1]
+                | [0xa1, 0xb2, 0xc3, 0xd4]
+                | [0xa1, 0xb2, 0x3c, 0x4d],
+            ) => Format::Pcap(pcap::Pcap::new(&mut input)?),
+            _ => return Err(unknown(&mut input)),
+        };
+        let resolution = match &format {
+            Format::Pcap(pcap) => Resolution::new(pcap.resolution_ns()),
+            Format::PcapNg(_) => Resolution::new(1),
+        };
+        Ok(Self { input, format, resolution })
+    }
+
+    /// The next packet; `None` at the end of the capture.
+    ///
+    /// # Errors
+    /// Any [`ReadError`]; the packets handed out so far stand, and nothing more can be read.
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, ReadError> {
+        let frame = match &mut self.format {
+            Format::Pcap(pcap) => pcap.next_frame(&mut self.input)?,
+            Format::PcapNg(pcapng) => {
+                let frame = pcapng.next_frame(&mut self.input)?;
+                self.resolution.declare(pcapng.resolution_ns());
+                frame
+            }
+        };
+        if let Some(frame) = &frame {
+            self.resolution.observe(frame.time_ns);
+        }
+        Ok(frame)
+    }
+
+    /// The resolution of the time stamps so far, in nanoseconds: what the headers declare, or the
+    /// coarser one that the stamps themselves show.
+    pub fn resolution_ns(&self) -> u64 {
+        self.resolution.ns()
+    }
+
+    /// Packets without any time stamp (pcapng's simple packet blocks): no use for clocks.
+    pub fn untimed(&self) -> u64 {
+        match &self.format {
+            Format::Pcap(_) => 0,
+            Format::PcapNg(pcapng) => pcapng.untimed(),
+        }
+    }
+}
+
+/// The content of `packed`: decompressed where its magic says so.
+fn unpacked(mut packed: Input) -> Result<Box<dyn Read>, ReadError> {
+    match packed.fill(4) {
+        [0x1f, 0x8b, ..] => Ok(Box::new(flate2::bufread::MultiGzDecoder::new(packed))),
+        // RFC 8878: a frame, or a skippable one (as pzstd writes) before it.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+            let decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(ReadError::Io)?;
+            Ok(Box::new(decoder))
+        }
+        _ => Ok(Box::new(packed)),
+    }
+}
+
+/// What to say of bytes that begin no capture.
+fn unknown(input: &mut Input) -> ReadError {
+    if let Some(failure) = input.failure() {
+        return failure;
+    }
+    ReadError::Unknown(match input.data() {
+        [] => "is empty; a capture has at least a header",
+        [_] | [_, _] | [_, _, _] => "is too short for a capture",
+        [0xfd, b'7', b'z', b'X', ..] => "is packed with xz; unpack it on the way: xz -dc FILE | tmap read -",
+        [b'B', b'Z', b'h', ..] => "is packed with bzip2; unpack it on the way: bzip2 -dc FILE | tmap read -",
+        [0x04, 0x22, 0x4d, 0x18, ..] => {
+            "is packed with lz4; unpack it on the way: lz4 -dc FILE | tmap read -"
+        }
+        [b's', b'n', b'o', b'o', ..] => "is a snoop capture; convert it: editcap -F pcapng FILE OUT",
+        _ => "is not a capture: neither pcap nor pcapng, plain or packed with gzip or zstd",
+    })
+}

@@ -1,0 +1,259 @@
+//! The block format (draft-ietf-opsawg-pcapng): sections, interfaces, packets.
+
+use pcap_parser::{
+    Block, InterfaceDescriptionBlock, OptionCode, PcapNGOption, parse_block_be, parse_block_le,
+    traits::PcapNGPacketBlock,
+};
+use tmap_common::Link;
+
+use super::{Frame, LinkType, ReadError, input::Input};
+
+/// Block types that are looked at before the block is parsed.
+const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+const PACKET_OBSOLETE: u32 = 2;
+
+/// The longest block, as libpcap bounds it.
+const MAX_BLOCK_BYTES: u32 = 16 * 1024 * 1024;
+
+/// The most interfaces of a section; merged captures have dozens.
+const MAX_INTERFACES: usize = 65_536;
+
+/// State of a block capture.
+#[derive(Default)]
+pub struct PcapNg {
+    big_endian: bool,
+    interfaces: Vec<Interface>,
+    resolution_ns: u64,
+    untimed: u64,
+}
+
+/// What an interface description says.
+#[derive(Clone, Copy)]
+struct Interface {
+    link: Result<Link, LinkType>,
+    units: Units,
+    offset_s: i64,
+}
+
+/// How stamps are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Units {
+    /// So many nanoseconds each; the usual ones.
+    Nanoseconds(u64),
+    /// So many per second.
+    PerSecond(u128),
+}
+
+impl PcapNg {
+    /// The coarsest resolution declared so far.
+    pub fn resolution_ns(&self) -> u64 {
+        self.resolution_ns
+    }
+
+    /// Packets without a time stamp so far.
+    pub fn untimed(&self) -> u64 {
+        self.untimed
+    }
+
+    /// The next packet, if there is one; other blocks are taken in on the way.
+    pub fn next_frame<'a>(&mut self, input: &'a mut Input) -> Result<Option<Frame<'a>>, ReadError> {
+        loop {
+            let Some(bytes) = self.block_bytes(input)? else { return Ok(None) };
+            let at = input.offset();
+            // Borrowed anew after each block that holds no packet: only a packet is handed out.
+            match self.block(&input.data()[..bytes]) {
+                Err(what) => return Err(ReadError::Corrupt(at, what)),
+                Ok(None) => {
+                    input.take(bytes);
+                }
+                Ok(Some(packet)) => {
+                    let block = input.take(bytes);
+                    let bytes = &block[packet.data_at..packet.data_at + packet.data_bytes];
+                    return Ok(Some(Frame { time_ns: packet.time_ns, link: packet.link, bytes }));
+                }
+            }
+        }
+    }
+
+    /// How many bytes the next block takes; all of them are waiting in `input`.
+    fn block_bytes(&mut self, input: &mut Input) -> Result<Option<usize>, ReadError> {
+        let at = input.offset();
+        let Some(&[t0, t1, t2, t3, l0, l1, l2, l3, m0, m1, m2, m3]) = input.fill(12).first_chunk() else {
+            if !input.data().is_empty() {
+                return Err(input.shortage());
+            }
+            return input.failure().map_or(Ok(None), Err);
+        };
+        if [t0, t1, t2, t3] == SECTION_HEADER {
+            self.big_endian = match [m0, m1, m2, m3] {
+                [0x1a, 0x2b, 0x3c, 0x4d] => true,
+                [0x4d, 0x3c, 0x2b, 0x1a] => false,
+                _ => return Err(ReadError::Corrupt(at, "a section without its byte-order mark")),
+            };
+        }
+        let length = [l0, l1, l2, l3];
+        let length = if self.big_endian { u32::from_be_bytes(length) } else { u32::from_le_bytes(length) };
+        if !(12..=MAX_BLOCK_BYTES).contains(&length) || !length.is_multiple_of(4) {
+            return Err(ReadError::Corrupt(at, "a block of impossible length"));
+        }
+        let bytes = length as usize;
+        if input.fill(bytes).len() < bytes { Err(input.shortage()) } else { Ok(Some(bytes)) }
+    }
+
+    /// Takes in one whole block.
+    fn block(&mut self, bytes: &[u8]) -> Result<Option<Packet>, &'static str> {
+        let parsed = if self.big_endian { parse_block_be(bytes) } else { parse_block_le(bytes) };
+        let Ok((_, block)) = parsed else { return Err("a block that contradicts itself") };
+        match block {
+            Block::SectionHeader(_) => self.interfaces.clear(),
+            Block::InterfaceDescription(description) => self.add_interface(&description)?,
+            Block::EnhancedPacket(packet) => {
+                let stamp = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
+                let data_bytes = packet.packet_data().len();
+                if data_bytes < packet.caplen as usize {
+                    return Err("a packet longer than its block");
+                }
+                return self.packet(packet.if_id, stamp, 28, data_bytes).map(Some);
+            }
+            Block::SimplePacket(_) => self.untimed += 1,
+            Block::Unknown(unknown) if self.native(unknown.block_type) == PACKET_OBSOLETE => {
+                return self.obsolete_packet(unknown.data).map(Some);
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn native(&self, read_as_little_endian: u32) -> u32 {
+        if self.big_endian { read_as_little_endian.swap_bytes() } else { read_as_little_endian }
+    }
+
+    fn word(&self, bytes: &[u8], at: usize) -> Option<u32> {
+        let word = u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
+        Some(self.native(word))
+    }
+
+    /// The packet block of before 2009: interface and drop count share a word.
+    fn obsolete_packet(&self, content: &[u8]) -> Result<Packet, &'static str> {
+        let words = [0, 4, 8, 12].map(|at| self.word(content, at));
+        let [Some(first), Some(high), Some(low), Some(length)] = words else {
+            return Err("a packet block that is too short");
+        };
+        let data_bytes = length as usize;
+        if content.len() < 20 + data_bytes {
+            return Err("a packet longer than its block");
+        }
+        let interface = if self.big_endian { first >> 16 } else { first & 0xffff };
+        self.packet(interface, u64::from(high) << 32 | u64::from(low), 28, data_bytes)
+    }
+
+    fn packet(
+        &self,
+        interface: u32,
+        stamp: u64,
+        data_at: usize,
+        data_bytes: usize,
+    ) -> Result<Packet, &'static str> {
+        let interface =
+            self.interfaces.get(interface as usize).ok_or("a packet of an interface never described")?;
+        Ok(Packet { time_ns: interface.time_ns(stamp), link: interface.link, data_at, data_bytes })
+    }
+
+    fn add_interface(&mut self, description: &InterfaceDescriptionBlock<'_>) -> Result<(), &'static str> {
+        if self.interfaces.len() >= MAX_INTERFACES {
+            return Err("more interfaces than any section has");
+        }
+        let units = Units::new(option(&description.options, OptionCode::IfTsresol).unwrap_or([6])[0])?;
+        let offset = option(&description.options, OptionCode::IfTsoffset).unwrap_or([0; 8]);
+        self.resolution_ns = self.resolution_ns.max(units.resolution_ns());
+        self.interfaces.push(Interface {
+            link: LinkType(description.linktype.0 as u16).link(),
+            units,
+            offset_s: if self.big_endian { i64::from_be_bytes(offset) } else { i64::from_le_bytes(offset) },
+        });
+        Ok(())
+    }
+}
+
+/// The first `N` bytes of an option. Read here and not by the crate: its 0.17 takes an offset for
+/// little-endian in a big-endian section and refuses resolutions that are powers of two.
+fn option<const N: usize>(options: &[PcapNGOption<'_>], code: OptionCode) -> Option<[u8; N]> {
+    let option = options.iter().find(|option| option.code == code)?;
+    option.value().first_chunk().copied()
+}
+
+/// A packet's place in its block.
+struct Packet {
+    time_ns: u64,
+    link: Result<Link, LinkType>,
+    data_at: usize,
+    data_bytes: usize,
+}
+
+impl Interface {
+    fn time_ns(&self, stamp: u64) -> u64 {
+        let since_offset_ns = match self.units {
+            Units::Nanoseconds(each) => stamp.saturating_mul(each),
+            Units::PerSecond(units) => {
+                u64::try_from(u128::from(stamp) * 1_000_000_000 / units).unwrap_or(u64::MAX)
+            }
+        };
+        let offset_ns = self.offset_s.saturating_mul(1_000_000_000);
+        since_offset_ns.saturating_add_signed(offset_ns)
+    }
+}
+
+impl Units {
+    /// From if_tsresol: a power of ten, or of two with the top bit set.
+    fn new(resolution: u8) -> Result<Self, &'static str> {
+        let exponent = u32::from(resolution & 0x7f);
+        if resolution & 0x80 != 0 {
+            return 1u128.checked_shl(exponent).map(Self::PerSecond).ok_or("an impossible time resolution");
+        }
+        match exponent {
+            0..=9 => Ok(Self::Nanoseconds(10u64.pow(9 - exponent))),
+            10..=30 => Ok(Self::PerSecond(10u128.pow(exponent))),
+            _ => Err("an impossible time resolution"),
+        }
+    }
+
+    fn resolution_ns(self) -> u64 {
+        match self {
+            Self::Nanoseconds(each) => each,
+            Self::PerSecond(units) => (1_000_000_000 / units).max(1) as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(resolution: u8, offset_s: i64) -> Interface {
+        Interface { link: Ok(Link::Ethernet), units: Units::new(resolution).unwrap(), offset_s }
+    }
+
+    #[test]
+    fn stamps_become_nanoseconds() {
+        assert_eq!(interface(6, 0).time_ns(1_500_000), 1_500_000_000);
+        assert_eq!(interface(9, 0).time_ns(1_500_000_007), 1_500_000_007);
+        assert_eq!(interface(3, 0).time_ns(1_500), 1_500_000_000);
+        assert_eq!(interface(12, 0).time_ns(1_500_000_007_900), 1_500_000_007);
+        assert_eq!(interface(0x80 | 10, 0).time_ns(1536), 1_500_000_000);
+        assert_eq!(interface(6, 1_000).time_ns(1), 1_000_000_001_000);
+        assert_eq!(interface(6, -1).time_ns(3_000_000), 2_000_000_000);
+    }
+
+    #[test]
+    fn absurd_stamps_saturate() {
+        assert_eq!(interface(0, 0).time_ns(u64::MAX), u64::MAX);
+        assert_eq!(interface(6, i64::MIN).time_ns(1), 0);
+        assert_eq!(interface(0x80, i64::MAX).time_ns(u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn impossible_resolutions_are_refused() {
+        assert!(Units::new(31).is_err());
+        assert!(Units::new(0xff).is_ok(), "2^-127 s is silly but arithmetic");
+    }
+}

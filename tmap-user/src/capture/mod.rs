@@ -1,0 +1,3 @@
+//! Sources of records.
+
+pub mod file;

@@ -1,0 +1,317 @@
+//! The command line: raw arguments, and their way to a [`Config`].
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use jiff::{SignedDuration, tz::TimeZone};
+
+use crate::{
+    capture::file::Source,
+    config::{Common, Config, LiveConfig, ReadConfig, XdpMode},
+    engine::Options,
+    filter::Program,
+    report::Format,
+};
+
+const ABOUT: &str = "Counts the machines behind an address by their TCP timestamp clocks";
+
+const EXAMPLES: &str = "\
+Examples:
+  tmap -i eth0                                   watch eth0 until ^C, then the summary
+  tmap -i eth0 -i eth1 src net 10.0.0.0/8        two interfaces, one side of the traffic
+  tmap -i eth0 --stats 1s --json                 JSON lines, the sensor's health every second
+  tmap read capture.pcap.gz                      a capture, packed or not
+  tmap read --filter 'port 80 or 443' a.pcapng b.pcapng
+  ssh router tcpdump -w - tcp | tmap read -      standard input
+
+SIGUSR1 asks for a summary at once. Exit code: 0 all well; 1 failed, or finished with a
+warning (a capture cut short, an interface gone); 2 a mistake on the command line.";
+
+const NOTES: &str = "\
+Filters are pcap-filter's words: src dst, host net (A/len, A mask M), port portrange, ip ip6 tcp,
+and or not (&& || !), parentheses. `and` and `or` have equal rank, from left to right.
+
+How to read the report: `a` is the measured tick rate and `b` the clock's value at the time given,
+in ticks; skew is against this sensor's own clock; ± is one standard error. `up since` is when the
+clock was at zero: on most systems that is the boot, and it may be earlier by any multiple of the
+time that the counter takes to wrap. The average uptime of an address is the mean, over its
+machines with a known boot time, of the summary's time minus boot. A load is a machine's share of
+the address's connections.";
+
+#[derive(Debug, Parser)]
+#[command(name = "tmap", version, about = ABOUT, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch network interfaces until ^C (`tmap -i eth0` is short for `tmap live -i eth0`)
+    #[command(after_help = NOTES)]
+    Live(LiveArgs),
+    /// Read capture files: pcap and pcapng, plain or packed with gzip or zstd
+    #[command(after_help = NOTES)]
+    Read(ReadArgs),
+}
+
+#[derive(Debug, Args)]
+struct LiveArgs {
+    /// Interface to watch; may be given several times
+    #[arg(short, long = "interface", value_name = "IFACE", required = true, action = ArgAction::Append)]
+    interface: Vec<String>,
+    /// Which segments to look at, e.g. src net 10.0.0.0/8 and not port 22 (quote parentheses and !)
+    #[arg(value_name = "FILTER", conflicts_with = "filter")]
+    words: Vec<String>,
+    /// Where to attach: auto tries the driver (native) and falls back to generic
+    #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
+    xdp_mode: XdpMode,
+    /// Read this host's outgoing segments too
+    #[arg(long)]
+    egress: bool,
+    /// Stop after this long, e.g. 90s or 10m
+    #[arg(long, value_name = "TIME", value_parser = positive_time)]
+    duration: Option<Duration>,
+    /// Ring buffer per CPU, in bytes; K and M are understood
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    ring_size: Option<usize>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+struct ReadArgs {
+    /// Captures in the order of time; - is standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+struct CommonArgs {
+    /// Which segments to look at, as one argument
+    #[arg(short, long, value_name = "FILTER")]
+    filter: Option<String>,
+    /// JSON lines on standard output, and nothing else there
+    #[arg(long)]
+    json: bool,
+    /// List every connection in summaries (with --json)
+    #[arg(long, requires = "json")]
+    connections: bool,
+    /// Show the sensor's health this often, e.g. 1s
+    #[arg(long, value_name = "INTERVAL", value_parser = positive_time)]
+    stats: Option<Duration>,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Estimation and bounds")]
+struct EngineArgs {
+    /// How far rates of one machine may differ beyond their standard errors, in ppm
+    #[arg(long, value_name = "PPM", default_value_t = Options::default().rate_delta_ppm, value_parser = not_negative)]
+    rate_delta: f64,
+    /// How far offsets of one machine may differ beyond their standard errors, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().offset_delta_s, value_parser = not_negative)]
+    offset_delta: f64,
+    /// The most open flows held at once
+    #[arg(long, value_name = "N", default_value_t = Options::default().max_flows, value_parser = at_least_one)]
+    max_flows: usize,
+    /// The most source addresses held at once
+    #[arg(long, value_name = "N", default_value_t = Options::default().max_addresses, value_parser = at_least_one)]
+    max_addresses: usize,
+    /// The most finished connections remembered per address
+    #[arg(long, value_name = "N", default_value_t = Options::default().max_connections_per_address, value_parser = at_least_one)]
+    max_connections: usize,
+    /// A connection that is silent for this long is finished
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = positive_time)]
+    idle_timeout: Duration,
+}
+
+/// Parses the command line.
+///
+/// # Errors
+/// What clap makes of a mistake, of `--help` and of `--version`: its `exit` prints it and ends the
+/// process with the right code.
+pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, clap::Error> {
+    let cli = Cli::try_parse_from(with_implied_live(arguments.into_iter().collect()))?;
+    match cli.command {
+        Command::Live(args) => {
+            let filter = args.common.filter.clone().unwrap_or_else(|| args.words.join(" "));
+            Ok(Config::Live(LiveConfig {
+                common: args.common.resolve(&filter)?,
+                interfaces: unique(args.interface),
+                xdp_mode: args.xdp_mode,
+                egress: args.egress,
+                duration: args.duration,
+                ring_bytes: args.ring_size,
+            }))
+        }
+        Command::Read(args) => {
+            let filter = args.common.filter.clone().unwrap_or_default();
+            let files: Vec<Source> = args.files.iter().map(|name| Source::new(name)).collect();
+            if files.iter().filter(|&source| *source == Source::Stdin).count() > 1 {
+                return Err(usage(ErrorKind::ValueValidation, "standard input (-) can be read only once"));
+            }
+            Ok(Config::Read(ReadConfig { common: args.common.resolve(&filter)?, files }))
+        }
+    }
+}
+
+/// `tmap -i eth0` means `tmap live -i eth0`.
+fn with_implied_live(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let implied = arguments.get(1).and_then(|first| first.to_str()).is_some_and(|first| {
+        first.starts_with('-') && !matches!(first, "-" | "-h" | "--help" | "-V" | "--version")
+    });
+    if implied {
+        arguments.insert(1, "live".into());
+    }
+    arguments
+}
+
+/// Attaching twice to one interface would fail in a less clear way.
+fn unique(names: Vec<String>) -> Vec<String> {
+    let mut seen = Vec::with_capacity(names.len());
+    for name in names {
+        if !seen.contains(&name) {
+            seen.push(name);
+        }
+    }
+    seen
+}
+
+impl CommonArgs {
+    #[allow(clippy::needless_update, reason = "the engine may gain settings that have no option here")]
+    fn resolve(&self, filter: &str) -> Result<Common, clap::Error> {
+        let engine = &self.engine;
+        Ok(Common {
+            filter: Program::new(filter)
+                .map_err(|error| usage(ErrorKind::ValueValidation, &error.to_string()))?,
+            engine: Options {
+                rate_delta_ppm: engine.rate_delta,
+                offset_delta_s: engine.offset_delta,
+                max_flows: engine.max_flows,
+                max_addresses: engine.max_addresses,
+                max_connections_per_address: engine.max_connections,
+                idle_timeout_ns: engine.idle_timeout.as_nanos().try_into().unwrap_or(u64::MAX),
+                ..Options::default()
+            },
+            format: if self.json { Format::Json } else { Format::Text },
+            connections: self.connections,
+            stats: self.stats,
+            zone: TimeZone::system(),
+        })
+    }
+}
+
+fn usage(kind: ErrorKind, message: &str) -> clap::Error {
+    Cli::command().error(kind, message)
+}
+
+/// `500ms`, `1s`, `2m`, `1h 30m`; a bare number is seconds.
+fn positive_time(text: &str) -> Result<Duration, String> {
+    let parsed = match text.parse::<f64>() {
+        Ok(seconds) => SignedDuration::try_from_secs_f64(seconds).ok(),
+        Err(_) => text.parse::<SignedDuration>().ok(),
+    };
+    parsed
+        .and_then(|time| Duration::try_from(time).ok())
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "a time such as 500ms, 1s or 5m".to_owned())
+}
+
+/// `65536`, `64K`, `4M`.
+fn size(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.trim_end_matches(['i', 'B']).to_ascii_uppercase() {
+        upper if upper.ends_with('K') => (upper.trim_end_matches('K').to_owned(), 1 << 10),
+        upper if upper.ends_with('M') => (upper.trim_end_matches('M').to_owned(), 1 << 20),
+        upper => (upper, 1),
+    };
+    let value: Option<usize> = digits.parse().ok();
+    value
+        .and_then(|value| value.checked_mul(unit))
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "a size such as 65536, 64K or 4M".to_owned())
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|value: &f64| value.is_finite() && *value >= 0.0);
+    value.ok_or_else(|| "a number that isn't negative".to_owned())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let value = text.parse().ok().filter(|value| *value > 0);
+    value.ok_or_else(|| "a number, at least 1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Config, clap::Error> {
+        config(line.split(' ').map(OsString::from))
+    }
+
+    fn live(line: &str) -> LiveConfig {
+        match parsed(line).unwrap_or_else(|error| panic!("{error}")) {
+            Config::Live(live) => live,
+            Config::Read(_) => panic!("{line} reads"),
+        }
+    }
+
+    #[test]
+    fn definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_bare_interface_implies_live() {
+        let config = live("tmap -i eth0 --json src net 10.0.0.0/8 --interface eth1 -i eth0");
+        assert_eq!(config.interfaces, ["eth0", "eth1"]);
+        assert_eq!(config.common.format, Format::Json);
+        assert_eq!(config.common.filter, Program::new("src net 10.0.0.0/8").unwrap());
+        assert_eq!(live("tmap live -i eth0").interfaces, ["eth0"]);
+    }
+
+    #[test]
+    fn values_are_read_with_their_units() {
+        let config =
+            live("tmap -i e --stats 500ms --duration 2m --ring-size 64K --idle-timeout 10 --rate-delta 0.5");
+        assert_eq!(config.common.stats, Some(Duration::from_millis(500)));
+        assert_eq!(config.duration, Some(Duration::from_secs(120)));
+        assert_eq!(config.ring_bytes, Some(65_536));
+        assert_eq!(config.common.engine.idle_timeout_ns, 10_000_000_000);
+        assert_eq!(config.common.engine.rate_delta_ppm, 0.5);
+    }
+
+    #[test]
+    fn defaults_are_the_engines() {
+        let engine = live("tmap -i e").common.engine;
+        assert_eq!(format!("{engine:?}"), format!("{:?}", Options::default()));
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        for line in [
+            "tmap live",
+            "tmap read",
+            "tmap -i e --stats 0s",
+            "tmap -i e --stats -1s",
+            "tmap -i e --duration soon",
+            "tmap -i e --ring-size 0",
+            "tmap -i e --rate-delta -1",
+            "tmap -i e --rate-delta nan",
+            "tmap -i e --max-flows 0",
+            "tmap -i e --xdp-mode fast",
+            "tmap -i e --connections",
+            "tmap -i e prot 80",
+            "tmap -i e port 80 --filter port",
+            "tmap read - -",
+            "tmap eth0",
+        ] {
+            let error = parsed(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

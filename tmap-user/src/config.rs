@@ -1,0 +1,71 @@
+//! What a run is to do: the command line, checked and resolved.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::{capture::file::Source, engine::Options, filter::Program, report::Format};
+
+/// One run.
+#[derive(Clone, Debug)]
+pub enum Config {
+    /// Watch interfaces.
+    Live(LiveConfig),
+    /// Read captures.
+    Read(ReadConfig),
+}
+
+/// What both kinds of run share.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Which segments are wanted.
+    pub filter: Program,
+    /// Settings of the engine.
+    pub engine: Options,
+    /// How to report.
+    pub format: Format,
+    /// Whether summaries list every connection.
+    pub connections: bool,
+    /// How often to show statistics.
+    pub stats: Option<Duration>,
+    /// The time zone of times told to people.
+    pub zone: TimeZone,
+}
+
+/// `tmap live`.
+#[derive(Clone, Debug)]
+pub struct LiveConfig {
+    /// What both kinds share.
+    pub common: Common,
+    /// Names of interfaces.
+    pub interfaces: Vec<String>,
+    /// How to attach.
+    pub xdp_mode: XdpMode,
+    /// Whether outgoing segments are read as well.
+    pub egress: bool,
+    /// When to stop by itself.
+    pub duration: Option<Duration>,
+    /// Ring size per CPU in bytes, where the user set one.
+    pub ring_bytes: Option<usize>,
+}
+
+/// `tmap read`.
+#[derive(Clone, Debug)]
+pub struct ReadConfig {
+    /// What both kinds share.
+    pub common: Common,
+    /// The captures, in the order of time.
+    pub files: Vec<Source>,
+}
+
+/// How the XDP program is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum XdpMode {
+    /// In the driver; where it can't, in the generic path.
+    #[default]
+    Auto,
+    /// In the driver or not at all.
+    Native,
+    /// In the kernel's generic path, which works everywhere and costs more.
+    Generic,
+}

@@ -1,0 +1,108 @@
+//! The filter language of the command line: pcap-filter's familiar words, compiled to the program
+//! that kernel and file reader run alike ([`tmap_common::filter`]).
+//!
+//! ```text
+//! text -> lex -> words -> parse -> Expr -> compile -> Program of tests
+//! ```
+//!
+//! What is understood, as in pcap-filter(7):
+//!
+//! | | |
+//! |---|---|
+//! | directions | `src`, `dst`, `src or dst` (what no direction means), `src and dst` |
+//! | addresses | `host A`, a bare `A`, `net A/len`, `net A mask M`, `net 10.1` (v4 and v6) |
+//! | ports | `port P`, `portrange A-B`, also as `tcp port P` |
+//! | protocols | `ip`, `ip6`, `tcp`, alone or before `host` and `net` |
+//! | joined by | `and` `&&`, `or` `\|\|` (equal rank, from left to right), `not` `!`, parentheses |
+//!
+//! A value without its keyword takes the last one: `port 80 or 443`, `host (A or B)`.
+//!
+//! Beyond pcap-filter: a bare `A/len` is a net. Short of it: no names of hosts or services, and
+//! nothing but TCP, because nothing else carries a clock.
+
+pub mod compile;
+pub mod expr;
+mod lex;
+mod parse;
+
+use std::{fmt, ops::Range};
+
+use tmap_common::{
+    Segment,
+    filter::{self, Test},
+};
+
+pub use expr::{Expr, Primitive};
+
+/// A compiled filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    tests: Vec<Test>,
+}
+
+impl Program {
+    /// Compiles `text`; an empty or blank text accepts everything.
+    ///
+    /// # Errors
+    /// A [`FilterError`] that points at the word that can't be understood, or at the whole where
+    /// the program would be longer than [`filter::MAX_TESTS`].
+    pub fn new(text: &str) -> Result<Self, FilterError> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        compile::compile(&parse::parse(text)?).map(|tests| Self { tests }).map_err(|needed| {
+            FilterError::new(
+                text,
+                0..text.len(),
+                format!(
+                    "the filter takes {needed} tests and at most {} fit: join ports to a portrange, hosts to a net",
+                    filter::MAX_TESTS
+                ),
+            )
+        })
+    }
+
+    /// The tests, for the kernel; none where everything is accepted.
+    pub fn tests(&self) -> &[Test] {
+        &self.tests
+    }
+
+    /// Whether the segment is wanted.
+    #[inline]
+    pub fn accepts(&self, segment: &Segment) -> bool {
+        self.tests.is_empty() || filter::accepts(segment, |index| self.tests.get(usize::from(index)))
+    }
+}
+
+/// What is wrong with a filter, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterError {
+    text: String,
+    at: Range<usize>,
+    message: String,
+}
+
+impl FilterError {
+    fn new(text: &str, at: Range<usize>, message: impl Into<String>) -> Self {
+        Self { text: text.to_owned(), at, message: message.into() }
+    }
+}
+
+impl std::error::Error for FilterError {}
+
+impl fmt::Display for FilterError {
+    /// One line that says what is wrong, the filter, and carets under the word.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = self.text[..self.at.start].chars().count();
+        let marked = self.text[self.at.clone()].chars().count().max(1);
+        writeln!(f, "filter: {}", self.message)?;
+        // A filter from a file or a shell's here-document may hold line breaks: the carets count on
+        // one line.
+        let line: String = self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        writeln!(f, "    {line}")?;
+        write!(f, "    {:before$}{:^<marked$}", "", "")
+    }
+}
+
+#[cfg(test)]
+mod tests;

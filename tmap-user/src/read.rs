@@ -1,0 +1,324 @@
+//! `tmap read`: capture files through the same parser and engine as live traffic.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read, Write},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tmap_common::{Counters, Record, Skip, parse, record::Direction};
+
+use crate::{
+    Outcome,
+    capture::file::{Capture, Frame, LinkType, ReadError, Source},
+    config::{Common, ReadConfig},
+    engine::{Engine, snapshot::WallClock},
+    report::{Reporter, Stats, Summary},
+    signals::Signals,
+};
+
+/// How often the engine looks for news, in capture time.
+const REVIEW_NS: u64 = 1_000_000_000;
+
+/// How many packets go by between two looks at signals, progress and the wall clock.
+const PACKETS_PER_LOOK: u32 = 8_192;
+
+/// A file that takes no longer than this to read needs no progress bar.
+const PROGRESS_AFTER: Duration = Duration::from_millis(700);
+
+/// Files tell their own time.
+const WALL: WallClock = WallClock { unix_minus_engine_ns: 0 };
+
+/// Reads all files and writes reports to `out`.
+///
+/// # Errors
+/// A file that isn't there (before anything is read), or writing that failed. What is wrong with
+/// the content of a file is a warning: what came before it is reported.
+pub fn run(config: &ReadConfig, out: impl Write) -> anyhow::Result<Outcome> {
+    for source in &config.files {
+        if let Err(error) = source.open() {
+            anyhow::bail!("{source}: {error}{}", filter_hint(source));
+        }
+    }
+    let mut reading = Reading::new(&config.common, out)?;
+    for source in &config.files {
+        reading.file(source)?;
+        if reading.signals.stop() {
+            break;
+        }
+    }
+    reading.finish()
+}
+
+/// A word of the filter where a file was expected is a habit from other tools.
+fn filter_hint(source: &Source) -> &'static str {
+    const WORDS: [&str; 9] = ["src", "dst", "host", "net", "port", "portrange", "tcp", "ip", "not"];
+    match source {
+        Source::Path(path) if WORDS.iter().any(|word| path.as_os_str() == *word) => {
+            "; a filter for files is one argument: --filter 'src net 10.0.0.0/8'"
+        }
+        _ => "",
+    }
+}
+
+/// The state of a run.
+struct Reading<'a, W> {
+    config: &'a Common,
+    engine: Engine,
+    reporter: Reporter<W>,
+    counters: Counters,
+    signals: std::sync::Arc<Signals>,
+    progress: Progress,
+    warnings: Vec<String>,
+    /// The latest time seen: packets may come out of order, the engine's time never runs back.
+    now_ns: u64,
+    next_review_ns: u64,
+    /// What the engine was told, and the coarsest of the files already read.
+    resolution_ns: u64,
+    coarsest_ns: u64,
+    stats: Option<Interval>,
+}
+
+/// The running `--stats` interval.
+struct Interval {
+    length: Duration,
+    began: Instant,
+    before: Counters,
+}
+
+impl<'a, W: Write> Reading<'a, W> {
+    fn new(config: &'a Common, out: W) -> anyhow::Result<Self> {
+        Ok(Self {
+            config,
+            engine: Engine::new(config.engine.clone()),
+            reporter: Reporter::new(out, config.format, config.zone.clone()),
+            counters: Counters::default(),
+            signals: Signals::listen()?,
+            progress: Progress::new(),
+            warnings: Vec::new(),
+            now_ns: 0,
+            next_review_ns: 0,
+            resolution_ns: 0,
+            coarsest_ns: 0,
+            stats: config.stats.map(|length| Interval {
+                length,
+                began: Instant::now(),
+                before: Counters::default(),
+            }),
+        })
+    }
+
+    /// Reads one file to its end, or to where it can't be read any further.
+    fn file(&mut self, source: &Source) -> anyhow::Result<()> {
+        let began_ns = self.now_ns;
+        let mut foreign = BTreeMap::new();
+        let mut first_ns = None;
+        let opened = source.open().and_then(|(reader, length)| {
+            self.progress.file(source, length);
+            Capture::new(self.progress.count(reader))
+        });
+        match opened {
+            Err(error) => self.warn(format!("{source}: {error}")),
+            Ok(mut capture) => {
+                let result = self.packets(&mut capture, &mut foreign, &mut first_ns)?;
+                if let Err(error) = result {
+                    self.warn(format!("{source}: {error}; what came before it is reported"));
+                }
+                if capture.untimed() > 0 {
+                    self.warn(format!(
+                        "{source}: {} packets have no time stamp and were left out",
+                        capture.untimed()
+                    ));
+                }
+                self.settle_resolution(&capture);
+                self.coarsest_ns = self.resolution_ns;
+            }
+        }
+        for (link_type, packets) in foreign {
+            self.warn(format!(
+                "{source}: {packets} packets of link type {link_type}, which tmap doesn't read"
+            ));
+        }
+        if first_ns.is_some_and(|first_ns| first_ns.saturating_add(REVIEW_NS) < began_ns) {
+            self.note(&format!(
+                "{source} begins before the previous file ends: give files in the order of time"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Reads packets to the end; the inner result is the file's, the outer one the output's.
+    fn packets(
+        &mut self,
+        capture: &mut Capture,
+        foreign: &mut BTreeMap<LinkType, u64>,
+        first_ns: &mut Option<u64>,
+    ) -> anyhow::Result<Result<(), ReadError>> {
+        let mut until_look = PACKETS_PER_LOOK;
+        loop {
+            let frame = match capture.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error)),
+            };
+            first_ns.get_or_insert(frame.time_ns);
+            self.now_ns = self.now_ns.max(frame.time_ns);
+            match frame.link {
+                Ok(_) => self.frame(&frame),
+                Err(link_type) => *foreign.entry(link_type).or_default() += 1,
+            }
+            if self.now_ns >= self.next_review_ns {
+                self.settle_resolution(capture);
+                self.review()?;
+            }
+            until_look -= 1;
+            if until_look == 0 {
+                until_look = PACKETS_PER_LOOK;
+                // One packet with an absurd time can put `now` far ahead: reviews go on all the same.
+                self.review()?;
+                self.look_around()?;
+                if self.signals.stop() {
+                    return Ok(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// One packet: the same steps as in the kernel.
+    fn frame(&mut self, frame: &Frame<'_>) {
+        self.counters.seen += 1;
+        let Ok(link) = frame.link else { return };
+        let parsed = parse(frame.bytes, link).and_then(|segment| {
+            if self.config.filter.accepts(&segment) { Ok(segment) } else { Err(Skip::Filtered) }
+        });
+        match parsed {
+            Ok(segment) => {
+                self.counters.emitted += 1;
+                self.engine.observe(&Record {
+                    time_ns: frame.time_ns,
+                    direction: Direction::Ingress,
+                    suppressed: 0,
+                    segment,
+                });
+            }
+            Err(skip) => self.counters.skipped[skip as usize] += 1,
+        }
+    }
+
+    fn review(&mut self) -> io::Result<()> {
+        self.next_review_ns = self.now_ns.saturating_add(REVIEW_NS);
+        let events = self.engine.review(self.now_ns);
+        if events.is_empty() {
+            return Ok(());
+        }
+        let (reporter, now_ns) = (&mut self.reporter, self.now_ns);
+        self.progress.bar.suspend(|| events.iter().try_for_each(|event| reporter.event(event, now_ns, WALL)))
+    }
+
+    /// Signals and statistics, now and then.
+    fn look_around(&mut self) -> io::Result<()> {
+        self.progress.show_if_slow();
+        if self.signals.take_summary() {
+            self.write_summary()?;
+        }
+        let Some(interval) = &mut self.stats else { return Ok(()) };
+        if interval.began.elapsed() < interval.length {
+            return Ok(());
+        }
+        let stats = Stats {
+            now_ns: self.now_ns,
+            interval_s: interval.began.elapsed().as_secs_f64(),
+            counters: self.counters,
+            before: interval.before,
+            cpus: Vec::new(),
+            holdings: self.engine.holdings(),
+        };
+        interval.began = Instant::now();
+        interval.before = self.counters;
+        let reporter = &mut self.reporter;
+        self.progress.bar.suspend(|| reporter.stats(&stats, WALL))
+    }
+
+    /// Tells the engine how fine the time stamps are: as coarse as the coarsest file.
+    fn settle_resolution(&mut self, capture: &Capture) {
+        let resolution_ns = self.coarsest_ns.max(capture.resolution_ns());
+        if resolution_ns != self.resolution_ns {
+            self.resolution_ns = resolution_ns;
+            self.engine.set_resolution_ns(resolution_ns);
+        }
+    }
+
+    fn finish(mut self) -> anyhow::Result<Outcome> {
+        self.review()?;
+        self.progress.bar.finish_and_clear();
+        self.write_summary()?;
+        Ok(if self.warnings.is_empty() { Outcome::Fine } else { Outcome::Warned })
+    }
+
+    fn write_summary(&mut self) -> io::Result<()> {
+        let summary = Summary {
+            snapshot: self.engine.snapshot(self.now_ns, self.config.connections),
+            counters: self.counters,
+            holdings: self.engine.holdings(),
+            wall: WALL,
+            warnings: self.warnings.clone(),
+        };
+        let reporter = &mut self.reporter;
+        self.progress.bar.suspend(|| reporter.summary(&summary))
+    }
+
+    /// Something to know that isn't wrong.
+    fn note(&self, text: &str) {
+        self.progress.bar.suspend(|| eprintln!("tmap: {text}"));
+    }
+
+    /// Something is wrong with the input: said now, in the summary, and in the exit code.
+    fn warn(&mut self, text: String) {
+        self.note(&text);
+        self.warnings.push(text);
+    }
+}
+
+/// Progress on standard error, where that is a terminal and reading takes a while.
+struct Progress {
+    bar: ProgressBar,
+    began: Instant,
+    shown: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        Self { bar, began: Instant::now(), shown: false }
+    }
+
+    /// A new file begins.
+    fn file(&self, source: &Source, bytes: Option<u64>) {
+        self.bar.reset();
+        let template = match bytes {
+            Some(bytes) => {
+                self.bar.set_length(bytes);
+                "{msg} [{bar:30}] {percent} %, {binary_bytes_per_sec}, {eta} left"
+            }
+            None => "{msg} {binary_bytes}, {binary_bytes_per_sec}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style.progress_chars("=> "));
+        }
+        self.bar.set_message(source.to_string());
+    }
+
+    /// Counts what is read from the file itself, packed or not.
+    fn count(&self, reader: Box<dyn Read>) -> Box<dyn Read> {
+        Box::new(self.bar.wrap_read(reader))
+    }
+
+    fn show_if_slow(&mut self) {
+        if !self.shown && self.began.elapsed() > PROGRESS_AFTER {
+            self.shown = true;
+            // Stays hidden where standard error is no terminal.
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! JSON lines: one object a line, told apart by `type`. Fields are only ever added.
+//!
+//! Times are RFC 3339 in UTC. `null` means that the data can't tell. A field `x_sigma` (or
+//! `x_sigma_s`) is one standard error of `x`, in its unit.
+//!
+//! # `address`: one line per source address, in summaries
+//!
+//! | field | |
+//! |---|---|
+//! | `address` | the address |
+//! | `regime` | how offsets are chosen: `global`, `per_pair`, `per_connection`, `undetermined` |
+//! | `evidence` | what decided the regime, a sentence |
+//! | `machines` | best count |
+//! | `machines_low`, `machines_high` | its 90 % interval |
+//! | `machines_proven` | lower bound that needs no statistics |
+//! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `jitter_too_large`, `unsteady`, `offsets_random` |
+//! | `connections` | connection sides seen from the address |
+//! | `zero_tsvals` | segments with TSval 0 |
+//! | `average_uptime_s` | mean over the machines with a boot time, of the summary's time minus boot |
+//! | `machine_list` | the machines, below |
+//!
+//! A machine: `id` (from 1, stable within a run), `tick_hz` (nominal), `rate_hz`, `skew_ppm`,
+//! `offset_ticks` (modulo 2^32, at `reference`), `phase_ticks` (0 to 1, at `reference`),
+//! `reference`, `up_since` with `up_since_sigma_s` and `up_since_modulus_s` (the true time may be
+//! earlier by any multiple), `connections` (may be fractional: assignment is weighted),
+//! `load_percent`, `ports` (objects of `port`, `side` = `server` or `client`, `share_percent`),
+//! `first_seen`, `last_seen`, `os`.
+//!
+//! # `connection`: one line per connection side with timestamps, in summaries with `--connections`
+//!
+//! `src`, `sport`, `dst`, `dport`, `machine` (an `id` within `src`), `probability`, `segments`,
+//! `rate_hz`, `rate_hz_sigma`.
+//!
+//! # `summary`: the last line of a summary
+//!
+//! `time`, `addresses`, `connections`, `machines` (sum of the best counts), `records`, `packets`
+//! (`seen`, `suppressed`, `emitted`, `ring_full`, `skipped` by reason), `losses` (`flows_evicted`,
+//! `connections_forgotten`, `records_unplaced`), `flows`, `memory_bytes`, `warnings`.
+//!
+//! # `event`: as it happens
+//!
+//! `time`, `address`, `event` = `new_machine` (with `known` and `machine`, as above) or
+//! `offsets_random` (with `connections`).
+//!
+//! # `stats`: every `--stats` interval
+//!
+//! `time`, `interval_s`, `packets_per_s`, `records_per_s`, `packets` (as in `summary`), `in_flight`
+//! (seen minus accounted for: 0 at rest), `cpus` (objects of `cpu`, `seen`, `ring_fill_percent`,
+//! `ring_full`), `flows`, `addresses`, `memory_bytes`.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use serde::Serialize;
+use tmap_common::{Address, Counters, Skip};
+
+use super::{Stats, Summary, number::Clock, text::average_uptime_s};
+use crate::engine::{
+    Event,
+    snapshot::{AddressReport, ConnectionReport, Doubt, Estimate, MachineReport, PortShare, Regime, Side},
+};
+
+/// A line: the type first, so that it can be seen at a glance.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line<'a> {
+    Address(AddressLine<'a>),
+    Connection(ConnectionLine),
+    Summary(SummaryLine<'a>),
+    Event(EventLine),
+    Stats(StatsLine),
+}
+
+#[derive(Serialize)]
+struct AddressLine<'a> {
+    address: String,
+    regime: &'static str,
+    evidence: &'a str,
+    machines: Option<u32>,
+    machines_low: Option<u32>,
+    machines_high: Option<u32>,
+    machines_proven: Option<u32>,
+    doubt: Option<&'static str>,
+    connections: u64,
+    zero_tsvals: u64,
+    average_uptime_s: Option<f64>,
+    machine_list: Vec<Machine>,
+}
+
+#[derive(Serialize)]
+struct Machine {
+    id: u32,
+    tick_hz: f64,
+    rate_hz: f64,
+    rate_hz_sigma: f64,
+    skew_ppm: Option<f64>,
+    skew_ppm_sigma: Option<f64>,
+    offset_ticks: Option<f64>,
+    offset_ticks_sigma: Option<f64>,
+    phase_ticks: Option<f64>,
+    phase_ticks_sigma: Option<f64>,
+    reference: Option<String>,
+    up_since: Option<String>,
+    up_since_sigma_s: Option<f64>,
+    up_since_modulus_s: Option<f64>,
+    connections: f64,
+    load_percent: f64,
+    ports: Vec<Port>,
+    first_seen: Option<String>,
+    last_seen: Option<String>,
+    os: &'static str,
+}
+
+#[derive(Serialize)]
+struct Port {
+    port: u16,
+    side: &'static str,
+    share_percent: f64,
+}
+
+#[derive(Serialize)]
+struct ConnectionLine {
+    src: String,
+    sport: u16,
+    dst: String,
+    dport: u16,
+    machine: Option<u32>,
+    probability: Option<f64>,
+    segments: u64,
+    rate_hz: Option<f64>,
+    rate_hz_sigma: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct SummaryLine<'a> {
+    time: Option<String>,
+    addresses: usize,
+    connections: u64,
+    machines: u64,
+    records: u64,
+    packets: Packets,
+    losses: Losses,
+    flows: usize,
+    memory_bytes: usize,
+    warnings: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Packets {
+    seen: u64,
+    suppressed: u64,
+    emitted: u64,
+    ring_full: u64,
+    skipped: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct Losses {
+    flows_evicted: u64,
+    connections_forgotten: u64,
+    records_unplaced: u64,
+}
+
+#[derive(Serialize)]
+struct EventLine {
+    time: Option<String>,
+    address: String,
+    #[serde(flatten)]
+    what: What,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum What {
+    NewMachine { known: u32, machine: Box<Machine> },
+    OffsetsRandom { connections: u64 },
+}
+
+#[derive(Serialize)]
+struct StatsLine {
+    time: Option<String>,
+    interval_s: f64,
+    packets_per_s: f64,
+    records_per_s: f64,
+    packets: Packets,
+    in_flight: i64,
+    cpus: Vec<Cpu>,
+    flows: usize,
+    addresses: usize,
+    memory_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Cpu {
+    cpu: usize,
+    seen: u64,
+    ring_fill_percent: f64,
+    ring_full: u64,
+}
+
+/// Writes an event.
+pub fn event(out: &mut impl Write, event: &Event, now_ns: u64, clock: &Clock<'_>) -> io::Result<()> {
+    let (address, what) = match event {
+        Event::NewMachine { address, known, machine } => {
+            (address, What::NewMachine { known: *known, machine: Box::new(machine_object(machine, clock)) })
+        }
+        Event::OffsetsRandom { address, connections } => {
+            (address, What::OffsetsRandom { connections: *connections })
+        }
+    };
+    line(out, &Line::Event(EventLine { time: clock.rfc3339(now_ns), address: address.to_string(), what }))
+}
+
+/// Writes a summary: addresses, connections, then the totals.
+pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Result<()> {
+    let Summary { snapshot, counters, holdings, warnings, .. } = summary;
+    for report in &snapshot.addresses {
+        line(out, &Line::Address(address_line(report, snapshot.now_ns, clock)))?;
+    }
+    for connection in &snapshot.connections {
+        line(out, &Line::Connection(connection_line(connection)))?;
+    }
+    line(
+        out,
+        &Line::Summary(SummaryLine {
+            time: clock.rfc3339(snapshot.now_ns),
+            addresses: snapshot.addresses.len(),
+            connections: snapshot.addresses.iter().map(|report| report.connections).sum(),
+            machines: snapshot.addresses.iter().filter_map(|report| report.machines).map(u64::from).sum(),
+            records: holdings.records,
+            packets: packets(counters),
+            losses: Losses {
+                flows_evicted: snapshot.losses.flows_evicted,
+                connections_forgotten: snapshot.losses.connections_forgotten,
+                records_unplaced: snapshot.losses.records_unplaced,
+            },
+            flows: holdings.flows,
+            memory_bytes: holdings.memory_bytes,
+            warnings,
+        }),
+    )
+}
+
+/// Writes statistics.
+pub fn stats(out: &mut impl Write, stats: &Stats, clock: &Clock<'_>) -> io::Result<()> {
+    line(
+        out,
+        &Line::Stats(StatsLine {
+            time: clock.rfc3339(stats.now_ns),
+            interval_s: stats.interval_s,
+            packets_per_s: stats.rate(|counters| counters.seen),
+            records_per_s: stats.rate(|counters| counters.emitted),
+            packets: packets(&stats.counters),
+            in_flight: stats.in_flight() as i64,
+            cpus: stats
+                .cpus
+                .iter()
+                .map(|cpu| Cpu {
+                    cpu: cpu.cpu,
+                    seen: cpu.seen,
+                    ring_fill_percent: cpu.ring_fill_percent,
+                    ring_full: cpu.ring_full,
+                })
+                .collect(),
+            flows: stats.holdings.flows,
+            addresses: stats.holdings.addresses,
+            memory_bytes: stats.holdings.memory_bytes,
+        }),
+    )
+}
+
+fn line(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}
+
+fn address_line<'a>(report: &'a AddressReport, now_ns: u64, clock: &Clock<'_>) -> AddressLine<'a> {
+    AddressLine {
+        address: report.address.to_string(),
+        regime: regime(report.regime),
+        evidence: &report.evidence,
+        machines: report.machines,
+        machines_low: report.machines_low,
+        machines_high: report.machines_high,
+        machines_proven: report.machines_proven,
+        doubt: report.doubt.map(doubt),
+        connections: report.connections,
+        zero_tsvals: report.zero_tsvals,
+        average_uptime_s: average_uptime_s(report, now_ns).map(|(mean_s, _)| mean_s),
+        machine_list: report.machine_list.iter().map(|machine| machine_object(machine, clock)).collect(),
+    }
+}
+
+fn machine_object(machine: &MachineReport, clock: &Clock<'_>) -> Machine {
+    let value = |estimate: Option<Estimate>| estimate.map(|estimate| estimate.value);
+    let sigma = |estimate: Option<Estimate>| estimate.map(|estimate| estimate.sigma);
+    let boot = machine.boot;
+    Machine {
+        id: machine.id,
+        tick_hz: machine.tick_hz,
+        rate_hz: machine.rate_hz.value,
+        rate_hz_sigma: machine.rate_hz.sigma,
+        skew_ppm: value(machine.skew_ppm),
+        skew_ppm_sigma: sigma(machine.skew_ppm),
+        offset_ticks: value(machine.offset_ticks),
+        offset_ticks_sigma: sigma(machine.offset_ticks),
+        phase_ticks: value(machine.phase_ticks),
+        phase_ticks_sigma: sigma(machine.phase_ticks),
+        reference: clock.rfc3339(machine.reference_ns),
+        up_since: boot
+            .and_then(|boot| clock.timestamp(boot.engine_s.value))
+            .map(|time| time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()),
+        up_since_sigma_s: boot.map(|boot| boot.engine_s.sigma),
+        up_since_modulus_s: boot.map(|boot| boot.modulus_s),
+        connections: machine.connections,
+        load_percent: machine.load_percent,
+        ports: machine.ports.iter().map(port_object).collect(),
+        first_seen: clock.rfc3339(machine.first_seen_ns),
+        last_seen: clock.rfc3339(machine.last_seen_ns),
+        os: machine.os,
+    }
+}
+
+fn port_object(share: &PortShare) -> Port {
+    let side = match share.side {
+        Side::Server => "server",
+        Side::Client => "client",
+    };
+    Port { port: share.port, side, share_percent: share.share_percent }
+}
+
+fn connection_line(connection: &ConnectionReport) -> ConnectionLine {
+    let address = |address: Address| address.to_string();
+    ConnectionLine {
+        src: address(connection.src),
+        sport: connection.src_port,
+        dst: address(connection.dst),
+        dport: connection.dst_port,
+        machine: connection.machine,
+        probability: connection.probability,
+        segments: connection.segments,
+        rate_hz: connection.rate_hz.map(|rate| rate.value),
+        rate_hz_sigma: connection.rate_hz.map(|rate| rate.sigma),
+    }
+}
+
+fn packets(counters: &Counters) -> Packets {
+    let skipped = Skip::ALL
+        .iter()
+        .map(|&skip| (skip.label(), counters.skipped[skip as usize]))
+        .filter(|&(_, count)| count > 0)
+        .collect();
+    Packets {
+        seen: counters.seen,
+        suppressed: counters.suppressed,
+        emitted: counters.emitted,
+        ring_full: counters.ring_full,
+        skipped,
+    }
+}
+
+/// The names that scripts see.
+fn regime(regime: Regime) -> &'static str {
+    match regime {
+        Regime::Global => "global",
+        Regime::PerPair => "per_pair",
+        Regime::PerConnection => "per_connection",
+        Regime::Undetermined => "undetermined",
+    }
+}
+
+fn doubt(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::TooFewSegments => "too_few_segments",
+        Doubt::TooFewConnections => "too_few_connections",
+        Doubt::CaptureTooCoarse => "capture_too_coarse",
+        Doubt::JitterTooLarge => "jitter_too_large",
+        Doubt::Unsteady => "unsteady",
+        Doubt::OffsetsRandom => "offsets_random",
+    }
+}

@@ -1,0 +1,213 @@
+//! Numbers and times as people read them, with no more digits than their uncertainty supports.
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::engine::snapshot::{Estimate, WallClock};
+
+/// Tells times.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock<'a> {
+    /// Engine time to wall-clock time.
+    pub wall: WallClock,
+    /// Where the reader lives.
+    pub zone: &'a TimeZone,
+}
+
+impl Clock<'_> {
+    /// Wall-clock time of an engine time in seconds; `None` where the calendar ends.
+    pub fn timestamp(&self, engine_s: f64) -> Option<Timestamp> {
+        let unix_ns = ((engine_s * 1e9) as i128).saturating_add(self.wall.unix_minus_engine_ns.into());
+        Timestamp::from_nanosecond(unix_ns).ok()
+    }
+
+    /// Wall-clock time of an engine time in nanoseconds, in UTC as RFC 3339.
+    pub fn rfc3339(&self, engine_ns: u64) -> Option<String> {
+        let unix_ns = i128::from(self.wall.unix_minus_engine_ns) + i128::from(engine_ns);
+        Some(Timestamp::from_nanosecond(unix_ns).ok()?.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string())
+    }
+
+    /// Local time, as fine as `sigma_s` supports: to the second, the minute or the day.
+    pub fn local(&self, engine_s: f64, sigma_s: f64) -> String {
+        let Some(timestamp) = self.timestamp(engine_s) else {
+            return "a time beyond the calendar".to_owned();
+        };
+        let format = match sigma_s {
+            sigma if sigma >= 43_200.0 => "%Y-%m-%d",
+            sigma if sigma >= 60.0 => "%Y-%m-%d %H:%M %Z",
+            _ => "%Y-%m-%d %H:%M:%S %Z",
+        };
+        timestamp.to_zoned(self.zone.clone()).strftime(format).to_string()
+    }
+}
+
+/// `100.0012 ± 0.0003`.
+pub fn measured(estimate: Estimate) -> String {
+    let Estimate { value, sigma } = estimate;
+    if !(sigma.is_finite() && sigma > 0.0) {
+        return significant(value);
+    }
+    let step = step(sigma);
+    let decimals = decimals(step);
+    format!("{:.decimals$} ± {:.decimals$}", rounded(value, step), rounded(sigma, step))
+}
+
+/// `+12.50 ± 0.03`.
+pub fn signed(estimate: Estimate) -> String {
+    let text = measured(estimate);
+    if text.starts_with('-') { text } else { format!("+{text}") }
+}
+
+/// The place of the last digit worth printing: two digits of a sigma that begins with 1, else one.
+fn step(sigma: f64) -> f64 {
+    let power = 10f64.powi(sigma.log10().floor() as i32);
+    // 1.96 would round to 2.0: one digit again.
+    if sigma / power < 1.95 { power / 10.0 } else { power }
+}
+
+fn decimals(step: f64) -> usize {
+    // At most what a double holds.
+    (-step.log10().round()).clamp(0.0, 15.0) as usize
+}
+
+fn rounded(value: f64, step: f64) -> f64 {
+    // Without the addition, a small negative value prints as -0.
+    (value / step).round() * step + 0.0
+}
+
+/// Six significant digits, where no uncertainty is known.
+fn significant(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let decimals = (5.0 - value.abs().log10().floor()).clamp(0.0, 15.0) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// A nominal tick rate: `1000 Hz`, `1 MHz`.
+pub fn hertz(value: f64) -> String {
+    if value >= 1e6 {
+        format!("{} MHz", significant(value / 1e6))
+    } else {
+        format!("{} Hz", significant(value))
+    }
+}
+
+/// A span of time in its own unit: `0.3 ms`, `12 s`, `34 min`, `5.2 h`, `49.7 days`.
+pub fn span(seconds: f64) -> String {
+    match seconds.abs() {
+        s if s < 1e-3 => format!("{} us", brief(seconds * 1e6)),
+        s if s < 1.0 => format!("{} ms", brief(seconds * 1e3)),
+        s if s < 120.0 => format!("{} s", brief(seconds)),
+        s if s < 7_200.0 => format!("{} min", brief(seconds / 60.0)),
+        s if s < 172_800.0 => format!("{} h", brief(seconds / 3_600.0)),
+        _ => format!("{} days", brief(seconds / 86_400.0)),
+    }
+}
+
+/// One decimal below 100, none above.
+fn brief(value: f64) -> String {
+    if value.abs() >= 99.95 {
+        format!("{value:.0}")
+    } else {
+        format!("{:.1}", value).trim_end_matches(".0").to_owned()
+    }
+}
+
+/// `1,234,567`.
+pub fn grouped(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.char_indices() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 machine`, `2 machines`.
+pub fn count(value: u64, one: &str) -> String {
+    let ending = match (value, one) {
+        (1, _) => "",
+        (_, one) if one.ends_with("ss") => "es",
+        _ => "s",
+    };
+    format!("{} {one}{ending}", grouped(value))
+}
+
+/// Bytes in binary units.
+pub fn bytes(value: u64) -> String {
+    match value as f64 {
+        b if b < 1024.0 => format!("{value} B"),
+        b if b < 1024.0 * 1024.0 => format!("{:.1} KiB", b / 1024.0),
+        b if b < 1024.0 * 1024.0 * 1024.0 => format!("{:.1} MiB", b / (1024.0 * 1024.0)),
+        b => format!("{:.2} GiB", b / (1024.0 * 1024.0 * 1024.0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(value: f64, sigma: f64) -> String {
+        measured(Estimate { value, sigma })
+    }
+
+    #[test]
+    fn digits_follow_the_uncertainty() {
+        assert_eq!(text(100.001234, 0.00031), "100.0012 ± 0.0003");
+        assert_eq!(text(100.001234, 0.00013), "100.00123 ± 0.00013");
+        assert_eq!(text(999.98, 2.5), "1000 ± 3");
+        assert_eq!(text(559_871_915.4, 31.0), "559871920 ± 30");
+        assert_eq!(text(559_871_915.4, 0.4), "559871915.4 ± 0.4");
+        assert_eq!(text(-0.02, 0.3), "0.0 ± 0.3");
+        assert_eq!(text(-0.02, 30.0), "0 ± 30");
+        assert_eq!(text(12.5, 0.0196), "12.50 ± 0.02");
+        assert_eq!(text(12.5, 0.099), "12.50 ± 0.10");
+    }
+
+    #[test]
+    fn unknown_uncertainty_prints_no_plus_minus() {
+        assert_eq!(text(100.0, 0.0), "100");
+        assert_eq!(text(0.1234567, f64::NAN), "0.123457");
+        assert_eq!(text(1e9, f64::INFINITY), "1000000000");
+    }
+
+    #[test]
+    fn signs_are_explicit_where_asked() {
+        assert_eq!(signed(Estimate { value: 12.5, sigma: 0.3 }), "+12.5 ± 0.3");
+        assert_eq!(signed(Estimate { value: -12.5, sigma: 0.3 }), "-12.5 ± 0.3");
+    }
+
+    #[test]
+    fn spans_pick_their_unit() {
+        assert_eq!(span(0.000_03), "30 us");
+        assert_eq!(span(0.25), "250 ms");
+        assert_eq!(span(1.0), "1 s");
+        assert_eq!(span(4_294_967.296), "49.7 days");
+        assert_eq!(span(42_949_672.96), "497 days");
+    }
+
+    #[test]
+    fn counts_read_like_words() {
+        assert_eq!(count(1, "machine"), "1 machine");
+        assert_eq!(count(1_234_567, "connection"), "1,234,567 connections");
+        assert_eq!(count(2, "address"), "2 addresses");
+        assert_eq!(grouped(100), "100");
+        assert_eq!(bytes(1536), "1.5 KiB");
+    }
+
+    #[test]
+    fn times_are_local_and_no_finer_than_known() {
+        let zone = TimeZone::get("Europe/Warsaw").expect("the zone is built in or on the system");
+        let clock =
+            Clock { wall: WallClock { unix_minus_engine_ns: 1_140_000_000_000_000_000 }, zone: &zone };
+        assert_eq!(clock.local(0.0, 0.5), "2006-02-15 11:40:00 CET");
+        assert_eq!(clock.local(0.0, 300.0), "2006-02-15 11:40 CET");
+        assert_eq!(clock.local(0.0, 1e5), "2006-02-15");
+        assert_eq!(clock.local(1e30, 1.0), "a time beyond the calendar");
+        assert_eq!(clock.rfc3339(1_500_000).as_deref(), Some("2006-02-15T10:40:00.001500Z"));
+    }
+}

@@ -1,0 +1,111 @@
+//! The sensor's own health, as `--stats` shows it.
+
+use std::io::{self, Write};
+
+use tmap_common::{Counters, Skip};
+
+use super::number::{self, Clock, grouped};
+use crate::engine::Holdings;
+
+/// Counters over an interval, and fill levels at its end.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// Engine time at the end of the interval.
+    pub now_ns: u64,
+    /// Length of the interval in seconds.
+    pub interval_s: f64,
+    /// All packets since the start.
+    pub counters: Counters,
+    /// The counters at the beginning of the interval.
+    pub before: Counters,
+    /// Per possible CPU.
+    pub cpus: Vec<CpuStats>,
+    /// What the engine holds.
+    pub holdings: Holdings,
+}
+
+/// One CPU's ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CpuStats {
+    /// The CPU's number.
+    pub cpu: usize,
+    /// How full its ring is, in percent.
+    pub ring_fill_percent: f64,
+    /// Records lost because it was full, since the start.
+    pub ring_full: u64,
+    /// Packets seen since the start.
+    pub seen: u64,
+}
+
+impl Stats {
+    /// A count's growth over the interval, per second.
+    pub fn rate(&self, count: impl Fn(&Counters) -> u64) -> f64 {
+        count(&self.counters).saturating_sub(count(&self.before)) as f64 / self.interval_s.max(1e-9)
+    }
+
+    /// Packets seen but not yet accounted for: in flight while they come in, else 0.
+    pub fn in_flight(&self) -> i128 {
+        i128::from(self.counters.seen) - i128::from(self.counters.accounted())
+    }
+}
+
+/// Writes the statistics for people.
+pub fn write(out: &mut impl Write, stats: &Stats, clock: &Clock<'_>) -> io::Result<()> {
+    let Stats { counters, holdings, .. } = stats;
+    writeln!(
+        out,
+        "stats {}: {} packets/s, {} records/s; {}, {}, {}",
+        clock.local(stats.now_ns as f64 / 1e9, 0.0),
+        grouped(stats.rate(|counters| counters.seen).round() as u64),
+        grouped(stats.rate(|counters| counters.emitted).round() as u64),
+        number::count(holdings.flows as u64, "flow"),
+        number::count(holdings.addresses as u64, "address"),
+        number::bytes(holdings.memory_bytes as u64),
+    )?;
+    writeln!(out, "  {}", identity(counters))?;
+    if counters.skipped_total() > 0 {
+        writeln!(out, "  skipped: {}", skipped(counters))?;
+    }
+    for cpu in stats.cpus.iter().filter(|cpu| cpu.seen > 0) {
+        writeln!(
+            out,
+            "  CPU {}: {} seen, ring {:.1} % full, {}",
+            cpu.cpu,
+            grouped(cpu.seen),
+            cpu.ring_fill_percent,
+            if cpu.ring_full == 0 {
+                "none lost".to_owned()
+            } else {
+                format!("{} LOST", grouped(cpu.ring_full))
+            }
+        )?;
+    }
+    Ok(())
+}
+
+/// The accounting, as a sum: `seen 10 = skipped 3 + suppressed 2 + emitted 4 + ring full 1, exact`.
+pub fn identity(counters: &Counters) -> String {
+    let off = i128::from(counters.seen) - i128::from(counters.accounted());
+    format!(
+        "seen {} = skipped {} + suppressed {} + emitted {} + ring full {}, {}",
+        grouped(counters.seen),
+        grouped(counters.skipped_total()),
+        grouped(counters.suppressed),
+        grouped(counters.emitted),
+        grouped(counters.ring_full),
+        if off == 0 { "exact".to_owned() } else { format!("off by {off} (in flight)") }
+    )
+}
+
+/// The reasons that occurred, the most frequent first: `not_tcp 20, no_timestamps 3`.
+pub fn skipped(counters: &Counters) -> String {
+    let mut reasons: Vec<(Skip, u64)> = Skip::ALL
+        .iter()
+        .map(|&skip| (skip, counters.skipped[skip as usize]))
+        .filter(|&(_, count)| count > 0)
+        .collect();
+    reasons.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let words: Vec<String> =
+        reasons.iter().map(|(skip, count)| format!("{skip} {}", grouped(*count))).collect();
+    words.join(", ")
+}

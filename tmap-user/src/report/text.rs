@@ -1,0 +1,276 @@
+//! Reports for people: what a tired operator at three in the morning can act on.
+
+use std::io::{self, Write};
+
+use super::{
+    Summary,
+    number::{Clock, count, grouped, hertz, measured, signed, span},
+    stats,
+};
+use crate::engine::{
+    Event,
+    snapshot::{AddressReport, Boot, Doubt, MachineReport, PortShare, Regime, Side},
+};
+
+/// The most addresses listed; the rest is counted.
+const MAX_ADDRESSES: usize = 40;
+
+/// The most machines listed per address; the rest is counted.
+const MAX_MACHINES: usize = 64;
+
+/// Writes what just happened.
+pub fn event(out: &mut impl Write, event: &Event, clock: &Clock<'_>) -> io::Result<()> {
+    match event {
+        Event::NewMachine { address, known, machine } => {
+            let port = machine.ports.first().map(port_of_event).unwrap_or_default();
+            writeln!(out, "New machine found behind {address}{port} ({known} so far)")?;
+            machine_clock(out, machine, clock)
+        }
+        Event::OffsetsRandom { address, connections } => writeln!(
+            out,
+            "Behind {address} offsets are random here: {}, machines not yet counted",
+            count(*connections, "connection")
+        ),
+    }
+}
+
+/// ` port 25`, or ` (client of port 443)`.
+fn port_of_event(share: &PortShare) -> String {
+    match share.side {
+        Side::Server => format!(" port {}", share.port),
+        Side::Client => format!(", client of port {},", share.port),
+    }
+}
+
+/// Writes the state of things.
+pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Result<()> {
+    let mut addresses: Vec<&AddressReport> = summary.snapshot.addresses.iter().collect();
+    addresses.sort_by_key(|report| {
+        let machines = report.machines.or(report.machines_low).unwrap_or(0);
+        (std::cmp::Reverse((machines, report.connections)), report.address)
+    });
+    for report in addresses.iter().take(MAX_ADDRESSES) {
+        writeln!(out)?;
+        address(out, report, summary.snapshot.now_ns, clock)?;
+    }
+    if let Some(more) = addresses.len().checked_sub(MAX_ADDRESSES + 1) {
+        writeln!(out, "\n... and {} (use --json)", more_of(more + 1, "address"))?;
+    }
+    writeln!(out)?;
+    totals(out, summary, clock)
+}
+
+fn more_of(more: usize, one: &str) -> String {
+    let text = count(more as u64, one);
+    text.replacen(' ', " more ", 1)
+}
+
+/// One address and its machines.
+fn address(out: &mut impl Write, report: &AddressReport, now_ns: u64, clock: &Clock<'_>) -> io::Result<()> {
+    writeln!(out, "{}: {}, {}", report.address, machines(report), count(report.connections, "connection"))?;
+    if let Some(doubt) = report.doubt {
+        writeln!(out, "  {}", doubt_in_words(doubt))?;
+    }
+    let regime = regime_in_words(report.regime);
+    if report.evidence.is_empty() {
+        writeln!(out, "  offsets: {regime}")?;
+    } else {
+        writeln!(out, "  offsets: {regime}: {}", report.evidence)?;
+    }
+    if report.zero_tsvals > 0 {
+        writeln!(out, "  {} with TSval 0, which shows no clock", count(report.zero_tsvals, "segment"))?;
+    }
+    for machine in report.machine_list.iter().take(MAX_MACHINES) {
+        writeln!(
+            out,
+            "  #{}  {}  {}{}",
+            machine.id,
+            percent(machine.load_percent, "load"),
+            weighted(machine.connections),
+            ports(&machine.ports)
+        )?;
+        machine_clock(out, machine, clock)?;
+    }
+    if let Some(more) = report.machine_list.len().checked_sub(MAX_MACHINES + 1) {
+        writeln!(out, "  ... and {} (use --json)", more_of(more + 1, "machine"))?;
+    }
+    average_uptime(out, report, now_ns)
+}
+
+/// `5 machines (4 to 6 at 90 %)`, `machines unknown, at least 2`.
+fn machines(report: &AddressReport) -> String {
+    let best = match report.machines {
+        Some(machines) => count(u64::from(machines), "machine"),
+        None => "number of machines unknown".to_owned(),
+    };
+    let mut notes = Vec::new();
+    match (report.machines_low, report.machines_high) {
+        (Some(low), Some(high)) if low != high => notes.push(format!("{low} to {high} at 90 %")),
+        (Some(low), None) if report.machines != Some(low) || low > 1 => notes.push(format!("{low} or more")),
+        (None, Some(high)) => notes.push(format!("at most {high}")),
+        _ => {}
+    }
+    if let Some(proven) = report.machines_proven
+        && proven > 1
+        && report.machines != Some(proven)
+    {
+        notes.push(format!("at least {proven} proven"));
+    }
+    if notes.is_empty() { best } else { format!("{best} ({})", notes.join(", ")) }
+}
+
+/// A regime in plain words.
+fn regime_in_words(regime: Regime) -> &'static str {
+    match regime {
+        Regime::Global => "one per machine",
+        Regime::PerPair => "random per pair of addresses",
+        Regime::PerConnection => "random per connection",
+        Regime::Undetermined => "not known yet",
+    }
+}
+
+/// What limits the answer, in plain words.
+fn doubt_in_words(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::TooFewSegments => "no connection has enough segments to show a clock",
+        Doubt::TooFewConnections => {
+            "offsets are random, and too few connections were seen to tell clocks apart"
+        }
+        Doubt::CaptureTooCoarse => "the capture's time stamps are too coarse to tell clocks apart",
+        Doubt::JitterTooLarge => "the network's delays vary too much to tell clocks apart",
+        Doubt::Unsteady => "these clocks keep no steady rate (old Apple systems do this)",
+        Doubt::OffsetsRandom => "offsets are random here, machines not counted",
+    }
+}
+
+/// The lines about a machine's clock, indented.
+fn machine_clock(out: &mut impl Write, machine: &MachineReport, clock: &Clock<'_>) -> io::Result<()> {
+    write!(out, "      a {} Hz", measured(machine.rate_hz))?;
+    if let Some(skew) = machine.skew_ppm {
+        write!(out, ", skew {} ppm of {}", signed(skew), hertz(machine.tick_hz))?;
+    }
+    writeln!(out, "; OS {}", machine.os)?;
+    if let Some(offset) = machine.offset_ticks {
+        writeln!(
+            out,
+            "      b {} ticks at {}",
+            measured(offset),
+            clock.local(machine.reference_ns as f64 / 1e9, 0.0)
+        )?;
+    } else if let Some(phase) = machine.phase_ticks {
+        writeln!(
+            out,
+            "      phase {} of a tick at {}",
+            measured(phase),
+            clock.local(machine.reference_ns as f64 / 1e9, 0.0)
+        )?;
+    }
+    match machine.boot {
+        Some(boot) => writeln!(out, "      up since {}", up_since(boot, clock)),
+        None => Ok(()),
+    }
+}
+
+/// `2006-02-16 21:26:20 CET ± 0.4 s, or any multiple of 49.7 days earlier`.
+fn up_since(boot: Boot, clock: &Clock<'_>) -> String {
+    let sigma_s = boot.engine_s.sigma;
+    let when = clock.local(boot.engine_s.value, sigma_s);
+    let error = if sigma_s.is_finite() { format!(" ± {}", span(sigma_s)) } else { String::new() };
+    format!("{when}{error}, or any multiple of {} earlier", span(boot.modulus_s))
+}
+
+/// The mean over the machines with a boot time, of the summary's time minus boot.
+fn average_uptime(out: &mut impl Write, report: &AddressReport, now_ns: u64) -> io::Result<()> {
+    match average_uptime_s(report, now_ns) {
+        Some((mean_s, machines)) if machines > 1 => {
+            writeln!(out, "  average uptime {}, over {}", span(mean_s), count(machines, "machine"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The average uptime of an address in seconds, and over how many machines: the mean of
+/// `now - boot` over the machines whose boot time is known, each counted once whatever its load.
+pub(super) fn average_uptime_s(report: &AddressReport, now_ns: u64) -> Option<(f64, u64)> {
+    let now_s = now_ns as f64 / 1e9;
+    let uptimes: Vec<f64> =
+        report.machine_list.iter().filter_map(|machine| Some(now_s - machine.boot?.engine_s.value)).collect();
+    let mean_s = uptimes.iter().sum::<f64>() / uptimes.len() as f64;
+    (!uptimes.is_empty()).then_some((mean_s, uptimes.len() as u64))
+}
+
+fn percent(value: f64, what: &str) -> String {
+    format!("{value:.2} % {what}")
+}
+
+/// Connections that may be shares of connections.
+fn weighted(connections: f64) -> String {
+    if (connections - connections.round()).abs() < 0.005 {
+        count(connections.round() as u64, "connection")
+    } else {
+        format!("{connections:.1} connections")
+    }
+}
+
+/// `, port 25` or `, ports 80 (60 %), client of 443 (40 %)`.
+fn ports(shares: &[PortShare]) -> String {
+    let name = |share: &PortShare| match share.side {
+        Side::Server => share.port.to_string(),
+        Side::Client => format!("client of {}", share.port),
+    };
+    match shares {
+        [] => String::new(),
+        [only] if only.share_percent > 99.5 => match only.side {
+            Side::Server => format!(", port {}", only.port),
+            Side::Client => format!(", client of port {}", only.port),
+        },
+        _ => {
+            let words: Vec<String> = shares
+                .iter()
+                .map(|share| format!("{} ({:.0} %)", name(share), share.share_percent))
+                .collect();
+            format!(", ports {}", words.join(", "))
+        }
+    }
+}
+
+/// The last lines: how much was seen, what was left out, what was lost.
+fn totals(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Result<()> {
+    let Summary { snapshot, counters, .. } = summary;
+    let connections: u64 = snapshot.addresses.iter().map(|report| report.connections).sum();
+    writeln!(
+        out,
+        "Up to {}: {} with timestamps, {}; {}, {} of them with timestamps.",
+        clock.local(snapshot.now_ns as f64 / 1e9, 0.0),
+        count(snapshot.addresses.len() as u64, "address"),
+        count(connections, "connection side"),
+        count(counters.seen, "packet"),
+        grouped(counters.emitted + counters.suppressed + counters.ring_full),
+    )?;
+    if counters.skipped_total() > 0 {
+        writeln!(out, "Left out: {}.", stats::skipped(counters))?;
+    }
+    if counters.ring_full > 0 {
+        writeln!(
+            out,
+            "LOST: {} because the ring was full; use a larger --ring-size.",
+            count(counters.ring_full, "record")
+        )?;
+    }
+    losses(out, summary)
+}
+
+/// What bounded memory cost.
+fn losses(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+    let losses = summary.snapshot.losses;
+    for (lost, what, option) in [
+        (losses.flows_evicted, "open flow", "--max-flows"),
+        (losses.connections_forgotten, "finished connection", "--max-connections"),
+        (losses.records_unplaced, "record", "--max-addresses"),
+    ] {
+        if lost > 0 {
+            writeln!(out, "Let go of {} to stay within {option}.", count(lost, what))?;
+        }
+    }
+    Ok(())
+}
