@@ -159,11 +159,6 @@ impl Engine {
         snapshot
     }
 
-    /// Tells how fine the source's time stamps are, in nanoseconds: 1 for the live sensor, what the
-    /// reader found out for files. May change while a file is read. Phases finer than this are
-    /// artefacts.
-    pub fn set_resolution_ns(&mut self, _resolution_ns: u64) {}
-
     /// What the engine holds now.
     pub fn holdings(&self) -> Holdings {
         let per_connection = size_of::<Connection>() + size_of::<FlowKey>() + 2 * size_of::<(usize, u64)>();

@@ -8,7 +8,7 @@
 //! | field | |
 //! |---|---|
 //! | `address` | the address |
-//! | `regime` | how offsets are chosen: `global`, `per_pair`, `per_connection`, `undetermined` |
+//! | `regime` | how offsets are chosen: `global`, `per_pair`, `per_connection`, `mixed`, `undetermined` |
 //! | `evidence` | what decided the regime, a sentence |
 //! | `machines` | best count |
 //! | `machines_low`, `machines_high` | its 90 % interval |
@@ -367,6 +367,7 @@ fn regime(regime: Regime) -> &'static str {
         Regime::Global => "global",
         Regime::PerPair => "per_pair",
         Regime::PerConnection => "per_connection",
+        Regime::Mixed => "mixed",
         Regime::Undetermined => "undetermined",
     }
 }

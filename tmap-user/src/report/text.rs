@@ -125,6 +125,7 @@ fn regime_in_words(regime: Regime) -> &'static str {
         Regime::Global => "one per machine",
         Regime::PerPair => "random per pair of addresses",
         Regime::PerConnection => "random per connection",
+        Regime::Mixed => "some machines one each, others random",
         Regime::Undetermined => "not known yet",
     }
 }
