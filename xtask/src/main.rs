@@ -3,13 +3,17 @@
 
 mod build;
 mod demo;
+mod findings;
 mod machine;
 mod namespaces;
 mod packages;
 mod plan;
 mod run;
+mod sensor;
+mod server;
 mod setup;
 mod shell;
+mod stage;
 mod test;
 mod toolchain;
 

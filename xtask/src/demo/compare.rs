@@ -1,13 +1,13 @@
 //! What tmap found beside what is true: pure, from tmap's JSON lines.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use anyhow::{Result, bail};
 
 use super::clock::monotonic_ns;
 use super::world::{HOSTS, Offsets, SERVER, owner};
+use crate::findings::{Findings, FoundAddress, FoundMachine, Table};
 
 /// One machine as it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,105 +53,6 @@ pub fn truths(start_ns: i64, opened: &[u64]) -> Vec<Truth> {
         connections: opened.iter().sum(),
     });
     truths
-}
-
-/// A value with its standard error.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Measured {
-    /// The best value.
-    pub value: f64,
-    /// One standard error.
-    pub sigma: f64,
-}
-
-/// One machine as tmap has it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct FoundMachine {
-    /// tmap's number for it.
-    pub id: u64,
-    /// Nominal ticks per second.
-    pub tick_hz: Option<f64>,
-    /// In ppm.
-    pub skew: Option<Measured>,
-    /// Unix time, in seconds.
-    pub boot: Option<Measured>,
-}
-
-/// One address as tmap has it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct FoundAddress {
-    /// The best count; `None` where tmap says that it can't tell.
-    pub machines: Option<u64>,
-    /// The interval of that count.
-    pub interval: (Option<u64>, Option<u64>),
-    /// tmap's word for how offsets behave.
-    pub regime: String,
-    /// tmap's word for what limits the answer.
-    pub doubt: Option<String>,
-    /// The machines.
-    pub list: Vec<FoundMachine>,
-}
-
-/// Everything that tmap's final summary says.
-#[derive(Clone, Debug, Default)]
-pub struct Findings {
-    addresses: HashMap<Ipv4Addr, FoundAddress>,
-    /// Source address and port, and the machine's number.
-    connections: Vec<(Ipv4Addr, u16, Option<u64>)>,
-}
-
-impl Findings {
-    /// Reads the summary from tmap's lines.
-    ///
-    /// # Errors
-    /// When a line is no JSON, or there is no summary.
-    pub fn parse(lines: &[Value]) -> Result<Self> {
-        let mut findings = Self::default();
-        for line in lines {
-            match line["type"].as_str() {
-                Some("address") => {
-                    let Some(address) = ip(&line["address"]) else { continue };
-                    findings.addresses.insert(address, found_address(line));
-                }
-                Some("connection") => {
-                    let port = line["sport"].as_u64().and_then(|port| u16::try_from(port).ok());
-                    let address = ip(&line["src"]).context("a connection without its IPv4 source")?;
-                    let port = port.context("a connection without its source port")?;
-                    findings.connections.push((address, port, line["machine"].as_u64()));
-                }
-                Some(_) => {}
-                None => bail!("tmap printed a line without a type: {line}"),
-            }
-        }
-        if findings.addresses.is_empty() {
-            bail!("tmap's summary names no address: nothing reached the sensor");
-        }
-        Ok(findings)
-    }
-}
-
-fn ip(value: &Value) -> Option<Ipv4Addr> {
-    value.as_str()?.parse().ok()
-}
-
-fn found_address(line: &Value) -> FoundAddress {
-    let machine = |machine: &Value| FoundMachine {
-        id: machine["id"].as_u64().unwrap_or_default(),
-        tick_hz: machine["tick_hz"].as_f64(),
-        skew: measured(machine, "skew_ppm", "skew_sigma_ppm"),
-        boot: measured(machine, "up_since_unix_s", "up_since_sigma_s"),
-    };
-    FoundAddress {
-        machines: line["machines"].as_u64(),
-        interval: (line["machines_low"].as_u64(), line["machines_high"].as_u64()),
-        regime: line["regime"].as_str().unwrap_or_default().to_owned(),
-        doubt: line["doubt"].as_str().map(str::to_owned),
-        list: line["machine_list"].as_array().into_iter().flatten().map(machine).collect(),
-    }
-}
-
-fn measured(machine: &Value, value: &str, sigma: &str) -> Option<Measured> {
-    Some(Measured { value: machine[value].as_f64()?, sigma: machine[sigma].as_f64()? })
 }
 
 /// One true machine and the found one that has most of its connections.
@@ -222,25 +123,19 @@ pub fn compare(truths: &[Truth], findings: &Findings) -> Vec<Verdict> {
     }
     let one = |(address, members): (Ipv4Addr, Vec<usize>)| {
         let found = findings.addresses.get(&address).cloned().unwrap_or_default();
-        let mut seen: HashMap<usize, u64> = HashMap::new();
-        let mut shared: HashMap<(usize, u64), u64> = HashMap::new();
-        for &(source, port, machine) in findings.connections.iter().filter(|c| c.0 == address) {
-            let Some(index) = (if source == SERVER { Some(HOSTS.len()) } else { owner(source, port) }) else {
-                continue;
-            };
-            *seen.entry(index).or_default() += 1;
-            if let Some(machine) = machine {
-                *shared.entry((index, machine)).or_default() += 1;
-            }
-        }
-        let matches = matching(&shared);
+        let truth_of = |&(source, port, machine): &(Ipv4Addr, u16, Option<u64>)| {
+            let index = if source == SERVER { Some(HOSTS.len()) } else { owner(source, port) };
+            (source == address).then_some((index?, machine))
+        };
+        let table = Table::new(findings.connections.iter().filter_map(truth_of));
+        let matches = table.matching();
         let row = |&index: &usize| {
             let machine = matches.get(&index).copied();
             Row {
                 truth: truths[index].clone(),
                 found: found.list.iter().find(|one| Some(one.id) == machine).cloned(),
-                seen: seen.get(&index).copied().unwrap_or(0),
-                assigned: machine.map_or(0, |machine| shared[&(index, machine)]),
+                seen: table.seen.get(&index).copied().unwrap_or(0),
+                assigned: machine.map_or(0, |machine| table.shared[&(index, machine)]),
             }
         };
         let rows: Vec<Row> = members.iter().map(row).collect();
@@ -249,20 +144,6 @@ pub fn compare(truths: &[Truth], findings: &Findings) -> Vec<Verdict> {
         Verdict { address, found, rows, surplus }
     };
     by_address.into_iter().map(one).collect()
-}
-
-/// Pairs true machines with found ones, the largest number of shared connections first.
-fn matching(shared: &HashMap<(usize, u64), u64>) -> HashMap<usize, u64> {
-    let mut pairs: Vec<_> = shared.iter().map(|(&pair, &count)| (count, pair)).collect();
-    // The larger count first; ties by number, so that the table is the same every time.
-    pairs.sort_by_key(|&(count, pair)| (std::cmp::Reverse(count), pair));
-    let mut matches: HashMap<usize, u64> = HashMap::new();
-    for (_, (index, machine)) in pairs {
-        if !matches.contains_key(&index) && !matches.values().any(|&taken| taken == machine) {
-            matches.insert(index, machine);
-        }
-    }
-    matches
 }
 
 /// The regression check.
@@ -287,15 +168,16 @@ pub fn check(verdicts: &[Verdict]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::findings::Measured;
 
     fn findings(machines: Value, list: &[(u16, Option<u64>)]) -> Findings {
         let mut lines = vec![json!({
             "type": "address", "address": "198.51.100.3", "regime": "per-connection", "machines": machines,
             "machines_low": 1, "machines_high": 3,
-            "machine_list": [{"id": 7, "tick_hz": 1000.0, "skew_ppm": 30.0, "skew_sigma_ppm": 2.0}],
+            "machine_list": [{"id": 7, "tick_hz": 1000.0, "skew_ppm": 30.0, "skew_ppm_sigma": 2.0}],
         })];
         for (port, machine) in list {
             lines.push(json!({"type": "connection", "src": "198.51.100.3", "sport": port,

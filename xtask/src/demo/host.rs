@@ -16,7 +16,6 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
 use super::clock::{self, GENERATORS, SLOTS, monotonic_ns};
-use super::server::{ANSWER_BYTES, REQUEST_BYTES};
 use super::world::{self, Host, Offsets};
 use crate::namespaces::Namespace;
 
@@ -28,6 +27,8 @@ const NAP_NS: i64 = 50 * MS;
 /// So many of a host's conversations last for the whole run.
 const LONG_SLOTS: usize = 2;
 const FIRST_PORT: u16 = 33_000;
+/// The longest request; the server sends back what it gets.
+const MAX_REQUEST_BYTES: usize = 700;
 
 /// What all hosts share.
 #[derive(Clone, Debug)]
@@ -191,8 +192,8 @@ impl Player {
         }
         if awaited == 0 && now_ns >= next_ns && socket.can_send() {
             // The buffer is empty and larger than a request.
-            let _ = socket.send_slice(&[b'?'; REQUEST_BYTES]);
-            awaited = ANSWER_BYTES;
+            awaited = fastrand::usize(20..MAX_REQUEST_BYTES);
+            let _ = socket.send_slice(&[b'.'; MAX_REQUEST_BYTES][..awaited]);
             left = left.saturating_sub(u32::from(left != u32::MAX));
             next_ns = now_ns + fastrand::i64(40 * MS..180 * MS);
         }

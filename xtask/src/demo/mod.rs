@@ -10,8 +10,6 @@
 mod clock;
 mod compare;
 mod host;
-mod sensor;
-mod server;
 mod table;
 mod world;
 
@@ -26,13 +24,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::findings::Findings;
 use crate::namespaces::{Namespace, Namespaces};
 use crate::packages::Group;
-use crate::{build, setup, shell};
-use sensor::Sensor;
-use world::{HOSTS, SERVER, device, nat_ports, private};
-
-const INTERFACES: [&str; 2] = ["west", "east"];
+use crate::sensor::Sensor;
+use crate::stage::{INTERFACES, Stage};
+use crate::{build, server, setup, shell};
+use world::{HOSTS, PORTS, SERVER, device, private};
 
 /// How long the hosts talk if nobody says otherwise, in seconds.
 const DEFAULT_SECONDS: u32 = 17;
@@ -88,16 +86,16 @@ fn again_as_root(args: &Args, tmap: &Path) -> Result<()> {
 }
 
 fn play(namespaces: &mut Namespaces, args: &Args, tmap: &Path, stop: &Arc<AtomicBool>) -> Result<()> {
-    let [nat, router, far] = build(namespaces)?;
-    server::start(&far, stop)?;
-    let (mut sensor, mode) = Sensor::start(tmap, &router, &INTERFACES)?;
+    let stage = build(namespaces)?;
+    server::start(&stage.far, &[SERVER], &PORTS, stop)?;
+    let (mut sensor, mode) = Sensor::start(tmap, &stage.router, &INTERFACES)?;
     table::print_scene(mode, args.seconds);
 
     let start_ns = clock::monotonic_ns();
     let end_ns = start_ns + i64::from(args.seconds) * 1_000_000_000;
     let run = host::Run { stop: Arc::clone(stop), start_ns, end_ns };
     let opened: Vec<Arc<AtomicU64>> = HOSTS.iter().map(|_| Arc::default()).collect();
-    let hosts = start_hosts(&nat, &run, &opened);
+    let hosts = start_hosts(&stage.nat, &run, &opened);
     watch(&run, &mut sensor, &opened);
     for host in hosts {
         host.join().expect("a host's thread does not panic")?;
@@ -107,43 +105,24 @@ fn play(namespaces: &mut Namespaces, args: &Args, tmap: &Path, stop: &Arc<Atomic
     let output = sensor.finish()?;
     let opened = opened.iter().map(|count| count.load(Ordering::Relaxed)).collect::<Vec<_>>();
     let truth = compare::truths(start_ns, &opened);
-    let findings = compare::Findings::parse(&output.lines)?;
+    let findings = Findings::parse(&output.lines)?;
     let verdicts = compare::compare(&truth, &findings);
     table::print(&verdicts, &output.words);
     if args.check { compare::check(&verdicts) } else { Ok(()) }
 }
 
-/// Makes the namespaces, links, routes and the NAT.
-fn build(namespaces: &mut Namespaces) -> Result<[Namespace; 3]> {
-    let (nat, router, far) = (namespaces.add("nat")?, namespaces.add("router")?, namespaces.add("far")?);
-    nat.join("wan", &router, INTERFACES[0])?;
-    far.join("lan", &router, INTERFACES[1])?;
-    nat.ip("addr add 192.0.2.1/30 dev wan")?;
-    router.ip("addr add 192.0.2.2/30 dev west")?;
-    router.ip("addr add 203.0.113.1/24 dev east")?;
-    far.ip(&format!("addr add {SERVER}/24 dev lan"))?;
-    nat.ip("route add default via 192.0.2.2")?;
-    router.ip("route add 198.51.100.0/24 via 192.0.2.1")?;
-    far.ip("route add default via 203.0.113.1")?;
+/// Sets the stage, with a TUN device for each host.
+fn build(namespaces: &mut Namespaces) -> Result<Stage> {
+    let stage = Stage::new(namespaces, &[SERVER], &world::mappings())?;
+    for index in 0..HOSTS.len() {
+        let (name, address) = (device(index), private(index));
+        stage.nat.ip(&format!("tuntap add dev {name} mode tun"))?;
+        stage.nat.ip(&format!("link set {name} up"))?;
+        stage.nat.ip(&format!("route add {address}/32 dev {name}"))?;
+    }
     // One clock for all connections: then the server's row in the table has a boot time.
-    far.sysctl("net/ipv4/tcp_timestamps", "2")?;
-    let mut rules =
-        String::from("table ip demo {\nchain out {\ntype nat hook postrouting priority srcnat;\n");
-    for (index, host) in HOSTS.iter().enumerate() {
-        let (name, address, ports) = (device(index), private(index), nat_ports(index));
-        nat.ip(&format!("tuntap add dev {name} mode tun"))?;
-        nat.ip(&format!("link set {name} up"))?;
-        nat.ip(&format!("route add {address}/32 dev {name}"))?;
-        let (first, last) = (ports.start(), ports.end());
-        let public = host.public;
-        rules += &format!("ip saddr {address} meta l4proto tcp snat to {public}:{first}-{last}\n");
-    }
-    rules += "}\n}\n";
-    nat.nft(&rules)?;
-    for namespace in [&nat, &router] {
-        namespace.sysctl("net/ipv4/ip_forward", "1")?;
-    }
-    Ok([nat, router, far])
+    stage.far.sysctl("net/ipv4/tcp_timestamps", "2")?;
+    Ok(stage)
 }
 
 fn start_hosts(nat: &Namespace, run: &host::Run, opened: &[Arc<AtomicU64>]) -> Vec<JoinHandle<Result<()>>> {
@@ -171,7 +150,7 @@ fn watch(run: &host::Run, sensor: &mut Sensor, opened: &[Arc<AtomicU64>]) {
         if terminal {
             let seconds = (clock::monotonic_ns() - run.start_ns) / 1_000_000_000;
             let connections: u64 = opened.iter().map(|count| count.load(Ordering::Relaxed)).sum();
-            let machines = sensor.count("new_machine");
+            let machines = sensor.count_events("new_machine");
             print!("\r  {seconds:>3} s  {connections} connections opened, {machines} machines announced");
             // A progress line that can't be written is no loss.
             let _ = std::io::stdout().flush();

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::compare::{Count, FoundMachine, Measured, Row, Verdict};
+use super::compare::{Count, Row, Verdict};
 use super::world::{HOSTS, SERVER};
+use crate::findings::{FoundMachine, Measured};
 
 /// Says what is set up and where the sensor sits.
 pub fn print_scene(mode: &str, seconds: u32) {

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::clock::Clock;
+use crate::stage::{self, Mapping};
 
 /// The kernel's own TCP server.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
@@ -76,20 +77,19 @@ pub fn private(index: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, 11 + index as u8)
 }
 
+/// What the NAT does.
+pub fn mappings() -> [Mapping; HOSTS.len()] {
+    std::array::from_fn(|index| Mapping { private: private(index), public: HOSTS[index].public })
+}
+
 /// The TUN device of host `index`.
 pub fn device(index: usize) -> String {
     format!("host{index}")
 }
 
-/// The source ports that the NAT gives to host `index`: the truth about any connection seen beyond.
-pub fn nat_ports(index: usize) -> std::ops::RangeInclusive<u16> {
-    let first = 20_000 + 1_000 * index as u16;
-    first..=first + 999
-}
-
 /// The host that a connection belongs to, by its address and port beyond the NAT.
 pub fn owner(address: Ipv4Addr, port: u16) -> Option<usize> {
-    (0..HOSTS.len()).find(|&index| HOSTS[index].public == address && nat_ports(index).contains(&port))
+    stage::owner(port, HOSTS.len()).filter(|&index| HOSTS[index].public == address)
 }
 
 #[cfg(test)]

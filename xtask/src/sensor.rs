@@ -96,10 +96,10 @@ impl Sensor {
         }
     }
 
-    /// Lines printed so far that are of this type.
-    pub fn count(&self, kind: &str) -> usize {
+    /// Events of this kind so far.
+    pub fn count_events(&self, kind: &str) -> usize {
         let lines = self.lines.lock().expect("no holder panics");
-        lines.iter().filter(|line| line["type"] == kind).count()
+        lines.iter().filter(|line| line["event"] == kind).count()
     }
 
     /// Whether it still runs.

@@ -1,0 +1,71 @@
+//! The far side: an echo server on the kernel's own TCP stack.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::namespaces::Namespace;
+
+/// No thread outlives a silent peer for longer than this.
+const PATIENCE: Duration = Duration::from_secs(30);
+const STACK_BYTES: usize = 64 * 1024;
+
+/// Listens inside `far` on every address and port, and echoes until `stop`; the threads end by
+/// themselves after it.
+///
+/// # Errors
+/// When an address cannot be bound.
+pub fn start(far: &Namespace, addresses: &[Ipv4Addr], ports: &[u16], stop: &Arc<AtomicBool>) -> Result<()> {
+    for &address in addresses {
+        for &port in ports {
+            let listener = std::thread::scope(|scope| {
+                let bind = || -> Result<TcpListener> {
+                    far.enter()?;
+                    // A socket stays in the namespace in which it was made.
+                    let local = SocketAddr::from((address, port));
+                    TcpListener::bind(local).with_context(|| format!("the server cannot listen on {local}"))
+                };
+                scope.spawn(bind).join().expect("the thread does not panic")
+            })?;
+            listener.set_nonblocking(true)?;
+            let stop = Arc::clone(stop);
+            std::thread::spawn(move || accept(&listener, &stop));
+        }
+    }
+    Ok(())
+}
+
+fn accept(listener: &TcpListener, stop: &Arc<AtomicBool>) {
+    while !stop.load(Ordering::Relaxed) {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+                // Without a thread the stream is dropped, which the client sees as an end.
+                let _ = thread.spawn(move || echo(stream));
+            }
+            // Nothing waits: the handshake is the kernel's, so a pause here delays no segment of it.
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+/// Sends back what comes until the client closes.
+fn echo(mut stream: TcpStream) {
+    let ready = stream
+        .set_nonblocking(false)
+        .and_then(|()| stream.set_nodelay(true))
+        .and_then(|()| stream.set_read_timeout(Some(PATIENCE)));
+    if ready.is_err() {
+        return;
+    }
+    let mut data = [0; 1400];
+    while let Ok(length @ 1..) = stream.read(&mut data) {
+        if stream.write_all(&data[..length]).is_err() {
+            return;
+        }
+    }
+}
