@@ -4,6 +4,7 @@
 mod build;
 mod demo;
 mod findings;
+mod lab;
 mod machine;
 mod namespaces;
 mod packages;
@@ -42,6 +43,11 @@ enum Verb {
     Run(run::Args),
     /// Run the demonstration alone, with settings: hosts with known clocks, and what tmap finds.
     Demo(demo::Args),
+    /// Boot virtual machines, each with a clock of its own, behind a NAT: record them, or watch live.
+    Lab(lab::Args),
+    /// Talk to servers from inside a virtual machine. Used by `lab` alone.
+    #[command(hide = true)]
+    LabGuest(lab::guest::Args),
     /// Run every test, those on the real kernel included (with sudo, unless you are root).
     ///
     /// Arguments are handed to cargo: `cargo xtask test -- -p tmap engine`.
@@ -57,6 +63,8 @@ fn main() -> Result<()> {
         Verb::Build(args) => build::verb(&args),
         Verb::Run(args) => run::verb(&args),
         Verb::Demo(args) => demo::verb(&args),
+        Verb::Lab(args) => lab::verb(&args),
+        Verb::LabGuest(args) => lab::guest::verb(&args),
         Verb::Test(args) => test::verb(&args),
         Verb::TestRunner(args) => test::runner(&args),
     }

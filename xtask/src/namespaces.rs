@@ -4,6 +4,7 @@
 //! leftovers of a run that was killed from the namespaces of one that is still at work.
 
 use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -28,9 +29,7 @@ impl Namespaces {
     /// When this process's start time cannot be read.
     pub fn new() -> Result<Self> {
         sweep()?;
-        let pid = std::process::id();
-        let start = start_time(pid).ok_or_else(|| anyhow!("/proc/{pid}/stat cannot be read"))?;
-        Ok(Self { stem: format!("{PREFIX}-{pid}-{start}"), names: Vec::new() })
+        Ok(Self { stem: stem()?, names: Vec::new() })
     }
 
     /// Makes the namespace for `role`, with its loopback up and IPv6 quiet.
@@ -162,17 +161,28 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<String> {
 fn sweep() -> Result<()> {
     for line in run("ip", &["netns", "list"])?.lines() {
         let name = line.split_whitespace().next().unwrap_or_default();
-        let mut parts = name.split('-');
-        if parts.next() != Some(PREFIX) {
-            continue;
-        }
-        let (pid, start) = (parts.next().and_then(|p| p.parse().ok()), parts.next());
-        let alive = pid.and_then(start_time).is_some_and(|now| Some(now.as_str()) == start);
-        if !alive {
+        if is_leftover(name) {
             remove(name);
         }
     }
     Ok(())
+}
+
+/// The beginning of all names that this process gives to what it must remove in the end.
+fn stem() -> Result<String> {
+    let pid = std::process::id();
+    let start = start_time(pid).ok_or_else(|| anyhow!("/proc/{pid}/stat cannot be read"))?;
+    Ok(format!("{PREFIX}-{pid}-{start}"))
+}
+
+/// True if the name is one of ours and the process that gave it is no more.
+fn is_leftover(name: &str) -> bool {
+    let mut parts = name.split('-');
+    if parts.next() != Some(PREFIX) {
+        return false;
+    }
+    let (pid, start) = (parts.next().and_then(|pid| pid.parse().ok()), parts.next());
+    pid.and_then(start_time).is_none_or(|now| Some(now.as_str()) != start)
 }
 
 /// Ends what runs in the namespace and removes it. Failures are shown, never fatal: this also runs
@@ -201,9 +211,53 @@ fn start_time(pid: u32) -> Option<String> {
     (fields.first() != Some(&"Z")).then(|| fields.get(19).copied().map(str::to_owned))?
 }
 
+/// A folder for temporary files that is gone when its guard is.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Removes the folders of earlier, killed runs, and makes one.
+    ///
+    /// # Errors
+    /// When the folder for temporary files cannot be written to.
+    pub fn new() -> Result<Self> {
+        let parent = std::env::temp_dir();
+        for entry in fs::read_dir(&parent)?.filter_map(Result::ok) {
+            if is_leftover(&entry.file_name().to_string_lossy()) {
+                // Somebody else's leftovers can't be removed by us, and are no harm to us.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let path = parent.join(stem()?);
+        fs::create_dir(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("warning: {} cannot be removed: {error}", self.0.display());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_names_of_dead_processes_are_leftovers() {
+        assert!(is_leftover("tmapx-4294967295-1-nat"));
+        assert!(is_leftover(&format!("tmapx-{}-1-nat", std::process::id())), "an earlier bearer of the id");
+        assert!(!is_leftover(&stem().unwrap()));
+        assert!(!is_leftover("tmap-4294967295-1-nat"), "not ours");
+    }
 
     #[test]
     fn a_process_is_told_by_its_start() {

@@ -1,0 +1,168 @@
+//! Kernels for virtual machines, from Debian's cloud packages, kept in `target/lab/kernels`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::namespaces::run;
+use crate::{build, shell};
+
+/// What our machines need, in the order of loading. A kernel that has one built in has no file.
+const MODULES: [&str; 10] = [
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio_pci",
+    "failover",
+    "net_failover",
+    "virtio_net",
+    "veth",
+    "sch_ingress",
+];
+
+/// A kernel, ready to boot.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// The package that it came in.
+    pub package: String,
+    /// The bzImage.
+    pub image: PathBuf,
+    /// Modules to load, in order.
+    pub modules: Vec<PathBuf>,
+}
+
+/// The newest kernel of a series that this machine's package lists have, from the cache if it is
+/// there.
+///
+/// # Errors
+/// When there is no such package, or it cannot be had.
+pub fn get(series: &str) -> Result<Kernel> {
+    if shell::find("apt-get").is_none() || shell::find("dpkg-deb").is_none() {
+        bail!("the kernels are Debian's packages, and this machine has no apt-get and dpkg-deb");
+    }
+    let cache = build::target_folder()?.join("lab/kernels");
+    fs::create_dir_all(&cache).with_context(|| format!("{} cannot be made", cache.display()))?;
+    let package = newest(series)?;
+    let folder = cache.join(&package);
+    if !folder.is_dir() {
+        eprintln!("fetching {package}");
+        fetch(&package, &cache, &folder)?;
+    }
+    load(package, &folder)
+}
+
+/// The name of the newest package; the lists are fetched if they have none.
+fn newest(series: &str) -> Result<String> {
+    let look = || -> Result<Option<String>> {
+        let names = run("apt-cache", &["pkgnames", &format!("linux-image-{series}")])?;
+        Ok(pick(series, names.lines()))
+    };
+    if let Some(package) = look()? {
+        return Ok(package);
+    }
+    shell::run(shell::as_root("apt-get")?.args(["update", "-q"]))?;
+    look()?.with_context(|| {
+        format!("no package linux-image-{series}…-cloud-amd64 in this machine's lists: add Debian's bookworm")
+    })
+}
+
+/// The name with the highest numbers among the signed images of this series.
+fn pick<'a>(series: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let numbers = |name: &str| -> Option<Vec<u32>> {
+        let version = name.strip_prefix("linux-image-")?.strip_suffix("-cloud-amd64")?;
+        let rest = version.strip_prefix(series)?.strip_prefix(['.', '+'])?;
+        let words = rest.split(|byte: char| !byte.is_ascii_digit()).filter(|word| !word.is_empty());
+        words.map(|word| word.parse().ok()).collect()
+    };
+    let numbered = names.filter_map(|name| Some((numbers(name)?, name)));
+    numbered.max().map(|(_, name)| name.to_owned())
+}
+
+/// Downloads and unpacks a package; the folder appears only when it is complete.
+fn fetch(package: &str, cache: &Path, folder: &Path) -> Result<()> {
+    let scratch = cache.join(format!("{package}.{}", std::process::id()));
+    fs::create_dir_all(&scratch)?;
+    let fetched = (|| {
+        // As root, apt would hand the download to a user who can't write here.
+        let words = ["-q", "-o", "APT::Sandbox::User=root", "download", package];
+        let output = Command::new("apt-get").args(words).current_dir(&scratch).output()?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            bail!("apt-get cannot download {package}: {}", words.trim());
+        }
+        let archive = files(&scratch)?.into_iter().find(|path| path.extension().is_some_and(|e| e == "deb"));
+        let archive = archive.context("apt-get left no package")?;
+        let unpacked = scratch.join("tree");
+        shell::run(Command::new("dpkg-deb").arg("-x").args([&archive, &unpacked]))?;
+        match fs::rename(&unpacked, folder) {
+            // Another run was faster.
+            Err(_) if folder.is_dir() => Ok(()),
+            renamed => renamed.with_context(|| format!("{} cannot be made", folder.display())),
+        }
+    })();
+    fs::remove_dir_all(&scratch)?;
+    fetched
+}
+
+fn load(package: String, folder: &Path) -> Result<Kernel> {
+    let release = package.strip_prefix("linux-image-").context("an image package's name")?;
+    let image = folder.join("boot").join(format!("vmlinuz-{release}"));
+    if !image.is_file() {
+        bail!("{} holds no kernel: remove it and try again", folder.display());
+    }
+    // Newer Debians have /usr/lib in the package.
+    let roots = [folder.join("lib/modules"), folder.join("usr/lib/modules")];
+    let mut all = Vec::new();
+    for root in roots.iter().filter(|root| root.is_dir()) {
+        walk(root, &mut all)?;
+    }
+    let named = |name: &&str| {
+        all.iter().find(|path| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            file.strip_prefix(*name).is_some_and(|rest| rest.starts_with(".ko"))
+        })
+    };
+    let modules = MODULES.iter().filter_map(|name| named(name).cloned()).collect();
+    Ok(Kernel { package, image, modules })
+}
+
+fn walk(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
+    for path in files(folder)? {
+        if path.is_dir() && !path.is_symlink() {
+            walk(&path, into)?;
+        } else {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+    entries.map(|entry| Ok(entry?.path())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pick;
+
+    #[test]
+    fn the_newest_signed_image_of_the_series() {
+        let names = [
+            "linux-image-6.1.0-9-cloud-amd64",
+            "linux-image-6.1.0-56-cloud-amd64",
+            "linux-image-6.1.0-57-cloud-amd64-unsigned",
+            "linux-image-6.1.0-58-cloud-amd64-dbg",
+            "linux-image-6.1.0-59-amd64",
+            "linux-image-6.12.117+deb12-cloud-amd64",
+            "linux-image-6.12.99+deb12-cloud-amd64",
+            "linux-image-6.12-cloud-amd64",
+        ];
+        assert_eq!(pick("6.1", names.into_iter()).unwrap(), "linux-image-6.1.0-56-cloud-amd64");
+        assert_eq!(pick("6.12", names.into_iter()).unwrap(), "linux-image-6.12.117+deb12-cloud-amd64");
+        assert_eq!(pick("5.10", names.into_iter()), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! What a virtual machine of the laboratory is asked to be.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+
+/// One machine: `KERNEL:TIMESTAMPS:PPM`, as in `6.1:1:+9`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// The kernel series, as in `6.12`.
+    pub series: String,
+    /// The sysctl `tcp_timestamps`: 0 none, 1 random offsets, 2 one offset.
+    pub timestamps: u8,
+    /// Frequency set by adjtimex, on top of the machine's own calibration error.
+    pub ppm: f64,
+}
+
+/// The most machines at once: each has a thousand source ports from 20000 on.
+pub const MAX_MACHINES: usize = 16;
+/// adjtimex takes no more (`MAXFREQ` in the kernel's `timex.h`).
+const MAX_PPM: f64 = 500.0;
+
+/// The machines of a run without `--machine`: both kernels, skews that real crystals have.
+const MIX: [&str; 8] =
+    ["6.1:1:+9", "6.12:1:-7", "6.12:1:+18", "6.1:1:-20", "6.12:1:+4", "6.1:1:-3", "6.12:1:-13", "6.1:1:+25"];
+
+/// The default machines, the mix repeated as often as it takes.
+pub fn default_mix(machines: usize) -> Vec<Spec> {
+    let parse = |text: &&str| text.parse().expect("the mix is well-formed");
+    MIX.iter().cycle().take(machines).map(parse).collect()
+}
+
+impl FromStr for Spec {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let [series, timestamps, ppm] = parts[..] else {
+            bail!("a machine is KERNEL:TIMESTAMPS:PPM, such as 6.1:1:+9, not `{text}`");
+        };
+        let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if !series.split('.').all(plain) || series.split('.').count() != 2 {
+            bail!("`{series}` is no kernel series: give two numbers, such as 6.12");
+        }
+        let timestamps = match timestamps {
+            "0" => 0,
+            "1" => 1,
+            "2" => 2,
+            _ => {
+                bail!("tcp_timestamps is 0 (none), 1 (random offsets) or 2 (one offset), not `{timestamps}`")
+            }
+        };
+        let ppm: f64 = ppm.parse().with_context(|| format!("`{ppm}` is no frequency in ppm"))?;
+        if !(-MAX_PPM..=MAX_PPM).contains(&ppm) {
+            bail!("adjtimex sets at most {MAX_PPM} ppm, not {ppm}");
+        }
+        Ok(Self { series: series.to_owned(), timestamps, ppm })
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{:+}", self.series, self.timestamps, self.ppm)
+    }
+}
+
+impl Spec {
+    /// The frequency in adjtimex's unit, 2^-16 ppm.
+    pub fn adjtimex(&self) -> i64 {
+        (self.ppm * 65_536.0).round() as i64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes() {
+        for text in ["6.1:1:+9", "6.12:2:-12.5", "6.1:0:+0"] {
+            assert_eq!(text.parse::<Spec>().unwrap().to_string(), text);
+        }
+        assert_eq!("6.1:1:-1.5".parse::<Spec>().unwrap().adjtimex(), -98_304);
+    }
+
+    #[test]
+    fn refuses_nonsense() {
+        for text in
+            ["", "6.1", "6:1:0", "6.1:3:0", "6.1:1:fast", "6.1:1:501", "6.1:1:nan", "6.x:1:0", "a.b:1:0"]
+        {
+            assert!(text.parse::<Spec>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_mix_repeats() {
+        let mix = default_mix(10);
+        assert_eq!((mix.len(), &mix[8]), (10, &mix[0]));
+    }
+}
