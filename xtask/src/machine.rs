@@ -21,8 +21,8 @@ pub struct Machine {
 /// The state of what compiles and links the kernel program.
 #[derive(Clone, Debug)]
 pub struct Bpf {
-    /// The user's own choice, from TMAP_BPF_TOOLCHAIN.
-    pub chosen: Option<String>,
+    /// The user's own choice, from TMAP_BPF_TOOLCHAIN, and its compiler if that starts.
+    pub chosen: Option<(String, Option<Rustc>)>,
     /// True if rustup is there.
     pub rustup: bool,
     /// True if rustup may be asked to fetch a toolchain (and wasn't yet).
@@ -81,7 +81,7 @@ impl Bpf {
         let forbidden = std::env::var_os("RUSTUP_AUTO_INSTALL").is_some_and(|value| value == "0");
         let system = Rustc::ask(|| Command::new(if rustup { "/usr/bin/rustc" } else { "rustc" }));
         let mut bpf = Self {
-            chosen: std::env::var("TMAP_BPF_TOOLCHAIN").ok().filter(|name| !name.is_empty()),
+            chosen: if rustup { chosen() } else { None },
             rustup,
             rustup_may_fetch: rustup && !asked.rustup && !forbidden,
             packages_may_help: !asked.packages,
@@ -100,16 +100,15 @@ impl Bpf {
     pub fn ready_llvm(&self) -> Option<u32> {
         match self.ready()? {
             Toolchain::System => Some(self.system?.llvm),
-            Toolchain::Rustup(name) if self.chosen.is_none() && name == toolchain::LINKED => {
-                Some(self.system?.llvm)
-            }
+            Toolchain::Rustup(_) if self.chosen.is_some() => Some(self.chosen.as_ref()?.1?.llvm),
+            Toolchain::Rustup(name) if name == toolchain::LINKED => Some(self.system?.llvm),
             Toolchain::Rustup(name) => self.nightlies.iter().find(|(n, _)| *n == name).map(|(_, r)| r.llvm),
         }
     }
 
     /// The toolchain that can be used as things are: the user's choice, a nightly, the system's.
     pub fn ready(&self) -> Option<Toolchain> {
-        if let (true, Some(name)) = (self.rustup, &self.chosen) {
+        if let Some((name, _)) = &self.chosen {
             return Some(Toolchain::Rustup(name.clone()));
         }
         let fits = |rustc: &Rustc| rustc.source && rustc.unfit().is_none();
@@ -131,15 +130,24 @@ fn nightlies() -> Vec<(String, Rustc)> {
     ["nightly", NIGHTLY]
         .into_iter()
         .filter(|name| list.lines().any(|line| is_toolchain(line, name)))
-        .filter_map(|name| {
-            let rustc = Rustc::ask(|| {
-                let mut command = Command::new("rustup");
-                command.args(["run", name, "rustc"]);
-                command
-            })?;
-            Some((name.to_owned(), rustc))
-        })
+        .filter_map(|name| Some((name.to_owned(), ask_rustup(name)?)))
         .collect()
+}
+
+/// What the compiler of a toolchain says of itself. rustup is told to fetch nothing for that.
+fn ask_rustup(toolchain: &str) -> Option<Rustc> {
+    Rustc::ask(|| {
+        let mut command = Command::new("rustup");
+        command.args(["run", toolchain, "rustc"]).env("RUSTUP_AUTO_INSTALL", "0");
+        command
+    })
+}
+
+/// The toolchain that the user names in TMAP_BPF_TOOLCHAIN.
+fn chosen() -> Option<(String, Option<Rustc>)> {
+    let name = std::env::var("TMAP_BPF_TOOLCHAIN").ok().filter(|name| !name.is_empty())?;
+    let rustc = ask_rustup(&name);
+    Some((name, rustc))
 }
 
 /// True if a line of rustup's list is the toolchain `name`: the name and then the host, not a date.

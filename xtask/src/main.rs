@@ -20,6 +20,7 @@ mod toolchain;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 /// tmap's chores: set up this machine, build, run, test.
 #[derive(Parser)]
@@ -57,8 +58,22 @@ enum Verb {
     TestRunner(test::RunnerArgs),
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().verb {
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not by returning it: with RUST_BACKTRACE set, that adds a page of our own functions.
+            eprintln!("\nError: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(verb: Verb) -> Result<()> {
+    match verb {
         Verb::Setup(args) => setup::verb(&args),
         Verb::Build(args) => build::verb(&args),
         Verb::Run(args) => run::verb(&args),

@@ -2,7 +2,7 @@
 
 use crate::machine::{Bpf, Linker, Machine};
 use crate::packages::Manager;
-use crate::toolchain::{self, BPF_LINKER, LLVM_MAJORS, NIGHTLY};
+use crate::toolchain::{self, BPF_LINKER, LLVM_MAJORS, NIGHTLY, Rustc};
 use std::fmt;
 
 /// Debian's rustc for its browsers, kept current in stable releases, and its source.
@@ -50,7 +50,7 @@ impl fmt::Display for Step {
                 write!(
                     f,
                     "cargo install bpf-linker@{BPF_LINKER} --no-default-features --features \
-                     rust-llvm-{known} --locked (into {}; takes a minute or more)",
+                     rust-llvm-{known} --locked (into {}; takes some minutes)",
                     bin.display()
                 )?;
                 if llvm.is_none() {
@@ -112,6 +112,9 @@ fn bpf_steps(
     packages: &mut Vec<&'static str>,
     steps: &mut Vec<Step>,
 ) -> Result<(), String> {
+    if let Some((name, rustc)) = &bpf.chosen {
+        check_choice(name, *rustc)?;
+    }
     let llvm = if bpf.ready().is_some() {
         bpf.ready_llvm()
     } else if let Some(rustc) = bpf.system.filter(|rustc| rustc.source && rustc.unfit().is_none()) {
@@ -134,6 +137,21 @@ fn bpf_steps(
         Linker::Missing => steps.push(Step::BpfLinker(llvm, None)),
     }
     Ok(())
+}
+
+/// Whether the toolchain that the user names can serve. It's the user's: we don't change it.
+fn check_choice(name: &str, rustc: Option<Rustc>) -> Result<(), String> {
+    let why = match rustc {
+        None => "it is not there, or does not start; `rustup toolchain list` shows what is".into(),
+        Some(rustc) if !rustc.source => format!(
+            "it lacks the source of core; get it with `rustup component add rust-src --toolchain {name}`"
+        ),
+        Some(rustc) => match rustc.unfit() {
+            Some(why) => why,
+            None => return Ok(()),
+        },
+    };
+    Err(format!("TMAP_BPF_TOOLCHAIN names {name}, which can't be used: {why}. Unset it to let tmap choose"))
 }
 
 /// What can't be had, and every way to get it.
@@ -160,7 +178,6 @@ fn no_toolchain(bpf: &Bpf) -> String {
 mod tests {
     use super::*;
     use crate::packages::Group;
-    use crate::toolchain::Rustc;
 
     const DEBIAN: Rustc = Rustc { version: (1, 96), llvm: 22, source: true };
     const NEW_NIGHTLY: Rustc = Rustc { version: (1, 101), llvm: 23, source: true };
@@ -272,6 +289,14 @@ mod tests {
         for way in [NIGHTLY, "rustc-web", "TMAP_BPF_TOOLCHAIN"] {
             assert!(error.contains(way), "{error}");
         }
+    }
+
+    #[test]
+    fn a_choice_that_cannot_serve_is_an_error_and_never_changed() {
+        let error = |rustc| plan(&with_bpf(|bpf| bpf.chosen = Some(("mine".into(), rustc)))).unwrap_err();
+        assert!(error(None).contains("rustup toolchain list"));
+        assert!(error(Some(Rustc { source: false, ..DEBIAN })).contains("rust-src --toolchain mine"));
+        assert!(error(Some(NEW_NIGHTLY)).contains("LLVM 23"));
     }
 
     #[test]
