@@ -16,6 +16,9 @@ const DISCIPLINED_SKEW_SIGMA: f64 = 0.3e-6;
 /// How many hosts are taken to be disciplined, before their skew is looked at.
 const DISCIPLINED_SHARE: f64 = 0.5;
 
+/// A clock runs free for certain where being disciplined is less likely than this.
+const CLEARLY_FREE: f64 = 0.02;
+
 /// Boot time from a clock in the global regime, as engine time in seconds.
 ///
 /// The counter has run since boot at a rate of which only the present is measured. A host whose
@@ -37,11 +40,11 @@ pub fn boot(clock: &Clock) -> Boot {
     }
 }
 
-/// The skew since boot: nominal if the clock is more likely disciplined than not, else as measured;
-/// the error covers the other case by its probability.
+/// The skew since boot: none unless it is clear that the clock runs free, else as measured; the
+/// error covers the other case by its probability.
 fn long_run_skew(measured: Estimate) -> Estimate {
     let disciplined = probability_disciplined(measured);
-    let value = if disciplined >= 0.5 { 0.0 } else { measured.value };
+    let value = if disciplined >= CLEARLY_FREE { 0.0 } else { measured.value };
     let off_free = (measured.value - value).powi(2) + measured.sigma.powi(2);
     let off_disciplined = value.powi(2) + DISCIPLINED_SIGMA.powi(2);
     let square = (1.0 - disciplined) * off_free + disciplined * off_disciplined;
