@@ -57,6 +57,23 @@ skips! {
     Filtered => "filtered",
 }
 
+impl Skip {
+    /// Whether the frame breaks a rule of its protocol, rather than being none of tmap's business.
+    #[inline(always)]
+    pub const fn is_anomaly(self) -> bool {
+        matches!(
+            self,
+            Self::LinkTruncated
+                | Self::IpTruncated
+                | Self::IpMalformed
+                | Self::TcpTruncated
+                | Self::TcpDataOffset
+                | Self::OptionLength
+                | Self::OptionOverrun
+        )
+    }
+}
+
 impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())

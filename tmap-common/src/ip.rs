@@ -1,7 +1,5 @@
 //! Network layer: IPv4 with options, IPv6 with extension headers.
 
-use core::hint::black_box;
-
 use crate::{
     Address, Packet, Skip,
     link::{NetworkStart, Version},
@@ -128,7 +126,7 @@ fn extensions<P: Packet + ?Sized>(packet: &P, mut next_header: u8, mut at: usize
         next_header = header[0];
         // Opaque, so that the verifier merges the states of all iterations instead of walking
         // every combination of header lengths.
-        at = black_box(at + bytes);
+        at = P::opaque(at + bytes);
     }
     if next_header == protocol::TCP { Ok(at) } else { Err(Skip::ExtensionsTooDeep) }
 }

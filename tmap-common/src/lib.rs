@@ -21,6 +21,7 @@ pub mod link;
 pub mod packet;
 pub mod parse;
 pub mod record;
+pub mod ring;
 pub mod tcp;
 
 pub use address::Address;

@@ -1,7 +1,5 @@
 //! Transport layer: the TCP header (RFC 9293) and its options down to Timestamps (RFC 7323).
 
-use core::hint::black_box;
-
 use crate::{Address, Packet, Skip, ip::Network};
 
 /// TCP flags, the low eight of RFC 9293.
@@ -183,7 +181,7 @@ fn options<P: Packet + ?Sized>(packet: &P, at: usize, end: usize) -> Result<Opti
         }
         // Opaque, so that the verifier merges the states of all iterations instead of walking
         // every combination of option lengths.
-        cursor = black_box(cursor + bytes);
+        cursor = P::opaque(cursor + bytes);
     }
     Ok(found)
 }

@@ -1,0 +1,84 @@
+//! The counters: a row per CPU, no row sharing a cache line with another.
+
+use aya_ebpf::{
+    Global,
+    bindings::BPF_F_MMAPABLE,
+    macros::map,
+    maps::Array,
+};
+use tmap_common::{Counters, Skip};
+
+use crate::{atomic, frame::opaque};
+
+/// One row per possible CPU; the loader sets how many.
+#[map]
+static COUNTERS: Array<Counters> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Set on PREEMPT_RT: one producer may interrupt another on the same CPU.
+#[unsafe(no_mangle)]
+pub static PREEMPTIBLE: Global<u8> = Global::new(0);
+
+/// Whether one producer may interrupt another on the same CPU.
+#[inline(always)]
+pub fn preemptible() -> bool {
+    PREEMPTIBLE.load() != 0
+}
+
+/// This CPU's row.
+pub struct Row(*mut Counters);
+
+impl Row {
+    /// The row of `cpu`.
+    #[inline(always)]
+    pub fn of(cpu: u32) -> Option<Self> {
+        COUNTERS.get_ptr_mut(cpu).map(Self)
+    }
+
+    /// Counts a frame.
+    #[inline(always)]
+    pub fn seen(&self) {
+        // SAFETY: the map's value outlives the program's run.
+        add_one(unsafe { &raw mut (*self.0).seen });
+    }
+
+    /// Counts a record written.
+    #[inline(always)]
+    pub fn emitted(&self) {
+        // SAFETY: as above.
+        add_one(unsafe { &raw mut (*self.0).emitted });
+    }
+
+    /// Counts a record lost.
+    #[inline(always)]
+    pub fn ring_full(&self) {
+        // SAFETY: as above.
+        add_one(unsafe { &raw mut (*self.0).ring_full });
+    }
+
+    /// Counts a frame skipped; returns how many were skipped on this CPU for the same reason before.
+    #[inline(always)]
+    pub fn skipped(&self, skip: Skip) -> u64 {
+        // Opaque: the verifier wants to see the bounds check that LLVM knows to be needless.
+        let index = opaque(skip as usize);
+        if index >= Skip::COUNT {
+            return u64::MAX;
+        }
+        // SAFETY: as above, and the index was checked.
+        add_one(unsafe { (&raw mut (*self.0).skipped).cast::<u64>().add(index) })
+    }
+}
+
+/// Adds one to a counter of this CPU; returns what it was before.
+#[inline(always)]
+fn add_one(counter: *mut u64) -> u64 {
+    if preemptible() {
+        // SAFETY: the counter is an aligned u64 of this CPU's row. User space only reads it.
+        return unsafe { atomic::fetch_add(counter, 1) };
+    }
+    // SAFETY: as above, and this CPU has one writer at a time: no atomic needed.
+    unsafe {
+        let before = *counter;
+        *counter = before + 1;
+        before
+    }
+}

@@ -1,0 +1,73 @@
+//! The frame as the parser reads it, with the bounds check that the verifier wants to see.
+
+use core::{arch::asm, ptr};
+
+use aya_ebpf::programs::{TcContext, XdpContext};
+use tmap_common::Packet;
+
+/// How much of a packet must lie in its linear part for the parser to see all it wants: link header
+/// with tags, IP header with extensions of reasonable size, TCP header with all options.
+const HEADER_BYTES: usize = 256;
+
+/// A frame's linear part, from the first byte of its link header.
+pub struct Frame {
+    start: usize,
+    end: usize,
+}
+
+impl Frame {
+    /// The frame that an XDP program was called for.
+    #[inline(always)]
+    pub fn of_xdp(ctx: &XdpContext) -> Self {
+        Self { start: ctx.data(), end: ctx.data_end() }
+    }
+
+    /// The packet that a TC program was called for. Forwarded packets can have part of their
+    /// headers outside the linear part; those are pulled in, which leaves the packet as it is.
+    #[inline(always)]
+    pub fn of_skb(ctx: &TcContext) -> Self {
+        let linear = ctx.data_end() - ctx.data();
+        if linear < HEADER_BYTES {
+            let total = ctx.len() as usize;
+            if linear < total {
+                // A failure leaves the packet as it was, and the parser will count what it meets.
+                let _ = ctx.pull_data(total.min(HEADER_BYTES) as u32);
+            }
+        }
+        Self { start: ctx.data(), end: ctx.data_end() }
+    }
+
+    /// Length of the linear part, in bytes.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+}
+
+impl Packet for Frame {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let at = self.start + offset;
+        // Opaque, because LLVM would turn `at + 1 > end` into `at >= end`, from which the verifier
+        // learns nothing.
+        if opaque(at + N) > self.end {
+            return None;
+        }
+        // SAFETY: start..end is the packet's linear part, valid for this call of the program, and
+        // at..at + N lies inside it; any bytes make a [u8; N], which needs no alignment.
+        Some(unsafe { ptr::read(at as *const [u8; N]) })
+    }
+
+    #[inline(always)]
+    fn opaque(value: usize) -> usize {
+        opaque(value)
+    }
+}
+
+/// `value`, with the compiler kept from knowing so. Unlike `black_box` it stays in a register.
+#[inline(always)]
+pub fn opaque(mut value: usize) -> usize {
+    // SAFETY: no instruction is emitted.
+    unsafe { asm!("/* {0} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    value
+}

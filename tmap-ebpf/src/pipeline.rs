@@ -1,0 +1,43 @@
+//! What happens to every frame, the same for all hooks.
+
+use aya_ebpf::{EbpfContext, helpers::bpf_get_smp_processor_id};
+use aya_log_ebpf::warn;
+use tmap_common::{Link, Record, Segment, Skip, parse, record::Direction};
+
+use crate::{counters::Row, filter, frame::Frame, ring};
+
+/// How many frames of a malformed kind each CPU logs; all are counted.
+const LOGGED_PER_REASON: u64 = 3;
+
+/// Counts the frame, and puts the segment in it, if it has one that is wanted, into the ring.
+#[inline(always)]
+pub fn observe<C: EbpfContext>(ctx: &C, frame: &Frame, link: Link, direction: Direction) {
+    // SAFETY: the helper has no preconditions.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let Some(counters) = Row::of(cpu) else { return };
+    counters.seen();
+    match wanted(frame, link) {
+        Ok(segment) => {
+            let mut record = Record { time_ns: 0, direction, suppressed: 0, segment };
+            if ring::push(cpu, &mut record) {
+                counters.emitted();
+            } else {
+                counters.ring_full();
+            }
+        }
+        Err(skip) => {
+            if counters.skipped(skip) < LOGGED_PER_REASON && skip.is_anomaly() {
+                warn!(ctx, "skip={} bytes={}", skip as u32, frame.len());
+            }
+        }
+    }
+}
+
+/// The segment in the frame, if the filter wants it.
+///
+/// Suppression of segments that can't move an estimate belongs here, behind the filter.
+#[inline(always)]
+fn wanted(frame: &Frame, link: Link) -> Result<Segment, Skip> {
+    let segment = parse(frame, link)?;
+    if filter::wants(&segment) { Ok(segment) } else { Err(Skip::Filtered) }
+}
