@@ -36,8 +36,11 @@ fn main() -> Result<()> {
     // SAFETY: as above.
     unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
     let ebpf = root.join("tmap-ebpf");
-    let package =
-        Package { name: "tmap-ebpf", root_dir: ebpf.to_str().context("path isn't UTF-8")?, ..Package::default() };
+    let package = Package {
+        name: "tmap-ebpf",
+        root_dir: ebpf.to_str().context("path isn't UTF-8")?,
+        ..Package::default()
+    };
     build_ebpf([package], Toolchain::Custom(&toolchain.name)).context("building the BPF object failed")
 }
 

@@ -4,7 +4,7 @@
 //! one thing and names the test to go to on yes and on no. Jumps only lead forwards, so a program
 //! ends after at most [`MAX_TESTS`] steps: the verifier's proof, and ours.
 
-use crate::Segment;
+use crate::{Address, Segment};
 
 /// The longest program.
 pub const MAX_TESTS: usize = 32;
@@ -64,21 +64,34 @@ impl Test {
         reserved: 0,
     };
 
+    /// The test as it lies in memory on this machine: how it is handed to the kernel.
+    pub fn to_bytes(&self) -> [u8; 40] {
+        let mut bytes = [0; 40];
+        bytes[..16].copy_from_slice(&self.net);
+        bytes[16..32].copy_from_slice(&self.mask);
+        bytes[32..34].copy_from_slice(&self.port_low.to_ne_bytes());
+        bytes[34..36].copy_from_slice(&self.port_high.to_ne_bytes());
+        bytes[36..].copy_from_slice(&[self.field, self.on_yes, self.on_no, self.reserved]);
+        bytes
+    }
+
     /// Whether the test holds for `segment`.
     #[inline(always)]
     fn holds(&self, segment: &Segment) -> bool {
         match self.field {
-            field::SRC_NET => self.holds_net(segment.src.octets()),
-            field::DST_NET => self.holds_net(segment.dst.octets()),
+            field::SRC_NET => self.holds_net(segment.src),
+            field::DST_NET => self.holds_net(segment.dst),
             field::SRC_PORT => (self.port_low..=self.port_high).contains(&segment.src_port),
             _ => (self.port_low..=self.port_high).contains(&segment.dst_port),
         }
     }
 
     #[inline(always)]
-    fn holds_net(&self, address: [u8; 16]) -> bool {
-        let address = u128::from_ne_bytes(address);
-        address & u128::from_ne_bytes(self.mask) == u128::from_ne_bytes(self.net)
+    fn holds_net(&self, address: Address) -> bool {
+        let [net_high, net_low] = Address::from_ip6(self.net).words();
+        let [mask_high, mask_low] = Address::from_ip6(self.mask).words();
+        let [high, low] = address.words();
+        high & mask_high == net_high && low & mask_low == net_low
     }
 }
 

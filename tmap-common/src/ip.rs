@@ -124,9 +124,7 @@ fn extensions<P: Packet + ?Sized>(packet: &P, mut next_header: u8, mut at: usize
             _ => (usize::from(header[1]) + 1) * 8,
         };
         next_header = header[0];
-        // Opaque, so that the verifier merges the states of all iterations instead of walking
-        // every combination of header lengths.
-        at = P::opaque(at + bytes);
+        at = packet.forget(at + bytes);
     }
     if next_header == protocol::TCP { Ok(at) } else { Err(Skip::ExtensionsTooDeep) }
 }

@@ -77,7 +77,7 @@ fn after_ethertype<P: Packet + ?Sized>(
         }
         let [_, _, high, low] = packet.read(at).ok_or(Skip::LinkTruncated)?;
         ethertype = u16::from_be_bytes([high, low]);
-        at += 4;
+        at = packet.forget(at + 4);
     }
     let version = match ethertype {
         ethertype::IP4 => Version::V4,

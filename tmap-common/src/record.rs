@@ -98,8 +98,8 @@ impl Record {
         if self.segment.src.as_ip4().is_some() {
             return None;
         }
-        let [src_high, src_low] = halves(self.segment.src);
-        let [dst_high, dst_low] = halves(self.segment.dst);
+        let [src_high, src_low] = self.segment.src.words();
+        let [dst_high, dst_low] = self.segment.dst.words();
         Some(Slot { words: [src_high, src_low, dst_high, dst_low] })
     }
 
@@ -125,8 +125,8 @@ impl Record {
         let [time_ns, addresses, stamps, last] = first.words;
         let [p0, p1, p2, p3, flags, hop_limit, suppressed, kind] = last.to_le_bytes();
         let (src, dst) = if kind & kind::IP6 != 0 {
-            let words = next().words;
-            (from_halves(words[0], words[1]), from_halves(words[2], words[3]))
+            let [src_high, src_low, dst_high, dst_low] = next().words;
+            (Address::from_words([src_high, src_low]), Address::from_words([dst_high, dst_low]))
         } else {
             let (src, dst) = split(addresses);
             (Address::from_ip4(src.to_ne_bytes()), Address::from_ip4(dst.to_ne_bytes()))
@@ -169,21 +169,6 @@ const fn join(low: u32, high: u32) -> u64 {
 #[inline(always)]
 const fn split(word: u64) -> (u32, u32) {
     (word as u32, (word >> 32) as u32)
-}
-
-#[inline(always)]
-fn halves(address: Address) -> [u64; 2] {
-    let [a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, b4, b5, b6, b7] = address.octets();
-    [
-        u64::from_ne_bytes([a0, a1, a2, a3, a4, a5, a6, a7]),
-        u64::from_ne_bytes([b0, b1, b2, b3, b4, b5, b6, b7]),
-    ]
-}
-
-fn from_halves(high: u64, low: u64) -> Address {
-    let [a0, a1, a2, a3, a4, a5, a6, a7] = high.to_ne_bytes();
-    let [b0, b1, b2, b3, b4, b5, b6, b7] = low.to_ne_bytes();
-    Address::from_ip6([a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, b4, b5, b6, b7])
 }
 
 #[cfg(test)]

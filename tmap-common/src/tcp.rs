@@ -83,6 +83,9 @@ pub struct Syn {
 impl Syn {
     /// `window_scale` where the option is absent: shifts end at 14 (RFC 7323, section 2.2).
     pub const NO_SCALE: u8 = 0xff;
+
+    /// How many options `option_order` has room for.
+    pub const MAX_OPTIONS: usize = 16;
 }
 
 /// How [`Syn::option_order`] writes an option.
@@ -121,7 +124,7 @@ const MAX_OPTION_BYTES: usize = 40;
 /// [`Skip::OptionOverrun`] or [`Skip::NoTimestamps`].
 #[inline(always)]
 pub fn parse<P: Packet + ?Sized>(packet: &P, network: &Network) -> Result<Segment, Skip> {
-    let at = network.payload_at;
+    let at = packet.forget(network.payload_at);
     let header: [u8; 16] = packet.read(at).ok_or(Skip::TcpTruncated)?;
     let header_bytes = usize::from(header[12] >> 4) * 4;
     if header_bytes < 20 || at + header_bytes > network.payload_end {
@@ -156,7 +159,7 @@ struct Options {
 fn options<P: Packet + ?Sized>(packet: &P, at: usize, end: usize) -> Result<Options, Skip> {
     let mut found = Options { timestamps: None, syn: Syn { window_scale: Syn::NO_SCALE, ..Syn::default() } };
     // The layout that RFC 7323, appendix A recommends and nearly every data segment has.
-    if end - at == 12
+    if end == at + 12
         && let Some([1, 1, 8, 10, v0, v1, v2, v3, e0, e1, e2, e3]) = packet.read(at)
     {
         found.timestamps = Some((u32::from_be_bytes([v0, v1, v2, v3]), u32::from_be_bytes([e0, e1, e2, e3])));
@@ -164,24 +167,23 @@ fn options<P: Packet + ?Sized>(packet: &P, at: usize, end: usize) -> Result<Opti
         return Ok(found);
     }
     let mut cursor = at;
-    let mut order_shift = 0;
-    for _ in 0..MAX_OPTION_BYTES {
+    for index in 0..MAX_OPTION_BYTES {
         if cursor >= end {
             break;
         }
         let [kind] = packet.read(cursor).ok_or(Skip::TcpTruncated)?;
         let (code, bytes) = match kind {
-            0 => (OptionCode::End, end - cursor),
+            0 => (OptionCode::End, 0),
             1 => (OptionCode::Nop, 1),
             _ => option(packet, cursor, end, kind, &mut found)?,
         };
-        if order_shift < u64::BITS {
-            found.syn.option_order |= (code as u64) << order_shift;
-            order_shift += 4;
+        if index < Syn::MAX_OPTIONS {
+            found.syn.option_order |= (code as u64) << (4 * index);
         }
-        // Opaque, so that the verifier merges the states of all iterations instead of walking
-        // every combination of option lengths.
-        cursor = P::opaque(cursor + bytes);
+        if kind == 0 {
+            break;
+        }
+        cursor = packet.forget(cursor + bytes);
     }
     Ok(found)
 }

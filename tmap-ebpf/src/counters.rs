@@ -1,11 +1,6 @@
 //! The counters: a row per CPU, no row sharing a cache line with another.
 
-use aya_ebpf::{
-    Global,
-    bindings::BPF_F_MMAPABLE,
-    macros::map,
-    maps::Array,
-};
+use aya_ebpf::{Global, bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use tmap_common::{Counters, Skip};
 
 use crate::{atomic, frame::opaque};

@@ -61,8 +61,9 @@ fn push_alone(cpu: u32, row: *mut Positions, record: &mut Record) -> bool {
     let slots = u64::from(SLOTS.load());
     // SAFETY: the row is a value of the map; the accesses are volatile because user space shares
     // it, and aligned words aren't torn.
-    let (produced, consumed) =
-        unsafe { (ptr::read_volatile(&raw const (*row).produced), ptr::read_volatile(&raw const (*row).consumed)) };
+    let (produced, consumed) = unsafe {
+        (ptr::read_volatile(&raw const (*row).produced), ptr::read_volatile(&raw const (*row).consumed))
+    };
     let end = produced + record.slot_count() as u64;
     if end - consumed > slots {
         return false;

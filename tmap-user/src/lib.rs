@@ -4,6 +4,8 @@
 //! frame -> parse -> Segment -> Record -> ring -> Engine::observe -> Flow -> Machines -> Snapshot -> report
 //! ```
 
+#![deny(unsafe_code)]
+
 pub mod capture;
 pub mod cli;
 pub mod config;

@@ -1,3 +1,4 @@
 //! Sources of records.
 
 pub mod file;
+pub mod xdp;

@@ -1,0 +1,77 @@
+//! What the kernel programs log: the first malformed frames of each kind on each CPU.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result};
+use aya::Ebpf;
+use aya_log::EbpfLogger;
+use log::{Log, Metadata, Record};
+use tmap_common::Skip;
+
+/// The most lines held between two looks.
+const MAX_LINES: usize = 256;
+
+/// Reads the programs' log.
+pub(super) struct Anomalies {
+    logger: EbpfLogger<Collector>,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Anomalies {
+    /// Takes the log's map over. It must be kept as long as the programs run.
+    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self> {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let logger = EbpfLogger::init_with_logger(ebpf, Collector { lines: lines.clone() })
+            .context("can't read the kernel programs' log")?;
+        Ok(Self { logger, lines })
+    }
+
+    /// What was logged since the last call.
+    pub(super) fn take(&mut self) -> Vec<String> {
+        self.logger.flush();
+        std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Keeps lines for [`Anomalies::take`].
+struct Collector {
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Log for Collector {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() < MAX_LINES {
+            lines.push(readable(&record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// The kernel side writes numbers only (`skip=5 bytes=60`); names are put in here.
+fn readable(line: &str) -> String {
+    let parse = || {
+        let (skip, bytes) = line.strip_prefix("skip=")?.split_once(" bytes=")?;
+        let skip = Skip::ALL.get(skip.parse::<usize>().ok()?)?;
+        Some(format!("malformed frame of {bytes} bytes: {skip}"))
+    };
+    parse().unwrap_or_else(|| line.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_become_names() {
+        let line = format!("skip={} bytes=60", Skip::OptionOverrun as u32);
+        assert_eq!(readable(&line), "malformed frame of 60 bytes: option_overrun");
+        assert_eq!(readable("skip=999 bytes=60"), "skip=999 bytes=60");
+        assert_eq!(readable("something else"), "something else");
+    }
+}

@@ -1,0 +1,116 @@
+//! Network interfaces, as rtnetlink lists them: names, link types, XDP programs already there.
+//!
+//! Netlink rather than sysfs, because it answers for the network namespace that the caller is in.
+
+use anyhow::{Context as _, Result, bail};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkAttribute, LinkLayerType, LinkMessage, LinkXdp},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use tmap_common::Link;
+
+/// One interface.
+#[derive(Clone, Debug)]
+pub(super) struct Interface {
+    pub(super) name: String,
+    pub(super) index: u32,
+    link_type: LinkLayerType,
+    /// Ids of the XDP programs attached to it.
+    pub(super) xdp_programs: Vec<u32>,
+}
+
+impl Interface {
+    /// What its frames begin with.
+    ///
+    /// # Errors
+    /// If the parser has no entry for this type of interface.
+    pub(super) fn link(&self) -> Result<Link> {
+        match self.link_type {
+            LinkLayerType::Ether | LinkLayerType::Loopback => Ok(Link::Ethernet),
+            // tun, WireGuard; mobile modems in raw-IP mode; PPP as XDP and TC see it.
+            LinkLayerType::None | LinkLayerType::Rawip | LinkLayerType::Ppp => Ok(Link::Ip),
+            other => bail!(
+                "{}: interfaces of type {other:?} are not supported; name an Ethernet or raw IP (tun, WireGuard) one",
+                self.name
+            ),
+        }
+    }
+}
+
+/// The interface called `name`.
+///
+/// # Errors
+/// If there is none, with the names that there are.
+pub(super) fn find(name: &str) -> Result<Interface> {
+    let interfaces = list()?;
+    if let Some(interface) = interfaces.iter().find(|interface| interface.name == name) {
+        return Ok(interface.clone());
+    }
+    let names: Vec<_> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    bail!("{name}: no such interface; there are: {}", names.join(", "))
+}
+
+/// All interfaces of this network namespace.
+pub(super) fn list() -> Result<Vec<Interface>> {
+    dump().context("can't list network interfaces by rtnetlink")
+}
+
+fn dump() -> Result<Vec<Interface>> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetLink(LinkMessage::default()));
+    request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+    let mut interfaces = Vec::new();
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        let mut rest = &datagram[..];
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)?;
+            let length = message.header.length as usize;
+            match message.payload {
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                    interfaces.extend(interface(&link));
+                }
+                NetlinkPayload::Done(_) => return Ok(interfaces),
+                NetlinkPayload::Error(error) => return Err(error.to_io().into()),
+                _ => {}
+            }
+            // Messages are padded to four bytes.
+            rest = rest.get(length.next_multiple_of(4).max(4)..).unwrap_or_default();
+        }
+    }
+}
+
+/// What we want to know of one link; `None` if it has no name.
+fn interface(link: &LinkMessage) -> Option<Interface> {
+    let mut name = None;
+    let mut xdp_programs = Vec::new();
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::IfName(text) => name = Some(text.clone()),
+            LinkAttribute::Xdp(attributes) => {
+                for attribute in attributes {
+                    match attribute {
+                        LinkXdp::ProgId(id)
+                        | LinkXdp::DrvProgId(id)
+                        | LinkXdp::SkbProgId(id)
+                        | LinkXdp::HwProgId(id) => xdp_programs.push(*id),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    xdp_programs.sort_unstable();
+    xdp_programs.dedup();
+    let LinkMessage { header, .. } = link;
+    Some(Interface { name: name?, index: header.index, link_type: header.link_layer_type, xdp_programs })
+}

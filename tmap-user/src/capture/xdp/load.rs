@@ -1,0 +1,208 @@
+//! From the embedded object to programs that the kernel has verified.
+
+use std::{
+    error::Error,
+    fs, io,
+    os::fd::{AsFd as _, BorrowedFd},
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Map, MapData},
+    programs::{Program, ProgramError},
+    util::{KernelVersion, nr_cpus},
+};
+use nix::{errno::Errno, sys::utsname::uname};
+use tmap_common::{
+    filter::{MAX_TESTS, Test},
+    record::Slot,
+    ring::MIN_SLOTS,
+};
+
+use super::{
+    Config,
+    ring::{CounterRows, RingGauge, Rings, Shape},
+};
+
+/// The oldest kernel that is supported (and tested): the long-term one of Debian 12.
+pub const OLDEST_KERNEL: (u8, u8) = (6, 1);
+
+/// Slots per CPU unless the user says otherwise: 8 MiB, 50 ms at 5 million records a second.
+const DEFAULT_SLOTS: u32 = 1 << 18;
+
+/// The most memory for all rings together, unless the user says otherwise: many CPUs share the
+/// traffic, so each needs less.
+const DEFAULT_TOTAL_BYTES: usize = 512 << 20;
+
+/// The most memory for all rings together, in any case (a BPF array can't hold 4 GiB).
+const MAX_TOTAL_BYTES: usize = 2 << 30;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tmap-ebpf"));
+
+/// The object with its maps created, programs not loaded yet.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) rings: Rings,
+    pub(super) gauge: RingGauge,
+    pub(super) counters: CounterRows,
+}
+
+/// Creates the maps and maps them into memory.
+pub(super) fn load(config: &Config) -> Result<Loaded> {
+    check_kernel()?;
+    let cpus = nr_cpus().map_err(|(path, error)| anyhow!("can't read {path}: {error}"))?;
+    let shape = shape(cpus, config.ring_slots)?;
+    let ebpf = create(config, shape).map_err(|error| explain(&error))?;
+    let fd = |name| fd_of(&ebpf, name);
+    let (rings, gauge) = Rings::map(fd("RING")?, fd("POSITIONS")?, shape)?;
+    let counters = CounterRows::map(fd("COUNTERS")?, shape.cpus)?;
+    Ok(Loaded { rings, gauge, counters, ebpf })
+}
+
+/// How many slots each of `cpus` rings gets.
+fn shape(cpus: usize, wanted: Option<u32>) -> Result<Shape> {
+    let slots = match wanted {
+        Some(slots) => slots.max(MIN_SLOTS).checked_next_power_of_two().unwrap_or(u32::MAX),
+        None => {
+            let share = DEFAULT_TOTAL_BYTES / (cpus * size_of::<Slot>());
+            DEFAULT_SLOTS.min(1 << share.max(MIN_SLOTS as usize).ilog2())
+        }
+    };
+    let bytes = slots as usize * cpus * size_of::<Slot>();
+    ensure!(
+        bytes <= MAX_TOTAL_BYTES,
+        "{slots} ring slots for each of {cpus} CPUs are {} MiB; at most {} MiB in all are allowed",
+        bytes >> 20,
+        MAX_TOTAL_BYTES >> 20
+    );
+    Ok(Shape { cpus, slots })
+}
+
+/// Creates the object's maps, with all that is set at load time.
+fn create(config: &Config, shape: Shape) -> Result<Ebpf> {
+    let Config { filter, .. } = config;
+    ensure!(
+        filter.len() <= MAX_TESTS,
+        "the filter takes {} tests, and the kernel side holds {MAX_TESTS}; shorten it",
+        filter.len()
+    );
+    let mut tests: Vec<u8> = filter.iter().flat_map(Test::to_bytes).collect();
+    tests.resize(MAX_TESTS * size_of::<Test>(), 0);
+    let cpus = shape.cpus as u32;
+    EbpfLoader::new()
+        .override_global("SLOTS", &shape.slots, true)
+        .override_global("WEAK_ORDER", &u8::from(stores_may_reorder()), true)
+        .override_global("PREEMPTIBLE", &u8::from(is_realtime()), true)
+        .override_global("FILTER_LEN", &(filter.len() as u32), true)
+        .override_global("FILTER", &tests[..], true)
+        .map_max_entries("RING", cpus * shape.slots)
+        .map_max_entries("POSITIONS", cpus)
+        .map_max_entries("COUNTERS", cpus)
+        .load(OBJECT)
+        .context("the kernel refused tmap's maps")
+}
+
+/// Whether another CPU can see this one's stores out of order. x86 and s390 keep them in order.
+fn stores_may_reorder() -> bool {
+    !cfg!(any(target_arch = "x86", target_arch = "x86_64", target_arch = "s390x"))
+}
+
+/// Whether this is a PREEMPT_RT kernel. There, code with bottom halves disabled can be preempted by
+/// other such code on the same CPU (from Linux 6.18 on, without `PREEMPT_RT_NEEDS_BH_LOCK`), so the
+/// programs count with atomics and give a record up, counted as `ring_full`, rather than write into
+/// a ring that another is writing.
+fn is_realtime() -> bool {
+    fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1")
+        || uname().is_ok_and(|names| names.version().to_string_lossy().contains("PREEMPT_RT"))
+}
+
+fn check_kernel() -> Result<()> {
+    let Ok(found) = KernelVersion::current() else { return Ok(()) };
+    let (major, minor) = OLDEST_KERNEL;
+    ensure!(
+        found >= KernelVersion::new(major, minor, 0),
+        "this kernel is Linux {found}, tmap needs {major}.{minor} or later to watch live; boot a newer one, or read a capture file instead"
+    );
+    Ok(())
+}
+
+/// The descriptor of one of the object's arrays.
+fn fd_of<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>> {
+    match ebpf.map(name) {
+        Some(Map::Array(data)) => Ok(MapData::fd(data).as_fd()),
+        _ => Err(anyhow!("the BPF object has no array {name}; rebuild tmap")),
+    }
+}
+
+/// Has the kernel verify the programs called `names`.
+pub(super) fn verify(ebpf: &mut Ebpf, names: &[&str]) -> Result<()> {
+    for name in names {
+        let program =
+            ebpf.program_mut(name).with_context(|| format!("the BPF object has no {name}; rebuild tmap"))?;
+        let loaded = match program {
+            Program::Xdp(program) if program.fd().is_err() => program.load(),
+            Program::SchedClassifier(program) if program.fd().is_err() => program.load(),
+            _ => Ok(()),
+        };
+        loaded.map_err(|error| match &error {
+            ProgramError::LoadError { io_error, verifier_log } if !is_permission(io_error) => {
+                // The verdict is in the log's last lines.
+                let log = verifier_log.to_string();
+                let lines: Vec<_> = log.lines().rev().take(4).collect();
+                let tail: Vec<_> = lines.into_iter().rev().collect();
+                anyhow!(
+                    "the kernel's verifier refused {name} ({io_error}); please report this: {}",
+                    tail.join(" | ")
+                )
+            }
+            _ => explain(&error.into()),
+        })?;
+    }
+    Ok(())
+}
+
+/// The `errno` behind an error, wherever in its chain.
+pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(code);
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn is_permission(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EPERM as i32)
+}
+
+/// Puts the errors that a user can do something about into words.
+pub(super) fn explain(error: &anyhow::Error) -> anyhow::Error {
+    match errno(error.as_ref()).map(Errno::from_raw) {
+        Some(Errno::EPERM) => anyhow!(
+            "no permission to load BPF programs: run tmap as root (sudo), or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+        ),
+        Some(Errno::ENOMEM) => {
+            anyhow!("not enough memory for the rings; make them smaller, or raise the limit of this cgroup")
+        }
+        _ => anyhow!("can't load tmap's kernel side: {error:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_stay_bounded() {
+        assert_eq!(shape(2, None).unwrap().slots, DEFAULT_SLOTS);
+        let many = shape(1024, None).unwrap();
+        assert!(many.slots as usize * 1024 * size_of::<Slot>() <= DEFAULT_TOTAL_BYTES);
+        assert!(many.slots >= 1 << 14);
+        assert_eq!(shape(4, Some(1000)).unwrap().slots, 1024);
+        assert_eq!(shape(4, Some(1)).unwrap().slots, MIN_SLOTS);
+        assert!(shape(128, Some(u32::MAX)).is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! The live sensor: loads the kernel programs, attaches them, and hands out what they see.
+//!
+//! [`Sensor`] is the control half: it holds the attachments and reads the counters. [`Rings`] is
+//! the drain half, for the thread that feeds the engine. Everything is attached by `bpf_link`
+//! where the kernel has one, so it goes with the process, however that ends.
+//!
+//! Accounting is exact. With no packet in flight,
+//! `seen = skipped + suppressed + emitted + ring_full`, and after a drain `emitted = received`.
+
+mod anomalies;
+mod attach;
+mod interface;
+mod load;
+mod ring;
+
+use std::fmt;
+
+use anyhow::{Result, ensure};
+use aya::Ebpf;
+use nix::time::ClockId;
+use tmap_common::{Counters, filter::Test};
+
+use crate::engine::snapshot::WallClock;
+
+pub use self::{load::OLDEST_KERNEL, ring::Rings};
+
+/// What to watch, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Names of the interfaces.
+    pub interfaces: Vec<String>,
+    /// Where XDP runs.
+    pub xdp_mode: XdpMode,
+    /// Whether to watch what the interfaces send, too.
+    pub egress: bool,
+    /// Use the older way to attach to the sending side (a clsact filter) even where the kernel has
+    /// TCX. Kernels before 6.6 always do.
+    pub clsact: bool,
+    /// The filter, compiled; empty to accept everything.
+    pub filter: Vec<Test>,
+    /// Slots (32 bytes) per CPU's ring; `None` chooses by the number of CPUs. Rounded up to a power
+    /// of two.
+    pub ring_slots: Option<u32>,
+}
+
+/// Where XDP runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum XdpMode {
+    /// In the driver, or in the kernel's generic receive path where the driver can't.
+    #[default]
+    Auto,
+    /// In the driver.
+    Native,
+    /// In the kernel's generic receive path: any interface, slower.
+    Generic,
+}
+
+impl fmt::Display for XdpMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
+}
+
+/// How an interface is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// The interface.
+    pub interface: String,
+    /// The hook.
+    pub hook: Hook,
+    /// Why native mode wasn't possible, where generic mode is used instead.
+    pub fallback: Option<String>,
+}
+
+/// A hook in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// XDP in the driver.
+    XdpNative,
+    /// XDP in the generic receive path.
+    XdpGeneric,
+    /// The sending side, by a TCX link (Linux 6.6 and later).
+    EgressTcx,
+    /// The sending side, by a filter on the clsact qdisc. The one hook that SIGKILL leaves behind:
+    /// `tc filter del dev IFACE egress` removes it.
+    EgressClsact,
+}
+
+impl fmt::Display for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hook = match self.hook {
+            Hook::XdpNative => "XDP in native mode",
+            Hook::XdpGeneric => "XDP in generic mode",
+            Hook::EgressTcx => "egress by TCX",
+            Hook::EgressClsact => "egress by clsact",
+        };
+        write!(f, "{}: {hook}", self.interface)?;
+        if let Some(reason) = &self.fallback {
+            write!(f, " ({reason})")?;
+        }
+        Ok(())
+    }
+}
+
+/// What the sensor counted since it was opened.
+#[derive(Clone, Debug, Default)]
+pub struct Statistics {
+    /// One entry per possible CPU.
+    pub cpus: Vec<CpuStatistics>,
+    /// Slots in each CPU's ring.
+    pub ring_slots: u32,
+    /// Records that the drain half handed on.
+    pub received: u64,
+}
+
+/// One CPU's part.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuStatistics {
+    /// What became of the frames that this CPU saw.
+    pub counters: Counters,
+    /// Slots waiting in its ring.
+    pub ring_fill: u64,
+}
+
+impl Statistics {
+    /// The counters, summed over CPUs.
+    pub fn total(&self) -> Counters {
+        let mut total = Counters::default();
+        for cpu in &self.cpus {
+            total.add(&cpu.counters);
+        }
+        total
+    }
+}
+
+/// The control half of the live sensor. Dropping it detaches everything.
+pub struct Sensor {
+    /// Holds the programs; dropped after the links, in the order of fields.
+    links: attach::Links,
+    ebpf: Ebpf,
+    anomalies: anomalies::Anomalies,
+    counters: ring::CounterRows,
+    gauge: ring::RingGauge,
+}
+
+impl Sensor {
+    /// Loads what `config` needs and attaches it.
+    ///
+    /// # Errors
+    /// One line that says what to do: no such interface, no permission, kernel too old, another XDP
+    /// program in the way, a driver that can't. Nothing stays attached then.
+    pub fn open(config: &Config) -> Result<(Self, Rings)> {
+        ensure!(!config.interfaces.is_empty(), "no interface named; name one with -i");
+        let plan = attach::plan(config)?;
+        let names: Vec<_> = plan.iter().map(|step| step.program()).collect();
+        let (mut sensor, rings) = Self::load_programs(config, &names)?;
+        sensor.links = attach::attach(&mut sensor.ebpf, &plan)?;
+        Ok((sensor, rings))
+    }
+
+    /// Loads all programs and attaches none: for tests and benchmarks that feed them frames
+    /// (`BPF_PROG_TEST_RUN`).
+    ///
+    /// # Errors
+    /// As [`Sensor::open`], apart from interfaces.
+    pub fn load(config: &Config) -> Result<(Self, Rings)> {
+        Self::load_programs(config, &attach::PROGRAMS)
+    }
+
+    fn load_programs(config: &Config, names: &[&str]) -> Result<(Self, Rings)> {
+        let load::Loaded { mut ebpf, rings, gauge, counters } = load::load(config)?;
+        // The log's map must stay open while programs are loaded: they refer to it.
+        let anomalies = anomalies::Anomalies::open(&mut ebpf)?;
+        load::verify(&mut ebpf, names)?;
+        let links = attach::Links::default();
+        Ok((Self { links, ebpf, anomalies, counters, gauge }, rings))
+    }
+
+    /// What is attached where.
+    pub fn attachments(&self) -> &[Attachment] {
+        self.links.attachments()
+    }
+
+    /// The first watched interface that isn't there any more, if any.
+    pub fn interface_gone(&self) -> Option<&str> {
+        self.links.interface_gone()
+    }
+
+    /// The counters, now. Frames that are being handled meanwhile show as seen and not yet
+    /// accounted for.
+    pub fn statistics(&self) -> Statistics {
+        let shape = self.gauge.shape();
+        let received = self.gauge.received();
+        let cpu = |cpu| CpuStatistics { counters: self.counters.read(cpu), ring_fill: self.gauge.fill(cpu) };
+        Statistics { cpus: (0..shape.cpus).map(cpu).collect(), ring_slots: shape.slots, received }
+    }
+
+    /// Lines about the first malformed frames of each kind since the last call.
+    pub fn anomalies(&mut self) -> Vec<String> {
+        self.anomalies.take()
+    }
+
+    /// The loaded object, for tests and benchmarks.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+}
+
+/// How the time of live records maps to wall-clock time, as of now: `CLOCK_REALTIME` may be set
+/// while `CLOCK_MONOTONIC`, the records' clock, runs on.
+pub fn wall_clock() -> WallClock {
+    // These two clocks exist everywhere, so reading them can't fail.
+    let read = |clock: ClockId| clock.now().map_or(0, |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec());
+    // Between two readings of the one clock lies one of the other: take the middle.
+    let before = read(ClockId::CLOCK_MONOTONIC);
+    let unix = read(ClockId::CLOCK_REALTIME);
+    let after = read(ClockId::CLOCK_MONOTONIC);
+    WallClock { unix_minus_engine_ns: unix - before.midpoint(after) }
+}

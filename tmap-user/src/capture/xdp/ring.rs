@@ -1,0 +1,281 @@
+//! The user side of the rings and counters: memory shared with the kernel programs.
+//!
+//! The only module with `unsafe`: it reads and writes mapped memory. Layout and ordering are
+//! described in `tmap_common::ring` and on the kernel side (`tmap-ebpf/src/ring.rs`). Another
+//! design needs to replace only this file and that one.
+#![allow(unsafe_code, reason = "memory shared with the kernel is reached by raw pointers")]
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, binary_heap::PeekMut},
+    mem::offset_of,
+    os::fd::{AsRawFd as _, BorrowedFd},
+    ptr,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+};
+
+use anyhow::{Context as _, Result, ensure};
+use memmap2::{MmapOptions, MmapRaw};
+use tmap_common::{
+    Counters, Record, Skip,
+    record::{MAX_SLOTS, Slot},
+    ring::Positions,
+};
+
+/// Records handed on before their slots are given back to the kernel. Small enough that a slow
+/// consumer gives room back early, large enough that the shared line is rarely written.
+const RELEASE_EVERY: usize = 256;
+
+/// How many CPUs, and how many slots each has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Possible CPUs.
+    pub cpus: usize,
+    /// Slots per CPU, a power of two.
+    pub slots: u32,
+}
+
+/// Shared memory: an array of `T`, mapped.
+#[derive(Debug)]
+struct Shared<T> {
+    map: MmapRaw,
+    len: usize,
+    item: std::marker::PhantomData<T>,
+}
+
+impl<T> Shared<T> {
+    /// Maps the first `len` values of the BPF array behind `fd`.
+    fn map(fd: BorrowedFd<'_>, len: usize, writable: bool) -> Result<Self> {
+        let mut options = MmapOptions::new();
+        options.len(len * size_of::<T>());
+        let fd = fd.as_raw_fd();
+        let map = if writable { options.map_raw(fd) } else { options.map_raw_read_only(fd) };
+        Ok(Self {
+            map: map.context("can't map a BPF array into memory")?,
+            len,
+            item: std::marker::PhantomData,
+        })
+    }
+
+    /// Where value `index` lies. Pages are aligned for any `T` here.
+    fn at(&self, index: usize) -> *mut T {
+        assert!(index < self.len, "index {index} of {}", self.len);
+        // SAFETY: the mapping holds `len` values and the index was checked.
+        unsafe { self.map.as_mut_ptr().cast::<T>().add(index) }
+    }
+
+    /// The word at `offset` bytes into value `index`, as an atomic: the kernel writes it meanwhile.
+    fn word(&self, index: usize, offset: usize) -> &AtomicU64 {
+        assert!(offset + size_of::<u64>() <= size_of::<T>() && offset.is_multiple_of(8));
+        // SAFETY: inside value `index` and aligned; mapped as long as `self` lives; both sides
+        // access it as one aligned word.
+        unsafe { AtomicU64::from_ptr(self.at(index).byte_add(offset).cast()) }
+    }
+}
+
+/// The consumer of all rings.
+#[derive(Debug)]
+pub struct Rings {
+    slots: Shared<Slot>,
+    positions: Arc<Shared<Positions>>,
+    shape: Shape,
+    /// One cursor per CPU.
+    cursors: Vec<Cursor>,
+    /// Rings with records left in this round, by the time of their next record.
+    order: BinaryHeap<Reverse<(u64, usize)>>,
+    received: Arc<AtomicU64>,
+}
+
+/// One ring as its consumer sees it: positions in slots since the start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cursor {
+    read: u64,
+    /// What the kernel had published when the round began.
+    end: u64,
+}
+
+impl Rings {
+    /// Maps the rings behind the two BPF arrays.
+    pub(super) fn map(
+        ring: BorrowedFd<'_>,
+        positions: BorrowedFd<'_>,
+        shape: Shape,
+    ) -> Result<(Self, RingGauge)> {
+        ensure!(shape.slots.is_power_of_two(), "a ring has a power of two of slots, not {}", shape.slots);
+        let positions = Arc::new(Shared::map(positions, shape.cpus, true)?);
+        let received = Arc::new(AtomicU64::new(0));
+        let rings = Self {
+            slots: Shared::map(ring, shape.cpus * shape.slots as usize, false)?,
+            positions: positions.clone(),
+            shape,
+            cursors: vec![Cursor::default(); shape.cpus],
+            order: BinaryHeap::with_capacity(shape.cpus),
+            received: received.clone(),
+        };
+        Ok((rings, RingGauge { positions, received, shape }))
+    }
+
+    /// Hands up to `max` waiting records to `each`, and returns how many; never blocks.
+    ///
+    /// Records that wait when the call begins come out merged by time over all CPUs. Between calls
+    /// order can be off by the time that it takes to look at all rings, some microseconds.
+    pub fn drain(&mut self, max: usize, mut each: impl FnMut(&Record)) -> usize {
+        self.begin_round();
+        let mut count = 0;
+        while count < max
+            && let Some(record) = self.next_in_time()
+        {
+            each(&record);
+            count += 1;
+            if count % RELEASE_EVERY == 0 {
+                self.release();
+            }
+        }
+        self.release();
+        self.received.fetch_add(count as u64, Relaxed);
+        count
+    }
+
+    /// Takes the earliest of the records that this round found waiting.
+    fn next_in_time(&mut self) -> Option<Record> {
+        loop {
+            let mut next = self.order.peek_mut()?;
+            let Reverse((_, cpu)) = *next;
+            let cursor = &mut self.cursors[cpu];
+            let record = take(&self.slots, self.shape, cpu, cursor);
+            if record.is_none() {
+                // The kernel publishes whole records, so this ring is corrupt: skip what it holds.
+                cursor.read = cursor.end;
+            }
+            if cursor.read < cursor.end {
+                *next = Reverse((time_at(&self.slots, self.shape, cpu, cursor.read), cpu));
+            } else {
+                PeekMut::pop(next);
+            }
+            if record.is_some() {
+                return record;
+            }
+        }
+    }
+
+    /// Looks at what every ring holds.
+    fn begin_round(&mut self) {
+        self.order.clear();
+        for (cpu, cursor) in self.cursors.iter_mut().enumerate() {
+            // Acquire: the slots before this position were written before it was published.
+            let produced = self.positions.word(cpu, offset_of!(Positions, produced)).load(Acquire);
+            // The kernel never gets further ahead than a ring's length; anything else isn't real.
+            cursor.end = produced.min(cursor.read + u64::from(self.shape.slots));
+            if cursor.read < cursor.end {
+                self.order.push(Reverse((time_at(&self.slots, self.shape, cpu, cursor.read), cpu)));
+            }
+        }
+    }
+
+    /// Gives all slots read so far back to the kernel.
+    fn release(&self) {
+        for (cpu, cursor) in self.cursors.iter().enumerate() {
+            let consumed = self.positions.word(cpu, offset_of!(Positions, consumed));
+            if consumed.load(Relaxed) != cursor.read {
+                // Release: the slots were copied before the kernel may reuse them.
+                consumed.store(cursor.read, Release);
+            }
+        }
+    }
+}
+
+/// Copies out the record at the cursor and moves the cursor behind it.
+fn take(slots: &Shared<Slot>, shape: Shape, cpu: usize, cursor: &mut Cursor) -> Option<Record> {
+    let first = slot_at(slots, shape, cpu, cursor.read);
+    let count = Record::slots_of(&first) as u64;
+    debug_assert!(count <= MAX_SLOTS as u64);
+    if cursor.read + count > cursor.end {
+        return None;
+    }
+    cursor.read += 1;
+    let record = Record::from_slots(&first, || {
+        let slot = slot_at(slots, shape, cpu, cursor.read);
+        cursor.read += 1;
+        slot
+    });
+    Some(record)
+}
+
+/// A copy of the slot at a position.
+fn slot_at(slots: &Shared<Slot>, shape: Shape, cpu: usize, position: u64) -> Slot {
+    // SAFETY: `at` checks the index. The kernel doesn't write slots between its publishing them and
+    // our giving them back, and any words make a slot. Volatile: the memory is shared.
+    unsafe { ptr::read_volatile(slots.at(index_of(shape, cpu, position))) }
+}
+
+/// The time in the first slot of the record at a position.
+fn time_at(slots: &Shared<Slot>, shape: Shape, cpu: usize, position: u64) -> u64 {
+    slots.word(index_of(shape, cpu, position), 0).load(Relaxed)
+}
+
+/// Where the slot of a position lies in the array.
+fn index_of(shape: Shape, cpu: usize, position: u64) -> usize {
+    let within = position & u64::from(shape.slots - 1);
+    cpu * shape.slots as usize + within as usize
+}
+
+/// How full the rings are, for whoever doesn't drain them.
+#[derive(Debug)]
+pub(super) struct RingGauge {
+    positions: Arc<Shared<Positions>>,
+    received: Arc<AtomicU64>,
+    shape: Shape,
+}
+
+impl RingGauge {
+    /// Slots waiting in the ring of `cpu`.
+    pub(super) fn fill(&self, cpu: usize) -> u64 {
+        // In this order the difference can't be negative.
+        let consumed = self.positions.word(cpu, offset_of!(Positions, consumed)).load(Acquire);
+        let produced = self.positions.word(cpu, offset_of!(Positions, produced)).load(Acquire);
+        produced.saturating_sub(consumed)
+    }
+
+    /// Records that all drains have handed on.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    /// CPUs and slots.
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
+    }
+}
+
+/// The counters of all CPUs, as the kernel programs write them.
+#[derive(Debug)]
+pub(super) struct CounterRows(Shared<Counters>);
+
+impl CounterRows {
+    /// Maps the BPF array of counters.
+    pub(super) fn map(fd: BorrowedFd<'_>, cpus: usize) -> Result<Self> {
+        Shared::map(fd, cpus, false).map(Self)
+    }
+
+    /// The counters of `cpu`. What became of frames is read before how many were seen, so that
+    /// frames under way show as seen and not yet accounted for, never the other way round.
+    pub(super) fn read(&self, cpu: usize) -> Counters {
+        let word = |offset| self.0.word(cpu, offset).load(Acquire);
+        let mut counters = Counters::default();
+        for (index, count) in counters.skipped.iter_mut().enumerate() {
+            *count = word(offset_of!(Counters, skipped) + index * size_of::<u64>());
+        }
+        debug_assert_eq!(counters.skipped.len(), Skip::COUNT);
+        counters.emitted = word(offset_of!(Counters, emitted));
+        counters.ring_full = word(offset_of!(Counters, ring_full));
+        counters.suppressed = word(offset_of!(Counters, suppressed));
+        counters.seen = word(offset_of!(Counters, seen));
+        counters
+    }
+}
