@@ -143,12 +143,12 @@ fn bpf_steps(
 fn check_choice(name: &str, rustc: Option<Rustc>) -> Result<(), String> {
     let why = match rustc {
         None => "it is not there, or does not start; `rustup toolchain list` shows what is".into(),
-        Some(rustc) if !rustc.source => format!(
-            "it lacks the source of core; get it with `rustup component add rust-src --toolchain {name}`"
-        ),
         Some(rustc) => match rustc.unfit() {
             Some(why) => why,
-            None => return Ok(()),
+            None if rustc.source => return Ok(()),
+            None => format!(
+                "it lacks the source of core; get it with `rustup component add rust-src --toolchain {name}`"
+            ),
         },
     };
     Err(format!("TMAP_BPF_TOOLCHAIN names {name}, which can't be used: {why}. Unset it to let tmap choose"))
