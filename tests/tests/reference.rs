@@ -1,6 +1,6 @@
 //! The experiments of 2006 come out exactly: machines, connections, load shares, boot times.
 
-use tmap::engine::{Engine, Options, Snapshot, snapshot::AddressReport};
+use tmap::engine::{Engine, Options, Snapshot, Wanted, snapshot::AddressReport};
 use tmap_common::Address;
 use tmap_tests::reference::{Cluster, HTTP, Network, SMTP, traffic};
 
@@ -22,7 +22,7 @@ fn run(clusters: &[Cluster], network: &Network) -> Snapshot {
             engine.review(now_ns);
         }
     }
-    engine.snapshot(now_ns, true)
+    engine.snapshot(now_ns, Wanted::default())
 }
 
 fn check(cluster: &Cluster, report: &AddressReport) {

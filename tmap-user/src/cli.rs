@@ -8,7 +8,7 @@ use jiff::{SignedDuration, tz::TimeZone};
 use crate::{
     capture::file::Source,
     config::{Common, Config, LiveConfig, ReadConfig, XdpMode},
-    engine::Options,
+    engine::{Options, Wanted},
     filter::Program,
     report::Format,
 };
@@ -99,6 +99,9 @@ struct CommonArgs {
     /// List every connection in summaries (with --json)
     #[arg(long, requires = "json")]
     connections: bool,
+    /// List machines that appear behind several addresses
+    #[arg(long)]
+    siblings: bool,
     /// Show the sensor's health this often, e.g. 1s
     #[arg(long, value_name = "INTERVAL", value_parser = positive_time)]
     stats: Option<Duration>,
@@ -198,7 +201,7 @@ impl CommonArgs {
                 ..Options::default()
             },
             format: if self.json { Format::Json } else { Format::Text },
-            connections: self.connections,
+            wanted: Wanted { connections: self.connections, siblings: self.siblings },
             stats: self.stats,
             zone: TimeZone::system(),
         })

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use crate::{capture::file::Source, engine::Options, filter::Program, report::Format};
+use crate::{
+    capture::file::Source,
+    engine::{Options, Wanted},
+    filter::Program,
+    report::Format,
+};
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -24,8 +29,8 @@ pub struct Common {
     pub engine: Options,
     /// How to report.
     pub format: Format,
-    /// Whether summaries list every connection.
-    pub connections: bool,
+    /// What summaries list beside the addresses.
+    pub wanted: Wanted,
     /// How often to show statistics.
     pub stats: Option<Duration>,
     /// The time zone of times told to people.

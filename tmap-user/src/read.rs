@@ -258,7 +258,7 @@ impl<'a, W: Write> Reading<'a, W> {
 
     fn write_summary(&mut self) -> io::Result<()> {
         let summary = Summary {
-            snapshot: self.engine.snapshot(self.now_ns, self.config.connections),
+            snapshot: self.engine.snapshot(self.now_ns, self.config.wanted),
             counters: self.counters,
             holdings: self.engine.holdings(),
             wall: WALL,

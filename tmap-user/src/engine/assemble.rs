@@ -11,6 +11,7 @@ use super::{
     host::{Found, Host},
     offset::WRAP_TICKS,
     os,
+    sibling::Candidate,
     snapshot::{
         AddressReport, ConnectionReport, Doubt, Estimate, MAX_PORTS, MachineReport, PortShare, Regime, Side,
     },
@@ -99,6 +100,26 @@ fn machine(
             os::guess(group.hz, group.regime)
         },
     }
+}
+
+/// What a machine's regime says about its offset: see [`Candidate::global`].
+fn offset_is_own(regime: Regime) -> f64 {
+    match regime {
+        Regime::Global => 1.0,
+        Regime::PerPair | Regime::PerConnection => 0.0,
+        // One peer, or one connection: half of all such hosts would be guessed wrong either way.
+        Regime::Undetermined | Regime::Mixed => 0.5,
+    }
+}
+
+/// The machines of a host that can be compared with other addresses' machines.
+pub fn candidates(host: &Host) -> impl Iterator<Item = Candidate> {
+    host.found.iter().flat_map(|found| {
+        found.analysis.groups.iter().zip(&found.numbers).filter_map(|(group, &machine)| {
+            let global = offset_is_own(group.regime);
+            Some(Candidate { address: host.address, machine, clock: group.clock?, global })
+        })
+    })
 }
 
 /// Service ports by share, the largest first.

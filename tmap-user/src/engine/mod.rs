@@ -17,6 +17,7 @@ pub mod options;
 pub mod os;
 pub mod phase;
 pub mod regime;
+pub mod sibling;
 pub mod snapshot;
 pub mod tick;
 pub mod unsteady;
@@ -31,6 +32,7 @@ use connection::Connection;
 use flow::{Flow, FlowKey};
 use host::Host;
 pub use options::Options;
+use sibling::MAX_CANDIDATES;
 use snapshot::Losses;
 pub use snapshot::{Event, Snapshot};
 
@@ -62,6 +64,15 @@ pub struct Engine {
     next_serial: u64,
     records: u64,
     losses: Losses,
+}
+
+/// Listings that a snapshot may carry beside the addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Every connection side.
+    pub connections: bool,
+    /// Machines that appear behind several addresses.
+    pub siblings: bool,
 }
 
 /// What the engine holds, for statistics.
@@ -142,20 +153,26 @@ impl Engine {
         events
     }
 
-    /// Everything known at `now_ns`, with every connection listed if `connections` is set.
-    pub fn snapshot(&mut self, now_ns: u64, connections: bool) -> Snapshot {
+    /// Everything known at `now_ns`, with the listings that `wanted` names.
+    pub fn snapshot(&mut self, now_ns: u64, wanted: Wanted) -> Snapshot {
         let mut snapshot = Snapshot { now_ns, losses: self.losses, ..Snapshot::default() };
         for host in self.hosts.values_mut() {
             if host.dirty {
                 host.look(&mut self.connections, &self.options, self.resolution_ns, now_ns);
             }
             snapshot.addresses.push(assemble::address(host, &self.connections));
-            if connections {
+            if wanted.connections {
                 snapshot.connections.extend(assemble::connections(host, &self.connections));
             }
         }
         snapshot.addresses.sort_by_key(|report| report.address);
         snapshot.connections.sort_by_key(|c| (c.src, c.dst, c.src_port, c.dst_port));
+        if wanted.siblings {
+            let mut candidates: Vec<_> = self.hosts.values().flat_map(assemble::candidates).collect();
+            candidates.sort_by_key(|candidate| (candidate.address, candidate.machine));
+            snapshot.losses.machines_uncompared = candidates.len().saturating_sub(MAX_CANDIDATES) as u64;
+            snapshot.siblings = sibling::find(&candidates);
+        }
         snapshot
     }
 

@@ -6,6 +6,8 @@
 
 use tmap_common::Address;
 
+pub use super::sibling::{Basis, Sibling};
+
 /// A value with its standard error, in the unit of the field that holds it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
@@ -31,6 +33,8 @@ pub struct Snapshot {
     pub addresses: Vec<AddressReport>,
     /// Connection sides, where the caller asked for them.
     pub connections: Vec<ConnectionReport>,
+    /// Machines that appear behind several addresses, where the caller asked for them.
+    pub siblings: Vec<Sibling>,
     /// What bounded memory cost: nothing here is silent.
     pub losses: Losses,
 }
@@ -42,6 +46,8 @@ pub struct Losses {
     pub flows_evicted: u64,
     /// Finished connections dropped from an address's history.
     pub connections_forgotten: u64,
+    /// Machines beyond the bound up to which addresses are compared with each other.
+    pub machines_uncompared: u64,
     /// Records of addresses beyond the address table's bound.
     pub records_unplaced: u64,
 }

@@ -31,11 +31,16 @@
 //! `src`, `sport`, `dst`, `dport`, `machine` (an `id` within `src`), `probability`, `segments`,
 //! `rate_hz`, `rate_hz_sigma`.
 //!
+//! # `sibling`: one line per machine seen behind several addresses, with `--siblings`
+//!
+//! `members` (objects of `address` and `machine`, its `id` there), `probability`, `basis` (`offset`:
+//! equal counters; `phase`: equal phase and skew only).
+//!
 //! # `summary`: the last line of a summary
 //!
 //! `time`, `addresses`, `connections`, `machines` (sum of the best counts), `records`, `packets`
 //! (`seen`, `suppressed`, `emitted`, `ring_full`, `skipped` by reason), `losses` (`flows_evicted`,
-//! `connections_forgotten`, `records_unplaced`), `flows`, `memory_bytes`, `warnings`.
+//! `connections_forgotten`, `machines_uncompared`, `records_unplaced`), `flows`, `memory_bytes`, `warnings`.
 //!
 //! # `event`: as it happens
 //!
@@ -56,7 +61,7 @@ use std::{
 use serde::Serialize;
 use tmap_common::{Address, Counters, Skip};
 
-use super::{Stats, Summary, number::Clock, text::average_uptime_s};
+use super::{Stats, Summary, number::Clock, siblings, text::average_uptime_s};
 use crate::engine::{
     Event,
     snapshot::{AddressReport, ConnectionReport, Doubt, Estimate, MachineReport, PortShare, Regime, Side},
@@ -68,6 +73,7 @@ use crate::engine::{
 enum Line<'a> {
     Address(AddressLine<'a>),
     Connection(ConnectionLine),
+    Sibling(siblings::Line),
     Summary(SummaryLine<'a>),
     Event(EventLine),
     Stats(StatsLine),
@@ -160,6 +166,7 @@ struct Packets {
 struct Losses {
     flows_evicted: u64,
     connections_forgotten: u64,
+    machines_uncompared: u64,
     records_unplaced: u64,
 }
 
@@ -222,6 +229,9 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
     for connection in &snapshot.connections {
         line(out, &Line::Connection(connection_line(connection)))?;
     }
+    for sibling in &snapshot.siblings {
+        line(out, &Line::Sibling(siblings::line(sibling)))?;
+    }
     line(
         out,
         &Line::Summary(SummaryLine {
@@ -234,6 +244,7 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
             losses: Losses {
                 flows_evicted: snapshot.losses.flows_evicted,
                 connections_forgotten: snapshot.losses.connections_forgotten,
+                machines_uncompared: snapshot.losses.machines_uncompared,
                 records_unplaced: snapshot.losses.records_unplaced,
             },
             flows: holdings.flows,

@@ -2,6 +2,7 @@
 
 pub mod json;
 pub mod number;
+pub mod siblings;
 pub mod stats;
 pub mod text;
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::{
     Summary,
     number::{Clock, count, grouped, hertz, measured, signed, span},
-    stats,
+    siblings, stats,
 };
 use crate::engine::{
     Event,
@@ -56,6 +56,7 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
     if let Some(more) = addresses.len().checked_sub(MAX_ADDRESSES + 1) {
         writeln!(out, "\n... and {} (use --json)", more_of(more + 1, "address"))?;
     }
+    siblings::text(out, &summary.snapshot.siblings)?;
     writeln!(out)?;
     totals(out, summary, clock)
 }
