@@ -201,6 +201,7 @@ impl Generator {
                 src_port: ports.0,
                 dst_port: ports.1,
                 flags,
+                has_payload: flags.intersects(Flags::PSH),
                 hop_limit: 64,
                 tsval,
                 tsecr: if flags.is_syn() { 0 } else { tsecr },

@@ -33,6 +33,8 @@ mod kind {
     pub const SYN: u8 = 1 << 1;
     /// Seen on the way out (TC egress) rather than in (XDP).
     pub const EGRESS: u8 = 1 << 2;
+    /// Data follows the header.
+    pub const PAYLOAD: u8 = 1 << 3;
 }
 
 /// A time-stamped segment on its way to the engine.
@@ -82,6 +84,9 @@ impl Record {
         }
         if self.direction == Direction::Egress {
             kind |= kind::EGRESS;
+        }
+        if segment.has_payload {
+            kind |= kind::PAYLOAD;
         }
         let last = u64::from(segment.src_port)
             | u64::from(segment.dst_port) << 16
@@ -152,6 +157,7 @@ impl Record {
                 src_port: u16::from_le_bytes([p0, p1]),
                 dst_port: u16::from_le_bytes([p2, p3]),
                 flags: Flags(flags),
+                has_payload: kind & kind::PAYLOAD != 0,
                 hop_limit,
                 tsval,
                 tsecr,
@@ -189,7 +195,7 @@ mod tests {
 
     prop_compose! {
         fn record()(
-            time_ns: u64, egress: bool, suppressed: u8, (src, dst) in address(),
+            time_ns: u64, egress: bool, has_payload: bool, suppressed: u8, (src, dst) in address(),
             src_port: u16, dst_port: u16, flags: u8, hop_limit: u8, tsval: u32, tsecr: u32,
             syn in proptest::option::of(any::<(u16, u16, u8, u64)>()),
         ) -> Record {
@@ -198,7 +204,7 @@ mod tests {
                 direction: if egress { Direction::Egress } else { Direction::Ingress },
                 suppressed,
                 segment: Segment {
-                    src, dst, src_port, dst_port, flags: Flags(flags), hop_limit, tsval, tsecr,
+                    src, dst, src_port, dst_port, flags: Flags(flags), has_payload, hop_limit, tsval, tsecr,
                     syn: syn.map(|(window, mss, window_scale, option_order)| Syn { window, mss, window_scale, option_order }),
                 },
             }

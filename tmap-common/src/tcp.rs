@@ -56,6 +56,9 @@ pub struct Segment {
     pub dst_port: u16,
     /// TCP flags.
     pub flags: Flags,
+    /// Whether data follows the header. Such a segment asks for an answer, as do SYN and FIN: its
+    /// echo tells a round-trip time. A bare acknowledgement doesn't.
+    pub has_payload: bool,
     /// TTL or hop limit, as it arrived.
     pub hop_limit: u8,
     /// The sender's clock, in its ticks, modulo 2^32 (RFC 7323, section 3.2).
@@ -139,6 +142,7 @@ pub fn parse<P: Packet + ?Sized>(packet: &P, network: &Network) -> Result<Segmen
         src_port: u16::from_be_bytes([header[0], header[1]]),
         dst_port: u16::from_be_bytes([header[2], header[3]]),
         flags,
+        has_payload: at + header_bytes < network.payload_end,
         hop_limit: network.hop_limit,
         tsval,
         tsecr,

@@ -232,6 +232,7 @@ mod tests {
                 src_port: 40000,
                 dst_port: 80,
                 flags: Flags(flags),
+                has_payload: false,
                 hop_limit: 64,
                 tsval,
                 tsecr: 0,
