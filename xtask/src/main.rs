@@ -4,6 +4,7 @@
 mod build;
 mod demo;
 mod findings;
+mod kernels;
 mod lab;
 mod machine;
 mod namespaces;
@@ -49,6 +50,8 @@ enum Verb {
     /// Talk to servers from inside a virtual machine. Used by `lab` alone.
     #[command(hide = true)]
     LabGuest(lab::guest::Args),
+    /// Boot other kernels in virtual machines and run tmap in each: every verifier has its say.
+    Kernels(kernels::Args),
     /// Run every test, those on the real kernel included (with sudo, unless you are root).
     ///
     /// Arguments are handed to cargo: `cargo xtask test -- -p tmap engine`.
@@ -78,6 +81,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Build(args) => build::verb(&args),
         Verb::Run(args) => run::verb(&args),
         Verb::Demo(args) => demo::verb(&args),
+        Verb::Kernels(args) => kernels::verb(&args),
         Verb::Lab(args) => lab::verb(&args),
         Verb::LabGuest(args) => lab::guest::verb(&args),
         Verb::Test(args) => test::verb(&args),

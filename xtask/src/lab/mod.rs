@@ -7,12 +7,12 @@
 //! The run records a capture with its truth beside it, or has tmap watch live, or both.
 
 pub mod guest;
-mod image;
-mod kernel;
+pub mod image;
+pub mod kernel;
 mod record;
 mod spec;
 mod truth;
-mod vm;
+pub mod vm;
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;

@@ -93,7 +93,8 @@ impl Drop for Vm {
     }
 }
 
-fn said(console: &str, word: &str) -> Option<String> {
+/// The last value that a machine's script gave to a word, in what its console shows.
+pub fn said(console: &str, word: &str) -> Option<String> {
     let value = |line: &str| {
         let (_, rest) = line.split_once("tmapx: ")?;
         Some(rest.strip_prefix(word)?.strip_prefix(' ')?.trim().to_owned())
