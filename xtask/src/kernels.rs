@@ -202,6 +202,9 @@ impl Check {
                 packet("emitted")
             ));
         }
+        if !failures.is_empty() {
+            failures.extend(self.words.iter().map(|line| format!("tmap said: {line}")));
+        }
         failures
     }
 }
