@@ -16,6 +16,7 @@ pub mod offset;
 pub mod options;
 pub mod os;
 pub mod phase;
+pub mod reboot;
 pub mod regime;
 pub mod sibling;
 pub mod snapshot;
@@ -323,11 +324,15 @@ fn is_settled(machine: &snapshot::MachineReport) -> bool {
 fn announce(host: &mut Host, connections: &Slab<Connection>, events: &mut Vec<Event>) {
     let Some(found) = &host.found else { return };
     let machines = assemble::machines(host, found, connections);
-    for machine in machines {
-        if !host.announced.contains(&machine.id) && is_settled(&machine) {
+    for machine in &machines {
+        if !host.announced.contains(&machine.id) && is_settled(machine) {
+            let address = host.address;
+            if let Some((before, at_s)) = reboot::predecessor(machine, &machines) {
+                events.push(Event::Reboot { address, before, after: machine.id, at_s });
+            }
             host.announced.push(machine.id);
             let known = host.announced.len() as u32;
-            events.push(Event::NewMachine { address: host.address, known, machine: Box::new(machine) });
+            events.push(Event::NewMachine { address, known, machine: Box::new(machine.clone()) });
         }
     }
     if found.analysis.doubt == Some(snapshot::Doubt::OffsetsRandom) && !host.random_announced {

@@ -209,6 +209,17 @@ pub enum Event {
         /// The machine.
         machine: Box<MachineReport>,
     },
+    /// A new counter started while a known machine fell silent: most likely that machine rebooted.
+    Reboot {
+        /// Behind which address.
+        address: Address,
+        /// The machine's number before.
+        before: u32,
+        /// Its number since.
+        after: u32,
+        /// When the new counter was zero, engine time in seconds.
+        at_s: Estimate,
+    },
     /// Offsets turned out to be random behind this address, so offsets don't count machines.
     OffsetsRandom {
         /// The address.

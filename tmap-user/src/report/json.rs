@@ -44,8 +44,9 @@
 //!
 //! # `event`: as it happens
 //!
-//! `time`, `address`, `event` = `new_machine` (with `known` and `machine`, as above) or
-//! `offsets_random` (with `connections`).
+//! `time`, `address`, `event` = `new_machine` (with `known` and `machine`, as above), `reboot`
+//! (`before` and `after`, the machine's `id`s, `at`, `at_sigma_s`) or `offsets_random` (with
+//! `connections`).
 //!
 //! # `stats`: every `--stats` interval
 //!
@@ -182,6 +183,7 @@ struct EventLine {
 #[serde(tag = "event", rename_all = "snake_case")]
 enum What {
     NewMachine { known: u32, machine: Box<Machine> },
+    Reboot { before: u32, after: u32, at: Option<String>, at_sigma_s: f64 },
     OffsetsRandom { connections: u64 },
 }
 
@@ -213,6 +215,15 @@ pub fn event(out: &mut impl Write, event: &Event, now_ns: u64, clock: &Clock<'_>
         Event::NewMachine { address, known, machine } => {
             (address, What::NewMachine { known: *known, machine: Box::new(machine_object(machine, clock)) })
         }
+        Event::Reboot { address, before, after, at_s } => (
+            address,
+            What::Reboot {
+                before: *before,
+                after: *after,
+                at: clock.rfc3339((at_s.value * 1e9) as u64),
+                at_sigma_s: at_s.sigma,
+            },
+        ),
         Event::OffsetsRandom { address, connections } => {
             (address, What::OffsetsRandom { connections: *connections })
         }

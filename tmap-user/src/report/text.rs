@@ -26,6 +26,11 @@ pub fn event(out: &mut impl Write, event: &Event, clock: &Clock<'_>) -> io::Resu
             writeln!(out, "New machine found behind {address}{port} ({known} so far)")?;
             machine_clock(out, machine, clock)
         }
+        Event::Reboot { address, before, after, at_s } => writeln!(
+            out,
+            "Machine {before} behind {address} seems to have rebooted at {}: it is machine {after} now",
+            clock.local(at_s.value, at_s.sigma),
+        ),
         Event::OffsetsRandom { address, connections } => writeln!(
             out,
             "Behind {address} offsets are random here: {}, machines not yet counted",
