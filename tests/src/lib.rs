@@ -1,2 +1,6 @@
 //! What the tests share.
+
+pub mod command;
+pub mod pcap;
 pub mod reference;
+pub mod traffic;

@@ -6,8 +6,8 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, error::ErrorKind
 use jiff::{SignedDuration, tz::TimeZone};
 
 use crate::{
-    capture::file::Source,
-    config::{Common, Config, LiveConfig, ReadConfig, XdpMode},
+    capture::{file::Source, xdp::XdpMode},
+    config::{Common, Config, LiveConfig, ReadConfig},
     engine::{Options, Wanted},
     filter::Program,
     report::Format,

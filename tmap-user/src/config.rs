@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::{
-    capture::file::Source,
+    capture::{file::Source, xdp::XdpMode},
     engine::{Options, Wanted},
     filter::Program,
     report::Format,
@@ -61,16 +61,4 @@ pub struct ReadConfig {
     pub common: Common,
     /// The captures, in the order of time.
     pub files: Vec<Source>,
-}
-
-/// How the XDP program is attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum XdpMode {
-    /// In the driver; where it can't, in the generic path.
-    #[default]
-    Auto,
-    /// In the driver or not at all.
-    Native,
-    /// In the kernel's generic path, which works everywhere and costs more.
-    Generic,
 }

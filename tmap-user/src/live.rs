@@ -1,13 +1,232 @@
 //! `tmap live`: the sensor, the drain thread and the control loop.
+//!
+//! ```text
+//! kernel -> rings -> drain thread (Rings + Engine) -> events -> control loop -> Reporter
+//!                          ^------------- requests ------------------'
+//! ```
+//!
+//! The drain thread never waits for anybody: events it can't pass on are counted, requests are
+//! answered between batches. The control loop owns the sensor's control half and the output, and
+//! may wait for a slow terminal as long as it likes.
 
-use std::io::Write;
+mod drain;
 
-use crate::{Outcome, config::LiveConfig};
+use std::{
+    future::pending,
+    io::Write,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-/// Watches the interfaces until told to stop.
+use anyhow::bail;
+use tmap_common::{Counters, record::Slot};
+use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
+
+use crate::{
+    Outcome,
+    capture::xdp::{self, Sensor, wall_clock},
+    config::LiveConfig,
+    engine::Engine,
+    report::{Reporter, Stats, Summary, stats::CpuStats},
+    signals::Signals,
+};
+use drain::Drain;
+
+/// How often interfaces are looked after, and anomalies passed on.
+const HOUSEKEEPING: Duration = Duration::from_millis(500);
+
+/// A packet that was inside the program when it was detached is through after this.
+const IN_FLIGHT: Duration = Duration::from_millis(5);
+
+/// Watches the interfaces until told to stop, and writes reports to `out`.
 ///
 /// # Errors
-/// Where the sensor can't be attached.
-pub fn run(_config: &LiveConfig, _out: impl Write) -> anyhow::Result<Outcome> {
-    anyhow::bail!("the live sensor is not in this build yet; read a capture: tmap read FILE")
+/// Where the sensor can't be attached, where `out` can't be written, or where the drain thread
+/// failed.
+pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
+    let signals = Signals::listen()?;
+    let (sensor, rings) = Sensor::open(&sensor_config(config))?;
+    for attachment in sensor.attachments() {
+        eprintln!("tmap: {attachment}");
+    }
+    eprintln!("tmap: ^C ends with a summary; kill -USR1 {} shows one now", std::process::id());
+    let mut engine = Engine::new(config.common.engine.clone());
+    engine.set_resolution_ns(1);
+    let control = Control {
+        config,
+        reporter: Reporter::new(out, config.common.format, config.common.zone.clone()),
+        drain: Drain::start(rings, engine)?,
+        before: Counters::default(),
+        stats_began: Instant::now(),
+        warnings: Vec::new(),
+        sensor,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    runtime.block_on(control.run(signals))
+}
+
+/// The part of the configuration that concerns the sensor.
+fn sensor_config(config: &LiveConfig) -> xdp::Config {
+    xdp::Config {
+        interfaces: config.interfaces.clone(),
+        xdp_mode: config.xdp_mode,
+        egress: config.egress,
+        filter: config.common.filter.tests().to_vec(),
+        ring_slots: config
+            .ring_bytes
+            .map(|bytes| bytes.div_ceil(size_of::<Slot>()).try_into().unwrap_or(u32::MAX)),
+        ..xdp::Config::default()
+    }
+}
+
+/// The control loop's state.
+struct Control<'a, W> {
+    config: &'a LiveConfig,
+    reporter: Reporter<W>,
+    drain: Drain,
+    /// The counters when the running `--stats` interval began, and when that was.
+    before: Counters,
+    stats_began: Instant,
+    warnings: Vec<String>,
+    sensor: Sensor,
+}
+
+/// What woke the control loop.
+enum Wake {
+    Signal,
+    Event(Option<drain::Timed>),
+    Stats,
+    Housekeeping,
+    TimeUp,
+}
+
+impl<W: Write> Control<'_, W> {
+    async fn run(mut self, signals: Arc<Signals>) -> anyhow::Result<Outcome> {
+        let mut stats = self.config.common.stats.map(ticks);
+        let mut housekeeping = ticks(HOUSEKEEPING);
+        let time_up = time_up(self.config.duration);
+        tokio::pin!(time_up);
+        loop {
+            let wake = tokio::select! {
+                () = signals.changed() => Wake::Signal,
+                event = self.drain.events.recv() => Wake::Event(event),
+                () = tick(&mut stats) => Wake::Stats,
+                _ = housekeeping.tick() => Wake::Housekeeping,
+                () = &mut time_up => Wake::TimeUp,
+            };
+            match wake {
+                Wake::Signal if signals.stop() => return self.finish().await,
+                Wake::Signal => {
+                    if signals.take_summary() {
+                        self.summary().await?;
+                    }
+                }
+                Wake::TimeUp => return self.finish().await,
+                Wake::Event(Some(event)) => self.event(&event)?,
+                Wake::Event(None) => bail!("the drain thread failed; what it held is lost"),
+                Wake::Stats => self.stats().await?,
+                Wake::Housekeeping => {
+                    if self.interface_gone() {
+                        return self.finish().await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, event: &drain::Timed) -> std::io::Result<()> {
+        self.reporter.event(&event.event, event.time_ns, wall_clock())
+    }
+
+    /// Passes anomalies on; true where an interface vanished, which is then a warning.
+    fn interface_gone(&mut self) -> bool {
+        for line in self.sensor.anomalies() {
+            eprintln!("tmap: {line}");
+        }
+        let Some(name) = self.sensor.interface_gone() else { return false };
+        self.warn(format!("interface {name} is gone; ending with what was seen"));
+        true
+    }
+
+    async fn stats(&mut self) -> anyhow::Result<()> {
+        let state = self.drain.holdings().await?;
+        let statistics = self.sensor.statistics();
+        let counters = statistics.total();
+        let slots = f64::from(statistics.ring_slots.max(1));
+        let cpu = |(cpu, of_cpu): (usize, &xdp::CpuStatistics)| CpuStats {
+            cpu,
+            ring_fill_percent: of_cpu.ring_fill as f64 / slots * 100.0,
+            ring_full: of_cpu.counters.ring_full,
+            seen: of_cpu.counters.seen,
+        };
+        let stats = Stats {
+            now_ns: drain::now_ns(),
+            interval_s: self.stats_began.elapsed().as_secs_f64(),
+            counters,
+            before: self.before,
+            cpus: statistics.cpus.iter().enumerate().map(cpu).collect(),
+            holdings: state,
+        };
+        self.before = counters;
+        self.stats_began = Instant::now();
+        Ok(self.reporter.stats(&stats, wall_clock())?)
+    }
+
+    async fn summary(&mut self) -> anyhow::Result<()> {
+        let (snapshot, holdings) = self.drain.snapshot(self.config.common.wanted).await?;
+        let summary = Summary {
+            snapshot,
+            counters: self.sensor.statistics().total(),
+            holdings,
+            wall: wall_clock(),
+            warnings: self.warnings.clone(),
+        };
+        Ok(self.reporter.summary(&summary)?)
+    }
+
+    /// Detaches, takes in what is still in the rings, and says how things ended.
+    async fn finish(mut self) -> anyhow::Result<Outcome> {
+        self.sensor.detach();
+        sleep(IN_FLIGHT).await;
+        self.drain.take_in_the_rest().await?;
+        while let Ok(event) = self.drain.events.try_recv() {
+            self.event(&event)?;
+        }
+        let missed = self.drain.events_missed();
+        if missed > 0 {
+            self.warn(format!("{missed} events were not shown: standard output was too slow"));
+        }
+        self.summary().await?;
+        Ok(if self.warnings.is_empty() { Outcome::Fine } else { Outcome::Warned })
+    }
+
+    fn warn(&mut self, text: String) {
+        eprintln!("tmap: {text}");
+        self.warnings.push(text);
+    }
+}
+
+/// A timer whose first tick comes after one period; ticks missed are left out.
+fn ticks(period: Duration) -> Interval {
+    let mut interval = interval_at(tokio::time::Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    interval
+}
+
+/// Waits for the next tick of a timer that may not exist.
+async fn tick(timer: &mut Option<Interval>) {
+    match timer {
+        Some(timer) => {
+            timer.tick().await;
+        }
+        None => pending().await,
+    }
+}
+
+/// Waits until the run has lasted as long as it should.
+async fn time_up(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => sleep(duration).await,
+        None => pending().await,
+    }
 }

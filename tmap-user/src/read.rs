@@ -14,12 +14,15 @@ use crate::{
     capture::file::{Capture, Frame, LinkType, ReadError, Source},
     config::{Common, ReadConfig},
     engine::{Engine, snapshot::WallClock},
-    report::{Reporter, Stats, Summary},
+    report::{Reporter, Stats, Summary, number::count},
     signals::Signals,
 };
 
 /// How often the engine looks for news, in capture time.
 const REVIEW_NS: u64 = 1_000_000_000;
+
+/// A step in time that needs confirmation.
+const LEAP_NS: u64 = 3_600 * 1_000_000_000;
 
 /// How many packets go by between two looks at signals, progress and the wall clock.
 const PACKETS_PER_LOOK: u32 = 8_192;
@@ -73,6 +76,8 @@ struct Reading<'a, W> {
     warnings: Vec<String>,
     /// The latest time seen: packets may come out of order, the engine's time never runs back.
     now_ns: u64,
+    /// The time of the last packet, whatever it was.
+    last_ns: u64,
     next_review_ns: u64,
     /// What the engine was told, and the coarsest of the files already read.
     resolution_ns: u64,
@@ -98,6 +103,7 @@ impl<'a, W: Write> Reading<'a, W> {
             progress: Progress::new(),
             warnings: Vec::new(),
             now_ns: 0,
+            last_ns: 0,
             next_review_ns: 0,
             resolution_ns: 0,
             coarsest_ns: 0,
@@ -126,19 +132,16 @@ impl<'a, W: Write> Reading<'a, W> {
                     self.warn(format!("{source}: {error}; what came before it is reported"));
                 }
                 if capture.untimed() > 0 {
-                    self.warn(format!(
-                        "{source}: {} packets have no time stamp and were left out",
-                        capture.untimed()
-                    ));
+                    let packets = count(capture.untimed(), "packet");
+                    self.warn(format!("{source}: {packets} without a time stamp, left out"));
                 }
                 self.settle_resolution(&capture);
                 self.coarsest_ns = self.resolution_ns;
             }
         }
         for (link_type, packets) in foreign {
-            self.warn(format!(
-                "{source}: {packets} packets of link type {link_type}, which tmap doesn't read"
-            ));
+            let packets = count(packets, "packet");
+            self.warn(format!("{source}: {packets} of link type {link_type}, which tmap doesn't read"));
         }
         if first_ns.is_some_and(|first_ns| first_ns.saturating_add(REVIEW_NS) < began_ns) {
             self.note(&format!(
@@ -163,7 +166,7 @@ impl<'a, W: Write> Reading<'a, W> {
                 Err(error) => return Ok(Err(error)),
             };
             first_ns.get_or_insert(frame.time_ns);
-            self.now_ns = self.now_ns.max(frame.time_ns);
+            self.advance(frame.time_ns);
             match frame.link {
                 Ok(_) => self.frame(&frame),
                 Err(link_type) => *foreign.entry(link_type).or_default() += 1,
@@ -175,14 +178,22 @@ impl<'a, W: Write> Reading<'a, W> {
             until_look -= 1;
             if until_look == 0 {
                 until_look = PACKETS_PER_LOOK;
-                // One packet with an absurd time can put `now` far ahead: reviews go on all the same.
-                self.review()?;
                 self.look_around()?;
                 if self.signals.stop() {
                     return Ok(Ok(()));
                 }
             }
         }
+    }
+
+    /// Moves engine time on. One absurd stamp must not carry it off into the future, so a leap is
+    /// believed when the next packet confirms it.
+    fn advance(&mut self, time_ns: u64) {
+        let leaps = time_ns > self.now_ns.saturating_add(LEAP_NS);
+        if !leaps || self.now_ns == 0 || time_ns.abs_diff(self.last_ns) <= LEAP_NS {
+            self.now_ns = self.now_ns.max(time_ns);
+        }
+        self.last_ns = time_ns;
     }
 
     /// One packet: the same steps as in the kernel.

@@ -1,4 +1,4 @@
-//! Signals while the main thread is busy reading: a thread that turns them into flags.
+//! Signals, received by a thread of their own: they work however busy or stuck the others are.
 
 use std::{
     io,
@@ -10,13 +10,17 @@ use std::{
     thread,
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 
 /// What the user asked for by signal.
 #[derive(Debug, Default)]
 pub struct Signals {
     stop: AtomicBool,
     summary: AtomicBool,
+    changed: Notify,
 }
 
 /// The shell's exit code for a process that SIGINT ended.
@@ -49,6 +53,11 @@ impl Signals {
         self.summary.load(Ordering::Relaxed) && self.summary.swap(false, Ordering::Relaxed)
     }
 
+    /// Waits until a signal has come since the last call.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
     async fn watch(&self) -> io::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -59,6 +68,7 @@ impl Signals {
                 _ = terminate.recv() => self.ask_to_stop(),
                 _ = user.recv() => self.summary.store(true, Ordering::Relaxed),
             }
+            self.changed.notify_one();
         }
     }
 

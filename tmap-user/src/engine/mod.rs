@@ -144,12 +144,14 @@ impl Engine {
     /// once a second of engine time.
     pub fn review(&mut self, now_ns: u64) -> Vec<Event> {
         self.sweep(now_ns);
+        let mut due: Vec<&mut Host> =
+            self.hosts.values_mut().filter(|host| host.dirty && now_ns >= host.next_look_ns).collect();
+        // The table's own order differs from run to run; what is said mustn't.
+        due.sort_unstable_by_key(|host| host.address);
         let mut events = Vec::new();
-        for host in self.hosts.values_mut() {
-            if host.dirty && now_ns >= host.next_look_ns {
-                host.look(&mut self.connections, &self.options, self.resolution_ns, now_ns);
-                announce(host, &self.connections, &mut events);
-            }
+        for host in due {
+            host.look(&mut self.connections, &self.options, self.resolution_ns, now_ns);
+            announce(host, &self.connections, &mut events);
         }
         events
     }

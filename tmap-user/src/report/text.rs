@@ -18,6 +18,12 @@ const MAX_ADDRESSES: usize = 40;
 /// The most machines listed per address; the rest is counted.
 const MAX_MACHINES: usize = 64;
 
+/// The most addresses without a clock that are named.
+const MAX_CLOCKLESS: usize = 8;
+
+/// A skew less certain than this tells nothing: real clocks are off by up to about 100 ppm.
+const WORST_SKEW_PPM: f64 = 100.0;
+
 /// Writes what just happened.
 pub fn event(out: &mut impl Write, event: &Event, clock: &Clock<'_>) -> io::Result<()> {
     match event {
@@ -39,11 +45,11 @@ pub fn event(out: &mut impl Write, event: &Event, clock: &Clock<'_>) -> io::Resu
     }
 }
 
-/// ` port 25`, or ` (client of port 443)`.
+/// ` port 25`, or `, client of port 443`.
 fn port_of_event(share: &PortShare) -> String {
     match share.side {
         Side::Server => format!(" port {}", share.port),
-        Side::Client => format!(", client of port {},", share.port),
+        Side::Client => format!(", client of port {}", share.port),
     }
 }
 
@@ -54,16 +60,43 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
         let machines = report.machines.or(report.machines_low).unwrap_or(0);
         (std::cmp::Reverse((machines, report.connections)), report.address)
     });
-    for report in addresses.iter().take(MAX_ADDRESSES) {
+    let (clockless, telling): (Vec<&AddressReport>, Vec<&AddressReport>) =
+        addresses.into_iter().partition(|report| is_clockless(report));
+    for report in telling.iter().take(MAX_ADDRESSES) {
         writeln!(out)?;
         address(out, report, summary.snapshot.now_ns, clock)?;
     }
-    if let Some(more) = addresses.len().checked_sub(MAX_ADDRESSES + 1) {
+    if let Some(more) = telling.len().checked_sub(MAX_ADDRESSES + 1) {
         writeln!(out, "\n... and {} (use --json)", more_of(more + 1, "address"))?;
     }
     siblings::text(out, &summary.snapshot.siblings)?;
     writeln!(out)?;
+    no_clock(out, &clockless)?;
     totals(out, summary, clock)
+}
+
+/// Whether an address has nothing to tell but that it has nothing to tell.
+fn is_clockless(report: &AddressReport) -> bool {
+    report.doubt == Some(Doubt::TooFewSegments) && report.machine_list.is_empty()
+}
+
+/// One line for all addresses without a clock.
+fn no_clock(out: &mut impl Write, reports: &[&AddressReport]) -> io::Result<()> {
+    if reports.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> =
+        reports.iter().take(MAX_CLOCKLESS).map(|report| report.address.to_string()).collect();
+    let more = match reports.len().checked_sub(MAX_CLOCKLESS + 1) {
+        Some(more) => format!(" and {} more", more + 1),
+        None => String::new(),
+    };
+    writeln!(
+        out,
+        "No clock to be seen at {}, for lack of segments: {}{more}.",
+        count(reports.len() as u64, "address"),
+        names.join(", ")
+    )
 }
 
 fn more_of(more: usize, one: &str) -> String {
@@ -74,15 +107,15 @@ fn more_of(more: usize, one: &str) -> String {
 /// One address and its machines.
 fn address(out: &mut impl Write, report: &AddressReport, now_ns: u64, clock: &Clock<'_>) -> io::Result<()> {
     writeln!(out, "{}: {}, {}", report.address, machines(report), count(report.connections, "connection"))?;
-    if let Some(doubt) = report.doubt {
-        writeln!(out, "  {}", doubt_in_words(doubt))?;
+    let mut regime = regime_in_words(report.regime).to_owned();
+    match report.doubt {
+        None => {}
+        // One sentence for both.
+        Some(Doubt::OffsetsRandom) => regime.push_str(", so machines are not counted"),
+        Some(doubt) => writeln!(out, "  {}", doubt_in_words(doubt))?,
     }
-    let regime = regime_in_words(report.regime);
-    if report.evidence.is_empty() {
-        writeln!(out, "  offsets: {regime}")?;
-    } else {
-        writeln!(out, "  offsets: {regime}: {}", report.evidence)?;
-    }
+    let evidence = if report.evidence.is_empty() { String::new() } else { format!(": {}", report.evidence) };
+    writeln!(out, "  offsets {regime}{evidence}")?;
     if report.zero_tsvals > 0 {
         writeln!(out, "  {} with TSval 0, which shows no clock", count(report.zero_tsvals, "segment"))?;
     }
@@ -103,36 +136,37 @@ fn address(out: &mut impl Write, report: &AddressReport, now_ns: u64, clock: &Cl
     average_uptime(out, report, now_ns)
 }
 
-/// `5 machines (4 to 6 at 90 %)`, `machines unknown, at least 2`.
+/// `5 machines (90 %: 4 to 6)`, `machines unknown (1 to 33)`.
 fn machines(report: &AddressReport) -> String {
-    let best = match report.machines {
-        Some(machines) => count(u64::from(machines), "machine"),
-        None => "number of machines unknown".to_owned(),
-    };
     let mut notes = Vec::new();
+    let (best, confidence) = match report.machines {
+        Some(machines) => (count(u64::from(machines), "machine"), "90 %: "),
+        // Without a best estimate these are bounds, not an interval.
+        None => ("machines unknown".to_owned(), ""),
+    };
     match (report.machines_low, report.machines_high) {
-        (Some(low), Some(high)) if low != high => notes.push(format!("{low} to {high} at 90 %")),
-        (Some(low), None) if report.machines != Some(low) || low > 1 => notes.push(format!("{low} or more")),
-        (None, Some(high)) => notes.push(format!("at most {high}")),
+        (Some(low), Some(high)) if low != high => notes.push(format!("{confidence}{low} to {high}")),
+        (Some(low), None) => notes.push(format!("{confidence}{low} or more")),
+        (None, Some(high)) => notes.push(format!("{confidence}at most {high}")),
         _ => {}
     }
     if let Some(proven) = report.machines_proven
         && proven > 1
-        && report.machines != Some(proven)
+        && report.machines_low != Some(proven)
     {
         notes.push(format!("at least {proven} proven"));
     }
-    if notes.is_empty() { best } else { format!("{best} ({})", notes.join(", ")) }
+    if notes.is_empty() { best } else { format!("{best} ({})", notes.join("; ")) }
 }
 
 /// A regime in plain words.
 fn regime_in_words(regime: Regime) -> &'static str {
     match regime {
-        Regime::Global => "one per machine",
-        Regime::PerPair => "random per pair of addresses",
-        Regime::PerConnection => "random per connection",
-        Regime::Mixed => "some machines one each, others random",
-        Regime::Undetermined => "not known yet",
+        Regime::Global => "are fixed, one per machine",
+        Regime::PerPair => "are random per pair of addresses",
+        Regime::PerConnection => "are random per connection",
+        Regime::Mixed => "are fixed for some machines and random for others",
+        Regime::Undetermined => "can't be judged yet",
     }
 }
 
@@ -146,14 +180,14 @@ fn doubt_in_words(doubt: Doubt) -> &'static str {
         Doubt::CaptureTooCoarse => "the capture's time stamps are too coarse to tell clocks apart",
         Doubt::JitterTooLarge => "the network's delays vary too much to tell clocks apart",
         Doubt::Unsteady => "these clocks keep no steady rate (old Apple systems do this)",
-        Doubt::OffsetsRandom => "offsets are random here, machines not counted",
+        Doubt::OffsetsRandom => "offsets are random here, so machines are not counted",
     }
 }
 
 /// The lines about a machine's clock, indented.
 fn machine_clock(out: &mut impl Write, machine: &MachineReport, clock: &Clock<'_>) -> io::Result<()> {
     write!(out, "      a {} Hz", measured(machine.rate_hz))?;
-    if let Some(skew) = machine.skew_ppm {
+    if let Some(skew) = machine.skew_ppm.filter(|skew| skew.sigma < WORST_SKEW_PPM) {
         write!(out, ", skew {} ppm of {}", signed(skew), hertz(machine.tick_hz))?;
     }
     writeln!(out, "; OS {}", machine.os)?;
@@ -178,9 +212,10 @@ fn machine_clock(out: &mut impl Write, machine: &MachineReport, clock: &Clock<'_
     }
 }
 
-/// `2006-02-16 21:26:20 CET ± 0.4 s, or any multiple of 49.7 days earlier`.
+/// `2006-02-16 21:26:20 CET ± 2 s, or any multiple of 497 days earlier`.
 fn up_since(boot: Boot, clock: &Clock<'_>) -> String {
-    let sigma_s = boot.engine_s.sigma;
+    // The time is printed to the second, so it can't be better than that.
+    let sigma_s = boot.engine_s.sigma.max(1.0);
     let when = clock.local(boot.engine_s.value, sigma_s);
     let error = if sigma_s.is_finite() { format!(" ± {}", span(sigma_s)) } else { String::new() };
     format!("{when}{error}, or any multiple of {} earlier", span(boot.modulus_s))
@@ -219,26 +254,25 @@ fn weighted(connections: f64) -> String {
     }
 }
 
-/// `, port 25` or `, ports 80 (60 %), client of 443 (40 %)`.
+/// `, port 25` or `, ports 80 (60 %), 8080 (10 %), client of port 443 (30 %)`.
 fn ports(shares: &[PortShare]) -> String {
-    let name = |share: &PortShare| match share.side {
-        Side::Server => share.port.to_string(),
-        Side::Client => format!("client of {}", share.port),
-    };
-    match shares {
-        [] => String::new(),
-        [only] if only.share_percent > 99.5 => match only.side {
-            Side::Server => format!(", port {}", only.port),
-            Side::Client => format!(", client of port {}", only.port),
-        },
-        _ => {
-            let words: Vec<String> = shares
-                .iter()
-                .map(|share| format!("{} ({:.0} %)", name(share), share.share_percent))
-                .collect();
-            format!(", ports {}", words.join(", "))
+    let mut text = String::new();
+    for (side, role) in [(Side::Server, ""), (Side::Client, "client of ")] {
+        let own: Vec<&PortShare> = shares.iter().filter(|share| share.side == side).collect();
+        let words: Vec<String> = own
+            .iter()
+            .map(|share| match shares {
+                [_only] => share.port.to_string(),
+                _ => format!("{} ({:.0} %)", share.port, share.share_percent),
+            })
+            .collect();
+        match words.len() {
+            0 => {}
+            1 => text.push_str(&format!(", {role}port {}", words[0])),
+            _ => text.push_str(&format!(", {role}ports {}", words.join(", "))),
         }
     }
+    text
 }
 
 /// The last lines: how much was seen, what was left out, what was lost.

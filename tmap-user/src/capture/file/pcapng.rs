@@ -18,6 +18,10 @@ const MAX_BLOCK_BYTES: u32 = 16 * 1024 * 1024;
 /// The most interfaces of a section; merged captures have dozens.
 const MAX_INTERFACES: usize = 65_536;
 
+/// The latest time told, in the year 2116: a stamp beyond it is rubbish, and engine time needs room
+/// to add to.
+const MAX_TIME_NS: u64 = 1 << 62;
+
 /// State of a block capture.
 #[derive(Default)]
 pub struct PcapNg {
@@ -199,7 +203,7 @@ impl Interface {
             }
         };
         let offset_ns = self.offset_s.saturating_mul(1_000_000_000);
-        since_offset_ns.saturating_add_signed(offset_ns)
+        since_offset_ns.saturating_add_signed(offset_ns).min(MAX_TIME_NS)
     }
 }
 
@@ -246,9 +250,9 @@ mod tests {
 
     #[test]
     fn absurd_stamps_saturate() {
-        assert_eq!(interface(0, 0).time_ns(u64::MAX), u64::MAX);
+        assert_eq!(interface(0, 0).time_ns(u64::MAX), MAX_TIME_NS);
         assert_eq!(interface(6, i64::MIN).time_ns(1), 0);
-        assert_eq!(interface(0x80, i64::MAX).time_ns(u64::MAX), u64::MAX);
+        assert_eq!(interface(0x80, i64::MAX).time_ns(u64::MAX), MAX_TIME_NS);
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub struct Config {
 }
 
 /// Where XDP runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum XdpMode {
     /// In the driver, or in the kernel's generic receive path where the driver can't.
     #[default]
@@ -183,6 +183,11 @@ impl Sensor {
     /// What is attached where.
     pub fn attachments(&self) -> &[Attachment] {
         self.links.attachments()
+    }
+
+    /// Detaches everything; counters and rings stay readable.
+    pub fn detach(&mut self) {
+        self.links = attach::Links::default();
     }
 
     /// The first watched interface that isn't there any more, if any.
