@@ -7,7 +7,9 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use tmap_common::{Address, Flags, Record, Segment, Syn, record::Direction};
+use tmap_common::{Address, Flags, Record, Segment, record::Direction};
+
+use crate::pcap::LINUX_SYN;
 
 /// One machine of a published table.
 #[derive(Clone, Copy, Debug)]
@@ -190,7 +192,6 @@ impl Generator {
         }
         let jitter_s = -self.network.jitter_s * (1.0 - self.rng.random::<f64>()).ln();
         let arrival_ns = ((t + self.network.delay_s + jitter_s) * 1e9) as u64;
-        let syn = Syn { window: 5840, mss: 1460, window_scale: 0, ..Syn::default() };
         self.records.push(Record {
             time_ns: START_S * 1_000_000_000 + arrival_ns,
             direction: Direction::Ingress,
@@ -205,7 +206,7 @@ impl Generator {
                 hop_limit: 64,
                 tsval,
                 tsecr: if flags.is_syn() { 0 } else { tsecr },
-                syn: flags.intersects(Flags::SYN).then_some(syn),
+                syn: flags.intersects(Flags::SYN).then_some(LINUX_SYN),
             },
         });
     }

@@ -1,80 +1,73 @@
-//! The experiments of 2006 come out exactly: machines, connections, load shares, boot times.
+//! The experiments of 2006 come out exactly: machines, connections, load shares, boot times, from a
+//! capture file by way of `tmap read --json`.
 
-use tmap::engine::{Engine, Options, Snapshot, Wanted, snapshot::AddressReport};
-use tmap_common::Address;
-use tmap_tests::reference::{Cluster, HTTP, Network, SMTP, traffic};
+use serde_json::Value;
+use tmap_common::Link;
+use tmap_tests::{
+    command::tmap_with_input,
+    pcap::{Order, packets, pcap},
+    reference::{Cluster, HTTP, Network, SMTP, traffic},
+};
 
 const NETWORKS: [Network; 3] = [
     Network { delay_s: 0.02, jitter_s: 0.002, loss: 0.01, duration_s: 3600.0, clients: 1, seed: 1 },
     Network { delay_s: 0.05, jitter_s: 0.01, loss: 0.05, duration_s: 1800.0, clients: 20, seed: 2 },
-    Network { delay_s: 0.01, jitter_s: 0.0005, loss: 0.0, duration_s: 7200.0, clients: 3, seed: 3 },
+    Network { delay_s: 0.01, jitter_s: 0.0005, loss: 0.0, duration_s: 900.0, clients: 3, seed: 3 },
 ];
 
-fn run(clusters: &[Cluster], network: &Network) -> Snapshot {
-    let mut engine = Engine::new(Options::default());
-    let mut reviewed_ns = 0;
-    let mut now_ns = 0;
-    for record in traffic(clusters, network) {
-        engine.observe(&record);
-        now_ns = record.time_ns;
-        if now_ns > reviewed_ns + 1_000_000_000 {
-            reviewed_ns = now_ns;
-            engine.review(now_ns);
-        }
-    }
-    engine.snapshot(now_ns, Wanted::default())
+/// The `address` lines of `tmap read --json` on the clusters' traffic.
+fn addresses(clusters: &[Cluster], network: &Network) -> Vec<Value> {
+    let capture = pcap(&packets(&traffic(clusters, network), Link::Ethernet), 1, Order::Little, true);
+    let run = tmap_with_input(["read", "--json", "-"], &capture);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    let lines = run.out.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON lines"));
+    lines.filter(|line| line["type"] == "address").collect()
 }
 
-fn check(cluster: &Cluster, report: &AddressReport) {
-    let address = report.address;
+fn check(cluster: &Cluster, reports: &[Value]) {
+    let [a, b, c, d] = cluster.address;
+    let address = format!("{a}.{b}.{c}.{d}");
+    let report = reports.iter().find(|report| report["address"] == address).expect("the address is there");
     let total: u32 = cluster.machines.iter().map(|machine| machine.connections).sum();
-    assert_eq!(report.machines, Some(cluster.machines.len() as u32), "machines behind {address}");
-    assert_eq!(report.connections, u64::from(total), "connections of {address}");
-    let mut free: Vec<_> = report.machine_list.iter().collect();
+    assert_eq!(report["machines"], cluster.machines.len(), "machines behind {address}");
+    assert_eq!(report["connections"], total, "connections of {address}");
+    let mut free: Vec<&Value> = report["machine_list"].as_array().expect("a list").iter().collect();
     for machine in cluster.machines {
         let truth_s = machine.boot_s(cluster.tick_hz);
-        let error_s = |found: &tmap::engine::snapshot::MachineReport| {
-            found.boot.map_or(f64::MAX, |boot| (boot.engine_s.value - truth_s).abs())
-        };
+        let error_s = |found: &Value| (boot_s(found) - truth_s).abs();
         let nearest = (0..free.len()).min_by(|&a, &b| error_s(free[a]).total_cmp(&error_s(free[b]))).unwrap();
         let found = free.swap_remove(nearest);
-        assert!(
-            error_s(found) <= 1.0,
-            "boot of {machine:?} behind {address}: {:?}, truth {truth_s}",
-            found.boot
-        );
-        assert_eq!(found.tick_hz, cluster.tick_hz);
-        assert_eq!(found.connections, f64::from(machine.connections), "{machine:?} behind {address}");
+        assert!(error_s(found) <= 1.0, "boot of {machine:?} behind {address}: {found}, truth {truth_s}");
+        assert_eq!(found["tick_hz"], cluster.tick_hz);
+        assert_eq!(found["connections"], f64::from(machine.connections), "{machine:?} behind {address}");
         let load = 100.0 * f64::from(machine.connections) / f64::from(total);
-        assert!(
-            (found.load_percent - load).abs() < 0.005,
-            "{machine:?}: {} against {load}",
-            found.load_percent
-        );
-        assert_eq!(found.ports.len(), 1);
-        assert_eq!(found.ports[0].port, cluster.port);
+        let found_load = found["load_percent"].as_f64().expect("a share");
+        assert!((found_load - load).abs() < 0.005, "{machine:?}: {found_load} against {load}");
+        let ports = found["ports"].as_array().expect("a list");
+        assert_eq!((ports.len(), &ports[0]["port"]), (1, &Value::from(cluster.port)));
     }
+}
+
+/// A machine's boot time, Unix time in seconds.
+fn boot_s(machine: &Value) -> f64 {
+    let text = machine["up_since"].as_str().expect("a boot time");
+    let time: jiff::Timestamp = text.parse().expect("RFC 3339");
+    time.as_nanosecond() as f64 * 1e-9
 }
 
 #[test]
 fn the_smtp_cluster_of_2006() {
     for network in &NETWORKS {
-        let snapshot = run(&[SMTP], network);
-        check(&SMTP, report(&snapshot, &SMTP));
+        check(&SMTP, &addresses(&[SMTP], network));
     }
 }
 
 #[test]
 fn the_http_clusters_of_2006() {
     for network in &NETWORKS {
-        let snapshot = run(&HTTP, network);
+        let reports = addresses(&HTTP, network);
         for cluster in &HTTP {
-            check(cluster, report(&snapshot, cluster));
+            check(cluster, &reports);
         }
     }
-}
-
-fn report<'a>(snapshot: &'a Snapshot, cluster: &Cluster) -> &'a AddressReport {
-    let address = Address::from_ip4(cluster.address);
-    snapshot.addresses.iter().find(|report| report.address == address).unwrap()
 }
