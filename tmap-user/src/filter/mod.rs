@@ -17,8 +17,8 @@
 //!
 //! A value without its keyword takes the last one: `port 80 or 443`, `host (A or B)`.
 //!
-//! Beyond pcap-filter: a bare `A/len` is a net. Short of it: no names of hosts or services, and
-//! nothing but TCP, because nothing else carries a clock.
+//! Beyond pcap-filter: a bare `A` or `A/len` needs no keyword, and `10/8` is 10.0.0.0/8. Short of
+//! it: no names of hosts or services, and nothing but TCP, because nothing else carries a clock.
 
 pub mod compile;
 pub mod expr;

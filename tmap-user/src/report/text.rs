@@ -190,7 +190,7 @@ fn machine_clock(out: &mut impl Write, machine: &MachineReport, clock: &Clock<'_
     if let Some(skew) = machine.skew_ppm.filter(|skew| skew.sigma < WORST_SKEW_PPM) {
         write!(out, ", skew {} ppm of {}", signed(skew), hertz(machine.tick_hz))?;
     }
-    writeln!(out, "; OS {}", machine.os)?;
+    writeln!(out, "; OS guess: {}", machine.os)?;
     if let Some(offset) = machine.offset_ticks {
         writeln!(
             out,
@@ -279,6 +279,9 @@ fn ports(shares: &[PortShare]) -> String {
 fn totals(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Result<()> {
     let Summary { snapshot, counters, .. } = summary;
     let connections: u64 = snapshot.addresses.iter().map(|report| report.connections).sum();
+    if counters.seen == 0 {
+        return writeln!(out, "No packet was seen.");
+    }
     writeln!(
         out,
         "Up to {}: {} with timestamps, {}; {}, {} of them with timestamps.",
@@ -310,7 +313,11 @@ fn losses(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         (losses.records_unplaced, "record", "--max-addresses"),
     ] {
         if lost > 0 {
-            writeln!(out, "Let go of {} to stay within {option}.", count(lost, what))?;
+            writeln!(
+                out,
+                "Let go of {} to stay within {option}; figures above may miss some.",
+                count(lost, what)
+            )?;
         }
     }
     Ok(())
