@@ -28,6 +28,8 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Two namespaces on a veth (busybox leaves it to the kernel to name the peer) with a web server, then one run of tmap for each way of attaching.
 /// What a run says goes to the console word by word, for [`Check::read`].
 const SCRIPT: &str = r#"
+# Even if nobody is left to end this machine, it ends.
+(sleep 170; poweroff -f) &
 ip link add v0 type veth
 peer=$(basename /sys/class/net/veth*)
 unshare -n sleep 1000 & there=$!
