@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use anyhow::{Result, bail};
 
 use super::clock::monotonic_ns;
-use super::world::{HOSTS, Offsets, SERVER, owner};
+use super::world::{HOSTS, Offsets, SERVERS, owner};
 use crate::findings::{Findings, FoundAddress, FoundMachine, Table};
 
 /// One machine as it is.
@@ -27,31 +27,33 @@ pub struct Truth {
 }
 
 /// All machines: the hosts, and the kernel that runs all this, which serves them.
-pub fn truths(start_ns: i64, opened: &[u64]) -> Vec<Truth> {
+///
+/// `opened` has the connections of each host to each of the server's addresses.
+pub fn truths(start_ns: i64, opened: &[[u64; SERVERS.len()]]) -> Vec<Truth> {
     let unix_ns = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as i64);
     let unix_minus_monotonic_ns = unix_ns - monotonic_ns();
     let boot_unix_s = |zero_ns: i64| (zero_ns + unix_minus_monotonic_ns) as f64 * 1e-9;
     let mut truths: Vec<_> = HOSTS
         .iter()
         .zip(opened)
-        .map(|(host, &connections)| Truth {
+        .map(|(host, opened)| Truth {
             name: host.name,
             address: host.public,
             tick_hz: host.tick_hz,
             skew_ppm: host.skew_ppm,
             boot_unix_s: (host.offsets == Offsets::Boot).then(|| boot_unix_s(host.clock(start_ns).zero_ns)),
-            connections,
+            connections: opened.iter().sum(),
         })
         .collect();
     // Linux ticks at 1 kHz whatever its HZ (since 4.13), from CLOCK_MONOTONIC: the sensor's own.
-    truths.push(Truth {
+    truths.extend(SERVERS.iter().enumerate().map(|(server, &address)| Truth {
         name: "this kernel",
-        address: SERVER,
+        address,
         tick_hz: 1000.0,
         skew_ppm: 0.0,
         boot_unix_s: Some(boot_unix_s(0)),
-        connections: opened.iter().sum(),
-    });
+        connections: opened.iter().map(|opened| opened[server]).sum(),
+    }));
     truths
 }
 
@@ -124,7 +126,8 @@ pub fn compare(truths: &[Truth], findings: &Findings) -> Vec<Verdict> {
     let one = |(address, members): (Ipv4Addr, Vec<usize>)| {
         let found = findings.addresses.get(&address).cloned().unwrap_or_default();
         let truth_of = |&(source, port, machine): &(Ipv4Addr, u16, Option<u64>)| {
-            let index = if source == SERVER { Some(HOSTS.len()) } else { owner(source, port) };
+            let server = SERVERS.iter().position(|&server| server == source);
+            let index = server.map(|server| HOSTS.len() + server).or_else(|| owner(source, port));
             (source == address).then_some((index?, machine))
         };
         let table = Table::new(findings.connections.iter().filter_map(truth_of));
@@ -187,7 +190,7 @@ mod tests {
     }
 
     fn verdict(findings: &Findings) -> Verdict {
-        let verdicts = compare(&truths(0, &[0; HOSTS.len()]), findings);
+        let verdicts = compare(&truths(0, &[[0; 2]; HOSTS.len()]), findings);
         verdicts.into_iter().find(|one| one.address == Ipv4Addr::new(198, 51, 100, 3)).unwrap()
     }
 
@@ -212,7 +215,7 @@ mod tests {
             ..verdict
         };
         assert!(check(&[wrong]).is_err());
-        let all = compare(&truths(0, &[0; HOSTS.len()]), &findings(Value::Null, &[]));
+        let all = compare(&truths(0, &[[0; 2]; HOSTS.len()]), &findings(Value::Null, &[]));
         let error = check(&all).unwrap_err().to_string();
         assert!(error.contains("198.51.100.1: 4 machines are there, tmap says no count"), "{error}");
     }

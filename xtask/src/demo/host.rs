@@ -30,6 +30,9 @@ const FIRST_PORT: u16 = 33_000;
 /// The longest request; the server sends back what it gets.
 const MAX_REQUEST_BYTES: usize = 700;
 
+/// Connections that a host opened, to each of the servers' addresses.
+pub type Opened = [AtomicU64; world::SERVERS.len()];
+
 /// What all hosts share.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -64,14 +67,14 @@ struct Player {
     sockets: SocketSet<'static>,
     slots: Vec<Slot>,
     next_port: u16,
-    opened: Arc<AtomicU64>,
+    opened: Arc<Opened>,
 }
 
 /// Plays host `index` inside `nat` until the run ends; `opened` counts its connections.
 ///
 /// # Errors
 /// When the TUN device cannot be opened.
-pub fn play(index: usize, nat: &Namespace, run: &Run, opened: Arc<AtomicU64>) -> Result<()> {
+pub fn play(index: usize, nat: &Namespace, run: &Run, opened: Arc<Opened>) -> Result<()> {
     nat.enter()?;
     let mut player = Player::new(index, run, opened)?;
     while !run.stop.load(Ordering::Relaxed) {
@@ -89,7 +92,7 @@ pub fn play(index: usize, nat: &Namespace, run: &Run, opened: Arc<AtomicU64>) ->
 }
 
 impl Player {
-    fn new(index: usize, run: &Run, opened: Arc<AtomicU64>) -> Result<Self> {
+    fn new(index: usize, run: &Run, opened: Arc<Opened>) -> Result<Self> {
         let spec = world::HOSTS[index];
         clock::install(spec.clock(run.start_ns));
         let name = world::device(index);
@@ -152,11 +155,12 @@ impl Player {
         socket.set_tsval_generator(Some(GENERATORS[slot]));
         socket.set_nagle_enabled(false);
         self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
+        let server = fastrand::usize(..world::SERVERS.len());
         let port = world::PORTS[fastrand::usize(..world::PORTS.len())];
         socket
-            .connect(self.interface.context(), (world::SERVER, port), self.next_port)
+            .connect(self.interface.context(), (world::SERVERS[server], port), self.next_port)
             .expect("a fresh socket with a valid port connects");
-        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.opened[server].fetch_add(1, Ordering::Relaxed);
         let left = if slot < LONG_SLOTS { u32::MAX } else { fastrand::u32(25..80) };
         self.slots[slot] = Slot {
             stage: Stage::Talking { left, next_ns: now_ns, awaited: 0 },

@@ -17,7 +17,7 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -30,7 +30,8 @@ use crate::packages::Group;
 use crate::sensor::Sensor;
 use crate::stage::{INTERFACES, Stage};
 use crate::{build, server, setup, shell};
-use world::{HOSTS, PORTS, SERVER, device, private};
+use host::Opened;
+use world::{HOSTS, PORTS, SERVERS, device, private};
 
 /// How long the hosts talk if nobody says otherwise, in seconds.
 const DEFAULT_SECONDS: u32 = 17;
@@ -87,14 +88,14 @@ fn again_as_root(args: &Args, tmap: &Path) -> Result<()> {
 
 fn play(namespaces: &mut Namespaces, args: &Args, tmap: &Path, stop: &Arc<AtomicBool>) -> Result<()> {
     let stage = build(namespaces)?;
-    server::start(&stage.far, &[SERVER], &PORTS, stop)?;
+    server::start(&stage.far, &SERVERS, &PORTS, stop)?;
     let (mut sensor, mode) = Sensor::start(tmap, &stage.router, &INTERFACES)?;
     table::print_scene(mode, args.seconds);
 
     let start_ns = clock::monotonic_ns();
     let end_ns = start_ns + i64::from(args.seconds) * 1_000_000_000;
     let run = host::Run { stop: Arc::clone(stop), start_ns, end_ns };
-    let opened: Vec<Arc<AtomicU64>> = HOSTS.iter().map(|_| Arc::default()).collect();
+    let opened: Vec<Arc<Opened>> = HOSTS.iter().map(|_| Arc::default()).collect();
     let hosts = start_hosts(&stage.nat, &run, &opened);
     watch(&run, &mut sensor, &opened);
     for host in hosts {
@@ -103,8 +104,7 @@ fn play(namespaces: &mut Namespaces, args: &Args, tmap: &Path, stop: &Arc<Atomic
     // The last segments are in the rings by now; the sensor drains them before it ends.
     std::thread::sleep(Duration::from_millis(200));
     let output = sensor.finish()?;
-    let opened = opened.iter().map(|count| count.load(Ordering::Relaxed)).collect::<Vec<_>>();
-    let truth = compare::truths(start_ns, &opened);
+    let truth = compare::truths(start_ns, &opened.iter().map(|opened| counts(opened)).collect::<Vec<_>>());
     let findings = Findings::parse(&output.lines)?;
     let verdicts = compare::compare(&truth, &findings);
     table::print(&verdicts, &output.words);
@@ -113,7 +113,7 @@ fn play(namespaces: &mut Namespaces, args: &Args, tmap: &Path, stop: &Arc<Atomic
 
 /// Sets the stage, with a TUN device for each host.
 fn build(namespaces: &mut Namespaces) -> Result<Stage> {
-    let stage = Stage::new(namespaces, &[SERVER], &world::mappings())?;
+    let stage = Stage::new(namespaces, &SERVERS, &world::mappings())?;
     for index in 0..HOSTS.len() {
         let (name, address) = (device(index), private(index));
         stage.nat.ip(&format!("tuntap add dev {name} mode tun"))?;
@@ -125,8 +125,8 @@ fn build(namespaces: &mut Namespaces) -> Result<Stage> {
     Ok(stage)
 }
 
-fn start_hosts(nat: &Namespace, run: &host::Run, opened: &[Arc<AtomicU64>]) -> Vec<JoinHandle<Result<()>>> {
-    let start = |(index, opened): (usize, &Arc<AtomicU64>)| {
+fn start_hosts(nat: &Namespace, run: &host::Run, opened: &[Arc<Opened>]) -> Vec<JoinHandle<Result<()>>> {
+    let start = |(index, opened): (usize, &Arc<Opened>)| {
         let (nat, run, opened) = (nat.clone(), run.clone(), Arc::clone(opened));
         std::thread::spawn(move || {
             let played = host::play(index, &nat, &run, opened);
@@ -139,8 +139,12 @@ fn start_hosts(nat: &Namespace, run: &host::Run, opened: &[Arc<AtomicU64>]) -> V
     opened.iter().enumerate().map(start).collect()
 }
 
+fn counts(opened: &Opened) -> [u64; SERVERS.len()] {
+    std::array::from_fn(|server| opened[server].load(Ordering::Relaxed))
+}
+
 /// Shows how it goes until the hosts wind up, or until someone or something ends it.
-fn watch(run: &host::Run, sensor: &mut Sensor, opened: &[Arc<AtomicU64>]) {
+fn watch(run: &host::Run, sensor: &mut Sensor, opened: &[Arc<Opened>]) {
     let terminal = std::io::stdout().is_terminal();
     while clock::monotonic_ns() < run.end_ns && !run.stop.load(Ordering::Relaxed) {
         if !sensor.is_running() {
@@ -149,7 +153,7 @@ fn watch(run: &host::Run, sensor: &mut Sensor, opened: &[Arc<AtomicU64>]) {
         }
         if terminal {
             let seconds = (clock::monotonic_ns() - run.start_ns) / 1_000_000_000;
-            let connections: u64 = opened.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+            let connections: u64 = opened.iter().flat_map(|opened| counts(opened)).sum();
             let machines = sensor.count_events("new_machine");
             print!("\r  {seconds:>3} s  {connections} connections opened, {machines} machines announced");
             // A progress line that can't be written is no loss.

@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use super::compare::{Count, Row, Verdict};
-use super::world::{HOSTS, SERVER};
+use super::world::{HOSTS, SERVERS};
 use crate::findings::{FoundMachine, Measured};
 
 /// Says what is set up and where the sensor sits.
 pub fn print_scene(mode: &str, seconds: u32) {
     println!("demonstration: {} hosts, each with a TCP stack and a clock of its own, talk to", HOSTS.len());
-    println!("this kernel's TCP server at {SERVER} for {seconds} s, in private namespaces:\n");
+    let [one, other] = SERVERS;
+    println!("this kernel's TCP server at {one} and {other} for {seconds} s, in namespaces:\n");
     println!("  hosts (user-space TCP on TUN) -- kernel NAT -- west [router: tmap] east -- server\n");
     println!("  tmap's XDP program is on both veths of the router ({mode} mode, says the kernel):");
     println!("  XDP sees what an interface receives, so west shows the hosts and east the server");
@@ -17,8 +18,10 @@ pub fn print_scene(mode: &str, seconds: u32) {
 
 /// Prints the table, and tmap's own warnings if it had any.
 pub fn print(verdicts: &[Verdict], words: &str) {
-    for line in words.lines().filter(|line| !line.trim().is_empty()) {
-        println!("  tmap: {line}");
+    println!();
+    // How to end it is not for the reader of this table.
+    for line in words.lines().filter(|line| !line.trim().is_empty() && !line.contains("^C ends")) {
+        println!("  {line}");
     }
     for verdict in verdicts {
         print!("\n{}", section(verdict));
@@ -32,8 +35,8 @@ fn section(verdict: &Verdict) -> String {
     let truth = verdict.rows.len();
     let plural = if truth == 1 { "machine is" } else { "machines are" };
     let mut text = format!("{}: {truth} {plural} there; {}\n", verdict.address, statement(verdict));
-    text += "             |  true                                       |  found\n";
-    text += "  machine    |  rate Hz   skew  up for              conns  |  no.  rate Hz  skew            boot error s       right\n";
+    text += "              |  true                                       |  found\n";
+    text += "  machine     |  rate Hz   skew  up for              conns  |  no.  rate Hz  skew            boot error s       right\n";
     for row in &verdict.rows {
         text += &line(row);
     }
@@ -78,7 +81,7 @@ fn line(row: &Row) -> String {
         None => format!("  {:<51}", "not told apart"),
     };
     format!(
-        "  {:<11}|  {:>7} {:>6}  {up:<18} {:>6}  |{found}{:>4} of {}\n",
+        "  {:<12}|  {:>7} {:>6}  {up:<18} {:>6}  |{found}{:>4} of {}\n",
         truth.name,
         truth.tick_hz,
         format!("{:+.0}", truth.skew_ppm),

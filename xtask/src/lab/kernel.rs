@@ -10,7 +10,7 @@ use crate::namespaces::run;
 use crate::{build, shell};
 
 /// What our machines need, in the order of loading. A kernel that has one built in has no file.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 11] = [
     "virtio_ring",
     "virtio",
     "virtio_pci_legacy_dev",
@@ -21,6 +21,7 @@ const MODULES: [&str; 10] = [
     "virtio_net",
     "veth",
     "sch_ingress",
+    "cls_bpf",
 ];
 
 /// A kernel, ready to boot.
