@@ -7,6 +7,7 @@ use slab::Slab;
 use super::{
     analysis::Group,
     boot,
+    clock::Clock,
     connection::Connection,
     host::{Found, Host},
     offset::WRAP_TICKS,
@@ -88,7 +89,7 @@ fn machine(
         }),
         phase_ticks: group.phase_ticks,
         reference_ns,
-        boot: clock.filter(|_| global).map(|clock| boot::boot(&clock)),
+        boot: clock.filter(|_| global).map(|clock| boot::boot(&with_skew(clock, group.skew_ppm))),
         connections: weight + host.forgotten.get(&number).copied().unwrap_or_default() as f64,
         load_percent: 0.0,
         ports: ports(members()),
@@ -100,6 +101,13 @@ fn machine(
             os::guess(group.hz, group.regime)
         },
     }
+}
+
+/// The clock with the skew that all the machine's connections gave, where they gave one: the clock's
+/// own is tempered for matching, which would blur a boot time of weeks ago.
+fn with_skew(clock: Clock, skew_ppm: Option<Estimate>) -> Clock {
+    let skew = skew_ppm.map(|ppm| Estimate { value: ppm.value * 1e-6, sigma: ppm.sigma * 1e-6 });
+    Clock { skew: skew.unwrap_or(clock.skew), ..clock }
 }
 
 /// What a machine's regime says about its offset: see [`Candidate::global`].
