@@ -52,6 +52,20 @@ impl Address {
         }
     }
 
+    /// Whether both addresses are IPv4: one test where two would be four.
+    #[inline(always)]
+    pub const fn are_ip4(one: &Self, other: &Self) -> bool {
+        let high = (one.high ^ MAPPED_HIGH) | (other.high ^ MAPPED_HIGH);
+        let middle = (one.middle ^ MAPPED_MIDDLE) | (other.middle ^ MAPPED_MIDDLE);
+        high | middle as u64 == 0
+    }
+
+    /// The last four octets: all of an IPv4 address. In this machine's byte order.
+    #[inline(always)]
+    pub const fn low_word(&self) -> u32 {
+        self.low
+    }
+
     /// All sixteen octets, IPv4 in its mapped form.
     #[inline(always)]
     pub const fn octets(&self) -> [u8; 16] {

@@ -51,6 +51,8 @@ skips! {
     OptionLength => "option_length",
     /// An option runs past the end of the TCP header.
     OptionOverrun => "option_overrun",
+    /// More TCP options than are followed.
+    OptionsTooMany => "options_too_many",
     /// A sound segment without the Timestamps option.
     NoTimestamps => "no_timestamps",
     /// The filter on the command line doesn't want it.
@@ -58,21 +60,18 @@ skips! {
 }
 
 impl Skip {
-    /// Whether the frame breaks a rule of its protocol, rather than being none of tmap's business.
-    #[inline(always)]
-    pub const fn is_anomaly(self) -> bool {
-        matches!(
-            self,
-            Self::LinkTruncated
-                | Self::IpTruncated
-                | Self::IpMalformed
-                | Self::TcpTruncated
-                | Self::TcpDataOffset
-                | Self::OptionLength
-                | Self::OptionOverrun
-        )
-    }
+    /// The reasons that mean a broken frame, rather than one that is none of tmap's business: bit
+    /// `reason as u32` is set.
+    pub const ANOMALIES: u64 = 1 << Self::LinkTruncated as u32
+        | 1 << Self::IpTruncated as u32
+        | 1 << Self::IpMalformed as u32
+        | 1 << Self::TcpTruncated as u32
+        | 1 << Self::TcpDataOffset as u32
+        | 1 << Self::OptionLength as u32
+        | 1 << Self::OptionOverrun as u32;
 }
+
+const _: () = assert!(Skip::COUNT <= 64);
 
 impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,20 +19,29 @@ mod protocol {
     pub const DESTINATION: u8 = 60;
 }
 
-/// What the TCP layer needs to know of the network header, whichever its version.
+/// Where the TCP segment lies, and where to find the rest once it turns out to be wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
+    /// Offset of the IP header in the frame, in bytes.
+    header_at: usize,
+    /// 4 or 6.
+    version: u64,
+    /// Offset of the TCP header in the frame, in bytes.
+    pub payload_at: usize,
+    /// Offset just past the IP payload; `usize::MAX` where the header leaves it open (a length of
+    /// zero, as offloading NICs and jumbograms write it).
+    pub payload_end: usize,
+}
+
+/// What a record says of the IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
     /// Sender.
     pub src: Address,
     /// Receiver.
     pub dst: Address,
     /// IPv4 TTL or IPv6 hop limit, as it arrived.
     pub hop_limit: u8,
-    /// Offset of the TCP header in the frame, in bytes.
-    pub payload_at: usize,
-    /// Offset just past the IP payload; `usize::MAX` where the header leaves it open (a length of
-    /// zero, as offloading NICs and jumbograms write it).
-    pub payload_end: usize,
 }
 
 /// Parses the network header and any extension headers, down to TCP.
@@ -68,9 +77,8 @@ fn ip4<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
         return Err(Skip::NotTcp);
     }
     Ok(Network {
-        src: Address::from_ip4([header[12], header[13], header[14], header[15]]),
-        dst: Address::from_ip4([header[16], header[17], header[18], header[19]]),
-        hop_limit: header[8],
+        header_at: at,
+        version: packet.unknown(4),
         payload_at: at + header_bytes,
         payload_end: if total_bytes == 0 { usize::MAX } else { at + total_bytes },
     })
@@ -79,18 +87,38 @@ fn ip4<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
 /// IPv6 (RFC 8200).
 #[inline(always)]
 fn ip6<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
-    let [_, _, _, _, high, low, next_header, hop_limit] = packet.read(at).ok_or(Skip::IpTruncated)?;
-    let src = packet.read(at + 8).ok_or(Skip::IpTruncated)?;
-    let dst = packet.read(at + 24).ok_or(Skip::IpTruncated)?;
-    let payload_bytes = usize::from(u16::from_be_bytes([high, low]));
-    let payload_at = extensions(packet, next_header, at + 40)?;
+    let header: [u8; 40] = packet.read(at).ok_or(Skip::IpTruncated)?;
+    let payload_bytes = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let payload_at = extensions(packet, header[6], at + 40)?;
     Ok(Network {
-        src: Address::from_ip6(src),
-        dst: Address::from_ip6(dst),
-        hop_limit,
+        header_at: at,
+        version: packet.unknown(6),
         payload_at,
         payload_end: if payload_bytes == 0 { usize::MAX } else { at + 40 + payload_bytes },
     })
+}
+
+impl Network {
+    /// The same; the verifier forgets where the header lies.
+    #[inline(always)]
+    pub(crate) fn forgotten<P: Packet + ?Sized>(&self, packet: &P) -> Self {
+        Self { header_at: packet.forget(self.header_at), ..*self }
+    }
+
+    /// Reads the addresses, which only segments that are wanted need. `None` can't come back: the
+    /// header was there when it was parsed.
+    #[inline(always)]
+    pub fn ends<P: Packet + ?Sized>(&self, packet: &P) -> Option<Ends> {
+        if self.version == 4 {
+            let [hop_limit, _, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = packet.read(self.header_at + 8)?;
+            let src = Address::from_ip4([s0, s1, s2, s3]);
+            Some(Ends { src, dst: Address::from_ip4([d0, d1, d2, d3]), hop_limit })
+        } else {
+            let header: [u8; 40] = packet.read(self.header_at)?;
+            let address = |at: usize| Address::from_ip6(core::array::from_fn(|index| header[at + index]));
+            Some(Ends { src: address(8), dst: address(24), hop_limit: header[7] })
+        }
+    }
 }
 
 /// Follows extension headers from `at` and returns where the TCP header starts.

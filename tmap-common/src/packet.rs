@@ -18,6 +18,12 @@ pub trait Packet {
     fn forget(&self, cursor: usize) -> usize {
         cursor
     }
+
+    /// `word`, whose value the verifier must forget: it would walk what follows once per value.
+    #[inline(always)]
+    fn unknown(&self, word: u64) -> u64 {
+        word
+    }
 }
 
 /// Cursors stay below this: link header and tags (22 bytes), IPv6 header (40), six extension headers

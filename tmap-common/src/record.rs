@@ -61,23 +61,26 @@ pub enum Direction {
 }
 
 impl Record {
+    /// Whether addresses take a slot of their own: unless both are IPv4.
+    #[inline(always)]
+    const fn has_address_slot(&self) -> bool {
+        !Address::are_ip4(&self.segment.src, &self.segment.dst)
+    }
+
     /// How many slots this record takes.
     #[inline(always)]
     pub fn slot_count(&self) -> usize {
-        1 + usize::from(self.segment.src.as_ip4().is_none()) + usize::from(self.segment.syn.is_some())
+        1 + usize::from(self.has_address_slot()) + usize::from(self.segment.syn.is_some())
     }
 
     /// Slot 0.
     #[inline(always)]
     pub fn first_slot(&self) -> Slot {
         let segment = &self.segment;
-        let mut kind = 0;
-        let addresses = match (segment.src.as_ip4(), segment.dst.as_ip4()) {
-            (Some(src), Some(dst)) => join(u32::from_ne_bytes(src), u32::from_ne_bytes(dst)),
-            _ => {
-                kind |= kind::IP6;
-                0
-            }
+        let (mut kind, addresses) = if self.has_address_slot() {
+            (kind::IP6, 0)
+        } else {
+            (0, join(segment.src.low_word(), segment.dst.low_word()))
         };
         if segment.syn.is_some() {
             kind |= kind::SYN;
@@ -100,7 +103,7 @@ impl Record {
     /// The slot with IPv6 addresses; only where slot 0 has none.
     #[inline(always)]
     pub fn address_slot(&self) -> Option<Slot> {
-        if self.segment.src.as_ip4().is_some() {
+        if !self.has_address_slot() {
             return None;
         }
         let [src_high, src_low] = self.segment.src.words();
@@ -190,6 +193,9 @@ mod tests {
             any::<([u8; 16], [u8; 16])>()
                 .prop_map(|(a, b)| (Address::from_ip6(a), Address::from_ip6(b)))
                 .prop_filter("not IPv4-mapped", |(a, b)| a.as_ip4().is_none() && b.as_ip4().is_none()),
+            // A mapped address on the wire: not allowed, but possible.
+            any::<([u8; 4], [u8; 16])>().prop_map(|(a, b)| (Address::from_ip4(a), Address::from_ip6(b))),
+            any::<([u8; 4], [u8; 16])>().prop_map(|(a, b)| (Address::from_ip6(b), Address::from_ip4(a))),
         ]
     }
 

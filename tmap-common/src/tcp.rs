@@ -78,8 +78,8 @@ pub struct Syn {
     pub mss: u16,
     /// Window scale shift; [`Syn::NO_SCALE`] where the option is absent.
     pub window_scale: u8,
-    /// The order of the options, four bits each, the first in the lowest bits, as
-    /// [`OptionCode`]; the rest is zero. The seventeenth and later options are left out.
+    /// The order of the options, four bits each, the first in the lowest bits: the option's kind, or
+    /// one of [`order`]; the rest is zero. The seventeenth and later options are left out.
     pub option_order: u64,
 }
 
@@ -91,147 +91,181 @@ impl Syn {
     pub const MAX_OPTIONS: usize = 16;
 }
 
-/// How [`Syn::option_order`] writes an option.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum OptionCode {
-    /// No-operation, kind 1.
-    Nop = 1,
-    /// Maximum segment size, kind 2.
-    Mss = 2,
-    /// Window scale, kind 3.
-    WindowScale = 3,
-    /// SACK permitted, kind 4.
-    SackPermitted = 4,
-    /// SACK blocks, kind 5.
-    Sack = 5,
-    /// Timestamps, kind 8.
-    Timestamps = 8,
+/// How [`Syn::option_order`] writes options whose kind says too little or doesn't fit.
+pub mod order {
     /// End of the list, kind 0.
-    End = 14,
-    /// Any other kind.
-    Other = 15,
+    pub const END: u8 = 14;
+    /// Kinds from 14 on.
+    pub const OTHER: u8 = 15;
 }
 
-/// The longest TCP header: a data offset of 15 words.
-const MAX_OPTION_BYTES: usize = 40;
+/// Option kinds (IANA).
+mod kind {
+    pub const END: u8 = 0;
+    pub const NOP: u8 = 1;
+    pub const MSS: u8 = 2;
+    pub const WINDOW_SCALE: u8 = 3;
+    pub const TIMESTAMPS: u8 = 8;
+}
+
+/// Options, NOPs included, followed before a segment is called strange. There is room for 40, all
+/// NOPs; what stacks send has no more than a dozen, and the verifier walks the loop this often.
+const MAX_OPTIONS: usize = 20;
 
 /// Parses the TCP header behind `network`.
 ///
 /// All options are walked, also those behind Timestamps: a malformed list is worth a counter, and
-/// a stack that writes one can't be trusted with a clock. Of several Timestamps options the last
+/// a stack that writes one can't be trusted with a clock. Of several options of a kind the last
 /// counts, as in Linux (`tcp_parse_options`).
 ///
 /// # Errors
 /// [`Skip::TcpTruncated`], [`Skip::TcpDataOffset`], [`Skip::OptionLength`],
-/// [`Skip::OptionOverrun`] or [`Skip::NoTimestamps`].
+/// [`Skip::OptionOverrun`], [`Skip::OptionsTooMany`] or [`Skip::NoTimestamps`].
 #[inline(always)]
 pub fn parse<P: Packet + ?Sized>(packet: &P, network: &Network) -> Result<Segment, Skip> {
     let at = packet.forget(network.payload_at);
-    let header: [u8; 16] = packet.read(at).ok_or(Skip::TcpTruncated)?;
+    let header: [u8; 20] = packet.read(at).ok_or(Skip::TcpTruncated)?;
     let header_bytes = usize::from(header[12] >> 4) * 4;
     if header_bytes < 20 || at + header_bytes > network.payload_end {
         return Err(Skip::TcpDataOffset);
     }
+    let (options, network) = match recommended(packet, at + 20, header_bytes) {
+        Some(options) => (options, *network),
+        None => (walk(packet, at + 20, header_bytes - 20)?, network.forgotten(packet)),
+    };
+    let (tsval, tsecr) = options.timestamps(packet)?;
     let flags = Flags(header[13]);
-    let options = options(packet, at + 20, at + header_bytes)?;
-    let (tsval, tsecr) = options.timestamps.ok_or(Skip::NoTimestamps)?;
+    let syn = flags
+        .intersects(Flags::SYN)
+        .then(|| options.syn(packet, u16::from_be_bytes([header[14], header[15]])));
+    let ends = network.ends(packet).ok_or(Skip::IpTruncated)?;
     Ok(Segment {
-        src: network.src,
-        dst: network.dst,
+        src: ends.src,
+        dst: ends.dst,
         src_port: u16::from_be_bytes([header[0], header[1]]),
         dst_port: u16::from_be_bytes([header[2], header[3]]),
         flags,
         has_payload: at + header_bytes < network.payload_end,
-        hop_limit: network.hop_limit,
+        hop_limit: ends.hop_limit,
         tsval,
         tsecr,
-        syn: flags
-            .intersects(Flags::SYN)
-            .then(|| Syn { window: u16::from_be_bytes([header[14], header[15]]), ..options.syn }),
+        syn,
     })
 }
 
-/// What a walk over the options found.
+/// Where a walk over the options found what. Aligned, so that it is cleared by words.
+#[repr(align(8))]
 struct Options {
-    timestamps: Option<(u32, u32)>,
-    syn: Syn,
+    /// Offset in the frame of the last option of each kind, 0 for none; kinds from 14 on share the
+    /// last place. A table, because storing into it takes no branch, and branches in the walk
+    /// multiply what the verifier has to look at.
+    at: [u16; 16],
+    /// As [`Syn::option_order`].
+    order: u64,
 }
 
-/// Walks the options from `at` to `end`.
-#[inline(always)]
-fn options<P: Packet + ?Sized>(packet: &P, at: usize, end: usize) -> Result<Options, Skip> {
-    let mut found = Options { timestamps: None, syn: Syn { window_scale: Syn::NO_SCALE, ..Syn::default() } };
-    // The layout that RFC 7323, appendix A recommends and nearly every data segment has.
-    if end == at + 12
-        && let Some([1, 1, 8, 10, v0, v1, v2, v3, e0, e1, e2, e3]) = packet.read(at)
-    {
-        found.timestamps = Some((u32::from_be_bytes([v0, v1, v2, v3]), u32::from_be_bytes([e0, e1, e2, e3])));
-        found.syn.option_order = 0x811;
-        return Ok(found);
+impl Options {
+    /// Adds an option to the order.
+    #[inline(always)]
+    fn note(&mut self, index: usize, code: u8) {
+        if index < Syn::MAX_OPTIONS {
+            self.order |= u64::from(code) << (4 * index);
+        }
     }
-    let mut cursor = at;
-    for index in 0..MAX_OPTION_BYTES {
-        if cursor >= end {
-            break;
+
+    /// The first `N` bytes of the last option of `kind`; zeros if there was none. (An `Option` would
+    /// leave bytes undefined, on which LLVM computes ahead of the test and the verifier trips.)
+    #[inline(always)]
+    fn read_or_zero<P: Packet + ?Sized, const N: usize>(&self, packet: &P, kind: u8) -> [u8; N] {
+        let at = packet.forget(usize::from(self.at[usize::from(kind)]));
+        if at == 0 { [0; N] } else { packet.read(at).unwrap_or([0; N]) }
+    }
+
+    #[inline(always)]
+    fn timestamps<P: Packet + ?Sized>(&self, packet: &P) -> Result<(u32, u32), Skip> {
+        let at = packet.forget(usize::from(self.at[usize::from(kind::TIMESTAMPS)]));
+        if at == 0 {
+            return Err(Skip::NoTimestamps);
+        }
+        let option = packet.read(at).ok_or(Skip::TcpTruncated)?;
+        let [_, length, v0, v1, v2, v3, e0, e1, e2, e3] = option;
+        if length != 10 {
+            return Err(Skip::OptionLength);
+        }
+        Ok((u32::from_be_bytes([v0, v1, v2, v3]), u32::from_be_bytes([e0, e1, e2, e3])))
+    }
+
+    #[inline(always)]
+    fn syn<P: Packet + ?Sized>(&self, packet: &P, window: u16) -> Syn {
+        let mss = match self.read_or_zero(packet, kind::MSS) {
+            [_, 4, high, low] => u16::from_be_bytes([high, low]),
+            _ => 0,
+        };
+        let window_scale = match self.read_or_zero(packet, kind::WINDOW_SCALE) {
+            [_, 3, shift] => shift,
+            _ => Syn::NO_SCALE,
+        };
+        Syn { window, mss, window_scale, option_order: self.order }
+    }
+}
+
+/// The layout that RFC 7323, appendix A recommends and nearly every data segment has.
+#[inline(always)]
+fn recommended<P: Packet + ?Sized>(packet: &P, at: usize, header_bytes: usize) -> Option<Options> {
+    if header_bytes != 32 {
+        return None;
+    }
+    let [1, 1, 8, 10] = packet.read(at)? else { return None };
+    let mut found = Options { at: [0; 16], order: 0x811 };
+    found.at[usize::from(kind::TIMESTAMPS)] = at as u16 + 2;
+    Some(found)
+}
+
+/// Walks over `bytes` bytes of options from `at`.
+#[inline(always)]
+fn walk<P: Packet + ?Sized>(packet: &P, at: usize, bytes: usize) -> Result<Options, Skip> {
+    let mut found = Options { at: [0; 16], order: 0 };
+    let mut cursor = packet.forget(at);
+    let mut left = packet.unknown(bytes as u64);
+    for index in 0..MAX_OPTIONS {
+        if left == 0 {
+            return Ok(found);
         }
         let [kind] = packet.read(cursor).ok_or(Skip::TcpTruncated)?;
-        let (code, bytes) = match kind {
-            0 => (OptionCode::End, 0),
-            1 => (OptionCode::Nop, 1),
-            _ => option(packet, cursor, end, kind, &mut found)?,
-        };
-        if index < Syn::MAX_OPTIONS {
-            found.syn.option_order |= (code as u64) << (4 * index);
+        if kind == kind::END {
+            found.note(index, order::END);
+            return Ok(found);
         }
-        if kind == 0 {
-            break;
-        }
-        cursor = packet.forget(cursor + bytes);
+        let place = place(packet, kind);
+        found.note(index, place as u8);
+        found.at[place] = cursor as u16;
+        let bytes = if kind == kind::NOP { 1 } else { option_bytes(packet, cursor, left)? };
+        cursor = packet.forget(cursor + bytes as usize);
+        left = packet.unknown(left - bytes);
     }
-    Ok(found)
+    if left == 0 { Ok(found) } else { Err(Skip::OptionsTooMany) }
 }
 
-/// Reads the option of `kind` at `cursor`, which has a length byte; returns its code and length.
+/// Where [`Options::at`] notes `kind`: `kind` itself below 14, else 15. In arithmetic, because a
+/// branch would leave the verifier with two cases from here on.
 #[inline(always)]
-fn option<P: Packet + ?Sized>(
-    packet: &P,
-    cursor: usize,
-    end: usize,
-    kind: u8,
-    found: &mut Options,
-) -> Result<(OptionCode, usize), Skip> {
-    if cursor + 2 > end {
+fn place<P: Packet + ?Sized>(packet: &P, kind: u8) -> usize {
+    let other = packet.unknown(u64::from(order::END - 1).wrapping_sub(u64::from(kind)));
+    let mask = (other as i64 >> 63) as usize;
+    (usize::from(kind) | mask) & 15
+}
+
+/// The length of the option at `cursor`, which isn't one of the two kinds of a single byte; `left`
+/// bytes of options are left.
+#[inline(always)]
+fn option_bytes<P: Packet + ?Sized>(packet: &P, cursor: usize, left: u64) -> Result<u64, Skip> {
+    if left < 2 {
         return Err(Skip::OptionOverrun);
     }
     let [_, length] = packet.read(cursor).ok_or(Skip::TcpTruncated)?;
-    let bytes = usize::from(length);
-    if bytes < 2 {
+    if length < 2 {
         return Err(Skip::OptionLength);
     }
-    if cursor + bytes > end {
-        return Err(Skip::OptionOverrun);
-    }
-    let code = match (kind, bytes) {
-        (2, 4) => {
-            found.syn.mss = u16::from_be_bytes(packet.read(cursor + 2).ok_or(Skip::TcpTruncated)?);
-            OptionCode::Mss
-        }
-        (3, 3) => {
-            [found.syn.window_scale] = packet.read(cursor + 2).ok_or(Skip::TcpTruncated)?;
-            OptionCode::WindowScale
-        }
-        (4, 2) => OptionCode::SackPermitted,
-        (5, _) => OptionCode::Sack,
-        (8, 10) => {
-            let [v0, v1, v2, v3, e0, e1, e2, e3] = packet.read(cursor + 2).ok_or(Skip::TcpTruncated)?;
-            let tsval = u32::from_be_bytes([v0, v1, v2, v3]);
-            let tsecr = u32::from_be_bytes([e0, e1, e2, e3]);
-            found.timestamps = Some((tsval, tsecr));
-            OptionCode::Timestamps
-        }
-        (8, _) => return Err(Skip::OptionLength),
-        _ => OptionCode::Other,
-    };
-    Ok((code, bytes))
+    let bytes = u64::from(length);
+    if bytes > left { Err(Skip::OptionOverrun) } else { Ok(bytes) }
 }

@@ -3,7 +3,7 @@
 use aya_ebpf::{Global, bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use tmap_common::{Counters, Skip};
 
-use crate::{atomic, frame::opaque};
+use crate::atomic;
 
 /// One row per possible CPU; the loader sets how many.
 #[map]
@@ -50,11 +50,9 @@ impl Row {
         add_one(unsafe { &raw mut (*self.0).ring_full });
     }
 
-    /// Counts a frame skipped; returns how many were skipped on this CPU for the same reason before.
+    /// Counts a frame skipped for the reason of this index; returns how many were skipped on this CPU for the same reason before.
     #[inline(always)]
-    pub fn skipped(&self, skip: Skip) -> u64 {
-        // Opaque: the verifier wants to see the bounds check that LLVM knows to be needless.
-        let index = opaque(skip as usize);
+    pub fn skipped(&self, index: usize) -> u64 {
         if index >= Skip::COUNT {
             return u64::MAX;
         }

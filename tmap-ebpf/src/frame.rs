@@ -59,18 +59,24 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
-    fn forget(&self, mut cursor: usize) -> usize {
+    fn forget(&self, cursor: usize) -> usize {
+        self.unknown(cursor as u64) as usize & (MAX_CURSOR - 1)
+    }
+
+    #[inline(always)]
+    fn unknown(&self, mut word: u64) -> u64 {
         // The length is a number of which the verifier knows nothing.
-        let unknown = self.len();
-        // SAFETY: exclusive-or with the same number twice changes nothing, nor does the mask.
+        let length = self.len();
+        // Not `pure`: the compiler would make one of two calls with the same word, and the verifier,
+        // which sees where values come from, would tell states apart by which of them are still one.
+        // SAFETY: exclusive-or with the same number twice changes nothing.
         unsafe {
             asm!(
-                "{0} ^= {1}", "{0} ^= {1}", "{0} &= {2}",
-                inout(reg) cursor, in(reg) unknown, const MAX_CURSOR - 1,
-                options(pure, nomem, nostack, preserves_flags)
+                "{0} ^= {1}", "{0} ^= {1}",
+                inout(reg) word, in(reg) length, options(nomem, nostack, preserves_flags)
             );
         };
-        cursor
+        word
     }
 }
 

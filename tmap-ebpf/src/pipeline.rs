@@ -2,7 +2,7 @@
 
 use aya_ebpf::{EbpfContext, helpers::bpf_get_smp_processor_id};
 use aya_log_ebpf::warn;
-use tmap_common::{Link, Record, Segment, Skip, parse, record::Direction};
+use tmap_common::{Link, Packet as _, Record, Segment, Skip, parse, record::Direction};
 
 use crate::{counters::Row, filter, frame::Frame, ring};
 
@@ -26,8 +26,12 @@ pub fn observe<C: EbpfContext>(ctx: &C, frame: &Frame, link: Link, direction: Di
             }
         }
         Err(skip) => {
-            if counters.skipped(skip) < LOGGED_PER_REASON && skip.is_anomaly() {
-                warn!(ctx, "skip={} bytes={}", skip as u32, frame.len());
+            // Unknown, so that the verifier walks this once and not once per reason.
+            let reason = frame.unknown(skip as u64);
+            let is_early = counters.skipped(reason as usize) < LOGGED_PER_REASON;
+            if is_early && Skip::ANOMALIES & 1 << (reason & 63) != 0 {
+                let bytes = frame.len();
+                warn!(ctx, "skip={} bytes={}", reason, bytes);
             }
         }
     }
