@@ -2,7 +2,7 @@
 
 use tmap_common::{
     Link, Record, Segment,
-    tcp::{OptionCode, Syn},
+    tcp::{Syn, kind},
 };
 
 /// A packet of a capture.
@@ -117,17 +117,16 @@ fn options(segment: &Segment) -> Vec<u8> {
     let mut bytes = Vec::new();
     for shift in (0..u64::BITS).step_by(4) {
         let code = (syn.option_order >> shift & 0xf) as u8;
-        if code == OptionCode::Nop as u8 {
-            bytes.push(1);
-        } else if code == OptionCode::Mss as u8 {
-            bytes.extend([2, 4]);
-            bytes.extend(syn.mss.to_be_bytes());
-        } else if code == OptionCode::WindowScale as u8 {
-            bytes.extend([3, 3, syn.window_scale]);
-        } else if code == OptionCode::SackPermitted as u8 {
-            bytes.extend([4, 2]);
-        } else if code == OptionCode::Timestamps as u8 {
-            bytes.extend(&timestamps);
+        match code {
+            kind::NOP => bytes.push(kind::NOP),
+            kind::MSS => {
+                bytes.extend([kind::MSS, 4]);
+                bytes.extend(syn.mss.to_be_bytes());
+            }
+            kind::WINDOW_SCALE => bytes.extend([kind::WINDOW_SCALE, 3, syn.window_scale]),
+            kind::SACK_PERMITTED => bytes.extend([kind::SACK_PERMITTED, 2]),
+            kind::TIMESTAMPS => bytes.extend(&timestamps),
+            _ => {}
         }
     }
     assert!(bytes.len().is_multiple_of(4), "options must fill words");

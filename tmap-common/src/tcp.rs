@@ -100,11 +100,18 @@ pub mod order {
 }
 
 /// Option kinds (IANA).
-mod kind {
+pub mod kind {
+    /// End of the list.
     pub const END: u8 = 0;
+    /// No operation.
     pub const NOP: u8 = 1;
+    /// Maximum segment size.
     pub const MSS: u8 = 2;
+    /// Window scale.
     pub const WINDOW_SCALE: u8 = 3;
+    /// SACK permitted.
+    pub const SACK_PERMITTED: u8 = 4;
+    /// Timestamps.
     pub const TIMESTAMPS: u8 = 8;
 }
 
