@@ -4,17 +4,19 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// A program that cargo has built into the folder above this test's own.
-fn built(name: &str) -> PathBuf {
+use tmap_tests::command::binary;
+
+/// This workspace's xtask, which runs the tests and so has been built.
+fn xtask() -> PathBuf {
     let own = std::env::current_exe().expect("a test knows itself");
-    let path = own.ancestors().nth(2).expect("target/PROFILE/deps/TEST").join(name);
+    let path = own.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("xtask");
     assert!(path.is_file(), "{} is not built: run the tests by `cargo xtask test`", path.display());
     path
 }
 
 fn demo(seconds: &str) -> Command {
-    let mut command = Command::new(built("xtask"));
-    command.args(["demo", "--check", "--seconds", seconds, "--tmap"]).arg(built("tmap"));
+    let mut command = Command::new(xtask());
+    command.args(["demo", "--check", "--seconds", seconds, "--tmap"]).arg(binary());
     command
 }
 
