@@ -1,5 +1,7 @@
 //! The command line: raw arguments, and their way to a [`Config`].
 
+mod rtt;
+
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
@@ -21,6 +23,7 @@ Examples:
   tmap -i eth0 -i eth1 src net 10.0.0.0/8        two interfaces, one side of the traffic
   tmap -i eth0 --stats 1s --json                 JSON lines, the sensor's health every second
   tmap read capture.pcap.gz                      a capture, packed or not
+  tmap rtt -i eth0 --egress                      round-trip times, as they are seen
   tmap read --filter 'port 80 or 443' a.pcapng b.pcapng
   ssh router tcpdump -w - tcp | tmap read -      standard input
 
@@ -53,6 +56,9 @@ enum Command {
     /// Read capture files: pcap and pcapng, plain or packed with gzip or zstd
     #[command(after_help = NOTES)]
     Read(ReadArgs),
+    /// Take round-trip times from time stamps, on interfaces (-i) or captures
+    #[command(after_help = rtt::NOTES)]
+    Rtt(rtt::RttArgs),
 }
 
 #[derive(Debug, Args)]
@@ -153,13 +159,22 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
         }
         Command::Read(args) => {
             let filter = args.common.filter.clone().unwrap_or_default();
-            let files: Vec<Source> = args.files.iter().map(|name| Source::new(name)).collect();
-            if files.iter().filter(|&source| *source == Source::Stdin).count() > 1 {
-                return Err(usage(ErrorKind::ValueValidation, "standard input (-) can be read only once"));
-            }
-            Ok(Config::Read(ReadConfig { common: args.common.resolve(&filter)?, files }))
+            Ok(Config::Read(ReadConfig {
+                common: args.common.resolve(&filter)?,
+                files: sources(&args.files)?,
+            }))
         }
+        Command::Rtt(args) => args.config(),
     }
+}
+
+/// Where captures are read from.
+fn sources(files: &[PathBuf]) -> Result<Vec<Source>, clap::Error> {
+    let files: Vec<Source> = files.iter().map(|name| Source::new(name)).collect();
+    if files.iter().filter(|&source| *source == Source::Stdin).count() > 1 {
+        return Err(usage(ErrorKind::ValueValidation, "standard input (-) can be read only once"));
+    }
+    Ok(files)
 }
 
 /// `tmap -i eth0` means `tmap live -i eth0`.
@@ -295,6 +310,19 @@ mod tests {
     }
 
     #[test]
+    fn round_trips_are_taken_where_asked_for() {
+        assert!(live("tmap -i eth0").common.engine.rtt.is_none());
+        let config = live("tmap rtt -i eth0 -i eth1 --egress --max-rtt 2s --idle-timeout 60 --every 5s -s");
+        let rtt = config.common.engine.rtt.expect("asked for");
+        assert_eq!((rtt.expire_ns, rtt.idle_timeout_ns), (2_000_000_000, 60_000_000_000));
+        assert_eq!((rtt.interval_ns, rtt.stream), (Some(5_000_000_000), false));
+        for line in ["tmap rtt a.pcap b.pcap", "tmap rtt -r a.pcap -r b.pcap"] {
+            let Ok(Config::Read(read)) = parsed(line) else { panic!("{line}") };
+            assert_eq!((read.files.len(), read.common.engine.rtt.is_some()), (2, true), "{line}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_refused() {
         for line in [
             "tmap live",
@@ -312,6 +340,11 @@ mod tests {
             "tmap -i e port 80 --filter port",
             "tmap read - -",
             "tmap eth0",
+            "tmap rtt",
+            "tmap rtt -i eth0 a.pcap",
+            "tmap rtt -r a.pcap b.pcap",
+            "tmap rtt --egress a.pcap",
+            "tmap rtt --prefix4 33 a.pcap",
         ] {
             let error = parsed(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -58,6 +58,16 @@ impl Connection {
         }
     }
 
+    /// The tick rate in Hz, where the last fit found one: nominal, or as measured for a clock of no
+    /// nominal rate.
+    pub fn tick_hz(&self) -> Option<f64> {
+        match self.fitted.get()?.1 {
+            Verdict::Steady(clock) => Some(clock.hz),
+            Verdict::Odd(rate_hz) => Some(rate_hz.value),
+            Verdict::Weak(_) | Verdict::Unclear => None,
+        }
+    }
+
     /// The peer's address.
     pub fn peer(&self) -> Address {
         self.key.dst

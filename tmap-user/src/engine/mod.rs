@@ -15,9 +15,12 @@ pub mod identity;
 pub mod offset;
 pub mod options;
 pub mod os;
+pub mod paws;
 pub mod phase;
 pub mod reboot;
 pub mod regime;
+mod round_trips;
+pub mod rtt;
 pub mod sibling;
 pub mod snapshot;
 pub mod tick;
@@ -65,6 +68,8 @@ pub struct Engine {
     next_serial: u64,
     records: u64,
     losses: Losses,
+    /// Round trips, where they are asked for.
+    rtt: Option<rtt::RttEngine>,
 }
 
 /// Listings that a snapshot may carry beside the addresses.
@@ -95,6 +100,7 @@ impl Engine {
     /// An empty engine.
     pub fn new(options: Options) -> Self {
         Self {
+            rtt: options.rtt.clone().map(rtt::RttEngine::new),
             options,
             resolution_ns: 1,
             open: HashMap::default(),
@@ -118,6 +124,9 @@ impl Engine {
     /// more than the reordering of a network lose precision, never soundness.
     pub fn observe(&mut self, record: &Record) {
         self.records += 1;
+        if let Some(rtt) = &mut self.rtt {
+            rtt.observe(record);
+        }
         let key = FlowKey::of(&record.segment);
         let place = match self.open.get(&key) {
             Some(&place) if !self.connections[place].flow.is_reopened_by(record) => place,
@@ -153,6 +162,10 @@ impl Engine {
             host.look(&mut self.connections, &self.options, self.resolution_ns, now_ns);
             announce(host, &self.connections, &mut events);
         }
+        if self.rtt.is_some() {
+            // Who asks for round trips isn't told of machines.
+            events = self.review_round_trips(now_ns).into_iter().collect();
+        }
         events
     }
 
@@ -176,6 +189,7 @@ impl Engine {
             snapshot.losses.machines_uncompared = candidates.len().saturating_sub(MAX_CANDIDATES) as u64;
             snapshot.siblings = sibling::find(&candidates);
         }
+        snapshot.rtt = self.round_trips(now_ns);
         snapshot
     }
 
@@ -190,7 +204,8 @@ impl Engine {
             addresses: self.hosts.len(),
             memory_bytes: self.connections.capacity() * per_connection
                 + points
-                + self.hosts.capacity() * size_of::<Host>(),
+                + self.hosts.capacity() * size_of::<Host>()
+                + self.rtt.as_ref().map_or(0, rtt::RttEngine::heap_bytes),
         }
     }
 

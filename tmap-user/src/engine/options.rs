@@ -1,5 +1,7 @@
 //! What the user may set about estimation and matching, resolved and with defaults.
 
+use super::rtt;
+
 /// Settings of the engine.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -17,6 +19,8 @@ pub struct Options {
     pub max_connections_per_address: usize,
     /// A connection without a segment for this long is finished.
     pub idle_timeout_ns: u64,
+    /// Whether round trips are taken as well, and how; `None` costs nothing.
+    pub rtt: Option<rtt::Options>,
 }
 
 impl Default for Options {
@@ -28,6 +32,7 @@ impl Default for Options {
             max_addresses: 1 << 16,
             max_connections_per_address: 4096,
             idle_timeout_ns: 300_000_000_000,
+            rtt: None,
         }
     }
 }

@@ -6,6 +6,8 @@
 
 use tmap_common::Address;
 
+use super::rtt;
+
 pub use super::sibling::{Basis, Sibling};
 
 /// A value with its standard error, in the unit of the field that holds it.
@@ -37,6 +39,8 @@ pub struct Snapshot {
     pub siblings: Vec<Sibling>,
     /// What bounded memory cost: nothing here is silent.
     pub losses: Losses,
+    /// Round trips, where the engine takes them.
+    pub rtt: Option<rtt::Report>,
 }
 
 /// What the engine had to let go of to stay within its bounds.
@@ -220,6 +224,8 @@ pub enum Event {
         /// When the new counter was zero, engine time in seconds.
         at_s: Estimate,
     },
+    /// Round trips, where the engine takes them.
+    Rtt(Box<rtt::News>),
     /// Offsets turned out to be random behind this address, so offsets don't count machines.
     OffsetsRandom {
         /// The address.

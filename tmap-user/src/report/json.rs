@@ -48,6 +48,8 @@
 //! (`before` and `after`, the machine's `id`s, `at`, `at_sigma_s`) or `offsets_random` (with
 //! `connections`).
 //!
+//! `tmap rtt` writes lines of its own: [`super::rtt_json`].
+//!
 //! # `stats`: every `--stats` interval
 //!
 //! `time`, `interval_s`, `packets_per_s`, `records_per_s`, `packets` (as in `summary`), `in_flight`
@@ -62,7 +64,7 @@ use std::{
 use serde::Serialize;
 use tmap_common::{Address, Counters, Skip};
 
-use super::{Stats, Summary, number::Clock, siblings, text::average_uptime_s};
+use super::{Stats, Summary, number::Clock, rtt_json, siblings, text::average_uptime_s};
 use crate::engine::{
     Event,
     snapshot::{AddressReport, ConnectionReport, Doubt, Estimate, MachineReport, PortShare, Regime, Side},
@@ -212,6 +214,7 @@ struct Cpu {
 /// Writes an event.
 pub fn event(out: &mut impl Write, event: &Event, now_ns: u64, clock: &Clock<'_>) -> io::Result<()> {
     let (address, what) = match event {
+        Event::Rtt(news) => return rtt_json::news(out, news, clock),
         Event::NewMachine { address, known, machine } => {
             (address, What::NewMachine { known: *known, machine: Box::new(machine_object(machine, clock)) })
         }
@@ -233,6 +236,9 @@ pub fn event(out: &mut impl Write, event: &Event, now_ns: u64, clock: &Clock<'_>
 
 /// Writes a summary: addresses, connections, then the totals.
 pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Result<()> {
+    if let Some(report) = &summary.snapshot.rtt {
+        return rtt_json::summary(out, summary, report, clock);
+    }
     let Summary { snapshot, counters, holdings, warnings, .. } = summary;
     for report in &snapshot.addresses {
         line(out, &Line::Address(address_line(report, snapshot.now_ns, clock)))?;

@@ -2,6 +2,8 @@
 
 pub mod json;
 pub mod number;
+pub mod rtt_json;
+pub mod rtt_text;
 pub mod siblings;
 pub mod stats;
 pub mod text;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::{
     Summary,
     number::{Clock, count, grouped, hertz, measured, signed, span},
-    siblings, stats,
+    rtt_text, siblings, stats,
 };
 use crate::engine::{
     Event,
@@ -27,6 +27,7 @@ const WORST_SKEW_PPM: f64 = 100.0;
 /// Writes what just happened.
 pub fn event(out: &mut impl Write, event: &Event, clock: &Clock<'_>) -> io::Result<()> {
     match event {
+        Event::Rtt(news) => rtt_text::news(out, news, clock),
         Event::NewMachine { address, known, machine } => {
             let port = machine.ports.first().map(port_of_event).unwrap_or_default();
             writeln!(out, "New machine found behind {address}{port} ({known} so far)")?;
@@ -55,6 +56,9 @@ fn port_of_event(share: &PortShare) -> String {
 
 /// Writes the state of things.
 pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Result<()> {
+    if let Some(report) = &summary.snapshot.rtt {
+        return rtt_text::summary(out, summary, report, clock);
+    }
     let mut addresses: Vec<&AddressReport> = summary.snapshot.addresses.iter().collect();
     addresses.sort_by_key(|report| {
         let machines = report.machines.or(report.machines_low).unwrap_or(0);

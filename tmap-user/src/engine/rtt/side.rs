@@ -1,0 +1,204 @@
+//! One direction of a connection: TSvals sent and not yet echoed, and what its answers took.
+
+use std::collections::VecDeque;
+
+use tmap_common::{Flags, Record};
+
+use super::{Counts, Options, distribution::Distribution};
+use crate::engine::paws::{Oddity, Seen, Step, Tsvals};
+
+/// A segment that asks for no answer may be followed by one that does under the same TSval. Up to
+/// this long after, in nanoseconds, the echo still counts from the first of them: a tick of the
+/// usual 1 kHz clock. Further apart (clocks of 100 Hz and slower) the echo could be of either.
+const QUIET_NS: u64 = 1_000_000;
+
+/// A TSval repeated so long after a newer one was seen, in nanoseconds, is a retransmission with
+/// its old time stamp; sooner it is the same segment on its way in and out of a router.
+const DUPLICATE_NS: u64 = 1_000_000;
+
+/// A TSval carried again so long after its first arrival, in nanoseconds, can be on a
+/// retransmission: the least timeout of Linux (`TCP_RTO_MIN`); RFC 6298 has a second.
+const LEAST_TIMEOUT_NS: u64 = 200_000_000;
+
+/// A TSval on its way to the peer and back.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    ticks: i64,
+    /// First arrival, engine time.
+    time_ns: u64,
+    /// The TSecr that this segment was the first to carry: what its receiver computes from.
+    echoed: Option<u32>,
+    /// Whether an echo could be of more than one segment.
+    ambiguous: bool,
+}
+
+/// A TSval answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// From the first segment with the TSval to the first with its echo.
+    pub rtt_ns: u64,
+    /// The TSecr carried by the segment that was answered, where it was new.
+    pub echoed: Option<u32>,
+}
+
+/// One side of a connection: the TSvals that it sends, and how fast it answers.
+#[derive(Clone, Debug, Default)]
+pub struct Side {
+    /// Time-stamped segments sent, suppressed ones included.
+    pub segments: u64,
+    /// Anomalies of this side.
+    pub anomalies: u64,
+    /// Round trips from the sensor to this side and back, in nanoseconds.
+    pub rtt: Distribution,
+    /// The same as this side's own TCP computes it, in its ticks.
+    pub host: Distribution,
+    /// Its clock, in order.
+    pub tsvals: Tsvals,
+    /// TSvals that it sent and the peer hasn't echoed, the oldest first.
+    waiting: VecDeque<Waiting>,
+    /// The newest TSval, if only segments that ask for no answer have carried it, and since when.
+    quiet: Option<(i64, u64)>,
+    /// The newest TSecr that it sent.
+    newest_echo: Option<u32>,
+}
+
+impl Side {
+    /// Whether `tsecr` is newer than all that this side sent before.
+    pub fn is_new_echo(&self, tsecr: u32) -> bool {
+        self.newest_echo.is_none_or(|newest| tsecr.wrapping_sub(newest).cast_signed() > 0)
+    }
+
+    /// Whether `tsecr` is older than one that this side sent before.
+    pub fn is_older_echo(&self, tsecr: u32) -> bool {
+        self.newest_echo.is_some_and(|newest| tsecr.wrapping_sub(newest).cast_signed() < 0)
+    }
+
+    /// Remembers that this side sent `tsecr`.
+    pub fn sent_echo(&mut self, tsecr: u32) {
+        self.newest_echo = Some(tsecr);
+    }
+
+    /// Forgets what this side echoed: its peer's clock began anew.
+    pub fn forget_echoes(&mut self) {
+        self.newest_echo = None;
+    }
+
+    /// TSvals held.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Heap memory held, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.waiting.capacity() * size_of::<Waiting>() + self.rtt.heap_bytes() + self.host.heap_bytes()
+    }
+
+    /// This side sent a segment with a TSval. `echoed` is its TSecr where that is new;
+    /// `answered` tells whether the peer has echoed this very TSval already.
+    pub fn send(
+        &mut self,
+        record: &Record,
+        echoed: Option<u32>,
+        answered: bool,
+        options: &Options,
+        counts: &mut Counts,
+    ) -> (Step, Option<Oddity>) {
+        let segment = &record.segment;
+        let (step, oddity) = self.tsvals.see(&Seen::of(record));
+        let asks = options.quiet || segment.has_payload || segment.flags.intersects(Flags::SYN | Flags::FIN);
+        let time_ns = record.time_ns;
+        match step {
+            Step::Restart(ticks) | Step::New(ticks) => {
+                if matches!(step, Step::Restart(_)) {
+                    self.waiting.clear();
+                }
+                self.quiet = (!asks).then_some((ticks, time_ns));
+                if asks {
+                    self.wait(Waiting { ticks, time_ns, echoed, ambiguous: false }, options, counts);
+                }
+            }
+            Step::Repeat(ticks) if asks && !answered => {
+                if let Some((_, since_ns)) = self.quiet.take_if(|(quiet, _)| *quiet == ticks) {
+                    let ambiguous = time_ns.saturating_sub(since_ns) > QUIET_NS;
+                    self.wait(Waiting { ticks, time_ns: since_ns, echoed, ambiguous }, options, counts);
+                } else {
+                    self.repeat(ticks, time_ns, LEAST_TIMEOUT_NS);
+                }
+            }
+            Step::Late(ticks) => {
+                counts.reordered += 1;
+                self.repeat(ticks, time_ns, DUPLICATE_NS);
+            }
+            Step::Repeat(_) | Step::Odd => {}
+        }
+        (step, oddity)
+    }
+
+    /// The peer echoed a TSval of this side, for the first time. Earlier ones won't be echoed any
+    /// more: an acknowledgement covered them too, or was lost.
+    pub fn answered(
+        &mut self,
+        ticks: i64,
+        time_ns: u64,
+        options: &Options,
+        counts: &mut Counts,
+    ) -> Option<Answer> {
+        while self.waiting.front().is_some_and(|oldest| oldest.ticks < ticks) {
+            self.waiting.pop_front();
+            counts.passed_over += 1;
+        }
+        let Some(waiting) = self.waiting.pop_front_if(|oldest| oldest.ticks == ticks) else {
+            counts.unasked += 1;
+            return None;
+        };
+        if waiting.ambiguous {
+            counts.ambiguous += 1;
+            return None;
+        }
+        let Some(rtt_ns) = time_ns.checked_sub(waiting.time_ns) else {
+            counts.disordered += 1;
+            return None;
+        };
+        if rtt_ns > options.expire_ns {
+            counts.expired += 1;
+            return None;
+        }
+        Some(Answer { rtt_ns, echoed: waiting.echoed })
+    }
+
+    /// Lets go of TSvals that have waited too long, and of the room they took.
+    pub fn expire(&mut self, now_ns: u64, options: &Options, counts: &mut Counts) {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|oldest| now_ns.saturating_sub(oldest.time_ns) > options.expire_ns)
+        {
+            self.waiting.pop_front();
+            counts.expired += 1;
+        }
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+    }
+
+    fn wait(&mut self, waiting: Waiting, options: &Options, counts: &mut Counts) {
+        if self.waiting.len() >= options.max_waiting {
+            self.expire(waiting.time_ns, options, counts);
+        }
+        if self.waiting.len() < options.max_waiting {
+            self.waiting.push_back(waiting);
+        } else {
+            counts.untracked += 1;
+        }
+    }
+
+    /// A TSval came again `after_ns` or later: an echo of it can be of either segment.
+    fn repeat(&mut self, ticks: i64, time_ns: u64, after_ns: u64) {
+        if let Ok(index) = self.waiting.binary_search_by_key(&ticks, |waiting| waiting.ticks)
+            && let Some(waiting) = self.waiting.get_mut(index)
+            && time_ns.saturating_sub(waiting.time_ns) >= after_ns
+        {
+            waiting.ambiguous = true;
+        }
+    }
+}

@@ -1,0 +1,361 @@
+use proptest::prelude::*;
+use tmap_common::Record;
+
+use super::{
+    report::Clockwork,
+    testing::{Made, segment},
+    *,
+};
+use crate::engine::paws::Cause;
+
+const MS: u64 = 1_000_000;
+
+fn run(options: Options, segments: &[Made]) -> RttEngine {
+    let mut engine = RttEngine::new(options);
+    for made in segments {
+        engine.observe(&made.record());
+    }
+    engine.settle(u64::MAX);
+    engine
+}
+
+fn samples(segments: &[Made]) -> Vec<Sample> {
+    run(Options::default(), segments).samples
+}
+
+/// Round trips in milliseconds.
+fn rtts(segments: &[Made]) -> Vec<u64> {
+    samples(segments).iter().map(|sample| sample.rtt_ns / MS).collect()
+}
+
+fn counts(segments: &[Made]) -> Counts {
+    run(Options::default(), segments).counts
+}
+
+/// The case that shows how the network's measure and the host's differ.
+#[test]
+fn network_31_ms_host_100_ms() {
+    let server = segment(1_282 * MS, 1_965_828).echo(1_957_100).back();
+    let client = segment(1_313 * MS, 1_957_200).echo(1_965_828).bare();
+    let [sample] = samples(&[server, client])[..] else { panic!("one sample") };
+    assert_eq!(sample.rtt_ns, 31 * MS);
+    assert_eq!(sample.host_ticks, Some(100), "100 ms at 1 kHz");
+    assert_eq!(sample.key, FlowKey::of(&client.record().segment));
+    assert_eq!(sample.tsval, 1_965_828);
+}
+
+#[test]
+fn a_handshake_gives_a_round_trip_to_each_side() {
+    let segments = [
+        segment(0, 100).flags(0x02),
+        segment(20 * MS, 7_000).echo(100).back().flags(0x12),
+        segment(25 * MS, 125).echo(7_000).bare(),
+    ];
+    assert_eq!(rtts(&segments), [20, 5]);
+    let hosts: Vec<_> = samples(&segments).iter().map(|sample| sample.key.src_port).collect();
+    assert_eq!(hosts, [443, 40_000]);
+    // The client's TCP measures from its SYN: 25 ticks, the sensor being at neither end.
+    assert_eq!(samples(&segments)[1].host_ticks, Some(25));
+}
+
+#[test]
+fn the_first_carrier_and_the_first_echo_count() {
+    let segments = [
+        segment(0, 100),
+        segment(MS / 2, 100),
+        segment(30 * MS, 7_000).echo(100).back().bare(),
+        segment(31 * MS, 7_001).echo(100).back().bare(),
+    ];
+    assert_eq!(rtts(&segments), [30]);
+}
+
+#[test]
+fn a_delayed_acknowledgement_echoes_the_earliest() {
+    let segments = [segment(0, 100), segment(10 * MS, 110), segment(50 * MS, 7_000).echo(100).back().bare()];
+    assert_eq!(rtts(&segments), [50], "the delay is in the sample");
+    let skipped = [segment(0, 100), segment(10 * MS, 110), segment(50 * MS, 7_000).echo(110).back().bare()];
+    assert_eq!(rtts(&skipped), [40]);
+    assert_eq!(counts(&skipped).passed_over, 1);
+}
+
+#[test]
+fn a_bare_acknowledgement_asks_for_nothing() {
+    let segments = [segment(0, 100).bare(), segment(30_000 * MS, 37_000).echo(100).back()];
+    assert_eq!(rtts(&segments), [] as [u64; 0], "30 s of silence are no round trip");
+    assert_eq!(counts(&segments).unasked, 1);
+    let soon = [segment(0, 100).bare(), segment(30 * MS, 37_000).echo(100).back()];
+    let quiet = run(Options { quiet: true, ..Options::default() }, &soon);
+    assert_eq!(quiet.samples.len(), 1, "taken where asked for");
+}
+
+#[test]
+fn data_under_the_tick_of_a_bare_acknowledgement() {
+    let within = |gap_ns| [segment(0, 100).bare(), segment(gap_ns, 100), segment(9 * MS, 5).echo(100).back()];
+    assert_eq!(rtts(&within(MS / 2)), [9]);
+    assert_eq!(rtts(&within(8 * MS)), [] as [u64; 0], "a coarse clock: of either segment");
+    assert_eq!(counts(&within(8 * MS)).ambiguous, 1);
+}
+
+#[test]
+fn a_retransmission_with_a_new_stamp_is_as_good_as_any() {
+    // The first was lost behind the sensor.
+    let segments = [segment(0, 100), segment(300 * MS, 400), segment(320 * MS, 5).echo(400).back()];
+    assert_eq!(rtts(&segments), [20]);
+}
+
+#[test]
+fn a_retransmission_with_the_old_stamp_is_ambiguous() {
+    let segments = [
+        segment(0, 100),
+        segment(10 * MS, 110),
+        segment(250 * MS, 100),
+        segment(270 * MS, 5).echo(100).back(),
+        segment(271 * MS, 6).echo(110).back(),
+    ];
+    assert_eq!(rtts(&segments), [261]);
+    assert_eq!((counts(&segments).ambiguous, counts(&segments).reordered), (1, 1));
+    let coarse = [segment(0, 100), segment(300 * MS, 100), segment(320 * MS, 5).echo(100).back()];
+    assert_eq!(rtts(&coarse), [] as [u64; 0], "a clock of some Hz hides the retransmission");
+}
+
+#[test]
+fn a_segment_seen_on_its_way_in_and_out_counts_once() {
+    let twice: Vec<Made> = [
+        segment(0, 100),
+        segment(1_000, 101),
+        segment(20 * MS, 5).echo(100).back(),
+        segment(21 * MS, 6).echo(101).back(),
+    ]
+    .into_iter()
+    .flat_map(|made| {
+        let mut copy = made.record();
+        copy.time_ns += 3_000;
+        [made.record(), copy]
+    })
+    .map(Made::from)
+    .collect();
+    assert_eq!(rtts(&twice), [20, 20]);
+    let counts = counts(&twice);
+    assert_eq!((counts.ambiguous, counts.back, counts.leaps), (0, 0, 0));
+}
+
+#[test]
+fn an_echo_after_a_newer_one_is_late() {
+    let segments = [
+        segment(0, 100),
+        segment(10 * MS, 110),
+        segment(30 * MS, 5).echo(110).back(),
+        segment(31 * MS, 5).echo(100).back(),
+    ];
+    assert_eq!(rtts(&segments), [20]);
+    assert_eq!(counts(&segments).late_echoes, 1);
+}
+
+#[test]
+fn tsecr_means_nothing_without_ack_in_rst_and_at_zero() {
+    let segments = [
+        segment(0, 100),
+        segment(1, 5).echo(100).back().flags(0x02),
+        segment(2, 6).echo(100).back().flags(0x14),
+        segment(3, 7).echo(0).back(),
+    ];
+    assert_eq!(rtts(&segments), [] as [u64; 0]);
+}
+
+#[test]
+fn tsval_zero_is_no_clock() {
+    let segments = [segment(0, 0), segment(MS, 5).echo(0).back(), segment(2 * MS, 0).echo(5)];
+    assert_eq!(rtts(&segments), [1], "its echo of the other side counts");
+}
+
+#[test]
+fn a_keep_alive_gives_its_answerers_nothing_and_itself_no_minute() {
+    let minute = 60_000 * MS;
+    let segments = [
+        segment(0, 100).bare(),
+        segment(10 * MS, 5_000).echo(100).back().bare(),
+        segment(minute, 60_100).echo(5_000).bare(),
+        segment(minute + 10 * MS, 65_000).echo(60_100).back().bare(),
+    ];
+    assert_eq!(rtts(&segments), [] as [u64; 0]);
+}
+
+#[test]
+fn echoes_across_the_wrap_and_after_expiry() {
+    let wrapping = [
+        segment(0, u32::MAX),
+        segment(5 * MS, 4),
+        segment(20 * MS, 1).echo(u32::MAX).back(),
+        segment(25 * MS, 2).echo(4).back(),
+    ];
+    assert_eq!(rtts(&wrapping), [20, 20]);
+    let late = [segment(0, 100), segment(11_000 * MS, 5).echo(100).back()];
+    assert_eq!((rtts(&late).len(), counts(&late).expired), (0, 1));
+}
+
+#[test]
+fn an_echo_that_overtakes_in_the_rings_is_put_right() {
+    let segments = [segment(500_000, 5).echo(100).back(), segment(0, 100)];
+    assert_eq!(samples(&segments)[0].rtt_ns, 500_000);
+}
+
+#[test]
+fn one_direction_says_so() {
+    let mut engine = run(Options::default(), &[segment(0, 100), segment(MS, 101), segment(2 * MS, 102)]);
+    let report = engine.report(3 * MS, |_| Clockwork::default());
+    assert_eq!((report.connections, report.one_way, report.total), (1, 1, None));
+}
+
+#[test]
+fn impossible_echoes_are_anomalies_once_each_connection() {
+    let mut segments = vec![segment(0, 100_000).flags(0x02)];
+    for i in 1..6 {
+        segments.push(segment(i * 10 * MS, 5 + i as u32).echo(3_000_000_000).back());
+    }
+    let mut engine = run(Options::default(), &segments);
+    let report = engine.report(MS, |_| Clockwork::default());
+    assert_eq!((report.counts.never_sent, report.anomalies.len()), (5, 1));
+    assert_eq!(report.anomalies[0].cause, Cause::Middlebox);
+    assert_eq!(report.counts.anomalies_unlisted, 4);
+}
+
+#[test]
+fn a_reopened_connection_starts_afresh() {
+    let segments = [
+        segment(0, 9_000_000).flags(0x02),
+        segment(10 * MS, 70).echo(9_000_000).back().flags(0x12),
+        segment(20 * MS, 9_000_020).echo(70).flags(0x11),
+        segment(900 * MS, 4_000_000).flags(0x02),
+        segment(915 * MS, 3_000).echo(4_000_000).back().flags(0x12),
+    ];
+    assert_eq!(rtts(&segments), [10, 10, 15]);
+    let mut engine = run(Options::default(), &segments);
+    let report = engine.report(1_000 * MS, |_| Clockwork::default());
+    assert_eq!((report.connections, report.counts.reused_back), (2, 1));
+    assert_eq!(report.anomalies[0].cause, Cause::PortReuse);
+}
+
+#[test]
+fn machines_gather_their_connections_and_prefixes_their_hosts() {
+    let mut segments = Vec::new();
+    for (port, rtt_ms) in [(1, 10), (2, 20), (3, 30)] {
+        segments.push(segment(u64::from(port) * 100 * MS, 100).port(port));
+        segments.push(segment((u64::from(port) * 100 + rtt_ms) * MS, 5).echo(100).back().port(port).bare());
+    }
+    let mut engine = run(Options::default(), &segments);
+    let report = engine.report(0, |key| Clockwork {
+        machine: Some(if key.dst_port == 3 { 2 } else { 1 }),
+        tick_hz: Some(1000.0),
+    });
+    let found: Vec<_> =
+        report.machines.iter().map(|m| (m.machine, m.connections, m.rtt.min / MS, m.rtt.max / MS)).collect();
+    assert_eq!(found, [(Some(1), 2, 10, 20), (Some(2), 1, 30, 30)]);
+    assert_eq!(report.prefixes.len(), 1);
+    assert_eq!(report.prefixes[0].0.to_string(), "198.51.100.0/24");
+    assert_eq!(report.prefixes[0].1.count, 3);
+}
+
+#[test]
+fn prefixes_of_both_versions_and_of_any_length() {
+    let of = |text: &str, ip4, ip6| {
+        Prefix::of(text.parse::<std::net::IpAddr>().unwrap().into(), ip4, ip6).to_string()
+    };
+    assert_eq!(of("203.0.113.77", 24, 48), "203.0.113.0/24");
+    assert_eq!(of("203.0.113.77", 32, 48), "203.0.113.77/32");
+    assert_eq!(of("203.0.113.77", 0, 48), "0.0.0.0/0");
+    assert_eq!(of("2001:db8:1:2::3", 24, 48), "2001:db8:1::/48");
+    assert_eq!(of("2001:db8:1:2::3", 24, 0), "::/0");
+}
+
+#[test]
+fn memory_is_bounded_whatever_comes() {
+    let options = Options { max_connections: 50, max_waiting: 8, max_prefixes: 4, ..Options::default() };
+    let mut engine = RttEngine::new(options);
+    for i in 0..20_000u32 {
+        let made = segment(u64::from(i) * 100_000, i * 7).port((i % 5_000) as u16);
+        engine.observe(&made.record());
+    }
+    assert!(engine.connections.len() <= 50 && engine.waiting() <= 50 * 2 * 8);
+    assert!(engine.counts.connections_forgotten > 0);
+    engine.review(2_000 * MS);
+    assert!(engine.eviction.len() <= 200, "{}", engine.eviction.len());
+    let mut one = RttEngine::new(Options { max_waiting: 8, ..Options::default() });
+    for i in 0..1_000 {
+        one.observe(&segment(i * MS, i as u32 + 1).record());
+    }
+    assert_eq!(one.waiting(), 8);
+    assert!(one.counts.untracked > 900);
+}
+
+prop_compose! {
+    /// A segment of one of three connections, in any order, sensible or not.
+    fn any_segment()(
+        time_ms in 0u64..40_000, port in 0u16..3, back: bool, bare: bool,
+        flags in prop_oneof![Just(0x10u8), Just(0x10), Just(0x02), Just(0x12), Just(0x11), Just(0x14)],
+        tsval in prop_oneof![0u32..60_000, any::<u32>()], tsecr in prop_oneof![0u32..60_000, any::<u32>()],
+        hop_limit in 60u8..66,
+    ) -> Record {
+        let made = segment(time_ms * MS, tsval).echo(tsecr).port(port).hop_limit(hop_limit);
+        let made = if flags == 0x10 { made } else { made.flags(flags) };
+        let made = if bare { made.bare() } else { made };
+        (if back { made.back() } else { made }).record()
+    }
+}
+
+proptest! {
+    #[test]
+    fn anything_goes(mut records in proptest::collection::vec(any_segment(), 1..300), sorted: bool) {
+        if sorted {
+            records.sort_by_key(|record| record.time_ns);
+        }
+        let observe = || {
+            let mut engine = RttEngine::new(Options { max_waiting: 16, ..Options::default() });
+            let mut samples = Vec::new();
+            let mut now_ns = 0;
+            for record in &records {
+                engine.observe(record);
+                now_ns = now_ns.max(record.time_ns);
+                samples.extend(engine.review(now_ns).samples);
+            }
+            let report = engine.report(now_ns, |_| Clockwork::default());
+            (samples, report, engine)
+        };
+        let (samples, report, engine) = observe();
+        prop_assert!(samples.len() <= records.len());
+        prop_assert_eq!(samples.len() as u64, report.counts.samples);
+        prop_assert!(samples.iter().all(|sample| sample.rtt_ns <= engine.options.expire_ns));
+        prop_assert!(engine.waiting() <= engine.connections.len() * 2 * 16);
+        prop_assert_eq!(report.total.map_or(0, |total| total.count), report.counts.samples);
+        let (again, report_again, _) = observe();
+        prop_assert_eq!(samples, again, "deterministic");
+        prop_assert_eq!(format!("{report:?}"), format!("{report_again:?}"));
+    }
+
+    /// Two hosts, any path and pace: every sample is at least the true round trip, and every
+    /// segment that asks and is answered at once gives exactly it.
+    #[test]
+    fn samples_are_the_round_trip(
+        pauses in proptest::collection::vec(1u64..400, 1..60), rtt_ms in 0u64..300, start: u32,
+    ) {
+        let mut segments = Vec::new();
+        let mut now_ms = 0u64;
+        for pause_ms in pauses {
+            now_ms += pause_ms;
+            segments.push(segment(now_ms * MS, start.wrapping_add(now_ms as u32).max(1)));
+        }
+        let answers: Vec<Made> = segments
+            .iter()
+            .map(|asked| {
+                let record = asked.record();
+                let time_ns = record.time_ns + rtt_ms * MS;
+                segment(time_ns, (time_ns / MS) as u32 + 9).echo(record.segment.tsval).back().bare()
+            })
+            .collect();
+        let asked = segments.len();
+        segments.extend(answers);
+        segments.sort_by_key(|made| made.record().time_ns);
+        let found = samples(&segments);
+        prop_assert!(found.iter().all(|sample| sample.rtt_ns == rtt_ms * MS), "{found:?}");
+        prop_assert_eq!(found.len(), asked);
+    }
+}

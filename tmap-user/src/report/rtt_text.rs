@@ -1,0 +1,297 @@
+//! Round trips for people.
+
+use std::{
+    cmp::Reverse,
+    io::{self, Write},
+    net::IpAddr,
+};
+
+use tmap_common::Address;
+
+use super::{
+    Summary as Whole,
+    number::{self, Clock, count, grouped},
+    rtt_json::host_ms,
+};
+use crate::engine::{
+    flow::FlowKey,
+    paws::{Anomaly, Cause, Kind},
+    rtt::{
+        Counts, Interval, News, Report, Sample,
+        report::{Bucket, Summary},
+    },
+};
+
+/// The most rows of a table; the rest is counted.
+const MAX_ROWS: usize = 20;
+
+/// The most bars of a histogram: neighbours are added up.
+const MAX_BARS: usize = 16;
+
+/// Length of the longest bar.
+const BAR: usize = 40;
+
+/// Writes what is new.
+pub fn news(out: &mut impl Write, news: &News, clock: &Clock<'_>) -> io::Result<()> {
+    for sample in &news.samples {
+        writeln!(out, "{}", sample_line(sample, clock))?;
+    }
+    for anomaly in &news.anomalies {
+        writeln!(out, "{}", anomaly_line(anomaly, clock))?;
+    }
+    if let Some(interval) = &news.interval {
+        interval_lines(out, interval, clock)?;
+    }
+    Ok(())
+}
+
+/// Writes a summary.
+pub fn summary(out: &mut impl Write, whole: &Whole, report: &Report, clock: &Clock<'_>) -> io::Result<()> {
+    writeln!(out)?;
+    connections(out, report)?;
+    machines(out, report)?;
+    prefixes(out, report)?;
+    anomalies(out, report, clock)?;
+    if let Some(total) = &report.total {
+        writeln!(out, "All round trips:")?;
+        bars(out, &report.histogram)?;
+        writeln!(out, "  {}", in_words(total))?;
+    }
+    explain(out, report)?;
+    let lost = whole.counters.ring_full;
+    if lost > 0 {
+        writeln!(out, "{} LOST: the sensor's rings were full", count(lost, "record"))?;
+    }
+    for warning in &whole.warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
+    Ok(())
+}
+
+/// `12:00:01.313000  203.0.113.7:443 answers 198.51.100.1:40000 in 31.0 ms; host 100 ms`.
+fn sample_line(sample: &Sample, clock: &Clock<'_>) -> String {
+    let host = match (sample.host_ticks, host_ms(sample.host_ticks.map(u64::from), sample.tick_hz)) {
+        (None, _) => String::new(),
+        (Some(ticks), None) => format!("; host {}", count(ticks.into(), "tick")),
+        (Some(_), Some(ms)) => format!("; host {}", number::span(ms / 1e3)),
+    };
+    let key = &sample.key;
+    format!("{}  {} in {}{host}", time_of_day(sample.time_ns, clock), answers(key), span(sample.rtt_ns))
+}
+
+fn answers(key: &FlowKey) -> String {
+    format!("{} answers {}", end(key.src, key.src_port), end(key.dst, key.dst_port))
+}
+
+fn interval_lines(out: &mut impl Write, interval: &Interval, clock: &Clock<'_>) -> io::Result<()> {
+    let (from, to) = (time_of_day(interval.began_ns, clock), time_of_day(interval.ended_ns, clock));
+    let Some(rtt) = &interval.rtt else { return writeln!(out, "{from} to {to}: no round trips") };
+    writeln!(out, "{from} to {to}: {}", in_words(rtt))?;
+    bars(out, &interval.histogram)
+}
+
+fn connections(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let mut directions: Vec<_> =
+        report.directions.iter().filter_map(|direction| Some((direction, direction.rtt?))).collect();
+    directions.sort_by_key(|(direction, rtt)| (Reverse(rtt.count), direction.key));
+    let rows = directions.iter().map(|(direction, rtt)| {
+        let ticks = direction.host_ticks.map(|host| host.median);
+        let host = match (ticks, host_ms(ticks, direction.clockwork.tick_hz)) {
+            (Some(_), Some(ms)) => number::span(ms / 1e3),
+            (Some(ticks), None) => count(ticks, "tick"),
+            (None, _) => "-".to_owned(),
+        };
+        (answers(&direction.key), *rtt, host)
+    });
+    table(out, "Connections, by the side that answers", "connection side", rows.collect())
+}
+
+fn machines(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let rows = report.machines.iter().map(|machine| {
+        let name = match machine.machine {
+            Some(number) => format!("{} machine {number}", machine.address),
+            None => format!("{} (no machine told apart)", machine.address),
+        };
+        let host = host_ms(machine.host_ticks.map(|host| host.median), machine.tick_hz);
+        (name, machine.rtt, host.map_or("-".to_owned(), |ms| number::span(ms / 1e3)))
+    });
+    table(out, "Machines", "machine", rows.collect())
+}
+
+fn prefixes(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let rows = report.prefixes.iter().map(|(prefix, rtt, _)| (prefix.to_string(), *rtt, String::new()));
+    table(out, "Prefixes", "prefix", rows.collect())
+}
+
+/// Rows of a name, a distribution and the host's own median, those with the most samples first.
+fn table(
+    out: &mut impl Write,
+    title: &str,
+    one: &str,
+    mut rows: Vec<(String, Summary, String)>,
+) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    rows.sort_by_key(|(_, rtt, _)| Reverse(rtt.count));
+    let more = rows.len().saturating_sub(MAX_ROWS);
+    rows.truncate(MAX_ROWS);
+    let width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0).max(title.len());
+    let host = if rows.iter().any(|(.., host)| !host.is_empty()) { "host" } else { "" };
+    let head = format!(
+        "{title:width$} {:>9} {:>9} {:>9} {:>9} {:>9} {host:>9}",
+        "samples", "min", "median", "p95", "jitter"
+    );
+    writeln!(out, "{}", head.trim_end())?;
+    for (name, rtt, host) in &rows {
+        let jitter = rtt.jitter.map_or("-".to_owned(), |jitter_ns| number::span(jitter_ns / 1e9));
+        let row = format!(
+            "{name:width$} {:>9} {:>9} {:>9} {:>9} {jitter:>9} {host:>9}",
+            grouped(rtt.count),
+            span(rtt.min),
+            span(rtt.median),
+            span(rtt.p95)
+        );
+        writeln!(out, "{}", row.trim_end())?;
+    }
+    if more > 0 {
+        writeln!(out, "... and {} (use --json)", count(more as u64, one).replacen(' ', " more ", 1))?;
+    }
+    writeln!(out)
+}
+
+fn anomalies(out: &mut impl Write, report: &Report, clock: &Clock<'_>) -> io::Result<()> {
+    let Counts { back, leaps, reused_back, never_sent, .. } = report.counts;
+    if back + leaps + reused_back + never_sent == 0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "Time stamps that no clock makes: {back} back, {leaps} ahead, {reused_back} back on ports used \
+         again, {never_sent} echoes of values never sent"
+    )?;
+    for anomaly in report.anomalies.iter().take(MAX_ROWS) {
+        writeln!(out, "  {}", anomaly_line(anomaly, clock))?;
+    }
+    if let Some(more) = report.anomalies.len().checked_sub(MAX_ROWS + 1) {
+        writeln!(out, "  ... and {} more (use --json)", more + 1)?;
+    }
+    writeln!(out)
+}
+
+fn anomaly_line(anomaly: &Anomaly, clock: &Clock<'_>) -> String {
+    let Anomaly { time_ns, key, kind, cause, value, newest } = anomaly;
+    let what = match kind {
+        Kind::Back => format!("TSval goes back from {newest} to {value}"),
+        Kind::Leap => format!("TSval leaps from {newest} to {value}"),
+        Kind::ReusedBack => format!("ports used again with TSval {value} after {newest}"),
+        Kind::NeverSent => format!("echoes {value}, which was never sent (newest {newest})"),
+    };
+    let (from, to) = (end(key.src, key.src_port), end(key.dst, key.dst_port));
+    format!("{}  {from} to {to}: {what}; likely {}", time_of_day(*time_ns, clock), cause_in_words(*cause))
+}
+
+fn cause_in_words(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Spoofed => "spoofed: a lone segment with another TTL",
+        Cause::Corrupted => "corrupted, or spoofed with care: a lone segment, TTL as usual",
+        Cause::OtherMachine => "another machine behind the same addresses and ports",
+        Cause::SynProxy => "a middlebox that answers handshakes (SYN proxy)",
+        Cause::Middlebox => "a middlebox that rewrites time stamps, or the host moved (fail-over)",
+        Cause::Reboot => "a reboot",
+        Cause::PortReuse => "a random offset per connection, or another machine behind a NAT",
+    }
+}
+
+/// What the figures rest on, and what is missing.
+fn explain(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let counts = &report.counts;
+    writeln!(
+        out,
+        "{} in {} with time stamps gave {}.",
+        count(counts.segments, "segment"),
+        count(report.connections + counts.connections_forgotten, "connection"),
+        count(counts.samples, "round trip")
+    )?;
+    let reasons: Vec<String> = [
+        (counts.unasked, "echoes of segments that asked for no answer"),
+        (counts.passed_over, "TSvals covered by a later acknowledgement"),
+        (counts.ambiguous, "echoes of repeated TSvals"),
+        (counts.expired, "TSvals not echoed in time"),
+        (counts.late_echoes, "echoes out of order"),
+        (counts.unseen, "echoes of segments that weren't seen"),
+        (counts.untracked, "TSvals beyond the bound on waiting ones"),
+        (counts.disordered, "echoes stamped before what they echo"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, what)| format!("{} {what}", grouped(number)))
+    .collect();
+    if !reasons.is_empty() {
+        writeln!(out, "Not taken: {}.", reasons.join(", "))?;
+    }
+    if report.one_way > 0 {
+        writeln!(
+            out,
+            "{} of {} in one direction only, which shows no round trips: watch both directions (another \
+             -i, --egress, or a filter without src or dst).",
+            grouped(report.one_way),
+            count(report.connections, "connection")
+        )?;
+    }
+    for (number, what) in [
+        (counts.connections_forgotten, "connections forgotten to stay within --rtt-connections"),
+        (counts.samples_unshown, "round trips not printed one by one: too many at once"),
+        (counts.prefixes_unplaced, "round trips of prefixes beyond the bound on these"),
+    ] {
+        if number > 0 {
+            writeln!(out, "{} {what}.", grouped(number))?;
+        }
+    }
+    Ok(())
+}
+
+fn bars(out: &mut impl Write, buckets: &[Bucket]) -> io::Result<()> {
+    let rows: Vec<Bucket> = buckets
+        .chunks(buckets.len().div_ceil(MAX_BARS).max(1))
+        .map(|chunk| Bucket {
+            to: chunk.iter().map(|bucket| bucket.to).max().unwrap_or(0),
+            count: chunk.iter().map(|bucket| bucket.count).sum(),
+        })
+        .collect();
+    let most = rows.iter().map(|row| row.count).max().unwrap_or(0).max(1);
+    for Bucket { to, count } in rows {
+        let bar = "#".repeat((count as usize * BAR).div_ceil(most as usize));
+        writeln!(out, "{}", format!("  to {:>8} {:>9} {bar}", span(to), grouped(count)).trim_end())?;
+    }
+    Ok(())
+}
+
+fn in_words(rtt: &Summary) -> String {
+    let jitter = rtt.jitter.map_or(String::new(), |ns| format!(", jitter {}", number::span(ns / 1e9)));
+    format!(
+        "{}: min {}, median {}, p95 {}, max {}{jitter}",
+        count(rtt.count, "round trip"),
+        span(rtt.min),
+        span(rtt.median),
+        span(rtt.p95),
+        span(rtt.max)
+    )
+}
+
+fn span(ns: u64) -> String {
+    number::span(ns as f64 / 1e9)
+}
+
+/// Local time of day, to the microsecond.
+fn time_of_day(engine_ns: u64, clock: &Clock<'_>) -> String {
+    match clock.timestamp(engine_ns as f64 / 1e9) {
+        Some(time) => time.to_zoned(clock.zone.clone()).strftime("%H:%M:%S.%6f").to_string(),
+        None => "a time beyond the calendar".to_owned(),
+    }
+}
+
+/// `198.51.100.1:443`, `[2001:db8::1]:443`.
+fn end(address: Address, port: u16) -> String {
+    std::net::SocketAddr::new(IpAddr::from(address), port).to_string()
+}
