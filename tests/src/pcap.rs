@@ -1,7 +1,7 @@
 //! Captures made by the tests themselves: frames from segments, pcap and pcapng around them.
 
 use tmap_common::{
-    Link, Record, Segment,
+    Link, Record, Segment, Traces,
     tcp::{Syn, kind},
 };
 
@@ -60,7 +60,7 @@ pub fn packets(records: &[Record], link: Link) -> Vec<Packet> {
 pub fn frame(segment: &Segment, link: Link) -> Vec<u8> {
     let tcp = tcp(segment);
     let (ethertype, family, ip) = match (segment.src.as_ip4(), segment.dst.as_ip4()) {
-        (Some(src), Some(dst)) => (0x0800u16, 2, ip4(src, dst, segment.hop_limit, &tcp)),
+        (Some(src), Some(dst)) => (0x0800u16, 2, ip4(segment, src, dst, &tcp)),
         _ => (0x86dd, 10, ip6(segment, &tcp)),
     };
     let mut bytes = match link {
@@ -74,9 +74,12 @@ pub fn frame(segment: &Segment, link: Link) -> Vec<u8> {
     bytes
 }
 
-fn ip4(src: [u8; 4], dst: [u8; 4], ttl: u8, payload: &[u8]) -> Vec<u8> {
+fn ip4(segment: &Segment, src: [u8; 4], dst: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let traces = segment.syn.map_or(LINUX_SYN.traces, |syn| syn.traces);
     let total = (20 + payload.len() as u16).to_be_bytes();
-    let mut bytes = vec![0x45, 0, total[0], total[1], 0, 0, 0x40, 0, ttl, 6, 0, 0];
+    let Traces { traffic_class, id, fragment_flags, .. } = traces;
+    let mut bytes = vec![0x45, traffic_class, total[0], total[1], 0, id];
+    bytes.extend([fragment_flags, 0, segment.hop_limit, 6, 0, 0]);
     bytes.extend(src);
     bytes.extend(dst);
     bytes.extend(payload);
@@ -99,7 +102,9 @@ fn tcp(segment: &Segment) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend(segment.src_port.to_be_bytes());
     bytes.extend(segment.dst_port.to_be_bytes());
-    bytes.extend([0; 8]);
+    let (sequence, acknowledgement) =
+        segment.syn.map_or((1, 1), |syn| (syn.traces.sequence, syn.traces.acknowledgement));
+    bytes.extend([0, 0, 0, sequence, 0, 0, 0, acknowledgement]);
     bytes.extend([words << 4, segment.flags.0]);
     bytes.extend(window.to_be_bytes());
     bytes.extend([0; 4]);
@@ -134,7 +139,26 @@ fn options(segment: &Segment) -> Vec<u8> {
 }
 
 /// The handshake's fingerprint of a usual Linux client, as a record tells it.
-pub const LINUX_SYN: Syn = Syn { window: 64_240, mss: 1_460, window_scale: 7, option_order: 0x3_1842 };
+pub const LINUX_SYN: Syn = Syn {
+    window: 64_240,
+    mss: 1_460,
+    window_scale: 7,
+    option_order: 0x3_1842,
+    other_kind: 0,
+    traces: Traces {
+        traffic_class: 0,
+        fragment_flags: 0x40,
+        id: 1,
+        flow_label: 0,
+        sequence: 1,
+        acknowledgement: 0,
+        urgent: 0,
+        trailing: 0,
+        eol_padding: 0,
+        tcp_header_bytes: 40,
+        ip_options_bytes: 0,
+    },
+};
 
 /// A classic capture; stamps in microseconds, or in nanoseconds.
 pub fn pcap(packets: &[Packet], link_type: u16, order: Order, nanoseconds: bool) -> Vec<u8> {

@@ -6,8 +6,8 @@ use tmap::{
     engine::{
         Event, Holdings, Snapshot,
         snapshot::{
-            AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, PortShare, Regime,
-            Side, WallClock,
+            AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport,
+            PortShare, Regime, Side, WallClock,
         },
     },
     report::{Format, Reporter, Stats, Summary, stats::CpuStats},
@@ -46,7 +46,13 @@ fn settled() -> MachineReport {
         ports: vec![port(25, Side::Server, 100.0)],
         first_seen_ns: 10 * S,
         last_seen_ns: 590 * S,
-        os: "Solaris",
+        os: OsReport {
+            name: "Solaris".to_owned(),
+            confidence: 0.93,
+            alternatives: Vec::new(),
+            signature: None,
+            hops: Some(0),
+        },
     }
 }
 
@@ -67,7 +73,13 @@ fn random() -> MachineReport {
             port(443, Side::Client, 60.0),
             port(80, Side::Client, 20.0),
         ],
-        os: "Linux",
+        os: OsReport {
+            name: "Linux".to_owned(),
+            confidence: 0.85,
+            alternatives: vec![("Linux 2026 or later".to_owned(), 0.45), ("FreeBSD".to_owned(), 0.125)],
+            signature: Some("4:61+3:0:1460:mss*44,7:mss,sok,ts,nop,ws:df,id+:0".to_owned()),
+            hops: Some(3),
+        },
         ..settled()
     }
 }

@@ -23,7 +23,7 @@ mod protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     /// Offset of the IP header in the frame, in bytes.
-    header_at: usize,
+    pub(crate) header_at: usize,
     /// 4 or 6.
     version: u64,
     /// Offset of the TCP header in the frame, in bytes.
@@ -99,6 +99,12 @@ fn ip6<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
 }
 
 impl Network {
+    /// Whether it is IPv4.
+    #[inline(always)]
+    pub(crate) fn is_ip4(&self) -> bool {
+        self.version == 4
+    }
+
     /// The same; the verifier forgets where the header lies.
     #[inline(always)]
     pub(crate) fn forgotten<P: Packet + ?Sized>(&self, packet: &P) -> Self {
@@ -109,7 +115,7 @@ impl Network {
     /// header was there when it was parsed.
     #[inline(always)]
     pub fn ends<P: Packet + ?Sized>(&self, packet: &P) -> Option<Ends> {
-        if self.version == 4 {
+        if self.is_ip4() {
             let [hop_limit, _, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = packet.read(self.header_at + 8)?;
             let src = Address::from_ip4([s0, s1, s2, s3]);
             Some(Ends { src, dst: Address::from_ip4([d0, d1, d2, d3]), hop_limit })

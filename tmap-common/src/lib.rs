@@ -16,6 +16,7 @@
 pub mod address;
 pub mod counters;
 pub mod filter;
+pub mod handshake;
 pub mod ip;
 pub mod link;
 pub mod packet;
@@ -26,6 +27,7 @@ pub mod tcp;
 
 pub use address::Address;
 pub use counters::{Counters, Skip};
+pub use handshake::Traces;
 pub use link::Link;
 pub use packet::Packet;
 pub use parse::parse;

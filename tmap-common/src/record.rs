@@ -4,13 +4,13 @@
 //! |---|---|---|
 //! | 0 | always | time, ports, flags, TTL, TSval, TSecr, suppressed count, kind; IPv4 addresses |
 //! | 1 | IPv6 | both addresses |
-//! | 2 | SYN, SYN-ACK | window, MSS, window scale, option order |
+//! | 2 | SYN, SYN-ACK | window, MSS, window scale, option order, what else is particular |
 //!
 //! An IPv4 data segment, nearly all traffic, is one slot: half a cache line. Slots are built and
 //! taken apart word by word, in the machine's own byte order (both ends are the same machine);
 //! nothing is transmuted, so any bit pattern decodes to some record and none is undefined.
 
-use crate::{Address, Flags, Segment, Syn};
+use crate::{Address, Flags, Segment, Syn, Traces};
 
 /// A quarter-kilobit of ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,8 +115,12 @@ impl Record {
     #[inline(always)]
     pub fn syn_slot(&self) -> Option<Slot> {
         let syn = self.segment.syn?;
-        let sizes = u64::from(syn.window) | u64::from(syn.mss) << 16 | u64::from(syn.window_scale) << 32;
-        Some(Slot { words: [sizes, syn.option_order, 0, 0] })
+        let sizes = u64::from(syn.window)
+            | u64::from(syn.mss) << 16
+            | u64::from(syn.window_scale) << 32
+            | u64::from(syn.other_kind) << 40;
+        let [folded, lengths] = syn.traces.to_words();
+        Some(Slot { words: [sizes, syn.option_order, folded, lengths] })
     }
 
     /// How many slots the record that begins with `first` takes, 1 to [`MAX_SLOTS`].
@@ -140,13 +144,15 @@ impl Record {
             (Address::from_ip4(src.to_ne_bytes()), Address::from_ip4(dst.to_ne_bytes()))
         };
         let syn = (kind & kind::SYN != 0).then(|| {
-            let [sizes, option_order, ..] = next().words;
-            let [w0, w1, m0, m1, window_scale, ..] = sizes.to_le_bytes();
+            let [sizes, option_order, folded, lengths] = next().words;
+            let [w0, w1, m0, m1, window_scale, other_kind, ..] = sizes.to_le_bytes();
             Syn {
                 window: u16::from_le_bytes([w0, w1]),
                 mss: u16::from_le_bytes([m0, m1]),
                 window_scale,
                 option_order,
+                other_kind,
+                traces: Traces::from_words([folded, lengths]),
             }
         });
         let (tsval, tsecr) = split(stamps);
@@ -200,10 +206,18 @@ mod tests {
     }
 
     prop_compose! {
+        fn syn()(
+            window: u16, mss: u16, window_scale: u8, option_order: u64, other_kind: u8, words: [u64; 2],
+        ) -> Syn {
+            Syn { window, mss, window_scale, option_order, other_kind, traces: Traces::from_words(words) }
+        }
+    }
+
+    prop_compose! {
         fn record()(
             time_ns: u64, egress: bool, has_payload: bool, suppressed: u8, (src, dst) in address(),
             src_port: u16, dst_port: u16, flags: u8, hop_limit: u8, tsval: u32, tsecr: u32,
-            syn in proptest::option::of(any::<(u16, u16, u8, u64)>()),
+            syn in proptest::option::of(syn()),
         ) -> Record {
             Record {
                 time_ns,
@@ -211,7 +225,7 @@ mod tests {
                 suppressed,
                 segment: Segment {
                     src, dst, src_port, dst_port, flags: Flags(flags), has_payload, hop_limit, tsval, tsecr,
-                    syn: syn.map(|(window, mss, window_scale, option_order)| Syn { window, mss, window_scale, option_order }),
+                    syn,
                 },
             }
         }

@@ -1,6 +1,6 @@
 //! Transport layer: the TCP header (RFC 9293) and its options down to Timestamps (RFC 7323).
 
-use crate::{Address, Packet, Skip, ip::Network};
+use crate::{Address, Packet, Skip, Traces, handshake, ip::Network};
 
 /// TCP flags, the low eight of RFC 9293.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,6 +18,12 @@ impl Flags {
     pub const PSH: Self = Self(0x08);
     /// The acknowledgement field (and TSecr) is significant.
     pub const ACK: Self = Self(0x10);
+    /// The urgent pointer is significant.
+    pub const URG: Self = Self(0x20);
+    /// ECN echo (RFC 3168).
+    pub const ECE: Self = Self(0x40);
+    /// Congestion window reduced (RFC 3168).
+    pub const CWR: Self = Self(0x80);
 
     /// Whether any flag of `other` is set.
     #[inline(always)]
@@ -70,7 +76,7 @@ pub struct Segment {
 }
 
 /// The handshake's fingerprint: what stacks choose differently.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Syn {
     /// Receive window, unscaled.
     pub window: u16,
@@ -81,6 +87,10 @@ pub struct Syn {
     /// The order of the options, four bits each, the first in the lowest bits: the option's kind, or
     /// one of [`order`]; the rest is zero. The seventeenth and later options are left out.
     pub option_order: u64,
+    /// Kind of the last option that `option_order` calls [`order::OTHER`]; 0 where there is none.
+    pub other_kind: u8,
+    /// What else stacks fill in differently.
+    pub traces: Traces,
 }
 
 impl Syn {
@@ -142,9 +152,13 @@ pub fn parse<P: Packet + ?Sized>(packet: &P, network: &Network) -> Result<Segmen
     };
     let (tsval, tsecr) = options.timestamps(packet)?;
     let flags = Flags(header[13]);
-    let syn = flags
-        .intersects(Flags::SYN)
-        .then(|| options.syn(packet, u16::from_be_bytes([header[14], header[15]])));
+    let syn = if flags.intersects(Flags::SYN) {
+        let traces = handshake::traces(packet, &network, &header, at, options.padding_at);
+        let window = u16::from_be_bytes([header[14], header[15]]);
+        Some(options.syn(packet, window, traces.ok_or(Skip::TcpTruncated)?))
+    } else {
+        None
+    };
     let ends = network.ends(packet).ok_or(Skip::IpTruncated)?;
     Ok(Segment {
         src: ends.src,
@@ -169,6 +183,8 @@ struct Options {
     at: [u16; 16],
     /// As [`Syn::option_order`].
     order: u64,
+    /// Offset just past the list.
+    padding_at: usize,
 }
 
 impl Options {
@@ -203,7 +219,7 @@ impl Options {
     }
 
     #[inline(always)]
-    fn syn<P: Packet + ?Sized>(&self, packet: &P, window: u16) -> Syn {
+    fn syn<P: Packet + ?Sized>(&self, packet: &P, window: u16, traces: Traces) -> Syn {
         let mss = match self.read_or_zero(packet, kind::MSS) {
             [_, 4, high, low] => u16::from_be_bytes([high, low]),
             _ => 0,
@@ -212,7 +228,8 @@ impl Options {
             [_, 3, shift] => shift,
             _ => Syn::NO_SCALE,
         };
-        Syn { window, mss, window_scale, option_order: self.order }
+        let [other_kind] = self.read_or_zero(packet, order::OTHER);
+        Syn { window, mss, window_scale, option_order: self.order, other_kind, traces }
     }
 }
 
@@ -223,7 +240,7 @@ fn recommended<P: Packet + ?Sized>(packet: &P, at: usize, header_bytes: usize) -
         return None;
     }
     let [1, 1, 8, 10] = packet.read(at)? else { return None };
-    let mut found = Options { at: [0; 16], order: 0x811 };
+    let mut found = Options { at: [0; 16], order: 0x811, padding_at: packet.forget(at + 12) };
     found.at[usize::from(kind::TIMESTAMPS)] = at as u16 + 2;
     Some(found)
 }
@@ -231,16 +248,18 @@ fn recommended<P: Packet + ?Sized>(packet: &P, at: usize, header_bytes: usize) -
 /// Walks over `bytes` bytes of options from `at`.
 #[inline(always)]
 fn walk<P: Packet + ?Sized>(packet: &P, at: usize, bytes: usize) -> Result<Options, Skip> {
-    let mut found = Options { at: [0; 16], order: 0 };
+    let mut found = Options { at: [0; 16], order: 0, padding_at: 0 };
     let mut cursor = packet.forget(at);
     let mut left = packet.unknown(bytes as u64);
     for index in 0..MAX_OPTIONS {
         if left == 0 {
+            found.padding_at = cursor;
             return Ok(found);
         }
         let [kind] = packet.read(cursor).ok_or(Skip::TcpTruncated)?;
         if kind == kind::END {
             found.note(index, order::END);
+            found.padding_at = packet.forget(cursor + 1);
             return Ok(found);
         }
         let place = place(packet, kind);
@@ -250,7 +269,11 @@ fn walk<P: Packet + ?Sized>(packet: &P, at: usize, bytes: usize) -> Result<Optio
         cursor = packet.forget(cursor + bytes as usize);
         left = packet.unknown(left - bytes);
     }
-    if left == 0 { Ok(found) } else { Err(Skip::OptionsTooMany) }
+    if left != 0 {
+        return Err(Skip::OptionsTooMany);
+    }
+    found.padding_at = cursor;
+    Ok(found)
 }
 
 /// Where [`Options::at`] notes `kind`: `kind` itself below 14, else 15. In arithmetic, because a

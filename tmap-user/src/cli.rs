@@ -2,7 +2,13 @@
 
 mod rtt;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use jiff::{SignedDuration, tz::TimeZone};
@@ -10,7 +16,10 @@ use jiff::{SignedDuration, tz::TimeZone};
 use crate::{
     capture::{file::Source, xdp::XdpMode},
     config::{Common, Config, LiveConfig, ReadConfig},
-    engine::{Options, Wanted},
+    engine::{
+        Options, Wanted,
+        os::database::{Database, Malformed},
+    },
     filter::Program,
     report::Format,
 };
@@ -136,6 +145,9 @@ struct EngineArgs {
     /// A connection that is silent for this long is finished
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = positive_time)]
     idle_timeout: Duration,
+    /// Signatures of operating systems, in p0f's format, instead of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    p0f: Option<PathBuf>,
 }
 
 /// Parses the command line.
@@ -213,6 +225,7 @@ impl CommonArgs {
                 max_addresses: engine.max_addresses,
                 max_connections_per_address: engine.max_connections,
                 idle_timeout_ns: engine.idle_timeout.as_nanos().try_into().unwrap_or(u64::MAX),
+                signatures: engine.p0f.as_deref().map(signatures).transpose()?,
                 ..Options::default()
             },
             format: if self.json { Format::Json } else { Format::Text },
@@ -221,6 +234,16 @@ impl CommonArgs {
             zone: TimeZone::system(),
         })
     }
+}
+
+/// Reads a signature database.
+fn signatures(path: &Path) -> Result<Arc<Database>, clap::Error> {
+    let failed = |error: &dyn std::fmt::Display| {
+        let message = format!("--p0f {}: {error}", path.display());
+        usage(ErrorKind::ValueValidation, &message)
+    };
+    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    text.parse().map(Arc::new).map_err(|error: Malformed| failed(&error))
 }
 
 fn usage(kind: ErrorKind, message: &str) -> clap::Error {

@@ -11,15 +11,17 @@ use super::{
     connection::Connection,
     host::{Found, Host},
     offset::WRAP_TICKS,
-    os,
+    options::Options,
+    os::{self, Pace, Sightings},
     sibling::Candidate,
     snapshot::{
-        AddressReport, ConnectionReport, Doubt, Estimate, MAX_PORTS, MachineReport, PortShare, Regime, Side,
+        AddressReport, ConnectionReport, Doubt, Estimate, MAX_PORTS, MachineReport, OsReport, PortShare,
+        Regime, Side,
     },
 };
 
 /// The report on a host that has been looked at.
-pub fn address(host: &Host, slab: &Slab<Connection>) -> AddressReport {
+pub fn address(host: &Host, slab: &Slab<Connection>, options: &Options) -> AddressReport {
     let mut report = AddressReport {
         address: host.address,
         regime: Regime::Undetermined,
@@ -43,19 +45,24 @@ pub fn address(host: &Host, slab: &Slab<Connection>) -> AddressReport {
     report.machines_low = any.then_some(analysis.count.low.max(analysis.count.proven));
     report.machines_high = analysis.count.high.filter(|_| any);
     report.machines_proven = any.then_some(analysis.count.proven);
-    report.machine_list = machines(host, found, slab);
+    report.machine_list = machines(host, found, slab, options);
     report
 }
 
 /// The machines found behind a host, by number.
-pub fn machines(host: &Host, found: &Found, slab: &Slab<Connection>) -> Vec<MachineReport> {
+pub fn machines(
+    host: &Host,
+    found: &Found,
+    slab: &Slab<Connection>,
+    options: &Options,
+) -> Vec<MachineReport> {
     let reference_ns = found.connections.iter().map(|&key| slab[key].flow.first_ns).min().unwrap_or_default();
     let mut machines: Vec<MachineReport> = found
         .analysis
         .groups
         .iter()
         .zip(&found.numbers)
-        .map(|(group, &number)| machine(host, found, group, number, reference_ns, slab))
+        .map(|(group, &number)| machine(host, found, group, number, reference_ns, slab, options))
         .collect();
     let assigned: f64 = machines.iter().map(|machine| machine.connections).sum();
     for machine in &mut machines {
@@ -72,6 +79,7 @@ fn machine(
     number: u32,
     reference_ns: u64,
     slab: &Slab<Connection>,
+    options: &Options,
 ) -> MachineReport {
     let members = || group.members.iter().map(|&(position, p)| (&slab[found.connections[position]], p));
     let assigned = members().filter(|(connection, _)| connection.machine == number).count() as f64;
@@ -95,11 +103,7 @@ fn machine(
         ports: ports(members()),
         first_seen_ns: members().map(|(c, _)| c.flow.first_ns).min().unwrap_or_default(),
         last_seen_ns: members().map(|(c, _)| c.flow.last_ns).max().unwrap_or_default(),
-        os: if group.hz == 0.0 {
-            "macOS or iOS, before random offsets"
-        } else {
-            os::guess(group.hz, group.regime)
-        },
+        os: system(group, members(), options),
     }
 }
 
@@ -108,6 +112,20 @@ fn machine(
 fn with_skew(clock: Clock, skew_ppm: Option<Estimate>) -> Clock {
     let skew = skew_ppm.map(|ppm| Estimate { value: ppm.value * 1e-6, sigma: ppm.sigma * 1e-6 });
     Clock { skew: skew.unwrap_or(clock.skew), ..clock }
+}
+
+/// What a machine runs.
+fn system<'a>(
+    group: &Group,
+    members: impl Iterator<Item = (&'a Connection, f64)>,
+    options: &Options,
+) -> OsReport {
+    let mut sightings = Sightings::default();
+    for (connection, probability) in members {
+        sightings.add(connection.flow.fingerprint, connection.flow.hop_limit, probability);
+    }
+    let pace = Pace { hz: (group.hz > 0.0).then_some(group.hz), regime: group.regime };
+    os::guess(pace, &sightings, options.signatures())
 }
 
 /// What a machine's regime says about its offset: see [`Candidate::global`].

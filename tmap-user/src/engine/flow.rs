@@ -1,9 +1,10 @@
 //! One connection side, streaming: from TSvals as they arrive to an envelope of first arrivals.
 
-use tmap_common::{Address, Flags, Record, Segment, Syn};
+use tmap_common::{Address, Flags, Record, Segment};
 
 use super::{
     envelope::{Envelope, Point, seconds_between},
+    os::signature::Fingerprint,
     phase::sample::Sample,
     snapshot::Side,
 };
@@ -59,7 +60,7 @@ pub struct Flow {
     /// Which end opened the connection, if the handshake was seen.
     pub side: Option<Side>,
     /// The handshake's fingerprint, if it was seen.
-    pub syn: Option<Syn>,
+    pub fingerprint: Option<Fingerprint>,
     /// TTL or hop limit of the latest segment.
     pub hop_limit: u8,
     /// Whether a segment came since eviction last looked.
@@ -85,7 +86,7 @@ impl Flow {
             jumps: 0,
             closed_ns: None,
             side: None,
-            syn: None,
+            fingerprint: None,
             hop_limit: record.segment.hop_limit,
             active: true,
             envelope: Envelope::default(),
@@ -103,7 +104,7 @@ impl Flow {
         self.segments += 1 + u64::from(record.suppressed);
         self.hop_limit = segment.hop_limit;
         if segment.syn.is_some() {
-            self.syn = segment.syn;
+            self.fingerprint = Fingerprint::of(segment);
             self.side = Some(if segment.flags.is_syn_ack() { Side::Server } else { Side::Client });
         }
         if segment.flags.intersects(Flags::FIN | Flags::RST) && self.closed_ns.is_none() {
@@ -219,7 +220,7 @@ const REORDER_TICKS: f64 = 2e6;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tmap_common::record::Direction;
+    use tmap_common::{Syn, record::Direction};
 
     fn record(time_ns: u64, tsval: u32, flags: u8) -> Record {
         Record {

@@ -160,7 +160,7 @@ impl Engine {
         let mut events = Vec::new();
         for host in due {
             host.look(&mut self.connections, &self.options, self.resolution_ns, now_ns);
-            announce(host, &self.connections, &mut events);
+            announce(host, &self.connections, &self.options, &mut events);
         }
         if self.rtt.is_some() {
             // Who asks for round trips isn't told of machines.
@@ -176,7 +176,7 @@ impl Engine {
             if host.dirty {
                 host.look(&mut self.connections, &self.options, self.resolution_ns, now_ns);
             }
-            snapshot.addresses.push(assemble::address(host, &self.connections));
+            snapshot.addresses.push(assemble::address(host, &self.connections, &self.options));
             if wanted.connections {
                 snapshot.connections.extend(assemble::connections(host, &self.connections));
             }
@@ -338,9 +338,9 @@ fn is_settled(machine: &snapshot::MachineReport) -> bool {
 }
 
 /// Says what a look found for the first time.
-fn announce(host: &mut Host, connections: &Slab<Connection>, events: &mut Vec<Event>) {
+fn announce(host: &mut Host, connections: &Slab<Connection>, options: &Options, events: &mut Vec<Event>) {
     let Some(found) = &host.found else { return };
-    let machines = assemble::machines(host, found, connections);
+    let machines = assemble::machines(host, found, connections, options);
     for machine in &machines {
         if !host.announced.contains(&machine.id) && is_settled(machine) {
             let address = host.address;

@@ -1,6 +1,8 @@
 //! What the user may set about estimation and matching, resolved and with defaults.
 
-use super::rtt;
+use std::sync::Arc;
+
+use super::{os::database::Database, rtt};
 
 /// Settings of the engine.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct Options {
     pub idle_timeout_ns: u64,
     /// Whether round trips are taken as well, and how; `None` costs nothing.
     pub rtt: Option<rtt::Options>,
+    /// Signatures of operating systems; `None` for the built-in ones.
+    pub signatures: Option<Arc<Database>>,
 }
 
 impl Default for Options {
@@ -33,6 +37,14 @@ impl Default for Options {
             max_connections_per_address: 4096,
             idle_timeout_ns: 300_000_000_000,
             rtt: None,
+            signatures: None,
         }
+    }
+}
+
+impl Options {
+    /// The signatures in use.
+    pub fn signatures(&self) -> &Database {
+        self.signatures.as_deref().unwrap_or_else(|| Database::built_in())
     }
 }

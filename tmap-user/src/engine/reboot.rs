@@ -44,6 +44,7 @@ fn skews_allow(old: &MachineReport, new: &MachineReport) -> bool {
 mod tests {
     use super::*;
     use crate::engine::snapshot::Boot;
+    use crate::engine::snapshot::OsReport;
 
     fn machine(id: u32, boot_s: f64, seen_s: (u64, u64)) -> MachineReport {
         MachineReport {
@@ -60,7 +61,7 @@ mod tests {
             ports: Vec::new(),
             first_seen_ns: seen_s.0 * 1_000_000_000,
             last_seen_ns: seen_s.1 * 1_000_000_000,
-            os: "",
+            os: OsReport::default(),
         }
     }
 

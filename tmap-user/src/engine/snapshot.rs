@@ -144,8 +144,24 @@ pub struct MachineReport {
     pub first_seen_ns: u64,
     /// See `first_seen_ns`.
     pub last_seen_ns: u64,
-    /// Guess at the operating system by clock alone.
-    pub os: &'static str,
+    /// What it runs, by clock, handshake and TTL.
+    pub os: OsReport,
+}
+
+/// A guess at an operating system.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OsReport {
+    /// The name; [`UNKNOWN`](super::os::UNKNOWN) where nothing is probable enough.
+    pub name: String,
+    /// How probable that is, 0 to 1; 0 where it is unknown.
+    pub confidence: f64,
+    /// Other names, the most probable first, each with its probability. Where `name` is that of a
+    /// whole family, its members are among them.
+    pub alternatives: Vec<(String, f64)>,
+    /// The handshake that most of its connections showed, in p0f's notation.
+    pub signature: Option<String>,
+    /// Routers between it and the sensor, where the TTL tells.
+    pub hops: Option<u8>,
 }
 
 /// The most ports listed per machine.

@@ -24,7 +24,10 @@
 //! `reference`, `up_since` with `up_since_sigma_s` and `up_since_modulus_s` (the true time may be
 //! earlier by any multiple), `connections` (may be fractional: assignment is weighted),
 //! `load_percent`, `ports` (objects of `port`, `side` = `server` or `client`, `share_percent`),
-//! `first_seen`, `last_seen`, `os`.
+//! `first_seen`, `last_seen`, `os` (a name, `unknown` where nothing is probable enough),
+//! `os_confidence` (0 to 1; `null` where unknown), `os_alternatives` (objects of `name`,
+//! `probability`), `os_signature` (its usual handshake, in p0f's notation), `hops` (routers between
+//! it and the sensor, by the TTL).
 //!
 //! # `connection`: one line per connection side with timestamps, in summaries with `--connections`
 //!
@@ -119,7 +122,17 @@ struct Machine {
     ports: Vec<Port>,
     first_seen: Option<String>,
     last_seen: Option<String>,
-    os: &'static str,
+    os: String,
+    os_confidence: Option<f64>,
+    os_alternatives: Vec<Alternative>,
+    os_signature: Option<String>,
+    hops: Option<u8>,
+}
+
+#[derive(Serialize)]
+struct Alternative {
+    name: String,
+    probability: f64,
 }
 
 #[derive(Serialize)]
@@ -347,7 +360,16 @@ fn machine_object(machine: &MachineReport, clock: &Clock<'_>) -> Machine {
         ports: machine.ports.iter().map(port_object).collect(),
         first_seen: clock.rfc3339(machine.first_seen_ns),
         last_seen: clock.rfc3339(machine.last_seen_ns),
-        os: machine.os,
+        os: machine.os.name.clone(),
+        os_confidence: Some(machine.os.confidence).filter(|confidence| *confidence > 0.0),
+        os_alternatives: machine
+            .os
+            .alternatives
+            .iter()
+            .map(|(name, probability)| Alternative { name: name.clone(), probability: *probability })
+            .collect(),
+        os_signature: machine.os.signature.clone(),
+        hops: machine.os.hops,
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::engine::{
     Event,
-    snapshot::{AddressReport, Boot, Doubt, MachineReport, PortShare, Regime, Side},
+    snapshot::{AddressReport, Boot, Doubt, MachineReport, OsReport, PortShare, Regime, Side},
 };
 
 /// The most addresses listed; the rest is counted.
@@ -23,6 +23,9 @@ const MAX_CLOCKLESS: usize = 8;
 
 /// A skew less certain than this tells nothing: real clocks are off by up to about 100 ppm.
 const WORST_SKEW_PPM: f64 = 100.0;
+
+/// The most alternatives to an operating system that are printed.
+const MAX_ALTERNATIVES: usize = 3;
 
 /// Writes what just happened.
 pub fn event(out: &mut impl Write, event: &Event, clock: &Clock<'_>) -> io::Result<()> {
@@ -194,7 +197,10 @@ fn machine_clock(out: &mut impl Write, machine: &MachineReport, clock: &Clock<'_
     if let Some(skew) = machine.skew_ppm.filter(|skew| skew.sigma < WORST_SKEW_PPM) {
         write!(out, ", skew {} ppm of {}", signed(skew), hertz(machine.tick_hz))?;
     }
-    writeln!(out, "; OS guess: {}", machine.os)?;
+    writeln!(out, "; OS guess: {}", system(&machine.os))?;
+    if let Some(signature) = &machine.os.signature {
+        writeln!(out, "      handshake {signature}")?;
+    }
     if let Some(offset) = machine.offset_ticks {
         writeln!(
             out,
@@ -214,6 +220,30 @@ fn machine_clock(out: &mut impl Write, machine: &MachineReport, clock: &Clock<'_
         Some(boot) => writeln!(out, "      up since {}", up_since(boot, clock)),
         None => Ok(()),
     }
+}
+
+/// `Linux 2026 or later (92 %), 3 hops away`, `unknown (perhaps FreeBSD 40 %, Solaris 30 %)`.
+fn system(os: &OsReport) -> String {
+    let mut notes = Vec::new();
+    if os.confidence > 0.0 {
+        notes.push(format!("{:.0} %", 100.0 * os.confidence));
+    }
+    let others: Vec<String> = os
+        .alternatives
+        .iter()
+        .take(MAX_ALTERNATIVES)
+        .map(|(name, probability)| format!("{name} {:.0} %", 100.0 * probability))
+        .collect();
+    if !others.is_empty() {
+        notes.push(format!("perhaps {}", others.join(", ")));
+    }
+    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
+    let hops = match os.hops {
+        Some(0) => ", on this link".to_owned(),
+        Some(hops) => format!(", {} away", count(u64::from(hops), "hop")),
+        None => String::new(),
+    };
+    format!("{}{notes}{hops}", os.name)
 }
 
 /// `2006-02-16 21:26:20 CET ± 2 s, or any multiple of 497 days earlier`.

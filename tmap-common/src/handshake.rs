@@ -1,0 +1,139 @@
+//! What a handshake segment tells of the stack that made it, beyond clock and sizes.
+//!
+//! Only SYN and SYN-ACK pay for this: it reads the headers once more. Judging what was found is
+//! left to user space: a comparison is a branch in BPF, and the verifier walks both ways of each.
+//! Here fields of which only "zero or not" matters are folded into one byte, by or-ing their bytes.
+
+use crate::{Packet, ip::Network};
+
+/// Header fields that stacks fill in differently. Those called "folded" are 0 if the field is, and
+/// mean nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Traces {
+    /// IPv4 type of service or IPv6 traffic class.
+    pub traffic_class: u8,
+    /// The octet with the IPv4 flags (RFC 791: reserved 0x80, don't fragment 0x40); 0 for IPv6.
+    pub fragment_flags: u8,
+    /// IPv4 identification, folded; 0 for IPv6.
+    pub id: u8,
+    /// IPv6 flow label, folded; 0 for IPv4.
+    pub flow_label: u8,
+    /// TCP sequence number, folded.
+    pub sequence: u8,
+    /// TCP acknowledgement number, folded.
+    pub acknowledgement: u8,
+    /// TCP urgent pointer, folded.
+    pub urgent: u8,
+    /// The first eight option bytes behind the end of the list, folded.
+    pub trailing: u8,
+    /// How many bytes there are behind the end of the list.
+    pub eol_padding: u8,
+    /// Length of the TCP header with its options, in bytes.
+    pub tcp_header_bytes: u8,
+    /// Length of IPv4 options or IPv6 extension headers, in bytes.
+    pub ip_options_bytes: u16,
+}
+
+impl Traces {
+    /// Two words, for records.
+    #[inline(always)]
+    pub const fn to_words(self) -> [u64; 2] {
+        let folded = [
+            self.traffic_class,
+            self.fragment_flags,
+            self.id,
+            self.flow_label,
+            self.sequence,
+            self.acknowledgement,
+            self.urgent,
+            self.trailing,
+        ];
+        let lengths = self.eol_padding as u64
+            | (self.tcp_header_bytes as u64) << 8
+            | (self.ip_options_bytes as u64) << 16;
+        [u64::from_le_bytes(folded), lengths]
+    }
+
+    /// The reverse of [`Traces::to_words`]; the upper half of the second word isn't looked at.
+    #[inline(always)]
+    pub const fn from_words(words: [u64; 2]) -> Self {
+        let [folded, lengths] = words;
+        let [traffic_class, fragment_flags, id, flow_label, sequence, acknowledgement, urgent, trailing] =
+            folded.to_le_bytes();
+        Self {
+            traffic_class,
+            fragment_flags,
+            id,
+            flow_label,
+            sequence,
+            acknowledgement,
+            urgent,
+            trailing,
+            eol_padding: lengths as u8,
+            tcp_header_bytes: (lengths >> 8) as u8,
+            ip_options_bytes: (lengths >> 16) as u16,
+        }
+    }
+}
+
+/// Reads the traces of a handshake: the TCP header `header` at `tcp_at`, the option list of which
+/// ends before `padding_at`. `None` can't come back: all that is read was there before.
+#[inline(always)]
+pub fn traces<P: Packet + ?Sized>(
+    packet: &P,
+    network: &Network,
+    header: &[u8; 20],
+    tcp_at: usize,
+    padding_at: usize,
+) -> Option<Traces> {
+    let ip_at = network.header_at;
+    let [first, second, third, fourth, id_high, id_low, flags, _] = packet.read(ip_at)?;
+    let tcp_header_bytes = usize::from(header[12] >> 4) * 4;
+    let tcp_end = packet.forget(tcp_at + tcp_header_bytes);
+    let tcp = Traces {
+        sequence: header[4] | header[5] | header[6] | header[7],
+        acknowledgement: header[8] | header[9] | header[10] | header[11],
+        urgent: header[18] | header[19],
+        trailing: trailing(packet, padding_at, tcp_end)?,
+        eol_padding: (tcp_end - padding_at) as u8,
+        tcp_header_bytes: tcp_header_bytes as u8,
+        ..Traces::default()
+    };
+    let bytes_between = tcp_at - ip_at;
+    Some(if network.is_ip4() {
+        Traces {
+            traffic_class: second,
+            fragment_flags: flags,
+            id: id_high | id_low,
+            ip_options_bytes: (bytes_between - 20) as u16,
+            ..tcp
+        }
+    } else {
+        Traces {
+            traffic_class: first << 4 | second >> 4,
+            flow_label: (second & 0x0f) | third | fourth,
+            ip_options_bytes: (bytes_between - 40) as u16,
+            ..tcp
+        }
+    })
+}
+
+/// Padding beyond this isn't looked at: four-byte alignment needs three, and the verifier walks the
+/// loop this often.
+const MAX_PADDING: usize = 8;
+
+/// The first bytes from `at` to `end`, folded.
+#[inline(always)]
+fn trailing<P: Packet + ?Sized>(packet: &P, at: usize, end: usize) -> Option<u8> {
+    let mut cursor = at;
+    let mut all = 0;
+    for _ in 0..MAX_PADDING {
+        if cursor >= end {
+            break;
+        }
+        let [byte] = packet.read(cursor)?;
+        all |= byte;
+        cursor = packet.forget(cursor + 1);
+    }
+    Some(all)
+}

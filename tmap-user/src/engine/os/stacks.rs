@@ -1,0 +1,271 @@
+//! The stacks that are told apart, and what their clocks do.
+//!
+//! Rates, regimes and their dates: Linux `secure_seq.c` and `tcp_clock_ts()`, FreeBSD
+//! `tcp_new_ts_offset()`, Apple's and Microsoft's as measured on captures. Shares are rough and
+//! only rank what the evidence leaves open; they never decide against evidence.
+
+/// Systems that behave alike whatever their version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// Linux, Android included.
+    Linux,
+    /// macOS and iOS.
+    Apple,
+    /// Windows.
+    Windows,
+    /// FreeBSD.
+    FreeBsd,
+    /// OpenBSD.
+    OpenBsd,
+    /// NetBSD.
+    NetBsd,
+    /// Solaris and its heirs.
+    Solaris,
+}
+
+impl Family {
+    /// The name that people use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linux => "Linux",
+            Self::Apple => "macOS or iOS",
+            Self::Windows => "Windows",
+            Self::FreeBsd => "FreeBSD",
+            Self::OpenBsd => "OpenBSD",
+            Self::NetBsd => "NetBSD",
+            Self::Solaris => "Solaris",
+        }
+    }
+
+    /// The family that a database's label speaks of, if it is one of these.
+    pub fn of_label(name: &str) -> Option<Self> {
+        const WORDS: [(&str, Family); 12] = [
+            ("linux", Family::Linux),
+            ("android", Family::Linux),
+            ("mac os", Family::Apple),
+            ("macos", Family::Apple),
+            ("ios", Family::Apple),
+            ("iphone", Family::Apple),
+            ("windows", Family::Windows),
+            ("freebsd", Family::FreeBsd),
+            ("openbsd", Family::OpenBsd),
+            ("netbsd", Family::NetBsd),
+            ("solaris", Family::Solaris),
+            ("sunos", Family::Solaris),
+        ];
+        let name = name.to_lowercase();
+        WORDS.iter().find(|(word, _)| name.starts_with(word)).map(|(_, family)| *family)
+    }
+}
+
+/// How often a stack chooses its offsets in which way; the three sum to 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Offsets {
+    /// One offset for all connections.
+    pub global: f64,
+    /// One per pair of addresses.
+    pub per_pair: f64,
+    /// One per connection.
+    pub per_connection: f64,
+}
+
+const GLOBAL: Offsets = Offsets { global: 1.0, per_pair: 0.0, per_connection: 0.0 };
+const PER_CONNECTION: Offsets = Offsets { global: 0.0, per_pair: 0.0, per_connection: 1.0 };
+
+/// A stack.
+#[derive(Clone, Copy, Debug)]
+pub struct Stack {
+    /// How reports call it.
+    pub name: &'static str,
+    /// Its label among the built-in signatures.
+    pub label: &'static str,
+    /// Its family.
+    pub family: Family,
+    /// Its share of hosts that send timestamps, roughly.
+    pub prior: f64,
+    /// Its tick rates in Hz with their shares; none for a clock that keeps no rate.
+    pub rates: &'static [(f64, f64)],
+    /// How it draws offsets.
+    pub offsets: Offsets,
+    /// Its initial TTL.
+    pub initial_ttl: u8,
+}
+
+/// `CONFIG_HZ` as distributions set it.
+const JIFFIES: &[(f64, f64)] = &[(1000.0, 0.35), (250.0, 0.4), (100.0, 0.2), (300.0, 0.05)];
+const MILLISECONDS: &[(f64, f64)] = &[(1000.0, 1.0)];
+
+/// All stacks.
+pub const STACKS: &[Stack] = &[
+    Stack {
+        name: "Linux 2026 or later",
+        label: "Linux 4.20 or newer",
+        family: Family::Linux,
+        prior: 0.25,
+        rates: MILLISECONDS,
+        offsets: Offsets { global: 0.05, per_pair: 0.0, per_connection: 0.95 },
+        initial_ttl: 64,
+    },
+    Stack {
+        name: "Linux 4.20 to early 2026",
+        label: "Linux 4.20 or newer",
+        family: Family::Linux,
+        prior: 0.25,
+        rates: MILLISECONDS,
+        offsets: Offsets { global: 0.05, per_pair: 0.95, per_connection: 0.0 },
+        initial_ttl: 64,
+    },
+    Stack {
+        name: "Linux 4.13 to 4.19",
+        label: "Linux 3.11 to 4.19",
+        family: Family::Linux,
+        prior: 0.05,
+        rates: MILLISECONDS,
+        offsets: Offsets { global: 0.05, per_pair: 0.95, per_connection: 0.0 },
+        initial_ttl: 64,
+    },
+    Stack {
+        name: "Linux 3.11 to 4.12",
+        label: "Linux 3.11 to 4.19",
+        family: Family::Linux,
+        prior: 0.05,
+        rates: JIFFIES,
+        offsets: Offsets { global: 0.9, per_pair: 0.05, per_connection: 0.05 },
+        initial_ttl: 64,
+    },
+    Stack {
+        name: "Linux 2.6.38 to 3.10",
+        label: "Linux 2.6.38 to 3.10",
+        family: Family::Linux,
+        prior: 0.03,
+        rates: JIFFIES,
+        offsets: GLOBAL,
+        initial_ttl: 64,
+    },
+    Stack {
+        name: "Linux before 2.6.38",
+        label: "Linux before 2.6.38",
+        family: Family::Linux,
+        prior: 0.02,
+        rates: JIFFIES,
+        offsets: GLOBAL,
+        initial_ttl: 64,
+    },
+    Stack {
+        name: "Linux with tcp_usec_ts (6.7 or later)",
+        label: "Linux 4.20 or newer",
+        family: Family::Linux,
+        prior: 0.005,
+        rates: &[(1e6, 1.0)],
+        offsets: Offsets { global: 0.1, per_pair: 0.4, per_connection: 0.5 },
+        initial_ttl: 64,
+    },
+    Stack {
+        name: "Android",
+        label: "Android",
+        family: Family::Linux,
+        prior: 0.1,
+        rates: &[(1000.0, 0.85), (100.0, 0.1), (300.0, 0.05)],
+        offsets: Offsets { global: 0.2, per_pair: 0.6, per_connection: 0.2 },
+        initial_ttl: 64,
+    },
+    Stack {
+        name: "macOS or iOS, recent",
+        label: "macOS or iOS",
+        family: Family::Apple,
+        prior: 0.1,
+        rates: MILLISECONDS,
+        offsets: PER_CONNECTION,
+        initial_ttl: 64,
+    },
+    Stack {
+        name: "macOS or iOS, before random offsets",
+        label: "macOS or iOS",
+        family: Family::Apple,
+        prior: 0.03,
+        rates: &[],
+        offsets: GLOBAL,
+        initial_ttl: 64,
+    },
+    Stack {
+        name: "FreeBSD",
+        label: "FreeBSD",
+        family: Family::FreeBsd,
+        prior: 0.02,
+        rates: MILLISECONDS,
+        offsets: Offsets { global: 0.1, per_pair: 0.1, per_connection: 0.8 },
+        initial_ttl: 64,
+    },
+    Stack {
+        name: "OpenBSD",
+        label: "OpenBSD",
+        family: Family::OpenBsd,
+        prior: 0.005,
+        rates: &[(2.0, 0.6), (1000.0, 0.4)],
+        offsets: PER_CONNECTION,
+        initial_ttl: 64,
+    },
+    Stack {
+        name: "NetBSD",
+        label: "NetBSD",
+        family: Family::NetBsd,
+        prior: 0.004,
+        rates: &[(2.0, 1.0)],
+        offsets: PER_CONNECTION,
+        initial_ttl: 64,
+    },
+    Stack {
+        name: "Windows 8 or later",
+        label: "Windows Vista or newer",
+        family: Family::Windows,
+        prior: 0.03,
+        rates: MILLISECONDS,
+        offsets: Offsets { global: 0.5, per_pair: 0.0, per_connection: 0.5 },
+        initial_ttl: 128,
+    },
+    Stack {
+        name: "Windows Vista to 7",
+        label: "Windows Vista or newer",
+        family: Family::Windows,
+        prior: 0.02,
+        rates: &[(100.0, 1.0)],
+        offsets: GLOBAL,
+        initial_ttl: 128,
+    },
+    Stack {
+        name: "Windows 2000 to 2003",
+        label: "Windows 2000 to 2003",
+        family: Family::Windows,
+        prior: 0.005,
+        rates: &[(10.0, 1.0)],
+        offsets: GLOBAL,
+        initial_ttl: 128,
+    },
+    Stack {
+        name: "Solaris",
+        label: "Solaris",
+        family: Family::Solaris,
+        prior: 0.005,
+        rates: &[(100.0, 1.0)],
+        offsets: GLOBAL,
+        initial_ttl: 64,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_shares() {
+        for stack in STACKS {
+            let Offsets { global, per_pair, per_connection } = stack.offsets;
+            assert!((global + per_pair + per_connection - 1.0).abs() < 1e-9, "{}", stack.name);
+            let rates: f64 = stack.rates.iter().map(|(_, share)| share).sum();
+            assert!(stack.rates.is_empty() || (rates - 1.0).abs() < 1e-9, "{}", stack.name);
+            assert_eq!(Family::of_label(stack.label), Some(stack.family), "{}", stack.name);
+        }
+        let total: f64 = STACKS.iter().map(|stack| stack.prior).sum();
+        assert!((0.9..1.0).contains(&total), "{total}: what is left is for systems unknown here");
+    }
+}
