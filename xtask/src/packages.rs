@@ -21,7 +21,7 @@ impl Group {
         match self {
             Self::Bpf => &[],
             Self::Netns => &[IP, NFT],
-            Self::Test => &[TCPDUMP],
+            Self::Test => &[TCPDUMP, TSHARK],
             Self::Lab => &[QEMU, BUSYBOX, CPIO, ZSTD],
         }
     }
@@ -63,6 +63,13 @@ impl Tool {
 const IP: Tool = Tool { dnf: Some("iproute"), ..Tool::same("ip", "iproute2") };
 const NFT: Tool = Tool::same("nft", "nftables");
 const TCPDUMP: Tool = Tool::same("tcpdump", "tcpdump");
+const TSHARK: Tool = Tool {
+    program: "tshark",
+    apt: "tshark",
+    dnf: Some("wireshark-cli"),
+    pacman: Some("wireshark-cli"),
+    apk: Some("tshark"),
+};
 const QEMU: Tool =
     Tool { program: "qemu-system-x86_64", apt: "qemu-system-x86", dnf: None, pacman: None, apk: None };
 const BUSYBOX: Tool = Tool { program: "busybox", apt: "busybox-static", dnf: None, pacman: None, apk: None };
