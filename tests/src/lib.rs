@@ -3,4 +3,5 @@
 pub mod command;
 pub mod pcap;
 pub mod reference;
+pub mod simulate;
 pub mod traffic;

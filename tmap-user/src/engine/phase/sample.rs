@@ -9,19 +9,40 @@ use super::Point;
 
 /// The most points kept. On captures of virtual machines, 64 points and the hull assign connections
 /// to machines as well as all points do; 16 points lose a tenth of that.
-pub const MAX_SAMPLE: usize = 64;
+pub const MAX_SAMPLE: usize = 128;
+
+/// A first arrival, and what preceded it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sampled {
+    /// When, and which value.
+    pub point: Point,
+    /// Time since the connection's previous first arrival, in nanoseconds, at most
+    /// [`NO_GAP_NS`]` - 1`; [`NO_GAP_NS`] for the connection's first. It tells how the segment came
+    /// about: one sent by a timer (a delayed acknowledgement, 40 ms after the data) leaves just
+    /// after a tick, one that answers at once leaves at any phase.
+    pub gap_ns: u32,
+}
+
+/// The gap of a connection's first point.
+pub const NO_GAP_NS: u32 = u32::MAX;
 
 /// Every 2^k-th point offered, with k as small as the bound allows; in order of time.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    points: Vec<Point>,
+    points: Vec<Sampled>,
     stride_log2: u32,
     offered: u64,
+    last_ns: u64,
 }
 
 impl Sample {
     /// Offers the first arrival of a TSval. Amortised O(1).
     pub fn add(&mut self, point: Point) {
+        let gap_ns = match self.offered {
+            0 => NO_GAP_NS,
+            _ => point.time_ns.saturating_sub(self.last_ns).min(u64::from(NO_GAP_NS - 1)) as u32,
+        };
+        self.last_ns = point.time_ns;
         let index = self.offered;
         self.offered += 1;
         if index & self.mask() != 0 {
@@ -38,11 +59,11 @@ impl Sample {
                 return;
             }
         }
-        self.points.push(point);
+        self.points.push(Sampled { point, gap_ns });
     }
 
     /// The points kept: between half of [`MAX_SAMPLE`] and all of it once that many were offered.
-    pub fn points(&self) -> &[Point] {
+    pub fn points(&self) -> &[Sampled] {
         &self.points
     }
 
@@ -71,15 +92,19 @@ mod tests {
         fn keeps_every_nth_point(offered in 0_u64..2000) {
             let mut sample = Sample::default();
             for i in 0..offered {
-                sample.add(Point { time_ns: 10 * i, ticks: i as i64 });
+                sample.add(Point { time_ns: 10 * i * i, ticks: i as i64 });
             }
-            let kept: Vec<_> = sample.points().iter().map(|p| p.ticks as u64).collect();
+            let kept: Vec<_> = sample.points().iter().map(|s| s.point.ticks as u64).collect();
             prop_assert!(kept.len() <= MAX_SAMPLE);
             prop_assert!(kept.len() as u64 >= offered.min(MAX_SAMPLE as u64 / 2));
             let stride = kept.get(1).copied().unwrap_or(1);
             prop_assert!(stride.is_power_of_two());
             let expected: Vec<_> = (0..offered).step_by(stride as usize).collect();
             prop_assert_eq!(kept, expected);
+            for s in sample.points().iter().skip(1) {
+                let i = s.point.ticks as u32;
+                prop_assert_eq!(s.gap_ns, 10 * i * i - 10 * (i - 1) * (i - 1));
+            }
         }
     }
 }

@@ -1,0 +1,330 @@
+//! The law of a single residual: the wait for the next tick plus the network's delay.
+//!
+//! It is learned where no clustering is needed: *within* connections. Each connection's residuals
+//! follow the same law shifted by that connection's own, unknown phase. Maximising the likelihood
+//! with every phase integrated out (flat prior on the circle) estimates the shape from differences
+//! between points of one connection alone, so two machines can never widen it, which is how a
+//! density learned inside the mixture swallows neighbouring lines. Expectation-maximisation
+//! (Dempster, Laird and Rubin 1977) over histograms.
+//!
+//! The law is a sum of smooth parts, each a delay of a certain size with or without a wait uniform
+//! over a tick before it. Parts are as wide as they are late, so the sum is sharp at the edge, where
+//! a quiet LAN is sharp and many points say so, and smooth in the tail, where points are few: a plain
+//! histogram needs one width for both and learns its noise by heart.
+//!
+//! Segments come about in different ways. Most leave when an application or a peer's segment makes
+//! them, at any phase of the tick. Some are sent by a timer (delayed acknowledgements,
+//! retransmissions), and timers run just after a tick: no wait, sharp residuals. Two segments less
+//! than a tick apart bracket the edge. The time since the previous segment tells these apart,
+//! statistically, so each class of gaps has its own shares of the parts.
+
+use super::{
+    piece::{EARLY_BINS, Piece},
+    sample::NO_GAP_NS,
+    table::{Ladder, Window},
+};
+
+/// Bins per tick. At 1 kHz a bin is 8 us, far below the jitter of any network that we have seen;
+/// coarser bins would blur the edges of a quiet LAN.
+pub const BINS: usize = 128;
+
+/// Index of residual 0 in a table: one tick of table before it.
+const ZERO: usize = BINS;
+
+/// The largest residual told apart, in ticks. Beyond it, phase says nothing anyhow.
+const MAX_TICKS: usize = 16;
+
+/// Share of residuals that obey no law (clock reads out of order, a stalled sensor), spread evenly:
+/// keeps one stray point from vetoing a line.
+const STRAY_SHARE: f64 = 0.003;
+
+/// Rounds of EM. The log likelihood of simulated and captured traffic gains nothing after six.
+const ROUNDS: usize = 5;
+
+/// How many phases are tried for a piece, in bins: its smallest residual may lie this far late.
+pub const PHASES: usize = 2 * BINS + EARLY_BINS;
+
+/// Classes of gaps: the connection's first point, short ones, then steps of a tenth.
+pub const GAPS: usize = 88;
+
+/// The class of points whose gap isn't known.
+pub const ANY_GAP: u8 = GAPS as u8;
+
+/// The class of a gap: steps of 10 % from a quarter of a millisecond, so that the delayed
+/// acknowledgement's 40-44 ms (timers of a 250 Hz kernel) have a class or two of their own.
+pub fn gap_class(gap_ns: u32) -> u8 {
+    if gap_ns == NO_GAP_NS {
+        return 0;
+    }
+    let steps = (f64::from(gap_ns) / 250_000.0).ln() / 0.1;
+    if steps < 0.0 { 1 } else { (2 + steps as usize).min(GAPS - 1) as u8 }
+}
+
+/// The laws of residuals, tabulated.
+#[derive(Clone, Debug)]
+pub struct Density {
+    /// Length of one table.
+    bins: usize,
+    /// Log density per tick for each class of gaps and for [`ANY_GAP`], table after table.
+    log: Vec<f32>,
+    /// Log of the probability of lying later, gap unknown.
+    log_survival: Vec<f32>,
+}
+
+impl Density {
+    /// Tabulates one law for each class of gaps and for [`ANY_GAP`].
+    fn new(laws: &[Vec<f64>]) -> Self {
+        let bins = laws[0].len();
+        let even = STRAY_SHARE / bins as f64;
+        let mass = |law: &[f64]| {
+            let total: f64 = law.iter().sum();
+            law.iter().map(|h| (1.0 - STRAY_SHARE) * h / total + even).collect::<Vec<f64>>()
+        };
+        let log = laws.iter().flat_map(|law| mass(law)).map(|m| (m * BINS as f64).ln() as f32).collect();
+        let mut later = 0.0;
+        let mut log_survival: Vec<f32> = mass(&laws[GAPS])
+            .iter()
+            .rev()
+            .map(|m| {
+                later += m;
+                (later - m / 2.0).max(1e-12).ln() as f32
+            })
+            .collect();
+        log_survival.reverse();
+        Self { bins, log, log_survival }
+    }
+
+    /// Adds the log density of a point of class `gap` that is `late` ticks later than the piece's
+    /// smallest residual to the score of every phase.
+    pub fn add_log(&self, late: f32, gap: u8, scores: &mut [f32]) {
+        let table = usize::from(gap) * self.bins;
+        let from = table + ZERO - EARLY_BINS + offset(late, self.bins);
+        for (score, log) in scores.iter_mut().zip(&self.log[from..]) {
+            *score += log;
+        }
+    }
+
+    /// Adds the log probability that `count` points all lie later than the smallest residual.
+    pub fn add_log_survival(&self, count: f32, scores: &mut [f32]) {
+        for (score, log) in scores.iter_mut().zip(&self.log_survival[ZERO - EARLY_BINS..]) {
+            *score += count * log;
+        }
+    }
+}
+
+/// Where a point's table begins. Beyond the table, later is no less likely.
+fn offset(late: f32, bins: usize) -> usize {
+    ((late * BINS as f32).round() as usize).min(bins - ZERO - PHASES)
+}
+
+/// Residuals by class of gap, spread over where they may lie.
+#[derive(Debug)]
+pub struct Histogram {
+    bins: usize,
+    /// One row per class.
+    rows: Vec<f32>,
+}
+
+impl Histogram {
+    fn new(bins: usize) -> Self {
+        Self { bins, rows: vec![0.0; bins * (GAPS + 1)] }
+    }
+
+    /// Adds a point's posterior over phases.
+    pub fn add(&mut self, late: f32, gap: u8, posterior: &[f32]) {
+        let from = usize::from(gap) * self.bins + ZERO - EARLY_BINS + offset(late, self.bins);
+        for (bin, p) in self.rows[from..].iter_mut().zip(posterior) {
+            *bin += p;
+        }
+    }
+
+    fn row(&self, gap: usize) -> &[f32] {
+        &self.rows[gap * self.bins..(gap + 1) * self.bins]
+    }
+
+    fn sum(&self) -> Vec<f64> {
+        let mut sum = vec![0.0; self.bins];
+        for gap in 0..=GAPS {
+            sum.iter_mut().zip(self.row(gap)).for_each(|(s, h)| *s += f64::from(*h));
+        }
+        sum
+    }
+}
+
+/// Learns the laws from pieces.
+pub fn learn(pieces: &[&Piece], window: Window) -> Density {
+    let (mean, ticks) = rough_delay(pieces, window);
+    let parts = Parts::new(ZERO + ticks * BINS + PHASES);
+    let mut shares = vec![rough_shares(mean); GAPS + 1];
+    let mut density = Density::new(&vec![parts.sum(&shares[GAPS]); GAPS + 1]);
+    let mut scratch = Vec::new();
+    let mut ladders: Vec<Vec<f32>> = Vec::new();
+    for round in 0..ROUNDS {
+        let mut histogram = Histogram::new(density.bins);
+        for (i, piece) in pieces.iter().enumerate() {
+            if round == 0 {
+                ladders.push(Ladder::coarse(piece.spread_s, window).drifts().collect());
+            } else if round & 1 == 1 {
+                ladders[i] = Ladder::fine(piece, window, &density).drifts().collect();
+            }
+            let drifts = &ladders[i];
+            let posteriors = posteriors(piece, drifts, &density, &mut scratch);
+            for (drift, posterior) in drifts.iter().zip(&posteriors) {
+                piece.add_residuals(*drift, posterior, &mut histogram, &mut scratch);
+            }
+        }
+        parts.share_out(&histogram, &mut shares);
+        let laws: Vec<Vec<f64>> = shares.iter().map(|s| parts.sum(s)).collect();
+        density = Density::new(&laws);
+    }
+    density
+}
+
+/// Delays in the basis: means from 0.01 ticks (10 us at 1 kHz) up, each this much larger.
+const SIZES: usize = 15;
+const SMALLEST: f64 = 0.01;
+const RATIO: f64 = 1.6;
+
+/// Parts: each size with a wait before it (even indices) and without.
+const COUNT: usize = 2 * SIZES;
+
+/// Mean delay of a part, in ticks.
+fn part_mean(k: usize) -> f64 {
+    SMALLEST * RATIO.powi((k / 2) as i32)
+}
+
+/// Shares to start from: parts of about `mean`, mostly with a wait.
+fn rough_shares(mean: f64) -> Vec<f64> {
+    let weight = |k: usize| {
+        let near = (-0.5 * (part_mean(k) / mean).ln().powi(2)).exp();
+        near * if k & 1 == 0 { 1.0 } else { 0.2 }
+    };
+    let total: f64 = (0..COUNT).map(weight).sum();
+    (0..COUNT).map(|k| weight(k) / total).collect()
+}
+
+/// The parts, as mass per bin.
+struct Parts {
+    bins: usize,
+    mass: Vec<Vec<f64>>,
+}
+
+impl Parts {
+    fn new(bins: usize) -> Self {
+        let edge = |i: usize| (i as f64 - ZERO as f64) / BINS as f64;
+        let mass = (0..COUNT)
+            .map(|k| {
+                let mean = part_mean(k);
+                // Probability that delay, or wait and delay, end before `e`.
+                let before = |e: f64| match k % 2 {
+                    0 => mean_below(e, mean) - mean_below(e - 1.0, mean),
+                    _ => erlang(e, mean),
+                };
+                (0..bins).map(|i| (before(edge(i + 1)) - before(edge(i))).max(0.0)).collect()
+            })
+            .collect();
+        Self { bins, mass }
+    }
+
+    fn sum(&self, shares: &[f64]) -> Vec<f64> {
+        let mut sum = vec![1e-12; self.bins];
+        for (part, share) in self.mass.iter().zip(shares).filter(|(_, s)| **s > 1e-6) {
+            sum.iter_mut().zip(part).for_each(|(s, p)| *s += share * p);
+        }
+        sum
+    }
+
+    /// Updates each class's shares by EM on its residuals, and those of all together.
+    fn share_out(&self, histogram: &Histogram, shares: &mut [Vec<f64>]) {
+        let Some((of_all, of_classes)) = shares.split_last_mut() else { return };
+        let all = histogram.sum();
+        for _ in 0..INNER_ROUNDS {
+            *of_all = self.reassign(&all, of_all, of_all, 0.0);
+        }
+        for (gap, own) in of_classes.iter_mut().enumerate() {
+            let row: Vec<f64> = histogram.row(gap).iter().map(|h| f64::from(*h)).collect();
+            for _ in 0..INNER_ROUNDS {
+                *own = self.reassign(&row, own, of_all, CLASS_PRIOR);
+            }
+        }
+    }
+
+    /// One EM step: shares from residuals and `prior_points` points shared as `prior`.
+    fn reassign(&self, residuals: &[f64], shares: &[f64], prior: &[f64], prior_points: f64) -> Vec<f64> {
+        let law = self.sum(shares);
+        let ratio: Vec<f64> = residuals.iter().zip(&law).map(|(r, l)| r / l).collect();
+        let mut new: Vec<f64> = self
+            .mass
+            .iter()
+            .zip(shares)
+            .zip(prior)
+            .map(|((part, share), prior)| {
+                let own: f64 = part.iter().zip(&ratio).map(|(p, r)| p * r).sum();
+                share * own + prior_points * prior
+            })
+            .collect();
+        let total: f64 = new.iter().sum();
+        new.iter_mut().for_each(|s| *s /= total);
+        new
+    }
+}
+
+/// EM steps on shares in each round of EM on phases.
+const INNER_ROUNDS: usize = 3;
+
+/// Points of its own that weigh as much as what a class has in common with the others.
+const CLASS_PRIOR: f64 = 300.0;
+
+/// Erlang distribution of shape 3: delays are sums of several waits, and the smooth start keeps the
+/// edge's exact place from mattering.
+fn erlang(e: f64, mean: f64) -> f64 {
+    if e <= 0.0 {
+        return 0.0;
+    }
+    let x = 3.0 * e / mean;
+    1.0 - (-x).exp() * (1.0 + x + x * x / 2.0)
+}
+
+/// Integral of [`erlang`] from 0: the probability that a uniform wait and the delay end before `e`
+/// is the difference of two of these, a tick apart.
+fn mean_below(e: f64, mean: f64) -> f64 {
+    if e <= 0.0 {
+        return 0.0;
+    }
+    let x = 3.0 * e / mean;
+    e - mean + (-x).exp() * mean / 3.0 * (3.0 + 2.0 * x + x * x / 2.0)
+}
+
+/// Joint posterior of drift and phase of one piece, flat prior.
+fn posteriors(piece: &Piece, drifts: &[f32], density: &Density, scratch: &mut Vec<f32>) -> Vec<Vec<f32>> {
+    let mut all: Vec<Vec<f32>> = drifts
+        .iter()
+        .map(|&drift| {
+            let mut scores = vec![0.0; PHASES];
+            piece.scores(drift, density, &mut scores, scratch);
+            scores
+        })
+        .collect();
+    let best = all.iter().flatten().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut total = 0.0;
+    for score in all.iter_mut().flatten() {
+        *score = (*score - best).exp();
+        total += *score;
+    }
+    for score in all.iter_mut().flatten() {
+        *score /= total;
+    }
+    all
+}
+
+/// A first guess at the mean delay, and how many ticks the table needs.
+fn rough_delay(pieces: &[&Piece], window: Window) -> (f64, usize) {
+    let middle = ((window.low + window.high) / 2.0) as f32;
+    let median = |mut values: Vec<f32>, quantile: f64| {
+        values.sort_unstable_by(f32::total_cmp);
+        values.get(((values.len().max(1) - 1) as f64 * quantile) as usize).copied().unwrap_or(1.0)
+    };
+    let mean = median(pieces.iter().map(|p| p.mean_lateness(middle)).collect(), 0.5) - 0.5;
+    let far = median(pieces.iter().map(|p| p.lateness_quantile(middle, 0.97)).collect(), 0.9);
+    (f64::from(mean).clamp(0.03, 4.0), (f64::from(far).ceil() as usize + 1).clamp(2, MAX_TICKS))
+}

@@ -1,0 +1,112 @@
+//! Where a further line might lie: a Hough transform (Duda and Hart 1972) of what the present
+//! mixture leaves unexplained.
+
+use super::{
+    density::BINS,
+    mixture::{Data, Mixture},
+};
+
+/// A place for a new line.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// Phase at time zero, in ticks.
+    pub phase: f64,
+    /// Drift, in ticks per second.
+    pub drift: f64,
+    /// Gain in log likelihood, roughly.
+    pub gain: f32,
+}
+
+/// Two trial drifts differ by this much phase at the ends of the data, in ticks.
+const STEP_TICKS: f64 = 0.04;
+
+/// The most trial drifts: bounds the time.
+const MAX_DRIFTS: usize = 1500;
+
+/// The most pieces looked at: proposals don't need all of them.
+const MAX_PIECES: usize = 1024;
+
+/// The share of connections that a new line is supposed to take.
+fn trial_weight(lines: usize) -> f32 {
+    0.5 / (lines + 1) as f32
+}
+
+/// The best `count` places, apart from each other.
+pub fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Candidate> {
+    let (span_low, span_high) = data
+        .pieces
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (x, _)| (low.min(*x), high.max(*x)));
+    let span = (span_high - span_low).max(1e-3);
+    let drifts = ((data.window.width() * span / 2.0 / STEP_TICKS).ceil() as usize + 1).min(MAX_DRIFTS);
+    let step = data.window.width() / drifts.max(2).saturating_sub(1) as f64;
+    let gains = gains(data, mixture);
+    let stride = data.pieces.len().div_ceil(MAX_PIECES);
+    let mut peaks: Vec<Candidate> = Vec::new();
+    let mut sums = vec![0.0_f32; BINS];
+    for d in 0..drifts {
+        let drift = data.window.low + step * d as f64;
+        sums.fill(0.0);
+        for ((x, table), gain) in data.pieces.iter().zip(&gains).step_by(stride) {
+            let row = table.nearest_row(drift);
+            let circle = &gain[row * BINS..(row + 1) * BINS];
+            let turn = drift * x;
+            let shift = ((turn - turn.floor()) * BINS as f64).round() as usize % BINS;
+            let (head, tail) = sums.split_at_mut(BINS - shift);
+            head.iter_mut().zip(&circle[shift..]).for_each(|(s, g)| *s += g);
+            tail.iter_mut().zip(circle).for_each(|(s, g)| *s += g);
+        }
+        let (column, gain) = sums
+            .iter()
+            .enumerate()
+            .fold((0, f32::NEG_INFINITY), |best, (i, g)| if *g > best.1 { (i, *g) } else { best });
+        peaks.push(Candidate { phase: column as f64 / BINS as f64, drift, gain });
+        // A second peak at the same drift: machines kept alike by NTP.
+        let second = sums
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| circular(*i, column) > BINS / 16)
+            .fold((0, f32::NEG_INFINITY), |best, (i, g)| if *g > best.1 { (i, *g) } else { best });
+        peaks.push(Candidate { phase: second.0 as f64 / BINS as f64, drift, gain: second.1 });
+    }
+    spread_out(peaks, span, count)
+}
+
+fn circular(a: usize, b: usize) -> usize {
+    let d = a.abs_diff(b);
+    d.min(BINS - d)
+}
+
+/// Per piece, what each phase and drift of a new line of [`trial_weight`] would gain.
+fn gains(data: &Data, mixture: &Mixture) -> Vec<Vec<f32>> {
+    let weight = trial_weight(mixture.lines.len());
+    let mut gains = vec![Vec::new(); data.pieces.len()];
+    for (t, range) in data.tracks.iter().enumerate() {
+        let present = mixture.log_density(t) as f32 / range.len() as f32;
+        for i in range.clone() {
+            let values = data.pieces[i].1.values();
+            gains[i] = values.iter().map(|b| (weight * (b - present).exp() + 1.0 - weight).ln()).collect();
+        }
+    }
+    gains
+}
+
+/// The largest peaks no two of which describe the same line: apart by a twentieth of a tick
+/// somewhere in the data.
+fn spread_out(mut peaks: Vec<Candidate>, span: f64, count: usize) -> Vec<Candidate> {
+    peaks.sort_by(|a, b| b.gain.total_cmp(&a.gain));
+    let mut kept: Vec<Candidate> = Vec::new();
+    for peak in peaks {
+        let apart = |other: &Candidate| {
+            let phase = (peak.phase - other.phase).rem_euclid(1.0);
+            phase.min(1.0 - phase).max((peak.drift - other.drift).abs() * span / 2.0) > 0.08
+        };
+        if kept.iter().all(apart) {
+            kept.push(peak);
+            if kept.len() == count {
+                break;
+            }
+        }
+    }
+    kept
+}

@@ -1,0 +1,179 @@
+//! A stretch of one connection, short enough that a few trial drifts cover all plausible skews.
+//!
+//! Segment `i` arrives at `x_i` (seconds) with value `v_i` (ticks). Under a clock whose phase at the
+//! piece's reference time is `theta` and which gains `drift` ticks per second over its nominal rate
+//! `H`, it is late by
+//!
+//! ```text
+//! e_i = H x_i - v_i + drift (x_i - x_ref) + theta     (modulo a whole number of ticks, K)
+//! ```
+//!
+//! where `e_i` is the wait for the next tick (up to 1) plus the network's delay.
+
+use super::{
+    Point, Track,
+    density::{ANY_GAP, BINS, Density, Histogram, gap_class},
+    sample::{NO_GAP_NS, Sampled},
+};
+
+/// A piece: residuals relative to its own reference time.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Reference time, seconds since the fit's own time zero: the mean of the sample's times.
+    pub x: f64,
+    /// Sampled points: time since `x` in seconds; `H x_i - v_i` in ticks less `base`.
+    sample: Vec<(f32, f32)>,
+    /// Their classes of gaps.
+    gaps: Vec<u8>,
+    /// Corners of the hull, likewise.
+    hull: Vec<(f32, f32)>,
+    /// Whole and fractional ticks taken off the residuals.
+    base: f64,
+    /// First arrivals that the sample left out.
+    unsampled: f32,
+    /// Root mean square of the sample's times about `x`.
+    pub spread_s: f64,
+}
+
+/// How far before zero a piece's smallest residual is tried, in bins: a few points may come early
+/// (pacing, a sensor's own time stamping), and the learned density may be anchored a little off.
+pub const EARLY_BINS: usize = BINS / 4;
+
+/// What [`Piece::scores`] found besides the scores.
+#[derive(Clone, Copy, Debug)]
+pub struct Lowest {
+    /// Score `g` belongs to this phase of the clock (modulo 1) plus `g` bins.
+    pub phase_of_first: f64,
+}
+
+impl Piece {
+    /// Cuts `track` into pieces no longer than `longest_s`. Points are relative to `zero_ns`.
+    pub fn cut(track: &Track<'_>, hz: f64, zero_ns: u64, longest_s: f64) -> Vec<Self> {
+        // The hull's corners are points too, but chosen ones: where there is no sample (bounded
+        // memory), they alone are taken, as the sample of a short connection.
+        let chosen: Vec<Sampled>;
+        let sample = if track.sample.is_empty() {
+            chosen = track.hull.iter().map(|&point| Sampled { point, gap_ns: NO_GAP_NS }).collect();
+            &chosen
+        } else {
+            track.sample
+        };
+        let [Some(first), Some(last)] = [sample.first(), sample.last()] else { return Vec::new() };
+        let (first, last) = (first.point, last.point);
+        let span_s = (last.time_ns - first.time_ns) as f64 * 1e-9;
+        let count = ((span_s / longest_s).ceil() as usize).clamp(1, MAX_PIECES);
+        let edge = |k: usize| {
+            first.time_ns + ((last.time_ns - first.time_ns) as f64 * k as f64 / count as f64) as u64
+        };
+        let left_out = (track.offered as f64 - sample.len() as f64).max(0.0);
+        (0..count)
+            .filter_map(|k| {
+                let (from, to) = (edge(k), if k + 1 == count { u64::MAX } else { edge(k + 1) });
+                let within = |p: &&Point| p.time_ns >= from && p.time_ns < to;
+                let part: Vec<&Sampled> = sample.iter().filter(|s| within(&&s.point)).collect();
+                let corners: Vec<&Point> = track.hull.iter().filter(within).collect();
+                let unsampled = left_out * part.len() as f64 / sample.len() as f64;
+                Self::new(&part, &corners, unsampled as f32, hz, zero_ns)
+            })
+            .collect()
+    }
+
+    fn new(sample: &[&Sampled], hull: &[&Point], unsampled: f32, hz: f64, zero_ns: u64) -> Option<Self> {
+        let seconds = |p: &Point| (i128::from(p.time_ns) - i128::from(zero_ns)) as f64 * 1e-9;
+        let first = sample.first()?.point;
+        let count = sample.len() as f64;
+        let x = sample.iter().map(|s| seconds(&s.point)).sum::<f64>() / count;
+        let spread_s = (sample.iter().map(|s| (seconds(&s.point) - x).powi(2)).sum::<f64>() / count).sqrt();
+        let residual = |p: &Point| hz * seconds(p) - (p.ticks - first.ticks) as f64;
+        let base = residual(&first);
+        let relative = |p: &Point| ((seconds(p) - x) as f32, (residual(p) - base) as f32);
+        Some(Self {
+            x,
+            sample: sample.iter().map(|s| relative(&s.point)).collect(),
+            gaps: sample.iter().map(|s| gap_class(s.gap_ns)).collect(),
+            hull: hull.iter().map(|p| relative(p)).collect(),
+            base,
+            unsampled,
+            spread_s,
+        })
+    }
+
+    /// How many points its likelihood uses one by one.
+    pub fn len(&self) -> usize {
+        self.sample.len()
+    }
+
+    /// Sampled residuals at `drift`, less the smallest of sample and hull; and that smallest one.
+    fn lateness(&self, drift: f32, out: &mut Vec<f32>) -> (f32, f32) {
+        let at = |&(dx, y): &(f32, f32)| y + drift * dx;
+        out.clear();
+        out.extend(self.sample.iter().map(at));
+        let of_sample = out.iter().copied().fold(f32::INFINITY, f32::min);
+        let lowest = self.hull.iter().map(at).fold(of_sample, f32::min);
+        for value in out.iter_mut() {
+            *value -= lowest;
+        }
+        (lowest, of_sample)
+    }
+
+    /// Log likelihood at `drift` of each phase at which the smallest residual lies `EARLY_BINS`
+    /// before zero or later, one per bin, written to `scores`.
+    ///
+    /// Exact for independent residuals: sampled points by their density; of those left out only the
+    /// smallest is known, so it counts by its density and the others by the survival function.
+    pub fn scores(
+        &self,
+        drift: f32,
+        density: &Density,
+        scores: &mut [f32],
+        scratch: &mut Vec<f32>,
+    ) -> Lowest {
+        let (lowest, of_sample) = self.lateness(drift, scratch);
+        scores.fill(0.0);
+        for (&late, &gap) in scratch.iter().zip(&self.gaps) {
+            density.add_log(late, gap, scores);
+        }
+        let mut others = self.unsampled;
+        if lowest < of_sample && others >= 1.0 {
+            density.add_log(0.0, ANY_GAP, scores);
+            others -= 1.0;
+        }
+        if others > 0.0 {
+            density.add_log_survival(others, scores);
+        }
+        Lowest { phase_of_first: -f64::from(lowest) - self.base - EARLY_BINS as f64 / BINS as f64 }
+    }
+
+    /// Adds the residuals at `drift`, weighted by the posterior of the phase (as in
+    /// [`Self::scores`]), to a histogram laid out as [`Density`]'s table.
+    pub fn add_residuals(
+        &self,
+        drift: f32,
+        posterior: &[f32],
+        histogram: &mut Histogram,
+        scratch: &mut Vec<f32>,
+    ) {
+        self.lateness(drift, scratch);
+        for (&late, &gap) in scratch.iter().zip(&self.gaps) {
+            histogram.add(late, gap, posterior);
+        }
+    }
+
+    /// Mean residual above the smallest, in ticks.
+    pub fn mean_lateness(&self, drift: f32) -> f32 {
+        let mut late = Vec::new();
+        self.lateness(drift, &mut late);
+        late.iter().sum::<f32>() / late.len() as f32
+    }
+
+    /// The largest residual above the smallest, in ticks.
+    pub fn lateness_quantile(&self, drift: f32, quantile: f64) -> f32 {
+        let mut late = Vec::new();
+        self.lateness(drift, &mut late);
+        late.sort_unstable_by(f32::total_cmp);
+        late[((late.len() - 1) as f64 * quantile) as usize]
+    }
+}
+
+/// A track is cut into at most this many pieces; longer stretches then tolerate less drift.
+const MAX_PIECES: usize = 64;

@@ -1,0 +1,182 @@
+//! How many lines: forward selection by evidence, with split, removal and restart moves.
+
+use super::{
+    hough::{self, Candidate},
+    mixture::{Data, Line, Mixture},
+};
+
+/// The best mixtures found, one per number of lines.
+#[derive(Debug)]
+pub struct Found {
+    /// Index: number of lines. `None` where none was tried.
+    pub by_count: Vec<Option<(Mixture, f64)>>,
+    /// Evidence found under another noise.
+    elsewhere: Vec<f64>,
+}
+
+impl Found {
+    /// The mixture with the largest evidence.
+    pub fn best(&self) -> &Mixture {
+        let best = self.by_count.iter().flatten().max_by(|a, b| a.1.total_cmp(&b.1));
+        &best.expect("the empty mixture is always there").0
+    }
+
+    /// Evidence for each number of lines: the largest under any noise tried so far.
+    pub fn evidences(&self) -> Vec<f64> {
+        let own = self.by_count.iter().map(|e| e.as_ref().map_or(f64::NEG_INFINITY, |(_, e)| *e));
+        own.zip(self.elsewhere.iter().copied().chain(std::iter::repeat(f64::NEG_INFINITY)))
+            .map(|(own, other)| own.max(other))
+            .collect()
+    }
+
+    /// Remembers what another search, under another noise, found for each number of lines: the noise
+    /// isn't known either, and what is likely under any counts.
+    pub fn or_better(mut self, other: &Self) -> Self {
+        self.elsewhere = other.evidences();
+        self
+    }
+
+    fn offer(&mut self, mixture: Mixture, data: &Data) -> f64 {
+        let evidence = mixture.log_evidence(data);
+        let count = mixture.lines.len();
+        if self.by_count.len() <= count {
+            self.by_count.resize_with(count + 1, || None);
+        }
+        let place = &mut self.by_count[count];
+        if place.as_ref().is_none_or(|(_, e)| evidence > *e) {
+            *place = Some((mixture, evidence));
+        }
+        evidence
+    }
+
+    fn evidence(&self, count: usize) -> f64 {
+        self.by_count.get(count).and_then(Option::as_ref).map_or(f64::NEG_INFINITY, |(_, e)| *e)
+    }
+}
+
+/// Candidates tried per birth.
+const CANDIDATES: usize = 6;
+/// EM rounds for the lines that a trial concerns, and for all once it is accepted.
+const TRIAL_ROUNDS: usize = 6;
+const FULL_ROUNDS: usize = 60;
+/// A birth that gains nothing is not the end: another may, with it.
+const PATIENCE: usize = 2;
+
+/// Searches up to `max_lines` lines, from nothing or from what another search found.
+pub fn search(data: &Data, max_lines: usize, before: Option<&Found>) -> Found {
+    let mut found = Found { by_count: Vec::new(), elsewhere: Vec::new() };
+    found.offer(Mixture::new(data, Vec::new(), 1.0), data);
+    if let Some(before) = before {
+        let best = before.best().lines.len();
+        for (mixture, _) in
+            before.by_count.iter().flatten().filter(|(m, _)| m.lines.len().abs_diff(best) <= 2)
+        {
+            let mut mixture = Mixture::new(data, mixture.lines.clone(), mixture.none);
+            mixture.fit(data, FULL_ROUNDS);
+            found.offer(mixture, data);
+        }
+    }
+    for _ in 0..MAX_PASSES {
+        let best = found.best().log_evidence(data);
+        ascend(data, &mut found, max_lines);
+        improve(data, &mut found);
+        if found.best().log_evidence(data) < best + WORTH_A_PASS {
+            break;
+        }
+    }
+    found
+}
+
+/// Passes of growth and improvement, and what one must gain for another to follow.
+const MAX_PASSES: usize = 3;
+const WORTH_A_PASS: f64 = 0.1;
+
+/// Grows the best mixture line by line until that stops paying.
+fn ascend(data: &Data, found: &mut Found, max_lines: usize) {
+    let mut current = found.best().clone();
+    let mut without_gain = 0;
+    while current.lines.len() < max_lines && without_gain <= PATIENCE {
+        let best = found.best().log_evidence(data);
+        let Some(next) = grow(data, &current) else { break };
+        let count = next.lines.len();
+        found.offer(next.clone(), data);
+        current = found.by_count[count].as_ref().map_or(next, |(m, _)| m.clone());
+        without_gain = if found.evidence(count) > best { 0 } else { without_gain + 1 };
+    }
+}
+
+/// The best of several births and splits, by evidence.
+fn grow(data: &Data, current: &Mixture) -> Option<Mixture> {
+    let births = hough::candidates(data, current, CANDIDATES).into_iter().map(|c| birth(data, current, &c));
+    let trials = births.chain(splits(data, current));
+    let rated = trials.map(|m| (m.log_evidence(data), m));
+    let mut best = rated.max_by(|a, b| a.0.total_cmp(&b.0))?.1;
+    best.fit(data, FULL_ROUNDS);
+    Some(best)
+}
+
+fn birth(data: &Data, current: &Mixture, place: &Candidate) -> Mixture {
+    let share = 1.0 / (current.lines.len() + 2) as f64;
+    let mut lines: Vec<Line> =
+        current.lines.iter().map(|l| Line { weight: l.weight * (1.0 - share), ..*l }).collect();
+    lines.push(Line::at(place.phase, place.drift, share * 0.8));
+    let none = (1.0 - lines.iter().map(|l| l.weight).sum::<f64>()).clamp(0.01, 1.0);
+    let mut mixture = Mixture::new(data, lines, none);
+    // The line that was nearest gives way as well; the others hardly do.
+    let newest = current.lines.len();
+    let near = nearest(&mixture, newest);
+    mixture.fit_some(data, TRIAL_ROUNDS, |j| j == newest || Some(j) == near);
+    mixture
+}
+
+/// The line that passes closest to line `j` at time zero.
+fn nearest(mixture: &Mixture, j: usize) -> Option<usize> {
+    let distance = |i: &usize| {
+        let apart = (mixture.lines[*i].phase - mixture.lines[j].phase).rem_euclid(1.0);
+        apart.min(1.0 - apart)
+    };
+    (0..mixture.lines.len()).filter(|i| *i != j).min_by(|a, b| distance(a).total_cmp(&distance(b)))
+}
+
+/// Each line split in two, in phase and in drift.
+fn splits<'a>(data: &'a Data, current: &'a Mixture) -> impl Iterator<Item = Mixture> + 'a {
+    let span = span_s(data);
+    let ways = [(0.06, 0.0), (0.04, 0.08 / span), (0.04, -0.08 / span)];
+    (0..current.lines.len()).flat_map(move |j| {
+        ways.map(|(phase, drift)| {
+            let mut lines = current.lines.clone();
+            let whole = Line { weight: lines[j].weight / 2.0, ..lines[j] };
+            lines[j] = Line { phase: whole.phase - phase, drift: whole.drift - drift, ..whole };
+            lines.push(Line { phase: whole.phase + phase, drift: whole.drift + drift, ..whole });
+            let newest = lines.len() - 1;
+            let mut mixture = Mixture::new(data, lines, current.none);
+            mixture.fit_some(data, TRIAL_ROUNDS, |i| i == j || i == newest);
+            mixture
+        })
+    })
+}
+
+/// Removes each line of the best mixture in turn and lets another be born: frees one that sits
+/// between two.
+fn improve(data: &Data, found: &mut Found) {
+    let start = found.best().clone();
+    for j in 0..start.lines.len() {
+        let mut lines = start.lines.clone();
+        lines.remove(j);
+        let mut fewer = Mixture::new(data, lines, start.none);
+        fewer.fit(data, TRIAL_ROUNDS);
+        found.offer(fewer.clone(), data);
+        for place in hough::candidates(data, &fewer, 2) {
+            let mut again = birth(data, &fewer, &place);
+            again.fit(data, TRIAL_ROUNDS);
+            found.offer(again, data);
+        }
+    }
+}
+
+/// Time from the first piece to the last, in seconds.
+fn span_s(data: &Data) -> f64 {
+    let times = data.pieces.iter().map(|(x, _)| *x);
+    let (low, high) = times.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
+    (high - low).max(1e-3)
+}

@@ -1,0 +1,265 @@
+//! What one piece says about any line: a table over phase and drift.
+//!
+//! An entry is the logarithm of a Bayes factor: how much likelier the piece is on a line that passes
+//! its reference time with that phase and drift than on a clock of its own, of which nothing is
+//! known (phase uniform on the circle, drift uniform in the window). Lines are then compared by
+//! look-ups, and a connection costs the same whether it had ten segments or ten million.
+
+use super::{
+    density::{BINS, Density, PHASES},
+    piece::Piece,
+};
+
+/// The drifts that lines may have, in ticks per second.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Smallest.
+    pub low: f64,
+    /// Largest.
+    pub high: f64,
+}
+
+impl Window {
+    /// Largest minus smallest.
+    pub fn width(&self) -> f64 {
+        self.high - self.low
+    }
+}
+
+/// What the density of single residuals doesn't tell: how residuals of one connection go together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Noise {
+    /// Residuals of a burst share their delay, so n points weigh as n / this many.
+    pub temperature: f32,
+    /// Scatter of whole connections about their line, standard deviation in ticks.
+    pub scatter: f32,
+    /// Share of connections that tell much less than their points say.
+    pub dull_share: f32,
+    /// Share of pieces that obey no line.
+    pub stray: f32,
+}
+
+/// Log Bayes factors over phase (columns) and drift (rows).
+#[derive(Clone, Debug)]
+pub struct Table {
+    low: f64,
+    step: f64,
+    rows: usize,
+    values: Vec<f32>,
+}
+
+/// Evenly spaced trial drifts.
+#[derive(Clone, Copy, Debug)]
+pub struct Ladder {
+    /// The first, in ticks per second.
+    pub low: f64,
+    /// From one to the next.
+    pub step: f64,
+    /// How many.
+    pub rows: usize,
+}
+
+/// Coarse trial drifts move residuals by this much from one to the next, in ticks (root mean square).
+const COARSE_TICKS: f64 = 0.05;
+
+/// Fine ones by this much: less than the phase error of the best connections on a quiet LAN, as a
+/// row that is off blurs a connection by as much.
+const FINE_TICKS: f64 = 0.01;
+
+/// The most coarse drifts tried, which bounds a piece's length, and the most rows of a table.
+const MAX_COARSE: usize = 32;
+const MAX_ROWS: usize = 20;
+
+/// Drifts less likely than the best by this factor (log) aren't tabulated.
+const SUPPORT_LOG: f32 = 10.0;
+
+/// The longest that a piece may be for its coarse ladder to fit in [`MAX_COARSE`], in seconds:
+/// residuals of evenly spread points have a root mean square of span / sqrt(12).
+pub fn longest_piece_s(window: Window) -> f64 {
+    (MAX_COARSE - 1) as f64 * COARSE_TICKS * 12_f64.sqrt() / window.width()
+}
+
+impl Ladder {
+    /// Covers the window at a spacing fit for a piece of this spread.
+    pub fn coarse(spread_s: f64, window: Window) -> Self {
+        let rows = ((window.width() * spread_s / COARSE_TICKS).ceil() as usize + 1).min(MAX_COARSE);
+        if rows < 2 {
+            return Self { low: (window.low + window.high) / 2.0, step: 0.0, rows: 1 };
+        }
+        Self { low: window.low, step: window.width() / (rows - 1) as f64, rows }
+    }
+
+    /// Covers the drifts that the piece itself allows, finely.
+    pub fn fine(piece: &Piece, window: Window, density: &Density) -> Self {
+        let coarse = Self::coarse(piece.spread_s, window);
+        if window.width() * piece.spread_s < FINE_TICKS {
+            return coarse;
+        }
+        let mut scores = vec![0.0_f32; PHASES];
+        let mut scratch = Vec::new();
+        let tops: Vec<f32> = coarse
+            .drifts()
+            .map(|drift| {
+                piece.scores(drift, density, &mut scores, &mut scratch);
+                scores.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+            })
+            .collect();
+        let best = tops.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let allowed = |top: &f32| *top > best - SUPPORT_LOG;
+        let first = tops.iter().position(allowed).unwrap_or(0).saturating_sub(1);
+        let last = (tops.iter().rposition(allowed).unwrap_or(0) + 1).min(coarse.rows - 1);
+        let low = coarse.low + coarse.step * first as f64;
+        let width = if coarse.rows == 1 { 0.0 } else { coarse.step * (last - first) as f64 };
+        let rows = ((width * piece.spread_s / FINE_TICKS).ceil() as usize + 1).min(MAX_ROWS);
+        if rows < 2 {
+            return Self { low: low + width / 2.0, step: 0.0, rows: 1 };
+        }
+        Self { low, step: width / (rows - 1) as f64, rows }
+    }
+
+    /// The trial drifts.
+    pub fn drifts(self) -> impl Iterator<Item = f32> {
+        (0..self.rows).map(move |r| (self.low + self.step * r as f64) as f32)
+    }
+}
+
+impl Table {
+    /// Tabulates `piece`.
+    pub fn new(piece: &Piece, window: Window, density: &Density, noise: &Noise) -> Self {
+        let Ladder { low, step, rows } = Ladder::fine(piece, window, density);
+        // Drifts that aren't tabulated have no likelihood to speak of, but are as likely beforehand.
+        let covered = if rows == 1 { 1.0 } else { (step * rows as f64 / window.width()).min(1.0) };
+        let mut scratch = Vec::new();
+        let mut scores = vec![0.0_f32; PHASES];
+        let mut tops = vec![0.0_f32; rows];
+        let (mut sharp, mut dull) = (vec![0.0_f32; rows * BINS], vec![0.0_f32; rows * BINS]);
+        let rows_of = sharp.chunks_exact_mut(BINS).zip(dull.chunks_exact_mut(BINS));
+        for (row, (sharp, dull)) in rows_of.enumerate() {
+            let lowest = piece.scores((low + step * row as f64) as f32, density, &mut scores, &mut scratch);
+            tops[row] = fold(&scores, lowest.phase_of_first, noise.temperature, sharp);
+            fold(&scores, lowest.phase_of_first, noise.temperature * DULLER, dull);
+        }
+        normalise(&mut sharp, &tops, noise.temperature, covered as f32);
+        normalise(&mut dull, &tops, noise.temperature * DULLER, covered as f32);
+        for circle in sharp.chunks_exact_mut(BINS) {
+            scatter(circle, noise.scatter);
+        }
+        for circle in dull.chunks_exact_mut(BINS) {
+            scatter(circle, noise.scatter * DULLER);
+        }
+        let usual = 1.0 - noise.dull_share - noise.stray;
+        let mixed = |(s, d): (&f32, &f32)| (usual * s + noise.dull_share * d + noise.stray).ln();
+        let values = sharp.iter().zip(&dull).map(mixed).collect();
+        Self { low, step, rows, values }
+    }
+
+    /// Log Bayes factor at a phase (any real number; its whole part is ignored) and a drift.
+    pub fn at(&self, phase: f64, drift: f64) -> f32 {
+        let column = (phase - phase.floor()) * BINS as f64;
+        let (c, fc) = (column as usize % BINS, column.fract() as f32);
+        let next = (c + 1) % BINS;
+        let row = |r: usize| {
+            let circle = &self.values[r * BINS..(r + 1) * BINS];
+            circle[c] + fc * (circle[next] - circle[c])
+        };
+        if self.rows == 1 {
+            return row(0);
+        }
+        let at = ((drift - self.low) / self.step).clamp(0.0, (self.rows - 1) as f64);
+        let r = (at as usize).min(self.rows - 2);
+        let fr = (at - r as f64) as f32;
+        row(r) * (1.0 - fr) + row(r + 1) * fr
+    }
+
+    /// The row nearest to a drift.
+    pub fn nearest_row(&self, drift: f64) -> usize {
+        if self.rows == 1 {
+            return 0;
+        }
+        (((drift - self.low) / self.step).round().max(0.0) as usize).min(self.rows - 1)
+    }
+
+    /// Mean log Bayes factor over phases, for a line of the right drift, under the posterior.
+    pub fn sharpness(&self) -> f64 {
+        let row = |circle: &[f32]| {
+            let weights: f64 = circle.iter().map(|v| f64::from(*v).exp()).sum();
+            let mean: f64 = circle.iter().map(|v| f64::from(*v).exp() * f64::from(*v)).sum::<f64>() / weights;
+            (weights, mean - (weights / circle.len() as f64).ln())
+        };
+        let rows = self.values.chunks_exact(BINS).map(row);
+        rows.fold((0.0, 0.0), |best, r| if r.0 > best.0 { r } else { best }).1
+    }
+
+    /// All log Bayes factors, row by row.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+}
+
+/// How much less a dull connection tells than its points say.
+const DULLER: f32 = 4.0;
+
+/// Folds scores over phases onto the circle as likelihoods relative to the largest score, which is
+/// returned. Scores a whole tick apart are the same phase with another whole offset: both count.
+fn fold(scores: &[f32], phase_of_first: f64, temperature: f32, circle: &mut [f32]) -> f32 {
+    let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let first = ((phase_of_first - phase_of_first.floor()) * BINS as f64).round() as usize;
+    circle.fill(0.0);
+    for (g, score) in scores.iter().enumerate() {
+        let log = (score - top) / temperature;
+        if log > -30.0 {
+            circle[(first + g) % BINS] += log.exp();
+        }
+    }
+    top
+}
+
+/// Scales rows, each relative to its own largest score, to a mean of 1 over all phases and drifts.
+fn normalise(values: &mut [f32], tops: &[f32], temperature: f32, covered: f32) {
+    let top = tops.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut total = 0.0;
+    for (circle, row_top) in values.chunks_exact_mut(BINS).zip(tops) {
+        let scale = ((row_top - top) / temperature).exp();
+        for value in circle.iter_mut() {
+            *value *= scale;
+            total += *value;
+        }
+    }
+    let norm = values.len() as f32 / total / covered;
+    values.iter_mut().for_each(|v| *v *= norm);
+}
+
+/// Spreads likelihoods by what moves whole connections off their line, `sigma` ticks: exponentials
+/// twice either way, which is close to normal.
+fn scatter(circle: &mut [f32], sigma: f32) {
+    for _ in 0..4 {
+        smear(circle, sigma / 2.0);
+        circle.reverse();
+    }
+}
+
+/// Convolves with an exponential of `mean` ticks, round the circle.
+fn smear(circle: &mut [f32], mean: f32) {
+    let keep = (-1.0 / (mean * BINS as f32)).exp();
+    let mut state = circle[0];
+    for _ in 0..3 {
+        for &value in circle.iter() {
+            state = keep * state + (1.0 - keep) * value;
+        }
+    }
+    for value in circle.iter_mut() {
+        state = keep * state + (1.0 - keep) * *value;
+        *value = state;
+    }
+}
+
+impl Table {
+    /// Derivative of the log Bayes factor by drift, per tick per second.
+    pub fn drift_slope(&self, phase: f64, drift: f64) -> f64 {
+        if self.rows == 1 {
+            return 0.0;
+        }
+        let h = self.step / 2.0;
+        f64::from(self.at(phase, drift + h) - self.at(phase, drift - h)) / (2.0 * h)
+    }
+}
