@@ -7,7 +7,9 @@ use std::{collections::HashMap, net::Ipv4Addr};
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use tmap_common::{Address, Flags, Record, Segment, Syn, record::Direction};
+use tmap_common::{Address, Flags, Record, Segment, record::Direction};
+
+use crate::pcap::LINUX_SYN;
 
 /// The address that all machines share.
 pub const SHARED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
@@ -318,7 +320,8 @@ fn record(time_ns: u64, (port, peer, peer_port): ConnectionKey, tsval: u32, firs
             hop_limit: 63,
             tsval,
             tsecr: u32::from(!first),
-            syn: first.then_some(Syn { window: 64240, mss: 1460, window_scale: 7, option_order: 0x31_842 }),
+            has_payload: !first,
+            syn: first.then_some(LINUX_SYN),
         },
     }
 }
