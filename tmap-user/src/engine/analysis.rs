@@ -10,6 +10,7 @@ use tmap_common::Address;
 use super::{
     clock::{Clock, Verdict, fit_nominal},
     connection::Connection,
+    loose,
     offset::{self, Cluster, Item},
     options::Options,
     regime::{self, Judgement},
@@ -30,6 +31,17 @@ pub struct Analysis {
     pub count: Count,
     /// What limits the answer.
     pub doubt: Option<Doubt>,
+    /// Offsets that only phase can sort: what a look by phase would cost, or did.
+    pub loose: usize,
+}
+
+/// How deep to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// By offset only; random offsets are found out, but not sorted.
+    Offsets,
+    /// By phase as well, which costs far more.
+    Phases,
 }
 
 /// How many machines.
@@ -65,10 +77,10 @@ pub struct Group {
 }
 
 /// Analyses the connections of one address.
-pub fn analyse(connections: &[&Connection], options: &Options, resolution_ns: u64) -> Analysis {
+pub fn analyse(connections: &[&Connection], options: &Options, resolution_ns: u64, depth: Depth) -> Analysis {
     let sorted = sort_by_rate(connections, resolution_ns);
     let mut builder =
-        Builder { connections, options, resolution_ns, out: Analysis::empty(), regimes: Vec::new() };
+        Builder { connections, resolution_ns, depth, out: Analysis::empty(), regimes: Vec::new() };
     let mut classes = Vec::new();
     for (hz_bits, items) in sorted.steady {
         classes.push(Class::build(f64::from_bits(hz_bits), items, connections, options, resolution_ns));
@@ -213,8 +225,8 @@ fn attach_unclear(
 /// Collects the classes' findings.
 struct Builder<'a> {
     connections: &'a [&'a Connection],
-    options: &'a Options,
     resolution_ns: u64,
+    depth: Depth,
     out: Analysis,
     regimes: Vec<(Regime, String)>,
 }
@@ -246,9 +258,23 @@ impl Builder<'_> {
 
     /// Machines that only phase and skew can tell apart.
     fn add_loose(&mut self, class: &Class) {
-        let loose = class.judgement.loose.len() as u32;
-        self.out.doubt = Some(Doubt::OffsetsRandom);
-        self.out.count.add(Count { best: None, low: 1, high: Some(loose), proven: 0 });
+        self.out.loose += class.judgement.loose.len();
+        if self.depth == Depth::Offsets {
+            let most = Some(class.judgement.loose.len() as u32);
+            self.out.doubt = Some(Doubt::OffsetsRandom);
+            self.out.count.add(Count { best: None, low: 1, high: most, proven: 0 });
+            return;
+        }
+        let findings = loose::find(
+            class.hz,
+            &class.clusters,
+            &class.judgement,
+            self.connections,
+            self.resolution_ns,
+        );
+        self.out.groups.extend(findings.groups);
+        self.out.count.add(findings.count);
+        self.out.doubt = findings.doubt.or(self.out.doubt);
     }
 
     /// Clocks of no steady rate: told apart only by whether one counter can have shown them all.
@@ -285,7 +311,6 @@ impl Builder<'_> {
     }
 
     fn finish(mut self) -> Analysis {
-        let _ = (self.options, self.resolution_ns);
         let out = &mut self.out;
         let mut distinct: Vec<Regime> = self.regimes.iter().map(|(regime, _)| *regime).collect();
         distinct.dedup();
@@ -340,13 +365,14 @@ impl Analysis {
             groups: Vec::new(),
             count: Count { best: Some(0), low: 0, high: Some(0), proven: 0 },
             doubt: None,
+            loose: 0,
         }
     }
 }
 
 impl Count {
     /// Adds another class's machines: no machine ticks at two rates.
-    fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: Self) {
         self.best = self.best.zip(other.best).map(|(a, b)| a + b);
         self.low += other.low;
         self.high = self.high.zip(other.high).map(|(a, b)| a + b);

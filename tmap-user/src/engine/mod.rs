@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod flow;
 pub mod host;
 pub mod identity;
+mod loose;
 pub mod offset;
 pub mod options;
 pub mod os;
@@ -32,6 +33,7 @@ use foldhash::fast::RandomState;
 use slab::Slab;
 use tmap_common::{Address, Record};
 
+use analysis::Depth;
 use connection::Connection;
 use flow::{Flow, FlowKey};
 use host::Host;
@@ -49,6 +51,13 @@ const SWEEP_PARTS: usize = 8;
 
 /// How many flows an eviction looks at for an idle one before it takes the last it saw.
 const EVICTION_TRIES: usize = 8;
+
+/// How many tracks one review sorts by phase at the most (one host's always): the looks of many
+/// hosts are spread over many reviews.
+const REVIEW_TRACKS: usize = 512;
+
+/// How many tracks a snapshot sorts by phase at the most.
+const SNAPSHOT_TRACKS: usize = 16_384;
 
 /// Turns records into machines.
 #[derive(Debug)]
@@ -153,13 +162,21 @@ impl Engine {
     /// once a second of engine time.
     pub fn review(&mut self, now_ns: u64) -> Vec<Event> {
         self.sweep(now_ns);
-        let mut due: Vec<&mut Host> =
-            self.hosts.values_mut().filter(|host| host.dirty && now_ns >= host.next_look_ns).collect();
-        // The table's own order differs from run to run; what is said mustn't.
-        due.sort_unstable_by_key(|host| host.address);
+        let mut due: Vec<(Depth, usize, &mut Host)> = self
+            .hosts
+            .values_mut()
+            .filter_map(|host| host.due(now_ns).map(|(depth, tracks)| (depth, tracks, host)))
+            .collect();
+        // The longest waiting first; the table's own order differs from run to run.
+        due.sort_unstable_by_key(|(_, _, host)| (host.next_look_ns, host.address));
+        let mut budget = REVIEW_TRACKS;
         let mut events = Vec::new();
-        for host in due {
-            host.look(&mut self.connections, &self.options, self.resolution_ns, now_ns);
+        for (depth, tracks, host) in due {
+            if tracks > budget && budget < REVIEW_TRACKS {
+                continue;
+            }
+            budget = budget.saturating_sub(tracks);
+            host.look(&mut self.connections, &self.options, self.resolution_ns, now_ns, depth);
             announce(host, &self.connections, &self.options, &mut events);
         }
         if self.rtt.is_some() {
@@ -169,13 +186,29 @@ impl Engine {
         events
     }
 
+    /// Looks once more at every host whose last look is out of date, the largest first, within a
+    /// budget for those that need phases; what is beyond it keeps its last look.
+    fn look_all(&mut self, now_ns: u64) {
+        let mut hosts: Vec<&mut Host> = self.hosts.values_mut().filter(|host| host.is_stale()).collect();
+        hosts.sort_unstable_by_key(|host| (std::cmp::Reverse(host.connections_total), host.address));
+        let mut budget = SNAPSHOT_TRACKS;
+        for host in hosts {
+            if host.loose() == 0 {
+                host.look(&mut self.connections, &self.options, self.resolution_ns, now_ns, Depth::Offsets);
+            }
+            let tracks = host.loose();
+            if tracks > 0 && tracks <= budget {
+                budget -= tracks;
+                host.look(&mut self.connections, &self.options, self.resolution_ns, now_ns, Depth::Phases);
+            }
+        }
+    }
+
     /// Everything known at `now_ns`, with the listings that `wanted` names.
     pub fn snapshot(&mut self, now_ns: u64, wanted: Wanted) -> Snapshot {
         let mut snapshot = Snapshot { now_ns, losses: self.losses, ..Snapshot::default() };
-        for host in self.hosts.values_mut() {
-            if host.dirty {
-                host.look(&mut self.connections, &self.options, self.resolution_ns, now_ns);
-            }
+        self.look_all(now_ns);
+        for host in self.hosts.values() {
             snapshot.addresses.push(assemble::address(host, &self.connections, &self.options));
             if wanted.connections {
                 snapshot.connections.extend(assemble::connections(host, &self.connections));
@@ -333,8 +366,15 @@ impl Engine {
 /// busy address has more guesses than machines.
 const SETTLING_NS: u64 = 3_000_000_000;
 
-fn is_settled(machine: &snapshot::MachineReport) -> bool {
-    machine.last_seen_ns.saturating_sub(machine.first_seen_ns) >= SETTLING_NS
+/// A machine told by its phase is announced once it holds this many connections, and if the lower
+/// end of the interval has a place for it: early lines come and go.
+const SETTLED_CONNECTIONS: f64 = 5.0;
+
+fn is_settled(machine: &snapshot::MachineReport, analysis: &analysis::Analysis) -> bool {
+    let by_phase = machine.phase_ticks.is_some();
+    let certain = !by_phase
+        || (machine.connections >= SETTLED_CONNECTIONS && analysis.groups.len() <= analysis.count.low as usize);
+    certain && machine.last_seen_ns.saturating_sub(machine.first_seen_ns) >= SETTLING_NS
 }
 
 /// Says what a look found for the first time.
@@ -342,13 +382,13 @@ fn announce(host: &mut Host, connections: &Slab<Connection>, options: &Options, 
     let Some(found) = &host.found else { return };
     let machines = assemble::machines(host, found, connections, options);
     for machine in &machines {
-        if !host.announced.contains(&machine.id) && is_settled(machine) {
+        if !host.announced.contains(&machine.id) && is_settled(machine, &found.analysis) {
             let address = host.address;
             if let Some((before, at_s)) = reboot::predecessor(machine, &machines) {
                 events.push(Event::Reboot { address, before, after: machine.id, at_s });
             }
             host.announced.push(machine.id);
-            let known = host.announced.len() as u32;
+            let known = machines.iter().filter(|m| host.announced.contains(&m.id)).count() as u32;
             events.push(Event::NewMachine { address, known, machine: Box::new(machine.clone()) });
         }
     }

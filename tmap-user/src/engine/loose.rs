@@ -1,0 +1,126 @@
+//! Connections whose offsets are random: the way into `phase` and back.
+//!
+//! Each offset that was found (a connection's own, or one that a pair of addresses shares) becomes
+//! a track; the lines that `phase` draws become machines.
+
+use super::{
+    analysis::{Count, Group},
+    clock::{Clock, SKEW_PRIOR_SIGMA},
+    connection::Connection,
+    envelope::Point,
+    offset::{Cluster, wraps_between},
+    phase::{self, Track, sample::Sample},
+    regime::Judgement,
+    snapshot::{Doubt, Estimate, Regime},
+};
+
+/// What the lines say.
+pub struct Findings {
+    /// The machines.
+    pub groups: Vec<Group>,
+    /// How many.
+    pub count: Count,
+    /// What limits the answer.
+    pub doubt: Option<Doubt>,
+}
+
+/// A member's probability below this is left out of a group: it says "not this machine".
+const MIN_PROBABILITY: f64 = 0.01;
+
+/// Tells apart the machines behind `clusters`, all of one tick rate and loose by `judgement`.
+pub fn find(
+    hz: f64,
+    clusters: &[Cluster],
+    judgement: &Judgement,
+    connections: &[&Connection],
+    resolution_ns: u64,
+) -> Findings {
+    let loose: Vec<&Cluster> = judgement.loose.iter().map(|&index| &clusters[index]).collect();
+    let samples: Vec<Sample> = loose.iter().map(|cluster| sample_of(cluster, connections, resolution_ns)).collect();
+    let tracks: Vec<Track<'_>> = loose
+        .iter()
+        .zip(&samples)
+        .map(|(cluster, sample)| Track {
+            hull: cluster.envelope.points(),
+            sample: sample.points(),
+            offered: cluster.envelope.offered(),
+        })
+        .collect();
+    let settings = phase::Settings { resolution_ns, ..phase::Settings::default() };
+    let lines = phase::fit(&tracks, hz, &settings);
+    let regime = match judgement.regime {
+        Regime::Mixed => Regime::PerConnection,
+        other => other,
+    };
+    let groups = lines
+        .lines
+        .iter()
+        .enumerate()
+        .map(|(number, line)| {
+            let skew = Estimate { value: line.skew_ppm.value * 1e-6, sigma: line.skew_ppm.sigma * 1e-6 };
+            let rate_hz = Estimate { value: hz * (1.0 + skew.value), sigma: hz * skew.sigma };
+            Group {
+                hz,
+                regime,
+                clock: Some(Clock {
+                    hz,
+                    rate_hz,
+                    skew: Estimate { sigma: skew.sigma.min(SKEW_PRIOR_SIGMA), ..skew },
+                    reference_ns: lines.reference_ns,
+                    offset_ticks: line.phase_ticks,
+                }),
+                rate_hz,
+                skew_ppm: Some(line.skew_ppm),
+                phase_ticks: Some(line.phase_ticks),
+                members: members(number, &loose, &lines),
+            }
+        })
+        .collect();
+    Findings { groups, count: count_of(&lines, tracks.len()), doubt: lines.doubt }
+}
+
+/// The connections on a line, with their probabilities.
+fn members(number: usize, loose: &[&Cluster], lines: &phase::Lines) -> Vec<(usize, f64)> {
+    let mut members = Vec::new();
+    for (cluster, posterior) in loose.iter().zip(&lines.posteriors) {
+        let probability = posterior.get(number).map_or(0.0, |&p| f64::from(p));
+        if probability >= MIN_PROBABILITY {
+            members.extend(cluster.members.iter().map(|&member| (member, probability)));
+        }
+    }
+    members
+}
+
+fn count_of(lines: &phase::Lines, tracks: usize) -> Count {
+    let told = lines.doubt.is_none() || lines.count > 0;
+    Count {
+        best: told.then_some(lines.count as u32),
+        low: lines.low.max(1) as u32,
+        high: Some(lines.high.unwrap_or(tracks) as u32),
+        proven: 0,
+    }
+}
+
+/// The sample of a cluster's first arrivals: its only connection's own, or all members' in order of
+/// time, on one unwrapped scale.
+fn sample_of(cluster: &Cluster, connections: &[&Connection], resolution_ns: u64) -> Sample {
+    if let [only] = cluster.members[..] {
+        return connections[only].flow.sample.clone();
+    }
+    let mut points: Vec<Point> = Vec::new();
+    for &member in &cluster.members {
+        let flow = &connections[member].flow;
+        if flow.sample.points().is_empty() {
+            continue;
+        }
+        let clock = super::clock::fit_nominal(&flow.envelope, cluster.clock.hz, None, resolution_ns);
+        let shift = wraps_between(&clock, &cluster.clock);
+        points.extend(flow.sample.points().iter().map(|s| Point { ticks: s.point.ticks + shift, ..s.point }));
+    }
+    points.sort_unstable_by_key(|point| point.time_ns);
+    let mut sample = Sample::default();
+    for point in points {
+        sample.add(point);
+    }
+    sample
+}
