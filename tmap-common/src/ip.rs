@@ -162,3 +162,136 @@ fn extensions<P: Packet + ?Sized>(packet: &P, mut next_header: u8, mut at: usize
     }
     if next_header == protocol::TCP { Ok(at) } else { Err(Skip::ExtensionsTooDeep) }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::{vec, vec::Vec};
+
+    const RAW: NetworkStart = NetworkStart { at: 0, version: None };
+
+    /// 10.1.2.3 to 192.0.2.4, TTL 57, 40 bytes in all, TCP.
+    const IP4: [u8; 20] = [0x45, 0, 0, 40, 0x12, 0x34, 0x40, 0, 57, 6, 0xab, 0xcd, 10, 1, 2, 3, 192, 0, 2, 4];
+
+    /// 2001:db8::1 to 2001:db8::2, hop limit 63, 20 bytes of payload, then `next_header`.
+    fn ip6(next_header: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0x60, 0, 0, 0, 0, 20, next_header, 63];
+        for last in [1, 2] {
+            bytes.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+        }
+        bytes.extend(payload);
+        bytes
+    }
+
+    fn places(bytes: &[u8]) -> Result<(usize, usize), Skip> {
+        parse(bytes, RAW).map(|network| (network.payload_at, network.payload_end))
+    }
+
+    /// `IP4` with one byte changed.
+    fn ip4_with(at: usize, byte: u8) -> [u8; 20] {
+        let mut bytes = IP4;
+        bytes[at] = byte;
+        bytes
+    }
+
+    #[test]
+    fn ip4_header() {
+        let network = parse(&IP4[..], RAW).unwrap();
+        assert_eq!((network.payload_at, network.payload_end), (20, 40));
+        let ends = network.ends(&IP4[..]).unwrap();
+        assert_eq!(ends.src, Address::from_ip4([10, 1, 2, 3]));
+        assert_eq!(ends.dst, Address::from_ip4([192, 0, 2, 4]));
+        assert_eq!(ends.hop_limit, 57);
+    }
+
+    #[test]
+    fn ip4_options_are_stepped_over() {
+        assert_eq!(places(&ip4_with(0, 0x47)), Ok((28, 40)));
+        assert_eq!(places(&ip4_with(0, 0x4a)), Ok((40, 40)));
+    }
+
+    #[test]
+    fn ip4_contradictions() {
+        assert_eq!(places(&ip4_with(0, 0x44)), Err(Skip::IpMalformed), "header below 20 bytes");
+        assert_eq!(places(&ip4_with(3, 19)), Err(Skip::IpMalformed), "total below the header");
+        assert_eq!(places(&ip4_with(0, 0x4b)), Err(Skip::IpMalformed), "total below the header");
+        assert_eq!(places(&ip4_with(3, 0)), Ok((20, usize::MAX)), "left open by an offloading NIC");
+        assert_eq!(places(&ip4_with(0, 0x55)), Err(Skip::NotIp));
+        let announced = |version| parse(&IP4[..], NetworkStart { at: 0, version: Some(version) });
+        assert!(announced(Version::V4).is_ok());
+        assert_eq!(announced(Version::V6), Err(Skip::IpMalformed));
+    }
+
+    #[test]
+    fn ip4_fragments() {
+        assert_eq!(places(&ip4_with(6, 0x20)), Ok((20, 40)), "the first: more to come, offset 0");
+        assert_eq!(places(&ip4_with(7, 1)), Err(Skip::LaterFragment));
+        assert_eq!(places(&ip4_with(6, 0x10)), Err(Skip::LaterFragment));
+    }
+
+    #[test]
+    fn ip4_truncated_or_not_tcp() {
+        assert_eq!(places(&[]), Err(Skip::IpTruncated));
+        assert_eq!(places(&IP4[..19]), Err(Skip::IpTruncated));
+        assert_eq!(places(&ip4_with(9, 17)), Err(Skip::NotTcp));
+    }
+
+    #[test]
+    fn ip6_header() {
+        let bytes = ip6(6, &[]);
+        let network = parse(&bytes[..], RAW).unwrap();
+        assert_eq!((network.payload_at, network.payload_end), (40, 60));
+        let ends = network.ends(&bytes[..]).unwrap();
+        assert_eq!(ends.src, Address::from_ip6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
+        assert_eq!(ends.dst, Address::from_ip6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]));
+        assert_eq!(ends.hop_limit, 63);
+        assert_eq!(places(&bytes[..39]), Err(Skip::IpTruncated));
+        assert_eq!(places(&ip6(58, &[])), Err(Skip::NotTcp), "ICMPv6");
+        assert_eq!(places(&ip6(59, &[])), Err(Skip::NotTcp), "no next header");
+    }
+
+    #[test]
+    fn ip6_without_a_length() {
+        let mut bytes = ip6(6, &[]);
+        bytes[5] = 0;
+        assert_eq!(places(&bytes), Ok((40, usize::MAX)));
+    }
+
+    #[test]
+    fn each_extension_header() {
+        // Hop-by-hop, routing, destination options: length in units of 8 bytes, less one.
+        for kind in [0, 43, 60] {
+            assert_eq!(places(&ip6(kind, &[6, 0, 0, 0])), Ok((48, 60)));
+            assert_eq!(places(&ip6(kind, &[6, 2, 0, 0])), Ok((64, 60)));
+            assert_eq!(places(&ip6(kind, &[17, 0, 0, 0])), Err(Skip::NotTcp));
+            assert_eq!(places(&ip6(kind, &[6, 0, 0])), Err(Skip::IpTruncated));
+        }
+        // Authentication: length in units of 4 bytes, less two.
+        assert_eq!(places(&ip6(51, &[6, 4, 0, 0])), Ok((64, 60)));
+    }
+
+    #[test]
+    fn ip6_fragments() {
+        assert_eq!(places(&ip6(44, &[6, 0, 0x00, 0x01])), Ok((48, 60)), "the first");
+        assert_eq!(places(&ip6(44, &[6, 0, 0x00, 0x00])), Ok((48, 60)), "an atomic one (RFC 6946)");
+        assert_eq!(places(&ip6(44, &[6, 0, 0x00, 0x08])), Err(Skip::LaterFragment));
+        assert_eq!(places(&ip6(44, &[6, 0, 0xff, 0xf9])), Err(Skip::LaterFragment));
+        assert_eq!(places(&ip6(44, &[6, 0, 0])), Err(Skip::IpTruncated));
+    }
+
+    #[test]
+    fn chains_of_extension_headers() {
+        let hop_by_hop_then_routing = [43, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0];
+        assert_eq!(places(&ip6(0, &hop_by_hop_then_routing)), Ok((56, 60)));
+        let chain = |count: usize| {
+            let mut bytes = Vec::new();
+            for left in (0..count).rev() {
+                bytes.extend([if left == 0 { 6 } else { 60 }, 0, 0, 0, 0, 0, 0, 0]);
+            }
+            places(&ip6(60, &bytes))
+        };
+        assert_eq!(chain(MAX_EXTENSIONS), Ok((40 + 8 * MAX_EXTENSIONS, 60)));
+        assert_eq!(chain(MAX_EXTENSIONS + 1), Err(Skip::ExtensionsTooDeep));
+    }
+}

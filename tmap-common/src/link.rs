@@ -105,3 +105,80 @@ fn bsd_loopback<P: Packet + ?Sized>(packet: &P) -> Result<NetworkStart, Skip> {
     };
     Ok(NetworkStart { at: 4, version: Some(version) })
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    const MACS: [u8; 12] = [0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2];
+
+    /// A frame of two MAC addresses and then `bytes`.
+    fn ethernet(bytes: &[u8]) -> Result<NetworkStart, Skip> {
+        let frame: Vec<u8> = MACS.iter().chain(bytes).copied().collect();
+        parse(&frame[..], Link::Ethernet)
+    }
+
+    const fn found(at: usize, version: Version) -> Result<NetworkStart, Skip> {
+        Ok(NetworkStart { at, version: Some(version) })
+    }
+
+    #[test]
+    fn ethernet_without_tags() {
+        assert_eq!(ethernet(&[0x08, 0x00]), found(14, Version::V4));
+        assert_eq!(ethernet(&[0x86, 0xdd]), found(14, Version::V6));
+        assert_eq!(ethernet(&[0x08, 0x06]), Err(Skip::NotIp), "ARP");
+        assert_eq!(ethernet(&[0x00, 0x26, 0x42, 0x42]), Err(Skip::NotIp), "an 802.3 length");
+    }
+
+    #[test]
+    fn one_tag_of_each_kind() {
+        for [high, low] in [[0x81, 0x00], [0x88, 0xa8], [0x91, 0x00]] {
+            assert_eq!(ethernet(&[high, low, 0x20, 0x07, 0x08, 0x00]), found(18, Version::V4));
+            assert_eq!(ethernet(&[high, low, 0x20, 0x07, 0x86, 0xdd]), found(18, Version::V6));
+            assert_eq!(ethernet(&[high, low, 0x20, 0x07, 0x08, 0x06]), Err(Skip::NotIp));
+        }
+    }
+
+    #[test]
+    fn two_tags_of_all_kinds() {
+        let tags = [[0x81, 0x00], [0x88, 0xa8], [0x91, 0x00]];
+        for [outer_high, outer_low] in tags {
+            for [high, low] in tags {
+                let bytes = [outer_high, outer_low, 0, 7, high, low, 0, 8, 0x86, 0xdd];
+                assert_eq!(ethernet(&bytes), found(22, Version::V6));
+                let third = [outer_high, outer_low, 0, 7, high, low, 0, 8, 0x81, 0x00, 0, 9, 0x08, 0x00];
+                assert_eq!(ethernet(&third), Err(Skip::VlanTooDeep));
+            }
+        }
+    }
+
+    #[test]
+    fn truncated_link_headers() {
+        assert_eq!(parse(&[][..], Link::Ethernet), Err(Skip::LinkTruncated));
+        assert_eq!(parse(&MACS[..], Link::Ethernet), Err(Skip::LinkTruncated));
+        assert_eq!(ethernet(&[0x08]), Err(Skip::LinkTruncated));
+        assert_eq!(ethernet(&[0x81, 0x00, 0, 7, 0x08]), Err(Skip::LinkTruncated));
+        assert_eq!(ethernet(&[0x88, 0xa8, 0, 7, 0x81, 0x00, 0, 8, 0x08]), Err(Skip::LinkTruncated));
+        assert_eq!(parse(&[0; 15][..], Link::LinuxCooked), Err(Skip::LinkTruncated));
+        assert_eq!(parse(&[8][..], Link::LinuxCooked2), Err(Skip::LinkTruncated));
+        assert_eq!(parse(&[2, 0, 0][..], Link::BsdLoopback), Err(Skip::LinkTruncated));
+    }
+
+    #[test]
+    fn other_link_types() {
+        let cooked = [0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, 0x08, 0x00];
+        assert_eq!(parse(&cooked[..], Link::LinuxCooked), found(16, Version::V4));
+        let cooked2 = [0x86, 0xdd, 0, 0, 0, 0, 0, 1, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0];
+        assert_eq!(parse(&cooked2[..], Link::LinuxCooked2), found(20, Version::V6));
+        assert_eq!(parse(&[2, 0, 0, 0][..], Link::BsdLoopback), found(4, Version::V4));
+        assert_eq!(parse(&[0, 0, 0, 2][..], Link::BsdLoopback), found(4, Version::V4));
+        for family in [10, 24, 28, 30] {
+            assert_eq!(parse(&[family, 0, 0, 0][..], Link::BsdLoopback), found(4, Version::V6));
+            assert_eq!(parse(&[0, 0, 0, family][..], Link::BsdLoopback), found(4, Version::V6));
+        }
+        assert_eq!(parse(&[7, 0, 0, 0][..], Link::BsdLoopback), Err(Skip::NotIp));
+        assert_eq!(parse(&[][..], Link::Ip), Ok(NetworkStart { at: 0, version: None }));
+    }
+}

@@ -210,11 +210,11 @@ impl Options {
         if at == 0 {
             return Err(Skip::NoTimestamps);
         }
-        let option = packet.read(at).ok_or(Skip::TcpTruncated)?;
-        let [_, length, v0, v1, v2, v3, e0, e1, e2, e3] = option;
+        let [_, length] = packet.read(at).ok_or(Skip::TcpTruncated)?;
         if length != 10 {
             return Err(Skip::OptionLength);
         }
+        let [v0, v1, v2, v3, e0, e1, e2, e3] = packet.read(at + 2).ok_or(Skip::TcpTruncated)?;
         Ok((u32::from_be_bytes([v0, v1, v2, v3]), u32::from_be_bytes([e0, e1, e2, e3])))
     }
 
@@ -298,4 +298,147 @@ fn option_bytes<P: Packet + ?Sized>(packet: &P, cursor: usize, left: u64) -> Res
     }
     let bytes = u64::from(length);
     if bytes > left { Err(Skip::OptionOverrun) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::{ip, link::NetworkStart};
+    use std::vec::Vec;
+
+    /// A segment from 10.0.0.1:4660 to 10.0.0.2:22136 with these flags and options; the options
+    /// must fill words, as the data offset will say.
+    fn segment(flags: u8, options: &[u8], payload: usize) -> Vec<u8> {
+        let header_bytes = 20 + options.len();
+        let total = (20 + header_bytes + payload) as u16;
+        let mut bytes: Vec<u8> = [0x45, 0].into_iter().chain(total.to_be_bytes()).collect();
+        bytes.extend([0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        bytes.extend([0x12, 0x34, 0x56, 0x78, 0, 0, 0, 1, 0, 0, 0, 2]);
+        bytes.extend([(header_bytes / 4 << 4) as u8, flags, 0xfa, 0xf0, 0, 0, 0, 0]);
+        bytes.extend(options);
+        bytes.resize(bytes.len() + payload, 0x55);
+        bytes
+    }
+
+    fn parse_raw(bytes: &[u8]) -> Result<Segment, Skip> {
+        parse(bytes, &ip::parse(bytes, NetworkStart { at: 0, version: None })?)
+    }
+
+    fn stamps(options: &[u8]) -> Result<(u32, u32), Skip> {
+        parse_raw(&segment(0x10, options, 0)).map(|segment| (segment.tsval, segment.tsecr))
+    }
+
+    const STAMP: [u8; 10] = [8, 10, 0x01, 0x02, 0x03, 0x04, 0xf1, 0xf2, 0xf3, 0xf4];
+    const STAMPED: Result<(u32, u32), Skip> = Ok((0x0102_0304, 0xf1f2_f3f4));
+
+    /// `before`, the Timestamps option, `after`.
+    fn around(before: &[u8], after: &[u8]) -> Vec<u8> {
+        [before, &STAMP, after].concat()
+    }
+
+    #[test]
+    fn the_recommended_layout() {
+        let found = parse_raw(&segment(0x18, &around(&[1, 1], &[]), 3)).unwrap();
+        assert_eq!((found.src_port, found.dst_port), (0x1234, 0x5678));
+        assert_eq!(found.src, Address::from_ip4([10, 0, 0, 1]));
+        assert_eq!(found.dst, Address::from_ip4([10, 0, 0, 2]));
+        assert_eq!((found.tsval, found.tsecr), (0x0102_0304, 0xf1f2_f3f4));
+        assert_eq!(found.flags, Flags::PSH | Flags::ACK);
+        assert_eq!(found.hop_limit, 64);
+        assert_eq!(found.syn, None);
+        assert!(found.has_payload);
+        assert!(!parse_raw(&segment(0x10, &around(&[1, 1], &[]), 0)).unwrap().has_payload);
+    }
+
+    #[test]
+    fn anywhere_among_other_options() {
+        assert_eq!(stamps(&around(&[], &[1, 1])), STAMPED, "padded behind");
+        assert_eq!(stamps(&around(&[1], &[1])), STAMPED);
+        assert_eq!(stamps(&around(&[], &[0, 0])), STAMPED, "ended behind");
+        assert_eq!(stamps(&around(&[2, 4, 5, 0xb4, 4, 2], &[])), STAMPED, "not padded at all");
+        assert_eq!(stamps(&around(&[3, 3, 7, 1, 1, 1], &[])), STAMPED);
+        let sack = [1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+        assert_eq!(stamps(&around(&sack, &[1, 1])), STAMPED);
+        assert_eq!(stamps(&around(&[1, 1], &sack)), STAMPED);
+        assert_eq!(stamps(&around(&[34, 4, 1, 2, 30, 2], &[])), STAMPED, "kinds of two digits");
+        assert_eq!(stamps(&around(&[24, 10, 9, 9, 9, 9, 9, 9, 9, 9], &[])), STAMPED, "24 is not 8");
+    }
+
+    #[test]
+    fn the_last_of_several_counts() {
+        let first = [8, 10, 9, 9, 9, 9, 9, 9, 9, 9];
+        assert_eq!(stamps(&around(&first, &[])), STAMPED);
+    }
+
+    #[test]
+    fn no_timestamps() {
+        assert_eq!(stamps(&[]), Err(Skip::NoTimestamps));
+        assert_eq!(stamps(&[1, 1, 1, 1]), Err(Skip::NoTimestamps));
+        assert_eq!(stamps(&[1, 1, 5, 10, 8, 10, 0, 0, 0, 0, 0, 0]), Err(Skip::NoTimestamps), "8 inside");
+        assert_eq!(stamps(&around(&[0, 0], &[])), Err(Skip::NoTimestamps), "behind the list's end");
+    }
+
+    #[test]
+    fn malformed_option_lengths() {
+        assert_eq!(stamps(&[2, 0, 0, 0]), Err(Skip::OptionLength));
+        assert_eq!(stamps(&[2, 1, 0, 0]), Err(Skip::OptionLength));
+        assert_eq!(stamps(&[8, 8, 0, 0, 0, 0, 0, 0]), Err(Skip::OptionLength));
+        assert_eq!(stamps(&[8, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), Err(Skip::OptionLength));
+        assert_eq!(stamps(&around(&[1, 1], &[77, 1, 0, 0])), Err(Skip::OptionLength), "behind a good one");
+    }
+
+    #[test]
+    fn options_past_the_header() {
+        assert_eq!(stamps(&[1, 1, 1, 2]), Err(Skip::OptionOverrun), "no room for a length");
+        assert_eq!(stamps(&[2, 5, 0, 0]), Err(Skip::OptionOverrun));
+        assert_eq!(stamps(&[1, 8, 10, 0]), Err(Skip::OptionOverrun));
+        assert_eq!(stamps(&around(&[1, 1], &[5, 255, 0, 0])), Err(Skip::OptionOverrun));
+    }
+
+    #[test]
+    fn too_many_options() {
+        let nops = |count| around(&[1].repeat(count), &[]);
+        assert_eq!(stamps(&nops(MAX_OPTIONS - 2)), STAMPED);
+        assert_eq!(stamps(&nops(MAX_OPTIONS + 2)), Err(Skip::OptionsTooMany));
+    }
+
+    #[test]
+    fn data_offset() {
+        let mut bytes = segment(0x10, &around(&[1, 1], &[]), 0);
+        bytes[32] = 0x40;
+        assert_eq!(parse_raw(&bytes), Err(Skip::TcpDataOffset), "below five words");
+        bytes[32] = 0x90;
+        bytes.extend([0; 4]);
+        assert_eq!(parse_raw(&bytes), Err(Skip::TcpDataOffset), "past the IP payload");
+    }
+
+    #[test]
+    fn truncated_segments() {
+        let bytes = segment(0x10, &around(&[1, 1], &[]), 0);
+        for length in 20..bytes.len() {
+            assert_eq!(parse_raw(&bytes[..length]), Err(Skip::TcpTruncated), "{length} bytes");
+        }
+        assert!(parse_raw(&bytes).is_ok());
+    }
+
+    #[test]
+    fn what_a_syn_tells() {
+        // A Linux client's: MSS, SACK permitted, Timestamps, NOP, window scale.
+        let options = around(&[2, 4, 0x05, 0xb4, 4, 2], &[1, 3, 3, 7]);
+        let syn = Syn { window: 0xfaf0, mss: 1460, window_scale: 7, option_order: 0x31842 };
+        assert_eq!(parse_raw(&segment(0x02, &options, 0)).unwrap().syn, Some(syn));
+        assert_eq!(parse_raw(&segment(0x12, &options, 0)).unwrap().syn, Some(syn));
+        assert_eq!(parse_raw(&segment(0x10, &options, 0)).unwrap().syn, None);
+    }
+
+    #[test]
+    fn what_a_syn_may_lack() {
+        let options = around(&[2, 6, 5, 0xb4, 0, 0], &[3, 4, 7, 7, 254, 2, 0, 0]);
+        let syn = Syn { window: 0xfaf0, mss: 0, window_scale: Syn::NO_SCALE, option_order: 0xe_f382 };
+        assert_eq!(parse_raw(&segment(0x02, &options, 0)).unwrap().syn, Some(syn), "odd lengths");
+        let options = around(&[1].repeat(14), &[]);
+        let order = parse_raw(&segment(0x02, &options, 0)).unwrap().syn.unwrap().option_order;
+        assert_eq!(order, 0x0811_1111_1111_1111);
+    }
 }
