@@ -6,7 +6,7 @@
 
 use crate::{Address, Segment};
 
-/// The longest program.
+/// The longest program; a power of two.
 pub const MAX_TESTS: usize = 32;
 
 /// A jump target: the segment is wanted.
@@ -95,23 +95,42 @@ impl Test {
     }
 }
 
-/// Runs the program that `test` hands out by index, from index 0; a missing test rejects, and so
-/// does a jump that doesn't lead forwards.
-///
-/// The walk goes over all indices in order and skips those that aren't next: to the kernel's
-/// verifier that is one straight line, where following the jumps would be a path per combination.
+/// Runs the program that `test` hands out by index, from index 0; a missing test rejects.
 #[inline(always)]
 pub fn accepts<'a>(segment: &Segment, test: impl Fn(u8) -> Option<&'a Test>) -> bool {
-    let mut next = 0;
-    for at in 0..MAX_TESTS as u8 {
-        if at != next {
-            continue;
-        }
+    accepts_with(segment, test, |word| word)
+}
+
+/// [`accepts`], with a function that returns its argument and leaves the kernel's verifier none the
+/// wiser ([`Packet::unknown`](crate::Packet::unknown)).
+///
+/// First all tests, then the jumps over what came out. What came out passes through a table that is
+/// written at places unknown to the verifier, so it can't tell which jump is taken: to it that is two
+/// straight lines, where jumping from test to test would be a path per combination.
+#[inline(always)]
+pub fn accepts_with<'a>(
+    segment: &Segment,
+    test: impl Fn(u8) -> Option<&'a Test>,
+    unknown: impl Fn(u64) -> u64,
+) -> bool {
+    let mut held = Held([0; MAX_TESTS]);
+    for index in 0..MAX_TESTS as u8 {
+        let Some(step) = test(index) else { break };
+        held.0[unknown(u64::from(index)) as usize % MAX_TESTS] = u8::from(step.holds(segment));
+    }
+    let mut at = unknown(0) as u8;
+    for _ in 0..MAX_TESTS {
         let Some(step) = test(at) else { return false };
-        next = if step.holds(segment) { step.on_yes } else { step.on_no };
-        if next >= REJECT {
-            return next == ACCEPT;
+        // All ones where the test held: arithmetic instead of a branch, for the same reason.
+        let mask = unknown(u64::from(held.0[usize::from(at) % MAX_TESTS]).wrapping_neg()) as u8;
+        at = step.on_no ^ (step.on_yes ^ step.on_no) & mask;
+        if at >= REJECT {
+            return at == ACCEPT;
         }
     }
     false
 }
+
+/// Which tests held. Aligned, so that it is cleared by words.
+#[repr(align(8))]
+struct Held([u8; MAX_TESTS]);

@@ -43,5 +43,5 @@ pub fn observe<C: EbpfContext>(ctx: &C, frame: &Frame, link: Link, direction: Di
 #[inline(always)]
 fn wanted(frame: &Frame, link: Link) -> Result<Segment, Skip> {
     let segment = parse(frame, link)?;
-    if filter::wants(&segment) { Ok(segment) } else { Err(Skip::Filtered) }
+    if filter::wants(frame, &segment) { Ok(segment) } else { Err(Skip::Filtered) }
 }

@@ -81,7 +81,7 @@ fn shape(cpus: usize, wanted: Option<u32>) -> Result<Shape> {
 
 /// Creates the object's maps, with all that is set at load time.
 fn create(config: &Config, shape: Shape) -> Result<Ebpf> {
-    let Config { filter, .. } = config;
+    let Config { filter, cautious, .. } = config;
     ensure!(
         filter.len() <= MAX_TESTS,
         "the filter takes {} tests, and the kernel side holds {MAX_TESTS}; shorten it",
@@ -92,8 +92,8 @@ fn create(config: &Config, shape: Shape) -> Result<Ebpf> {
     let cpus = shape.cpus as u32;
     EbpfLoader::new()
         .override_global("SLOTS", &shape.slots, true)
-        .override_global("WEAK_ORDER", &u8::from(stores_may_reorder()), true)
-        .override_global("PREEMPTIBLE", &u8::from(is_realtime()), true)
+        .override_global("WEAK_ORDER", &u8::from(*cautious || stores_may_reorder()), true)
+        .override_global("PREEMPTIBLE", &u8::from(*cautious || is_realtime()), true)
         .override_global("FILTER_LEN", &(filter.len() as u32), true)
         .override_global("FILTER", &tests[..], true)
         .map_max_entries("RING", cpus * shape.slots)
