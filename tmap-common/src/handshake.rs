@@ -24,7 +24,7 @@ pub struct Traces {
     pub acknowledgement: u8,
     /// TCP urgent pointer, folded.
     pub urgent: u8,
-    /// The first eight option bytes behind the end of the list, folded.
+    /// The last eight option bytes behind the end of the list, folded.
     pub trailing: u8,
     /// How many bytes there are behind the end of the list.
     pub eol_padding: u8,
@@ -118,22 +118,18 @@ pub fn traces<P: Packet + ?Sized>(
     })
 }
 
-/// Padding beyond this isn't looked at: four-byte alignment needs three, and the verifier walks the
-/// loop this often.
-const MAX_PADDING: usize = 8;
-
-/// The first bytes from `at` to `end`, folded.
+/// The last eight bytes, or fewer, from `at` to `end`, folded. A TCP header lies before `end`, so
+/// eight bytes can always be read there; those before `at` are shifted out.
 #[inline(always)]
 fn trailing<P: Packet + ?Sized>(packet: &P, at: usize, end: usize) -> Option<u8> {
-    let mut cursor = at;
-    let mut all = 0;
-    for _ in 0..MAX_PADDING {
-        if cursor >= end {
-            break;
-        }
-        let [byte] = packet.read(cursor)?;
-        all |= byte;
-        cursor = packet.forget(cursor + 1);
+    let bytes = packet.unknown(end as u64 - at as u64);
+    if bytes == 0 {
+        return Some(0);
     }
-    Some(all)
+    let last = u64::from_be_bytes(packet.read(packet.forget(end - 8))?);
+    let strangers = 8_u64.saturating_sub(bytes);
+    let all = last << ((strangers * 8) & 63);
+    let all = all | all >> 32;
+    let all = all | all >> 16;
+    Some((all | all >> 8) as u8)
 }

@@ -85,7 +85,7 @@ pub struct Syn {
     /// Window scale shift; [`Syn::NO_SCALE`] where the option is absent.
     pub window_scale: u8,
     /// The order of the options, four bits each, the first in the lowest bits: the option's kind, or
-    /// one of [`order`]; the rest is zero. The seventeenth and later options are left out.
+    /// one of [`order`]; the rest is zero.
     pub option_order: u64,
     /// Kind of the last option that `option_order` calls [`order::OTHER`]; 0 where there is none.
     pub other_kind: u8,
@@ -97,7 +97,9 @@ impl Syn {
     /// `window_scale` where the option is absent: shifts end at 14 (RFC 7323, section 2.2).
     pub const NO_SCALE: u8 = 0xff;
 
-    /// How many options `option_order` has room for.
+    /// How many options, NOPs included, are followed before a segment is called strange: as many as
+    /// `option_order` has room for. A header could hold 40 NOPs; what stacks send has no more than a
+    /// dozen options, and the verifier walks the loop this often.
     pub const MAX_OPTIONS: usize = 16;
 }
 
@@ -124,10 +126,6 @@ pub mod kind {
     /// Timestamps.
     pub const TIMESTAMPS: u8 = 8;
 }
-
-/// Options, NOPs included, followed before a segment is called strange. There is room for 40, all
-/// NOPs; what stacks send has no more than a dozen, and the verifier walks the loop this often.
-const MAX_OPTIONS: usize = 20;
 
 /// Parses the TCP header behind `network`.
 ///
@@ -191,9 +189,7 @@ impl Options {
     /// Adds an option to the order.
     #[inline(always)]
     fn note(&mut self, index: usize, code: u8) {
-        if index < Syn::MAX_OPTIONS {
-            self.order |= u64::from(code) << (4 * index);
-        }
+        self.order |= u64::from(code) << (4 * index);
     }
 
     /// The first `N` bytes of the last option of `kind`; zeros if there was none. (An `Option` would
@@ -251,7 +247,7 @@ fn walk<P: Packet + ?Sized>(packet: &P, at: usize, bytes: usize) -> Result<Optio
     let mut found = Options { at: [0; 16], order: 0, padding_at: 0 };
     let mut cursor = packet.forget(at);
     let mut left = packet.unknown(bytes as u64);
-    for index in 0..MAX_OPTIONS {
+    for index in 0..Syn::MAX_OPTIONS {
         if left == 0 {
             found.padding_at = cursor;
             return Ok(found);
@@ -315,7 +311,7 @@ mod tests {
         let mut bytes: Vec<u8> = [0x45, 0].into_iter().chain(total.to_be_bytes()).collect();
         bytes.extend([0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
         bytes.extend([0x12, 0x34, 0x56, 0x78, 0, 0, 0, 1, 0, 0, 0, 2]);
-        bytes.extend([(header_bytes / 4 << 4) as u8, flags, 0xfa, 0xf0, 0, 0, 0, 0]);
+        bytes.extend([((header_bytes / 4) << 4) as u8, flags, 0xfa, 0xf0, 0, 0, 0, 0]);
         bytes.extend(options);
         bytes.resize(bytes.len() + payload, 0x55);
         bytes
@@ -399,8 +395,8 @@ mod tests {
     #[test]
     fn too_many_options() {
         let nops = |count| around(&[1].repeat(count), &[]);
-        assert_eq!(stamps(&nops(MAX_OPTIONS - 2)), STAMPED);
-        assert_eq!(stamps(&nops(MAX_OPTIONS + 2)), Err(Skip::OptionsTooMany));
+        assert_eq!(stamps(&nops(Syn::MAX_OPTIONS - 2)), STAMPED);
+        assert_eq!(stamps(&nops(Syn::MAX_OPTIONS + 2)), Err(Skip::OptionsTooMany));
     }
 
     #[test]
@@ -422,23 +418,26 @@ mod tests {
         assert!(parse_raw(&bytes).is_ok());
     }
 
+    /// Window, MSS, window scale and option order of a segment with these flags and options.
+    fn syn(flags: u8, options: &[u8]) -> Option<(u16, u16, u8, u64)> {
+        let syn = parse_raw(&segment(flags, options, 0)).unwrap().syn?;
+        Some((syn.window, syn.mss, syn.window_scale, syn.option_order))
+    }
+
     #[test]
     fn what_a_syn_tells() {
         // A Linux client's: MSS, SACK permitted, Timestamps, NOP, window scale.
         let options = around(&[2, 4, 0x05, 0xb4, 4, 2], &[1, 3, 3, 7]);
-        let syn = Syn { window: 0xfaf0, mss: 1460, window_scale: 7, option_order: 0x31842 };
-        assert_eq!(parse_raw(&segment(0x02, &options, 0)).unwrap().syn, Some(syn));
-        assert_eq!(parse_raw(&segment(0x12, &options, 0)).unwrap().syn, Some(syn));
-        assert_eq!(parse_raw(&segment(0x10, &options, 0)).unwrap().syn, None);
+        assert_eq!(syn(0x02, &options), Some((0xfaf0, 1460, 7, 0x31842)));
+        assert_eq!(syn(0x12, &options), Some((0xfaf0, 1460, 7, 0x31842)));
+        assert_eq!(syn(0x10, &options), None);
     }
 
     #[test]
     fn what_a_syn_may_lack() {
         let options = around(&[2, 6, 5, 0xb4, 0, 0], &[3, 4, 7, 7, 254, 2, 0, 0]);
-        let syn = Syn { window: 0xfaf0, mss: 0, window_scale: Syn::NO_SCALE, option_order: 0xe_f382 };
-        assert_eq!(parse_raw(&segment(0x02, &options, 0)).unwrap().syn, Some(syn), "odd lengths");
+        assert_eq!(syn(0x02, &options), Some((0xfaf0, 0, Syn::NO_SCALE, 0xe_f382)), "odd lengths");
         let options = around(&[1].repeat(14), &[]);
-        let order = parse_raw(&segment(0x02, &options, 0)).unwrap().syn.unwrap().option_order;
-        assert_eq!(order, 0x0811_1111_1111_1111);
+        assert_eq!(syn(0x02, &options), Some((0xfaf0, 0, Syn::NO_SCALE, 0x0811_1111_1111_1111)));
     }
 }

@@ -1,7 +1,7 @@
 //! What holds for any bytes, and for any segment.
 
 use proptest::prelude::*;
-use tmap_common::{Address, Flags, Link, Segment, Syn, parse, tcp::kind};
+use tmap_common::{Address, Flags, Link, Segment, Syn, Traces, parse, tcp::kind};
 
 const LINKS: [Link; 5] = [Link::Ethernet, Link::Ip, Link::LinuxCooked, Link::LinuxCooked2, Link::BsdLoopback];
 
@@ -41,7 +41,7 @@ fn frame(segment: &Segment, tags: usize) -> Vec<u8> {
     frame.extend(segment.src_port.to_be_bytes());
     frame.extend(segment.dst_port.to_be_bytes());
     frame.extend([0; 8]);
-    frame.extend([(tcp_bytes / 4 << 4) as u8, segment.flags.0]);
+    frame.extend([((tcp_bytes / 4) << 4) as u8, segment.flags.0]);
     frame.extend(segment.syn.map_or(0, |syn| syn.window).to_be_bytes());
     frame.extend([0; 4]);
     frame.extend(options);
@@ -62,7 +62,8 @@ prop_compose! {
         has_payload: bool, tsval: u32, tsecr: u32, window: u16, mss: u16, window_scale: u8,
     ) -> Segment {
         // MSS, window scale, NOP, NOP, NOP, Timestamps.
-        let syn = Syn { window, mss, window_scale, option_order: 0x81_1132 };
+        let traces = Traces { tcp_header_bytes: 40, ..Traces::default() };
+        let syn = Syn { window, mss, window_scale, option_order: 0x81_1132, other_kind: 0, traces };
         let flags = Flags(flags);
         Segment {
             src, dst, src_port, dst_port, flags, has_payload, hop_limit, tsval, tsecr,

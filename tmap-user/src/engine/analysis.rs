@@ -265,13 +265,8 @@ impl Builder<'_> {
             self.out.count.add(Count { best: None, low: 1, high: most, proven: 0 });
             return;
         }
-        let findings = loose::find(
-            class.hz,
-            &class.clusters,
-            &class.judgement,
-            self.connections,
-            self.resolution_ns,
-        );
+        let findings =
+            loose::find(class.hz, &class.clusters, &class.judgement, self.connections, self.resolution_ns);
         self.out.groups.extend(findings.groups);
         self.out.count.add(findings.count);
         self.out.doubt = findings.doubt.or(self.out.doubt);

@@ -36,7 +36,8 @@ pub fn find(
     resolution_ns: u64,
 ) -> Findings {
     let loose: Vec<&Cluster> = judgement.loose.iter().map(|&index| &clusters[index]).collect();
-    let samples: Vec<Sample> = loose.iter().map(|cluster| sample_of(cluster, connections, resolution_ns)).collect();
+    let samples: Vec<Sample> =
+        loose.iter().map(|cluster| sample_of(cluster, connections, resolution_ns)).collect();
     let tracks: Vec<Track<'_>> = loose
         .iter()
         .zip(&samples)

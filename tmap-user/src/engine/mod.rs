@@ -373,7 +373,8 @@ const SETTLED_CONNECTIONS: f64 = 5.0;
 fn is_settled(machine: &snapshot::MachineReport, analysis: &analysis::Analysis) -> bool {
     let by_phase = machine.phase_ticks.is_some();
     let certain = !by_phase
-        || (machine.connections >= SETTLED_CONNECTIONS && analysis.groups.len() <= analysis.count.low as usize);
+        || (machine.connections >= SETTLED_CONNECTIONS
+            && analysis.groups.len() <= analysis.count.low as usize);
     certain && machine.last_seen_ns.saturating_sub(machine.first_seen_ns) >= SETTLING_NS
 }
 
