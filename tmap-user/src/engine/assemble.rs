@@ -56,7 +56,10 @@ pub fn machines(
     slab: &Slab<Connection>,
     options: &Options,
 ) -> Vec<MachineReport> {
-    let reference_ns = found.connections.iter().map(|&key| slab[key].flow.first_ns).min().unwrap_or_default();
+    // A whole second: there all clocks of whole hertz have the phase that they have at any other
+    // whole second, but for their skew, so phases of different addresses can be compared.
+    let first_ns = found.connections.iter().map(|&key| slab[key].flow.first_ns).min().unwrap_or_default();
+    let reference_ns = first_ns - first_ns % 1_000_000_000;
     let mut machines: Vec<MachineReport> = found
         .analysis
         .groups
@@ -70,6 +73,12 @@ pub fn machines(
     }
     machines.sort_by_key(|machine| machine.id);
     machines
+}
+
+/// What a clock shows at `at_ns`, modulo `period` ticks.
+fn reading(clock: &Clock, at_ns: u64, period: f64) -> Estimate {
+    let at = clock.at(at_ns);
+    Estimate { value: at.value.rem_euclid(period), sigma: at.sigma }
 }
 
 fn machine(
@@ -91,11 +100,10 @@ fn machine(
         tick_hz: group.hz,
         rate_hz: group.rate_hz,
         skew_ppm: group.skew_ppm,
-        offset_ticks: clock.filter(|_| global).map(|clock| {
-            let at = clock.at(reference_ns);
-            Estimate { value: at.value.rem_euclid(WRAP_TICKS), sigma: at.sigma }
-        }),
-        phase_ticks: group.phase_ticks,
+        offset_ticks: clock.filter(|_| global).map(|clock| reading(&clock, reference_ns, WRAP_TICKS)),
+        phase_ticks: clock
+            .filter(|_| group.phase_ticks.is_some())
+            .map(|clock| reading(&clock, reference_ns, 1.0)),
         reference_ns,
         boot: clock.filter(|_| global).map(|clock| boot::boot(&with_skew(clock, group.skew_ppm))),
         connections: weight + host.forgotten.get(&number).copied().unwrap_or_default() as f64,

@@ -52,8 +52,8 @@ pub enum Basis {
 /// The most machines compared with each other: the cost grows with the square.
 pub const MAX_CANDIDATES: usize = 4096;
 
-/// Links weaker than this are not reported.
-const MIN_PROBABILITY: f64 = 0.9;
+/// Links less likely than this are not reported; those above carry their probability.
+const MIN_PROBABILITY: f64 = 0.5;
 
 /// Paths to different addresses differ a little in their least delay, in seconds.
 const PATH_SIGMA_S: f64 = 30e-6;
@@ -214,9 +214,9 @@ mod tests {
     }
 
     #[test]
-    fn disciplined_clocks_that_agree_in_phase_alone_are_not_claimed() {
+    fn disciplined_clocks_that_agree_in_phase_alone_stay_doubtful() {
         let found = find(&[candidate(1, 100.25, 0.0, 0.0), candidate(2, 900.30, 0.1, 0.0)]);
-        assert!(found.is_empty(), "{found:?}");
+        assert!(found.iter().all(|sibling| sibling.probability < 0.9), "{found:?}");
     }
 
     #[test]

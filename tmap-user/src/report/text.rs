@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use tmap_common::Skip;
+
 use super::{
     Summary,
     number::{Clock, count, grouped, hertz, measured, signed, span},
@@ -327,6 +329,14 @@ fn totals(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Res
     )?;
     if counters.skipped_total() > 0 {
         writeln!(out, "Left out: {}.", stats::skipped(counters))?;
+    }
+    let bare = counters.skipped[Skip::NoTimestamps as usize];
+    if bare > 0 {
+        writeln!(
+            out,
+            "{} carried no timestamps: machines that never send any stay unseen and uncounted.",
+            count(bare, "TCP segment")
+        )?;
     }
     if counters.ring_full > 0 {
         writeln!(
