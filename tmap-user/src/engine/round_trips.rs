@@ -17,6 +17,11 @@ use super::{
 const NOMINAL: f64 = 1e-3;
 
 impl Engine {
+    /// Whether round trips are taken.
+    pub fn takes_round_trips(&self) -> bool {
+        self.rtt.is_some()
+    }
+
     /// What is new about round trips; `None` where they aren't taken or nothing is.
     pub(super) fn review_round_trips(&mut self, now_ns: u64) -> Option<Event> {
         let mut news = self.rtt.as_mut()?.review(now_ns);

@@ -34,6 +34,9 @@ const BUSY: usize = 1_024;
 /// How often the engine looks for news.
 const REVIEW_EVERY: Duration = Duration::from_secs(1);
 
+/// The same where single round trips are to be shown as they come.
+const REVIEW_ROUND_TRIPS_EVERY: Duration = Duration::from_millis(100);
+
 /// Events that wait for a slow reader; more are counted and left out, the summary has them anyway.
 const EVENTS_WAITING: usize = 1_024;
 
@@ -155,7 +158,8 @@ impl Worker {
     }
 
     fn review(&mut self) {
-        self.review_at = Instant::now() + REVIEW_EVERY;
+        let every = if self.engine.takes_round_trips() { REVIEW_ROUND_TRIPS_EVERY } else { REVIEW_EVERY };
+        self.review_at = Instant::now() + every;
         let time_ns = now_ns();
         for event in self.engine.review(time_ns) {
             if self.events.try_send(Timed { event, time_ns }).is_err() {
