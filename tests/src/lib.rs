@@ -1,10 +1,14 @@
 //! What the tests share.
 
 pub mod command;
+pub mod evaluate;
 pub mod frames;
+pub mod oracle;
 pub mod pcap;
 pub mod reference;
 pub mod root;
+pub mod score;
 pub mod simulate;
 pub mod test_run;
+pub mod traces;
 pub mod traffic;

@@ -57,10 +57,10 @@ pub struct Scenario {
     pub loss: f64,
     /// Length of the capture, in seconds.
     pub duration_s: f64,
-    /// Connections of each machine, on average: drawn multinomially if `uneven`.
+    /// Connections of each machine; of all together, each to a machine at random, if `pooled`.
     pub connections: usize,
-    /// Whether machines differ in load.
-    pub uneven: bool,
+    /// Whether machines share the connections as behind a balancer.
+    pub pooled: bool,
     /// Peers that connections go to.
     pub peers: usize,
     /// Standard deviation of the machines' skews, in ppm.
@@ -89,7 +89,7 @@ impl Default for Scenario {
             loss: 0.0,
             duration_s: 600.0,
             connections: 20,
-            uneven: false,
+            pooled: false,
             peers: 8,
             skew_spread_ppm: 10.0,
             wander_ppm: 0.0,
@@ -182,9 +182,10 @@ impl Scenario {
         let pair_offsets: Vec<u32> = (0..self.machines * self.peers).map(|_| random.0.random()).collect();
         let mut truth = Truth { clocks, machine_of: HashMap::new() };
         let mut records = Vec::new();
-        for c in 0..self.machines * self.connections {
+        let connections = if self.pooled { self.connections } else { self.machines * self.connections };
+        for c in 0..connections {
             let machine =
-                if self.uneven { random.0.random_range(0..self.machines) } else { c % self.machines };
+                if self.pooled { random.0.random_range(0..self.machines) } else { c % self.machines };
             let peer = random.0.random_range(0..self.peers);
             let key = (
                 10_000 + (c % 50_000) as u16,

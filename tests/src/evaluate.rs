@@ -1,0 +1,219 @@
+//! Runs the engine on records whose truth is known, and scores it.
+
+use std::{collections::HashMap, path::Path, time::Instant};
+
+use anyhow::{Context, Result};
+use tmap::{
+    capture::file::{Capture, Source},
+    engine::{Engine, Options, Wanted, phase, snapshot::MachineReport},
+};
+use tmap_common::{Address, Record, record::Direction};
+
+use crate::{
+    oracle,
+    score::{Agreement, agreement},
+    simulate::{ConnectionKey, Offsets, SHARED, Scenario},
+    traces::{self, Trace},
+};
+
+/// One run, scored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    /// Machines that there are.
+    pub machines: usize,
+    /// Machines found; `None` where the engine said that it can't tell.
+    pub found: Option<u32>,
+    /// The interval given.
+    pub interval: (u32, Option<u32>),
+    /// Agreement of assignments.
+    pub agreement: Agreement,
+    /// The oracle's accuracy; `None` where phase isn't what decides.
+    pub oracle: Option<f64>,
+    /// Largest error of a skew, of machines matched to the nearest true one, in ppm.
+    pub skew_error_ppm: Option<f64>,
+    /// Largest error of a boot time, in seconds.
+    pub boot_error_s: Option<f64>,
+    /// Records.
+    pub records: usize,
+    /// Time taken for all of them, in seconds.
+    pub seconds: f64,
+}
+
+impl Outcome {
+    /// Whether the interval holds the truth.
+    pub fn covers(&self) -> bool {
+        let (low, high) = self.interval;
+        low as usize <= self.machines && high.is_none_or(|h| self.machines <= h as usize)
+    }
+}
+
+/// What the engine made of one source address.
+struct Verdict {
+    found: Option<u32>,
+    interval: (u32, Option<u32>),
+    machines: Vec<MachineReport>,
+    assigned: HashMap<ConnectionKey, u32>,
+    seconds: f64,
+}
+
+fn judge(records: &[Record], source: Address, resolution_ns: u64) -> Verdict {
+    let start = Instant::now();
+    let mut engine = Engine::new(Options::default());
+    engine.set_resolution_ns(resolution_ns);
+    for record in records {
+        engine.observe(record);
+    }
+    let now_ns = records.last().map_or(0, |r| r.time_ns);
+    let snapshot = engine.snapshot(now_ns, Wanted { connections: true, ..Wanted::default() });
+    let seconds = start.elapsed().as_secs_f64();
+    let assigned = snapshot.connections.iter().filter(|c| c.src == source);
+    let assigned = assigned.filter_map(|c| Some(((c.src_port, c.dst, c.dst_port), c.machine?))).collect();
+    let report = snapshot.addresses.into_iter().find(|a| a.address == source);
+    let (found, low, high, machines) = report.map_or((None, None, None, Vec::new()), |r| {
+        (r.machines, r.machines_low, r.machines_high, r.machine_list)
+    });
+    Verdict { found, interval: (low.unwrap_or(0), high), machines, assigned, seconds }
+}
+
+/// Simulates and scores.
+pub fn simulated(scenario: &Scenario) -> Outcome {
+    let simulation = scenario.run();
+    let truth = &simulation.truth;
+    let verdict = judge(&simulation.records, shared(), scenario.resolution_ns);
+    let traces = traces::collect(&simulation.records);
+    let machine_of: Vec<usize> = traces.iter().map(|t| truth.machine_of[&t.key]).collect();
+    let mut seen = machine_of.clone();
+    seen.sort_unstable();
+    seen.dedup();
+    let skews = truth.clocks.iter().map(|c| c.skew_ppm);
+    let boots = truth.clocks.iter().map(|c| c.boot_s);
+    let nearest = |found: f64, all: &mut dyn Iterator<Item = f64>| {
+        all.map(|t| (t - found).abs()).fold(f64::INFINITY, f64::min)
+    };
+    let skew_errors = verdict
+        .machines
+        .iter()
+        .filter_map(|m| m.skew_ppm)
+        .map(|skew| nearest(skew.value, &mut skews.clone()));
+    let boot_errors = verdict
+        .machines
+        .iter()
+        .filter_map(|m| m.boot)
+        .map(|boot| nearest(boot.engine_s.value, &mut boots.clone()));
+    Outcome {
+        machines: seen.len(),
+        oracle: (scenario.offsets == Offsets::PerConnection).then(|| {
+            oracle::accuracy(&traces, &machine_of, truth.clocks.len(), |m, t| truth.clocks[m].ticks_at(t))
+        }),
+        skew_error_ppm: skew_errors.reduce(f64::max),
+        boot_error_s: boot_errors.reduce(f64::max),
+        ..scored(&verdict, &traces, &machine_of, simulation.records.len())
+    }
+}
+
+fn scored(verdict: &Verdict, traces: &[Trace], machine_of: &[usize], records: usize) -> Outcome {
+    let pairings: Vec<_> =
+        traces.iter().zip(machine_of).map(|(t, m)| (*m, verdict.assigned.get(&t.key).copied())).collect();
+    Outcome {
+        found: verdict.found,
+        interval: verdict.interval,
+        agreement: agreement(&pairings),
+        records,
+        seconds: verdict.seconds,
+        ..Outcome::default()
+    }
+}
+
+/// Scores a laboratory capture: all machines behind [`SHARED`], machine k on source ports from
+/// 20000 + 1000 k.
+///
+/// # Errors
+/// Where the file can't be read.
+pub fn laboratory(path: &Path) -> Result<Outcome> {
+    let (records, resolution_ns) = read(path)?;
+    let mine: Vec<Record> = records.iter().filter(|r| r.segment.src == shared()).copied().collect();
+    let verdict = judge(&records, shared(), resolution_ns);
+    let traces = traces::collect(&mine);
+    let machine_of: Vec<usize> = traces.iter().map(|t| (usize::from(t.key.0) - 20_000) / 1000).collect();
+    let machines = machine_of.iter().max().map_or(0, |m| m + 1);
+    let lines: Vec<Option<phase::Lines>> =
+        (0..machines).map(|m| own_line(&traces, &machine_of, m, resolution_ns)).collect();
+    let clock = |m: usize, t: f64| match &lines[m] {
+        Some(l) => {
+            let since_s = t - l.reference_ns as f64 * 1e-9;
+            let line = &l.lines[0];
+            (since_s * 1000.0) * (1.0 + line.skew_ppm.value * 1e-6) + line.phase_ticks.value
+        }
+        None => 0.0,
+    };
+    let mut seen = machine_of.clone();
+    seen.sort_unstable();
+    seen.dedup();
+    Ok(Outcome {
+        machines: seen.len(),
+        oracle: lines
+            .iter()
+            .all(Option::is_some)
+            .then(|| oracle::accuracy(&traces, &machine_of, machines, clock)),
+        ..scored(&verdict, &traces, &machine_of, records.len())
+    })
+}
+
+/// A machine's line, by one who knows its connections.
+fn own_line(
+    traces: &[Trace],
+    machine_of: &[usize],
+    machine: usize,
+    resolution_ns: u64,
+) -> Option<phase::Lines> {
+    let samples: Vec<(tmap::engine::envelope::Envelope, phase::sample::Sample)> = traces
+        .iter()
+        .zip(machine_of)
+        .filter(|(_, m)| **m == machine)
+        .map(|(trace, _)| {
+            let mut pair = <(tmap::engine::envelope::Envelope, phase::sample::Sample)>::default();
+            for point in &trace.points {
+                pair.0.add(*point);
+                pair.1.add(*point);
+            }
+            pair
+        })
+        .collect();
+    let tracks: Vec<phase::Track<'_>> = samples
+        .iter()
+        .map(|(hull, sample)| phase::Track {
+            hull: hull.points(),
+            sample: sample.points(),
+            offered: hull.offered(),
+        })
+        .collect();
+    let lines = phase::fit(&tracks, 1000.0, &phase::Settings { resolution_ns, max_lines: 1 });
+    (!lines.lines.is_empty()).then_some(lines)
+}
+
+fn shared() -> Address {
+    Address::from_ip4(SHARED.octets())
+}
+
+/// All time-stamped segments of a capture, and the resolution of its stamps.
+fn read(path: &Path) -> Result<(Vec<Record>, u64)> {
+    let name = path.display();
+    let (source, _) = Source::new(path).open().with_context(|| format!("can't open {name}"))?;
+    let mut capture = Capture::new(source).with_context(|| format!("can't read {name}"))?;
+    let mut records = Vec::new();
+    while let Some(frame) =
+        capture.next_frame().with_context(|| format!("{name}, after {} records", records.len()))?
+    {
+        let Ok(link) = frame.link else { continue };
+        if let Ok(segment) = tmap_common::parse(frame.bytes, link) {
+            records.push(Record {
+                time_ns: frame.time_ns,
+                direction: Direction::Ingress,
+                suppressed: 0,
+                segment,
+            });
+        }
+    }
+    let resolution_ns = capture.resolution_ns();
+    Ok((records, resolution_ns))
+}
