@@ -3,12 +3,15 @@
 pub mod command;
 pub mod evaluate;
 pub mod frames;
+pub mod netns;
 pub mod oracle;
 pub mod pcap;
 pub mod reference;
 pub mod root;
 pub mod score;
 pub mod simulate;
+pub mod talk;
+pub mod tcpdump;
 pub mod test_run;
 pub mod traces;
 pub mod traffic;
