@@ -3,7 +3,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     thread,
 };
 
@@ -36,7 +36,9 @@ pub fn in_step(wire: &Wire, server: &str, exchanges: usize) {
         stream.write_all(&message(turn)).expect("sent");
         receive(&mut stream, turn + 1);
     }
-    drop(stream);
+    // Both sides are done before this returns, but for the last acknowledgement.
+    stream.shutdown(Shutdown::Write).expect("ended");
+    assert_eq!(stream.read(&mut [0; 1]).expect("an end"), 0);
     answering.join().expect("served");
 }
 

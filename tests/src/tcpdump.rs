@@ -32,6 +32,27 @@ pub struct Line {
     pub tsecr: u32,
 }
 
+/// Asserts that two sorted lists are the same; shows where they differ, not all of them.
+///
+/// # Panics
+/// Where they differ.
+pub fn assert_same(ours: &[Line], theirs: &[Line], what: &str) {
+    let missing = |from: &[Line], of: &[Line]| -> Vec<Line> {
+        let mut rest = from.to_vec();
+        of.iter()
+            .filter(|line| rest.iter().position(|other| other == *line).map(|at| rest.remove(at)).is_none())
+            .copied()
+            .collect()
+    };
+    let (only_ours, only_theirs) = (missing(theirs, ours), missing(ours, theirs));
+    assert!(
+        only_ours.is_empty() && only_theirs.is_empty(),
+        "{what}: {} records, {} segments; only tmap saw {only_ours:?}; only tcpdump saw {only_theirs:?}",
+        ours.len(),
+        theirs.len()
+    );
+}
+
 impl From<&Record> for Line {
     fn from(record: &Record) -> Self {
         let Segment { src, dst, src_port, dst_port, flags, tsval, tsecr, .. } = record.segment;
@@ -48,11 +69,23 @@ pub enum Way {
     Out,
 }
 
+/// A process that doesn't outlive the test, however that ends.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // Both fail where it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running tcpdump.
 pub struct Tcpdump {
-    child: Child,
+    child: Guarded,
     way: Way,
     lines: Receiver<String>,
+    said: thread::JoinHandle<Vec<String>>,
 }
 
 /// How long a busy machine may take to print what it saw.
@@ -67,21 +100,23 @@ impl Tcpdump {
         let mut command = wire.far.command("tcpdump");
         let direction = if way == Way::In { "in" } else { "out" };
         command.args(["-i", INTERFACE, "-Q", direction, "-nn", "-tt", "-l", "--immediate-mode"]);
+        // Room for many short packets: in this mode it has slots of the longest length.
+        command.args(["-s", "256", "-B", "16384"]);
         // The discard port is for the datagram that marks the end.
         command.args(["tcp", "or", "udp", "port", "9"]);
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tcpdump starts");
-        let mut said = BufReader::new(child.stderr.take().expect("piped"));
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = Guarded(child.expect("tcpdump starts"));
+        let mut said = BufReader::new(child.0.stderr.take().expect("piped"));
         let mut line = String::new();
         while !line.contains("listening on") {
             line.clear();
             assert!(said.read_line(&mut line).expect("tcpdump speaks") > 0, "tcpdump gave up");
         }
-        thread::spawn(move || said.lines().for_each(drop));
-        let out = BufReader::new(child.stdout.take().expect("piped"));
+        let said = thread::spawn(move || said.lines().map_while(Result::ok).collect());
+        let out = BufReader::new(child.0.stdout.take().expect("piped"));
         let (sender, lines) = channel();
         thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, way, lines }
+        Self { child, way, lines, said }
     }
 
     /// Sends a last datagram its way, ends it once it has seen that, and returns the time-stamped
@@ -94,6 +129,8 @@ impl Tcpdump {
             Way::In => (&wire.near, "192.0.2.2:9"),
             Way::Out => (&wire.far, "192.0.2.1:9"),
         };
+        // What was sent before must not be overtaken by it on another CPU.
+        thread::sleep(Duration::from_millis(200));
         let socket = from.run(|| UdpSocket::bind("0.0.0.0:0").expect("bound"));
         socket.send_to(b"end", to).expect("sent");
         let mut found = Vec::new();
@@ -105,8 +142,13 @@ impl Tcpdump {
             found.extend(parse(&line));
         }
         // `ip netns exec` becomes tcpdump, so this is its process.
-        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).expect("it runs");
-        self.child.wait().expect("a child");
+        kill(Pid::from_raw(self.child.0.id() as i32), Signal::SIGINT).expect("it runs");
+        self.child.0.wait().expect("a child");
+        let said = self.said.join().expect("read");
+        assert!(
+            said.iter().any(|line| line == "0 packets dropped by kernel"),
+            "tcpdump lost packets: {said:?}"
+        );
         found.sort_unstable();
         found
     }

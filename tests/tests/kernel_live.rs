@@ -21,7 +21,7 @@ use tmap_tests::{
     netns::{INTERFACE, Namespace, Wire},
     root,
     talk::{self, SERVERS},
-    tcpdump::{Line, Tcpdump, Way},
+    tcpdump::{Line, Tcpdump, Way, assert_same},
 };
 
 /// Longer than anything here takes on a busy machine.
@@ -120,9 +120,9 @@ fn compare_with_tcpdump(config: &Config, expected: &[Hook]) {
     detach(&wire.far, &mut sensor);
     let (records, total) = drain(&sensor, &mut rings);
     assert!(inbound.len() > 400 && outbound.len() > 400, "{} and {}", inbound.len(), outbound.len());
-    assert_eq!(lines(&records, Direction::Ingress), inbound);
+    assert_same(&lines(&records, Direction::Ingress), &inbound, "received");
     let sent = lines(&records, Direction::Egress);
-    assert_eq!(sent, if config.egress { outbound } else { Vec::new() });
+    assert_same(&sent, &outbound, "sent");
     assert!(records.is_sorted_by_key(|record| record.time_ns), "CPUs are merged by time");
     let to_unix = wall_clock().unix_minus_engine_ns;
     for record in &records {
