@@ -54,7 +54,7 @@ struct Choice {
 
 /// Chooses by what is installed. Nothing is downloaded here.
 fn toolchain() -> Result<Choice> {
-    if let Ok(name) = env::var("TMAP_BPF_TOOLCHAIN") {
+    if let Some(name) = env::var("TMAP_BPF_TOOLCHAIN").ok().filter(|name| !name.is_empty()) {
         let nightly = name.starts_with("nightly");
         return Ok(Choice { name, nightly });
     }

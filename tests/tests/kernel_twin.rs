@@ -1,6 +1,11 @@
 //! The kernel programs and the user-space parser are twins: the same record or the same reason for
 //! none, on a few hundred thousand frames, and every frame accounted for.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
 use aya::programs::{Program, ProgramFd};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -33,10 +38,15 @@ struct Hook {
 }
 
 impl Twins {
+    /// With a short ring, so that it wraps all the time.
     fn load(filter: &[Test], cautious: bool) -> Self {
+        Self::load_with(filter, cautious, 64)
+    }
+
+    fn load_with(filter: &[Test], cautious: bool, slots: u32) -> Self {
         root::require();
-        // A short ring, so that it wraps all the time.
-        let config = Config { filter: filter.to_vec(), ring_slots: Some(64), cautious, ..Config::default() };
+        let config =
+            Config { filter: filter.to_vec(), ring_slots: Some(slots), cautious, ..Config::default() };
         let (mut sensor, rings) = Sensor::load(&config).expect("the programs load");
         let programs = [
             ("tmap_xdp_eth", Link::Ethernet, Direction::Ingress),
@@ -217,6 +227,62 @@ fn a_full_ring_is_counted() {
     let after = twins.sensor.statistics();
     assert_eq!(after.received, counters.emitted);
     assert!(after.cpus.iter().all(|cpu| cpu.ring_fill == 0));
+}
+
+/// While one thread fills a short ring another drains it: whole records, each once.
+#[test]
+fn filled_and_drained_at_once() {
+    const RECORDS: usize = 20_000;
+    for cautious in [false, true] {
+        let Twins { sensor, mut rings, programs, .. } = Twins::load_with(&[], cautious, 512);
+        let fd = &programs[0].fd;
+        let enough = AtomicBool::new(false);
+        let mut stamps = Vec::new();
+        let frames = thread::scope(|scope| {
+            let filling = scope.spawn(|| {
+                // IPv6, so that records are longer than a slot.
+                let mut frame = numbered_frame();
+                let mut number = 0_u32;
+                while !enough.load(Ordering::Relaxed) && number < 5_000_000 {
+                    let at = frame.len() - 8;
+                    frame[at..at + 4].copy_from_slice(&number.to_be_bytes());
+                    frame[at + 4..].copy_from_slice(&(!number).to_be_bytes());
+                    test_run::run(fd, &frame).expect("runs");
+                    number += 1;
+                }
+                number
+            });
+            loop {
+                let done = filling.is_finished();
+                let each = |record: &Record| stamps.push((record.segment.tsval, record.segment.tsecr));
+                let drained = rings.drain(100, each);
+                enough.store(stamps.len() >= RECORDS, Ordering::Relaxed);
+                if done && drained == 0 {
+                    break filling.join().expect("filled");
+                }
+            }
+        });
+        let counters = sensor.statistics().total();
+        assert_eq!((counters.seen, counters.accounted()), (u64::from(frames), u64::from(frames)));
+        assert_eq!(counters.emitted, stamps.len() as u64);
+        assert!(stamps.len() >= RECORDS, "{counters:?}");
+        assert!(stamps.iter().all(|(tsval, tsecr)| *tsecr == !*tsval), "a record was torn");
+        stamps.sort_unstable();
+        assert!(stamps.windows(2).all(|pair| pair[0] != pair[1]), "a record came twice");
+        println!("{} of {frames} fitted, {} lost and counted", stamps.len(), counters.ring_full);
+    }
+}
+
+/// An IPv6 segment in the recommended layout, which ends in TSval and TSecr.
+fn numbered_frame() -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 6, 64]);
+    for host in [1, 2] {
+        frame.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]);
+    }
+    frame.extend([0, 80, 0, 90, 0, 0, 0, 1, 0, 0, 0, 1, 0x80, 0x10, 1, 0, 0, 0, 0, 0, 1, 1, 8, 10]);
+    frame.extend([0; 8]);
+    frame
 }
 
 /// Anomalies are logged, the first few of a kind on each CPU only.

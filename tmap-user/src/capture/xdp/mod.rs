@@ -140,9 +140,10 @@ impl Statistics {
     }
 }
 
-/// The control half of the live sensor. Dropping it detaches everything.
+/// The control half of the live sensor. Dropping it detaches everything; a clsact filter only from
+/// within the network namespace in which it was opened.
 pub struct Sensor {
-    /// Holds the programs; dropped after the links, in the order of fields.
+    /// Before the programs: fields are dropped in their order.
     links: attach::Links,
     ebpf: Ebpf,
     anomalies: anomalies::Anomalies,
