@@ -3,6 +3,7 @@
 
 mod build;
 mod demo;
+mod eval;
 mod findings;
 mod kernels;
 mod lab;
@@ -50,6 +51,8 @@ enum Verb {
     /// Talk to servers from inside a virtual machine. Used by `lab` alone.
     #[command(hide = true)]
     LabGuest(lab::guest::Args),
+    /// Evaluate the engine on simulated traffic and labelled captures: one table.
+    Eval(eval::Args),
     /// Boot other kernels in virtual machines and run tmap in each: every verifier has its say.
     Kernels(kernels::Args),
     /// Run every test, those on the real kernel included (with sudo, unless you are root).
@@ -81,6 +84,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Build(args) => build::verb(&args),
         Verb::Run(args) => run::verb(&args),
         Verb::Demo(args) => demo::verb(&args),
+        Verb::Eval(args) => eval::verb(&args),
         Verb::Kernels(args) => kernels::verb(&args),
         Verb::Lab(args) => lab::verb(&args),
         Verb::LabGuest(args) => lab::guest::verb(&args),

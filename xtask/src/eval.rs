@@ -1,0 +1,23 @@
+//! `cargo xtask eval`: the engine against the truth, in one table.
+
+use crate::packages::Group;
+use crate::{build, setup, shell};
+use anyhow::{Context, Result};
+
+/// What to evaluate.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Handed to the evaluation: --seeds N, --only NAME, --no-captures.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Runs the verb.
+pub fn verb(args: &Args) -> Result<()> {
+    let toolchain =
+        setup::ensure(&[Group::Bpf])?.context("set-up found no compiler for the kernel program")?;
+    let mut command = build::cargo(&toolchain)?;
+    command.args(["run", "--quiet", "--release", "--package", "tmap-tests", "--bin", "eval", "--target-dir"]);
+    command.arg(build::target_folder()?).arg("--").args(&args.arguments);
+    shell::run(&mut command).context("the evaluation failed")
+}
