@@ -162,6 +162,10 @@ impl Engine {
     /// once a second of engine time.
     pub fn review(&mut self, now_ns: u64) -> Vec<Event> {
         self.sweep(now_ns);
+        if self.rtt.is_some() {
+            // Who asks for round trips isn't told of machines as they appear; the summary looks.
+            return self.review_round_trips(now_ns).into_iter().collect();
+        }
         let mut due: Vec<(Depth, usize, &mut Host)> = self
             .hosts
             .values_mut()
@@ -178,10 +182,6 @@ impl Engine {
             budget = budget.saturating_sub(tracks);
             host.look(&mut self.connections, &self.options, self.resolution_ns, now_ns, depth);
             announce(host, &self.connections, &self.options, &mut events);
-        }
-        if self.rtt.is_some() {
-            // Who asks for round trips isn't told of machines.
-            events = self.review_round_trips(now_ns).into_iter().collect();
         }
         events
     }
