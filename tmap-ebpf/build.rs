@@ -9,9 +9,9 @@ fn main() {
         "--cpu-features=+allows-misaligned-mem-access",
         // Expanding copies in order rules out expanding `memset`: a call and a loop over bytes.
         "--disable-expand-memcpy-in-order",
-        // Else the linker makes it one of the program's own functions.
-        "--export=log_skip",
     ] {
         println!("cargo:rustc-link-arg-bins={argument}");
     }
+    // Else the linker makes it one of the program's own functions.
+    println!("cargo:rustc-link-arg-bin=tmap-ebpf=--export=log_skip");
 }

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod bench;
 pub mod command;
 pub mod evaluate;
 pub mod frames;

@@ -1,6 +1,7 @@
 //! tmap's chores: `cargo xtask VERB`. One file per verb; this one only chooses between them.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod demo;
 mod eval;
@@ -53,6 +54,8 @@ enum Verb {
     LabGuest(lab::guest::Args),
     /// Evaluate the engine on simulated traffic and labelled captures: one table.
     Eval(eval::Args),
+    /// Measure what tmap costs: per packet, per record, against other programs (`-- --list`).
+    Bench(bench::Args),
     /// Boot other kernels in virtual machines and run tmap in each: every verifier has its say.
     Kernels(kernels::Args),
     /// Run every test, those on the real kernel included (with sudo, unless you are root).
@@ -85,6 +88,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Run(args) => run::verb(&args),
         Verb::Demo(args) => demo::verb(&args),
         Verb::Eval(args) => eval::verb(&args),
+        Verb::Bench(args) => bench::verb(&args),
         Verb::Kernels(args) => kernels::verb(&args),
         Verb::Lab(args) => lab::verb(&args),
         Verb::LabGuest(args) => lab::guest::verb(&args),

@@ -24,6 +24,11 @@ use crate::engine::snapshot::WallClock;
 
 pub use self::{load::OLDEST_KERNEL, ring::Rings};
 
+/// The object with the programs that benchmarks measure against. Nothing in tmap refers to it, so
+/// the linker leaves it out.
+#[doc(hidden)]
+pub static BENCH_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tmap-bench"));
+
 /// What to watch, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Config {

@@ -1,0 +1,43 @@
+//! `cargo xtask bench`: what tmap costs, as ratios and differences within one run.
+//!
+//! A benchmark is a function from [`Settings`] to a [`Report`]; [`ALL`] lists them. Contestants take
+//! turns ([`rounds`]), the first of them is the baseline, and where that drifts no verdict is given.
+
+pub mod kernel;
+pub mod machine;
+pub mod object;
+pub mod packets;
+pub mod report;
+pub mod rounds;
+
+use anyhow::Result;
+
+pub use report::{Bar, Report, Row};
+pub use rounds::{Figure, Series};
+
+/// What the command line says to every benchmark.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How often the contestants take turns.
+    pub rounds: usize,
+    /// Less of everything: to see that a benchmark works.
+    pub quick: bool,
+}
+
+/// One benchmark.
+#[derive(Debug)]
+pub struct Bench {
+    /// As the command line names it.
+    pub name: &'static str,
+    /// One line on what it measures.
+    pub about: &'static str,
+    /// Does it.
+    pub run: fn(&Settings) -> Result<Report>,
+}
+
+/// Every benchmark, in the order in which they run.
+pub const ALL: &[Bench] = &[Bench {
+    name: "kernel",
+    about: "nanoseconds per packet over a bare XDP_PASS, for each class of packet; verified instructions",
+    run: kernel::run,
+}];

@@ -1,0 +1,115 @@
+//! The benchmarks' own BPF programs (`tmap-ebpf/src/bench.rs`), loaded.
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, PerCpuArray, ProgramArray},
+    programs::{Program, ProgramFd, Xdp},
+};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use tmap::capture::xdp::BENCH_OBJECT;
+
+/// How the flows of generated traffic are chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Draw {
+    /// All equally often.
+    Uniform(u32),
+    /// Flow `k` in proportion to `1 / k` (Zipf's law).
+    Zipf(u32),
+}
+
+/// Frames until flows repeat in the same order.
+const DRAWS: u32 = 1 << 20;
+
+impl Draw {
+    /// The flows of `DRAWS` frames; the same each time.
+    fn all(self) -> Vec<u32> {
+        let mut rng = Pcg64::seed_from_u64(7);
+        match self {
+            Self::Uniform(flows) => (0..DRAWS).map(|_| rng.random_range(0..flows)).collect(),
+            Self::Zipf(flows) => {
+                // The continuous law's quantile: rank = n^u, close enough beyond the first few.
+                let log = f64::from(flows).ln();
+                let rank = |u: f64| ((u * log).exp() - 1.0) as u32;
+                let mixed = |rank: u32| u64::from(rank) * 0x9e37_79b1 % u64::from(flows);
+                (0..DRAWS).map(|_| mixed(rank(rng.random::<f64>())) as u32).collect()
+            }
+        }
+    }
+}
+
+/// The loaded object.
+pub struct Object {
+    ebpf: Ebpf,
+}
+
+impl Object {
+    /// Loads all programs, with a traffic of flows drawn as `draw` says in which the hosts' clocks
+    /// tick every `frames_per_tick` frames.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn load(draw: Draw, frames_per_tick: u32) -> Result<Self> {
+        let mut ebpf = EbpfLoader::new()
+            .override_global("DRAWS_MASK", &(DRAWS - 1), true)
+            .override_global("FRAMES_PER_TICK", &frames_per_tick, true)
+            .map_max_entries("DRAWS", DRAWS)
+            .load(BENCH_OBJECT)
+            .context("the kernel refused the benchmarks' maps")?;
+        let mut draws: Array<_, u32> = ebpf.map_mut("DRAWS").context("no DRAWS")?.try_into()?;
+        for (index, flow) in draw.all().into_iter().enumerate() {
+            draws.set(index as u32, flow, 0)?;
+        }
+        for (name, program) in ebpf.programs_mut() {
+            let program: &mut Xdp = program.try_into()?;
+            program.load().with_context(|| format!("the kernel refused {name}"))?;
+        }
+        Ok(Self { ebpf })
+    }
+
+    /// One of its programs.
+    ///
+    /// # Errors
+    /// Where there is none of that name.
+    pub fn program(&mut self, name: &str) -> Result<&mut Xdp> {
+        Ok(self.ebpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
+    }
+
+    /// A program's descriptor.
+    ///
+    /// # Errors
+    /// As [`Object::program`].
+    pub fn fd(&mut self, name: &str) -> Result<ProgramFd> {
+        Ok(self.program(name)?.fd()?.try_clone()?)
+    }
+
+    /// Has `bench_step` go on to this program.
+    ///
+    /// # Errors
+    /// Where the kernel finds that they don't go together.
+    pub fn set_target(&mut self, target: &ProgramFd) -> Result<()> {
+        let map = self.ebpf.map_mut("TARGET").context("no TARGET")?;
+        let mut targets: ProgramArray<_> = map.try_into()?;
+        Ok(targets.set(0, target, 0)?)
+    }
+
+    /// Frames that the counting programs saw.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn counted(&self) -> Result<u64> {
+        let counts: PerCpuArray<_, u64> = self.ebpf.map("COUNT").context("no COUNT")?.try_into()?;
+        Ok(counts.get(&0, 0)?.iter().sum())
+    }
+}
+
+/// The descriptor of a program of any object.
+///
+/// # Errors
+/// Where there is none of that name, or it isn't loaded.
+pub fn program_fd(ebpf: &mut Ebpf, name: &str) -> Result<ProgramFd> {
+    let program: &Program = ebpf.program(name).with_context(|| format!("no program {name}"))?;
+    let program: &Xdp = program.try_into()?;
+    Ok(program.fd()?.try_clone()?)
+}

@@ -1,0 +1,76 @@
+//! What tmap costs: `cargo xtask bench [NAME…]`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use serde_json::json;
+use tmap_tests::bench::{ALL, Bench, Settings, machine::Machine};
+
+/// Measures what tmap costs, as differences and ratios within one run.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Args {
+    /// Which benchmarks; all without a name, a list of them with --list.
+    names: Vec<String>,
+    /// How often contestants take turns.
+    #[arg(long, default_value_t = 11)]
+    rounds: usize,
+    /// Less of everything: to see that a benchmark works.
+    #[arg(long)]
+    quick: bool,
+    /// One line of JSON per benchmark instead of tables.
+    #[arg(long)]
+    json: bool,
+    /// Say which benchmarks there are.
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    if args.list {
+        for bench in ALL {
+            println!("{:<10}{}", bench.name, bench.about);
+        }
+        return Ok(());
+    }
+    let chosen = chosen(&args.names)?;
+    let settings = Settings { rounds: args.rounds.max(1), quick: args.quick };
+    for bench in chosen {
+        let machine = Machine::this()?;
+        let report = (bench.run)(&settings).with_context(|| format!("bench {}", bench.name))?;
+        if args.json {
+            println!("{}", json!({ "machine": machine, "report": report }));
+        } else {
+            let Machine { kernel, cpu, cpus, load } = machine;
+            println!("# {} on Linux {kernel}, {cpus} x {cpu}, load {load}", bench.about);
+            println!("{report}");
+        }
+    }
+    Ok(())
+}
+
+/// The benchmarks of these names; all for none.
+fn chosen(names: &[String]) -> Result<Vec<&'static Bench>> {
+    if names.is_empty() {
+        return Ok(ALL.iter().collect());
+    }
+    let find = |name: &String| {
+        let Some(bench) = ALL.iter().find(|bench| bench.name == name) else {
+            let known: Vec<&str> = ALL.iter().map(|bench| bench.name).collect();
+            bail!("{name}: no such benchmark; there are: {}", known.join(", "));
+        };
+        Ok(bench)
+    };
+    names.iter().map(find).collect()
+}

@@ -1,0 +1,171 @@
+//! Programs for `cargo xtask bench`: what tmap's own are measured against, and what makes their
+//! traffic. They are in an object of their own, which tmap doesn't carry.
+#![no_std]
+#![no_main]
+#![expect(missing_docs, reason = "the entry macros lose the docs of what they wrap")]
+
+use core::ptr;
+
+use aya_ebpf::{
+    Global,
+    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
+    macros::{map, xdp},
+    maps::{Array, PerCpuArray, ProgramArray},
+    programs::XdpContext,
+};
+
+/// Frames counted by [`bench_count`] and its like.
+#[map]
+static COUNT: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where [`bench_step`] goes on to.
+#[map]
+static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// The flows of the next frames, drawn beforehand; the loader sets how many, a power of two. Bit 0
+/// is the direction, the rest the connection.
+#[map]
+static DRAWS: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Where in the traffic the generator is.
+#[map]
+static STATE: Array<State> = Array::with_max_entries(1, 0);
+
+/// How many draws there are, less one.
+#[unsafe(no_mangle)]
+static DRAWS_MASK: Global<u32> = Global::new(0);
+
+/// How many frames make a tick of the hosts' clocks.
+#[unsafe(no_mangle)]
+static FRAMES_PER_TICK: Global<u32> = Global::new(1);
+
+/// The generator's place in the traffic. One CPU runs it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct State {
+    position: u64,
+    /// Hosts' clocks, and how many frames they stand still for.
+    tick: u32,
+    left: u32,
+}
+
+/// The least that an XDP program can do.
+#[xdp(frags)]
+pub fn bench_pass(_: XdpContext) -> u32 {
+    XDP_PASS
+}
+
+/// Counts the frame.
+#[xdp(frags)]
+pub fn bench_count(_: XdpContext) -> u32 {
+    count();
+    XDP_PASS
+}
+
+/// Counts the frame and drops it: what receiving costs without the stack behind.
+#[xdp(frags)]
+pub fn bench_drop(_: XdpContext) -> u32 {
+    count();
+    XDP_DROP
+}
+
+/// Makes the frame the next one of the traffic and hands it to the program in [`TARGET`].
+#[xdp(frags)]
+pub fn bench_step(ctx: XdpContext) -> u32 {
+    next_frame(&ctx);
+    // SAFETY: programs of one type; comes back only where there is none.
+    unsafe { TARGET.tail_call(&ctx, 0) };
+    XDP_ABORTED
+}
+
+/// Makes the frame the next one of the traffic and sends it.
+#[xdp(frags)]
+pub fn bench_send(ctx: XdpContext) -> u32 {
+    next_frame(&ctx);
+    XDP_TX
+}
+
+#[inline(always)]
+fn count() {
+    if let Some(place) = COUNT.get_ptr_mut(0) {
+        // SAFETY: this CPU's own value.
+        unsafe { *place += 1 };
+    }
+}
+
+/// Offsets in an untagged frame of IPv4 and TCP with NOP, NOP, Timestamps.
+mod at {
+    pub const ADDRESSES: usize = 26;
+    pub const PORTS: usize = 34;
+    pub const STAMPS: usize = 58;
+    pub const END: usize = 66;
+}
+
+/// Writes flow, TSval and TSecr of the next frame over a frame of the form that [`at`] tells.
+#[inline(always)]
+fn next_frame(ctx: &XdpContext) {
+    let Some(state) = STATE.get_ptr_mut(0) else { return };
+    // SAFETY: one CPU runs the generator.
+    let state = unsafe { &mut *state };
+    let Some(flow) = DRAWS.get(state.position as u32 & DRAWS_MASK.load()).copied() else { return };
+    state.position += 1;
+    let per_tick = FRAMES_PER_TICK.load();
+    if state.left == 0 {
+        state.left = per_tick;
+        state.tick = state.tick.wrapping_add(1);
+    }
+    state.left -= 1;
+    // Echoes advance half a tick after the clocks.
+    let echo = state.tick - u32::from(state.left > per_tick / 2);
+    let start = ctx.data();
+    if start + at::END > ctx.data_end() {
+        return;
+    }
+    let connection = flow >> 1;
+    // Sixteen connections for each of the clients in 10.0.0.0/8, all with one server.
+    let client = 0x0a00_0000 | (connection >> 4 & 0x00ff_ffff);
+    let server = 0xc000_0201;
+    let port = 0x8000 | (connection & 0xf);
+    let clocks = [connection.wrapping_mul(0x9e37_79b1), connection.wrapping_mul(0x85eb_ca77)];
+    let (addresses, ports, stamps) = if flow & 1 == 0 {
+        (
+            [client, server],
+            port << 16 | 443,
+            [clocks[0].wrapping_add(state.tick), clocks[1].wrapping_add(echo)],
+        )
+    } else {
+        (
+            [server, client],
+            443 << 16 | port,
+            [clocks[1].wrapping_add(state.tick), clocks[0].wrapping_add(echo)],
+        )
+    };
+    // SAFETY: all places lie before END, which was compared with the frame's end.
+    unsafe {
+        write(start + at::ADDRESSES, addresses[0]);
+        write(start + at::ADDRESSES + 4, addresses[1]);
+        write(start + at::PORTS, ports);
+        write(start + at::STAMPS, stamps[0]);
+        write(start + at::STAMPS + 4, stamps[1]);
+    }
+}
+
+/// Writes a word in network order.
+///
+/// # Safety
+/// `place` is inside the frame.
+#[inline(always)]
+unsafe fn write(place: usize, word: u32) {
+    // SAFETY: the caller's.
+    unsafe { ptr::write_unaligned(place as *mut u32, word.to_be()) };
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
