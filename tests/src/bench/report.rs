@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn the_table_shows_medians_and_spreads() {
         let text = report(&[1.0; 4]).to_string();
-        assert!(text.contains("one               5 ±0.50"), "{text}");
+        assert!(text.contains("one              5 ±0.50"), "{text}");
         assert!(text.contains("bar: two, at least 5.50: 5 ±0.50: MISSED"), "{text}");
     }
 }
