@@ -205,7 +205,7 @@ fn read(path: &Path) -> Result<(Vec<Record>, u64)> {
         capture.next_frame().with_context(|| format!("{name}, after {} records", records.len()))?
     {
         let Ok(link) = frame.link else { continue };
-        if let Ok(segment) = tmap_common::parse(frame.bytes, link) {
+        if let Ok(segment) = tmap_common::parse(frame.bytes, link, true) {
             records.push(Record {
                 time_ns: frame.time_ns,
                 direction: Direction::Ingress,

@@ -3,6 +3,8 @@
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
+use crate::encapsulate::{self, Layer};
+
 /// The longest frame that is made: `BPF_PROG_TEST_RUN` gives XDP one page, less headroom.
 pub const MAX_BYTES: usize = 1500;
 
@@ -50,8 +52,25 @@ fn whole(rng: &mut Pcg64) -> Vec<u8> {
     frame.extend(ethertype.to_be_bytes());
     let tcp = tcp(rng);
     let ip = if is_ip4 { ip4(rng, &tcp) } else { ip6(rng, &tcp) };
-    frame.extend(ip);
+    if !other && rng.random_bool(0.25) {
+        let (ethertype, bytes) = tunnelled(rng, (ethertype, ip));
+        let type_at = frame.len() - 2;
+        frame[type_at..].copy_from_slice(&ethertype.to_be_bytes());
+        frame.extend(bytes);
+    } else {
+        frame.extend(ip);
+    }
     frame
+}
+
+/// The packet in one to three tunnels.
+fn tunnelled(rng: &mut Pcg64, mut packet: Layer) -> Layer {
+    for _ in 0..pick(rng, &[1, 1, 1, 2, 2, 3]) {
+        let kind = pick(rng, &encapsulate::KINDS);
+        let id = rng.random_range(0..1 << 16);
+        packet = encapsulate::wrap(rng, kind, id, &packet).unwrap_or(packet);
+    }
+    packet
 }
 
 fn ip4(rng: &mut Pcg64, payload: &[u8]) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod command;
+pub mod encapsulate;
 pub mod evaluate;
 pub mod frames;
 pub mod netns;

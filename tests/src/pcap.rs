@@ -298,6 +298,7 @@ mod tests {
             tsval: 0x0102_0304,
             tsecr: 7,
             syn: None,
+            tunnel: None,
         };
         let six = Address::from_ip6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
         let segments = [
@@ -308,7 +309,11 @@ mod tests {
         ];
         for (link_type, link) in LINK_TYPES {
             for segment in &segments {
-                assert_eq!(parse(&frame(segment, link)[..], link), Ok(*segment), "link type {link_type}");
+                assert_eq!(
+                    parse(&frame(segment, link)[..], link, true),
+                    Ok(*segment),
+                    "link type {link_type}"
+                );
             }
         }
     }

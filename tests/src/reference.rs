@@ -207,6 +207,7 @@ impl Generator {
                 tsval,
                 tsecr: if flags.is_syn() { 0 } else { tsecr },
                 syn: flags.intersects(Flags::SYN).then_some(LINUX_SYN),
+                tunnel: None,
             },
         });
     }

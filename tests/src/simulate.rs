@@ -323,6 +323,7 @@ fn record(time_ns: u64, (port, peer, peer_port): ConnectionKey, tsval: u32, firs
             tsecr: u32::from(!first),
             has_payload: !first,
             syn: first.then_some(LINUX_SYN),
+            tunnel: None,
         },
     }
 }

@@ -51,6 +51,7 @@ pub fn conversation(client: Side, server: Side, begin_ns: u64, seconds: u64) -> 
                 tsval,
                 tsecr: echo,
                 syn: flags.intersects(Flags::SYN).then_some(LINUX_SYN),
+                tunnel: None,
             },
         });
         tsval

@@ -60,6 +60,7 @@ fn segments(count: u64) -> Vec<Record> {
                 tsval: index as u32,
                 tsecr: 1,
                 syn: None,
+                tunnel: None,
             },
         }
     };

@@ -96,6 +96,7 @@ fn report(last: u8) -> AddressReport {
         doubt: Some(Doubt::TooFewSegments),
         connections: 1,
         zero_tsvals: 0,
+        tunnels: Vec::new(),
         machine_list: Vec::new(),
     }
 }
@@ -111,6 +112,7 @@ fn summary() -> Summary {
         doubt: None,
         connections: 1_024,
         zero_tsvals: 3,
+        tunnels: Vec::new(),
         machine_list: vec![settled(), random()],
         ..report(2)
     };
@@ -131,6 +133,7 @@ fn summary() -> Summary {
         dst_port: 40_000,
         machine: Some(1),
         probability: Some(0.97),
+        tunnel: None,
         segments: 321,
         rate_hz: None,
     };

@@ -199,7 +199,7 @@ fn crafted_frames_arrive_as_the_parser_reads_them() {
     thread::sleep(Duration::from_millis(200));
     detach(&wire.far, &mut sensor);
     let (records, total) = drain(&sensor, &mut rings);
-    let parsed: Vec<_> = frames.iter().map(|frame| parse(&frame[..], Link::Ethernet)).collect();
+    let parsed: Vec<_> = frames.iter().map(|frame| parse(&frame[..], Link::Ethernet, true)).collect();
     let expected: Vec<_> = parsed.iter().filter_map(|result| result.ok()).collect();
     assert_eq!(expected.len(), 8, "{parsed:?}");
     let segments: Vec<_> = records.iter().map(|record| record.segment).collect();
@@ -280,7 +280,8 @@ fn a_tunnel_without_link_header() {
             let of = records.iter().filter(move |record| record.direction == direction);
             of.map(|record| record.segment).collect::<Vec<_>>()
         };
-        let expected: Vec<_> = packets.iter().filter_map(|bytes| parse(&bytes[..], Link::Ip).ok()).collect();
+        let expected: Vec<_> =
+            packets.iter().filter_map(|bytes| parse(&bytes[..], Link::Ip, true).ok()).collect();
         assert_eq!(expected.len(), 2);
         assert_eq!(of(Direction::Ingress), expected);
         let sent = of(Direction::Egress);

@@ -28,6 +28,7 @@ struct Twins {
     rings: Rings,
     programs: Vec<Hook>,
     filter: Vec<Test>,
+    decap: bool,
     before: Counters,
 }
 
@@ -39,14 +40,14 @@ struct Hook {
 
 impl Twins {
     /// With a short ring, so that it wraps all the time.
-    fn load(filter: &[Test], cautious: bool) -> Self {
-        Self::load_with(filter, cautious, 64)
+    fn load(filter: &[Test], cautious: bool, decap: bool) -> Self {
+        Self::load_with(filter, cautious, decap, 64)
     }
 
-    fn load_with(filter: &[Test], cautious: bool, slots: u32) -> Self {
+    fn load_with(filter: &[Test], cautious: bool, decap: bool, slots: u32) -> Self {
         root::require();
         let config =
-            Config { filter: filter.to_vec(), ring_slots: Some(slots), cautious, ..Config::default() };
+            Config { filter: filter.to_vec(), ring_slots: Some(slots), cautious, decap, ..Config::default() };
         let (mut sensor, rings) = Sensor::load(&config).expect("the programs load");
         let programs = [
             ("tmap_xdp_eth", Link::Ethernet, Direction::Ingress),
@@ -67,13 +68,14 @@ impl Twins {
             rings,
             programs: programs.into(),
             filter: filter.to_vec(),
+            decap,
             before: Counters::default(),
         }
     }
 
     /// What user space makes of a frame.
     fn expected(&self, frame: &[u8], link: Link) -> Result<Segment, Skip> {
-        let segment = parse(frame, link)?;
+        let segment = parse(frame, link, self.decap)?;
         let wanted =
             self.filter.is_empty() || filter::accepts(&segment, |index| self.filter.get(usize::from(index)));
         if wanted { Ok(segment) } else { Err(Skip::Filtered) }
@@ -136,7 +138,7 @@ impl Twins {
 #[test]
 fn agree_on_many_frames() {
     let mut rng = Pcg64::seed_from_u64(1);
-    let mut twins = Twins::load(&[], false);
+    let mut twins = Twins::load(&[], false, true);
     let counters = twins.run(&mut rng, 220_000);
     assert_eq!(twins.sensor.statistics().received, counters.emitted);
     println!("{} records, and skipped:", counters.emitted);
@@ -151,7 +153,7 @@ fn agree_on_many_frames() {
 #[test]
 fn agree_with_barriers_and_atomics() {
     let mut rng = Pcg64::seed_from_u64(2);
-    Twins::load(&[], true).run(&mut rng, 20_000);
+    Twins::load(&[], true, false).run(&mut rng, 20_000);
 }
 
 #[test]
@@ -161,7 +163,7 @@ fn agree_on_filters() {
     for round in 0..12 {
         let length = if round == 0 { MAX_TESTS } else { rng.random_range(1..=MAX_TESTS) };
         let filter: Vec<Test> = (0..length).map(|index| random_test(&mut rng, index, length)).collect();
-        let counters = Twins::load(&filter, false).run(&mut rng, 2_000);
+        let counters = Twins::load(&filter, false, round % 2 == 0).run(&mut rng, 2_000);
         wanted += counters.emitted;
         unwanted += counters.skipped[Skip::Filtered as usize];
     }
@@ -200,11 +202,11 @@ fn random_test(rng: &mut Pcg64, index: usize, length: usize) -> Test {
 #[test]
 fn a_full_ring_is_counted() {
     let mut rng = Pcg64::seed_from_u64(4);
-    let mut twins = Twins::load(&[], false);
+    let mut twins = Twins::load(&[], false, true);
     let mut sent = Vec::new();
     while sent.len() < 500 {
         let frame = frames::next(&mut rng);
-        if let Ok(segment) = parse(&frame[..], Link::Ethernet) {
+        if let Ok(segment) = parse(&frame[..], Link::Ethernet, true) {
             test_run::run(&twins.programs[0].fd, &frame).expect("runs");
             sent.push(segment);
         }
@@ -234,7 +236,7 @@ fn a_full_ring_is_counted() {
 fn filled_and_drained_at_once() {
     const RECORDS: usize = 20_000;
     for cautious in [false, true] {
-        let Twins { sensor, mut rings, programs, .. } = Twins::load_with(&[], cautious, 512);
+        let Twins { sensor, mut rings, programs, .. } = Twins::load_with(&[], cautious, true, 512);
         let fd = &programs[0].fd;
         let enough = AtomicBool::new(false);
         let mut stamps = Vec::new();
@@ -288,7 +290,7 @@ fn numbered_frame() -> Vec<u8> {
 /// Anomalies are logged, the first few of a kind on each CPU only.
 #[test]
 fn the_first_anomalies_are_logged() {
-    let mut twins = Twins::load(&[], false);
+    let mut twins = Twins::load(&[], false, true);
     let truncated = [[2; 12].as_slice(), &[0x08, 0x00, 0x45, 0x00]].concat();
     for _ in 0..50 {
         assert_eq!(twins.compare(&truncated, 0), Err(Skip::IpTruncated));

@@ -24,7 +24,7 @@ fn by_tmap(file: &Path) -> Signatures {
     let mut signatures = Signatures::new();
     while let Ok(Some(frame)) = capture.next_frame() {
         let Ok(link) = frame.link else { continue };
-        if let Ok(segment) = parse(frame.bytes, link)
+        if let Ok(segment) = parse(frame.bytes, link, true)
             && let Some(fingerprint) = Fingerprint::of(&segment)
         {
             *signatures.entry(fingerprint.to_string()).or_default() += 1;

@@ -53,6 +53,7 @@ impl Talk {
             tsval,
             tsecr,
             syn: flags.intersects(Flags::SYN).then_some(LINUX_SYN),
+            tunnel: None,
         };
         let mut packet = frame(&segment, Link::Ethernet);
         packet.extend(vec![b'.'; bytes as usize]);
@@ -384,6 +385,7 @@ fn the_documented_case_prints_both_measures() {
                 tsval,
                 tsecr,
                 syn: None,
+                tunnel: None,
             },
         }
     };

@@ -15,6 +15,12 @@ macro_rules! skips {
         impl Skip {
             /// Every reason, in the order of its index.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
+            /// The reason with this index.
+            #[inline(always)]
+            pub const fn from_index(index: u64) -> Option<Self> {
+                $(if index == Self::$name as u64 { return Some(Self::$name); })+
+                None
+            }
             /// How many reasons there are.
             pub const COUNT: usize = Self::ALL.len();
 
@@ -43,6 +49,10 @@ skips! {
     LaterFragment => "later_fragment",
     /// IP carries something other than TCP.
     NotTcp => "not_tcp",
+    /// The frame ends inside a tunnel's header.
+    TunnelTruncated => "tunnel_truncated",
+    /// More tunnels inside each other, labels or tunnel extensions than are followed.
+    TunnelTooDeep => "tunnel_too_deep",
     /// The frame ends inside the TCP header or its options.
     TcpTruncated => "tcp_truncated",
     /// The data offset is below 5 words, or the header runs past the IP payload (RFC 9293).
@@ -65,6 +75,7 @@ impl Skip {
     pub const ANOMALIES: u64 = 1 << Self::LinkTruncated as u32
         | 1 << Self::IpTruncated as u32
         | 1 << Self::IpMalformed as u32
+        | 1 << Self::TunnelTruncated as u32
         | 1 << Self::TcpTruncated as u32
         | 1 << Self::TcpDataOffset as u32
         | 1 << Self::OptionLength as u32

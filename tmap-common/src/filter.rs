@@ -75,30 +75,49 @@ impl Test {
         bytes
     }
 
-    /// Whether the test holds for `segment`.
+    /// Whether the test holds for a segment with these ends.
     #[inline(always)]
-    fn holds(&self, segment: &Segment) -> bool {
+    fn holds(&self, ends: &Ends) -> bool {
+        let [src_high, src_low, dst_high, dst_low, ports] = ends.words;
+        let ports_allowed = self.port_low..=self.port_high;
         match self.field {
-            field::SRC_NET => self.holds_net(segment.src),
-            field::DST_NET => self.holds_net(segment.dst),
-            field::SRC_PORT => (self.port_low..=self.port_high).contains(&segment.src_port),
-            _ => (self.port_low..=self.port_high).contains(&segment.dst_port),
+            field::SRC_NET => self.holds_net([src_high, src_low]),
+            field::DST_NET => self.holds_net([dst_high, dst_low]),
+            field::SRC_PORT => ports_allowed.contains(&(ports as u16)),
+            _ => ports_allowed.contains(&((ports >> 16) as u16)),
         }
     }
 
     #[inline(always)]
-    fn holds_net(&self, address: Address) -> bool {
+    fn holds_net(&self, [high, low]: [u64; 2]) -> bool {
         let [net_high, net_low] = Address::from_ip6(self.net).words();
         let [mask_high, mask_low] = Address::from_ip6(self.mask).words();
-        let [high, low] = address.words();
         high & mask_high == net_high && low & mask_low == net_low
+    }
+}
+
+/// What a filter looks at, as words: the kernel programs hand it to a function by its address.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Ends {
+    words: [u64; 5],
+}
+
+impl Ends {
+    /// Those of a segment.
+    #[inline(always)]
+    pub const fn of(segment: &Segment) -> Self {
+        let [src_high, src_low] = segment.src.words();
+        let [dst_high, dst_low] = segment.dst.words();
+        let ports = segment.src_port as u64 | (segment.dst_port as u64) << 16;
+        Self { words: [src_high, src_low, dst_high, dst_low, ports] }
     }
 }
 
 /// Runs the program that `test` hands out by index, from index 0; a missing test rejects.
 #[inline(always)]
 pub fn accepts<'a>(segment: &Segment, test: impl Fn(u8) -> Option<&'a Test>) -> bool {
-    accepts_with(segment, test, |word| word)
+    accepts_with(&Ends::of(segment), test, |word| word)
 }
 
 /// [`accepts`], with a function that returns its argument and leaves the kernel's verifier none the
@@ -109,14 +128,14 @@ pub fn accepts<'a>(segment: &Segment, test: impl Fn(u8) -> Option<&'a Test>) -> 
 /// straight lines, where jumping from test to test would be a path per combination.
 #[inline(always)]
 pub fn accepts_with<'a>(
-    segment: &Segment,
+    ends: &Ends,
     test: impl Fn(u8) -> Option<&'a Test>,
     unknown: impl Fn(u64) -> u64,
 ) -> bool {
     let mut held = Held([0; MAX_TESTS]);
     for index in 0..MAX_TESTS as u8 {
         let Some(step) = test(index) else { break };
-        held.0[unknown(u64::from(index)) as usize % MAX_TESTS] = u8::from(step.holds(segment));
+        held.0[unknown(u64::from(index)) as usize % MAX_TESTS] = u8::from(step.holds(ends));
     }
     let mut at = unknown(0) as u8;
     for _ in 0..MAX_TESTS {

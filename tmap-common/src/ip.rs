@@ -9,6 +9,9 @@ use crate::{
 /// once, destination options twice; real traffic has one or two.
 const MAX_EXTENSIONS: usize = 6;
 
+/// TCP's IP protocol number, as [`Network`] has it.
+pub(crate) const TCP: u64 = protocol::TCP as u64;
+
 /// IP protocol numbers (IANA).
 mod protocol {
     pub const HOP_BY_HOP: u8 = 0;
@@ -25,7 +28,9 @@ pub struct Network {
     /// Offset of the IP header in the frame, in bytes.
     pub(crate) header_at: usize,
     /// 4 or 6.
-    version: u64,
+    pub(crate) version: u64,
+    /// What it carries: the IP protocol number behind any extension headers.
+    pub(crate) protocol: u64,
     /// Offset of the TCP header in the frame, in bytes.
     pub payload_at: usize,
     /// Offset just past the IP payload; `usize::MAX` where the header leaves it open (a length of
@@ -47,14 +52,28 @@ pub struct Ends {
 /// Parses the network header and any extension headers, down to TCP.
 ///
 /// # Errors
-/// [`Skip::IpTruncated`], [`Skip::IpMalformed`], [`Skip::ExtensionsTooDeep`],
-/// [`Skip::LaterFragment`], [`Skip::NotTcp`] or [`Skip::NotIp`].
+/// Those of [`parse_any`], or [`Skip::NotTcp`].
 #[inline(always)]
-pub fn parse<P: Packet + ?Sized>(packet: &P, start: NetworkStart) -> Result<Network, Skip> {
+pub(crate) fn parse<P: Packet + ?Sized>(packet: &P, start: NetworkStart) -> Result<Network, Skip> {
+    header(packet, start, true)
+}
+
+/// Parses the network header and any extension headers, down to whatever it carries.
+///
+/// # Errors
+/// [`Skip::IpTruncated`], [`Skip::IpMalformed`], [`Skip::ExtensionsTooDeep`],
+/// [`Skip::LaterFragment`] or [`Skip::NotIp`].
+#[inline(always)]
+pub(crate) fn parse_any<P: Packet + ?Sized>(packet: &P, start: NetworkStart) -> Result<Network, Skip> {
+    header(packet, start, false)
+}
+
+#[inline(always)]
+fn header<P: Packet + ?Sized>(packet: &P, start: NetworkStart, only_tcp: bool) -> Result<Network, Skip> {
     let [first] = packet.read(start.at).ok_or(Skip::IpTruncated)?;
     match (start.version, first >> 4) {
-        (Some(Version::V4) | None, 4) => ip4(packet, start.at),
-        (Some(Version::V6) | None, 6) => ip6(packet, start.at),
+        (Some(Version::V4) | None, 4) => ip4(packet, start.at, only_tcp),
+        (Some(Version::V6) | None, 6) => ip6(packet, start.at, only_tcp),
         (Some(_), _) => Err(Skip::IpMalformed),
         (None, _) => Err(Skip::NotIp),
     }
@@ -62,7 +81,7 @@ pub fn parse<P: Packet + ?Sized>(packet: &P, start: NetworkStart) -> Result<Netw
 
 /// IPv4 (RFC 791).
 #[inline(always)]
-fn ip4<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
+fn ip4<P: Packet + ?Sized>(packet: &P, at: usize, only_tcp: bool) -> Result<Network, Skip> {
     let header: [u8; 20] = packet.read(at).ok_or(Skip::IpTruncated)?;
     let header_bytes = usize::from(header[0] & 0x0f) * 4;
     let total_bytes = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -73,12 +92,13 @@ fn ip4<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
     if fragment_offset != 0 {
         return Err(Skip::LaterFragment);
     }
-    if header[9] != protocol::TCP {
+    if only_tcp && header[9] != protocol::TCP {
         return Err(Skip::NotTcp);
     }
     Ok(Network {
         header_at: at,
         version: packet.unknown(4),
+        protocol: u64::from(header[9]),
         payload_at: at + header_bytes,
         payload_end: if total_bytes == 0 { usize::MAX } else { at + total_bytes },
     })
@@ -86,13 +106,14 @@ fn ip4<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
 
 /// IPv6 (RFC 8200).
 #[inline(always)]
-fn ip6<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
+fn ip6<P: Packet + ?Sized>(packet: &P, at: usize, only_tcp: bool) -> Result<Network, Skip> {
     let header: [u8; 40] = packet.read(at).ok_or(Skip::IpTruncated)?;
     let payload_bytes = usize::from(u16::from_be_bytes([header[4], header[5]]));
-    let payload_at = extensions(packet, header[6], at + 40)?;
+    let (protocol, payload_at) = extensions(packet, header[6], at + 40, only_tcp)?;
     Ok(Network {
         header_at: at,
         version: packet.unknown(6),
+        protocol: u64::from(protocol),
         payload_at,
         payload_end: if payload_bytes == 0 { usize::MAX } else { at + 40 + payload_bytes },
     })
@@ -105,10 +126,28 @@ impl Network {
         self.version == 4
     }
 
-    /// The same; the verifier forgets where the header lies.
+    /// The same; the verifier forgets all about it.
     #[inline(always)]
     pub(crate) fn forgotten<P: Packet + ?Sized>(&self, packet: &P) -> Self {
-        Self { header_at: packet.forget(self.header_at), ..*self }
+        Self {
+            header_at: packet.forget(self.header_at),
+            version: packet.unknown(self.version),
+            protocol: packet.unknown(self.protocol),
+            payload_at: packet.forget(self.payload_at),
+            payload_end: packet.unknown(self.payload_end as u64) as usize,
+        }
+    }
+
+    /// A header of which only the ends are wanted.
+    #[inline(always)]
+    pub(crate) fn outer(header_at: usize, version: u64) -> Self {
+        Self { header_at, version, protocol: 0, payload_at: 0, payload_end: 0 }
+    }
+
+    /// Whether TCP follows.
+    #[inline(always)]
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.protocol == TCP
     }
 
     /// Reads the addresses, which only segments that are wanted need. `None` can't come back: the
@@ -127,22 +166,34 @@ impl Network {
     }
 }
 
-/// Follows extension headers from `at` and returns where the TCP header starts.
+const fn is_extension(next_header: u8) -> bool {
+    matches!(
+        next_header,
+        protocol::HOP_BY_HOP
+            | protocol::ROUTING
+            | protocol::DESTINATION
+            | protocol::FRAGMENT
+            | protocol::AUTHENTICATION
+    )
+}
+
+/// Follows extension headers from `at` and returns what follows them, and where.
 #[inline(always)]
-fn extensions<P: Packet + ?Sized>(packet: &P, mut next_header: u8, mut at: usize) -> Result<usize, Skip> {
+fn extensions<P: Packet + ?Sized>(
+    packet: &P,
+    mut next_header: u8,
+    mut at: usize,
+    only_tcp: bool,
+) -> Result<(u8, usize), Skip> {
     for _ in 0..MAX_EXTENSIONS {
-        if next_header == protocol::TCP {
-            return Ok(at);
+        if only_tcp && next_header == protocol::TCP {
+            return Ok((next_header, at));
         }
-        if !matches!(
-            next_header,
-            protocol::HOP_BY_HOP
-                | protocol::ROUTING
-                | protocol::DESTINATION
-                | protocol::FRAGMENT
-                | protocol::AUTHENTICATION
-        ) {
-            return Err(Skip::NotTcp);
+        if !is_extension(next_header) {
+            if only_tcp {
+                return Err(Skip::NotTcp);
+            }
+            return Ok((next_header, at));
         }
         let header: [u8; 4] = packet.read(at).ok_or(Skip::IpTruncated)?;
         let bytes = match next_header {
@@ -160,7 +211,11 @@ fn extensions<P: Packet + ?Sized>(packet: &P, mut next_header: u8, mut at: usize
         next_header = header[0];
         at = packet.forget(at + bytes);
     }
-    if next_header == protocol::TCP { Ok(at) } else { Err(Skip::ExtensionsTooDeep) }
+    if is_extension(next_header) || only_tcp && next_header != protocol::TCP {
+        Err(Skip::ExtensionsTooDeep)
+    } else {
+        Ok((next_header, at))
+    }
 }
 
 #[cfg(test)]

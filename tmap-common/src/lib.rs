@@ -7,7 +7,7 @@
 //! The line through the crate:
 //!
 //! ```text
-//! Packet::read -> link -> ip -> tcp -> Segment | Skip        (parse.rs ties them together)
+//! Packet::read -> link -> ip (-> tunnel -> link -> ip) -> tcp -> Segment | Skip   (parse.rs)
 //! Segment + time -> Record -> slots of the ring              (record.rs)
 //! ```
 #![no_std]
@@ -24,6 +24,7 @@ pub mod parse;
 pub mod record;
 pub mod ring;
 pub mod tcp;
+pub mod tunnel;
 
 pub use address::Address;
 pub use counters::{Counters, Skip};
@@ -33,3 +34,4 @@ pub use packet::Packet;
 pub use parse::parse;
 pub use record::Record;
 pub use tcp::{Flags, Segment, Syn};
+pub use tunnel::Tunnel;

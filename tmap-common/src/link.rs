@@ -3,12 +3,19 @@
 use crate::{Packet, Skip};
 
 /// EtherTypes (IEEE 802; 0x9100 is the pre-standard QinQ tag that switches still send).
-mod ethertype {
+pub(crate) mod ethertype {
+    /// Not assigned: IP of whichever version.
+    pub const ANY_IP: u16 = 0;
     pub const IP4: u16 = 0x0800;
     pub const IP6: u16 = 0x86dd;
     pub const VLAN: u16 = 0x8100;
     pub const QINQ: u16 = 0x88a8;
     pub const QINQ_OLD: u16 = 0x9100;
+    pub const MPLS: u16 = 0x8847;
+    pub const MPLS_UPSTREAM: u16 = 0x8848;
+    pub const PPPOE: u16 = 0x8864;
+    /// Transparent Ethernet bridging: a whole frame, in GRE and Geneve.
+    pub const ETHERNET: u16 = 0x6558;
 }
 
 /// VLAN tags followed before a frame is called too deep: 802.1ad's two.
@@ -53,39 +60,66 @@ pub enum Version {
 /// [`Skip::LinkTruncated`], [`Skip::VlanTooDeep`] or [`Skip::NotIp`].
 #[inline(always)]
 pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<NetworkStart, Skip> {
-    let (type_at, at) = match link {
-        Link::Ethernet => (12, 14),
-        Link::LinuxCooked => (14, 16),
-        Link::LinuxCooked2 => (0, 20),
-        Link::Ip => return Ok(NetworkStart { at: 0, version: None }),
-        Link::BsdLoopback => return bsd_loopback(packet),
-    };
-    let ethertype = packet.read(type_at).ok_or(Skip::LinkTruncated)?;
-    after_ethertype(packet, u16::from_be_bytes(ethertype), at)
+    Layer::first(packet, link)?.network()
 }
 
-/// Follows VLAN tags from an EtherType whose header ends at `at`.
-#[inline(always)]
-fn after_ethertype<P: Packet + ?Sized>(
-    packet: &P,
-    mut ethertype: u16,
-    mut at: usize,
-) -> Result<NetworkStart, Skip> {
-    for _ in 0..MAX_VLAN_TAGS {
-        if !is_vlan(ethertype) {
-            break;
-        }
-        let [_, _, high, low] = packet.read(at).ok_or(Skip::LinkTruncated)?;
-        ethertype = u16::from_be_bytes([high, low]);
-        at = packet.forget(at + 4);
+/// Where a layer begins, and what it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Layer {
+    pub(crate) ethertype: u16,
+    pub(crate) at: usize,
+}
+
+impl Layer {
+    /// The layer behind the link header and VLAN tags.
+    ///
+    /// # Errors
+    /// Those of [`parse`]; [`Skip::NotIp`] only for BSD loopback.
+    #[inline(always)]
+    pub(crate) fn first<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Self, Skip> {
+        let (type_at, at) = match link {
+            Link::Ethernet => (12, 14),
+            Link::LinuxCooked => (14, 16),
+            Link::LinuxCooked2 => (0, 20),
+            Link::Ip => return Ok(Self { ethertype: ethertype::ANY_IP, at: 0 }),
+            Link::BsdLoopback => return bsd_loopback(packet),
+        };
+        let ethertype = packet.read(type_at).ok_or(Skip::LinkTruncated)?;
+        Self { ethertype: u16::from_be_bytes(ethertype), at }.behind_tags(packet)
     }
-    let version = match ethertype {
-        ethertype::IP4 => Version::V4,
-        ethertype::IP6 => Version::V6,
-        tag if is_vlan(tag) => return Err(Skip::VlanTooDeep),
-        _ => return Err(Skip::NotIp),
-    };
-    Ok(NetworkStart { at, version: Some(version) })
+
+    /// The layer behind VLAN tags.
+    ///
+    /// # Errors
+    /// [`Skip::LinkTruncated`] or [`Skip::VlanTooDeep`].
+    #[inline(always)]
+    pub(crate) fn behind_tags<P: Packet + ?Sized>(self, packet: &P) -> Result<Self, Skip> {
+        let Self { mut ethertype, mut at } = self;
+        for _ in 0..MAX_VLAN_TAGS {
+            if !is_vlan(ethertype) {
+                break;
+            }
+            let [_, _, high, low] = packet.read(at).ok_or(Skip::LinkTruncated)?;
+            ethertype = u16::from_be_bytes([high, low]);
+            at = packet.forget(at + 4);
+        }
+        if is_vlan(ethertype) { Err(Skip::VlanTooDeep) } else { Ok(Self { ethertype, at }) }
+    }
+
+    /// The layer as a network header.
+    ///
+    /// # Errors
+    /// [`Skip::NotIp`].
+    #[inline(always)]
+    pub(crate) fn network(self) -> Result<NetworkStart, Skip> {
+        let version = match self.ethertype {
+            ethertype::IP4 => Some(Version::V4),
+            ethertype::IP6 => Some(Version::V6),
+            ethertype::ANY_IP => None,
+            _ => return Err(Skip::NotIp),
+        };
+        Ok(NetworkStart { at: self.at, version })
+    }
 }
 
 #[inline(always)]
@@ -96,14 +130,14 @@ const fn is_vlan(ethertype: u16) -> bool {
 /// The address family is written in the byte order of the capturing host (LINKTYPE_NULL) or in
 /// network order (LINKTYPE_LOOP); families are small, so one byte of the four is non-zero. IPv6 is
 /// 24, 28 or 30 on the BSDs and macOS, 10 on Linux.
-fn bsd_loopback<P: Packet + ?Sized>(packet: &P) -> Result<NetworkStart, Skip> {
+fn bsd_loopback<P: Packet + ?Sized>(packet: &P) -> Result<Layer, Skip> {
     let family: [u8; 4] = packet.read(0).ok_or(Skip::LinkTruncated)?;
-    let version = match family {
-        [2, 0, 0, 0] | [0, 0, 0, 2] => Version::V4,
-        [10 | 24 | 28 | 30, 0, 0, 0] | [0, 0, 0, 10 | 24 | 28 | 30] => Version::V6,
+    let ethertype = match family {
+        [2, 0, 0, 0] | [0, 0, 0, 2] => ethertype::IP4,
+        [10 | 24 | 28 | 30, 0, 0, 0] | [0, 0, 0, 10 | 24 | 28 | 30] => ethertype::IP6,
         _ => return Err(Skip::NotIp),
     };
-    Ok(NetworkStart { at: 4, version: Some(version) })
+    Ok(Layer { ethertype, at: 4 })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! How the parser reads a frame, wherever the frame lives.
 
+use crate::{Skip, tunnel::Descent};
+
 /// A frame (or the captured beginning of one) that can be read at any offset.
 ///
 /// This is the parser's only access to bytes. User space implements it for slices; the kernel
@@ -16,6 +18,7 @@ pub trait Packet {
     /// kernel it does nothing.
     #[inline(always)]
     fn forget(&self, cursor: usize) -> usize {
+        debug_assert!(cursor < MAX_CURSOR, "cursor {cursor}");
         cursor
     }
 
@@ -24,10 +27,20 @@ pub trait Packet {
     fn unknown(&self, word: u64) -> u64 {
         word
     }
+
+    /// One layer further down. The kernel programs override this with a call of a function that the
+    /// verifier walks by itself, once, which then does the same.
+    ///
+    /// # Errors
+    /// Those of [`Descent::step`].
+    #[inline(always)]
+    fn step(&self, descent: &mut Descent) -> Result<bool, Skip> {
+        descent.step(self)
+    }
 }
 
-/// Cursors stay below this: link header and tags (22 bytes), IPv6 header (40), six extension headers
-/// of at most 2,048 bytes, TCP header (60).
+/// Cursors stay below this: a layer that begins at most 2,048 bytes into the frame
+/// ([`crate::tunnel`]), IPv6 header (40), six extension headers of at most 2,048 bytes, TCP header (60).
 pub const MAX_CURSOR: usize = 1 << 14;
 
 impl Packet for [u8] {

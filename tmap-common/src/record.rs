@@ -1,16 +1,17 @@
-//! What crosses the ring: a record of one to three slots of 32 bytes.
+//! What crosses the ring: a record of one to five slots of 32 bytes.
 //!
 //! | slot | present | holds |
 //! |---|---|---|
 //! | 0 | always | time, ports, flags, TTL, TSval, TSecr, suppressed count, kind; IPv4 addresses |
 //! | 1 | IPv6 | both addresses |
 //! | 2 | SYN, SYN-ACK | window, MSS, window scale, option order, what else is particular |
+//! | 3, 4 | in a tunnel | kind and id; both outer addresses |
 //!
 //! An IPv4 data segment, nearly all traffic, is one slot: half a cache line. Slots are built and
 //! taken apart word by word, in the machine's own byte order (both ends are the same machine);
 //! nothing is transmuted, so any bit pattern decodes to some record and none is undefined.
 
-use crate::{Address, Flags, Segment, Syn, Traces};
+use crate::{Address, Flags, Segment, Syn, Traces, Tunnel, tunnel::Kind};
 
 /// A quarter-kilobit of ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,18 +24,20 @@ pub struct Slot {
 const _: () = assert!(size_of::<Slot>() == 32);
 
 /// The most slots that one record takes.
-pub const MAX_SLOTS: usize = 3;
+pub const MAX_SLOTS: usize = 5;
 
 /// Bits of the kind byte, slot 0, top byte of the last word.
 mod kind {
     /// Slot 0 is followed by the IPv6 addresses.
     pub const IP6: u8 = 1;
-    /// The last slot is a handshake's fingerprint.
+    /// The next slot is a handshake's fingerprint.
     pub const SYN: u8 = 1 << 1;
     /// Seen on the way out (TC egress) rather than in (XDP).
     pub const EGRESS: u8 = 1 << 2;
     /// Data follows the header.
     pub const PAYLOAD: u8 = 1 << 3;
+    /// The last two slots describe the tunnel.
+    pub const TUNNEL: u8 = 1 << 4;
 }
 
 /// A time-stamped segment on its way to the engine.
@@ -70,7 +73,9 @@ impl Record {
     /// How many slots this record takes.
     #[inline(always)]
     pub fn slot_count(&self) -> usize {
-        1 + usize::from(self.has_address_slot()) + usize::from(self.segment.syn.is_some())
+        1 + usize::from(self.has_address_slot())
+            + usize::from(self.segment.syn.is_some())
+            + 2 * usize::from(self.segment.tunnel.is_some())
     }
 
     /// Slot 0.
@@ -90,6 +95,9 @@ impl Record {
         }
         if segment.has_payload {
             kind |= kind::PAYLOAD;
+        }
+        if segment.tunnel.is_some() {
+            kind |= kind::TUNNEL;
         }
         let last = u64::from(segment.src_port)
             | u64::from(segment.dst_port) << 16
@@ -123,11 +131,23 @@ impl Record {
         Some(Slot { words: [sizes, syn.option_order, folded, lengths] })
     }
 
+    /// The two slots with the tunnel; only in one.
+    #[inline(always)]
+    pub fn tunnel_slots(&self) -> Option<[Slot; 2]> {
+        let tunnel = self.segment.tunnel?;
+        let [src_high, src_low] = tunnel.src.words();
+        let [dst_high, dst_low] = tunnel.dst.words();
+        let name = join(u32::from(tunnel.kind.0), tunnel.id);
+        Some([Slot { words: [name, 0, 0, 0] }, Slot { words: [src_high, src_low, dst_high, dst_low] }])
+    }
+
     /// How many slots the record that begins with `first` takes, 1 to [`MAX_SLOTS`].
     #[inline(always)]
     pub fn slots_of(first: &Slot) -> usize {
         let kind = first.words[3].to_le_bytes()[7];
-        1 + usize::from(kind & kind::IP6 != 0) + usize::from(kind & kind::SYN != 0)
+        1 + usize::from(kind & kind::IP6 != 0)
+            + usize::from(kind & kind::SYN != 0)
+            + 2 * usize::from(kind & kind::TUNNEL != 0)
     }
 
     /// Rebuilds the record that begins with `first`; `next` hands out the slots behind it, and is
@@ -155,6 +175,16 @@ impl Record {
                 traces: Traces::from_words([folded, lengths]),
             }
         });
+        let tunnel = (kind & kind::TUNNEL != 0).then(|| {
+            let (kind, id) = split(next().words[0]);
+            let [src_high, src_low, dst_high, dst_low] = next().words;
+            Tunnel {
+                kind: Kind(kind as u8),
+                id,
+                src: Address::from_words([src_high, src_low]),
+                dst: Address::from_words([dst_high, dst_low]),
+            }
+        });
         let (tsval, tsecr) = split(stamps);
         Self {
             time_ns,
@@ -171,6 +201,7 @@ impl Record {
                 tsval,
                 tsecr,
                 syn,
+                tunnel,
             },
         }
     }
@@ -214,10 +245,16 @@ mod tests {
     }
 
     prop_compose! {
+        fn tunnel()(kind: u8, id: u32, (src, dst) in address()) -> Tunnel {
+            Tunnel { kind: Kind(kind), id, src, dst }
+        }
+    }
+
+    prop_compose! {
         fn record()(
             time_ns: u64, egress: bool, has_payload: bool, suppressed: u8, (src, dst) in address(),
             src_port: u16, dst_port: u16, flags: u8, hop_limit: u8, tsval: u32, tsecr: u32,
-            syn in proptest::option::of(syn()),
+            syn in proptest::option::of(syn()), tunnel in proptest::option::of(tunnel()),
         ) -> Record {
             Record {
                 time_ns,
@@ -225,7 +262,7 @@ mod tests {
                 suppressed,
                 segment: Segment {
                     src, dst, src_port, dst_port, flags: Flags(flags), has_payload, hop_limit, tsval, tsecr,
-                    syn,
+                    syn, tunnel,
                 },
             }
         }
@@ -235,7 +272,7 @@ mod tests {
         #[test]
         fn slots_round_trip(record in record()) {
             let slots: Vec<Slot> = [Some(record.first_slot()), record.address_slot(), record.syn_slot()]
-                .into_iter().flatten().collect();
+                .into_iter().flatten().chain(record.tunnel_slots().into_iter().flatten()).collect();
             prop_assert_eq!(slots.len(), record.slot_count());
             prop_assert_eq!(slots.len(), Record::slots_of(&slots[0]));
             let mut rest = slots[1..].iter().copied();

@@ -1,6 +1,6 @@
 //! Transport layer: the TCP header (RFC 9293) and its options down to Timestamps (RFC 7323).
 
-use crate::{Address, Packet, Skip, Traces, handshake, ip::Network};
+use crate::{Address, Packet, Skip, Traces, handshake, ip::Network, tunnel::Tunnel};
 
 /// TCP flags, the low eight of RFC 9293.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -73,6 +73,8 @@ pub struct Segment {
     pub tsecr: u32,
     /// What a SYN or SYN-ACK tells of the stack that made it; `None` on other segments.
     pub syn: Option<Syn>,
+    /// The tunnel that it came in, if any; addresses and ports above are those inside.
+    pub tunnel: Option<Tunnel>,
 }
 
 /// The handshake's fingerprint: what stacks choose differently.
@@ -137,7 +139,7 @@ pub mod kind {
 /// [`Skip::TcpTruncated`], [`Skip::TcpDataOffset`], [`Skip::OptionLength`],
 /// [`Skip::OptionOverrun`], [`Skip::OptionsTooMany`] or [`Skip::NoTimestamps`].
 #[inline(always)]
-pub fn parse<P: Packet + ?Sized>(packet: &P, network: &Network) -> Result<Segment, Skip> {
+pub(crate) fn parse<P: Packet + ?Sized>(packet: &P, network: &Network) -> Result<Segment, Skip> {
     let at = packet.forget(network.payload_at);
     let header: [u8; 20] = packet.read(at).ok_or(Skip::TcpTruncated)?;
     let header_bytes = usize::from(header[12] >> 4) * 4;
@@ -169,6 +171,7 @@ pub fn parse<P: Packet + ?Sized>(packet: &P, network: &Network) -> Result<Segmen
         tsval,
         tsecr,
         syn,
+        tunnel: None,
     })
 }
 

@@ -68,6 +68,7 @@ prop_compose! {
         Segment {
             src, dst, src_port, dst_port, flags, has_payload, hop_limit, tsval, tsecr,
             syn: flags.intersects(Flags::SYN).then_some(syn),
+            tunnel: None,
         }
     }
 }
@@ -75,13 +76,13 @@ prop_compose! {
 proptest! {
     #[test]
     fn what_is_built_is_parsed_back(segment in segments(), tags in 0..=2_usize) {
-        prop_assert_eq!(parse(&frame(&segment, tags)[..], Link::Ethernet), Ok(segment));
+        prop_assert_eq!(parse(&frame(&segment, tags)[..], Link::Ethernet, true), Ok(segment));
     }
 
     #[test]
     fn any_bytes_parse_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         for link in LINKS {
-            let _ = parse(&bytes[..], link);
+            let _ = parse(&bytes[..], link, true);
         }
     }
 
@@ -99,7 +100,7 @@ proptest! {
         }
         bytes.truncate(keep.index(bytes.len() + 1));
         for link in LINKS {
-            let _ = parse(&bytes[..], link);
+            let _ = parse(&bytes[..], link, true);
         }
     }
 }

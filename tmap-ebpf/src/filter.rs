@@ -4,11 +4,11 @@ use core::ptr;
 
 use aya_ebpf::Global;
 use tmap_common::{
-    Packet as _, Segment,
-    filter::{MAX_TESTS, Test, accepts_with},
+    Segment,
+    filter::{Ends, MAX_TESTS, Test, accepts_with},
 };
 
-use crate::frame::{Frame, opaque};
+use crate::{calls, frame::opaque};
 
 /// How many tests the filter has. The verifier knows read-only data: with 0 the whole walk is dead
 /// code and vanishes at load time.
@@ -23,11 +23,15 @@ static FILTER: Global<[Test; MAX_TESTS]> = Global::new([Test::ANY; MAX_TESTS]);
 
 /// Whether the filter wants `segment`.
 #[inline(always)]
-pub fn wants(frame: &Frame, segment: &Segment) -> bool {
+pub fn wants(segment: &Segment) -> bool {
+    FILTER_LEN.load() == 0 || calls::accepts(&Ends::of(segment))
+}
+
+/// Whether the tests accept a segment with these ends; `unknown` as in
+/// [`Packet::unknown`](tmap_common::Packet::unknown).
+#[inline(always)]
+pub fn accepts(ends: &Ends, unknown: impl Fn(u64) -> u64) -> bool {
     let count = FILTER_LEN.load();
-    if count == 0 {
-        return true;
-    }
     // Opaque, so that the compiler doesn't take the initial contents for the final ones.
     let tests = opaque(ptr::from_ref(&FILTER) as usize) as *const Test;
     let test = |index: u8| {
@@ -40,5 +44,5 @@ pub fn wants(frame: &Frame, segment: &Segment) -> bool {
         // while the program runs; the index was checked.
         Some(unsafe { &*tests.add(index) })
     };
-    accepts_with(segment, test, |word| frame.unknown(word))
+    accepts_with(ends, test, unknown)
 }

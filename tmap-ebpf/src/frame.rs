@@ -2,8 +2,13 @@
 
 use core::{arch::asm, ptr};
 
-use aya_ebpf::programs::{TcContext, XdpContext};
-use tmap_common::{Packet, packet::MAX_CURSOR};
+use crate::calls;
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{__sk_buff, xdp_md},
+    programs::{TcContext, XdpContext},
+};
+use tmap_common::{Packet, Skip, packet::MAX_CURSOR, tunnel::Descent};
 
 /// How much of a packet must lie in its linear part for the parser to see all it wants: link header
 /// with tags, IP header with extensions of reasonable size, TCP header with all options.
@@ -13,13 +18,22 @@ const HEADER_BYTES: usize = 256;
 pub struct Frame {
     start: usize,
     end: usize,
+    context: Context,
+}
+
+/// What the program was called with.
+#[derive(Clone, Copy)]
+pub enum Context {
+    Xdp(*mut xdp_md),
+    Skb(*mut __sk_buff),
 }
 
 impl Frame {
     /// The frame that an XDP program was called for.
     #[inline(always)]
     pub fn of_xdp(ctx: &XdpContext) -> Self {
-        Self { start: ctx.data(), end: ctx.data_end() }
+        let context = Context::Xdp(ctx.as_ptr().cast());
+        Self { start: ctx.data(), end: ctx.data_end(), context }
     }
 
     /// The packet that a TC program was called for. Forwarded packets can have part of their
@@ -34,7 +48,19 @@ impl Frame {
                 let _ = ctx.pull_data(total.min(HEADER_BYTES) as u32);
             }
         }
-        Self { start: ctx.data(), end: ctx.data_end() }
+        Self::of_pulled_skb(ctx)
+    }
+
+    /// The same packet again, where [`Frame::of_skb`] has been called before.
+    #[inline(always)]
+    pub fn of_pulled_skb(ctx: &TcContext) -> Self {
+        Self { start: ctx.data(), end: ctx.data_end(), context: Context::Skb(ctx.skb.skb) }
+    }
+
+    /// What the program was called with. Known where everything is inlined, so it costs nothing.
+    #[inline(always)]
+    pub fn context(&self) -> Context {
+        self.context
     }
 
     /// Length of the linear part, in bytes.
@@ -64,20 +90,30 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
-    fn unknown(&self, mut word: u64) -> u64 {
+    fn unknown(&self, word: u64) -> u64 {
         // The length is a number of which the verifier knows nothing.
-        let length = self.len();
-        // Not `pure`: the compiler would make one of two calls with the same word, and the verifier,
-        // which sees where values come from, would tell states apart by which of them are still one.
-        // SAFETY: exclusive-or with the same number twice changes nothing.
-        unsafe {
-            asm!(
-                "{0} ^= {1}", "{0} ^= {1}",
-                inout(reg) word, in(reg) length, options(nomem, nostack, preserves_flags)
-            );
-        };
-        word
+        unknown(word, self.len() as u64)
     }
+
+    #[inline(always)]
+    fn step(&self, descent: &mut Descent) -> Result<bool, Skip> {
+        calls::step(self, descent)
+    }
+}
+
+/// `word`, of which the verifier forgets what it knows, given `any` number of which it knows nothing.
+#[inline(always)]
+pub fn unknown(mut word: u64, any: u64) -> u64 {
+    // Not `pure`: the compiler would make one of two calls with the same word, and the verifier,
+    // which sees where values come from, would tell states apart by which of them are still one.
+    // SAFETY: exclusive-or with the same number twice changes nothing.
+    unsafe {
+        asm!(
+            "{0} ^= {1}", "{0} ^= {1}",
+            inout(reg) word, in(reg) any, options(nomem, nostack, preserves_flags)
+        );
+    };
+    word
 }
 
 /// `value`, with the compiler kept from knowing so. Unlike `black_box` it stays in a register.

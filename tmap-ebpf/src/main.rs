@@ -17,6 +17,7 @@
 #![expect(missing_docs, reason = "the entry macros lose the docs of what they wrap")]
 
 mod atomic;
+mod calls;
 mod counters;
 mod filter;
 mod frame;

@@ -81,6 +81,10 @@ fn push_alone(cpu: u32, row: *mut Positions, record: &mut Record) -> bool {
         at += 1;
         ring.write(at, slot);
     }
+    if let Some([name, ends]) = record.tunnel_slots() {
+        ring.write(at + 1, name);
+        ring.write(at + 2, ends);
+    }
     if WEAK_ORDER.load() == 0 {
         // SAFETY: as above; volatile accesses stay in order, in the compiler and on these CPUs.
         unsafe { ptr::write_volatile(&raw mut (*row).produced, end) };

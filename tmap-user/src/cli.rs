@@ -111,6 +111,9 @@ struct CommonArgs {
     /// JSON lines on standard output, and nothing else there
     #[arg(long)]
     json: bool,
+    /// Keep to the outside of tunnels (VXLAN, Geneve, GTP-U, GRE, IP in IP, MPLS, PPPoE)
+    #[arg(long)]
+    no_decap: bool,
     /// List every connection in summaries (with --json)
     #[arg(long, requires = "json")]
     connections: bool,
@@ -216,6 +219,7 @@ impl CommonArgs {
     fn resolve(&self, filter: &str) -> Result<Common, clap::Error> {
         let engine = &self.engine;
         Ok(Common {
+            decap: !self.no_decap,
             filter: Program::new(filter)
                 .map_err(|error| usage(ErrorKind::ValueValidation, &error.to_string()))?,
             engine: Options {

@@ -25,6 +25,8 @@ pub enum Config {
 pub struct Common {
     /// Which segments are wanted.
     pub filter: Program,
+    /// Whether to look into tunnels.
+    pub decap: bool,
     /// Settings of the engine.
     pub engine: Options,
     /// How to report.

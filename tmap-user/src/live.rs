@@ -71,6 +71,7 @@ fn sensor_config(config: &LiveConfig) -> xdp::Config {
         interfaces: config.interfaces.clone(),
         xdp_mode: config.xdp_mode,
         egress: config.egress,
+        decap: config.common.decap,
         filter: config.common.filter.tests().to_vec(),
         ring_slots: config
             .ring_bytes

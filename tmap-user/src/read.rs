@@ -200,7 +200,7 @@ impl<'a, W: Write> Reading<'a, W> {
     fn frame(&mut self, frame: &Frame<'_>) {
         self.counters.seen += 1;
         let Ok(link) = frame.link else { return };
-        let parsed = parse(frame.bytes, link).and_then(|segment| {
+        let parsed = parse(frame.bytes, link, self.config.decap).and_then(|segment| {
             if self.config.filter.accepts(&segment) { Ok(segment) } else { Err(Skip::Filtered) }
         });
         match parsed {

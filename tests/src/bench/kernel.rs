@@ -52,7 +52,7 @@ enum Runs {
 pub fn run(settings: &Settings) -> Result<Report> {
     root::require();
     let _pinned = Pinned::to(0)?;
-    let config = Config { ring_slots: Some(SLOTS), ..Config::default() };
+    let config = Config { ring_slots: Some(SLOTS), decap: true, ..Config::default() };
     let (mut every, mut rings) = Sensor::load(&config)?;
     let every_fd = program_fd(every.ebpf(), PROGRAM)?;
     let mut traffic = Object::load(Draw::Zipf(1 << 20), 1)?;

@@ -90,7 +90,12 @@ mod tests {
     #[test]
     fn classes_are_what_they_say() {
         for class in classes() {
-            assert_eq!(parse(&class.frame[..], Link::Ethernet).is_ok(), class.stamped, "{}", class.name);
+            assert_eq!(
+                parse(&class.frame[..], Link::Ethernet, true).is_ok(),
+                class.stamped,
+                "{}",
+                class.name
+            );
         }
         assert_eq!(data().len(), 66);
     }

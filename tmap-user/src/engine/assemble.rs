@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use slab::Slab;
+use tmap_common::Tunnel;
 
 use super::{
     analysis::Group,
@@ -15,8 +16,8 @@ use super::{
     os::{self, Pace, Sightings},
     sibling::Candidate,
     snapshot::{
-        AddressReport, ConnectionReport, Doubt, Estimate, MAX_PORTS, MachineReport, OsReport, PortShare,
-        Regime, Side,
+        AddressReport, ConnectionReport, Doubt, Estimate, MAX_PORTS, MAX_TUNNELS, MachineReport, OsReport,
+        PortShare, Regime, Side,
     },
 };
 
@@ -33,6 +34,7 @@ pub fn address(host: &Host, slab: &Slab<Connection>, options: &Options) -> Addre
         doubt: Some(Doubt::TooFewSegments),
         connections: host.connections_total,
         zero_tsvals: host.zero_tsvals,
+        tunnels: tunnels(host, slab),
         machine_list: Vec::new(),
     };
     let Some(found) = &host.found else { return report };
@@ -47,6 +49,17 @@ pub fn address(host: &Host, slab: &Slab<Connection>, options: &Options) -> Addre
     report.machines_proven = any.then_some(analysis.count.proven);
     report.machine_list = machines(host, found, slab, options);
     report
+}
+
+/// The tunnels that a host was seen in.
+fn tunnels(host: &Host, slab: &Slab<Connection>) -> Vec<Tunnel> {
+    let mut tunnels = Vec::new();
+    for tunnel in host.connections.iter().filter_map(|&key| slab[key].flow.tunnel) {
+        if tunnels.len() < MAX_TUNNELS && !tunnels.contains(&tunnel) {
+            tunnels.push(tunnel);
+        }
+    }
+    tunnels
 }
 
 /// The machines found behind a host, by number.
@@ -197,6 +210,7 @@ pub fn connections(host: &Host, slab: &Slab<Connection>) -> Vec<ConnectionReport
                 dst_port: connection.key.dst_port,
                 machine: assigned.map(|(number, _)| *number),
                 probability: assigned.map(|(_, probability)| *probability),
+                tunnel: connection.flow.tunnel,
                 segments: connection.flow.segments,
                 rate_hz: connection.measured_rate(),
             }

@@ -1,6 +1,6 @@
 //! One connection side, streaming: from TSvals as they arrive to an envelope of first arrivals.
 
-use tmap_common::{Address, Flags, Record, Segment};
+use tmap_common::{Address, Flags, Record, Segment, Tunnel};
 
 use super::{
     envelope::{Envelope, Point, seconds_between},
@@ -63,6 +63,8 @@ pub struct Flow {
     pub fingerprint: Option<Fingerprint>,
     /// TTL or hop limit of the latest segment.
     pub hop_limit: u8,
+    /// The tunnel that its latest segment came in.
+    pub tunnel: Option<Tunnel>,
     /// Whether a segment came since eviction last looked.
     pub active: bool,
     /// First arrivals of TSvals.
@@ -88,6 +90,7 @@ impl Flow {
             side: None,
             fingerprint: None,
             hop_limit: record.segment.hop_limit,
+            tunnel: None,
             active: true,
             envelope: Envelope::default(),
             sample: Sample::default(),
@@ -103,6 +106,7 @@ impl Flow {
         self.last_ns = self.last_ns.max(record.time_ns);
         self.segments += 1 + u64::from(record.suppressed);
         self.hop_limit = segment.hop_limit;
+        self.tunnel = segment.tunnel;
         if segment.syn.is_some() {
             self.fingerprint = Fingerprint::of(segment);
             self.side = Some(if segment.flags.is_syn_ack() { Side::Server } else { Side::Client });
@@ -238,6 +242,7 @@ mod tests {
                 tsval,
                 tsecr: 0,
                 syn: None,
+                tunnel: None,
             },
         }
     }

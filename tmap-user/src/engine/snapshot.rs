@@ -4,7 +4,7 @@
 //! into wall-clock time with [`WallClock`]. Every estimate carries its standard error, and what
 //! the data can't support is `None`.
 
-use tmap_common::Address;
+use tmap_common::{Address, Tunnel};
 
 use super::rtt;
 
@@ -111,9 +111,14 @@ pub struct AddressReport {
     pub connections: u64,
     /// Segments with TSval 0: a host that has timestamps but no clock to show.
     pub zero_tsvals: u64,
+    /// The tunnels that its segments came in, at most [`MAX_TUNNELS`].
+    pub tunnels: Vec<Tunnel>,
     /// The machines, by number.
     pub machine_list: Vec<MachineReport>,
 }
+
+/// The most tunnels listed per address.
+pub const MAX_TUNNELS: usize = 8;
 
 /// One machine behind an address.
 #[derive(Clone, Debug)]
@@ -211,6 +216,8 @@ pub struct ConnectionReport {
     pub machine: Option<u32>,
     /// Probability that this is the right machine, where one is named.
     pub probability: Option<f64>,
+    /// The tunnel that its latest segment came in; the addresses are those inside.
+    pub tunnel: Option<Tunnel>,
     /// Time-stamped segments seen.
     pub segments: u64,
     /// Measured tick rate, where the data supports one.

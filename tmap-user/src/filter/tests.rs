@@ -20,6 +20,7 @@ fn segment(src: &str, src_port: u16, dst: &str, dst_port: u16) -> Segment {
         tsval: 1,
         tsecr: 1,
         syn: None,
+        tunnel: None,
     }
 }
 
@@ -190,6 +191,7 @@ fn a_segment() -> impl Strategy<Value = Segment> {
         tsval: 1,
         tsecr: 1,
         syn: None,
+        tunnel: None,
     })
 }
 

@@ -17,6 +17,7 @@
 //! | `connections` | connection sides seen from the address |
 //! | `zero_tsvals` | segments with TSval 0 |
 //! | `average_uptime_s` | mean over the machines with a boot time, of the summary's time minus boot |
+//! | `tunnels` | the tunnels it was seen in, at most 8: objects of `kind` (`vxlan`, `geneve`, `gtp-u`, `gre`, `ip`, `mpls`, `pppoe`), `id` (VNI, TEID, key, label or session; 0 for none), `src`, `dst` (`null` below IP) |
 //! | `machine_list` | the machines, below |
 //!
 //! A machine: `id` (from 1, stable within a run), `tick_hz` (nominal), `rate_hz`, `skew_ppm`,
@@ -32,7 +33,7 @@
 //! # `connection`: one line per connection side with timestamps, in summaries with `--connections`
 //!
 //! `src`, `sport`, `dst`, `dport`, `machine` (an `id` within `src`), `probability`, `segments`,
-//! `rate_hz`, `rate_hz_sigma`.
+//! `rate_hz`, `rate_hz_sigma`, `tunnel` (`null`, or as in `tunnels` above).
 //!
 //! # `sibling`: one line per machine seen behind several addresses, with `--siblings`
 //!
@@ -65,7 +66,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tmap_common::{Address, Counters, Skip};
+use tmap_common::{Address, Counters, Skip, Tunnel};
 
 use super::{Stats, Summary, number::Clock, rtt_json, siblings, text::average_uptime_s};
 use crate::engine::{
@@ -98,6 +99,7 @@ struct AddressLine<'a> {
     connections: u64,
     zero_tsvals: u64,
     average_uptime_s: Option<f64>,
+    tunnels: Vec<TunnelObject>,
     machine_list: Vec<Machine>,
 }
 
@@ -143,7 +145,16 @@ struct Port {
 }
 
 #[derive(Serialize)]
+struct TunnelObject {
+    kind: &'static str,
+    id: u32,
+    src: Option<String>,
+    dst: Option<String>,
+}
+
+#[derive(Serialize)]
 struct ConnectionLine {
+    tunnel: Option<TunnelObject>,
     src: String,
     sport: u16,
     dst: String,
@@ -330,6 +341,7 @@ fn address_line<'a>(report: &'a AddressReport, now_ns: u64, clock: &Clock<'_>) -
         connections: report.connections,
         zero_tsvals: report.zero_tsvals,
         average_uptime_s: average_uptime_s(report, now_ns).map(|(mean_s, _)| mean_s),
+        tunnels: report.tunnels.iter().map(tunnel_object).collect(),
         machine_list: report.machine_list.iter().map(|machine| machine_object(machine, clock)).collect(),
     }
 }
@@ -381,9 +393,15 @@ fn port_object(share: &PortShare) -> Port {
     Port { port: share.port, side, share_percent: share.share_percent }
 }
 
+fn tunnel_object(tunnel: &Tunnel) -> TunnelObject {
+    let end = |address: Address| tunnel.has_ends().then(|| address.to_string());
+    TunnelObject { kind: tunnel.kind.name(), id: tunnel.id, src: end(tunnel.src), dst: end(tunnel.dst) }
+}
+
 fn connection_line(connection: &ConnectionReport) -> ConnectionLine {
     let address = |address: Address| address.to_string();
     ConnectionLine {
+        tunnel: connection.tunnel.as_ref().map(tunnel_object),
         src: address(connection.src),
         sport: connection.src_port,
         dst: address(connection.dst),

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use tmap_common::Skip;
 
+use tmap_common::Tunnel;
+
 use super::{
     Summary,
     number::{Clock, count, grouped, hertz, measured, signed, span},
@@ -128,6 +130,10 @@ fn address(out: &mut impl Write, report: &AddressReport, now_ns: u64, clock: &Cl
     if report.zero_tsvals > 0 {
         writeln!(out, "  {} with TSval 0, which shows no clock", count(report.zero_tsvals, "segment"))?;
     }
+    if !report.tunnels.is_empty() {
+        let tunnels: Vec<String> = report.tunnels.iter().map(tunnel).collect();
+        writeln!(out, "  in tunnels: {}", tunnels.join(", "))?;
+    }
     for machine in report.machine_list.iter().take(MAX_MACHINES) {
         writeln!(
             out,
@@ -143,6 +149,14 @@ fn address(out: &mut impl Write, report: &AddressReport, now_ns: u64, clock: &Cl
         writeln!(out, "  ... and {} (use --json)", more_of(more + 1, "machine"))?;
     }
     average_uptime(out, report, now_ns)
+}
+
+/// `vxlan 42 from 10.9.0.1 to 10.9.0.2`, `mpls 1000`, `ip from ...`.
+fn tunnel(tunnel: &Tunnel) -> String {
+    let id = if tunnel.id == 0 { String::new() } else { format!(" {}", tunnel.id) };
+    let ends =
+        if tunnel.has_ends() { format!(" from {} to {}", tunnel.src, tunnel.dst) } else { String::new() };
+    format!("{}{id}{ends}", tunnel.kind.name())
 }
 
 /// `5 machines (90 %: 4 to 6)`, `machines unknown (1 to 33)`.

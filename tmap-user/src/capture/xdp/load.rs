@@ -94,6 +94,7 @@ fn create(config: &Config, shape: Shape) -> Result<Ebpf> {
         .override_global("SLOTS", &shape.slots, true)
         .override_global("WEAK_ORDER", &u8::from(*cautious || stores_may_reorder()), true)
         .override_global("PREEMPTIBLE", &u8::from(*cautious || is_realtime()), true)
+        .override_global("DECAP", &u8::from(config.decap), true)
         .override_global("FILTER_LEN", &(filter.len() as u32), true)
         .override_global("FILTER", &tests[..], true)
         .map_max_entries("RING", cpus * shape.slots)

@@ -41,6 +41,8 @@ pub struct Config {
     /// Use the older way to attach to the sending side (a clsact filter) even where the kernel has
     /// TCX. Kernels before 6.6 always do.
     pub clsact: bool,
+    /// Look into tunnels.
+    pub decap: bool,
     /// The filter, compiled; empty to accept everything.
     pub filter: Vec<Test>,
     /// Slots (32 bytes) per CPU's ring; `None` chooses by the number of CPUs. Rounded up to a power

@@ -23,6 +23,7 @@ pub fn segment(time_ns: u64, tsval: u32) -> Made {
             tsval,
             tsecr: 0,
             syn: None,
+            tunnel: None,
         },
     })
 }

@@ -1,0 +1,151 @@
+//! Packets put into tunnels: what `tmap_common::tunnel` takes off again.
+
+use rand::RngExt;
+use rand_pcg::Pcg64;
+use tmap_common::tunnel::Kind;
+
+/// EtherTypes.
+pub const IP4: u16 = 0x0800;
+/// See `IP4`.
+pub const IP6: u16 = 0x86dd;
+
+/// What follows a link header: an EtherType and the bytes.
+pub type Layer = (u16, Vec<u8>);
+
+/// All encapsulations.
+pub const KINDS: [Kind; 7] =
+    [Kind::MPLS, Kind::PPPOE, Kind::IP, Kind::GRE, Kind::VXLAN, Kind::GENEVE, Kind::GTP_U];
+
+/// Encapsulations that carry IP only, not frames or labels.
+fn wants_ip(kind: Kind) -> bool {
+    matches!(kind, Kind::MPLS | Kind::PPPOE | Kind::IP | Kind::GTP_U)
+}
+
+/// Puts `inside` into a tunnel of `kind` with this `id` (as far as the kind has one), over IP of
+/// either version where it runs over IP; in one of the forms that the kind allows. `None` where it
+/// can't carry that.
+pub fn wrap(rng: &mut Pcg64, kind: Kind, id: u32, inside: &Layer) -> Option<Layer> {
+    let (ethertype, bytes) = inside;
+    if wants_ip(kind) && !matches!(*ethertype, IP4 | IP6) {
+        return None;
+    }
+    Some(match kind {
+        Kind::MPLS => (0x8847, mpls(rng, id, bytes)),
+        Kind::PPPOE => (0x8864, pppoe(id, *ethertype, bytes)),
+        Kind::IP => ip(rng, if *ethertype == IP4 { 4 } else { 41 }, bytes),
+        Kind::GRE => {
+            let header = gre(rng, id, inside);
+            ip(rng, 47, &header)
+        }
+        _ => {
+            let (port, payload) = over_udp(rng, kind, id, inside);
+            let udp = udp(rng, port, &payload);
+            ip(rng, 17, &udp)
+        }
+    })
+}
+
+/// An Ethernet frame around a layer.
+pub fn ethernet(layer: &Layer) -> Vec<u8> {
+    let (ethertype, bytes) = layer;
+    [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2], &ethertype.to_be_bytes()[..], bytes].concat()
+}
+
+fn mpls(rng: &mut Pcg64, label: u32, bytes: &[u8]) -> Vec<u8> {
+    let mut packet = Vec::new();
+    for _ in 0..rng.random_range(0..3) {
+        let above: u32 = rng.random_range(16..1 << 20);
+        packet.extend((above << 12 | 64).to_be_bytes());
+    }
+    packet.extend((label << 12 | 1 << 8 | 64).to_be_bytes());
+    packet.extend(bytes);
+    packet
+}
+
+fn pppoe(session: u32, ethertype: u16, bytes: &[u8]) -> Vec<u8> {
+    let protocol: u16 = if ethertype == IP4 { 0x0021 } else { 0x0057 };
+    let length = bytes.len() as u16 + 2;
+    let mut packet = vec![0x11, 0];
+    packet.extend((session as u16).to_be_bytes());
+    packet.extend(length.to_be_bytes());
+    packet.extend(protocol.to_be_bytes());
+    packet.extend(bytes);
+    packet
+}
+
+/// The layer itself, or a whole frame around it: EtherType and bytes.
+fn as_is_or_framed(rng: &mut Pcg64, inside: &Layer) -> Layer {
+    if rng.random() { (0x6558, ethernet(inside)) } else { inside.clone() }
+}
+
+fn gre(rng: &mut Pcg64, key: u32, inside: &Layer) -> Vec<u8> {
+    let (protocol, bytes) = as_is_or_framed(rng, inside);
+    let (checksum, sequence): (bool, bool) = (rng.random(), rng.random());
+    let flags = 0x20 | if checksum { 0x80 } else { 0 } | if sequence { 0x10 } else { 0 };
+    let mut packet = vec![flags, 0];
+    packet.extend(protocol.to_be_bytes());
+    packet.extend(if checksum { &[0; 4][..] } else { &[] });
+    packet.extend(key.to_be_bytes());
+    packet.extend(if sequence { &[0, 0, 0, 9][..] } else { &[] });
+    packet.extend(bytes);
+    packet
+}
+
+fn over_udp(rng: &mut Pcg64, kind: Kind, id: u32, inside: &Layer) -> (u16, Vec<u8>) {
+    match kind {
+        Kind::VXLAN => {
+            let header = [&[8, 0, 0, 0][..], &(id << 8).to_be_bytes()].concat();
+            (4789, [header, ethernet(inside)].concat())
+        }
+        Kind::GENEVE => {
+            let (protocol, bytes) = as_is_or_framed(rng, inside);
+            // One option of four bytes of data, or none.
+            let options: &[u8] = if rng.random() { &[] } else { &[0x01, 0x02, 0x03, 1, 9, 9, 9, 9] };
+            let header =
+                [&[options.len() as u8 / 4, 0][..], &protocol.to_be_bytes(), &(id << 8).to_be_bytes()];
+            (6081, [&header.concat()[..], options, &bytes].concat())
+        }
+        _ => {
+            let (_, bytes) = inside;
+            // Nothing more, a sequence number, or that and a PDU session container.
+            let more: &[u8] = match rng.random_range(0..3) {
+                0 => &[],
+                1 => &[0, 7, 0, 0],
+                _ => &[0, 7, 0, 0x85, 1, 0x10, 0x05, 0],
+            };
+            let flags = [0x30, 0x32, 0x36][more.len().div_ceil(4)];
+            let length = (more.len() + bytes.len()) as u16;
+            let header = [&[flags, 0xff][..], &length.to_be_bytes(), &id.to_be_bytes(), more].concat();
+            (2152, [header, bytes.clone()].concat())
+        }
+    }
+}
+
+fn udp(rng: &mut Pcg64, port: u16, payload: &[u8]) -> Vec<u8> {
+    // Ports that nobody claims: tshark goes by either.
+    let mut packet = rng.random_range(61_000..65_000_u16).to_be_bytes().to_vec();
+    packet.extend(port.to_be_bytes());
+    packet.extend((payload.len() as u16 + 8).to_be_bytes());
+    packet.extend([0, 0]);
+    packet.extend(payload);
+    packet
+}
+
+/// IP of either version around a payload, the ends of the tunnel in 10.9.0.0/16 or 2001:db8:9::/48.
+fn ip(rng: &mut Pcg64, protocol: u8, payload: &[u8]) -> Layer {
+    let ends: [u8; 2] = [rng.random_range(1..9), rng.random_range(1..9)];
+    if rng.random() {
+        let total = (payload.len() as u16 + 20).to_be_bytes();
+        let mut packet = vec![0x45, 0, total[0], total[1], 0, 1, 0, 0, 60, protocol, 0, 0];
+        packet.extend(ends.iter().flat_map(|end| [10, 9, 0, *end]));
+        packet.extend(payload);
+        return (IP4, packet);
+    }
+    let length = (payload.len() as u16).to_be_bytes();
+    let mut packet = vec![0x60, 0, 0, 0, length[0], length[1], protocol, 60];
+    for end in ends {
+        packet.extend([0x20, 0x01, 0x0d, 0xb8, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, end]);
+    }
+    packet.extend(payload);
+    (IP6, packet)
+}

@@ -1,0 +1,426 @@
+//! Encapsulations: from a header that isn't TCP's to the next layer inside.
+//!
+//! | kind | recognised by | identified by |
+//! |---|---|---|
+//! | MPLS (RFC 3032, 4023) | EtherType 0x8847, 0x8848; IP protocol 137 | label at the bottom of the stack |
+//! | PPPoE session (RFC 2516) | EtherType 0x8864 | session |
+//! | IP in IP (RFC 2003, 2473, 4213) | IP protocol 4, 41 | |
+//! | GRE, also with Ethernet inside (RFC 2784, 2890, 7637) | IP protocol 47, version 0 | key |
+//! | VXLAN (RFC 7348) | UDP ports 4789, 8472 | VNI |
+//! | Geneve (RFC 8926) | UDP port 6081 | VNI |
+//! | GTP-U (3GPP TS 29.281) | UDP port 2152 | TEID |
+//!
+//! L2TPv3 over IP is left out: the length of its cookie is agreed elsewhere (RFC 3931), so nothing
+//! in the packet says where the payload begins.
+
+use crate::{
+    Address, Packet, Skip,
+    ip::{self, Network},
+    link::{Layer, ethertype},
+};
+
+/// Tunnels inside each other followed before a packet is called too deep.
+pub const MAX_TUNNELS: usize = 2;
+
+/// Layers may not begin beyond this: cursors stay below [`crate::packet::MAX_CURSOR`] with it.
+const MAX_LAYER_AT: usize = 2048;
+
+/// How a segment was encapsulated: the innermost tunnel that it was found in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tunnel {
+    /// Which encapsulation.
+    pub kind: Kind,
+    /// What identifies the tunnel, as the table above says; 0 where nothing does.
+    pub id: u32,
+    /// Ends of the tunnel; unspecified (`::`) where it isn't one over IP.
+    pub src: Address,
+    /// See `src`.
+    pub dst: Address,
+}
+
+impl Tunnel {
+    /// Whether it has ends: whether it runs over IP.
+    pub fn has_ends(&self) -> bool {
+        self.src.octets() != [0; 16] || self.dst.octets() != [0; 16]
+    }
+}
+
+/// Which encapsulation. A number rather than an enum: records carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Kind(pub u8);
+
+impl Kind {
+    /// MPLS label stack.
+    pub const MPLS: Self = Self(1);
+    /// PPP over Ethernet.
+    pub const PPPOE: Self = Self(2);
+    /// IPv4 or IPv6 directly in IPv4 or IPv6.
+    pub const IP: Self = Self(3);
+    /// Generic routing encapsulation.
+    pub const GRE: Self = Self(4);
+    /// Virtual extensible LAN.
+    pub const VXLAN: Self = Self(5);
+    /// Generic network virtualisation encapsulation.
+    pub const GENEVE: Self = Self(6);
+    /// GPRS tunnelling, user plane.
+    pub const GTP_U: Self = Self(7);
+
+    /// The name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MPLS => "mpls",
+            Self::PPPOE => "pppoe",
+            Self::IP => "ip",
+            Self::GRE => "gre",
+            Self::VXLAN => "vxlan",
+            Self::GENEVE => "geneve",
+            Self::GTP_U => "gtp-u",
+            _ => "unknown",
+        }
+    }
+}
+
+/// The tunnel entered last, before its addresses are needed. In words, of which the verifier knows
+/// nothing.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Outer {
+    /// [`Kind`], 0 for none.
+    kind: u64,
+    id: u64,
+    /// The network header around it, and its version; 0 for none.
+    header_at: u64,
+    version: u64,
+}
+
+impl Outer {
+    /// No tunnel so far.
+    #[inline(always)]
+    pub(crate) fn none<P: Packet + ?Sized>(packet: &P) -> Self {
+        let nothing = || packet.unknown(0);
+        Self { kind: nothing(), id: nothing(), header_at: nothing(), version: nothing() }
+    }
+
+    /// Reads the tunnel's ends. `None` can't come back for a tunnel that was entered.
+    #[inline(always)]
+    pub(crate) fn tunnel<P: Packet + ?Sized>(&self, packet: &P) -> Option<Tunnel> {
+        if self.kind == 0 {
+            return None;
+        }
+        let nowhere = Address::from_ip6([0; 16]);
+        let (src, dst) = if self.version == 0 {
+            (nowhere, nowhere)
+        } else {
+            let ends = Network::outer(packet.forget(self.header_at as usize), self.version).ends(packet)?;
+            (ends.src, ends.dst)
+        };
+        Some(Tunnel { kind: Kind(self.kind as u8), id: self.id as u32, src, dst })
+    }
+}
+
+/// A tunnel header, read.
+struct Header {
+    kind: Kind,
+    id: u32,
+    inside: Layer,
+}
+
+/// IP protocol numbers (IANA).
+mod protocol {
+    pub const IP4: u64 = 4;
+    pub const UDP: u64 = 17;
+    pub const IP6: u64 = 41;
+    pub const GRE: u64 = 47;
+    pub const MPLS: u64 = 137;
+}
+
+/// Where TCP was found, and in which tunnel. All words, and no gaps: the kernel programs hand it to
+/// functions by its address, and the verifier wants every byte of it written.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Place {
+    /// The network header before TCP, as [`Network`] has it.
+    header_at: u64,
+    version: u64,
+    payload_at: u64,
+    payload_end: u64,
+    outer: Outer,
+}
+
+impl Place {
+    /// Behind `network`, in no tunnel.
+    #[inline(always)]
+    pub(crate) fn plain<P: Packet + ?Sized>(packet: &P, network: &Network) -> Self {
+        Self::new(network, Outer::none(packet))
+    }
+
+    #[inline(always)]
+    fn new(network: &Network, outer: Outer) -> Self {
+        Self {
+            header_at: network.header_at as u64,
+            version: network.version,
+            payload_at: network.payload_at as u64,
+            payload_end: network.payload_end as u64,
+            outer,
+        }
+    }
+
+    /// The network header before TCP.
+    #[inline(always)]
+    pub(crate) fn network<P: Packet + ?Sized>(&self, packet: &P) -> Network {
+        Network {
+            header_at: packet.forget(self.header_at as usize),
+            version: self.version,
+            protocol: ip::TCP,
+            payload_at: packet.forget(self.payload_at as usize),
+            payload_end: self.payload_end as usize,
+        }
+    }
+
+    /// The tunnel around it.
+    #[inline(always)]
+    pub(crate) fn tunnel<P: Packet + ?Sized>(&self, packet: &P) -> Option<Tunnel> {
+        self.outer.tunnel(packet)
+    }
+}
+
+/// A way down through layers and tunnels; in words as [`Place`].
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Descent {
+    /// The next layer: its EtherType and where it begins.
+    ethertype: u64,
+    at: u64,
+    /// The network header passed last, and the tunnel around it.
+    place: Place,
+}
+
+impl Descent {
+    /// Goes down from `layer`, tunnel by tunnel, to TCP.
+    ///
+    /// # Errors
+    /// The [`Skip`] reason of the first layer that holds nothing for tmap.
+    #[inline(always)]
+    pub(crate) fn to_tcp<P: Packet + ?Sized>(packet: &P, layer: Layer) -> Result<Place, Skip> {
+        let Layer { ethertype, at } = forgotten(packet, layer);
+        let nowhere = Network::outer(0, 0);
+        let place = Place::plain(packet, &nowhere);
+        let mut descent = Self { ethertype: ethertype.into(), at: at as u64, place };
+        for _ in 0..=MAX_TUNNELS {
+            if packet.step(&mut descent)? {
+                return Ok(descent.place);
+            }
+        }
+        Err(Skip::TunnelTooDeep)
+    }
+
+    /// One layer down: past a network header, to TCP (`true`) or into the tunnel that it carries.
+    ///
+    /// # Errors
+    /// The [`Skip`] reason of the first header that holds nothing for tmap.
+    #[inline(always)]
+    pub fn step<P: Packet + ?Sized>(&mut self, packet: &P) -> Result<bool, Skip> {
+        let layer = Layer { ethertype: self.ethertype as u16, at: packet.forget(self.at as usize) };
+        let layer = self.below_ip(packet, layer)?;
+        let network = ip::parse_any(packet, layer.network()?)?.forgotten(packet);
+        if network.is_tcp() {
+            self.place = Place::new(&network, self.place.outer);
+            return Ok(true);
+        }
+        let mut layer = self.enter(packet, &network)?;
+        if layer.ethertype == ethertype::ETHERNET {
+            // A whole frame: its own EtherType follows the addresses.
+            let inner = packet.read(layer.at + 12).ok_or(Skip::TunnelTruncated)?;
+            layer = Layer { ethertype: u16::from_be_bytes(inner), at: packet.forget(layer.at + 14) };
+            layer = layer.behind_tags(packet)?;
+        }
+        self.ethertype = layer.ethertype.into();
+        self.at = layer.at as u64;
+        Ok(false)
+    }
+
+    /// Takes off MPLS or PPPoE. It is named as the tunnel only where it isn't itself in another.
+    #[inline(always)]
+    fn below_ip<P: Packet + ?Sized>(&mut self, packet: &P, layer: Layer) -> Result<Layer, Skip> {
+        let (kind, (id, inside)) = match layer.ethertype {
+            ethertype::MPLS | ethertype::MPLS_UPSTREAM => (Kind::MPLS, mpls(packet, layer.at)?),
+            ethertype::PPPOE => (Kind::PPPOE, pppoe(packet, layer.at)?),
+            _ => return Ok(layer),
+        };
+        let outer = &mut self.place.outer;
+        if outer.kind == 0 || outer.kind == u64::from(kind.0) {
+            outer.kind = packet.unknown(u64::from(kind.0));
+            outer.id = packet.unknown(u64::from(id));
+        }
+        Ok(forgotten(packet, inside))
+    }
+
+    /// Enters the tunnel in `network`'s payload.
+    ///
+    /// # Errors
+    /// [`Skip::NotTcp`] where there is none, [`Skip::TunnelTruncated`] or [`Skip::TunnelTooDeep`].
+    #[inline(always)]
+    fn enter<P: Packet + ?Sized>(&mut self, packet: &P, network: &Network) -> Result<Layer, Skip> {
+        let at = packet.forget(network.payload_at);
+        if at > MAX_LAYER_AT {
+            return Err(Skip::TunnelTooDeep);
+        }
+        let direct = |ethertype| Header { kind: Kind::IP, id: 0, inside: Layer { ethertype, at } };
+        let header = match network.protocol {
+            protocol::IP4 => direct(ethertype::IP4),
+            protocol::IP6 => direct(ethertype::IP6),
+            protocol::MPLS => Header { kind: Kind::MPLS, ..direct(ethertype::MPLS) },
+            protocol::GRE => gre(packet, at)?,
+            protocol::UDP => udp(packet, at)?,
+            _ => return Err(Skip::NotTcp),
+        };
+        self.place.outer = Outer {
+            kind: packet.unknown(u64::from(header.kind.0)),
+            id: packet.unknown(u64::from(header.id)),
+            header_at: packet.unknown(network.header_at as u64),
+            version: packet.unknown(network.version),
+        };
+        if header.inside.at > MAX_LAYER_AT {
+            Err(Skip::TunnelTooDeep)
+        } else {
+            Ok(forgotten(packet, header.inside))
+        }
+    }
+}
+
+/// The same; the verifier forgets all about it.
+#[inline(always)]
+fn forgotten<P: Packet + ?Sized>(packet: &P, layer: Layer) -> Layer {
+    Layer { ethertype: packet.unknown(u64::from(layer.ethertype)) as u16, at: packet.forget(layer.at) }
+}
+
+/// GRE: checksum, key and sequence number are there or not, in this order.
+#[inline(always)]
+fn gre<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Header, Skip> {
+    let [flags, version, high, low] = packet.read(at).ok_or(Skip::TunnelTruncated)?;
+    // Routing (RFC 1701) is obsolete; version 1 (PPTP) carries PPP.
+    if flags & 0x40 != 0 || version & 0x07 != 0 {
+        return Err(Skip::NotTcp);
+    }
+    let bit = |mask: u8| usize::from(flags & mask != 0);
+    let key_at = packet.forget(at + 4 + 4 * bit(0x80));
+    let id = if bit(0x20) != 0 {
+        u32::from_be_bytes(packet.read(key_at).ok_or(Skip::TunnelTruncated)?)
+    } else {
+        0
+    };
+    let at = packet.forget(key_at + 4 * bit(0x20) + 4 * bit(0x10));
+    Ok(Header { kind: Kind::GRE, id, inside: Layer { ethertype: u16::from_be_bytes([high, low]), at } })
+}
+
+/// UDP ports (IANA).
+mod port {
+    pub const GTP_U: u16 = 2152;
+    pub const VXLAN: u16 = 4789;
+    /// Linux's own default for VXLAN, from before there was an assigned port; overlays of
+    /// containers still use it.
+    pub const VXLAN_OLD: u16 = 8472;
+    pub const GENEVE: u16 = 6081;
+}
+
+#[inline(always)]
+const fn is_port(port: u16) -> bool {
+    matches!(port, port::GTP_U | port::VXLAN | port::VXLAN_OLD | port::GENEVE)
+}
+
+/// The tunnels over UDP, by destination port. All have a header of at least eight bytes.
+#[inline(always)]
+fn udp<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Header, Skip> {
+    let [_, _, high, low] = packet.read(at).ok_or(Skip::NotTcp)?;
+    let port = u16::from_be_bytes([high, low]);
+    if !is_port(port) {
+        return Err(Skip::NotTcp);
+    }
+    let at = at + 8;
+    let header: [u8; 8] = packet.read(at).ok_or(Skip::TunnelTruncated)?;
+    let [first, second, high, low, i0, i1, i2, i3] = header;
+    let id = u32::from_be_bytes([i0, i1, i2, i3]);
+    match port {
+        // The flag says that there is a VNI; without, it isn't VXLAN.
+        port::VXLAN | port::VXLAN_OLD if first & 0x08 != 0 => {
+            let inside = Layer { ethertype: ethertype::ETHERNET, at: at + 8 };
+            Ok(Header { kind: Kind::VXLAN, id: id >> 8, inside })
+        }
+        port::GENEVE if first >> 6 == 0 => {
+            let at = packet.forget(at + 8 + usize::from(first & 0x3f) * 4);
+            let inside = Layer { ethertype: u16::from_be_bytes([high, low]), at };
+            Ok(Header { kind: Kind::GENEVE, id: id >> 8, inside })
+        }
+        // Version 1, GTP rather than GTP', a user's packet.
+        port::GTP_U if first & 0xf0 == 0x30 && second == 0xff => {
+            Ok(Header { kind: Kind::GTP_U, id, inside: gtp_u(packet, at, first)? })
+        }
+        _ => Err(Skip::NotTcp),
+    }
+}
+
+/// GTP-U extension headers followed.
+const MAX_GTP_EXTENSIONS: usize = 4;
+
+/// What follows the eight mandatory bytes of a GTP-U header at `at`.
+#[inline(always)]
+fn gtp_u<P: Packet + ?Sized>(packet: &P, at: usize, flags: u8) -> Result<Layer, Skip> {
+    let mut at = at + 8;
+    if flags & 0x07 != 0 {
+        let [_, _, _, mut next] = packet.read(at).ok_or(Skip::TunnelTruncated)?;
+        if flags & 0x04 == 0 {
+            next = 0;
+        }
+        at = packet.forget(at + 4);
+        for _ in 0..MAX_GTP_EXTENSIONS {
+            if next == 0 {
+                break;
+            }
+            let [words] = packet.read(at).ok_or(Skip::TunnelTruncated)?;
+            if words == 0 {
+                return Err(Skip::NotTcp);
+            }
+            let last_at = packet.forget(at + usize::from(words) * 4 - 1);
+            [next] = packet.read(last_at).ok_or(Skip::TunnelTruncated)?;
+            at = packet.forget(last_at + 1);
+        }
+        if next != 0 {
+            return Err(Skip::TunnelTooDeep);
+        }
+    }
+    Ok(Layer { ethertype: ethertype::ANY_IP, at })
+}
+
+/// MPLS labels followed.
+const MAX_LABELS: usize = 6;
+
+/// Follows a label stack at `at`: the bottom label and what lies behind it.
+///
+/// The stack doesn't say what it carries; IP shows in the first four bits, as routers guess too
+/// (RFC 4928). A pseudowire's control word begins with 0 and is [`Skip::NotIp`].
+#[inline(always)]
+pub(crate) fn mpls<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<(u32, Layer), Skip> {
+    let mut at = at;
+    for _ in 0..MAX_LABELS {
+        let [high, middle, low, _] = packet.read(at).ok_or(Skip::TunnelTruncated)?;
+        at = packet.forget(at + 4);
+        if low & 1 != 0 {
+            let label = u32::from_be_bytes([0, high, middle, low]) >> 4;
+            return Ok((label, Layer { ethertype: ethertype::ANY_IP, at }));
+        }
+    }
+    Err(Skip::TunnelTooDeep)
+}
+
+/// Reads the PPPoE session header and the PPP protocol at `at`: the session and what it carries.
+#[inline(always)]
+pub(crate) fn pppoe<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<(u32, Layer), Skip> {
+    let [version, code, high, low, _, _, p0, p1] = packet.read(at).ok_or(Skip::TunnelTruncated)?;
+    let ethertype = match (version, code, u16::from_be_bytes([p0, p1])) {
+        (0x11, 0, 0x0021) => ethertype::IP4,
+        (0x11, 0, 0x0057) => ethertype::IP6,
+        _ => return Err(Skip::NotIp),
+    };
+    Ok((u32::from(u16::from_be_bytes([high, low])), Layer { ethertype, at: packet.forget(at + 8) }))
+}
