@@ -7,12 +7,15 @@ use tmap::{
         Event, Holdings, Snapshot,
         snapshot::{
             AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport,
-            PortShare, Regime, Side, WallClock,
+            PortShare, Regime, Side, Unstamped, UnstampedTotals, WallClock,
         },
     },
     report::{Format, Reporter, Stats, Summary, stats::CpuStats},
 };
-use tmap_common::{Address, Counters, Skip};
+use tmap_common::{
+    Address, Counters, Skip,
+    tunnel::{Kind, Tunnel},
+};
 
 const S: u64 = 1_000_000_000;
 /// The sensor's clock was zero on 16 February 2006, 10:40 UTC.
@@ -97,12 +100,26 @@ fn report(last: u8) -> AddressReport {
         connections: 1,
         zero_tsvals: 0,
         tunnels: Vec::new(),
+        unstamped: None,
         machine_list: Vec::new(),
     }
 }
 
+fn vxlan() -> Tunnel {
+    let end = |last| Address::from_ip4([10, 9, 0, last]);
+    Tunnel { kind: Kind::VXLAN, id: 42, src: end(1), dst: end(2) }
+}
+
+fn nowhere() -> Address {
+    Address::from_ip6([0; 16])
+}
+
 fn summary() -> Summary {
     let mixed = AddressReport {
+        unstamped: Some(Unstamped {
+            connections: 1234,
+            signature: Some("4:127+1:0:1460:mss*44,8:mss,nop,ws,nop,nop,sok:df,id+:0".to_owned()),
+        }),
         regime: Regime::Mixed,
         evidence: "15 of 24 connections share offsets".to_owned(),
         machines: Some(3),
@@ -112,7 +129,7 @@ fn summary() -> Summary {
         doubt: None,
         connections: 1_024,
         zero_tsvals: 3,
-        tunnels: Vec::new(),
+        tunnels: vec![vxlan(), Tunnel { kind: Kind::MPLS, id: 1000, src: nowhere(), dst: nowhere() }],
         machine_list: vec![settled(), random()],
         ..report(2)
     };
@@ -133,7 +150,7 @@ fn summary() -> Summary {
         dst_port: 40_000,
         machine: Some(1),
         probability: Some(0.97),
-        tunnel: None,
+        tunnel: Some(vxlan()),
         segments: 321,
         rate_hz: None,
     };
@@ -147,6 +164,7 @@ fn summary() -> Summary {
             addresses: vec![report(1), mixed, pool, coarse],
             connections: vec![connection],
             losses: Losses { flows_evicted: 12, ..Losses::default() },
+            unstamped: UnstampedTotals { records: 2000, connections: 1300, addresses_only: 17, unplaced: 0 },
             ..Snapshot::default()
         },
         counters,

@@ -33,7 +33,7 @@ fn by_tmap(file: &Path) -> Signatures {
     signatures
 }
 
-/// What p0f says, of handshakes with timestamps.
+/// What p0f says, of SYNs and of those SYN-ACKs that have timestamps.
 fn by_p0f(file: &Path, scratch: &Path) -> Signatures {
     let log = scratch.join("p0f.log");
     let _ = fs::remove_file(&log);
@@ -42,9 +42,9 @@ fn by_p0f(file: &Path, scratch: &Path) -> Signatures {
     let mut signatures = Signatures::new();
     for line in fs::read_to_string(&log).unwrap().lines() {
         let Some((_, signature)) = line.split_once("|raw_sig=") else { continue };
-        let handshake = line.contains("] mod=syn|") || line.contains("] mod=syn+ack|");
         let options = signature.split(':').nth(5).unwrap_or_default();
-        if handshake && options.split(',').any(|option| option == "ts") {
+        let is_stamped = options.split(',').any(|option| option == "ts");
+        if line.contains("] mod=syn|") || line.contains("] mod=syn+ack|") && is_stamped {
             *signatures.entry(signature.to_owned()).or_default() += 1;
         }
     }

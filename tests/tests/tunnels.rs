@@ -107,7 +107,9 @@ fn by_tmap(file: &Path) -> Stamps {
     while let Ok(Some(frame)) = capture.next_frame() {
         number += 1;
         let Ok(link) = frame.link else { continue };
-        if let Ok(segment) = parse(frame.bytes, link, true) {
+        if let Ok(segment) = parse(frame.bytes, link, true)
+            && segment.is_stamped()
+        {
             stamps.insert(number, (segment.tsval, segment.tsecr));
         }
     }

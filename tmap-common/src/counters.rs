@@ -63,7 +63,7 @@ skips! {
     OptionOverrun => "option_overrun",
     /// More TCP options than are followed.
     OptionsTooMany => "options_too_many",
-    /// A sound segment without the Timestamps option.
+    /// A sound segment without the Timestamps option, other than a SYN.
     NoTimestamps => "no_timestamps",
     /// The filter on the command line doesn't want it.
     Filtered => "filtered",

@@ -49,7 +49,8 @@ impl core::ops::BitOr for Flags {
     }
 }
 
-/// One TCP segment that carries Timestamps: all that tmap wants to know of it.
+/// One TCP segment that carries Timestamps, or opens a connection without: all that tmap wants to know
+/// of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Sender: the host whose clock made `tsval`.
@@ -67,7 +68,7 @@ pub struct Segment {
     pub has_payload: bool,
     /// TTL or hop limit, as it arrived.
     pub hop_limit: u8,
-    /// The sender's clock, in its ticks, modulo 2^32 (RFC 7323, section 3.2).
+    /// The sender's clock, in its ticks, modulo 2^32 (RFC 7323, section 3.2); 0 without Timestamps.
     pub tsval: u32,
     /// The last TSval that the sender saw from its peer; significant only with ACK.
     pub tsecr: u32,
@@ -75,6 +76,14 @@ pub struct Segment {
     pub syn: Option<Syn>,
     /// The tunnel that it came in, if any; addresses and ports above are those inside.
     pub tunnel: Option<Tunnel>,
+}
+
+impl Segment {
+    /// Whether it carries Timestamps. Only a SYN may not: it shows a host whose clock can't be seen.
+    #[inline(always)]
+    pub fn is_stamped(&self) -> bool {
+        self.syn.is_none_or(|syn| syn.offers_timestamps())
+    }
 }
 
 /// The handshake's fingerprint: what stacks choose differently.
@@ -103,6 +112,11 @@ impl Syn {
     /// `option_order` has room for. A header could hold 40 NOPs; what stacks send has no more than a
     /// dozen options, and the verifier walks the loop this often.
     pub const MAX_OPTIONS: usize = 16;
+
+    /// Whether Timestamps are among the options.
+    pub fn offers_timestamps(&self) -> bool {
+        (0..Self::MAX_OPTIONS).any(|index| self.option_order >> (4 * index) & 15 == kind::TIMESTAMPS.into())
+    }
 }
 
 /// How [`Syn::option_order`] writes options whose kind says too little or doesn't fit.
@@ -137,7 +151,7 @@ pub mod kind {
 ///
 /// # Errors
 /// [`Skip::TcpTruncated`], [`Skip::TcpDataOffset`], [`Skip::OptionLength`],
-/// [`Skip::OptionOverrun`], [`Skip::OptionsTooMany`] or [`Skip::NoTimestamps`].
+/// [`Skip::OptionOverrun`], [`Skip::OptionsTooMany`] or [`Skip::NoTimestamps`]; the last not for a SYN.
 #[inline(always)]
 pub(crate) fn parse<P: Packet + ?Sized>(packet: &P, network: &Network) -> Result<Segment, Skip> {
     let at = packet.forget(network.payload_at);
@@ -150,8 +164,8 @@ pub(crate) fn parse<P: Packet + ?Sized>(packet: &P, network: &Network) -> Result
         Some(options) => (options, *network),
         None => (walk(packet, at + 20, header_bytes - 20)?, network.forgotten(packet)),
     };
-    let (tsval, tsecr) = options.timestamps(packet)?;
     let flags = Flags(header[13]);
+    let (tsval, tsecr) = options.timestamps(packet, flags.is_syn())?;
     let syn = if flags.intersects(Flags::SYN) {
         let traces = handshake::traces(packet, &network, &header, at, options.padding_at);
         let window = u16::from_be_bytes([header[14], header[15]]);
@@ -204,10 +218,11 @@ impl Options {
     }
 
     #[inline(always)]
-    fn timestamps<P: Packet + ?Sized>(&self, packet: &P) -> Result<(u32, u32), Skip> {
+    fn timestamps<P: Packet + ?Sized>(&self, packet: &P, is_syn: bool) -> Result<(u32, u32), Skip> {
         let at = packet.forget(usize::from(self.at[usize::from(kind::TIMESTAMPS)]));
         if at == 0 {
-            return Err(Skip::NoTimestamps);
+            let nothing = packet.unknown(0) as u32;
+            return if is_syn { Ok((nothing, nothing)) } else { Err(Skip::NoTimestamps) };
         }
         let [_, length] = packet.read(at).ok_or(Skip::TcpTruncated)?;
         if length != 10 {

@@ -35,6 +35,7 @@ pub fn address(host: &Host, slab: &Slab<Connection>, options: &Options) -> Addre
         connections: host.connections_total,
         zero_tsvals: host.zero_tsvals,
         tunnels: tunnels(host, slab),
+        unstamped: None,
         machine_list: Vec::new(),
     };
     let Some(found) = &host.found else { return report };

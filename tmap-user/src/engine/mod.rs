@@ -25,6 +25,7 @@ pub mod rtt;
 pub mod sibling;
 pub mod snapshot;
 pub mod tick;
+pub mod unstamped;
 pub mod unsteady;
 
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
@@ -39,7 +40,7 @@ use flow::{Flow, FlowKey};
 use host::Host;
 pub use options::Options;
 use sibling::MAX_CANDIDATES;
-use snapshot::Losses;
+use snapshot::{AddressReport, Losses};
 pub use snapshot::{Event, Snapshot};
 
 /// How long a closed connection stays open for its last segments (the other side's FIN,
@@ -77,6 +78,8 @@ pub struct Engine {
     next_serial: u64,
     records: u64,
     losses: Losses,
+    /// Connections opened without time stamps.
+    unstamped: unstamped::Counts,
     /// Round trips, where they are asked for.
     rtt: Option<rtt::RttEngine>,
 }
@@ -121,6 +124,7 @@ impl Engine {
             next_serial: 0,
             records: 0,
             losses: Losses::default(),
+            unstamped: unstamped::Counts::default(),
         }
     }
 
@@ -133,6 +137,10 @@ impl Engine {
     /// more than the reordering of a network lose precision, never soundness.
     pub fn observe(&mut self, record: &Record) {
         self.records += 1;
+        if !record.segment.is_stamped() {
+            let is_fallback = self.open.contains_key(&FlowKey::of(&record.segment));
+            return self.unstamped.observe(record, is_fallback, self.options.max_addresses);
+        }
         if let Some(rtt) = &mut self.rtt {
             rtt.observe(record);
         }
@@ -209,7 +217,11 @@ impl Engine {
         let mut snapshot = Snapshot { now_ns, losses: self.losses, ..Snapshot::default() };
         self.look_all(now_ns);
         for host in self.hosts.values() {
-            snapshot.addresses.push(assemble::address(host, &self.connections, &self.options));
+            let unstamped = self.unstamped.of(host.address);
+            snapshot.addresses.push(AddressReport {
+                unstamped,
+                ..assemble::address(host, &self.connections, &self.options)
+            });
             if wanted.connections {
                 snapshot.connections.extend(assemble::connections(host, &self.connections));
             }
@@ -222,6 +234,7 @@ impl Engine {
             snapshot.losses.machines_uncompared = candidates.len().saturating_sub(MAX_CANDIDATES) as u64;
             snapshot.siblings = sibling::find(&candidates);
         }
+        snapshot.unstamped = self.unstamped.totals(|address| self.hosts.contains_key(address));
         snapshot.rtt = self.round_trips(now_ns);
         snapshot
     }
@@ -238,6 +251,7 @@ impl Engine {
             memory_bytes: self.connections.capacity() * per_connection
                 + points
                 + self.hosts.capacity() * size_of::<Host>()
+                + self.unstamped.heap_bytes()
                 + self.rtt.as_ref().map_or(0, rtt::RttEngine::heap_bytes),
         }
     }

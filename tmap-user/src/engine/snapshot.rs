@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub siblings: Vec<Sibling>,
     /// What bounded memory cost: nothing here is silent.
     pub losses: Losses,
+    /// Connections opened without time stamps, over all addresses.
+    pub unstamped: UnstampedTotals,
     /// Round trips, where the engine takes them.
     pub rtt: Option<rtt::Report>,
 }
@@ -113,8 +115,33 @@ pub struct AddressReport {
     pub zero_tsvals: u64,
     /// The tunnels that its segments came in, at most [`MAX_TUNNELS`].
     pub tunnels: Vec<Tunnel>,
+    /// What was opened without time stamps, if anything: by machines that can't be told apart.
+    pub unstamped: Option<Unstamped>,
     /// The machines, by number.
     pub machine_list: Vec<MachineReport>,
+}
+
+/// Connections that an address opened without time stamps. A host sends them on every connection or
+/// on none, so it was none of the machines known; whether one did it or many can't be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unstamped {
+    /// How many; repeated SYNs count once as far as they are remembered.
+    pub connections: u64,
+    /// The latest one's handshake, in p0f's notation.
+    pub signature: Option<String>,
+}
+
+/// [`Unstamped`] over all addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnstampedTotals {
+    /// Records that were SYNs without Timestamps.
+    pub records: u64,
+    /// Connections opened so.
+    pub connections: u64,
+    /// Addresses that never sent a time stamp.
+    pub addresses_only: u64,
+    /// Connections of addresses beyond the address table's bound.
+    pub unplaced: u64,
 }
 
 /// The most tunnels listed per address.

@@ -18,6 +18,7 @@
 //! | `zero_tsvals` | segments with TSval 0 |
 //! | `average_uptime_s` | mean over the machines with a boot time, of the summary's time minus boot |
 //! | `tunnels` | the tunnels it was seen in, at most 8: objects of `kind` (`vxlan`, `geneve`, `gtp-u`, `gre`, `ip`, `mpls`, `pppoe`), `id` (VNI, TEID, key, label or session; 0 for none), `src`, `dst` (`null` below IP) |
+//! | `unstamped` | `null`, or the connections that it opened without time stamps: `connections`, `signature` (the latest one's handshake, in p0f's notation) |
 //! | `machine_list` | the machines, below |
 //!
 //! A machine: `id` (from 1, stable within a run), `tick_hz` (nominal), `rate_hz`, `skew_ppm`,
@@ -44,7 +45,9 @@
 //!
 //! `time`, `addresses`, `connections`, `machines` (sum of the best counts), `records`, `packets`
 //! (`seen`, `suppressed`, `emitted`, `ring_full`, `skipped` by reason), `losses` (`flows_evicted`,
-//! `connections_forgotten`, `machines_uncompared`, `records_unplaced`), `flows`, `memory_bytes`, `warnings`.
+//! `connections_forgotten`, `machines_uncompared`, `records_unplaced`), `unstamped` (SYNs without time
+//! stamps: `records`, `connections`, `addresses_only` = addresses that never sent a time stamp,
+//! `unplaced` = connections of addresses beyond the bound), `flows`, `memory_bytes`, `warnings`.
 //!
 //! # `event`: as it happens
 //!
@@ -71,7 +74,10 @@ use tmap_common::{Address, Counters, Skip, Tunnel};
 use super::{Stats, Summary, number::Clock, rtt_json, siblings, text::average_uptime_s};
 use crate::engine::{
     Event,
-    snapshot::{AddressReport, ConnectionReport, Doubt, Estimate, MachineReport, PortShare, Regime, Side},
+    snapshot::{
+        AddressReport, ConnectionReport, Doubt, Estimate, MachineReport, PortShare, Regime, Side,
+        UnstampedTotals,
+    },
 };
 
 /// A line: the type first, so that it can be seen at a glance.
@@ -100,6 +106,7 @@ struct AddressLine<'a> {
     zero_tsvals: u64,
     average_uptime_s: Option<f64>,
     tunnels: Vec<TunnelObject>,
+    unstamped: Option<UnstampedObject<'a>>,
     machine_list: Vec<Machine>,
 }
 
@@ -145,6 +152,20 @@ struct Port {
 }
 
 #[derive(Serialize)]
+struct UnstampedObject<'a> {
+    connections: u64,
+    signature: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct UnstampedTotalsObject {
+    records: u64,
+    connections: u64,
+    addresses_only: u64,
+    unplaced: u64,
+}
+
+#[derive(Serialize)]
 struct TunnelObject {
     kind: &'static str,
     id: u32,
@@ -175,6 +196,7 @@ struct SummaryLine<'a> {
     records: u64,
     packets: Packets,
     losses: Losses,
+    unstamped: UnstampedTotalsObject,
     flows: usize,
     memory_bytes: usize,
     warnings: &'a [String],
@@ -288,6 +310,7 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
                 machines_uncompared: snapshot.losses.machines_uncompared,
                 records_unplaced: snapshot.losses.records_unplaced,
             },
+            unstamped: unstamped_totals(snapshot.unstamped),
             flows: holdings.flows,
             memory_bytes: holdings.memory_bytes,
             warnings,
@@ -342,6 +365,10 @@ fn address_line<'a>(report: &'a AddressReport, now_ns: u64, clock: &Clock<'_>) -
         zero_tsvals: report.zero_tsvals,
         average_uptime_s: average_uptime_s(report, now_ns).map(|(mean_s, _)| mean_s),
         tunnels: report.tunnels.iter().map(tunnel_object).collect(),
+        unstamped: report.unstamped.as_ref().map(|unstamped| UnstampedObject {
+            connections: unstamped.connections,
+            signature: unstamped.signature.as_deref(),
+        }),
         machine_list: report.machine_list.iter().map(|machine| machine_object(machine, clock)).collect(),
     }
 }
@@ -391,6 +418,11 @@ fn port_object(share: &PortShare) -> Port {
         Side::Client => "client",
     };
     Port { port: share.port, side, share_percent: share.share_percent }
+}
+
+fn unstamped_totals(totals: UnstampedTotals) -> UnstampedTotalsObject {
+    let UnstampedTotals { records, connections, addresses_only, unplaced } = totals;
+    UnstampedTotalsObject { records, connections, addresses_only, unplaced }
 }
 
 fn tunnel_object(tunnel: &Tunnel) -> TunnelObject {

@@ -2,9 +2,7 @@
 
 use std::io::{self, Write};
 
-use tmap_common::Skip;
-
-use tmap_common::Tunnel;
+use tmap_common::{Skip, Tunnel};
 
 use super::{
     Summary,
@@ -13,7 +11,7 @@ use super::{
 };
 use crate::engine::{
     Event,
-    snapshot::{AddressReport, Boot, Doubt, MachineReport, OsReport, PortShare, Regime, Side},
+    snapshot::{AddressReport, Boot, Doubt, MachineReport, OsReport, PortShare, Regime, Side, Unstamped},
 };
 
 /// The most addresses listed; the rest is counted.
@@ -130,6 +128,7 @@ fn address(out: &mut impl Write, report: &AddressReport, now_ns: u64, clock: &Cl
     if report.zero_tsvals > 0 {
         writeln!(out, "  {} with TSval 0, which shows no clock", count(report.zero_tsvals, "segment"))?;
     }
+    unstamped(out, report)?;
     if !report.tunnels.is_empty() {
         let tunnels: Vec<String> = report.tunnels.iter().map(tunnel).collect();
         writeln!(out, "  in tunnels: {}", tunnels.join(", "))?;
@@ -149,6 +148,18 @@ fn address(out: &mut impl Write, report: &AddressReport, now_ns: u64, clock: &Cl
         writeln!(out, "  ... and {} (use --json)", more_of(more + 1, "machine"))?;
     }
     average_uptime(out, report, now_ns)
+}
+
+/// What was opened without time stamps.
+fn unstamped(out: &mut impl Write, report: &AddressReport) -> io::Result<()> {
+    let Some(Unstamped { connections, signature }) = &report.unstamped else { return Ok(()) };
+    let handshake = signature.as_ref().map(|signature| format!("\n    their latest handshake {signature}"));
+    writeln!(
+        out,
+        "  {} without time stamps: at least one more machine may be invisible{}",
+        more_of(*connections as usize, "connection"),
+        handshake.unwrap_or_default()
+    )
 }
 
 /// `vxlan 42 from 10.9.0.1 to 10.9.0.2`, `mpls 1000`, `ip from ...`.
@@ -328,6 +339,7 @@ fn ports(shares: &[PortShare]) -> String {
 /// The last lines: how much was seen, what was left out, what was lost.
 fn totals(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Result<()> {
     let Summary { snapshot, counters, .. } = summary;
+    let unstamped = snapshot.unstamped;
     let connections: u64 = snapshot.addresses.iter().map(|report| report.connections).sum();
     if counters.seen == 0 {
         return writeln!(out, "No packet was seen.");
@@ -339,17 +351,27 @@ fn totals(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Res
         count(snapshot.addresses.len() as u64, "address"),
         count(connections, "connection side"),
         count(counters.seen, "packet"),
-        grouped(counters.emitted + counters.suppressed + counters.ring_full),
+        grouped(
+            (counters.emitted + counters.suppressed + counters.ring_full).saturating_sub(unstamped.records)
+        ),
     )?;
     if counters.skipped_total() > 0 {
         writeln!(out, "Left out: {}.", stats::skipped(counters))?;
     }
-    let bare = counters.skipped[Skip::NoTimestamps as usize];
+    let bare = counters.skipped[Skip::NoTimestamps as usize] + unstamped.records;
     if bare > 0 {
         writeln!(
             out,
             "{} carried no timestamps: machines that never send any stay unseen and uncounted.",
             count(bare, "TCP segment")
+        )?;
+    }
+    if unstamped.connections > 0 {
+        writeln!(
+            out,
+            "{} opened without them; {} never sent one.",
+            count(unstamped.connections, "connection"),
+            count(unstamped.addresses_only, "address")
         )?;
     }
     if counters.ring_full > 0 {
@@ -368,7 +390,7 @@ fn losses(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     for (lost, what, option) in [
         (losses.flows_evicted, "open flow", "--max-flows"),
         (losses.connections_forgotten, "finished connection", "--max-connections"),
-        (losses.records_unplaced, "record", "--max-addresses"),
+        (losses.records_unplaced + summary.snapshot.unstamped.unplaced, "record", "--max-addresses"),
     ] {
         if lost > 0 {
             writeln!(

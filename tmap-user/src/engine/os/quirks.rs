@@ -66,7 +66,7 @@ impl Quirks {
             (Self::URGENT_WITHOUT_FLAG, !flag(Flags::URG) && traces.urgent != 0),
             (Self::URG, flag(Flags::URG)),
             (Self::PSH, flag(Flags::PSH)),
-            (Self::OWN_STAMP_ZERO, segment.tsval == 0),
+            (Self::OWN_STAMP_ZERO, segment.is_stamped() && segment.tsval == 0),
             (Self::PEER_STAMP, !flag(Flags::ACK) && segment.tsecr != 0),
             (Self::TRAILING, traces.trailing != 0),
             (Self::EXCESSIVE_SCALE, scale > 14 && scale != Syn::NO_SCALE),

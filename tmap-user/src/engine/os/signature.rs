@@ -84,7 +84,8 @@ impl Fingerprint {
         }
         let usual = USUAL_MTU - HEADERS_IP4;
         let usual_ip6 = if self.ip6 { USUAL_MTU - HEADERS_IP6 } else { usual };
-        let stamped = if self.quirks.contains(Quirks::OWN_STAMP_ZERO) { 0 } else { TIMESTAMPS_BYTES };
+        let zero = self.quirks.contains(Quirks::OWN_STAMP_ZERO);
+        let stamped = if zero || !self.syn.offers_timestamps() { 0 } else { TIMESTAMPS_BYTES };
         let segments =
             [mss, mss - stamped, usual, usual - TIMESTAMPS_BYTES, usual_ip6, usual_ip6 - TIMESTAMPS_BYTES];
         if let Some(unit) = segments.into_iter().find(|unit| window % unit == 0) {
