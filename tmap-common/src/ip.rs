@@ -49,31 +49,17 @@ pub struct Ends {
     pub hop_limit: u8,
 }
 
-/// Parses the network header and any extension headers, down to TCP.
-///
-/// # Errors
-/// Those of [`parse_any`], or [`Skip::NotTcp`].
-#[inline(always)]
-pub(crate) fn parse<P: Packet + ?Sized>(packet: &P, start: NetworkStart) -> Result<Network, Skip> {
-    header(packet, start, true)
-}
-
 /// Parses the network header and any extension headers, down to whatever it carries.
 ///
 /// # Errors
 /// [`Skip::IpTruncated`], [`Skip::IpMalformed`], [`Skip::ExtensionsTooDeep`],
 /// [`Skip::LaterFragment`] or [`Skip::NotIp`].
 #[inline(always)]
-pub(crate) fn parse_any<P: Packet + ?Sized>(packet: &P, start: NetworkStart) -> Result<Network, Skip> {
-    header(packet, start, false)
-}
-
-#[inline(always)]
-fn header<P: Packet + ?Sized>(packet: &P, start: NetworkStart, only_tcp: bool) -> Result<Network, Skip> {
+pub(crate) fn parse<P: Packet + ?Sized>(packet: &P, start: NetworkStart) -> Result<Network, Skip> {
     let [first] = packet.read(start.at).ok_or(Skip::IpTruncated)?;
     match (start.version, first >> 4) {
-        (Some(Version::V4) | None, 4) => ip4(packet, start.at, only_tcp),
-        (Some(Version::V6) | None, 6) => ip6(packet, start.at, only_tcp),
+        (Some(Version::V4) | None, 4) => ip4(packet, start.at),
+        (Some(Version::V6) | None, 6) => ip6(packet, start.at),
         (Some(_), _) => Err(Skip::IpMalformed),
         (None, _) => Err(Skip::NotIp),
     }
@@ -81,7 +67,7 @@ fn header<P: Packet + ?Sized>(packet: &P, start: NetworkStart, only_tcp: bool) -
 
 /// IPv4 (RFC 791).
 #[inline(always)]
-fn ip4<P: Packet + ?Sized>(packet: &P, at: usize, only_tcp: bool) -> Result<Network, Skip> {
+fn ip4<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
     let header: [u8; 20] = packet.read(at).ok_or(Skip::IpTruncated)?;
     let header_bytes = usize::from(header[0] & 0x0f) * 4;
     let total_bytes = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -91,9 +77,6 @@ fn ip4<P: Packet + ?Sized>(packet: &P, at: usize, only_tcp: bool) -> Result<Netw
     let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
     if fragment_offset != 0 {
         return Err(Skip::LaterFragment);
-    }
-    if only_tcp && header[9] != protocol::TCP {
-        return Err(Skip::NotTcp);
     }
     Ok(Network {
         header_at: at,
@@ -106,10 +89,10 @@ fn ip4<P: Packet + ?Sized>(packet: &P, at: usize, only_tcp: bool) -> Result<Netw
 
 /// IPv6 (RFC 8200).
 #[inline(always)]
-fn ip6<P: Packet + ?Sized>(packet: &P, at: usize, only_tcp: bool) -> Result<Network, Skip> {
+fn ip6<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
     let header: [u8; 40] = packet.read(at).ok_or(Skip::IpTruncated)?;
     let payload_bytes = usize::from(u16::from_be_bytes([header[4], header[5]]));
-    let (protocol, payload_at) = extensions(packet, header[6], at + 40, only_tcp)?;
+    let (protocol, payload_at) = extensions(packet, header[6], at + 40)?;
     Ok(Network {
         header_at: at,
         version: packet.unknown(6),
@@ -183,16 +166,9 @@ fn extensions<P: Packet + ?Sized>(
     packet: &P,
     mut next_header: u8,
     mut at: usize,
-    only_tcp: bool,
 ) -> Result<(u8, usize), Skip> {
     for _ in 0..MAX_EXTENSIONS {
-        if only_tcp && next_header == protocol::TCP {
-            return Ok((next_header, at));
-        }
         if !is_extension(next_header) {
-            if only_tcp {
-                return Err(Skip::NotTcp);
-            }
             return Ok((next_header, at));
         }
         let header: [u8; 4] = packet.read(at).ok_or(Skip::IpTruncated)?;
@@ -211,11 +187,7 @@ fn extensions<P: Packet + ?Sized>(
         next_header = header[0];
         at = packet.forget(at + bytes);
     }
-    if is_extension(next_header) || only_tcp && next_header != protocol::TCP {
-        Err(Skip::ExtensionsTooDeep)
-    } else {
-        Ok((next_header, at))
-    }
+    if is_extension(next_header) { Err(Skip::ExtensionsTooDeep) } else { Ok((next_header, at)) }
 }
 
 #[cfg(test)]
@@ -240,7 +212,8 @@ mod tests {
     }
 
     fn places(bytes: &[u8]) -> Result<(usize, usize), Skip> {
-        parse(bytes, RAW).map(|network| (network.payload_at, network.payload_end))
+        let network = parse(bytes, RAW)?;
+        if network.is_tcp() { Ok((network.payload_at, network.payload_end)) } else { Err(Skip::NotTcp) }
     }
 
     /// `IP4` with one byte changed.

@@ -4,7 +4,7 @@ use crate::{
     Link, Packet, Segment, Skip, ip,
     link::Layer,
     tcp,
-    tunnel::{Descent, Place},
+    tunnel::{self, Descent, Place},
 };
 
 /// Parses one frame that begins with `link`; `decap` says whether to look into tunnels.
@@ -23,10 +23,18 @@ pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool) -> Result<
 #[inline(always)]
 pub fn find<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool) -> Result<Place, Skip> {
     let layer = Layer::first(packet, link)?;
+    let start = match layer.network() {
+        Err(Skip::NotIp) if decap && tunnel::is_below_ip(layer) => return Descent::to_tcp(packet, layer),
+        start => start?,
+    };
+    let network = ip::parse(packet, start)?;
     // All there is to nearly every frame: its own network header, and TCP.
-    match layer.network().and_then(|start| ip::parse(packet, start)) {
-        Err(Skip::NotTcp | Skip::NotIp) if decap => Descent::to_tcp(packet, layer),
-        plain => Ok(Place::plain(packet, &plain?)),
+    if network.is_tcp() {
+        Ok(Place::plain(packet, &network))
+    } else if decap && tunnel::may_follow(packet, &network) {
+        Descent::to_tcp(packet, layer)
+    } else {
+        Err(Skip::NotTcp)
     }
 }
 

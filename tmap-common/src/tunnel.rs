@@ -119,6 +119,25 @@ impl Outer {
     }
 }
 
+/// Whether a layer is a tunnel below IP.
+#[inline(always)]
+pub(crate) fn is_below_ip(layer: Layer) -> bool {
+    matches!(layer.ethertype, ethertype::MPLS | ethertype::MPLS_UPSTREAM | ethertype::PPPOE)
+}
+
+/// Whether a tunnel may follow `network`: a quick look, for the sake of all that is no tunnel.
+#[inline(always)]
+pub(crate) fn may_follow<P: Packet + ?Sized>(packet: &P, network: &Network) -> bool {
+    match network.protocol {
+        protocol::UDP => {
+            let ports: Option<[u8; 4]> = packet.read(packet.forget(network.payload_at));
+            ports.is_some_and(|[_, _, high, low]| is_port(u16::from_be_bytes([high, low])))
+        }
+        protocol::IP4 | protocol::IP6 | protocol::GRE | protocol::MPLS => true,
+        _ => false,
+    }
+}
+
 /// A tunnel header, read.
 struct Header {
     kind: Kind,
@@ -223,7 +242,7 @@ impl Descent {
     pub fn step<P: Packet + ?Sized>(&mut self, packet: &P) -> Result<bool, Skip> {
         let layer = Layer { ethertype: self.ethertype as u16, at: packet.forget(self.at as usize) };
         let layer = self.below_ip(packet, layer)?;
-        let network = ip::parse_any(packet, layer.network()?)?.forgotten(packet);
+        let network = ip::parse(packet, layer.network()?)?.forgotten(packet);
         if network.is_tcp() {
             self.place = Place::new(&network, self.place.outer);
             return Ok(true);
