@@ -1,6 +1,10 @@
 //! Runs the engine on records whose truth is known, and scores it.
 
-use std::{collections::HashMap, path::Path, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    time::Instant,
+};
 
 use anyhow::{Context, Result};
 use tmap::{
@@ -29,9 +33,10 @@ pub struct Outcome {
     pub agreement: Agreement,
     /// The oracle's accuracy; `None` where phase isn't what decides.
     pub oracle: Option<f64>,
-    /// Largest error of a skew, of machines matched to the nearest true one, in ppm.
+    /// Largest error of a skew, in ppm; a machine found is the true one that most of its connections
+    /// are of.
     pub skew_error_ppm: Option<f64>,
-    /// Largest error of a boot time, in seconds.
+    /// Largest error of a boot time, in seconds, likewise.
     pub boot_error_s: Option<f64>,
     /// Records.
     pub records: usize,
@@ -54,6 +59,18 @@ struct Verdict {
     machines: Vec<MachineReport>,
     assigned: HashMap<ConnectionKey, u32>,
     seconds: f64,
+}
+
+impl Verdict {
+    /// The true machine of most of the connections given to `machine`.
+    fn true_machine(&self, machine: &MachineReport, traces: &[Trace], machine_of: &[usize]) -> Option<usize> {
+        let mut votes = vec![0; machine_of.iter().max()? + 1];
+        for (trace, &truth) in traces.iter().zip(machine_of) {
+            votes[truth] += usize::from(self.assigned.get(&trace.key) == Some(&machine.id));
+        }
+        let most = *votes.iter().max().filter(|most| **most > 0)?;
+        votes.iter().position(|count| *count == most)
+    }
 }
 
 fn judge(records: &[Record], source: Address, resolution_ns: u64) -> Verdict {
@@ -85,28 +102,19 @@ pub fn simulated(scenario: &Scenario) -> Outcome {
     let mut seen = machine_of.clone();
     seen.sort_unstable();
     seen.dedup();
-    let skews = truth.clocks.iter().map(|c| c.skew_ppm);
-    let boots = truth.clocks.iter().map(|c| c.boot_s);
-    let nearest = |found: f64, all: &mut dyn Iterator<Item = f64>| {
-        all.map(|t| (t - found).abs()).fold(f64::INFINITY, f64::min)
+    let own = |m: &MachineReport| verdict.true_machine(m, &traces, &machine_of).map(|t| &truth.clocks[t]);
+    let largest = |error: &dyn Fn(&MachineReport) -> Option<f64>| {
+        verdict.machines.iter().filter_map(error).reduce(f64::max)
     };
-    let skew_errors = verdict
-        .machines
-        .iter()
-        .filter_map(|m| m.skew_ppm)
-        .map(|skew| nearest(skew.value, &mut skews.clone()));
-    let boot_errors = verdict
-        .machines
-        .iter()
-        .filter_map(|m| m.boot)
-        .map(|boot| nearest(boot.engine_s.value, &mut boots.clone()));
+    let skew_error = |m: &MachineReport| Some((m.skew_ppm?.value - own(m)?.skew_ppm).abs());
+    let boot_error = |m: &MachineReport| Some((m.boot?.engine_s.value - own(m)?.boot_s).abs());
     Outcome {
         machines: seen.len(),
         oracle: (scenario.offsets == Offsets::PerConnection).then(|| {
             oracle::accuracy(&traces, &machine_of, truth.clocks.len(), |m, t| truth.clocks[m].ticks_at(t))
         }),
-        skew_error_ppm: skew_errors.reduce(f64::max),
-        boot_error_s: boot_errors.reduce(f64::max),
+        skew_error_ppm: largest(&skew_error),
+        boot_error_s: largest(&boot_error),
         ..scored(&verdict, &traces, &machine_of, simulation.records.len())
     }
 }
@@ -157,6 +165,27 @@ pub fn laboratory(path: &Path) -> Result<Outcome> {
             .then(|| oracle::accuracy(&traces, &machine_of, machines, clock)),
         ..scored(&verdict, &traces, &machine_of, records.len())
     })
+}
+
+/// Scores a capture of one client among its servers, by the address that opened most connections.
+/// Returns that address too; `None` where nobody opened any.
+///
+/// # Errors
+/// Where the file can't be read.
+pub fn single_client(path: &Path) -> Result<Option<(Address, Outcome)>> {
+    let (records, resolution_ns) = read(path)?;
+    let mut opened: HashMap<Address, HashSet<ConnectionKey>> = HashMap::new();
+    for segment in records.iter().map(|r| &r.segment).filter(|s| s.src_port > s.dst_port) {
+        let key = (segment.src_port, segment.dst, segment.dst_port);
+        opened.entry(segment.src).or_default().insert(key);
+    }
+    let busiest = opened.iter().max_by_key(|(address, keys)| (keys.len(), **address));
+    let Some((&client, _)) = busiest else { return Ok(None) };
+    let mine: Vec<Record> = records.iter().filter(|r| r.segment.src == client).copied().collect();
+    let verdict = judge(&records, client, resolution_ns);
+    let traces = traces::collect(&mine);
+    let outcome = scored(&verdict, &traces, &vec![0; traces.len()], records.len());
+    Ok(Some((client, Outcome { machines: 1, ..outcome })))
 }
 
 /// A machine's line, by one who knows its connections.

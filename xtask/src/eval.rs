@@ -7,15 +7,18 @@ use anyhow::{Context, Result};
 /// What to evaluate.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Handed to the evaluation: --seeds N, --only NAME, --no-captures.
+    /// Handed to the evaluation: --seeds N, --only NAME, --no-captures, --peers.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
 /// Runs the verb.
 pub fn verb(args: &Args) -> Result<()> {
-    let toolchain =
-        setup::ensure(&[Group::Bpf])?.context("set-up found no compiler for the kernel program")?;
+    let mut groups = vec![Group::Bpf];
+    if args.arguments.iter().any(|argument| argument == "--peers") {
+        groups.push(Group::Peers);
+    }
+    let toolchain = setup::ensure(&groups)?.context("set-up found no compiler for the kernel program")?;
     let mut command = build::cargo(&toolchain)?;
     command.args(["run", "--quiet", "--release", "--package", "tmap-tests", "--bin", "eval", "--target-dir"]);
     command.arg(build::target_folder()?).arg("--").args(&args.arguments);

@@ -11,6 +11,8 @@ pub enum Group {
     Netns,
     /// Peers to compare with in tests.
     Test,
+    /// Peers to compare with in the evaluation.
+    Peers,
     /// Virtual machines with kernels and clocks of their own.
     Lab,
 }
@@ -22,6 +24,7 @@ impl Group {
             Self::Bpf => &[],
             Self::Netns => &[IP, NFT],
             Self::Test => &[TCPDUMP, TSHARK],
+            Self::Peers => &[P0F],
             Self::Lab => &[QEMU, BUSYBOX, CPIO, ZSTD],
         }
     }
@@ -70,6 +73,7 @@ const TSHARK: Tool = Tool {
     pacman: Some("wireshark-cli"),
     apk: Some("tshark"),
 };
+const P0F: Tool = Tool { program: "p0f", apt: "p0f", dnf: None, pacman: None, apk: None };
 const QEMU: Tool =
     Tool { program: "qemu-system-x86_64", apt: "qemu-system-x86", dnf: None, pacman: None, apk: None };
 const BUSYBOX: Tool = Tool { program: "busybox", apt: "busybox-static", dnf: None, pacman: None, apk: None };

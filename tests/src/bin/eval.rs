@@ -1,12 +1,16 @@
 //! One table: what the engine finds, against the truth. `cargo xtask eval`.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use clap::Parser;
 use tmap_tests::{
     evaluate::{self, Outcome},
-    simulate::{Law, Offsets, Scenario},
+    grid, peers,
+    simulate::{SHARED, Scenario},
 };
 
 /// Evaluates the engine on simulated traffic and on captures whose truth is known.
@@ -22,59 +26,14 @@ struct Args {
     /// Leave the captures out.
     #[arg(long)]
     no_captures: bool,
+    /// Compare with p0f instead, on the same captures.
+    #[arg(long)]
+    peers: bool,
 }
 
-/// Where laboratory captures are, if anywhere: beside the repository.
-const CAPTURES: &str = "../shared/captures/lab";
-
-/// Name and scenario of each row.
-fn grid() -> Vec<(String, Scenario)> {
-    let lan = Scenario::default();
-    let mut rows = Vec::new();
-    for machines in [1, 2, 4, 8, 16, 32] {
-        rows.push((format!("LAN {machines}"), Scenario { machines, ..lan.clone() }));
-    }
-    for law in [Law::Pareto, Law::Bursts, Law::Congestion, Law::Stalls] {
-        for machines in [1, 4] {
-            let jitter_s = 200e-6;
-            let scenario = Scenario { machines, law, jitter_s, loss: 0.01, connections: 40, ..lan.clone() };
-            rows.push((format!("{law:?} {machines}"), scenario));
-        }
-    }
-    for machines in [1, 2, 4, 8] {
-        rows.push((format!("WAN {machines}"), Scenario { machines, jitter_s: 1e-3, ..lan.clone() }));
-    }
-    for machines in [2, 4, 8] {
-        rows.push((format!("NTP {machines}"), Scenario { machines, skew_spread_ppm: 0.2, ..lan.clone() }));
-    }
-    let long = Scenario { duration_s: 3600.0, wander_ppm: 0.1, connections: 60, ..lan.clone() };
-    rows.push(("wander 1 h 4".to_owned(), Scenario { machines: 4, ..long }));
-    for tick_hz in [100.0, 250.0] {
-        let scenario = Scenario { tick_hz, jitter_s: 1e-3, machines: 4, ..lan.clone() };
-        rows.push((format!("{tick_hz} Hz 4"), scenario));
-    }
-    let pool = Scenario {
-        machines: 87,
-        connections: 300,
-        offsets: Offsets::PerPair,
-        peers: 1,
-        pooled: true,
-        jitter_s: 1e-3,
-        ..lan.clone()
-    };
-    rows.push(("per pair 87".to_owned(), pool));
-    for machines in [1, 4] {
-        let scenario = Scenario { machines, offsets: Offsets::PerPair, connections: 60, ..lan.clone() };
-        rows.push((format!("per pair {machines}"), scenario));
-    }
-    for machines in [1, 4, 16] {
-        rows.push((
-            format!("global {machines}"),
-            Scenario { machines, offsets: Offsets::Global, ..lan.clone() },
-        ));
-    }
-    rows
-}
+/// Where captures are, if anywhere: beside the repository. In `lab`, all machines are behind one
+/// address and the truth is in the source ports; those in `real` are of one client each.
+const CAPTURES: &str = "../shared/captures";
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
@@ -87,8 +46,47 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
+    if args.peers {
+        return compare(args);
+    }
+    heading();
+    for grid::Row { name, scenario } in grid::rows().into_iter().filter(|row| row.name.contains(&args.only)) {
+        let outcomes: Vec<Outcome> =
+            (0..args.seeds).map(|seed| evaluate::simulated(&Scenario { seed, ..scenario.clone() })).collect();
+        row(&name, &outcomes);
+    }
+    for (name, path) in captures("lab", args)? {
+        row(&name, &[evaluate::laboratory(&path)?]);
+    }
+    for (name, path) in captures("real", args)? {
+        if let Some((_, outcome)) = evaluate::single_client(&path)? {
+            row(&name, &[outcome]);
+        }
+    }
+    Ok(())
+}
+
+/// Names and paths of the captures in a folder, where there are any.
+fn captures(folder: &str, args: &Args) -> Result<Vec<(String, PathBuf)>> {
+    let folder = Path::new(CAPTURES).join(folder);
+    if args.no_captures || !folder.is_dir() {
+        let why = if args.no_captures { "as asked" } else { "they aren't here" };
+        println!("captures of {} left out: {why}", folder.display());
+        return Ok(Vec::new());
+    }
+    let mut files: Vec<PathBuf> = folder.read_dir()?.filter_map(|f| Some(f.ok()?.path())).collect();
+    files.sort();
+    let stem = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.split_once('.').map_or(name.clone(), |(stem, _)| stem.to_owned())
+    };
+    let named = files.into_iter().map(|path| (stem(&path), path));
+    Ok(named.filter(|(name, _)| name.contains(&args.only)).collect())
+}
+
+fn heading() {
     println!(
-        "{:<14}{:>6}{:>7}{:>7}{:>7}{:>7}{:>7}{:>8}{:>9}{:>8}{:>10}{:>8}",
+        "{:<17}{:>6}{:>7}{:>7}{:>7}{:>7}{:>7}{:>8}{:>9}{:>8}{:>10}{:>8}",
         "scenario",
         "true",
         "found",
@@ -102,28 +100,6 @@ fn run(args: &Args) -> Result<()> {
         "interval",
         "us/rec"
     );
-    for (name, scenario) in grid().into_iter().filter(|(name, _)| name.contains(&args.only)) {
-        let outcomes: Vec<Outcome> =
-            (0..args.seeds).map(|seed| evaluate::simulated(&Scenario { seed, ..scenario.clone() })).collect();
-        row(&name, &outcomes);
-    }
-    let folder = Path::new(CAPTURES);
-    if args.no_captures || !folder.is_dir() {
-        println!(
-            "captures left out: {}",
-            if args.no_captures { "as asked" } else { "there is no ../shared" }
-        );
-        return Ok(());
-    }
-    let mut files: Vec<_> = folder.read_dir()?.filter_map(|f| Some(f.ok()?.path())).collect();
-    files.sort();
-    for file in files {
-        let name = file.file_name().unwrap_or_default().to_string_lossy().replace(".pcap.gz", "");
-        if name.contains(&args.only) {
-            row(&name, &[evaluate::laboratory(&file)?]);
-        }
-    }
-    Ok(())
 }
 
 /// Prints the means over seeds; for skew and boot time the median of each run's largest error.
@@ -141,7 +117,7 @@ fn row(name: &str, outcomes: &[Outcome]) {
         outcomes.iter().map(|o| o.interval.1.map_or("?".to_owned(), |h| h.to_string())).collect();
     highs.sort();
     println!(
-        "{:<14}{:>6.1}{:>7.1}{:>7.2}{:>7.3}{:>7.3}{:>7.3}{:>8}{:>9}{:>8}{:>10}{:>8.1}",
+        "{:<17}{:>6.1}{:>7.1}{:>7.2}{:>7.3}{:>7.3}{:>7.3}{:>8}{:>9}{:>8}{:>10}{:>8.1}",
         name,
         mean(&|o| o.machines as f64),
         mean(&|o| f64::from(o.found.unwrap_or(0))),
@@ -154,5 +130,42 @@ fn row(name: &str, outcomes: &[Outcome]) {
         median(&|o| o.boot_error_s),
         format!("{:.2}<={}", share(&Outcome::covers), highs[highs.len() / 2]),
         mean(&|o| o.seconds * 1e6 / o.records.max(1) as f64),
+    );
+}
+
+/// The same captures through p0f and through tmap.
+fn compare(args: &Args) -> Result<()> {
+    println!(
+        "{:<28}{:>5}{:>7}  | p0f:{:>6}{:>9}{:>9}{:>9}{:>7}",
+        "one address, behind it", "true", "tmap", "SYNs", "sharing", "changes", "uptimes", "boots"
+    );
+    let folder = tempfile::tempdir()?;
+    for (name, scenario) in peers::scenarios().into_iter().filter(|(name, _)| name.contains(&args.only)) {
+        let path = folder.path().join("made.pcap");
+        std::fs::write(&path, peers::capture(&scenario))?;
+        compared(&name, &evaluate::simulated(&scenario), peers::p0f(&path, SHARED.into())?);
+    }
+    for (name, path) in captures("lab", args)? {
+        compared(&name, &evaluate::laboratory(&path)?, peers::p0f(&path, SHARED.into())?);
+    }
+    for (name, path) in captures("real", args)? {
+        if let Some((client, outcome)) = evaluate::single_client(&path)? {
+            compared(&name, &outcome, peers::p0f(&path, client.into())?);
+        }
+    }
+    Ok(())
+}
+
+fn compared(name: &str, outcome: &Outcome, p0f: peers::Findings) {
+    println!(
+        "{:<28}{:>5}{:>7}  | {:>10}{:>9}{:>9}{:>9}{:>7}",
+        name,
+        outcome.machines,
+        outcome.found.map_or("?".to_owned(), |found| found.to_string()),
+        p0f.syns,
+        p0f.sharing,
+        p0f.changes,
+        p0f.uptimes,
+        p0f.boots,
     );
 }
