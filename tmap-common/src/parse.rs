@@ -13,26 +13,29 @@ use crate::{
 /// The [`Skip`] reason of the first layer that holds nothing for tmap.
 #[inline(always)]
 pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool) -> Result<Segment, Skip> {
-    segment(packet, &find(packet, link, decap)?)
+    let mut way = Descent::default();
+    find(packet, link, decap, &mut way)?;
+    segment(packet, &way.place)
 }
 
-/// The first half of [`parse`]: down to TCP.
+/// The first half of [`parse`]: down to TCP, which then is at `way.place`. `way` comes as its default.
 ///
 /// # Errors
 /// As [`parse`].
 #[inline(always)]
-pub fn find<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool) -> Result<Place, Skip> {
+pub fn find<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool, way: &mut Descent) -> Result<(), Skip> {
     let layer = Layer::first(packet, link)?;
     let start = match layer.network() {
-        Err(Skip::NotIp) if decap && tunnel::is_below_ip(layer) => return Descent::to_tcp(packet, layer),
+        Err(Skip::NotIp) if decap && tunnel::is_below_ip(layer) => return way.to_tcp(packet, layer),
         start => start?,
     };
     let network = ip::parse(packet, start)?;
     // All there is to nearly every frame: its own network header, and TCP.
     if network.is_tcp() {
-        Ok(Place::plain(packet, &network))
+        way.place.set(&network);
+        Ok(())
     } else if decap && tunnel::may_follow(packet, &network) {
-        Descent::to_tcp(packet, layer)
+        way.to_tcp(packet, layer)
     } else {
         Err(Skip::NotTcp)
     }

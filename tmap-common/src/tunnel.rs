@@ -83,9 +83,9 @@ impl Kind {
 
 /// The tunnel entered last, before its addresses are needed. In words, of which the verifier knows
 /// nothing.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 #[repr(C)]
-pub(crate) struct Outer {
+struct Outer {
     /// [`Kind`], 0 for none.
     kind: u64,
     id: u64,
@@ -95,13 +95,6 @@ pub(crate) struct Outer {
 }
 
 impl Outer {
-    /// No tunnel so far.
-    #[inline(always)]
-    pub(crate) fn none<P: Packet + ?Sized>(packet: &P) -> Self {
-        let nothing = || packet.unknown(0);
-        Self { kind: nothing(), id: nothing(), header_at: nothing(), version: nothing() }
-    }
-
     /// Reads the tunnel's ends. `None` can't come back for a tunnel that was entered.
     #[inline(always)]
     pub(crate) fn tunnel<P: Packet + ?Sized>(&self, packet: &P) -> Option<Tunnel> {
@@ -156,7 +149,7 @@ mod protocol {
 
 /// Where TCP was found, and in which tunnel. All words, and no gaps: the kernel programs hand it to
 /// functions by its address, and the verifier wants every byte of it written.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct Place {
     /// The network header before TCP, as [`Network`] has it.
@@ -168,21 +161,13 @@ pub struct Place {
 }
 
 impl Place {
-    /// Behind `network`, in no tunnel.
+    /// Sets the network header.
     #[inline(always)]
-    pub(crate) fn plain<P: Packet + ?Sized>(packet: &P, network: &Network) -> Self {
-        Self::new(network, Outer::none(packet))
-    }
-
-    #[inline(always)]
-    fn new(network: &Network, outer: Outer) -> Self {
-        Self {
-            header_at: network.header_at as u64,
-            version: network.version,
-            payload_at: network.payload_at as u64,
-            payload_end: network.payload_end as u64,
-            outer,
-        }
+    pub(crate) fn set(&mut self, network: &Network) {
+        self.header_at = network.header_at as u64;
+        self.version = network.version;
+        self.payload_at = network.payload_at as u64;
+        self.payload_end = network.payload_end as u64;
     }
 
     /// The network header before TCP.
@@ -205,14 +190,14 @@ impl Place {
 }
 
 /// A way down through layers and tunnels; in words as [`Place`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct Descent {
     /// The next layer: its EtherType and where it begins.
     ethertype: u64,
     at: u64,
-    /// The network header passed last, and the tunnel around it.
-    place: Place,
+    /// The network header before TCP once that is reached, and the tunnel around it.
+    pub place: Place,
 }
 
 impl Descent {
@@ -221,14 +206,13 @@ impl Descent {
     /// # Errors
     /// The [`Skip`] reason of the first layer that holds nothing for tmap.
     #[inline(always)]
-    pub(crate) fn to_tcp<P: Packet + ?Sized>(packet: &P, layer: Layer) -> Result<Place, Skip> {
+    pub(crate) fn to_tcp<P: Packet + ?Sized>(&mut self, packet: &P, layer: Layer) -> Result<(), Skip> {
         let Layer { ethertype, at } = forgotten(packet, layer);
-        let nowhere = Network::outer(0, 0);
-        let place = Place::plain(packet, &nowhere);
-        let mut descent = Self { ethertype: ethertype.into(), at: at as u64, place };
+        self.ethertype = ethertype.into();
+        self.at = at as u64;
         for _ in 0..=MAX_TUNNELS {
-            if packet.step(&mut descent)? {
-                return Ok(descent.place);
+            if packet.step(self)? {
+                return Ok(());
             }
         }
         Err(Skip::TunnelTooDeep)
@@ -244,7 +228,7 @@ impl Descent {
         let layer = self.below_ip(packet, layer)?;
         let network = ip::parse(packet, layer.network()?)?.forgotten(packet);
         if network.is_tcp() {
-            self.place = Place::new(&network, self.place.outer);
+            self.place.set(&network);
             return Ok(true);
         }
         let mut layer = self.enter(packet, &network)?;

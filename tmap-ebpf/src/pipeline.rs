@@ -6,7 +6,7 @@ use tmap_common::{
     Link, Packet as _, Record, Skip,
     parse::{find, segment},
     record::Direction,
-    tunnel::Place,
+    tunnel::{Descent, Place},
 };
 
 use crate::{calls, counters::Row, filter, frame::Frame, ring};
@@ -31,8 +31,9 @@ pub fn observe(frame: &Frame, link: Link, direction: Direction) {
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let Some(counters) = Row::of(cpu) else { return };
     counters.seen();
-    let outcome = match find(frame, link, DECAP.load() != 0) {
-        Ok(place) => calls::take(frame, &place, direction),
+    let mut way = Descent::default();
+    let outcome = match find(frame, link, DECAP.load() != 0, &mut way) {
+        Ok(()) => calls::take(frame, &way.place, direction),
         Err(skip) => skip as u64,
     };
     // Unknown, so that the verifier walks this once and not once per reason.
