@@ -139,6 +139,9 @@ struct EngineArgs {
     /// The most open flows held at once
     #[arg(long, value_name = "N", default_value_t = Options::default().max_flows, value_parser = at_least_one)]
     max_flows: usize,
+    /// The most memory for flows' histories, e.g. 512M; flows thin out where it is used up
+    #[arg(long, value_name = "BYTES", default_value = "512M", value_parser = size)]
+    history_memory: usize,
     /// The most source addresses held at once
     #[arg(long, value_name = "N", default_value_t = Options::default().max_addresses, value_parser = at_least_one)]
     max_addresses: usize,
@@ -226,6 +229,7 @@ impl CommonArgs {
                 rate_delta_ppm: engine.rate_delta,
                 offset_delta_s: engine.offset_delta,
                 max_flows: engine.max_flows,
+                max_history_bytes: engine.history_memory,
                 max_addresses: engine.max_addresses,
                 max_connections_per_address: engine.max_connections,
                 idle_timeout_ns: engine.idle_timeout.as_nanos().try_into().unwrap_or(u64::MAX),
@@ -271,6 +275,7 @@ fn size(text: &str) -> Result<usize, String> {
     let (digits, unit) = match text.trim_end_matches(['i', 'B']).to_ascii_uppercase() {
         upper if upper.ends_with('K') => (upper.trim_end_matches('K').to_owned(), 1 << 10),
         upper if upper.ends_with('M') => (upper.trim_end_matches('M').to_owned(), 1 << 20),
+        upper if upper.ends_with('G') => (upper.trim_end_matches('G').to_owned(), 1 << 30),
         upper => (upper, 1),
     };
     let value: Option<usize> = digits.parse().ok();

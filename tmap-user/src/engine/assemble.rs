@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use slab::Slab;
 use tmap_common::Tunnel;
 
 use super::{
@@ -10,6 +9,7 @@ use super::{
     boot,
     clock::Clock,
     connection::Connection,
+    flows::FrozenHost,
     host::{Found, Host},
     offset::WRAP_TICKS,
     options::Options,
@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The report on a host that has been looked at.
-pub fn address(host: &Host, slab: &Slab<Connection>, options: &Options) -> AddressReport {
+pub fn address(host: &Host, frozen: &FrozenHost, options: &Options) -> AddressReport {
     let mut report = AddressReport {
         address: host.address,
         regime: Regime::Undetermined,
@@ -32,10 +32,10 @@ pub fn address(host: &Host, slab: &Slab<Connection>, options: &Options) -> Addre
         machines_high: None,
         machines_proven: None,
         doubt: Some(Doubt::TooFewSegments),
-        connections: host.connections_total,
-        zero_tsvals: host.zero_tsvals,
-        tunnels: tunnels(host, slab),
-        unstamped: None,
+        connections: frozen.connections_total,
+        zero_tsvals: frozen.zero_tsvals,
+        tunnels: tunnels(&frozen.connections),
+        unstamped: frozen.unstamped.clone(),
         machine_list: Vec::new(),
     };
     let Some(found) = &host.found else { return report };
@@ -48,14 +48,14 @@ pub fn address(host: &Host, slab: &Slab<Connection>, options: &Options) -> Addre
     report.machines_low = any.then_some(analysis.count.low.max(analysis.count.proven));
     report.machines_high = analysis.count.high.filter(|_| any);
     report.machines_proven = any.then_some(analysis.count.proven);
-    report.machine_list = machines(host, found, slab, options);
+    report.machine_list = machines(host, found, &frozen.connections, options);
     report
 }
 
 /// The tunnels that a host was seen in.
-fn tunnels(host: &Host, slab: &Slab<Connection>) -> Vec<Tunnel> {
+fn tunnels(connections: &[Connection]) -> Vec<Tunnel> {
     let mut tunnels = Vec::new();
-    for tunnel in host.connections.iter().filter_map(|&key| slab[key].flow.tunnel) {
+    for tunnel in connections.iter().filter_map(|connection| connection.flow.tunnel) {
         if tunnels.len() < MAX_TUNNELS && !tunnels.contains(&tunnel) {
             tunnels.push(tunnel);
         }
@@ -67,19 +67,20 @@ fn tunnels(host: &Host, slab: &Slab<Connection>) -> Vec<Tunnel> {
 pub fn machines(
     host: &Host,
     found: &Found,
-    slab: &Slab<Connection>,
+    connections: &[Connection],
     options: &Options,
 ) -> Vec<MachineReport> {
     // A whole second: there all clocks of whole hertz have the phase that they have at any other
     // whole second, but for their skew, so phases of different addresses can be compared.
-    let first_ns = found.connections.iter().map(|&key| slab[key].flow.first_ns).min().unwrap_or_default();
+    let analysed = &connections[..found.connections];
+    let first_ns = analysed.iter().map(|connection| connection.flow.first_ns).min().unwrap_or_default();
     let reference_ns = first_ns - first_ns % 1_000_000_000;
     let mut machines: Vec<MachineReport> = found
         .analysis
         .groups
         .iter()
         .zip(&found.numbers)
-        .map(|(group, &number)| machine(host, found, group, number, reference_ns, slab, options))
+        .map(|(group, &number)| machine(host, group, number, reference_ns, connections, options))
         .collect();
     let assigned: f64 = machines.iter().map(|machine| machine.connections).sum();
     for machine in &mut machines {
@@ -97,14 +98,13 @@ fn reading(clock: &Clock, at_ns: u64, period: f64) -> Estimate {
 
 fn machine(
     host: &Host,
-    found: &Found,
     group: &Group,
     number: u32,
     reference_ns: u64,
-    slab: &Slab<Connection>,
+    connections: &[Connection],
     options: &Options,
 ) -> MachineReport {
-    let members = || group.members.iter().map(|&(position, p)| (&slab[found.connections[position]], p));
+    let members = || group.members.iter().map(|&(position, p)| (&connections[position], p));
     let assigned = members().filter(|(connection, _)| connection.machine == number).count() as f64;
     let weight = if group.phase_ticks.is_some() { members().map(|(_, p)| p).sum() } else { assigned };
     let global = group.regime == Regime::Global;
@@ -187,23 +187,23 @@ fn ports<'a>(members: impl Iterator<Item = (&'a Connection, f64)>) -> Vec<PortSh
 }
 
 /// One line per connection of a host.
-pub fn connections(host: &Host, slab: &Slab<Connection>) -> Vec<ConnectionReport> {
+pub fn connections(host: &Host, connections: &[Connection]) -> Vec<ConnectionReport> {
     let mut best: BTreeMap<usize, (u32, f64)> = BTreeMap::new();
     if let Some(found) = &host.found {
         for (group, &number) in found.analysis.groups.iter().zip(&found.numbers) {
             for &(position, probability) in &group.members {
-                let entry = best.entry(found.connections[position]).or_insert((number, probability));
+                let entry = best.entry(position).or_insert((number, probability));
                 if probability > entry.1 {
                     *entry = (number, probability);
                 }
             }
         }
     }
-    host.connections
+    connections
         .iter()
-        .map(|key| {
-            let connection = &slab[*key];
-            let assigned = best.get(key);
+        .enumerate()
+        .map(|(position, connection)| {
+            let assigned = best.get(&position);
             ConnectionReport {
                 src: connection.key.src,
                 src_port: connection.key.src_port,

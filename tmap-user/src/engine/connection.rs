@@ -1,4 +1,4 @@
-//! A connection side with its cached clock: what an address remembers.
+//! A connection side with its cached clock: what analysis works on.
 
 use std::cell::Cell;
 
@@ -20,10 +20,8 @@ pub struct Connection {
     pub key: FlowKey,
     /// What was seen.
     pub flow: Flow,
-    /// Unique among all connections ever seen: tells a reused place from its earlier tenant.
-    pub serial: u64,
-    /// Whether no more segments are expected.
-    pub finished: bool,
+    /// The how-manieth connection of its address: what names it from one look to the next.
+    pub serial: u32,
     /// The number of the machine that it was last assigned to; 0 for none.
     pub machine: u32,
     /// The clock, and how many points it was fitted to.
@@ -31,9 +29,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A new, open connection side.
-    pub fn new(key: FlowKey, flow: Flow, serial: u64) -> Self {
-        Self { key, flow, serial, finished: false, machine: 0, fitted: Cell::new(None) }
+    /// A connection side that is assigned to no machine yet.
+    pub fn new(key: FlowKey, flow: Flow, serial: u32) -> Self {
+        Self { key, flow, serial, machine: 0, fitted: Cell::new(None) }
     }
 
     /// The clock behind the connection; fitted anew only when points were added.

@@ -36,7 +36,7 @@ impl FlowKey {
 
 /// The fastest clock that a TSval may follow: RFC 7323 allows ticks down to 1 us for practical
 /// purposes (Linux `tcp_usec_ts`), with a margin.
-const MAX_TICK_HZ: f64 = 1.1e6;
+pub(super) const MAX_TICK_HZ: f64 = 1.1e6;
 
 /// A jump of this many ticks is never implausible: reordering and idle hosts make small ones.
 const MIN_JUMP_TICKS: f64 = 64.0;
@@ -65,8 +65,6 @@ pub struct Flow {
     pub hop_limit: u8,
     /// The tunnel that its latest segment came in.
     pub tunnel: Option<Tunnel>,
-    /// Whether a segment came since eviction last looked.
-    pub active: bool,
     /// First arrivals of TSvals.
     pub envelope: Envelope,
     /// An unselected sample of them.
@@ -80,18 +78,22 @@ pub struct Flow {
 impl Flow {
     /// An empty side that begins with `record`; the caller observes that record next.
     pub fn new(record: &Record) -> Self {
+        Self { hop_limit: record.segment.hop_limit, ..Self::at(record.time_ns) }
+    }
+
+    /// A side of which nothing is known but the time of its first segment.
+    pub(super) fn at(first_ns: u64) -> Self {
         Self {
-            first_ns: record.time_ns,
-            last_ns: record.time_ns,
+            first_ns,
+            last_ns: first_ns,
             segments: 0,
             zero_tsvals: 0,
             jumps: 0,
             closed_ns: None,
             side: None,
             fingerprint: None,
-            hop_limit: record.segment.hop_limit,
+            hop_limit: 0,
             tunnel: None,
-            active: true,
             envelope: Envelope::default(),
             sample: Sample::default(),
             newest: None,
@@ -102,7 +104,6 @@ impl Flow {
     /// Takes in one segment of this side.
     pub fn observe(&mut self, record: &Record) {
         let segment = &record.segment;
-        self.active = true;
         self.last_ns = self.last_ns.max(record.time_ns);
         self.segments += 1 + u64::from(record.suppressed);
         self.hop_limit = segment.hop_limit;
@@ -123,10 +124,18 @@ impl Flow {
         if !record.segment.flags.is_syn() {
             return false;
         }
-        self.closed_ns.is_some()
-            || self.newest.is_some_and(|newest| {
-                !plausible(newest, unwrap(newest, record), record.time_ns, self.fastest_hz())
-            })
+        self.closed_ns.is_some() || !self.explains(record)
+    }
+
+    /// Whether this clock can have shown the TSval of `record`; any clock, where there is none yet.
+    pub(super) fn explains(&self, record: &Record) -> bool {
+        self.newest
+            .is_none_or(|newest| plausible(newest, unwrap(newest, record), record.time_ns, self.fastest_hz()))
+    }
+
+    /// Whether a TSval that no clock would make waits to be borne out.
+    pub(super) fn has_suspect(&self) -> bool {
+        self.suspect.is_some()
     }
 
     /// TSval and time of the newest point, for jumps and for matching connections with too few
@@ -140,7 +149,8 @@ impl Flow {
         self.envelope.heap_bytes() + self.sample.heap_bytes()
     }
 
-    fn observe_clock(&mut self, record: &Record) {
+    /// Takes in what `record` says of the clock.
+    pub(super) fn observe_clock(&mut self, record: &Record) {
         let segment = &record.segment;
         if segment.tsval == 0 {
             self.zero_tsvals += 1;
@@ -196,7 +206,8 @@ impl Flow {
         (4.0 * (last.ticks - first.ticks) as f64 / elapsed_s).min(MAX_TICK_HZ)
     }
 
-    fn accept(&mut self, point: Point) {
+    /// Takes in the first arrival of a plausible TSval.
+    pub(super) fn accept(&mut self, point: Point) {
         self.newest = Some(point);
         self.envelope.add(point);
         self.sample.add(point);
@@ -219,7 +230,7 @@ fn plausible(newest: Point, ticks: i64, time_ns: u64, fastest_hz: f64) -> bool {
 }
 
 /// How far back a TSval may lie and still be a late segment: 2 s at 1 MHz.
-const REORDER_TICKS: f64 = 2e6;
+pub(super) const REORDER_TICKS: f64 = 2e6;
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,9 @@ pub struct Options {
     pub offset_delta_s: f64,
     /// The most connections (flows) held at once.
     pub max_flows: usize,
+    /// The most memory for what is remembered of flows beyond a cache line each, in bytes; where it
+    /// is used up, flows keep every second of their points, then every fourth, and so on.
+    pub max_history_bytes: usize,
     /// The most source addresses held at once.
     pub max_addresses: usize,
     /// The most finished connections remembered per address.
@@ -33,6 +36,7 @@ impl Default for Options {
             rate_delta_ppm: 50.0,
             offset_delta_s: 0.01,
             max_flows: 1 << 20,
+            max_history_bytes: 512 << 20,
             max_addresses: 1 << 16,
             max_connections_per_address: 4096,
             idle_timeout_ns: 300_000_000_000,

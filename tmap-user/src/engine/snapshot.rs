@@ -54,6 +54,8 @@ pub struct Losses {
     pub connections_forgotten: u64,
     /// Machines beyond the bound up to which addresses are compared with each other.
     pub machines_uncompared: u64,
+    /// Times that a flow gave up every second of its points, for want of memory.
+    pub flows_thinned: u64,
     /// Records of addresses beyond the address table's bound.
     pub records_unplaced: u64,
 }

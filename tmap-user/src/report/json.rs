@@ -45,8 +45,8 @@
 //!
 //! `time`, `addresses`, `connections`, `machines` (sum of the best counts), `records`, `packets`
 //! (`seen`, `suppressed`, `emitted`, `ring_full`, `skipped` by reason), `losses` (`flows_evicted`,
-//! `connections_forgotten`, `machines_uncompared`, `records_unplaced`), `unstamped` (SYNs without time
-//! stamps: `records`, `connections`, `addresses_only` = addresses that never sent a time stamp,
+//! `connections_forgotten`, `machines_uncompared`, `flows_thinned`, `records_unplaced`), `unstamped`
+//! (SYNs without time stamps: `records`, `connections`, `addresses_only` = addresses that never sent a time stamp,
 //! `unplaced` = connections of addresses beyond the bound), `flows`, `memory_bytes`, `warnings`.
 //!
 //! # `event`: as it happens
@@ -216,6 +216,7 @@ struct Losses {
     flows_evicted: u64,
     connections_forgotten: u64,
     machines_uncompared: u64,
+    flows_thinned: u64,
     records_unplaced: u64,
 }
 
@@ -308,6 +309,7 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
                 flows_evicted: snapshot.losses.flows_evicted,
                 connections_forgotten: snapshot.losses.connections_forgotten,
                 machines_uncompared: snapshot.losses.machines_uncompared,
+                flows_thinned: snapshot.losses.flows_thinned,
                 records_unplaced: snapshot.losses.records_unplaced,
             },
             unstamped: unstamped_totals(snapshot.unstamped),

@@ -400,5 +400,13 @@ fn losses(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
             )?;
         }
     }
+    if losses.flows_thinned > 0 {
+        writeln!(
+            out,
+            "Flows gave up every second of their points, {}, to stay within --history-memory; standard \
+             errors allow for it.",
+            count(losses.flows_thinned, "time")
+        )?;
+    }
     Ok(())
 }

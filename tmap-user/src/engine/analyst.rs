@@ -1,0 +1,176 @@
+//! The half of the engine that thinks: what frozen connections say about machines.
+//!
+//! It has no part in what arrives meanwhile, so it may run on another thread and take its time.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use super::{
+    Event, Wanted,
+    analysis::{self, Depth},
+    assemble,
+    flows::{FrozenHost, HostId, Looked},
+    host::Host,
+    options::Options,
+    reboot,
+    round_trips::Clockworks,
+    sibling::{self, Candidate, MAX_CANDIDATES},
+    snapshot::{self, Doubt, Snapshot},
+};
+
+/// How many tracks a snapshot sorts by phase at the most.
+const SNAPSHOT_TRACKS: usize = 16_384;
+
+/// Turns frozen connections into machines.
+#[derive(Debug)]
+pub struct Analyst {
+    options: Options,
+    resolution_ns: u64,
+    hosts: HashMap<HostId, Host, RandomState>,
+}
+
+/// A snapshot in the making.
+#[derive(Debug)]
+pub struct Draft {
+    snapshot: Snapshot,
+    wanted: Wanted,
+    candidates: Vec<Candidate>,
+    clockworks: Option<Clockworks>,
+    tracks_left: usize,
+}
+
+impl Analyst {
+    /// An analyst who has seen nothing yet.
+    pub fn new(options: &Options) -> Self {
+        Self { options: options.clone(), resolution_ns: 1, hosts: HashMap::default() }
+    }
+
+    /// Tells how coarse the records' times are.
+    pub fn set_resolution_ns(&mut self, resolution_ns: u64) {
+        self.resolution_ns = resolution_ns.max(1);
+    }
+
+    /// Looks at a host and says what is new.
+    pub fn review(&mut self, mut frozen: FrozenHost, depth: Depth, events: &mut Vec<Event>) -> Looked {
+        let host = self.hosts.entry(frozen.id).or_insert_with(|| Host::new(frozen.address));
+        host.recall(&mut frozen.connections);
+        host.look(&mut frozen.connections, &self.options, self.resolution_ns, depth);
+        announce(host, &frozen, &self.options, events);
+        looked(host, &frozen, Some(depth))
+    }
+
+    /// Begins a snapshot; all hosts are to be added next, the ones with most connections first.
+    pub fn draft(&self, now_ns: u64, wanted: Wanted) -> Draft {
+        Draft {
+            snapshot: Snapshot { now_ns, ..Snapshot::default() },
+            wanted,
+            candidates: Vec::new(),
+            clockworks: self.options.rtt.is_some().then(Clockworks::default),
+            tracks_left: SNAPSHOT_TRACKS,
+        }
+    }
+
+    /// Adds a host to a snapshot, looking at it once more where that could tell more; within a budget
+    /// for hosts that need phases: beyond it they keep their last look.
+    pub fn add(&mut self, mut frozen: FrozenHost, draft: &mut Draft) -> Looked {
+        let host = self.hosts.entry(frozen.id).or_insert_with(|| Host::new(frozen.address));
+        host.recall(&mut frozen.connections);
+        let mut depth = None;
+        if frozen.stale && host.loose() == 0 {
+            depth = Some(Depth::Offsets);
+            host.look(&mut frozen.connections, &self.options, self.resolution_ns, Depth::Offsets);
+        }
+        let tracks = host.loose();
+        if frozen.stale && tracks > 0 && tracks <= draft.tracks_left {
+            draft.tracks_left -= tracks;
+            depth = Some(Depth::Phases);
+            host.look(&mut frozen.connections, &self.options, self.resolution_ns, Depth::Phases);
+        }
+        draft.add(host, &frozen, &self.options, self.resolution_ns);
+        let unchanged = (!frozen.stale).then_some(Depth::Offsets);
+        looked(host, &frozen, depth.or(unchanged))
+    }
+
+    /// Memory held, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.hosts.values().map(Host::heap_bytes).sum()
+    }
+}
+
+fn looked(host: &Host, frozen: &FrozenHost, depth: Option<Depth>) -> Looked {
+    let FrozenHost { id, connections_total, .. } = *frozen;
+    Looked { id, depth, loose: host.loose(), connections_total }
+}
+
+impl Draft {
+    fn add(&mut self, host: &Host, frozen: &FrozenHost, options: &Options, resolution_ns: u64) {
+        self.snapshot.addresses.push(assemble::address(host, frozen, options));
+        if self.wanted.connections || self.clockworks.is_some() {
+            for connection in &frozen.connections {
+                // Its rate is wanted, whether or not a look asked for it.
+                connection.clock(resolution_ns);
+            }
+        }
+        if self.wanted.connections {
+            self.snapshot.connections.extend(assemble::connections(host, &frozen.connections));
+        }
+        if self.wanted.siblings {
+            self.candidates.extend(assemble::candidates(host));
+        }
+        if let Some(clockworks) = &mut self.clockworks {
+            clockworks.add(host, &frozen.connections);
+        }
+    }
+
+    /// The snapshot, and the clockworks for round trips, where they are taken.
+    pub fn finish(mut self) -> (Snapshot, Option<Clockworks>) {
+        let snapshot = &mut self.snapshot;
+        snapshot.addresses.sort_by_key(|report| report.address);
+        snapshot.connections.sort_by_key(|c| (c.src, c.dst, c.src_port, c.dst_port));
+        if self.wanted.siblings {
+            self.candidates.sort_by_key(|candidate| (candidate.address, candidate.machine));
+            snapshot.losses.machines_uncompared = self.candidates.len().saturating_sub(MAX_CANDIDATES) as u64;
+            snapshot.siblings = sibling::find(&self.candidates);
+        }
+        (self.snapshot, self.clockworks)
+    }
+}
+
+/// A machine is announced once it was watched for this long, in nanoseconds: the first second of a
+/// busy address has more guesses than machines.
+const SETTLING_NS: u64 = 3_000_000_000;
+
+/// A machine told by its phase is announced once it holds this many connections, and if the lower
+/// end of the interval has a place for it: early lines come and go.
+const SETTLED_CONNECTIONS: f64 = 5.0;
+
+fn is_settled(machine: &snapshot::MachineReport, analysis: &analysis::Analysis) -> bool {
+    let by_phase = machine.phase_ticks.is_some();
+    let certain = !by_phase
+        || (machine.connections >= SETTLED_CONNECTIONS
+            && analysis.groups.len() <= analysis.count.low as usize);
+    certain && machine.last_seen_ns.saturating_sub(machine.first_seen_ns) >= SETTLING_NS
+}
+
+/// Says what a look found for the first time.
+fn announce(host: &mut Host, frozen: &FrozenHost, options: &Options, events: &mut Vec<Event>) {
+    let Some(found) = &host.found else { return };
+    let machines = assemble::machines(host, found, &frozen.connections, options);
+    for machine in &machines {
+        if !host.announced.contains(&machine.id) && is_settled(machine, &found.analysis) {
+            let address = host.address;
+            if let Some((before, at_s)) = reboot::predecessor(machine, &machines) {
+                events.push(Event::Reboot { address, before, after: machine.id, at_s });
+            }
+            host.announced.push(machine.id);
+            let known = machines.iter().filter(|m| host.announced.contains(&m.id)).count() as u32;
+            events.push(Event::NewMachine { address, known, machine: Box::new(machine.clone()) });
+        }
+    }
+    if found.analysis.doubt == Some(Doubt::OffsetsRandom) && !host.random_announced {
+        host.random_announced = true;
+        let connections = frozen.connections_total;
+        events.push(Event::OffsetsRandom { address: host.address, connections });
+    }
+}

@@ -1,0 +1,487 @@
+//! The half of the engine that keeps up with the wire: connections and addresses, as they come.
+//!
+//! Every record costs a bounded and small amount of work here. What takes longer, the analysis of
+//! an address, works on a frozen copy of that address's connections ([`FrozenHost`]), wherever and
+//! whenever the caller has time for it; [`Flows::looked`] then tells what it found, as far as that
+//! decides when the next look is due.
+//!
+//! When there is no room for a connection, another one goes: of [`CANDIDATES`] places in turn a
+//! finished one, or else the open one that has been silent for longest. So idle connections go long
+//! before busy ones, and the choice costs the same however large the table is.
+
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
+
+use foldhash::fast::RandomState;
+use tmap_common::{Address, Record};
+
+use super::{
+    Holdings,
+    analysis::Depth,
+    connection::Connection,
+    options::Options,
+    round_trips::Clockworks,
+    rtt,
+    snapshot::{Losses, Snapshot, Unstamped},
+    table::{NOWHERE, Table, flag},
+    unstamped,
+};
+
+/// How long a closed connection stays open for its last segments (the other side's FIN,
+/// retransmissions), in nanoseconds.
+const LINGER_NS: u64 = 5_000_000_000;
+
+/// One review looks at this part of all connections for idle ones, so that its cost stays flat; and
+/// at no more than so many.
+const SWEEP_PARTS: u32 = 8;
+const SWEEP_MOST: u32 = 1 << 18;
+
+/// How many connections an eviction chooses from.
+const CANDIDATES: u32 = 16;
+
+/// How many tracks one review sorts by phase at the most (one host's always): the looks of many
+/// hosts are spread over many reviews.
+const REVIEW_TRACKS: usize = 512;
+
+/// How many connections one review has looked at, at the most (one host's always): analysing one
+/// takes some microseconds.
+const REVIEW_CONNECTIONS: usize = 1 << 16;
+
+/// Looks at an address are this far apart at least, and further the more connections it has: a
+/// look's cost grows with their number, so its share of time doesn't.
+const LOOK_INTERVAL_NS: u64 = 1_000_000_000;
+const LOOK_INTERVAL_PER_CONNECTION_NS: u64 = 2_000_000;
+
+/// How many records lie between the stages of taking one in: hash, find, fetch, update. Far enough
+/// that what one stage asked of memory is there when the next one needs it.
+const STAGE: usize = 16;
+
+/// Records under way at once.
+const LOOK_AHEAD: usize = 4 * STAGE;
+
+/// What is known of a record under way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ahead {
+    hash: u32,
+    place: u32,
+}
+
+/// The number of a source address: its place in the order of appearance.
+pub type HostId = u32;
+
+/// Connections and addresses.
+#[derive(Debug)]
+pub struct Flows {
+    options: Options,
+    table: Table,
+    ids: HashMap<Address, HostId, RandomState>,
+    hosts: Vec<Host>,
+    /// Hosts of which something changed since they were last frozen, each once, and perhaps some that
+    /// were frozen since.
+    changed: Vec<HostId>,
+    sweep_at: u32,
+    evict_at: u32,
+    records: u64,
+    losses: Losses,
+    /// Connections opened without time stamps.
+    unstamped: unstamped::Counts,
+    /// Round trips, where they are asked for.
+    pub(super) rtt: Option<rtt::RttEngine>,
+    /// What the last snapshot knew of the clocks behind them.
+    pub(super) clockworks: Option<Clockworks>,
+}
+
+/// What is held about a source address here.
+#[derive(Debug)]
+struct Host {
+    address: Address,
+    /// Connections remembered, open and finished, the oldest first.
+    connections: VecDeque<Member>,
+    connections_total: u64,
+    zero_tsvals: u64,
+    /// Whether something changed since it was last frozen; it is in `changed` then.
+    dirty: bool,
+    /// Whether it is in `changed`.
+    listed: bool,
+    /// Whether a connection was forgotten since the last look: that look is void.
+    void: bool,
+    next_look_ns: u64,
+    /// Offsets that only phase can sort, as of the last look.
+    loose: u32,
+    /// Connections ever seen when the host was last looked at by phase.
+    phased_at: Option<u64>,
+}
+
+/// A host's connection.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    place: u32,
+    /// The how-manieth connection of its host: what names it in looks.
+    serial: u32,
+}
+
+/// A copy of all that analysis needs to know of an address.
+#[derive(Debug)]
+pub struct FrozenHost {
+    /// Which one.
+    pub id: HostId,
+    /// The address.
+    pub address: Address,
+    /// Connections ever seen.
+    pub connections_total: u64,
+    /// Segments with TSval 0.
+    pub zero_tsvals: u64,
+    /// What was opened without time stamps, if anything.
+    pub unstamped: Option<Unstamped>,
+    /// Whether a look now could tell more than the last one did.
+    pub stale: bool,
+    /// Connections remembered, open and finished, the oldest first.
+    pub connections: Vec<Connection>,
+}
+
+/// What a look found, as far as it decides about the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// At which host.
+    pub id: HostId,
+    /// How deep the look was; `None` if there was none.
+    pub depth: Option<Depth>,
+    /// Offsets that only phase can sort.
+    pub loose: usize,
+    /// The host's `connections_total` at the time.
+    pub connections_total: u64,
+}
+
+impl Flows {
+    /// Nothing known yet.
+    pub fn new(options: &Options) -> Self {
+        Self {
+            options: options.clone(),
+            table: Table::new(options.max_flows, options.max_history_bytes),
+            ids: HashMap::default(),
+            hosts: Vec::new(),
+            changed: Vec::new(),
+            sweep_at: 0,
+            evict_at: 0,
+            records: 0,
+            losses: Losses::default(),
+            unstamped: unstamped::Counts::default(),
+            rtt: options.rtt.clone().map(rtt::RttEngine::new),
+            clockworks: None,
+        }
+    }
+
+    /// Takes in one record. Many at once are cheaper: [`Flows::observe_all`].
+    pub fn observe(&mut self, record: &Record) {
+        self.observe_all(std::slice::from_ref(record));
+    }
+
+    /// Takes in records. They should come roughly in order of time; ones that come late by more than
+    /// the reordering of a network lose precision, never soundness.
+    pub fn observe_all(&mut self, records: &[Record]) {
+        self.records += records.len() as u64;
+        if let Some(rtt) = &mut self.rtt {
+            records
+                .iter()
+                .filter(|record| record.segment.is_stamped())
+                .for_each(|record| rtt.observe(record));
+        }
+        let mut ahead = [Ahead::default(); LOOK_AHEAD];
+        for at in 0..records.len() + 3 * STAGE {
+            // Each stage asks for what the next one needs, STAGE records later.
+            if let Some(record) = records.get(at) {
+                ahead[at % LOOK_AHEAD].hash = self.table.prepare(&record.segment);
+            }
+            if let Some(looked_up) = at.checked_sub(STAGE).filter(|&at| at < records.len()) {
+                let ahead = &mut ahead[looked_up % LOOK_AHEAD];
+                ahead.place = self.table.guess(ahead.hash);
+            }
+            if let Some(found) = at.checked_sub(2 * STAGE).filter(|&at| at < records.len()) {
+                self.table.prefetch_history(ahead[found % LOOK_AHEAD].place);
+            }
+            if let Some(due) = at.checked_sub(3 * STAGE) {
+                let Ahead { hash, place } = ahead[due % LOOK_AHEAD];
+                self.observe_one(&records[due], hash, place);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn observe_one(&mut self, record: &Record, hash: u32, guess: u32) {
+        let mut place = self.table.find(hash, &record.segment, guess);
+        if !record.segment.is_stamped() {
+            return self.unstamped.observe(record, place != NOWHERE, self.options.max_addresses);
+        }
+        if place == NOWHERE || record.segment.flags.is_syn() {
+            place = self.open(place, hash, record);
+            if place == NOWHERE {
+                return;
+            }
+        }
+        self.table.observe(place, record);
+        if record.segment.tsval == 0 || !self.table.is(place, flag::TOLD) {
+            self.tell(place, record);
+        }
+    }
+
+    /// Tells the host that something changed, once between two looks.
+    #[inline(never)]
+    fn tell(&mut self, place: u32, record: &Record) {
+        self.table.set(place, flag::TOLD, true);
+        let Some(&id) = self.ids.get(&record.segment.src) else { return };
+        self.hosts[id as usize].zero_tsvals += u64::from(record.segment.tsval == 0);
+        self.mark(id);
+    }
+
+    /// Lists a host as changed.
+    fn mark(&mut self, id: HostId) {
+        let host = &mut self.hosts[id as usize];
+        host.dirty = true;
+        if !host.listed {
+            host.listed = true;
+            self.changed.push(id);
+        }
+    }
+
+    /// The place of a connection that `record` opens, or of the known one that it goes on with;
+    /// [`NOWHERE`] if its address doesn't fit.
+    #[inline(never)]
+    fn open(&mut self, place: u32, hash: u32, record: &Record) -> u32 {
+        if place != NOWHERE {
+            if !self.table.is_reopened_by(place, record) {
+                return place;
+            }
+            self.table.finish(place);
+        }
+        let Some(id) = self.host_of(record.segment.src) else {
+            self.losses.records_unplaced += 1;
+            return NOWHERE;
+        };
+        self.hosts[id as usize].connections_total += 1;
+        if self.hosts[id as usize].connections.len() >= self.options.max_connections_per_address {
+            self.forget_one_of(id);
+        }
+        if self.table.is_full() {
+            self.evict();
+        }
+        let place = self.table.insert(hash, record);
+        let host = &mut self.hosts[id as usize];
+        host.connections.push_back(Member { place, serial: host.connections_total as u32 });
+        place
+    }
+
+    /// The number of an address, given now if need be; `None` where no more fit.
+    fn host_of(&mut self, address: Address) -> Option<HostId> {
+        let known = self.hosts.len();
+        match self.ids.entry(address) {
+            Entry::Occupied(entry) => Some(*entry.get()),
+            Entry::Vacant(entry) if known < self.options.max_addresses => {
+                self.hosts.push(Host::new(address));
+                Some(*entry.insert(known as HostId))
+            }
+            Entry::Vacant(_) => None,
+        }
+    }
+
+    /// Makes room for one connection.
+    fn evict(&mut self) {
+        let mut best = None;
+        let mut looked_at = 0;
+        for _ in 0..self.table.places() {
+            self.evict_at = (self.evict_at + 1) % self.table.places();
+            let place = self.evict_at;
+            if !self.table.is(place, flag::LIVE) {
+                continue;
+            }
+            let rank = (!self.table.is(place, flag::FINISHED), self.table.last_ns(place));
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, place));
+            }
+            looked_at += 1;
+            if looked_at == CANDIDATES {
+                break;
+            }
+        }
+        if let Some((_, place)) = best {
+            let src = self.table.key(place).src;
+            if let Some(&id) = self.ids.get(&src) {
+                self.forget(id, place);
+            }
+        }
+    }
+
+    /// Makes room among an address's connections.
+    fn forget_one_of(&mut self, id: HostId) {
+        let oldest = self.hosts[id as usize].connections.iter().take(CANDIDATES as usize);
+        let rank = |member: &&Member| {
+            (!self.table.is(member.place, flag::FINISHED), self.table.last_ns(member.place))
+        };
+        if let Some(&Member { place, .. }) = oldest.min_by_key(rank) {
+            self.forget(id, place);
+        }
+    }
+
+    /// Drops a connection altogether; its machine keeps the count.
+    fn forget(&mut self, id: HostId, place: u32) {
+        self.losses.flows_evicted += u64::from(!self.table.is(place, flag::FINISHED));
+        self.losses.connections_forgotten += 1;
+        self.table.remove(place);
+        let host = &mut self.hosts[id as usize];
+        // Old connections stand in front, so this looks at few.
+        if let Some(position) = host.connections.iter().position(|member| member.place == place) {
+            host.connections.remove(position);
+        }
+        host.void = true;
+        host.loose = 0;
+        self.mark(id);
+    }
+
+    /// Finishes connections that closed or fell silent, a part of them at each call. Meant to be
+    /// called about once a second of engine time.
+    pub fn sweep(&mut self, now_ns: u64) {
+        let places = self.table.places();
+        for _ in 0..places.div_ceil(SWEEP_PARTS).min(SWEEP_MOST) {
+            self.sweep_at = (self.sweep_at + 1) % places;
+            let place = self.sweep_at;
+            if !self.table.is(place, flag::LIVE) || self.table.is(place, flag::FINISHED) {
+                continue;
+            }
+            let silent_ns = now_ns.saturating_sub(self.table.last_ns(place));
+            let closed = self.table.is(place, flag::CLOSED) && silent_ns > LINGER_NS;
+            if closed || silent_ns > self.options.idle_timeout_ns {
+                self.table.finish(place);
+            }
+        }
+    }
+
+    /// The hosts to be looked at now, and how deep: those that changed, the longest waiting first, as
+    /// many as one review may take.
+    pub fn due(&mut self, now_ns: u64) -> Vec<(HostId, Depth)> {
+        let hosts = &mut self.hosts;
+        let mut due = Vec::new();
+        self.changed.retain(|&id| {
+            let host = &mut hosts[id as usize];
+            host.listed = host.dirty;
+            due.extend(host.due(now_ns).map(|(depth, tracks)| (id, depth, tracks)));
+            host.dirty
+        });
+        due.sort_unstable_by_key(|&(id, ..)| (hosts[id as usize].next_look_ns, hosts[id as usize].address));
+        let (mut tracks_left, mut connections_left) = (REVIEW_TRACKS, REVIEW_CONNECTIONS);
+        due.retain(|&(id, _, tracks)| {
+            if connections_left == 0 || (tracks > tracks_left && tracks_left < REVIEW_TRACKS) {
+                return false;
+            }
+            tracks_left = tracks_left.saturating_sub(tracks);
+            connections_left = connections_left.saturating_sub(hosts[id as usize].connections.len());
+            true
+        });
+        due.into_iter().map(|(id, depth, _)| (id, depth)).collect()
+    }
+
+    /// All hosts, the ones with most connections first.
+    pub fn by_size(&self) -> Vec<HostId> {
+        let mut ids: Vec<HostId> = (0..self.hosts.len() as HostId).collect();
+        ids.sort_unstable_by_key(|&id| {
+            let host = &self.hosts[id as usize];
+            (std::cmp::Reverse(host.connections_total), host.address)
+        });
+        ids
+    }
+
+    /// A copy of a host for analysis; what changes from now on makes the host due again.
+    pub fn freeze(&mut self, id: HostId) -> FrozenHost {
+        let host = &mut self.hosts[id as usize];
+        let stale = host.dirty || (host.loose > 0 && host.phased_at.is_none());
+        host.dirty = false;
+        host.void = false;
+        let connections = host.connections.iter().map(|member| {
+            self.table.set(member.place, flag::TOLD, false);
+            Connection::new(self.table.key(member.place), self.table.thaw(member.place), member.serial)
+        });
+        FrozenHost {
+            id,
+            address: host.address,
+            connections_total: host.connections_total,
+            zero_tsvals: host.zero_tsvals,
+            unstamped: self.unstamped.of(host.address),
+            stale,
+            connections: connections.collect(),
+        }
+    }
+
+    /// Takes note of what a look found.
+    pub fn looked(&mut self, looked: Looked, now_ns: u64) {
+        let Some(depth) = looked.depth else {
+            self.mark(looked.id);
+            return;
+        };
+        let host = &mut self.hosts[looked.id as usize];
+        if !host.void {
+            host.loose = looked.loose as u32;
+        }
+        if depth == Depth::Phases {
+            host.phased_at = Some(looked.connections_total);
+        }
+        let remembered = host.connections.len() as u64;
+        host.next_look_ns = now_ns + LOOK_INTERVAL_NS + remembered * LOOK_INTERVAL_PER_CONNECTION_NS;
+    }
+
+    /// Adds to a snapshot what only this half knows: totals, losses and round trips.
+    pub fn complete(&mut self, mut snapshot: Snapshot, clockworks: Option<Clockworks>) -> Snapshot {
+        snapshot.losses = Losses {
+            flows_thinned: self.table.thinned(),
+            machines_uncompared: snapshot.losses.machines_uncompared,
+            ..self.losses
+        };
+        snapshot.unstamped = self.unstamped.totals(|address| self.ids.contains_key(address));
+        snapshot.rtt = self.round_trips(snapshot.now_ns, clockworks);
+        snapshot
+    }
+
+    /// What is held here.
+    pub fn holdings(&self) -> Holdings {
+        let per_host = size_of::<Host>() + size_of::<(Address, HostId)>() + size_of::<HostId>();
+        Holdings {
+            records: self.records,
+            flows: self.table.open(),
+            connections: self.table.len(),
+            addresses: self.hosts.len(),
+            memory_bytes: self.table.heap_bytes()
+                + self.table.len() * size_of::<Member>()
+                + self.hosts.len() * per_host
+                + self.unstamped.heap_bytes()
+                + self.rtt.as_ref().map_or(0, rtt::RttEngine::heap_bytes),
+        }
+    }
+}
+
+impl Host {
+    fn new(address: Address) -> Self {
+        Self {
+            address,
+            connections: VecDeque::new(),
+            connections_total: 0,
+            zero_tsvals: 0,
+            dirty: false,
+            listed: false,
+            void: false,
+            next_look_ns: 0,
+            loose: 0,
+            phased_at: None,
+        }
+    }
+
+    /// How deep a look is due at `now_ns`, if any, and what it costs in tracks to be sorted.
+    ///
+    /// A look by phase is due when the connections have grown by half since the last one: so the
+    /// looks of a host's whole life together cost no more than three of the last one's size.
+    fn due(&self, now_ns: u64) -> Option<(Depth, usize)> {
+        if !self.dirty || now_ns < self.next_look_ns {
+            return None;
+        }
+        if self.loose == 0 {
+            return Some((Depth::Offsets, 0));
+        }
+        let grown = self.phased_at.is_none_or(|before| 2 * self.connections_total >= 3 * before);
+        grown.then_some((Depth::Phases, self.loose as usize))
+    }
+}

@@ -1,0 +1,155 @@
+//! Open addressing: from a hash to the place of an entry.
+//!
+//! A slot holds 32 bits of hash and 32 bits of place, so that a look-up reads one line here and
+//! comes to the right entry at once, and so that slots can be moved without looking at entries.
+//! A slot's home is its hash scaled to the number of slots, which therefore needs not be a power of
+//! two. The size is fixed: nothing is ever rehashed, so nothing ever stalls.
+
+use super::memory;
+
+/// Slots per thousand entries: two thirds of the slots are taken at the most, so a run of taken
+/// slots stays within a line or two.
+const SLOTS_PER_1000: usize = 1500;
+
+/// The index of a table.
+#[derive(Debug)]
+pub struct Index {
+    /// Hash in the upper half, place + 1 in the lower; 0 is empty.
+    slots: Vec<u64>,
+    len: usize,
+}
+
+impl Index {
+    /// An index for up to `entries` entries.
+    pub fn new(entries: usize) -> Self {
+        let count = entries * SLOTS_PER_1000 / 1000 + 16;
+        // Zeroed by the kernel when touched, not here.
+        let mut slots = vec![0; count];
+        memory::use_large_pages(&mut slots);
+        Self { slots, len: 0 }
+    }
+
+    /// Entries in it.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Memory held, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.slots.len() * size_of::<u64>()
+    }
+
+    #[inline(always)]
+    fn home(&self, hash: u32) -> usize {
+        ((u64::from(hash) * self.slots.len() as u64) >> 32) as usize
+    }
+
+    #[inline(always)]
+    fn after(&self, slot: usize) -> usize {
+        if slot + 1 == self.slots.len() { 0 } else { slot + 1 }
+    }
+
+    /// Asks for the line where a look-up of `hash` begins.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u32) {
+        memory::prefetch(&self.slots, self.home(hash));
+    }
+
+    /// The first place under `hash` that `accept` takes for the right one.
+    #[inline(always)]
+    pub fn find(&self, hash: u32, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
+        let mut slot = self.home(hash);
+        loop {
+            let word = self.slots[slot];
+            if word == 0 {
+                return None;
+            }
+            if (word >> 32) as u32 == hash && accept(word as u32 - 1) {
+                return Some(word as u32 - 1);
+            }
+            slot = self.after(slot);
+        }
+    }
+
+    /// Adds an entry that isn't there yet.
+    ///
+    /// # Panics
+    /// With more entries than the index was made for.
+    pub fn insert(&mut self, hash: u32, place: u32) {
+        assert!(self.len + 1 < self.slots.len(), "the index is full");
+        let mut slot = self.home(hash);
+        while self.slots[slot] != 0 {
+            slot = self.after(slot);
+        }
+        self.slots[slot] = u64::from(hash) << 32 | (u64::from(place) + 1);
+        self.len += 1;
+    }
+
+    /// Removes an entry, and moves up those behind it that its going lets closer to their homes
+    /// (Knuth 6.4, algorithm R).
+    pub fn remove(&mut self, hash: u32, place: u32) {
+        let wanted = u64::from(hash) << 32 | (u64::from(place) + 1);
+        let mut hole = self.home(hash);
+        while self.slots[hole] != wanted {
+            if self.slots[hole] == 0 {
+                return;
+            }
+            hole = self.after(hole);
+        }
+        self.len -= 1;
+        let mut slot = hole;
+        loop {
+            slot = self.after(slot);
+            let word = self.slots[slot];
+            if word == 0 {
+                break;
+            }
+            let home = self.home((word >> 32) as u32);
+            if self.distance(home, slot) >= self.distance(hole, slot) {
+                self.slots[hole] = word;
+                hole = slot;
+            }
+        }
+        self.slots[hole] = 0;
+    }
+
+    /// How far `to` lies behind `from`, around the end.
+    fn distance(&self, from: usize, to: usize) -> usize {
+        if to >= from { to - from } else { to + self.slots.len() - from }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    proptest! {
+        /// Against a plain map, with few distinct hashes so that runs are long and wrap around.
+        #[test]
+        fn agrees_with_a_map(steps in proptest::collection::vec((any::<bool>(), 0_u32..40, 0_u32..8), 0..400)) {
+            let mut index = Index::new(40);
+            let mut model: HashMap<u32, u32> = HashMap::new();
+            for (add, place, kind) in steps {
+                let hash = u32::MAX - kind * 3_000_000;
+                if add {
+                    model.entry(place).or_insert_with(|| {
+                        index.insert(hash, place);
+                        hash
+                    });
+                } else if let Some(hash) = model.remove(&place) {
+                    index.remove(hash, place);
+                } else {
+                    index.remove(hash, place);
+                }
+                prop_assert_eq!(index.len(), model.len());
+                for place in 0..40 {
+                    let found = (0..8).map(|kind| u32::MAX - kind * 3_000_000)
+                        .find(|&hash| index.find(hash, |candidate| candidate == place).is_some());
+                    prop_assert_eq!(found, model.get(&place).copied());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Hints to the processor and the kernel about memory: they change how fast it is, never what it
+//! holds.
+//!
+//! A large table misses the caches at nearly every record. What can be done is to ask for the lines
+//! of a whole batch before the first is needed, and for large pages, so that the addresses'
+//! translation doesn't miss as well.
+#![allow(unsafe_code, reason = "prefetch and madvise have no safe form; neither reads nor writes")]
+
+use std::ptr::NonNull;
+
+use nix::sys::mman::{MmapAdvise, madvise};
+
+/// Asks for the cache line of `values[index]`, to be written soon. An index beyond the end is a
+/// harmless hint about some other address.
+#[inline(always)]
+pub fn prefetch<T>(values: &[T], index: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let at = values.as_ptr().wrapping_add(index);
+        // SAFETY: a prefetch of any address, mapped or not, is allowed and does nothing visible.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, index);
+}
+
+/// Asks for large pages under the room of a vector that will be touched all over: one translation
+/// then covers 2 MiB. Where memory is short or the kernel set so, pages stay small.
+pub fn use_large_pages<T>(values: &mut Vec<T>) {
+    const PAGE: usize = 4096;
+    const LARGE_PAGE: usize = 2 << 20;
+    let start = values.as_mut_ptr() as usize;
+    let end = (start + values.capacity() * size_of::<T>()) / PAGE * PAGE;
+    let first = start.next_multiple_of(PAGE);
+    if end < first + 2 * LARGE_PAGE {
+        return;
+    }
+    if let Some(at) = NonNull::new(first as *mut _) {
+        // SAFETY: the range lies inside the vector's own allocation; the advice leaves its content
+        // alone. A kernel without large pages refuses, and nothing is lost.
+        let _ = unsafe { madvise(at, end - first, MmapAdvise::MADV_HUGEPAGE) };
+    }
+}

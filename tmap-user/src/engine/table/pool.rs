@@ -1,0 +1,130 @@
+//! Blocks of a few sizes for what doesn't fit into an entry, within one budget.
+
+use super::memory;
+
+/// Sizes of blocks in bytes.
+pub const SIZES: [usize; 6] = [32, 64, 128, 256, 512, 1024];
+
+/// A block: its size class in the top three bits, its number below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block(u32);
+
+const CLASS_SHIFT: u32 = 29;
+
+impl Block {
+    /// The class, an index of [`SIZES`].
+    #[inline(always)]
+    pub fn class(self) -> usize {
+        (self.0 >> CLASS_SHIFT) as usize
+    }
+
+    fn number(self) -> usize {
+        (self.0 & ((1 << CLASS_SHIFT) - 1)) as usize
+    }
+
+    /// As a word, never `u32::MAX`.
+    pub fn to_word(self) -> u32 {
+        self.0
+    }
+
+    /// The reverse of [`Block::to_word`].
+    #[inline(always)]
+    pub fn from_word(word: u32) -> Self {
+        Self(word)
+    }
+}
+
+/// Blocks are taken from the allocator so many bytes at a time: never moved, so that growing costs
+/// no more than what is new.
+const CHUNK_BYTES: usize = 32 << 20;
+
+/// The blocks of one size.
+#[derive(Debug, Default)]
+struct Class {
+    chunks: Vec<Vec<u8>>,
+    /// Blocks that were ever in use.
+    count: usize,
+    free: Vec<u32>,
+}
+
+/// All blocks.
+#[derive(Debug, Default)]
+pub struct Pool {
+    classes: [Class; SIZES.len()],
+    used_bytes: usize,
+}
+
+impl Pool {
+    /// Bytes of blocks in use.
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes
+    }
+
+    /// Memory held, in bytes: blocks in use and free ones kept for later.
+    pub fn heap_bytes(&self) -> usize {
+        let of_class =
+            |(class, size): (&Class, usize)| class.count * size + class.free.capacity() * size_of::<u32>();
+        self.classes.iter().zip(SIZES).map(of_class).sum()
+    }
+
+    /// A block of the given class; its content is arbitrary. `None` where numbers run out.
+    pub fn take(&mut self, class: usize) -> Option<Block> {
+        let size = SIZES[class];
+        let of_class = &mut self.classes[class];
+        let number = match of_class.free.pop() {
+            Some(number) => number,
+            None if of_class.count >= 1 << CLASS_SHIFT => return None,
+            None => of_class.grow(size),
+        };
+        self.used_bytes += size;
+        Some(Block((class as u32) << CLASS_SHIFT | number))
+    }
+
+    /// Gives a block back.
+    pub fn give(&mut self, block: Block) {
+        self.classes[block.class()].free.push(block.number() as u32);
+        self.used_bytes -= SIZES[block.class()];
+    }
+
+    /// A block's content.
+    #[inline(always)]
+    pub fn get(&self, block: Block) -> &[u8] {
+        let size = SIZES[block.class()];
+        let at = block.number() * size;
+        &self.classes[block.class()].chunks[at / CHUNK_BYTES][at % CHUNK_BYTES..][..size]
+    }
+
+    /// The same, to be written.
+    #[inline(always)]
+    pub fn get_mut(&mut self, block: Block) -> &mut [u8] {
+        let size = SIZES[block.class()];
+        let at = block.number() * size;
+        &mut self.classes[block.class()].chunks[at / CHUNK_BYTES][at % CHUNK_BYTES..][..size]
+    }
+
+    /// Asks for the line that holds byte `at` of a block.
+    #[inline(always)]
+    pub fn prefetch(&self, block: Block, at: usize) {
+        let at = block.number() * SIZES[block.class()] + at;
+        if let Some(chunk) = self.classes[block.class()].chunks.get(at / CHUNK_BYTES) {
+            memory::prefetch(chunk, at % CHUNK_BYTES);
+        }
+    }
+}
+
+impl Class {
+    /// The number of a block never used before.
+    fn grow(&mut self, size: usize) -> u32 {
+        let number = self.count as u32;
+        if self.count * size == self.chunks.len() * CHUNK_BYTES {
+            // Zeroed by the kernel when touched. A small table does without large pages.
+            let mut chunk = vec![0; CHUNK_BYTES];
+            if !self.chunks.is_empty() {
+                memory::use_large_pages(&mut chunk);
+            }
+            self.chunks.push(chunk);
+        }
+        self.count += 1;
+        number
+    }
+}
