@@ -26,7 +26,7 @@ pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool) -> Result<
 pub fn find<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool, way: &mut Descent) -> Result<(), Skip> {
     let layer = Layer::first(packet, link)?;
     let start = match layer.network() {
-        Err(Skip::NotIp) if decap && tunnel::is_below_ip(layer) => return way.to_tcp(packet, layer),
+        Err(Skip::NotIp) if decap && tunnel::is_below_ip(layer) => return way.follow(packet, layer),
         start => start?,
     };
     let network = ip::parse(packet, start)?;
@@ -35,7 +35,7 @@ pub fn find<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool, way: &mut D
         way.place.set(&network);
         Ok(())
     } else if decap && tunnel::may_follow(packet, &network) {
-        way.to_tcp(packet, layer)
+        way.follow(packet, layer)
     } else {
         Err(Skip::NotTcp)
     }

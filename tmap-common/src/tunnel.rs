@@ -206,7 +206,7 @@ impl Descent {
     /// # Errors
     /// The [`Skip`] reason of the first layer that holds nothing for tmap.
     #[inline(always)]
-    pub(crate) fn to_tcp<P: Packet + ?Sized>(&mut self, packet: &P, layer: Layer) -> Result<(), Skip> {
+    pub(crate) fn follow<P: Packet + ?Sized>(&mut self, packet: &P, layer: Layer) -> Result<(), Skip> {
         let Layer { ethertype, at } = forgotten(packet, layer);
         self.ethertype = ethertype.into();
         self.at = at as u64;
