@@ -1,15 +1,19 @@
 //! `tmap live`: the sensor, the drain thread and the control loop.
 //!
 //! ```text
-//! kernel -> rings -> drain thread (Rings + Engine) -> events -> control loop -> Reporter
-//!                          ^------------- requests ------------------'
+//! kernel -> rings -> drain thread (Rings + Flows)   <- requests - control loop -> Reporter
+//!                      | frozen hosts    ^ looks                     ^
+//!                      v                 |                           |
+//!                    analysis thread (Analyst) --- events -----------'
 //! ```
 //!
-//! The drain thread never waits for anybody: events it can't pass on are counted, requests are
-//! answered between batches. The control loop owns the sensor's control half and the output, and
+//! The drain thread never waits for anybody: events that can't be passed on are counted, requests are
+//! taken between batches, and all analysis is done on another thread, with frozen copies. The control loop owns the sensor's control half and the output, and
 //! may wait for a slow terminal as long as it likes.
 
+mod analysis;
 mod drain;
+mod schedule;
 
 use std::{
     future::pending,

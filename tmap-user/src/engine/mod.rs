@@ -33,6 +33,7 @@ pub mod unsteady;
 
 use tmap_common::Record;
 
+pub use analysis::Depth;
 pub use analyst::{Analyst, Draft};
 pub use flows::{Flows, FrozenHost, HostId, Looked};
 pub use options::Options;

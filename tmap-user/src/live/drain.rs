@@ -1,4 +1,6 @@
-//! The drain thread: rings in, engine fed, requests answered.
+//! The drain thread: rings in, flows fed, requests taken.
+//!
+//! What takes long is done elsewhere: see `schedule` and `analysis`.
 
 use std::{
     io,
@@ -17,11 +19,20 @@ use tokio::sync::{mpsc as events, oneshot};
 
 use crate::{
     capture::xdp::Rings,
-    engine::{Engine, Event, Holdings, Snapshot, Wanted},
+    engine::{Engine, Event, Flows, Holdings, Snapshot, Wanted},
+};
+use tmap_common::Record;
+
+use super::{
+    analysis::{Analysis, Events},
+    schedule::{Asker, Schedule},
 };
 
 /// Records taken in between two looks at requests and time.
 const BATCH: usize = 16_384;
+
+/// Records handed to the flow table at once: enough to fetch ahead, few enough to stay in the cache.
+const AT_ONCE: usize = 256;
 
 /// The bounds of the pause between two drains: short under load, so that rings stay empty; long
 /// when idle, so that an idle sensor costs nothing.
@@ -57,7 +68,7 @@ enum Request {
     /// What the engine holds.
     Holdings(oneshot::Sender<Holdings>),
     /// Everything known, with what is wanted beside the addresses.
-    Snapshot(Wanted, oneshot::Sender<(Snapshot, Holdings)>),
+    Snapshot(Wanted, Asker),
     /// Empty the rings, which nobody fills any more, and look at the news once more.
     TakeInTheRest(oneshot::Sender<()>),
 }
@@ -79,12 +90,15 @@ impl Drain {
         let (requests, requested) = mpsc::sync_channel(REQUESTS_WAITING);
         let (sender, events) = events::channel(EVENTS_WAITING);
         let missed = Arc::new(AtomicU64::new(0));
+        let events_out = Events { sender, missed: missed.clone() };
+        let (flows, analyst) = engine.halves();
         let worker = Worker {
             rings,
-            engine,
+            flows,
+            schedule: Schedule::new(Analysis::start(analyst, events_out.clone())?),
             requested,
-            events: sender,
-            missed: missed.clone(),
+            events: events_out,
+            batch: Vec::with_capacity(AT_ONCE),
             review_at: Instant::now(),
         };
         thread::Builder::new().name("drain".to_owned()).spawn(move || worker.run())?;
@@ -124,10 +138,11 @@ const FAILED: &str = "the drain thread failed; what it held is lost";
 /// The thread's own state.
 struct Worker {
     rings: Rings,
-    engine: Engine,
+    flows: Flows,
+    schedule: Schedule,
     requested: mpsc::Receiver<Request>,
-    events: events::Sender<Timed>,
-    missed: Arc<AtomicU64>,
+    events: Events,
+    batch: Vec<Record>,
     review_at: Instant,
 }
 
@@ -144,7 +159,10 @@ impl Worker {
             if Instant::now() >= self.review_at {
                 self.review();
             }
-            if count == BATCH {
+            if !self.schedule.step(&mut self.flows, now_ns()) {
+                return;
+            }
+            if count == BATCH || self.schedule.is_busy() {
                 continue;
             }
             pause = if count > BUSY { pause / 2 } else { pause * 2 }.clamp(PAUSE_MIN, PAUSE_MAX);
@@ -153,38 +171,58 @@ impl Worker {
     }
 
     fn take_in(&mut self) -> usize {
-        let engine = &mut self.engine;
-        self.rings.drain(BATCH, |record| engine.observe(record))
+        let Self { rings, flows, batch, .. } = self;
+        let count = rings.drain(BATCH, |record| {
+            batch.push(*record);
+            if batch.len() == AT_ONCE {
+                flows.observe_all(batch);
+                batch.clear();
+            }
+        });
+        flows.observe_all(batch);
+        batch.clear();
+        count
     }
 
     fn review(&mut self) {
-        let every = if self.engine.takes_round_trips() { REVIEW_ROUND_TRIPS_EVERY } else { REVIEW_EVERY };
+        let every = if self.flows.takes_round_trips() { REVIEW_ROUND_TRIPS_EVERY } else { REVIEW_EVERY };
         self.review_at = Instant::now() + every;
         let time_ns = now_ns();
-        for event in self.engine.review(time_ns) {
-            if self.events.try_send(Timed { event, time_ns }).is_err() {
-                self.missed.fetch_add(1, Ordering::Relaxed);
-            }
+        self.flows.sweep(time_ns);
+        if self.flows.takes_round_trips() {
+            // Who asks for round trips isn't told of machines as they appear; the summary looks.
+            self.review_round_trips(time_ns);
+        } else {
+            self.schedule.review(&mut self.flows, time_ns);
         }
     }
 
-    /// Answers a request. An answer that nobody waits for any more is dropped.
+    fn review_round_trips(&mut self, time_ns: u64) {
+        if let Some(event) = self.flows.review_round_trips(time_ns) {
+            self.events.send(Timed { event, time_ns });
+        }
+    }
+
+    /// Takes a request; answers come now or, where analysis has a part in them, from the schedule.
     fn answer(&mut self, request: Request) {
         match request {
             Request::Holdings(answer) => {
-                let _ = answer.send(self.engine.holdings());
+                let mut holdings = self.flows.holdings();
+                holdings.memory_bytes += self.schedule.memory_bytes();
+                // An answer that nobody waits for any more is dropped.
+                let _ = answer.send(holdings);
             }
-            // The one place where analysis runs on the drain thread's time: while it does, the
-            // rings fill. Analysis that outlasts them belongs on a thread of its own, with a copy
-            // of the connections' clocks, behind this same request.
-            Request::Snapshot(wanted, answer) => {
-                let snapshot = self.engine.snapshot(now_ns(), wanted);
-                let _ = answer.send((snapshot, self.engine.holdings()));
-            }
+            Request::Snapshot(wanted, asker) => self.schedule.snapshot(wanted, asker),
             Request::TakeInTheRest(answer) => {
                 while self.take_in() > 0 {}
-                self.review();
-                let _ = answer.send(());
+                let time_ns = now_ns();
+                self.flows.sweep(time_ns);
+                if self.flows.takes_round_trips() {
+                    self.review_round_trips(time_ns);
+                    let _ = answer.send(());
+                } else {
+                    self.schedule.last_review(&mut self.flows, time_ns, answer);
+                }
             }
         }
     }
