@@ -6,7 +6,7 @@ use tmap::{
     engine::{
         Event, Holdings, Snapshot,
         snapshot::{
-            AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport,
+            AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport, Place,
             PortShare, Regime, Side, Unstamped, UnstampedTotals, WallClock,
         },
     },
@@ -153,6 +153,11 @@ fn summary() -> Summary {
         tunnel: Some(vxlan()),
         segments: 321,
         rate_hz: None,
+        place: Some(Place {
+            at_ns: 500 * S,
+            tick_hz: 1000.0,
+            phase_ticks: Estimate { value: 0.25, sigma: 0.02 },
+        }),
     };
     let mut counters = Counters { seen: 1_234_567, emitted: 1_000_000, ring_full: 7, ..Counters::default() };
     counters.suppressed = 200_000;

@@ -34,6 +34,7 @@ Examples:
   tmap read capture.pcap.gz                      a capture, packed or not
   tmap rtt -i eth0 --egress                      round-trip times, as they are seen
   tmap read --filter 'port 80 or 443' a.pcapng b.pcapng
+  tmap read --plot phases.svg a.pcapng           a picture of the clocks behind each address
   ssh router tcpdump -w - tcp | tmap read -      standard input
 
 SIGUSR1 asks for a summary at once. Exit code: 0 all well; 1 failed, or finished with a
@@ -99,6 +100,9 @@ struct ReadArgs {
     /// Captures in the order of time; - is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    /// Draw phase against time, connections and machines, into this file (SVG)
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -180,6 +184,7 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
             Ok(Config::Read(ReadConfig {
                 common: args.common.resolve(&filter)?,
                 files: sources(&args.files)?,
+                plot: args.plot,
             }))
         }
         Command::Rtt(args) => args.config(),

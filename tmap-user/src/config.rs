@@ -1,6 +1,6 @@
 //! What a run is to do: the command line, checked and resolved.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use jiff::tz::TimeZone;
 
@@ -63,4 +63,6 @@ pub struct ReadConfig {
     pub common: Common,
     /// The captures, in the order of time.
     pub files: Vec<Source>,
+    /// Where to draw the clocks, if anywhere.
+    pub plot: Option<PathBuf>,
 }

@@ -2,10 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Read, Write},
+    fs::File,
+    io::{self, BufWriter, Read, Write},
+    path::Path,
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tmap_common::{Counters, Record, Skip, parse, record::Direction};
 
@@ -13,8 +16,12 @@ use crate::{
     Outcome,
     capture::file::{Capture, Frame, LinkType, ReadError, Source},
     config::{Common, ReadConfig},
-    engine::{Engine, snapshot::WallClock},
-    report::{Reporter, Stats, Summary, number::count},
+    engine::{Engine, Wanted, snapshot::WallClock},
+    report::{
+        Reporter, Stats, Summary,
+        number::{Clock, count},
+        plot,
+    },
     signals::Signals,
 };
 
@@ -39,6 +46,7 @@ const WALL: WallClock = WallClock { unix_minus_engine_ns: 0 };
 /// A file that isn't there (before anything is read), or writing that failed. What is wrong with
 /// the content of a file is a warning: what came before it is reported.
 pub fn run(config: &ReadConfig, out: impl Write) -> anyhow::Result<Outcome> {
+    let plot = config.plot.as_deref().map(create).transpose()?;
     for source in &config.files {
         if let Err(error) = source.open() {
             anyhow::bail!("{source}: {error}{}", filter_hint(source));
@@ -51,7 +59,12 @@ pub fn run(config: &ReadConfig, out: impl Write) -> anyhow::Result<Outcome> {
             break;
         }
     }
-    reading.finish()
+    reading.finish(plot)
+}
+
+/// Creates the picture's file before hours are spent on what goes into it.
+fn create(path: &Path) -> anyhow::Result<File> {
+    File::create(path).with_context(|| format!("can't write the plot to {}", path.display()))
 }
 
 /// A word of the filter where a file was expected is a habit from other tools.
@@ -260,10 +273,13 @@ impl<'a, W: Write> Reading<'a, W> {
         }
     }
 
-    fn finish(mut self) -> anyhow::Result<Outcome> {
+    fn finish(mut self, plot: Option<File>) -> anyhow::Result<Outcome> {
         self.review()?;
         self.progress.bar.finish_and_clear();
         self.write_summary()?;
+        if let Some(file) = plot {
+            self.draw(file)?;
+        }
         Ok(if self.warnings.is_empty() { Outcome::Fine } else { Outcome::Warned })
     }
 
@@ -277,6 +293,18 @@ impl<'a, W: Write> Reading<'a, W> {
         };
         let reporter = &mut self.reporter;
         self.progress.bar.suspend(|| reporter.summary(&summary))
+    }
+
+    /// Draws the clocks.
+    fn draw(&mut self, file: File) -> anyhow::Result<()> {
+        let wanted = Wanted { connections: true, siblings: false };
+        let snapshot = self.engine.snapshot(self.now_ns, wanted);
+        let mut out = BufWriter::new(file);
+        let clock = Clock { wall: WALL, zone: &self.config.zone };
+        if plot::svg(&mut out, &snapshot, &clock)? == 0 {
+            self.warn("the plot is empty: no connection shows the phase of a steady clock".to_owned());
+        }
+        out.flush().context("can't write the plot")
     }
 
     /// Something to know that isn't wrong.

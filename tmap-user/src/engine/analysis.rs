@@ -33,6 +33,8 @@ pub struct Analysis {
     pub doubt: Option<Doubt>,
     /// Offsets that only phase can sort: what a look by phase would cost, or did.
     pub loose: usize,
+    /// Resolution of the time stamps that was allowed for, in nanoseconds.
+    pub resolution_ns: u64,
 }
 
 /// How deep to look.
@@ -79,8 +81,13 @@ pub struct Group {
 /// Analyses the connections of one address.
 pub fn analyse(connections: &[&Connection], options: &Options, resolution_ns: u64, depth: Depth) -> Analysis {
     let sorted = sort_by_rate(connections, resolution_ns);
-    let mut builder =
-        Builder { connections, resolution_ns, depth, out: Analysis::empty(), regimes: Vec::new() };
+    let mut builder = Builder {
+        connections,
+        resolution_ns,
+        depth,
+        out: Analysis::empty(resolution_ns),
+        regimes: Vec::new(),
+    };
     let mut classes = Vec::new();
     for (hz_bits, items) in sorted.steady {
         classes.push(Class::build(f64::from_bits(hz_bits), items, connections, options, resolution_ns));
@@ -353,7 +360,7 @@ const MAX_SKEW_PPM: f64 = 1000.0;
 const MATCH_PROBABILITY: f64 = 0.999;
 
 impl Analysis {
-    fn empty() -> Self {
+    fn empty(resolution_ns: u64) -> Self {
         Self {
             regime: Regime::Undetermined,
             evidence: String::new(),
@@ -361,6 +368,7 @@ impl Analysis {
             count: Count { best: Some(0), low: 0, high: Some(0), proven: 0 },
             doubt: None,
             loose: 0,
+            resolution_ns,
         }
     }
 }

@@ -14,6 +14,7 @@ use super::{
     offset::WRAP_TICKS,
     options::Options,
     os::{self, Pace, Sightings},
+    place::{self, Place},
     sibling::Candidate,
     snapshot::{
         AddressReport, ConnectionReport, Doubt, Estimate, MAX_PORTS, MAX_TUNNELS, MachineReport, OsReport,
@@ -188,13 +189,13 @@ fn ports<'a>(members: impl Iterator<Item = (&'a Connection, f64)>) -> Vec<PortSh
 
 /// One line per connection of a host.
 pub fn connections(host: &Host, connections: &[Connection]) -> Vec<ConnectionReport> {
-    let mut best: BTreeMap<usize, (u32, f64)> = BTreeMap::new();
+    let mut best: BTreeMap<usize, (u32, f64, &Group)> = BTreeMap::new();
     if let Some(found) = &host.found {
         for (group, &number) in found.analysis.groups.iter().zip(&found.numbers) {
             for &(position, probability) in &group.members {
-                let entry = best.entry(position).or_insert((number, probability));
+                let entry = best.entry(position).or_insert((number, probability, group));
                 if probability > entry.1 {
-                    *entry = (number, probability);
+                    *entry = (number, probability, group);
                 }
             }
         }
@@ -209,12 +210,23 @@ pub fn connections(host: &Host, connections: &[Connection]) -> Vec<ConnectionRep
                 src_port: connection.key.src_port,
                 dst: connection.key.dst,
                 dst_port: connection.key.dst_port,
-                machine: assigned.map(|(number, _)| *number),
-                probability: assigned.map(|(_, probability)| *probability),
+                machine: assigned.map(|(number, ..)| *number),
+                probability: assigned.map(|(_, probability, _)| *probability),
                 tunnel: connection.flow.tunnel,
                 segments: connection.flow.segments,
                 rate_hz: connection.measured_rate(),
+                place: place_of(connection, host, assigned.map(|(.., group)| *group)),
             }
         })
         .collect()
+}
+
+/// Where a connection lies on the cylinder, by the rate of its machine, or else by its own.
+fn place_of(connection: &Connection, host: &Host, group: Option<&Group>) -> Option<Place> {
+    let (hz, rate_hz) = match group {
+        Some(group) => (group.hz, group.rate_hz),
+        None => (connection.tick_hz()?, connection.measured_rate()?),
+    };
+    let resolution_ns = host.found.as_ref()?.analysis.resolution_ns;
+    place::of(&connection.flow.envelope, hz, rate_hz, resolution_ns)
 }

@@ -20,6 +20,7 @@ pub mod options;
 pub mod os;
 pub mod paws;
 pub mod phase;
+pub mod place;
 pub mod reboot;
 pub mod regime;
 mod round_trips;

@@ -8,7 +8,10 @@ use tmap_common::{Address, Tunnel};
 
 use super::rtt;
 
-pub use super::sibling::{Basis, Sibling};
+pub use super::{
+    place::Place,
+    sibling::{Basis, Sibling},
+};
 
 /// A value with its standard error, in the unit of the field that holds it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -251,6 +254,8 @@ pub struct ConnectionReport {
     pub segments: u64,
     /// Measured tick rate, where the data supports one.
     pub rate_hz: Option<Estimate>,
+    /// Where it lies on the cylinder of time and phase, by its machine's rate, or else by its own.
+    pub place: Option<Place>,
 }
 
 /// What happened, as it happens.

@@ -34,7 +34,8 @@
 //! # `connection`: one line per connection side with timestamps, in summaries with `--connections`
 //!
 //! `src`, `sport`, `dst`, `dport`, `machine` (an `id` within `src`), `probability`, `segments`,
-//! `rate_hz`, `rate_hz_sigma`, `tunnel` (`null`, or as in `tunnels` above).
+//! `rate_hz`, `rate_hz_sigma`, `phase_ticks` (of a tick, against a clock that ticks at whole seconds),
+//! `phase_ticks_sigma`, `phase_at` (the time of that phase), `tunnel` (`null`, or as in `tunnels` above).
 //!
 //! # `sibling`: one line per machine seen behind several addresses, with `--siblings`
 //!
@@ -185,6 +186,9 @@ struct ConnectionLine {
     segments: u64,
     rate_hz: Option<f64>,
     rate_hz_sigma: Option<f64>,
+    phase_ticks: Option<f64>,
+    phase_ticks_sigma: Option<f64>,
+    phase_at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -291,7 +295,7 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
         line(out, &Line::Address(address_line(report, snapshot.now_ns, clock)))?;
     }
     for connection in &snapshot.connections {
-        line(out, &Line::Connection(connection_line(connection)))?;
+        line(out, &Line::Connection(connection_line(connection, clock)))?;
     }
     for sibling in &snapshot.siblings {
         line(out, &Line::Sibling(siblings::line(sibling)))?;
@@ -432,7 +436,7 @@ fn tunnel_object(tunnel: &Tunnel) -> TunnelObject {
     TunnelObject { kind: tunnel.kind.name(), id: tunnel.id, src: end(tunnel.src), dst: end(tunnel.dst) }
 }
 
-fn connection_line(connection: &ConnectionReport) -> ConnectionLine {
+fn connection_line(connection: &ConnectionReport, clock: &Clock<'_>) -> ConnectionLine {
     let address = |address: Address| address.to_string();
     ConnectionLine {
         tunnel: connection.tunnel.as_ref().map(tunnel_object),
@@ -445,6 +449,9 @@ fn connection_line(connection: &ConnectionReport) -> ConnectionLine {
         segments: connection.segments,
         rate_hz: connection.rate_hz.map(|rate| rate.value),
         rate_hz_sigma: connection.rate_hz.map(|rate| rate.sigma),
+        phase_ticks: connection.place.map(|place| place.phase_ticks.value),
+        phase_ticks_sigma: connection.place.map(|place| place.phase_ticks.sigma),
+        phase_at: connection.place.and_then(|place| clock.rfc3339(place.at_ns)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod json;
 pub mod number;
+pub mod plot;
 pub mod rtt_json;
 pub mod rtt_text;
 pub mod siblings;
