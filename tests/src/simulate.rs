@@ -125,7 +125,8 @@ impl TrueClock {
         let count = (scenario.duration_s / WANDER_STEP_S) as usize + 4;
         let step_ppm = scenario.wander_ppm * (WANDER_STEP_S / 600.0).sqrt();
         let mut walk = 0.0;
-        let mut ticks = -boot_s * scenario.tick_hz;
+        // Before the capture it ran as it does on average.
+        let mut ticks = -boot_s * scenario.tick_hz * (1.0 + skew_ppm * 1e-6);
         let mut nodes = Vec::with_capacity(count);
         for _ in 0..count {
             nodes.push(ticks);

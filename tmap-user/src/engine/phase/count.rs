@@ -12,8 +12,6 @@ use super::{
 /// How many machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
-    /// The most likely number.
-    pub best: usize,
     /// Lower end of the 90 % interval.
     pub low: usize,
     /// Upper end; `None` where the data sets none.
@@ -116,20 +114,17 @@ pub fn count(found: &Found, sight: &Sight) -> Count {
     let most_lines = weights.len() - 1;
     let drawn = weights.iter().rposition(|w| *w > 1e-3).unwrap_or(0);
     let most = (drawn * MOST_PER_LINE + 8).min(sight.connections as usize).max(drawn).max(1);
-    let posterior_of = |sight: &Sight| -> Vec<f64> {
-        (1..=most)
-            .map(|machines| {
-                let visible = sight.visible(machines, most_lines);
-                let likelihood: f64 = visible.iter().zip(&weights).map(|(v, w)| v * w).sum();
-                // Scale-free prior: as likely between 1 and 10 as between 10 and 100.
-                likelihood / machines as f64
-            })
-            .collect()
-    };
-    let posterior = posterior_of(sight);
+    let posterior: Vec<f64> = (1..=most)
+        .map(|machines| {
+            let visible = sight.visible(machines, most_lines);
+            let likelihood: f64 = visible.iter().zip(&weights).map(|(v, w)| v * w).sum();
+            // Scale-free prior: as likely between 1 and 10 as between 10 and 100.
+            likelihood / machines as f64
+        })
+        .collect();
     let total: f64 = posterior.iter().sum();
     if total <= 0.0 {
-        return Count { best: drawn, low: drawn.max(1), high: None };
+        return Count { low: drawn.max(1), high: None };
     }
     let quantile = |level: f64| {
         let mut sum = 0.0;
@@ -139,17 +134,8 @@ pub fn count(found: &Found, sight: &Sight) -> Count {
         };
         posterior.iter().position(beyond).map_or(most, |i| i + 1)
     };
-    // Machines too idle to be seen widen the interval, but nobody would name them: the best count
-    // allows for coincidences only.
-    let seen = posterior_of(&Sight { needed: 0.0, ..*sight });
-    let best =
-        seen.iter().enumerate().fold((0, 0.0), |best, (i, p)| if *p > best.1 { (i, *p) } else { best }).0 + 1;
     let high = quantile(1.0 - TAIL);
-    Count {
-        best,
-        low: quantile(TAIL),
-        high: (high < most || most == sight.connections as usize).then_some(high),
-    }
+    Count { low: quantile(TAIL), high: (high < most || most == sight.connections as usize).then_some(high) }
 }
 
 /// Poisson probability, continued to expected counts between whole numbers by Stirling's formula.
@@ -167,14 +153,14 @@ fn merge_probability(data: &Data, mixture: &Mixture, connections_per_line: f64) 
     }
     // Two lines at distance d, each with n connections that tell the phase with variance v, gain
     // about n d^2 / (4 v) by being two: at the least distance that equals the cost of a line.
-    let information: f64 = lines.iter().map(|l| l.information[0]).sum::<f64>() / lines.len() as f64;
+    let information: f64 = lines.iter().map(|l| l.information.at(0, 0)).sum::<f64>() / lines.len() as f64;
     let per_connection = information / connections_per_line.max(1.0);
     let least = (4.0 * DRAWN_AT / (connections_per_line * per_connection).max(1.0)).sqrt().min(0.5);
     let times: Vec<f64> = data.pieces.iter().map(|(x, _)| *x).collect();
     let mean = times.iter().sum::<f64>() / times.len() as f64;
     let spread_s = (times.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / times.len() as f64).sqrt();
-    let drift = lines.iter().map(|l| l.drift).sum::<f64>() / lines.len() as f64;
-    let squares: f64 = lines.iter().map(|l| (l.drift - drift).powi(2)).sum();
+    let drift = lines.iter().map(|l| l.drift()).sum::<f64>() / lines.len() as f64;
+    let squares: f64 = lines.iter().map(|l| (l.drift() - drift).powi(2)).sum();
     // With few lines, the spread of drifts isn't known: a tenth of a ppm in 1 kHz ticks at least.
     let sigma = (squares / (lines.len() as f64 - 1.0).max(1.0)).sqrt().max(1e-4);
     let apart = std::f64::consts::SQRT_2 * sigma * spread_s;

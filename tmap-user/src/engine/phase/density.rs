@@ -44,8 +44,11 @@ const ROUNDS: usize = 5;
 /// How many phases are tried for a piece, in bins: its smallest residual may lie this far late.
 pub const PHASES: usize = 2 * BINS + EARLY_BINS;
 
-/// Classes of gaps: the connection's first point, short ones, then steps of a tenth.
-pub const GAPS: usize = 88;
+/// Classes of points: the connection's first, then by their gap, then those of busy times.
+const GAPS: usize = 90;
+
+/// The classes of points of busy times, whatever their gap.
+pub const BUSY: [u8; 2] = [GAPS as u8 - 2, GAPS as u8 - 1];
 
 /// The class of points whose gap isn't known.
 pub const ANY_GAP: u8 = GAPS as u8;
@@ -57,7 +60,7 @@ pub fn gap_class(gap_ns: u32) -> u8 {
         return 0;
     }
     let steps = (f64::from(gap_ns) / 250_000.0).ln() / 0.1;
-    if steps < 0.0 { 1 } else { (2 + steps as usize).min(GAPS - 1) as u8 }
+    if steps < 0.0 { 1 } else { (2 + steps as usize).min(GAPS - 3) as u8 }
 }
 
 /// The laws of residuals, tabulated.

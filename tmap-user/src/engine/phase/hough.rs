@@ -4,6 +4,7 @@
 use super::{
     density::BINS,
     mixture::{Data, Mixture},
+    table::{Table, Window},
 };
 
 /// A place for a new line.
@@ -13,6 +14,8 @@ pub struct Candidate {
     pub phase: f64,
     /// Drift, in ticks per second.
     pub drift: f64,
+    /// The middle of the data that it was seen in, in seconds.
+    pub about: f64,
     /// Gain in log likelihood, roughly.
     pub gain: f32,
 }
@@ -31,23 +34,49 @@ fn trial_weight(lines: usize) -> f32 {
     0.5 / (lines + 1) as f32
 }
 
+/// Lines that may bend are looked for in windows of this length, in which they hardly do.
+pub const WINDOW_S: f64 = 600.0;
+
+/// The most windows looked at, spread evenly.
+const MAX_WINDOWS: usize = 4;
+
 /// The best `count` places, apart from each other.
 pub fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Candidate> {
-    let (span_low, span_high) = data
-        .pieces
-        .iter()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (x, _)| (low.min(*x), high.max(*x)));
-    let span = (span_high - span_low).max(1e-3);
-    let drifts = ((data.window.width() * span / 2.0 / STEP_TICKS).ceil() as usize + 1).min(MAX_DRIFTS);
-    let step = data.window.width() / drifts.max(2).saturating_sub(1) as f64;
+    let times = data.pieces.iter().map(|(x, _)| *x);
+    let (low, high) = times.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
     let gains = gains(data, mixture);
-    let stride = data.pieces.len().div_ceil(MAX_PIECES);
+    let all = |about: f64, span: f64| {
+        let near = |(x, _): &&(f64, Table)| (x - about).abs() <= span / 2.0;
+        let stretch: Vec<(f64, &Table, &[f32])> = data
+            .pieces
+            .iter()
+            .zip(&gains)
+            .filter(|(piece, _)| near(piece))
+            .map(|((x, table), gain)| (x - about, table, &gain[..]))
+            .collect();
+        peaks(&stretch, data.window, span.max(1e-3), about)
+    };
+    if data.knots.none() {
+        let (about, span) = ((low + high) / 2.0, high - low);
+        return spread_out(all(about, span * 1.001), high - low, count);
+    }
+    let windows = (((high - low) / WINDOW_S).ceil() as usize).clamp(1, MAX_WINDOWS);
+    let step = (high - low) / windows as f64;
+    let found = (0..windows).flat_map(|w| all(low + step * (w as f64 + 0.5), WINDOW_S)).collect();
+    spread_out(found, WINDOW_S, count)
+}
+
+/// The two best phases at each trial drift. Times are relative to `about`.
+fn peaks(stretch: &[(f64, &Table, &[f32])], window: Window, span: f64, about: f64) -> Vec<Candidate> {
+    let drifts = ((window.width() * span / 2.0 / STEP_TICKS).ceil() as usize + 1).min(MAX_DRIFTS);
+    let step = window.width() / drifts.max(2).saturating_sub(1) as f64;
+    let stride = stretch.len().div_ceil(MAX_PIECES).max(1);
     let mut peaks: Vec<Candidate> = Vec::new();
     let mut sums = vec![0.0_f32; BINS];
     for d in 0..drifts {
-        let drift = data.window.low + step * d as f64;
+        let drift = window.low + step * d as f64;
         sums.fill(0.0);
-        for ((x, table), gain) in data.pieces.iter().zip(&gains).step_by(stride) {
+        for (x, table, gain) in stretch.iter().step_by(stride) {
             let row = table.nearest_row(drift);
             let circle = &gain[row * BINS..(row + 1) * BINS];
             let turn = drift * x;
@@ -56,20 +85,23 @@ pub fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Candidate
             head.iter_mut().zip(&circle[shift..]).for_each(|(s, g)| *s += g);
             tail.iter_mut().zip(circle).for_each(|(s, g)| *s += g);
         }
-        let (column, gain) = sums
-            .iter()
-            .enumerate()
-            .fold((0, f32::NEG_INFINITY), |best, (i, g)| if *g > best.1 { (i, *g) } else { best });
-        peaks.push(Candidate { phase: column as f64 / BINS as f64, drift, gain });
+        let at = |(column, gain): (usize, f32)| Candidate {
+            phase: column as f64 / BINS as f64 - drift * about,
+            drift,
+            about,
+            gain,
+        };
+        let first = largest(&sums, |_| true);
         // A second peak at the same drift: machines kept alike by NTP.
-        let second = sums
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| circular(*i, column) > BINS / 16)
-            .fold((0, f32::NEG_INFINITY), |best, (i, g)| if *g > best.1 { (i, *g) } else { best });
-        peaks.push(Candidate { phase: second.0 as f64 / BINS as f64, drift, gain: second.1 });
+        let second = largest(&sums, |column| circular(column, first.0) > BINS / 16);
+        peaks.extend([at(first), at(second)]);
     }
-    spread_out(peaks, span, count)
+    peaks
+}
+
+fn largest(sums: &[f32], allowed: impl Fn(usize) -> bool) -> (usize, f32) {
+    let candidates = sums.iter().enumerate().filter(|(column, _)| allowed(*column));
+    candidates.fold((0, f32::NEG_INFINITY), |best, (i, g)| if *g > best.1 { (i, *g) } else { best })
 }
 
 fn circular(a: usize, b: usize) -> usize {
@@ -98,7 +130,8 @@ fn spread_out(mut peaks: Vec<Candidate>, span: f64, count: usize) -> Vec<Candida
     let mut kept: Vec<Candidate> = Vec::new();
     for peak in peaks {
         let apart = |other: &Candidate| {
-            let phase = (peak.phase - other.phase).rem_euclid(1.0);
+            let phase = (peak.phase + peak.drift * peak.about - other.phase - other.drift * peak.about)
+                .rem_euclid(1.0);
             phase.min(1.0 - phase).max((peak.drift - other.drift).abs() * span / 2.0) > 0.08
         };
         if kept.iter().all(apart) {

@@ -3,7 +3,10 @@
 //! Every connection belongs to one of the lines, or, with a small probability, to none. Dempster,
 //! Laird and Rubin 1977; the M step moves each line by one step of Fisher scoring.
 
-use super::table::{Table, Window};
+use super::{
+    line::{Knots, Line, Step},
+    table::{Table, Window},
+};
 
 /// All that the data says, as the mixture needs it.
 #[derive(Debug)]
@@ -16,31 +19,8 @@ pub struct Data {
     pub window: Window,
     /// Drifts that machines may have anywhere, in ticks per second.
     pub drift_range: f64,
-}
-
-/// A machine's clock: phase at time zero in ticks, drift in ticks per second, share of connections.
-#[derive(Clone, Copy, Debug)]
-pub struct Line {
-    /// Phase at time zero, in ticks.
-    pub phase: f64,
-    /// Gain over the nominal rate, in ticks per second.
-    pub drift: f64,
-    /// Share of connections.
-    pub weight: f64,
-    /// Information (inverse covariance) of phase and drift: pp, pd, dd.
-    pub information: [f64; 3],
-}
-
-impl Line {
-    /// A line that nothing holds yet.
-    pub fn at(phase: f64, drift: f64, weight: f64) -> Self {
-        Self { phase, drift, weight, information: [1.0, 0.0, 1.0] }
-    }
-
-    /// Phase at a time, in ticks, not reduced.
-    pub fn phase_at(&self, x: f64) -> f64 {
-        self.phase + self.drift * x
-    }
+    /// Where lines may bend.
+    pub knots: Knots,
 }
 
 impl Data {
@@ -54,7 +34,10 @@ impl Data {
     pub fn factor(&self, t: usize, line: &Line) -> f64 {
         self.pieces[self.tracks[t].clone()]
             .iter()
-            .map(|(x, table)| f64::from(table.at(line.phase_at(*x), line.drift)))
+            .map(|(x, table)| {
+                let (phase, drift) = line.at_time(*x, &self.knots);
+                f64::from(table.at(phase, drift))
+            })
             .sum()
     }
 }
@@ -70,18 +53,18 @@ pub struct Mixture {
     pub log_likelihood: f64,
     /// Log Bayes factors, track by line: `factors[t * lines + j]`.
     factors: Vec<f64>,
+    /// Log likelihood of each track under the whole mixture.
+    densities: Vec<f64>,
 }
 
 /// The share of connections on no line is kept at least this large: real captures always have some.
 const MIN_NONE: f64 = 0.005;
 
-/// Prior standard deviation used to keep Fisher steps of nearly empty lines finite.
-const WEAK_INFORMATION: f64 = 1.0;
-
 impl Mixture {
     /// A mixture of given lines, not yet fitted.
     pub fn new(data: &Data, lines: Vec<Line>, none: f64) -> Self {
-        let mut mixture = Self { lines, none, log_likelihood: 0.0, factors: Vec::new() };
+        let mut mixture =
+            Self { lines, none, log_likelihood: 0.0, factors: Vec::new(), densities: Vec::new() };
         mixture.evaluate(data, &|_| true);
         mixture
     }
@@ -95,7 +78,8 @@ impl Mixture {
                 self.factors[t * count + j] = data.factor(t, &self.lines[j]);
             }
         }
-        self.log_likelihood = (0..data.tracks.len()).map(|t| self.log_density(t)).sum();
+        self.densities = (0..data.tracks.len()).map(|t| self.density(t)).collect();
+        self.log_likelihood = self.densities.iter().sum();
     }
 
     /// Posterior probability of each line for each track, track by track.
@@ -113,6 +97,10 @@ impl Mixture {
 
     /// Log of track `t`'s likelihood under the whole mixture.
     pub fn log_density(&self, t: usize) -> f64 {
+        self.densities[t]
+    }
+
+    fn density(&self, t: usize) -> f64 {
         let count = self.lines.len();
         let row = &self.factors[t * count..(t + 1) * count];
         let top = row.iter().copied().fold(0.0, f64::max);
@@ -128,22 +116,22 @@ impl Mixture {
 
     /// Runs EM until the likelihood settles, at most `rounds` rounds.
     pub fn fit(&mut self, data: &Data, rounds: usize) {
-        self.fit_some(data, rounds, |_| true);
+        self.fit_some(data, rounds, |_| true, Reach::ALL);
     }
 
     /// Runs EM, but leaves the lines for which `moves` is false where they are: a trial change
     /// concerns its neighbours, and the others' factors need no new look-ups.
-    pub fn fit_some(&mut self, data: &Data, rounds: usize, moves: impl Fn(usize) -> bool) {
+    pub fn fit_some(&mut self, data: &Data, rounds: usize, moves: impl Fn(usize) -> bool, reach: Reach) {
         for _ in 0..rounds {
             let before = self.log_likelihood;
-            self.round(data, &moves);
+            self.round(data, &moves, reach);
             if self.log_likelihood - before < SETTLED {
                 break;
             }
         }
     }
 
-    fn round(&mut self, data: &Data, moves: &impl Fn(usize) -> bool) {
+    fn round(&mut self, data: &Data, moves: &impl Fn(usize) -> bool, reach: Reach) {
         let tracks = data.tracks.len();
         let count = self.lines.len();
         let posteriors = self.posteriors();
@@ -152,10 +140,11 @@ impl Mixture {
             shares.iter_mut().zip(row).for_each(|(share, p)| *share += p);
         }
         for j in (0..count).filter(|&j| moves(j)) {
-            let mut step = Step::default();
+            let mut step = Step::new(&data.knots);
             for (t, row) in posteriors.chunks_exact(count).enumerate() {
-                if row[j] > NEGLIGIBLE {
-                    step.add(data, t, &self.lines[j], row[j]);
+                let pieces = &data.pieces[data.tracks[t].clone()];
+                if row[j] > NEGLIGIBLE && reach.holds(pieces) {
+                    step.add(pieces, &self.lines[j], row[j]);
                 }
             }
             step.apply(&mut self.lines[j], data.window);
@@ -175,91 +164,24 @@ impl Mixture {
         }
         self.none = if shares.is_empty() { 1.0 } else { none };
     }
-
-    /// Log evidence: the likelihood integrated over the parameters of every line.
-    ///
-    /// Weights: flat prior, integrated exactly for the expected counts. Phases: flat on the circle.
-    /// Drifts: [`SPREADS`]. Places by Laplace's approximation, each line on its own.
-    pub fn log_evidence(&self, data: &Data) -> f64 {
-        let tracks = data.tracks.len() as f64;
-        let lines = self.lines.len() as f64;
-        let counts: Vec<f64> = self.lines.iter().map(|l| l.weight * tracks).collect();
-        let on_none = (tracks - counts.iter().sum::<f64>()).max(0.0);
-        let used: f64 = counts
-            .iter()
-            .zip(&self.lines)
-            .map(|(n, l)| (n, l.weight))
-            .chain([(&on_none, self.none)])
-            .map(|(n, w)| log_gamma(n + 1.0) - n * w.max(1e-9).ln())
-            .sum();
-        let weights = if self.lines.is_empty() {
-            0.0
-        } else {
-            log_gamma(lines + 1.0) + used - log_gamma(tracks + lines + 1.0)
-        };
-        // L! equal modes, one for each order of the lines.
-        self.log_likelihood + weights + log_gamma(lines + 1.0) + self.log_places(data.drift_range)
-            - LINE_COST * lines
-    }
-
-    /// Log of prior times posterior volume of all lines' phases and drifts.
-    fn log_places(&self, range: f64) -> f64 {
-        let count = self.lines.len() as f64;
-        if self.lines.is_empty() {
-            return 0.0;
-        }
-        let two_pi = std::f64::consts::TAU;
-        let mean = self.lines.iter().map(|l| l.drift).sum::<f64>() / count;
-        let squares: f64 = self.lines.iter().map(|l| (l.drift - mean).powi(2)).sum();
-        let log_for = |spread: f64| {
-            let variance = (spread * range).powi(2);
-            // Normal drifts with their common mean integrated out over the range.
-            let prior = -0.5 * (count - 1.0) * (two_pi * variance).ln()
-                - 0.5 * count.ln()
-                - squares / (2.0 * variance)
-                - range.ln();
-            let volumes: f64 = self
-                .lines
-                .iter()
-                .map(|line| {
-                    let [pp, pd, dd] = line.information;
-                    // The priors' own information: a line that nothing holds fills its prior, no more.
-                    let determinant = (pp + two_pi) * (dd + 1.0 / variance) - pd * pd;
-                    two_pi.ln() - 0.5 * determinant.ln()
-                })
-                .sum();
-            prior + volumes
-        };
-        let logs = SPREADS.map(log_for);
-        let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        top + (logs.iter().map(|l| (l - top).exp()).sum::<f64>() / SPREADS.len() as f64).ln()
-    }
 }
 
-/// How alike machines' drifts are beforehand: standard deviations as shares of the whole range, from
-/// machines kept alike by NTP to ones that run free, all equally likely. A prior flat over the
-/// range would charge every further machine for a freedom that disciplined ones don't use, and miss
-/// those whose lines are close.
-const SPREADS: [f64; 6] = [0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1];
+/// The times that may move lines.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    /// Middle.
+    pub about: f64,
+    /// How far from it, in seconds.
+    pub within_s: f64,
+}
 
-/// Log prior odds against each further machine. Laws of delay are never quite as modelled, and two
-/// lines always fit a little better than one; this much better doesn't count.
-const LINE_COST: f64 = 1.0;
+impl Reach {
+    /// All of time.
+    pub const ALL: Self = Self { about: 0.0, within_s: f64::INFINITY };
 
-/// Logarithm of the gamma function for arguments of 1 and more (Lanczos 1964; g = 5, n = 6).
-fn log_gamma(x: f64) -> f64 {
-    const COEFFICIENTS: [f64; 6] = [
-        76.180_091_729_471_46,
-        -86.505_320_329_416_77,
-        24.014_098_240_830_91,
-        -1.231_739_572_450_155,
-        0.120_865_097_386_617_9e-2,
-        -0.539_523_938_495_3e-5,
-    ];
-    let t = x + 5.5;
-    let series =
-        COEFFICIENTS.iter().enumerate().fold(1.000_000_000_190_015, |s, (i, c)| s + c / (x + 1.0 + i as f64));
-    (x + 0.5) * t.ln() - t + (2.506_628_274_631_000_5 * series / x).ln()
+    fn holds(&self, pieces: &[(f64, Table)]) -> bool {
+        pieces.iter().any(|(x, _)| (x - self.about).abs() <= self.within_s)
+    }
 }
 
 /// Posteriors below this move no line.
@@ -267,48 +189,3 @@ const NEGLIGIBLE: f64 = 1e-3;
 
 /// EM stops when a round gains less than this.
 const SETTLED: f64 = 0.02;
-
-/// One step of Fisher scoring for one line.
-#[derive(Default)]
-struct Step {
-    gradient: [f64; 2],
-    /// Weighted by p: what the complete data would tell.
-    complete: [f64; 3],
-    /// Weighted by p squared: what the data tells with memberships unknown.
-    observed: [f64; 3],
-}
-
-/// Half-width of the difference quotient for the slope of a table, in ticks: one bin.
-const SLOPE_TICKS: f64 = 1.0 / super::density::BINS as f64;
-
-impl Step {
-    fn add(&mut self, data: &Data, t: usize, line: &Line, p: f64) {
-        let mut gradient = [0.0; 2];
-        for (x, table) in &data.pieces[data.tracks[t].clone()] {
-            let phase = line.phase_at(*x);
-            let up = table.at(phase + SLOPE_TICKS, line.drift);
-            let down = table.at(phase - SLOPE_TICKS, line.drift);
-            let slope = f64::from(up - down) / (2.0 * SLOPE_TICKS);
-            gradient[0] += slope;
-            gradient[1] += slope * x + table.drift_slope(phase, line.drift);
-        }
-        let square = [gradient[0] * gradient[0], gradient[0] * gradient[1], gradient[1] * gradient[1]];
-        self.gradient.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += p * g);
-        self.complete.iter_mut().zip(square).for_each(|(sum, s)| *sum += p * s);
-        self.observed.iter_mut().zip(square).for_each(|(sum, s)| *sum += p * p * s);
-    }
-
-    fn apply(&self, line: &mut Line, window: Window) {
-        let weak = [WEAK_INFORMATION, 0.0, WEAK_INFORMATION / (window.width() * window.width())];
-        let [a, b, c] = [0, 1, 2].map(|k| self.complete[k] + weak[k]);
-        let determinant = a * c - b * b;
-        let [g, h] = self.gradient;
-        let dp = (c * g - b * h) / determinant;
-        let dd = (a * h - b * g) / determinant;
-        // A step longer than the width of the law overshoots: derivatives are local.
-        let shrink = (0.05 / dp.abs().max(1e-12)).min(1.0);
-        line.phase += dp * shrink;
-        line.drift = (line.drift + dd * shrink).clamp(window.low, window.high);
-        line.information = [0, 1, 2].map(|k| self.observed[k] + weak[k]);
-    }
-}

@@ -25,13 +25,17 @@
 
 mod count;
 mod density;
+mod evidence;
 mod hough;
+mod line;
 mod mixture;
 mod noise;
 mod piece;
 pub mod sample;
 mod search;
+mod symmetric;
 mod table;
+mod weather;
 
 pub use super::envelope::Point;
 use super::snapshot::{Doubt, Estimate};
@@ -50,6 +54,9 @@ const CHOSEN_FROM: usize = 400;
 
 /// Fewer tracks with a clock than this, and nothing is said about lines.
 const FEWEST_TRACKS: usize = 4;
+
+/// Lines looked for are at most one for so many tracks: a line through two tracks is no evidence.
+const FEWEST_PER_LINE: usize = 3;
 
 /// Sampled points that make a track's phase worth having.
 const FEWEST_POINTS: usize = 3;
@@ -102,7 +109,8 @@ pub struct Line {
 pub struct Lines {
     /// Engine time to which phases refer.
     pub reference_ns: u64,
-    /// The likeliest number of machines; at least the number of lines. 0 where nothing can be said.
+    /// The number of lines: the best count of machines that can be told apart. 0 where nothing can be
+    /// said; machines that coincide or are too idle to be seen widen the interval only.
     pub count: usize,
     /// Lower end of the count's 90 % interval, at least 1.
     pub low: usize,
@@ -133,8 +141,8 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     let longest_s = table::longest_piece_s(window);
     let cut: Vec<Vec<Piece>> =
         usable.iter().map(|&t| Piece::cut(&tracks[t], hz, zero_ns, longest_s)).collect();
-    let tables = Tables::new(&cut, window, hz);
-    let (data, found) = noise::choose(&tables, settings.max_lines);
+    let tables = Tables::new(cut, window, hz);
+    let (data, found) = noise::choose(&tables, settings.max_lines.min(usable.len() / FEWEST_PER_LINE + 1));
     let best = found.best();
     let mut lines = report(&data, &found, hz);
     lines.reference_ns = zero_ns;
@@ -157,11 +165,11 @@ fn report(data: &Data, found: &Found, hz: f64) -> Lines {
     };
     Lines {
         reference_ns: 0,
-        count: if best.lines.is_empty() { 0 } else { count.best.max(best.lines.len()) },
+        count: best.lines.len(),
         low: count.low.min(best.lines.len()).max(1),
         high: if doubt.is_some() { None } else { count.high.map(|h| h.max(best.lines.len())) },
         doubt,
-        lines: best.lines.iter().map(|line| line.estimate(hz)).collect(),
+        lines: best.lines.iter().map(|line| line.estimate(data, hz)).collect(),
         posteriors: Vec::new(),
         evidences: found.evidences(),
     }
@@ -192,14 +200,14 @@ impl Lines {
     }
 }
 
-impl mixture::Line {
-    fn estimate(&self, hz: f64) -> Line {
-        let [pp, pd, dd] = self.information;
-        let determinant = pp * dd - pd * pd;
-        let sigma = |own: f64| (own / determinant).max(0.0).sqrt();
+impl line::Line {
+    fn estimate(&self, data: &Data, hz: f64) -> Line {
+        let times = data.pieces.iter().map(|(x, _)| *x);
+        let (low, high) = times.fold((-1e-3_f64, 1e-3_f64), |(l, h), x| (l.min(x), h.max(x)));
+        let (drift, sigma) = self.mean_drift(low, high, &data.knots);
         Line {
-            skew_ppm: Estimate { value: self.drift / hz * 1e6, sigma: sigma(pp) / hz * 1e6 },
-            phase_ticks: Estimate { value: self.phase.rem_euclid(1.0), sigma: sigma(dd) },
+            skew_ppm: Estimate { value: drift / hz * 1e6, sigma: sigma / hz * 1e6 },
+            phase_ticks: Estimate { value: self.phase().rem_euclid(1.0), sigma: self.phase_sigma() },
             weight: self.weight,
         }
     }
@@ -209,12 +217,15 @@ fn points(track: &Track<'_>) -> usize {
     track.sample.len().max(track.hull.len())
 }
 
-/// Middle of the time that the tracks cover.
+/// Middle of the time that the tracks cover, on a whole second: a phase is counted from a grid of nominal
+/// ticks, and grids of whole seconds are the same one whenever the middle moves.
 fn middle_ns(tracks: &[Track<'_>]) -> u64 {
     let low = tracks.iter().filter_map(|t| t.hull.first()).map(|p| p.time_ns).min().unwrap_or(0);
     let high = tracks.iter().filter_map(|t| t.hull.last()).map(|p| p.time_ns).max().unwrap_or(0);
-    low + (high - low) / 2
+    (low + (high - low) / 2) / SECOND_NS * SECOND_NS
 }
+
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// Skews beyond this aren't clocks' (Kohno et al. 2005 saw none; crystals are within 100 ppm, badly
 /// calibrated TSCs within 500), as a share.

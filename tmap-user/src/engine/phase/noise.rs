@@ -8,18 +8,21 @@
 use super::{
     CHOSEN_FROM, LEARNED_FROM,
     density::{self, Density},
+    line::Knots,
     mixture::{Data, Mixture},
     piece::Piece,
     search::{self, Found},
     table::{Noise, Table, Window},
+    weather::Weather,
 };
 
 /// Makes tables of pieces under any noise.
-pub struct Tables<'a> {
-    cut: &'a [Vec<Piece>],
+pub struct Tables {
+    cut: Vec<Vec<Piece>>,
     window: Window,
     density: Density,
     drift_range: f64,
+    knots: Knots,
 }
 
 /// Machines' drifts lie within this, in all, as a share of the rate.
@@ -28,13 +31,19 @@ const DRIFT_RANGE: f64 = 4e-4;
 /// Shortest piece that the law is learned from: fewer points tell their place, not the law.
 const LEARNED_POINTS: usize = 8;
 
-impl<'a> Tables<'a> {
+impl Tables {
     /// Learns the law of residuals from `cut`, the pieces of each track.
-    pub fn new(cut: &'a [Vec<Piece>], window: Window, hz: f64) -> Self {
-        let long: Vec<&Piece> = cut.iter().flatten().filter(|p| p.len() >= LEARNED_POINTS).collect();
-        let stride = long.len().div_ceil(LEARNED_FROM).max(1);
-        let some: Vec<&Piece> = long.into_iter().step_by(stride).collect();
-        Self { cut, window, density: density::learn(&some, window), drift_range: DRIFT_RANGE * hz }
+    pub fn new(mut cut: Vec<Vec<Piece>>, window: Window, hz: f64) -> Self {
+        let times = cut.iter().flatten().map(|p| p.x);
+        let (low, high) = times.fold((0.0_f64, 0.0_f64), |(l, h), x| (l.min(x), h.max(x)));
+        let knots = Knots::new(high - low, hz);
+        let mut density = learn(&cut, window);
+        let weather = Weather::observe(cut.iter().flatten(), window, &density);
+        if weather.changes() {
+            cut.iter_mut().flatten().for_each(|piece| piece.mark(&weather));
+            density = learn(&cut, window);
+        }
+        Self { cut, window, density, drift_range: DRIFT_RANGE * hz, knots }
     }
 
     /// Tables of every `stride`-th track.
@@ -44,6 +53,7 @@ impl<'a> Tables<'a> {
             tracks: Vec::new(),
             window: self.window,
             drift_range: self.drift_range,
+            knots: self.knots,
         };
         for pieces in self.cut.iter().step_by(stride) {
             let from = data.pieces.len();
@@ -55,18 +65,27 @@ impl<'a> Tables<'a> {
     }
 }
 
+/// The law of residuals, learned from some of the pieces.
+fn learn(cut: &[Vec<Piece>], window: Window) -> Density {
+    let long: Vec<&Piece> = cut.iter().flatten().filter(|p| p.len() >= LEARNED_POINTS).collect();
+    let stride = long.len().div_ceil(LEARNED_FROM).max(1);
+    let some: Vec<&Piece> = long.into_iter().step_by(stride).collect();
+    density::learn(&some, window)
+}
+
 /// Temperatures tried: 1 is "residuals are independent". A burst shares its delay, and then n
 /// points tell as much as fewer.
-const TEMPERATURES: [f32; 2] = [1.0, 1.4];
+const TEMPERATURES: [f32; 5] = [1.0, 1.2, 1.4, 1.7, 2.0];
 
-/// Scatters tried, in ticks.
-const SCATTERS: [f32; 7] = [0.004, 0.012, 0.02, 0.03, 0.045, 0.07, 0.1];
+/// Scatters tried, in ticks: a quarter apart.
+const SCATTERS: [f32; 15] =
+    [0.004, 0.005, 0.006_5, 0.008, 0.01, 0.012, 0.016, 0.02, 0.025, 0.03, 0.038, 0.048, 0.06, 0.08, 0.1];
 
 /// Where the search for the noise starts.
 const MIDDLING: Noise = Noise { temperature: 1.4, scatter: 0.02, dull_share: 0.02, stray: 0.01 };
 
 /// Draws lines, chooses the noise, draws again; twice if the second choice differs.
-pub fn choose(tables: &Tables<'_>, max_lines: usize) -> (Data, Found) {
+pub fn choose(tables: &Tables, max_lines: usize) -> (Data, Found) {
     let mut noise = MIDDLING;
     let mut data = tables.tabulate(&noise, 1);
     let mut found = search::search(&data, max_lines, None);
@@ -75,17 +94,22 @@ pub fn choose(tables: &Tables<'_>, max_lines: usize) -> (Data, Found) {
         if chosen == noise {
             break;
         }
+        let again = tables.tabulate(&chosen, 1);
+        let there = search::search(&again, max_lines, Some(&found));
+        if there.best_evidence() < found.best_evidence() {
+            found = found.or_better(&there);
+            break;
+        }
         noise = chosen;
-        data = tables.tabulate(&noise, 1);
-        let again = search::search(&data, max_lines, Some(&found));
-        found = again.or_better(&found);
+        data = again;
+        found = there.or_better(&found);
     }
     (data, found)
 }
 
 /// The noise under which the present lines, or one more, have the largest evidence: one coordinate
 /// after the other.
-fn best_noise(tables: &Tables<'_>, found: &Found, start: Noise) -> Noise {
+fn best_noise(tables: &Tables, found: &Found, start: Noise) -> Noise {
     let count = found.best().lines.len();
     let mixtures: Vec<&Mixture> =
         [count, count + 1].iter().filter_map(|c| found.by_count.get(*c)?.as_ref()).map(|(m, _)| m).collect();
@@ -107,20 +131,46 @@ fn best_noise(tables: &Tables<'_>, found: &Found, start: Noise) -> Noise {
     };
     let mut best = start;
     for _ in 0..2 {
-        for temperature in TEMPERATURES {
-            let other = Noise { temperature, ..best };
-            if evidence(other) > evidence(best) {
-                best = other;
-            }
-        }
-        for scatter in SCATTERS {
-            let other = Noise { scatter, ..best };
-            if evidence(other) > evidence(best) {
-                best = other;
-            }
+        let before = best;
+        best = climb(
+            &TEMPERATURES,
+            best,
+            |n| n.temperature,
+            |temperature, n| Noise { temperature, ..n },
+            &mut evidence,
+        );
+        best = climb(&SCATTERS, best, |n| n.scatter, |scatter, n| Noise { scatter, ..n }, &mut evidence);
+        if best == before {
+            break;
         }
     }
     best
+}
+
+/// Steps along `grid` from where `start` is, two at first, as long as the evidence grows.
+fn climb(
+    grid: &[f32],
+    start: Noise,
+    of: impl Fn(&Noise) -> f32,
+    with: impl Fn(f32, Noise) -> Noise,
+    evidence: &mut impl FnMut(Noise) -> f64,
+) -> Noise {
+    let mut at = grid.partition_point(|value| *value < of(&start)).min(grid.len() - 1);
+    let mut best = (start, evidence(start));
+    for step in [2_usize, 1] {
+        for up in [true, false] {
+            while let Some(next) = if up { Some(at + step) } else { at.checked_sub(step) } {
+                let Some(value) = grid.get(next) else { break };
+                let noise = with(*value, start);
+                let there = evidence(noise);
+                if there <= best.1 {
+                    break;
+                }
+                (at, best) = (next, (noise, there));
+            }
+        }
+    }
+    best.0
 }
 
 /// Rounds of EM with each noise: lines are in place already.

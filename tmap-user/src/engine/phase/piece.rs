@@ -12,8 +12,10 @@
 
 use super::{
     Point, Track,
-    density::{ANY_GAP, BINS, Density, Histogram, gap_class},
+    density::{ANY_GAP, BINS, Density, Histogram, PHASES, gap_class},
     sample::{NO_GAP_NS, Sampled},
+    table::{Ladder, Window},
+    weather::Weather,
 };
 
 /// A piece: residuals relative to its own reference time.
@@ -156,6 +158,37 @@ impl Piece {
         self.lateness(drift, scratch);
         for (&late, &gap) in scratch.iter().zip(&self.gaps) {
             histogram.add(late, gap, posterior);
+        }
+    }
+
+    /// Time and residual of each sampled point, about the phase and drift that the piece alone suggests.
+    pub fn residuals(&self, window: Window, density: &Density) -> Vec<(f64, f64)> {
+        let mut scores = vec![0.0_f32; PHASES];
+        let mut late = Vec::new();
+        let mut best: (f32, f32, f64) = (f32::NEG_INFINITY, 0.0, 0.0);
+        for drift in Ladder::coarse(self.spread_s, window).drifts() {
+            self.scores(drift, density, &mut scores, &mut late);
+            let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            if top > best.0 {
+                let weights = scores.iter().map(|s| f64::from(s - top).exp());
+                let total: f64 = weights.clone().sum();
+                let mean = weights.enumerate().map(|(g, w)| g as f64 * w).sum::<f64>() / total;
+                best = (top, drift, (mean - EARLY_BINS as f64) / BINS as f64);
+            }
+        }
+        let (_, drift, smallest) = best;
+        self.lateness(drift, &mut late);
+        let point =
+            |((dx, _), late): (&(f32, f32), &f32)| (self.x + f64::from(*dx), smallest + f64::from(*late));
+        self.sample.iter().zip(&late).map(point).collect()
+    }
+
+    /// Puts the points of busy times into classes of their own.
+    pub fn mark(&mut self, weather: &Weather) {
+        for (gap, (dx, _)) in self.gaps.iter_mut().zip(&self.sample) {
+            if let Some(busy) = weather.at(self.x + f64::from(*dx)) {
+                *gap = busy;
+            }
         }
     }
 

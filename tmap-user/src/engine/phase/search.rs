@@ -2,7 +2,8 @@
 
 use super::{
     hough::{self, Candidate},
-    mixture::{Data, Line, Mixture},
+    line::Line,
+    mixture::{Data, Mixture, Reach},
 };
 
 /// The best mixtures found, one per number of lines.
@@ -19,6 +20,11 @@ impl Found {
     pub fn best(&self) -> &Mixture {
         let best = self.by_count.iter().flatten().max_by(|a, b| a.1.total_cmp(&b.1));
         &best.expect("the empty mixture is always there").0
+    }
+
+    /// The evidence of [`Self::best`].
+    pub fn best_evidence(&self) -> f64 {
+        self.by_count.iter().flatten().map(|(_, evidence)| *evidence).fold(f64::NEG_INFINITY, f64::max)
     }
 
     /// Evidence for each number of lines: the largest under any noise tried so far.
@@ -59,6 +65,8 @@ const CANDIDATES: usize = 6;
 /// EM rounds for the lines that a trial concerns, and for all once it is accepted.
 const TRIAL_ROUNDS: usize = 6;
 const FULL_ROUNDS: usize = 60;
+/// Trials that are fitted in full.
+const FINALISTS: usize = 3;
 /// A birth that gains nothing is not the end: another may, with it.
 const PATIENCE: usize = 2;
 
@@ -108,53 +116,78 @@ fn ascend(data: &Data, found: &mut Found, max_lines: usize) {
 /// The best of several births and splits, by evidence.
 fn grow(data: &Data, current: &Mixture) -> Option<Mixture> {
     let births = hough::candidates(data, current, CANDIDATES).into_iter().map(|c| birth(data, current, &c));
-    let trials = births.chain(splits(data, current));
-    let rated = trials.map(|m| (m.log_evidence(data), m));
-    let mut best = rated.max_by(|a, b| a.0.total_cmp(&b.0))?.1;
-    best.fit(data, FULL_ROUNDS);
-    Some(best)
+    let trials = births.chain(splits(data, current)).map(|m| (m.log_evidence(data), m));
+    let mut trials: Vec<(f64, Mixture)> = trials.collect();
+    trials.sort_by(|a, b| b.0.total_cmp(&a.0));
+    trials.truncate(FINALISTS);
+    let settled = trials.into_iter().map(|(_, mut mixture)| {
+        mixture.fit(data, FULL_ROUNDS);
+        (mixture.log_evidence(data), mixture)
+    });
+    settled.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, mixture)| mixture)
 }
 
 fn birth(data: &Data, current: &Mixture, place: &Candidate) -> Mixture {
     let share = 1.0 / (current.lines.len() + 2) as f64;
-    let mut lines: Vec<Line> =
-        current.lines.iter().map(|l| Line { weight: l.weight * (1.0 - share), ..*l }).collect();
-    lines.push(Line::at(place.phase, place.drift, share * 0.8));
+    let mut lines: Vec<Line> = current.lines.iter().map(|line| line.lighter(1.0 - share)).collect();
+    lines.push(Line::at(place.phase, place.drift, share * 0.8, &data.knots));
     let none = (1.0 - lines.iter().map(|l| l.weight).sum::<f64>()).clamp(0.01, 1.0);
     let mut mixture = Mixture::new(data, lines, none);
-    // The line that was nearest gives way as well; the others hardly do.
     let newest = current.lines.len();
+    if !data.knots.none() {
+        // A line that bends is true near where it was seen; let it grow from there.
+        let mut within_s = hough::WINDOW_S / 2.0;
+        while within_s < span_s(data) {
+            let reach = Reach { about: place.about, within_s };
+            mixture.fit_some(data, GROWTH_ROUNDS, |j| j == newest, reach);
+            within_s += hough::WINDOW_S / 4.0;
+        }
+    }
+    // The line that was nearest gives way as well; the others hardly do.
     let near = nearest(&mixture, newest);
-    mixture.fit_some(data, TRIAL_ROUNDS, |j| j == newest || Some(j) == near);
+    mixture.fit_some(data, TRIAL_ROUNDS, |j| j == newest || Some(j) == near, Reach::ALL);
     mixture
 }
+
+/// EM rounds for each stretch that a bending line grows by.
+const GROWTH_ROUNDS: usize = 3;
 
 /// The line that passes closest to line `j` at time zero.
 fn nearest(mixture: &Mixture, j: usize) -> Option<usize> {
     let distance = |i: &usize| {
-        let apart = (mixture.lines[*i].phase - mixture.lines[j].phase).rem_euclid(1.0);
+        let apart = (mixture.lines[*i].phase() - mixture.lines[j].phase()).rem_euclid(1.0);
         apart.min(1.0 - apart)
     };
     (0..mixture.lines.len()).filter(|i| *i != j).min_by(|a, b| distance(a).total_cmp(&distance(b)))
 }
 
-/// Each line split in two, in phase and in drift.
-fn splits<'a>(data: &'a Data, current: &'a Mixture) -> impl Iterator<Item = Mixture> + 'a {
+/// Each line split in two, in phase and in drift: the few that promise most after a round or two.
+fn splits(data: &Data, current: &Mixture) -> Vec<Mixture> {
     let span = span_s(data);
-    let ways = [(0.06, 0.0), (0.04, 0.08 / span), (0.04, -0.08 / span)];
-    (0..current.lines.len()).flat_map(move |j| {
-        ways.map(|(phase, drift)| {
+    let newest = current.lines.len();
+    let mut halves: Vec<(usize, Mixture)> = Vec::new();
+    for j in 0..newest {
+        for (phase, drift) in [(0.06, 0.0), (0.04, 0.08 / span), (0.04, -0.08 / span)] {
             let mut lines = current.lines.clone();
-            let whole = Line { weight: lines[j].weight / 2.0, ..lines[j] };
-            lines[j] = Line { phase: whole.phase - phase, drift: whole.drift - drift, ..whole };
-            lines.push(Line { phase: whole.phase + phase, drift: whole.drift + drift, ..whole });
-            let newest = lines.len() - 1;
+            let whole = lines[j].lighter(0.5);
+            lines[j] = whole.moved(-phase, -drift);
+            lines.push(whole.moved(phase, drift));
             let mut mixture = Mixture::new(data, lines, current.none);
-            mixture.fit_some(data, TRIAL_ROUNDS, |i| i == j || i == newest);
-            mixture
-        })
-    })
+            mixture.fit_some(data, GLANCE_ROUNDS, |i| i == j || i == newest, Reach::ALL);
+            halves.push((j, mixture));
+        }
+    }
+    halves.sort_by(|a, b| b.1.log_likelihood.total_cmp(&a.1.log_likelihood));
+    halves.truncate(CANDIDATES);
+    let settle = |(j, mut mixture): (usize, Mixture)| {
+        mixture.fit_some(data, TRIAL_ROUNDS, |i| i == j || i == newest, Reach::ALL);
+        mixture
+    };
+    halves.into_iter().map(settle).collect()
 }
+
+/// EM rounds after which most splits are given up.
+const GLANCE_ROUNDS: usize = 2;
 
 /// Removes each line of the best mixture in turn and lets another be born: frees one that sits
 /// between two.
@@ -164,11 +197,11 @@ fn improve(data: &Data, found: &mut Found) {
         let mut lines = start.lines.clone();
         lines.remove(j);
         let mut fewer = Mixture::new(data, lines, start.none);
-        fewer.fit(data, TRIAL_ROUNDS);
+        fewer.fit(data, FULL_ROUNDS / 3);
         found.offer(fewer.clone(), data);
         for place in hough::candidates(data, &fewer, 2) {
             let mut again = birth(data, &fewer, &place);
-            again.fit(data, TRIAL_ROUNDS);
+            again.fit(data, FULL_ROUNDS / 3);
             found.offer(again, data);
         }
     }

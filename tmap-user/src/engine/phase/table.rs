@@ -263,3 +263,77 @@ impl Table {
         f64::from(self.at(phase, drift + h) - self.at(phase, drift - h)) / (2.0 * h)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        Point, Sampled, Track,
+        density::{self, Density},
+        sample::NO_GAP_NS,
+    };
+    use super::*;
+
+    const HZ: f64 = 1000.0;
+    const WINDOW: Window = Window { low: -0.05, high: 0.05 };
+    const PLAIN: Noise = Noise { temperature: 1.0, scatter: 0.0, dull_share: 0.0, stray: 0.0 };
+
+    /// Pieces of a machine whose phase is `phase` and drift 0, without jitter: sent at any time.
+    fn pieces(phase: f64, connections: u64) -> Vec<Piece> {
+        let connection = |c: u64| -> Vec<Sampled> {
+            (0..40_u64)
+                .map(|i| {
+                    // Weyl's sequence: even over the tick, no random numbers.
+                    let time_ns =
+                        1_000_000_000 * c + 37_000_000 * i + (i * 618_034 + c * 271_828) % 1_000_000;
+                    let ticks = (time_ns as f64 * 1e-9 * HZ + phase).floor() as i64;
+                    Sampled {
+                        point: Point { time_ns, ticks },
+                        gap_ns: if i == 0 { NO_GAP_NS } else { 37_000_000 },
+                    }
+                })
+                .collect()
+        };
+        (0..connections)
+            .flat_map(|c| {
+                let sample = connection(c);
+                Piece::cut(&Track { hull: &[], sample: &sample, offered: 40 }, HZ, 0, 60.0)
+            })
+            .collect()
+    }
+
+    fn learned(pieces: &[Piece]) -> Density {
+        density::learn(&pieces.iter().collect::<Vec<_>>(), WINDOW)
+    }
+
+    #[test]
+    fn factors_average_to_one() {
+        let pieces = pieces(0.3, 12);
+        let density = learned(&pieces);
+        for piece in &pieces {
+            let table = Table::new(piece, WINDOW, &density, &PLAIN);
+            let mean =
+                table.values.iter().map(|v| f64::from(*v).exp()).sum::<f64>() / table.values.len() as f64;
+            // Over the drifts that it covers; what it leaves out of the window has none.
+            let covered = if table.rows == 1 { 1.0 } else { table.step * table.rows as f64 / WINDOW.width() };
+            assert!((mean * covered.min(1.0) - 1.0).abs() < 1e-3, "{mean} {covered}");
+        }
+    }
+
+    #[test]
+    fn peaks_at_the_phase_whatever_other_machines_do() {
+        let (ours, theirs) = (pieces(0.3, 12), pieces(0.7, 12));
+        let density = learned(&[ours.clone(), theirs.clone()].concat());
+        let best = |piece: &Piece| {
+            let table = Table::new(piece, WINDOW, &density, &PLAIN);
+            (0..BINS)
+                .map(|c| c as f64 / BINS as f64)
+                .max_by(|a, b| table.at(*a, 0.0).total_cmp(&table.at(*b, 0.0)))
+        };
+        let apart: Vec<f64> = ours
+            .iter()
+            .zip(&theirs)
+            .map(|(a, b)| (best(b).unwrap() - best(a).unwrap()).rem_euclid(1.0))
+            .collect();
+        assert!(apart.iter().all(|d| (d - 0.4).abs() < 0.06), "{apart:?}");
+    }
+}

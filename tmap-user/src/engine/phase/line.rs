@@ -1,0 +1,286 @@
+//! A machine's clock as a line that may bend: crystals warm up, and NTP slews.
+//!
+//! ```text
+//! phase(x) = phase + drift x + sum of bend_k max(0, |x| - knot_k)
+//! ```
+//!
+//! with knots on both sides of time zero, the middle of the data. Bends are normal beforehand, with
+//! the spread that a wandering clock's rate has after the time between two knots, so a line is
+//! straight unless the data bends it, and short data has no knots at all.
+
+use super::{
+    symmetric::Symmetric,
+    table::{Table, Window},
+};
+
+/// Where lines may bend.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Knots {
+    spacing_s: f64,
+    each_side: usize,
+    /// Standard deviation of a bend, in ticks per second.
+    bend: f64,
+}
+
+/// Data shorter than this is drawn with straight lines: a clock that wanders by [`WANDER`] strays
+/// from a straight line by a hundredth of a 1 kHz tick in the time.
+const STRAIGHT_S: f64 = 700.0;
+
+/// Least time between knots.
+const LEAST_SPACING_S: f64 = 200.0;
+
+/// The most knots on each side: bounds the work per line.
+const MOST_EACH_SIDE: usize = 10;
+
+/// How far a rate wanders in ten minutes, as a share: undisciplined crystals in a room do less (0.05
+/// ppm), NTP's corrections from poll to poll do more (0.3 ppm).
+const WANDER: f64 = 0.15e-6;
+
+impl Knots {
+    /// Knots for data of `span_s`, of clocks of `hz`.
+    pub fn new(span_s: f64, hz: f64) -> Self {
+        if span_s < STRAIGHT_S {
+            return Self { spacing_s: 1.0, each_side: 0, bend: 1.0 };
+        }
+        let spacing_s = (span_s / (2 * MOST_EACH_SIDE + 1) as f64).max(LEAST_SPACING_S);
+        let each_side = (((span_s / 2.0) / spacing_s - 0.5).floor().max(0.0) as usize).min(MOST_EACH_SIDE);
+        Self { spacing_s, each_side, bend: WANDER * hz * (spacing_s / 600.0).sqrt() }
+    }
+
+    /// How many numbers describe a line.
+    pub fn parameters(&self) -> usize {
+        2 + 2 * self.each_side
+    }
+
+    /// Whether lines are straight.
+    pub fn none(&self) -> bool {
+        self.each_side == 0
+    }
+
+    fn knot(&self, k: usize) -> f64 {
+        (k as f64 + 0.5) * self.spacing_s
+    }
+
+    /// What each parameter adds to the phase (first) and to the drift (second) at time `x`.
+    fn basis(&self, x: f64, phases: &mut Vec<f64>, drifts: &mut Vec<f64>) {
+        phases.clear();
+        drifts.clear();
+        phases.extend([1.0, x]);
+        drifts.extend([0.0, 1.0]);
+        for side in [1.0, -1.0] {
+            for k in 0..self.each_side {
+                let beyond = side * x - self.knot(k);
+                phases.push(beyond.max(0.0));
+                drifts.push(if beyond > 0.0 { side } else { 0.0 });
+            }
+        }
+    }
+
+    /// Prior information of the bends, after two numbers for phase and drift.
+    pub fn prior(&self, phase: f64, drift: f64) -> Vec<f64> {
+        let mut prior = vec![1.0 / (self.bend * self.bend); self.parameters()];
+        prior[..2].copy_from_slice(&[phase, drift]);
+        prior
+    }
+
+    /// Log prior density of a line's bends, less the factors of `sqrt(2 pi)`.
+    pub fn log_prior(&self, line: &Line) -> f64 {
+        line.bends().iter().map(|b| -0.5 * (b / self.bend).powi(2) - self.bend.ln()).sum()
+    }
+}
+
+/// A machine's clock.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Phase at time zero, in ticks; gain over the nominal rate there, in ticks per second; bends.
+    parameters: Vec<f64>,
+    /// Share of connections.
+    pub weight: f64,
+    /// Information (inverse covariance) of the parameters, memberships being uncertain.
+    pub information: Symmetric,
+}
+
+impl Line {
+    /// A straight line that nothing holds yet.
+    pub fn at(phase: f64, drift: f64, weight: f64, knots: &Knots) -> Self {
+        let mut parameters = vec![0.0; knots.parameters()];
+        parameters[..2].copy_from_slice(&[phase, drift]);
+        let information = Symmetric::diagonal(&knots.prior(WEAK_INFORMATION, WEAK_INFORMATION));
+        Self { parameters, weight, information }
+    }
+
+    /// Phase at time zero.
+    pub fn phase(&self) -> f64 {
+        self.parameters[0]
+    }
+
+    /// Drift at time zero.
+    pub fn drift(&self) -> f64 {
+        self.parameters[1]
+    }
+
+    fn bends(&self) -> &[f64] {
+        &self.parameters[2..]
+    }
+
+    /// Another line, shifted and turned.
+    pub fn moved(&self, phase: f64, drift: f64) -> Self {
+        let mut other = self.clone();
+        other.parameters[0] += phase;
+        other.parameters[1] += drift;
+        other
+    }
+
+    /// The same with this share of its weight.
+    pub fn lighter(&self, share: f64) -> Self {
+        let mut other = self.clone();
+        other.weight *= share;
+        other
+    }
+
+    /// Phase (not reduced) and drift at a time.
+    pub fn at_time(&self, x: f64, knots: &Knots) -> (f64, f64) {
+        let [phase, drift, bends @ ..] = &self.parameters[..] else { return (0.0, 0.0) };
+        let (right, left) = bends.split_at(knots.each_side);
+        let (side, bends) = if x < 0.0 { (-1.0, left) } else { (1.0, right) };
+        let mut sum = (phase + drift * x, *drift);
+        for (k, bend) in bends.iter().enumerate() {
+            let beyond = side * x - knots.knot(k);
+            if beyond <= 0.0 {
+                break;
+            }
+            sum.0 += bend * beyond;
+            sum.1 += side * bend;
+        }
+        sum
+    }
+
+    /// Mean drift between two times, with its standard error.
+    pub fn mean_drift(&self, from: f64, to: f64, knots: &Knots) -> (f64, f64) {
+        let (mut a, mut b, mut unused) = (Vec::new(), Vec::new(), Vec::new());
+        knots.basis(from, &mut a, &mut unused);
+        knots.basis(to, &mut b, &mut unused);
+        let contrast: Vec<f64> = a.iter().zip(&b).map(|(a, b)| (b - a) / (to - from)).collect();
+        let mean = contrast.iter().zip(&self.parameters).map(|(c, p)| c * p).sum();
+        (mean, self.sigma(&contrast))
+    }
+
+    /// Standard error of the phase at time zero.
+    pub fn phase_sigma(&self) -> f64 {
+        let mut unit = vec![0.0; self.parameters.len()];
+        unit[0] = 1.0;
+        self.sigma(&unit)
+    }
+
+    fn sigma(&self, contrast: &[f64]) -> f64 {
+        self.information.factor().map_or(f64::INFINITY, |f| f.inverse_form(contrast).max(0.0).sqrt())
+    }
+}
+
+/// Prior information on phase and drift (over the window) that keeps the steps of nearly empty lines
+/// finite.
+const WEAK_INFORMATION: f64 = 1.0;
+
+/// Half-width of the difference quotient for the slope of a table, in ticks: one bin.
+const SLOPE_TICKS: f64 = 1.0 / super::density::BINS as f64;
+
+/// The longest step of a phase, in ticks: derivatives are local, and a step longer than a law is
+/// wide overshoots.
+const LONGEST_STEP: f64 = 0.05;
+
+/// One step of Fisher scoring for one line.
+#[derive(Debug)]
+pub struct Step<'a> {
+    knots: &'a Knots,
+    gradient: Vec<f64>,
+    /// Weighted by p: what the complete data would tell.
+    complete: Symmetric,
+    /// Weighted by p squared: what the data tells with memberships unknown (Louis 1982).
+    observed: Symmetric,
+    scratch: [Vec<f64>; 3],
+}
+
+impl<'a> Step<'a> {
+    /// Nothing added yet.
+    pub fn new(knots: &'a Knots) -> Self {
+        let zero = vec![0.0; knots.parameters()];
+        let none = Symmetric::diagonal(&zero);
+        Self { knots, gradient: zero, complete: none.clone(), observed: none, scratch: Default::default() }
+    }
+
+    /// Adds a connection that belongs to the line with probability `p`.
+    pub fn add(&mut self, pieces: &[(f64, Table)], line: &Line, p: f64) {
+        let [phases, drifts, own] = &mut self.scratch;
+        own.clear();
+        own.resize(self.knots.parameters(), 0.0);
+        for (x, table) in pieces {
+            let (phase, drift) = line.at_time(*x, self.knots);
+            let up = table.at(phase + SLOPE_TICKS, drift);
+            let down = table.at(phase - SLOPE_TICKS, drift);
+            let by_phase = f64::from(up - down) / (2.0 * SLOPE_TICKS);
+            let by_drift = table.drift_slope(phase, drift);
+            self.knots.basis(*x, phases, drifts);
+            for ((own, of_phase), of_drift) in own.iter_mut().zip(&*phases).zip(&*drifts) {
+                *own += by_phase * of_phase + by_drift * of_drift;
+            }
+        }
+        self.gradient.iter_mut().zip(&*own).for_each(|(sum, g)| *sum += p * g);
+        self.complete.add_square(p, own);
+        self.observed.add_square(p * p, own);
+    }
+
+    /// Moves the line.
+    pub fn apply(&self, line: &mut Line, window: Window) {
+        let weak_drift = WEAK_INFORMATION / (window.width() * window.width());
+        let prior = self.knots.prior(WEAK_INFORMATION, weak_drift);
+        line.information = self.observed.plus_diagonal(&prior);
+        let Some(factor) = self.complete.plus_diagonal(&prior).factor() else { return };
+        let mut gradient = self.gradient.clone();
+        for (k, bend) in line.bends().iter().enumerate() {
+            gradient[k + 2] -= prior[k + 2] * bend;
+        }
+        let step = factor.solve(&gradient);
+        let shrink = (LONGEST_STEP / step[0].abs().max(1e-12)).min(1.0);
+        line.parameters.iter_mut().zip(&step).for_each(|(value, step)| *value += step * shrink);
+        line.parameters[1] = line.parameters[1].clamp(window.low, window.high);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bends_add_up_outwards() {
+        let knots = Knots::new(1400.0, 1000.0);
+        assert_eq!(knots.each_side, 3);
+        let mut line = Line::at(0.25, 0.01, 1.0, &knots);
+        line.parameters[2..].copy_from_slice(&[0.001, 0.002, 0.0, -0.001, 0.0, 0.0]);
+        let close = |(p, d): (f64, f64), (q, e): (f64, f64)| (p - q).abs() < 1e-12 && (d - e).abs() < 1e-12;
+        assert!(close(line.at_time(50.0, &knots), (0.75, 0.01)));
+        assert!(close(line.at_time(400.0, &knots), (4.25 + 0.3 + 0.2, 0.013)));
+        assert!(close(line.at_time(-200.0, &knots), (-1.75 - 0.1, 0.011)));
+    }
+
+    #[test]
+    fn basis_is_the_line_s_own() {
+        let knots = Knots::new(5000.0, 1000.0);
+        let mut line = Line::at(0.1, 0.02, 1.0, &knots);
+        for (k, value) in line.parameters.iter_mut().enumerate() {
+            *value += 0.001 * k as f64;
+        }
+        let (mut phases, mut drifts) = (Vec::new(), Vec::new());
+        for x in [-2300.0, -100.0, 0.0, 77.0, 1234.0] {
+            knots.basis(x, &mut phases, &mut drifts);
+            let sum = |basis: &[f64]| basis.iter().zip(&line.parameters).map(|(b, p)| b * p).sum::<f64>();
+            let (phase, drift) = line.at_time(x, &knots);
+            assert!((sum(&phases) - phase).abs() < 1e-9 && (sum(&drifts) - drift).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn short_data_is_straight() {
+        assert!(Knots::new(600.0, 1000.0).none());
+        assert_eq!(Knots::new(1e6, 1000.0).parameters(), 2 + 2 * MOST_EACH_SIDE);
+    }
+}
