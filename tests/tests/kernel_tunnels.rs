@@ -1,4 +1,5 @@
-//! Real TCP through the kernel's own VXLAN device, watched from outside the tunnel.
+//! Real TCP through the kernel's own tunnel devices, watched from outside the tunnel. Kernels lack some
+//! types of device: those are skipped with a note.
 
 use std::{thread, time::Duration};
 
@@ -16,23 +17,52 @@ use tmap_tests::{
 /// The addresses inside.
 const INSIDE: [[u8; 4]; 2] = [[198, 51, 100, 1], [198, 51, 100, 2]];
 
-/// A wire with a VXLAN across it.
-fn tunnel(vni: u32) -> Wire {
-    let wire = Wire::new(1500, false);
-    for (end, host, peer) in [(&wire.near, 1, 2), (&wire.far, 2, 1)] {
-        end.ip(&format!(
-            "link add vx type vxlan id {vni} remote 192.0.2.{peer} dstport 4789 dev {INTERFACE}"
-        ));
-        end.ip(&format!("addr add 198.51.100.{host}/24 dev vx"));
-        end.ip("link set vx up");
-    }
-    wire
+/// A type of device, what `ip link add` wants to hear of it between ends `L` and `P`, and how its
+/// segments are to be named.
+struct Device {
+    words: &'static str,
+    kind: Kind,
+    id: u32,
 }
 
-/// Watches the far end's interface while 40 exchanges pass through the tunnel.
-fn watch(decap: bool) -> (Vec<Record>, u64) {
+const VXLAN: Device =
+    Device { words: "type vxlan id 4242 remote P dstport 4789 dev wire", kind: Kind::VXLAN, id: 4242 };
+
+const OTHERS: [Device; 7] = [
+    Device { words: "type vxlan id 77 remote P dstport 8472 dev wire", kind: Kind::VXLAN, id: 77 },
+    Device { words: "type geneve id 4343 remote P", kind: Kind::GENEVE, id: 4343 },
+    Device { words: "type gre local L remote P key 7 seq csum", kind: Kind::GRE, id: 7 },
+    Device { words: "type gre local L remote P", kind: Kind::GRE, id: 0 },
+    Device { words: "type gretap local L remote P key 9", kind: Kind::GRE, id: 9 },
+    Device { words: "type ipip local L remote P", kind: Kind::IP, id: 0 },
+    Device { words: "type sit mode any local L remote P", kind: Kind::IP, id: 0 },
+];
+
+/// A wire with a tunnel across it; `None` where the kernel has no such device.
+fn tunnel(device: &Device) -> Option<Wire> {
+    let wire = Wire::new(1500, false);
+    for (end, host, peer) in [(&wire.near, 1, 2), (&wire.far, 2, 1)] {
+        let words = device.words.replace('L', &format!("192.0.2.{host}"));
+        let words = words.replace('P', &format!("192.0.2.{peer}"));
+        let arguments = format!("link add tun9 {words}");
+        let output = end.command("ip").args(arguments.split(' ')).output().expect("ip runs");
+        let err = String::from_utf8_lossy(&output.stderr);
+        if err.contains("Unknown device type") || err.contains("not supported") {
+            println!("skipped: this kernel has no device of {}", device.words);
+            return None;
+        }
+        assert!(output.status.success(), "{arguments}: {err}");
+        end.ip(&format!("addr add 198.51.100.{host}/24 dev tun9"));
+        end.ip("link set tun9 up");
+    }
+    Some(wire)
+}
+
+/// Watches the far end's interface while 40 exchanges pass through the tunnel; what was seen, and how
+/// many packets weren't TCP.
+fn watch(device: &Device, decap: bool) -> Option<(Vec<Record>, u64)> {
     root::require();
-    let wire = tunnel(4242);
+    let wire = tunnel(device)?;
     let config = Config {
         interfaces: vec![INTERFACE.to_owned()],
         xdp_mode: XdpMode::Auto,
@@ -49,13 +79,13 @@ fn watch(decap: bool) -> (Vec<Record>, u64) {
     while rings.drain(1000, |record| records.push(*record)) > 0 {}
     let total = sensor.statistics().total();
     assert_eq!(total.accounted(), total.seen, "{total:?}");
-    (records, total.skipped[Skip::NotTcp as usize])
+    Some((records, total.skipped[Skip::NotTcp as usize]))
 }
 
-#[test]
-fn segments_in_vxlan_are_seen_with_their_tunnel() {
-    let (records, _) = watch(true);
-    assert!(records.len() >= 80, "{}", records.len());
+/// Checks every record of a conversation through `device`.
+fn check(device: &Device) {
+    let Some((records, _)) = watch(device, true) else { return };
+    assert!(records.len() >= 80, "{}: {}", device.words, records.len());
     let [client, server] = INSIDE.map(Address::from_ip4);
     let [near, far] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(Address::from_ip4);
     for record in &records {
@@ -65,7 +95,7 @@ fn segments_in_vxlan_are_seen_with_their_tunnel() {
             Direction::Egress => (server, client, far, near),
         };
         assert_eq!((segment.src, segment.dst), (src, dst));
-        let expected = Tunnel { kind: Kind::VXLAN, id: 4242, src: outer_src, dst: outer_dst };
+        let expected = Tunnel { kind: device.kind, id: device.id, src: outer_src, dst: outer_dst };
         assert_eq!(segment.tunnel, Some(expected));
     }
     for direction in [Direction::Ingress, Direction::Egress] {
@@ -75,8 +105,20 @@ fn segments_in_vxlan_are_seen_with_their_tunnel() {
 }
 
 #[test]
+fn segments_in_vxlan_are_seen_with_their_tunnel() {
+    check(&VXLAN);
+}
+
+#[test]
+fn segments_in_other_tunnels_are_seen_with_theirs() {
+    for device in &OTHERS {
+        check(device);
+    }
+}
+
+#[test]
 fn without_decapsulation_they_are_udp() {
-    let (records, not_tcp) = watch(false);
+    let Some((records, not_tcp)) = watch(&VXLAN, false) else { return };
     assert_eq!(records, []);
     assert!(not_tcp >= 80, "{not_tcp}");
 }

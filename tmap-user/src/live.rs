@@ -28,7 +28,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
 use crate::{
     Outcome,
-    capture::xdp::{self, Sensor, wall_clock},
+    capture::xdp::{self, Sensor, offload, wall_clock},
     config::LiveConfig,
     engine::Engine,
     report::{Reporter, Stats, Summary, stats::CpuStats},
@@ -65,8 +65,24 @@ pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
         warnings: Vec::new(),
         sensor,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    runtime.block_on(control.run(signals))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    runtime.block_on(async {
+        warn_of_merging(&config.interfaces).await;
+        control.run(signals).await
+    })
+}
+
+/// Says which interfaces merge segments: what tmap then sees came earlier than it seems.
+async fn warn_of_merging(interfaces: &[String]) {
+    for name in interfaces {
+        // Where the kernel doesn't tell there is nothing to say.
+        for feature in offload::merging(name).await.unwrap_or_default() {
+            eprintln!(
+                "tmap: {name}: {feature} is on: the card merges segments, so arrival times are coarse, and \
+                 clocks and round trips with them; `ethtool -K {name} {feature} off` ends that"
+            );
+        }
+    }
 }
 
 /// The part of the configuration that concerns the sensor.

@@ -11,6 +11,7 @@ mod anomalies;
 mod attach;
 mod interface;
 mod load;
+pub mod offload;
 mod ring;
 
 use std::fmt;

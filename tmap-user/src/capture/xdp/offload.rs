@@ -1,0 +1,100 @@
+//! Whether an interface merges segments before anybody sees them.
+//!
+//! Large receive offload and its stricter form, GRO in hardware, hand up several segments as one, when
+//! the last of them is there: what tmap takes for the arrival of the first is late by a batch.
+//! The kernel turns both off for XDP where it knows that it must (generic XDP, and most drivers), so
+//! this is asked once everything is attached.
+
+use anyhow::{Context as _, Result};
+use ethtool::{EthtoolAttr, EthtoolFeatureAttr, EthtoolFeatureBit};
+use futures_util::TryStreamExt as _;
+
+/// Features that merge, as the kernel calls them (`netdev_features_strings`), and as `ethtool -K` does.
+const MERGING: [(&str, &str); 2] = [("rx-lro", "lro"), ("rx-gro-hw", "rx-gro-hw")];
+
+/// The features of `interface` that are on and merge segments, by the names that `ethtool -K` takes.
+/// Needs a tokio runtime with I/O. Linux 5.7 or later answers.
+///
+/// # Errors
+/// Where the kernel doesn't tell.
+pub async fn merging(interface: &str) -> Result<Vec<&'static str>> {
+    let (connection, mut handle, _) = ethtool::new_connection().context("can't open generic netlink")?;
+    let connection = tokio::spawn(connection);
+    let answer = async {
+        let replies = handle.feature().get(Some(interface)).execute().await?;
+        replies.try_collect::<Vec<_>>().await
+    };
+    let answer = answer.await;
+    connection.abort();
+    let replies = answer.with_context(|| format!("can't ask for the offloads of {interface}"))?;
+    Ok(replies.iter().flat_map(|reply| merging_of(&reply.payload.nlas)).collect())
+}
+
+/// The same, of one reply.
+fn merging_of(attributes: &[EthtoolAttr]) -> Vec<&'static str> {
+    let active = attributes.iter().filter_map(|attribute| match attribute {
+        EthtoolAttr::Feature(EthtoolFeatureAttr::Active(bits)) => Some(bits),
+        _ => None,
+    });
+    let is_on = |bit: &EthtoolFeatureBit, name: &str| bit.value && bit.name == name;
+    let bits: Vec<&EthtoolFeatureBit> = active.flatten().collect();
+    MERGING
+        .into_iter()
+        .filter(|(name, _)| bits.iter().any(|bit| is_on(bit, name)))
+        .map(|(_, option)| option)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ethtool::EthtoolMessage;
+    use netlink_packet_core::ParseableParametrized as _;
+    use netlink_packet_generic::GenlHeader;
+
+    /// An attribute: length, type, value, padding to four bytes.
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = (value.len() as u16 + 4).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    /// A bit of a set without a mask, which lists those that are on: index and name.
+    fn bit(index: u32, name: &str) -> Vec<u8> {
+        let name = [name.as_bytes(), &[0]].concat();
+        attribute(1, &[attribute(1, &index.to_ne_bytes()), attribute(2, &name)].concat())
+    }
+
+    /// What ETHTOOL_MSG_FEATURES_GET answers where `names` are on, and all of them could be.
+    fn reply(names: &[&str]) -> Vec<&'static str> {
+        let set = |names: &[&str]| {
+            let bits: Vec<u8> = names.iter().zip(1..).flat_map(|(name, index)| bit(index, name)).collect();
+            [attribute(1, &[]), attribute(2, &64u32.to_ne_bytes()), attribute(3, &bits)].concat()
+        };
+        let possible = ["tx-checksum-ipv4", "rx-gro", "rx-lro", "rx-gro-hw"];
+        let attributes = [attribute(2, &set(&possible)), attribute(4, &set(names))].concat();
+        // ETHTOOL_MSG_FEATURES_GET_REPLY, version 1.
+        let header = GenlHeader { cmd: 11, version: 1 };
+        merging_of(&EthtoolMessage::parse_with_param(&attributes, header).expect("sound").nlas)
+    }
+
+    /// The loopback has features, none of which merges; an interface that isn't there has none.
+    #[test]
+    fn this_kernel_answers() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let found = runtime.block_on(merging("lo")).expect("since Linux 5.7");
+        assert_eq!(found, [""; 0]);
+        let error = runtime.block_on(merging("no-such-if")).expect_err("isn't there");
+        assert!(error.to_string().contains("no-such-if"), "{error:#}");
+    }
+
+    #[test]
+    fn only_merging_features_that_are_on() {
+        assert_eq!(reply(&["tx-checksum-ipv4", "rx-gro"]), [""; 0]);
+        assert_eq!(reply(&["rx-gro", "rx-lro"]), ["lro"]);
+        assert_eq!(reply(&["rx-gro-hw", "tx-checksum-ipv4", "rx-lro"]), ["lro", "rx-gro-hw"]);
+        assert_eq!(reply(&[]), [""; 0]);
+    }
+}
