@@ -214,9 +214,14 @@ fn own_line(
             hull: hull.points(),
             sample: sample.points(),
             offered: hull.offered(),
+            ..phase::Track::default()
         })
         .collect();
-    let lines = phase::fit(&tracks, 1000.0, &phase::Settings { resolution_ns, max_lines: 1 });
+    let lines = phase::fit(
+        &tracks,
+        1000.0,
+        &phase::Settings { resolution_ns, max_lines: 1, ..phase::Settings::default() },
+    );
     (!lines.lines.is_empty()).then_some(lines)
 }
 

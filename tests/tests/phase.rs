@@ -2,10 +2,12 @@
 
 use tmap::engine::{
     envelope::Envelope,
+    os::likeness::{Evidence, Switches},
     phase::{Lines, Settings, Track, fit, sample::Sample},
     snapshot::Doubt,
 };
 use tmap_tests::{
+    score::agreement,
     simulate::{Law, Scenario},
     traces,
 };
@@ -16,7 +18,19 @@ fn small() -> Scenario {
 }
 
 fn lines(scenario: &Scenario, settings: &Settings) -> Lines {
-    let kept: Vec<(Envelope, Sample)> = traces::collect(&scenario.run().records)
+    lines_of(scenario, settings, |_| Evidence::default()).0
+}
+
+/// The lines, where connection `c` shows `shown(its machine)`, and the machines.
+fn lines_of(
+    scenario: &Scenario,
+    settings: &Settings,
+    mut shown: impl FnMut(usize) -> Evidence,
+) -> (Lines, Vec<usize>) {
+    let run = scenario.run();
+    let traces = traces::collect(&run.records);
+    let machines: Vec<usize> = traces.iter().map(|trace| run.truth.machine_of[&trace.key]).collect();
+    let kept: Vec<(Envelope, Sample)> = traces
         .iter()
         .map(|trace| {
             let mut pair = <(Envelope, Sample)>::default();
@@ -29,9 +43,51 @@ fn lines(scenario: &Scenario, settings: &Settings) -> Lines {
         .collect();
     let tracks: Vec<Track<'_>> = kept
         .iter()
-        .map(|(hull, sample)| Track { hull: hull.points(), sample: sample.points(), offered: hull.offered() })
+        .zip(&machines)
+        .map(|((hull, sample), machine)| Track {
+            hull: hull.points(),
+            sample: sample.points(),
+            offered: hull.offered(),
+            shown: shown(*machine),
+        })
         .collect();
-    fit(&tracks, scenario.tick_hz, settings)
+    (fit(&tracks, scenario.tick_hz, settings), machines)
+}
+
+/// What a connection shows that passed so many routers.
+fn hops(count: usize) -> Evidence {
+    Evidence::new(Some(1000.0), Some(true), None, 64 - count as u8)
+}
+
+#[test]
+fn other_evidence_never_splits_a_line_by_itself() {
+    for seed in 0..3 {
+        let mut turn = 0;
+        let alternating = |_| {
+            turn += 1;
+            hops(turn % 2)
+        };
+        let (found, _) = lines_of(&Scenario { seed, ..small() }, &Settings::default(), alternating);
+        assert_eq!(found.count, 1, "seed {seed}: {:?}", found.evidences);
+    }
+}
+
+#[test]
+fn other_evidence_tells_machines_apart_that_clocks_hardly_do() {
+    // Over a WAN, clocks alone sort most connections wrongly.
+    let scenario = Scenario { machines: 3, jitter_s: 1e-3, connections: 20, seed: 1, ..Scenario::default() };
+    let right = |settings: &Settings| {
+        let (found, machines) = lines_of(&scenario, settings, hops);
+        let likeliest = |row: &Vec<f32>| {
+            let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+            best.map(|(line, _)| line as u32)
+        };
+        let pairings: Vec<_> = machines.into_iter().zip(found.posteriors.iter().map(likeliest)).collect();
+        (found.count, agreement(&pairings).accuracy)
+    };
+    let (_, without) = right(&Settings { switches: Switches::NONE, ..Settings::default() });
+    let (count, with) = right(&Settings::default());
+    assert!(count == 3 && with > 0.9 && without < 0.8, "{count} machines, {with} against {without}");
 }
 
 #[test]

@@ -18,7 +18,10 @@ use crate::{
     config::{Common, Config, LiveConfig, ReadConfig},
     engine::{
         Options, Wanted,
-        os::database::{Database, Malformed},
+        os::{
+            database::{Database, Malformed},
+            likeness::{FEATURES, Feature, Switches},
+        },
     },
     filter::Program,
     report::Format,
@@ -155,9 +158,20 @@ struct EngineArgs {
     /// A connection that is silent for this long is finished
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = positive_time)]
     idle_timeout: Duration,
+    /// Leave evidence out when machines with random offsets are told apart by more than their clocks:
+    /// syn, scale, mss, ttl (several with commas)
+    #[arg(long, value_name = "EVIDENCE", value_delimiter = ',', value_parser = feature)]
+    without: Vec<Feature>,
     /// Signatures of operating systems, in p0f's format, instead of the built-in ones
     #[arg(long, value_name = "FILE")]
     p0f: Option<PathBuf>,
+}
+
+/// A feature that may be left out. Rates and steadiness can't: no line holds clocks of two rates.
+fn feature(name: &str) -> Result<Feature, String> {
+    let optional = |f: &&Feature| !matches!(f, Feature::RateClass | Feature::Steadiness);
+    let known = FEATURES.iter().filter(optional).find(|feature| feature.name() == name);
+    known.copied().ok_or_else(|| "known are syn, scale, mss and ttl".to_owned())
 }
 
 /// Parses the command line.
@@ -238,6 +252,7 @@ impl CommonArgs {
                 max_addresses: engine.max_addresses,
                 max_connections_per_address: engine.max_connections,
                 idle_timeout_ns: engine.idle_timeout.as_nanos().try_into().unwrap_or(u64::MAX),
+                evidence: engine.without.iter().fold(Switches::ALL, |all, &feature| all.without(feature)),
                 signatures: engine.p0f.as_deref().map(signatures).transpose()?,
                 ..Options::default()
             },

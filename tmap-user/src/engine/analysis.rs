@@ -13,6 +13,7 @@ use super::{
     loose,
     offset::{self, Cluster, Item},
     options::Options,
+    os::likeness::Switches,
     regime::{self, Judgement},
     snapshot::{Doubt, Estimate, Regime},
     unsteady,
@@ -85,6 +86,7 @@ pub fn analyse(connections: &[&Connection], options: &Options, resolution_ns: u6
         connections,
         resolution_ns,
         depth,
+        switches: options.evidence,
         out: Analysis::empty(resolution_ns),
         regimes: Vec::new(),
     };
@@ -234,6 +236,7 @@ struct Builder<'a> {
     connections: &'a [&'a Connection],
     resolution_ns: u64,
     depth: Depth,
+    switches: Switches,
     out: Analysis,
     regimes: Vec<(Regime, String)>,
 }
@@ -272,8 +275,14 @@ impl Builder<'_> {
             self.out.count.add(Count { best: None, low: 1, high: most, proven: 0 });
             return;
         }
-        let findings =
-            loose::find(class.hz, &class.clusters, &class.judgement, self.connections, self.resolution_ns);
+        let findings = loose::find(
+            class.hz,
+            &class.clusters,
+            &class.judgement,
+            self.connections,
+            self.resolution_ns,
+            self.switches,
+        );
         self.out.groups.extend(findings.groups);
         self.out.count.add(findings.count);
         self.out.doubt = findings.doubt.or(self.out.doubt);

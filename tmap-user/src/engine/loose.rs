@@ -9,9 +9,10 @@ use super::{
     connection::Connection,
     envelope::Point,
     offset::{Cluster, wraps_between},
+    os::likeness::{Evidence, Switches},
     phase::{self, Track, sample::Sample},
     regime::Judgement,
-    snapshot::{Doubt, Estimate, Regime},
+    snapshot::{Doubt, Estimate, Regime, Side},
 };
 
 /// What the lines say.
@@ -34,6 +35,7 @@ pub fn find(
     judgement: &Judgement,
     connections: &[&Connection],
     resolution_ns: u64,
+    switches: Switches,
 ) -> Findings {
     let loose: Vec<&Cluster> = judgement.loose.iter().map(|&index| &clusters[index]).collect();
     let samples: Vec<Sample> =
@@ -45,9 +47,10 @@ pub fn find(
             hull: cluster.envelope.points(),
             sample: sample.points(),
             offered: cluster.envelope.offered(),
+            shown: shown(hz, cluster, connections),
         })
         .collect();
-    let settings = phase::Settings { resolution_ns, ..phase::Settings::default() };
+    let settings = phase::Settings { resolution_ns, switches, ..phase::Settings::default() };
     let lines = phase::fit(&tracks, hz, &settings);
     let regime = match judgement.regime {
         Regime::Mixed => Regime::PerConnection,
@@ -78,6 +81,15 @@ pub fn find(
         })
         .collect();
     Findings { groups, count: count_of(&lines, tracks.len()), doubt: lines.doubt }
+}
+
+/// What a cluster shows besides its clock: as the first of its connections whose opening was seen, if
+/// any was. A server's answer depends on what it is asked, so only its distance counts.
+fn shown(hz: f64, cluster: &Cluster, connections: &[&Connection]) -> Evidence {
+    let flows = || cluster.members.iter().map(|&member| &connections[member].flow);
+    let opened = flows().find_map(|flow| flow.fingerprint.filter(|print| print.side == Side::Client));
+    let hop_limit = flows().next().map_or(0, |flow| flow.hop_limit);
+    Evidence::new(Some(hz), Some(true), opened.as_ref(), opened.map_or(hop_limit, |print| print.hop_limit))
 }
 
 /// The connections on a line, with their probabilities.

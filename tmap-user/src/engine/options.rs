@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{os::database::Database, rtt};
+use super::{
+    os::{database::Database, likeness::Switches},
+    rtt,
+};
 
 /// Settings of the engine.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub struct Options {
     pub idle_timeout_ns: u64,
     /// Whether round trips are taken as well, and how; `None` costs nothing.
     pub rtt: Option<rtt::Options>,
+    /// What else than clocks may tell machines with random offsets apart.
+    pub evidence: Switches,
     /// Signatures of operating systems; `None` for the built-in ones.
     pub signatures: Option<Arc<Database>>,
 }
@@ -41,6 +46,7 @@ impl Default for Options {
             max_connections_per_address: 4096,
             idle_timeout_ns: 300_000_000_000,
             rtt: None,
+            evidence: Switches::ALL,
             signatures: None,
         }
     }

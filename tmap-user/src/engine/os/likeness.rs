@@ -166,6 +166,16 @@ impl Evidence {
         }
     }
 
+    /// What is left of it with only some features switched on.
+    #[must_use]
+    pub fn of(&self, switches: Switches) -> Self {
+        let mut values = self.values;
+        for (value, feature) in values.iter_mut().zip(FEATURES) {
+            *value = value.filter(|_| switches.has(feature));
+        }
+        Self { values }
+    }
+
     /// For each feature that counts and was seen: the feature, the hash of the values before it,
     /// and that of the values up to it.
     fn chain(&self, switches: Switches) -> impl Iterator<Item = (Feature, u64, u64)> {

@@ -27,7 +27,20 @@ impl Mixture {
         // L! equal modes, one for each order of the lines.
         let orders = log_gamma(lines + 1.0);
         let prior = -LINE_COST * lines - if lines > 1.0 { ONE_MACHINE } else { 0.0 };
-        self.log_likelihood + self.log_weights(data) + orders + self.log_places(data) + prior
+        self.log_likelihood
+            + self.log_weights(data)
+            + orders
+            + self.log_places(data)
+            + self.log_looks(data)
+            + prior
+    }
+
+    /// Log prior of what the machines usually show, which was chosen to fit.
+    fn log_looks(&self, data: &Data) -> f64 {
+        if !data.looks.differ() {
+            return 0.0;
+        }
+        (0..self.lines.len()).map(|j| data.looks.choice(&self.shown(data, j))).sum()
     }
 
     /// Log of flat prior times posterior volume of the weights: the integral of the weights to the

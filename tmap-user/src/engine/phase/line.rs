@@ -96,6 +96,8 @@ pub struct Line {
     parameters: Vec<f64>,
     /// Share of connections.
     pub weight: f64,
+    /// Log-likelihood ratio of each kind of evidence; empty where nothing is known of the machine.
+    pub looks: Vec<f64>,
     /// Information (inverse covariance) of the parameters, memberships being uncertain.
     pub information: Symmetric,
 }
@@ -106,7 +108,7 @@ impl Line {
         let mut parameters = vec![0.0; knots.parameters()];
         parameters[..2].copy_from_slice(&[phase, drift]);
         let information = Symmetric::diagonal(&knots.prior(WEAK_INFORMATION, WEAK_INFORMATION));
-        Self { parameters, weight, information }
+        Self { parameters, weight, looks: Vec::new(), information }
     }
 
     /// Phase at time zero.

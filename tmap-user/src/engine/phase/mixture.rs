@@ -5,6 +5,7 @@
 
 use super::{
     line::{Knots, Line, Step},
+    looks::Looks,
     table::{Table, Window},
 };
 
@@ -21,6 +22,8 @@ pub struct Data {
     pub drift_range: f64,
     /// Where lines may bend.
     pub knots: Knots,
+    /// What connections show besides their clocks.
+    pub looks: Looks,
 }
 
 impl Data {
@@ -30,15 +33,17 @@ impl Data {
         self.pieces[self.tracks[t].clone()].iter().map(|(_, table)| table.sharpness()).fold(0.0, f64::max)
     }
 
-    /// Log Bayes factor of track `t` on a line.
+    /// Log Bayes factor of track `t` on a line: by its clock, and by what else it shows.
     pub fn factor(&self, t: usize, line: &Line) -> f64 {
-        self.pieces[self.tracks[t].clone()]
+        let shown = self.looks.kind(t).and_then(|kind| line.looks.get(kind)).copied().unwrap_or(0.0);
+        let of_clock: f64 = self.pieces[self.tracks[t].clone()]
             .iter()
             .map(|(x, table)| {
                 let (phase, drift) = line.at_time(*x, &self.knots);
                 f64::from(table.at(phase, drift))
             })
-            .sum()
+            .sum();
+        of_clock + shown
     }
 }
 
@@ -148,9 +153,16 @@ impl Mixture {
                 }
             }
             step.apply(&mut self.lines[j], data.window);
+            let looks = data.looks.ratios(&shown(data, posteriors.iter().skip(j).step_by(count).copied()));
+            self.lines[j].looks = looks;
         }
         self.reweigh(&shares, tracks as f64);
         self.evaluate(data, moves);
+    }
+
+    /// How many connections of each kind line `j` holds.
+    pub fn shown(&self, data: &Data, j: usize) -> Vec<f64> {
+        shown(data, (0..data.tracks.len()).map(|t| self.posterior(t, j)))
     }
 
     /// Weights from expected counts, with the mean of a Dirichlet prior of a half each.
@@ -164,6 +176,19 @@ impl Mixture {
         }
         self.none = if shares.is_empty() { 1.0 } else { none };
     }
+}
+
+/// Expected connections of each kind on a line, given each track's probability to be on it.
+fn shown(data: &Data, posteriors: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut counts = data.looks.none();
+    if !counts.is_empty() {
+        for (t, p) in posteriors.enumerate() {
+            if let Some(kind) = data.looks.kind(t) {
+                counts[kind] += p;
+            }
+        }
+    }
+    counts
 }
 
 /// The times that may move lines.

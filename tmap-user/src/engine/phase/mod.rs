@@ -28,6 +28,7 @@ mod density;
 mod evidence;
 mod hough;
 mod line;
+mod looks;
 mod mixture;
 mod noise;
 mod piece;
@@ -38,7 +39,11 @@ mod table;
 mod weather;
 
 pub use super::envelope::Point;
-use super::snapshot::{Doubt, Estimate};
+use super::{
+    os::likeness::{Evidence, Switches},
+    snapshot::{Doubt, Estimate},
+};
+use looks::Looks;
 use mixture::{Data, Mixture};
 use noise::Tables;
 use piece::Piece;
@@ -68,7 +73,7 @@ const COARSEST_TICKS: f64 = 0.1;
 const LEAST_SHARPNESS: f64 = 0.2;
 
 /// What the fit takes from one connection, or from several that share one offset.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Track<'a> {
     /// Corners of the upper hull of first arrivals, in order of time.
     pub hull: &'a [Point],
@@ -76,6 +81,8 @@ pub struct Track<'a> {
     pub sample: &'a [Sampled],
     /// First arrivals in all.
     pub offered: u64,
+    /// What the connection shows besides its clock.
+    pub shown: Evidence,
 }
 
 /// What a fit needs to know besides the tracks.
@@ -85,11 +92,13 @@ pub struct Settings {
     pub resolution_ns: u64,
     /// The most lines looked for.
     pub max_lines: usize,
+    /// Which other evidence counts.
+    pub switches: Switches,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { resolution_ns: 1, max_lines: 64 }
+        Self { resolution_ns: 1, max_lines: 64, switches: Switches::ALL }
     }
 }
 
@@ -141,7 +150,8 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     let longest_s = table::longest_piece_s(window);
     let cut: Vec<Vec<Piece>> =
         usable.iter().map(|&t| Piece::cut(&tracks[t], hz, zero_ns, longest_s)).collect();
-    let tables = Tables::new(cut, window, hz);
+    let looks = Looks::new(usable.iter().map(|&t| tracks[t].shown), settings.switches);
+    let tables = Tables::new(cut, looks, window, hz);
     let (data, found) = noise::choose(&tables, settings.max_lines.min(usable.len() / FEWEST_PER_LINE + 1));
     let best = found.best();
     let mut lines = report(&data, &found, hz);

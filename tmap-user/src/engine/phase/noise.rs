@@ -9,6 +9,7 @@ use super::{
     CHOSEN_FROM, LEARNED_FROM,
     density::{self, Density},
     line::Knots,
+    looks::Looks,
     mixture::{Data, Mixture},
     piece::Piece,
     search::{self, Found},
@@ -23,6 +24,7 @@ pub struct Tables {
     density: Density,
     drift_range: f64,
     knots: Knots,
+    looks: Looks,
 }
 
 /// Machines' drifts lie within this, in all, as a share of the rate.
@@ -32,8 +34,8 @@ const DRIFT_RANGE: f64 = 4e-4;
 const LEARNED_POINTS: usize = 8;
 
 impl Tables {
-    /// Learns the law of residuals from `cut`, the pieces of each track.
-    pub fn new(mut cut: Vec<Vec<Piece>>, window: Window, hz: f64) -> Self {
+    /// Learns the law of residuals from `cut`, the pieces of each track; `looks` are in the same order.
+    pub fn new(mut cut: Vec<Vec<Piece>>, looks: Looks, window: Window, hz: f64) -> Self {
         let times = cut.iter().flatten().map(|p| p.x);
         let (low, high) = times.fold((0.0_f64, 0.0_f64), |(l, h), x| (l.min(x), h.max(x)));
         let knots = Knots::new(high - low, hz);
@@ -43,7 +45,7 @@ impl Tables {
             cut.iter_mut().flatten().for_each(|piece| piece.mark(&weather));
             density = learn(&cut, window);
         }
-        Self { cut, window, density, drift_range: DRIFT_RANGE * hz, knots }
+        Self { cut, window, density, drift_range: DRIFT_RANGE * hz, knots, looks }
     }
 
     /// Tables of every `stride`-th track.
@@ -54,6 +56,7 @@ impl Tables {
             window: self.window,
             drift_range: self.drift_range,
             knots: self.knots,
+            looks: self.looks.every(stride),
         };
         for pieces in self.cut.iter().step_by(stride) {
             let from = data.pieces.len();

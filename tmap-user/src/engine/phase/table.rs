@@ -296,7 +296,7 @@ mod tests {
         (0..connections)
             .flat_map(|c| {
                 let sample = connection(c);
-                Piece::cut(&Track { hull: &[], sample: &sample, offered: 40 }, HZ, 0, 60.0)
+                Piece::cut(&Track { sample: &sample, offered: 40, ..Track::default() }, HZ, 0, 60.0)
             })
             .collect()
     }
