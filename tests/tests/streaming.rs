@@ -1,125 +1,198 @@
-//! What a sensor tells after hours is what a capture of those hours tells.
+//! Hours of traffic in bounded memory: machines keep their numbers while connections come and go, a
+//! clock is slewed, and one machine reboots.
 
-use std::{sync::mpsc, thread};
+use std::collections::HashMap;
 
-use tmap::engine::{Depth, Engine, Event, Flows, FrozenHost, Looked, Options, Snapshot, Wanted};
-use tmap_common::Record;
-use tmap_tests::{
-    simulate::{Offsets, Scenario},
-    traffic,
-};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use tmap::engine::{Engine, Event, Options, Snapshot, Wanted};
+use tmap_common::{Address, Flags, Record, Segment, record::Direction};
+use tmap_tests::pcap::LINUX_SYN;
 
-const EVERYTHING: Wanted = Wanted { connections: true, siblings: true };
+const S: u64 = 1_000_000_000;
 
-/// All at once, one look at the end.
-fn offline(records: &[Record], now_ns: u64) -> Snapshot {
-    let mut engine = Engine::new(Options::default());
-    engine.observe_all(records);
-    engine.snapshot(now_ns, EVERYTHING)
+/// How long is watched, and how often everything is asked for, in seconds.
+const HOURS_S: u64 = 2 * 3600;
+const SNAPSHOT_S: u64 = 600;
+
+/// Connections remembered: a quarter of an hour's.
+const MAX_CONNECTIONS: usize = 128;
+
+/// A machine: what its counter shows, with its fraction, or `None` while it is off.
+struct Machine {
+    name: char,
+    ticks: fn(f64) -> Option<f64>,
 }
 
-/// Looks at a frozen host elsewhere.
-type Job = (FrozenHost, Depth);
+fn address() -> Address {
+    Address::from_ip4([198, 51, 100, 1])
+}
 
-/// In batches of all sizes, reviews and snapshots on the way, looks on a thread of their own whose
-/// answers come whenever they come.
-fn streamed(records: &[Record], now_ns: u64) -> Snapshot {
-    let (mut flows, mut analyst) = Engine::new(Options::default()).halves();
-    let (jobs, jobs_in) = mpsc::channel::<Job>();
-    let (answers_out, answers) = mpsc::channel::<Looked>();
-    let analysis = thread::spawn(move || {
-        let mut events: Vec<Event> = Vec::new();
-        for (frozen, depth) in jobs_in {
-            answers_out.send(analyst.review(frozen, depth, &mut events)).expect("somebody listens");
-        }
-        analyst
-    });
-    let mut left = records;
-    let (mut size, mut review_at_ns) = (1, 0);
-    while !left.is_empty() {
-        let (batch, rest) = left.split_at(size.min(left.len()));
-        left = rest;
-        size = size * 7 % 613 + 1;
-        flows.observe_all(batch);
-        let time_ns = batch[batch.len() - 1].time_ns;
-        answers.try_iter().for_each(|looked| flows.looked(looked, time_ns));
-        if time_ns >= review_at_ns {
-            review_at_ns = time_ns + 10_000_000_000;
-            flows.sweep(time_ns);
-            for (id, depth) in flows.due(time_ns) {
-                jobs.send((flows.freeze(id), depth)).expect("somebody works");
+/// A connection every 20 s from each machine, half a minute long at most; `random` offsets or none.
+/// Returns records in order of time and who opened which port when.
+fn traffic(machines: &[Machine], random: bool) -> (Vec<Record>, HashMap<(u16, Address), char>) {
+    let mut rng = Pcg64::seed_from_u64(5);
+    let (mut records, mut owner) = (Vec::new(), HashMap::new());
+    for round in 0..HOURS_S / 20 {
+        for (index, machine) in machines.iter().enumerate() {
+            let number = round * machines.len() as u64 + index as u64;
+            let src_port = 10_000 + number as u16;
+            let dst = Address::from_ip4([203, 0, 113, 1 + rng.random_range(0..5)]);
+            let offset: u32 = if random { rng.random() } else { 0 };
+            let begin_s = round as f64 * 20.0 + rng.random::<f64>() * 15.0;
+            owner.insert((src_port, dst), machine.name);
+            for i in 0..60 {
+                let sent_s = begin_s + f64::from(i) * 0.4 * rng.random::<f64>();
+                let Some(ticks) = (machine.ticks)(sent_s) else { continue };
+                let delay_s = 0.000_3 - 50e-6 * (1.0 - rng.random::<f64>()).ln();
+                records.push(Record {
+                    time_ns: ((sent_s + delay_s) * 1e9) as u64,
+                    direction: Direction::Ingress,
+                    suppressed: 0,
+                    segment: Segment {
+                        src: address(),
+                        dst,
+                        src_port,
+                        dst_port: 443,
+                        flags: if i == 0 { Flags::SYN } else { Flags::ACK },
+                        has_payload: i > 0,
+                        hop_limit: 63,
+                        tsval: (ticks.floor() as i64 as u32).wrapping_add(offset),
+                        tsecr: u32::from(i > 0),
+                        syn: (i == 0).then_some(LINUX_SYN),
+                        tunnel: None,
+                    },
+                });
             }
         }
     }
-    drop(jobs);
-    let mut analyst = analysis.join().expect("analysis ends");
-    answers.try_iter().for_each(|looked| flows.looked(looked, now_ns));
-    let _between = snapshot(&mut flows, &mut analyst, now_ns);
-    snapshot(&mut flows, &mut analyst, now_ns)
+    records.sort_by_key(|record| record.time_ns);
+    (records, owner)
 }
 
-fn snapshot(flows: &mut Flows, analyst: &mut tmap::engine::Analyst, now_ns: u64) -> Snapshot {
-    let mut draft = analyst.draft(now_ns, EVERYTHING);
-    for id in flows.by_size() {
-        let looked = analyst.add(flows.freeze(id), &mut draft);
-        flows.looked(looked, now_ns);
-    }
-    let (snapshot, clockworks) = draft.finish();
-    flows.complete(snapshot, clockworks)
+/// What was said in the course of time.
+struct Watched {
+    events: Vec<Event>,
+    snapshots: Vec<Snapshot>,
 }
 
-/// Numbers depend on what was announced on the way; machines are named by their first connection here.
-fn told(snapshot: &Snapshot) -> Vec<String> {
-    let mut lines = Vec::new();
-    for address in &snapshot.addresses {
-        let mut machines: Vec<String> = address
-            .machine_list
-            .iter()
-            .map(|m| format!("{:?}", tmap::engine::snapshot::MachineReport { id: 0, ..m.clone() }))
-            .collect();
-        machines.sort();
-        lines.push(format!(
-            "{} {:?} {:?} {:?} {}",
-            address.address,
-            address.machines,
-            address.machines_low,
-            address.machines_high,
-            address.connections
-        ));
-        lines.extend(machines);
-    }
-    lines.extend(
-        snapshot
-            .connections
-            .iter()
-            .map(|c| format!("{} {} {} {:?}", c.src, c.src_port, c.segments, c.rate_hz)),
-    );
-    lines
-}
-
-fn agrees(records: &[Record]) {
-    let now_ns = records.last().expect("records").time_ns;
-    let (offline, streamed) = (told(&offline(records, now_ns)), told(&streamed(records, now_ns)));
-    assert_eq!(offline.len(), streamed.len());
-    for (offline, streamed) in offline.iter().zip(&streamed) {
-        assert_eq!(offline, streamed);
-    }
-}
-
-#[test]
-fn with_offsets_that_mean_something() {
-    agrees(&traffic::mail_cluster());
-}
-
-#[test]
-fn with_random_offsets() {
-    let scenario = Scenario {
-        machines: 3,
-        connections: 12,
-        duration_s: 120.0,
-        segments: (20.0, 200.0),
-        ..Scenario::default()
+/// Streams, as the sensor does: a review each second, a snapshot every ten minutes.
+fn watch(records: &[Record]) -> Watched {
+    let options = Options {
+        max_connections_per_address: MAX_CONNECTIONS,
+        max_flows: 2 * MAX_CONNECTIONS,
+        idle_timeout_ns: 60 * S,
+        ..Options::default()
     };
-    agrees(&scenario.run().records);
-    agrees(&Scenario { offsets: Offsets::PerPair, seed: 2, ..scenario }.run().records);
+    let mut engine = Engine::new(options);
+    let mut watched = Watched { events: Vec::new(), snapshots: Vec::new() };
+    let mut at = 0;
+    let mut most_bytes = 0;
+    for second in 1..=HOURS_S {
+        let until = at + records[at..].partition_point(|record| record.time_ns < second * S);
+        engine.observe_all(&records[at..until]);
+        at = until;
+        watched.events.extend(engine.review(second * S));
+        if second % SNAPSHOT_S == 0 {
+            let wanted = Wanted { connections: true, siblings: false };
+            watched.snapshots.push(engine.snapshot(second * S, wanted));
+            let holdings = engine.holdings();
+            assert!(holdings.connections <= MAX_CONNECTIONS, "{holdings:?}");
+            assert!(holdings.addresses == 1 && holdings.flows <= MAX_CONNECTIONS, "{holdings:?}");
+            if second <= HOURS_S / 3 {
+                most_bytes = most_bytes.max(holdings.memory_bytes);
+            } else {
+                assert!(holdings.memory_bytes <= 2 * most_bytes, "{holdings:?}, at first {most_bytes}");
+            }
+        }
+    }
+    watched
+}
+
+/// The number that most connections of a machine have in a snapshot.
+fn number_of(snapshot: &Snapshot, owner: &HashMap<(u16, Address), char>, name: char) -> Option<u32> {
+    let mut votes: HashMap<u32, usize> = HashMap::new();
+    for connection in &snapshot.connections {
+        if let Some(number) = connection.machine
+            && owner.get(&(connection.src_port, connection.dst)) == Some(&name)
+        {
+            *votes.entry(number).or_default() += 1;
+        }
+    }
+    votes.into_iter().max_by_key(|&(number, count)| (count, number)).map(|(number, _)| number)
+}
+
+/// The numbers that a machine had, snapshot by snapshot.
+fn numbers(watched: &Watched, owner: &HashMap<(u16, Address), char>, name: char) -> Vec<Option<u32>> {
+    watched.snapshots.iter().map(|snapshot| number_of(snapshot, owner, name)).collect()
+}
+
+fn new_machines(watched: &Watched) -> usize {
+    watched.events.iter().filter(|event| matches!(event, Event::NewMachine { .. })).count()
+}
+
+/// Seconds of a clock that is `ppm` fast, and `more` ppm faster between two times.
+fn slewed(t: f64, ppm: f64, more: f64, from: f64, to: f64) -> f64 {
+    t * (1.0 + ppm * 1e-6) + more * 1e-6 * (t.clamp(from, to) - from)
+}
+
+/// When the second machine goes down, and when its counter begins anew.
+const DOWN_S: f64 = 4000.0;
+const BOOTED_S: f64 = 4060.0;
+
+#[test]
+fn a_reboot_and_a_slew_leave_the_other_machines_their_numbers() {
+    let machines = [
+        Machine { name: 'a', ticks: |t| Some(1000.0 * slewed(t, 12.0, 0.0, 0.0, 0.0) + 5e8) },
+        Machine {
+            name: 'b',
+            ticks: |t| match t {
+                t if t < DOWN_S => Some(1000.0 * slewed(t, -9.0, 0.0, 0.0, 0.0) + 9e8),
+                t if t < BOOTED_S + 10.0 => None,
+                t => Some(1000.0 * slewed(t - BOOTED_S, -9.2, 0.0, 0.0, 0.0)),
+            },
+        },
+        // A correction of 6 ms, within five minutes.
+        Machine { name: 'c', ticks: |t| Some(1000.0 * slewed(t, 3.0, 20.0, 5000.0, 5300.0) + 7e8) },
+    ];
+    let (records, owner) = traffic(&machines, false);
+    let watched = watch(&records);
+    for name in ['a', 'c'] {
+        let numbers = numbers(&watched, &owner, name);
+        assert!(numbers[0].is_some() && numbers.iter().all(|n| *n == numbers[0]), "{name}: {numbers:?}");
+    }
+    let of_b = numbers(&watched, &owner, 'b');
+    let before = of_b[0].expect("told apart in ten minutes");
+    let after = of_b[of_b.len() - 1].expect("still told apart");
+    assert_ne!(before, after);
+    let reboots: Vec<&Event> = watched.events.iter().filter(|e| matches!(e, Event::Reboot { .. })).collect();
+    let [Event::Reboot { before: was, after: is, at_s, .. }] = reboots[..] else { panic!("{reboots:?}") };
+    assert_eq!((*was, *is), (before, after));
+    assert!((at_s.value - BOOTED_S).abs() < 1.0 + 3.0 * at_s.sigma, "{at_s:?}");
+    assert_eq!(new_machines(&watched), 4, "{:?}", watched.events);
+    let last = &watched.snapshots[watched.snapshots.len() - 1];
+    assert_eq!(last.addresses[0].machines, Some(3));
+    assert!(last.losses.connections_forgotten > 700, "memory is bounded: {:?}", last.losses);
+}
+
+#[test]
+fn machines_told_by_phase_keep_their_numbers_for_hours() {
+    let machines = [
+        Machine { name: 'a', ticks: |t| Some(1000.0 * slewed(t, 12.0, 0.0, 0.0, 0.0) + 0.3) },
+        Machine { name: 'b', ticks: |t| Some(1000.0 * slewed(t, -9.0, 0.0, 0.0, 0.0) + 0.8) },
+        // As chronyd does it at its calmest: half a ppm for twenty minutes.
+        Machine { name: 'c', ticks: |t| Some(1000.0 * slewed(t, 3.0, 0.5, 3600.0, 4800.0) + 0.1) },
+    ];
+    let (records, owner) = traffic(&machines, true);
+    let watched = watch(&records);
+    for snapshot in &watched.snapshots {
+        let report = &snapshot.addresses[0];
+        assert_eq!(report.machines, Some(3), "at {} s: {report:?}", snapshot.now_ns / S);
+    }
+    for name in ['a', 'b', 'c'] {
+        let numbers = numbers(&watched, &owner, name);
+        assert!(numbers[0].is_some() && numbers.iter().all(|n| *n == numbers[0]), "{name}: {numbers:?}");
+    }
+    let reboots = watched.events.iter().filter(|e| matches!(e, Event::Reboot { .. })).count();
+    assert_eq!((new_machines(&watched), reboots), (3, 0), "{:?}", watched.events);
 }

@@ -97,8 +97,11 @@ impl Host {
         let first_free = self.announced.iter().max().map_or(1, |last| last + 1);
         let numbers =
             identity::number(&analysis, |position| announced(connections[position].machine), first_free);
+        // What this look could not sort keeps its number until one can.
+        let unsorted = analysis.loose > 0;
         for connection in connections.iter_mut() {
-            connection.machine = 0;
+            let stays = unsorted && self.announced.contains(&connection.machine);
+            connection.machine = if stays { connection.machine } else { 0 };
         }
         for (group, &number) in analysis.groups.iter().zip(&numbers) {
             for &(position, probability) in &group.members {

@@ -8,10 +8,14 @@ use tmap_common::Address;
 
 use super::snapshot::Regime;
 
-/// Slower clocks than this predate random offsets: Linux randomises since 4.10, at one tick per
-/// millisecond since 4.13; Windows at 10 and 100 Hz and Solaris never did. NetBSD's and OpenBSD's
+/// Slower clocks than this nearly all predate random offsets: Linux randomises since 4.10, at one tick
+/// per millisecond since 4.13; Windows at 10 and 100 Hz and Solaris never did. NetBSD's and OpenBSD's
 /// 2 Hz is the exception.
 const FIRST_RANDOM_HZ: f64 = 1000.0;
+
+/// So many connections of a slow clock, no two of which share an offset, are random after all (Linux
+/// 4.10, and whatever else there is): as many machines, each seen once, are less likely.
+const MIN_RANDOM_SLOW: usize = 8;
 
 /// Below that, the slowest rates are BSDs that do randomise.
 const LAST_BSD_HZ: f64 = 2.0;
@@ -39,7 +43,8 @@ pub struct Judgement {
 pub fn judge(hz: f64, peers: &[Vec<Address>]) -> Judgement {
     let all: Vec<usize> = (0..peers.len()).collect();
     let tally = Tally::of(peers);
-    let may_be_random = hz >= FIRST_RANDOM_HZ || hz <= LAST_BSD_HZ;
+    let all_differ = tally.shared.is_empty() && tally.connections >= MIN_RANDOM_SLOW;
+    let may_be_random = hz >= FIRST_RANDOM_HZ || hz <= LAST_BSD_HZ || all_differ;
     let verdict = |regime, machines: Vec<usize>, loose: Vec<usize>, proven| Judgement {
         regime,
         evidence: tally.describe(hz, regime),
@@ -199,6 +204,14 @@ mod tests {
     fn slow_clocks_predate_random_offsets() {
         let judgement = judge_at(100.0, &[&[1, 1, 1], &[1], &[1], &[1]]);
         assert_eq!((judgement.regime, judgement.machines.len()), (Regime::Global, 4));
+    }
+
+    #[test]
+    fn slow_clocks_that_never_agree_are_random_after_all() {
+        let judgement = judge_at(100.0, &[&[1], &[1], &[2], &[2], &[3], &[3], &[4], &[4]]);
+        assert_eq!((judgement.regime, judgement.loose.len()), (Regime::PerConnection, 8));
+        let few = judge_at(100.0, &[&[1], &[1], &[2], &[2]]);
+        assert_eq!((few.regime, few.machines.len()), (Regime::Global, 4));
     }
 
     #[test]
