@@ -2,7 +2,9 @@
 
 use rand::RngExt;
 use rand_pcg::Pcg64;
-use tmap_common::tunnel::Kind;
+use tmap_common::{Address, Flags, Link, Segment, Syn, Traces, tunnel::Kind};
+
+use crate::pcap::{LINUX_SYN, frame};
 
 /// EtherTypes.
 pub const IP4: u16 = 0x0800;
@@ -15,6 +17,38 @@ pub type Layer = (u16, Vec<u8>);
 /// All encapsulations.
 pub const KINDS: [Kind; 7] =
     [Kind::MPLS, Kind::PPPOE, Kind::IP, Kind::GRE, Kind::VXLAN, Kind::GENEVE, Kind::GTP_U];
+
+/// A segment between two addresses of the same IP version; one in four is a SYN.
+pub fn segment(rng: &mut Pcg64) -> Segment {
+    let ip4 = |last| Address::from_ip4([192, 0, 2, last]);
+    let ip6 = |last| Address::from_ip6([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+    let (src, dst) = if rng.random() { (ip4(1), ip4(2)) } else { (ip6(1), ip6(2)) };
+    let is_syn = rng.random_ratio(1, 4);
+    // IPv6 has neither flags nor an identification.
+    let traces = match src.as_ip4() {
+        Some(_) => LINUX_SYN.traces,
+        None => Traces { fragment_flags: 0, id: 0, ..LINUX_SYN.traces },
+    };
+    let syn = Syn { traces, ..LINUX_SYN };
+    Segment {
+        src,
+        dst,
+        src_port: rng.random_range(1024..60_000),
+        dst_port: 80,
+        flags: if is_syn { Flags::SYN } else { Flags::ACK },
+        has_payload: !is_syn && rng.random(),
+        hop_limit: 57,
+        tsval: rng.random(),
+        tsecr: if is_syn { 0 } else { rng.random() },
+        syn: is_syn.then_some(syn),
+        tunnel: None,
+    }
+}
+
+/// The packet that carries `segment`.
+pub fn layer(segment: &Segment) -> Layer {
+    (if segment.src.as_ip4().is_some() { IP4 } else { IP6 }, frame(segment, Link::Ip))
+}
 
 /// Encapsulations that carry IP only, not frames or labels.
 fn wants_ip(kind: Kind) -> bool {

@@ -13,6 +13,7 @@ pub mod peers;
 pub mod reference;
 pub mod root;
 pub mod score;
+pub mod segments;
 pub mod simulate;
 pub mod talk;
 pub mod tcpdump;

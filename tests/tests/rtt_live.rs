@@ -57,13 +57,13 @@ struct Stage {
 }
 
 impl Stage {
-    /// Sets it up to the relay's devices, or says why not.
-    fn new() -> Option<Self> {
+    /// Sets it up to the relay's devices, or says why not; `tag` tells this test's from others'.
+    fn new(tag: &str) -> Option<Self> {
         if !geteuid().is_root() {
             println!("skipped: the live sensor needs root");
             return None;
         }
-        let name = |end| format!("tmaprtt{}{end}", std::process::id());
+        let name = |end| format!("tmaprtt{}{tag}{end}", std::process::id());
         let stage = Self { near: name("a"), middle: name("b"), far: name("c") };
         let Self { near, middle, far } = &stage;
         if ![near, middle, far].iter().all(|namespace| ip(&format!("netns add {namespace}"))) {
@@ -82,6 +82,13 @@ impl Stage {
             assert!(ip(&words), "ip {words}");
         }
         Some(stage)
+    }
+
+    /// A wire in place of the relay.
+    fn connect_wire(&self) {
+        let words = format!("-n {} link add relay type veth peer name relay netns {}", self.middle, self.far);
+        assert!(ip(&words), "ip {words}");
+        self.connect_relay();
     }
 
     /// Gives the relay's devices their addresses.
@@ -175,15 +182,12 @@ fn converse(stage: &Stage) {
     server.join().expect("served");
 }
 
-/// The lines of `tmap rtt` on the middle's interface, both ways, while `talk` runs.
-fn watched(stage: &Stage, talk: impl FnOnce()) -> Vec<Value> {
+/// The lines of `tmap rtt` in the middle, with these options, while `talk` runs.
+fn watched(stage: &Stage, options: &[&str], talk: impl FnOnce()) -> Vec<Value> {
     let folder = TempDir::new().expect("a folder");
     let [out, err] = ["out", "err"].map(|name| folder.path().join(name));
     let mut command = Command::new("ip");
-    command
-        .args(["netns", "exec", &stage.middle])
-        .arg(binary())
-        .args(["rtt", "-i", "wire", "--egress", "--json"]);
+    command.args(["netns", "exec", &stage.middle]).arg(binary()).args(["rtt", "--json"]).args(options);
     command.stdin(Stdio::null()).stdout(File::create(&out).expect("created"));
     let mut child = command.stderr(File::create(&err).expect("created")).spawn().expect("tmap runs");
     let began = Instant::now();
@@ -201,14 +205,16 @@ fn watched(stage: &Stage, talk: impl FnOnce()) -> Vec<Value> {
 
 #[test]
 fn a_known_delay_is_measured() {
-    let Some(stage) = Stage::new() else { return };
+    let Some(stage) = Stage::new("delay") else { return };
     let stop = AtomicBool::new(false);
     let (ready, awaited) = channel();
     let lines = thread::scope(|scope| {
         scope.spawn(|| relay([&stage.middle, &stage.far], &ready, &stop));
         awaited.recv().expect("the relay's devices");
         stage.connect_relay();
-        let lines = catch_unwind(AssertUnwindSafe(|| watched(&stage, || converse(&stage))));
+        let lines = catch_unwind(AssertUnwindSafe(|| {
+            watched(&stage, &["-i", "wire", "--egress"], || converse(&stage))
+        }));
         stop.store(true, Ordering::Relaxed);
         lines.unwrap_or_else(|panic| resume_unwind(panic))
     });
@@ -236,4 +242,40 @@ fn a_known_delay_is_measured() {
     for kind in ["back", "leaps", "never_sent", "disordered"] {
         assert_eq!(summary["counts"][kind], 0, "{kind}");
     }
+}
+
+/// A router's two interfaces, neither of which sees both directions by itself.
+#[test]
+fn two_interfaces_see_both_directions_and_one_says_what_is_missing() {
+    let Some(stage) = Stage::new("two") else { return };
+    stage.connect_wire();
+    let both = ["-i", "wire", "-i", "relay", "--every", "100ms"];
+    let lines = watched(&stage, &both, || converse(&stage));
+    let of_type = |lines: &[Value], name: &str| -> Vec<Value> {
+        lines.iter().filter(|line| line["type"] == name).cloned().collect()
+    };
+    let samples = of_type(&lines, "rtt");
+    for host in ["192.0.2.1", "198.51.100.2"] {
+        let count = samples.iter().filter(|sample| sample["host"] == host).count();
+        assert!(count >= EXCHANGES, "{host}: {count}");
+    }
+    let summary = lines.last().expect("a summary");
+    assert_eq!((&summary["connections"], &summary["one_way"]), (&1.into(), &0.into()));
+    assert_eq!(summary["counts"]["never_sent"], 0);
+    let total = |lines: &[Value]| -> u64 {
+        let bars = lines.iter().flat_map(|line| line["histogram"].as_array().expect("a histogram"));
+        bars.map(|bar| bar[1].as_u64().expect("a count")).sum()
+    };
+    let intervals = of_type(&lines, "rtt_interval");
+    assert!(intervals.len() >= 2, "{}", intervals.len());
+    assert!(total(&intervals) >= EXCHANGES as u64, "intervals have histograms, too");
+    let prefixes = of_type(&lines, "rtt_prefix");
+    let names: Vec<_> = prefixes.iter().map(|line| line["prefix"].as_str().expect("a prefix")).collect();
+    assert_eq!(names, ["192.0.2.0/24", "198.51.100.0/24"]);
+    assert_eq!(total(&prefixes), samples.len() as u64);
+
+    let lines = watched(&stage, &["-i", "relay"], || converse(&stage));
+    let summary = lines.last().expect("a summary");
+    assert_eq!((&summary["connections"], &summary["one_way"]), (&1.into(), &1.into()));
+    assert_eq!(of_type(&lines, "rtt"), Vec::<Value>::new());
 }

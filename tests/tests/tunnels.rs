@@ -6,45 +6,15 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tmap::capture::file::{Capture, Source};
 use tmap_common::{
-    Address, Flags, Link, Segment, Skip, Syn, Traces, parse,
+    Link, Segment, Skip, parse,
     tunnel::{Kind, MAX_TUNNELS},
 };
 use tmap_tests::{
-    encapsulate::{IP4, IP6, KINDS, Layer, ethernet, wrap},
-    pcap::{LINUX_SYN, Order, Packet, frame, pcap},
+    encapsulate::{KINDS, ethernet, layer, segment, wrap},
+    pcap::{Order, Packet, pcap},
 };
 
 const CAPTURES: &str = "../../shared/captures";
-
-fn segment(rng: &mut Pcg64) -> Segment {
-    let ip4 = |last| Address::from_ip4([192, 0, 2, last]);
-    let ip6 = |last| Address::from_ip6([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
-    let (src, dst) = if rng.random() { (ip4(1), ip4(2)) } else { (ip6(1), ip6(2)) };
-    let is_syn = rng.random_ratio(1, 4);
-    // IPv6 has neither flags nor an identification.
-    let traces = match src.as_ip4() {
-        Some(_) => LINUX_SYN.traces,
-        None => Traces { fragment_flags: 0, id: 0, ..LINUX_SYN.traces },
-    };
-    let syn = Syn { traces, ..LINUX_SYN };
-    Segment {
-        src,
-        dst,
-        src_port: rng.random_range(1024..60_000),
-        dst_port: 80,
-        flags: if is_syn { Flags::SYN } else { Flags::ACK },
-        has_payload: !is_syn && rng.random(),
-        hop_limit: 57,
-        tsval: rng.random(),
-        tsecr: if is_syn { 0 } else { rng.random() },
-        syn: is_syn.then_some(syn),
-        tunnel: None,
-    }
-}
-
-fn layer(segment: &Segment) -> Layer {
-    (if segment.src.as_ip4().is_some() { IP4 } else { IP6 }, frame(segment, Link::Ip))
-}
 
 #[test]
 fn every_tunnel_in_every_other_gives_back_the_segment() {

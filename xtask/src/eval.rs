@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 /// What to evaluate.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Handed to the evaluation: --seeds N, --only NAME, --no-captures, --peers.
+    /// Handed to the evaluation: --seeds N, --only NAME, --no-captures, --peers, --segments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Parser;
 use tmap_tests::{
     evaluate::{self, Outcome},
-    grid, peers,
+    grid, peers, segments,
     simulate::{SHARED, Scenario},
 };
 
@@ -29,6 +29,9 @@ struct Args {
     /// Compare with p0f instead, on the same captures.
     #[arg(long)]
     peers: bool,
+    /// Only the tables of round trips, tunnels and operating systems.
+    #[arg(long, conflicts_with = "peers")]
+    segments: bool,
 }
 
 /// Where captures are, if anywhere: beside the repository. In `lab`, all machines are behind one
@@ -49,6 +52,10 @@ fn run(args: &Args) -> Result<()> {
     if args.peers {
         return compare(args);
     }
+    if args.segments {
+        segments::print(&args.only);
+        return Ok(());
+    }
     heading();
     for grid::Row { name, scenario } in grid::rows().into_iter().filter(|row| row.name.contains(&args.only)) {
         let outcomes: Vec<Outcome> =
@@ -63,6 +70,7 @@ fn run(args: &Args) -> Result<()> {
             row(&name, &[outcome]);
         }
     }
+    segments::print(&args.only);
     Ok(())
 }
 

@@ -27,6 +27,10 @@ pub const UNKNOWN: &str = "unknown";
 /// A name is given if it is at least this probable.
 const MIN_CONFIDENCE: f64 = 0.7;
 
+/// Nothing is named by its clock if more than this part of its handshakes fits no signature: clocks of
+/// stacks that nobody wrote down are no rarer at 1000 Hz than at any other rate.
+const MAX_UNHEARD_OF: f64 = 0.5;
+
 /// No guess is surer: hosts can imitate each other, and the table has errors.
 const MAX_CONFIDENCE: f64 = 0.99;
 
@@ -108,11 +112,19 @@ pub fn guess(pace: Pace, sightings: &Sightings, database: &Database) -> OsReport
         };
     }
     let hops = ttl.filter(|(_, share)| *share >= MIN_TTL_SHARE).and_then(|(ttl, _)| hops(ttl));
-    report(candidates, shares.first().map(|(fingerprint, _)| fingerprint.to_string()), hops)
+    let unheard_of: f64 =
+        matches.iter().filter(|(_, found)| found.fit.is_none()).map(|(share, _)| share).sum();
+    let least = if unheard_of > MAX_UNHEARD_OF { f64::INFINITY } else { MIN_CONFIDENCE };
+    report(candidates, least, shares.first().map(|(fingerprint, _)| fingerprint.to_string()), hops)
 }
 
-/// Normalises the candidates and says what can be said.
-fn report(mut candidates: Vec<Candidate>, signature: Option<String>, hops: Option<u8>) -> OsReport {
+/// Normalises the candidates and says what can be said: a name that is at least `least` probable.
+fn report(
+    mut candidates: Vec<Candidate>,
+    least: f64,
+    signature: Option<String>,
+    hops: Option<u8>,
+) -> OsReport {
     let total: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
     for candidate in &mut candidates {
         candidate.weight /= total;
@@ -121,9 +133,9 @@ fn report(mut candidates: Vec<Candidate>, signature: Option<String>, hops: Optio
     let named = |candidate: &Candidate| candidate.name != UNKNOWN && candidate.weight >= MIN_ALTERNATIVE;
     let mut alternatives: Vec<(String, f64)> =
         candidates.iter().filter(|c| named(c)).map(|c| (c.name.clone(), c.weight)).collect();
-    let (name, confidence) = match candidates.iter().find(|candidate| candidate.weight >= MIN_CONFIDENCE) {
+    let (name, confidence) = match candidates.iter().find(|candidate| candidate.weight >= least) {
         Some(best) if best.name != UNKNOWN => (best.name.clone(), best.weight),
-        _ => match likely_family(&candidates) {
+        _ => match likely_family(&candidates, least) {
             Some((family, probability)) => (family.name().to_owned(), probability),
             None => (UNKNOWN.to_owned(), 0.0),
         },
@@ -134,14 +146,14 @@ fn report(mut candidates: Vec<Candidate>, signature: Option<String>, hops: Optio
 }
 
 /// The family that is probable enough though none of its members is.
-fn likely_family(candidates: &[Candidate]) -> Option<(Family, f64)> {
+fn likely_family(candidates: &[Candidate], least: f64) -> Option<(Family, f64)> {
     let mut families: BTreeMap<Family, f64> = BTreeMap::new();
     for candidate in candidates {
         if let Some(family) = candidate.family {
             *families.entry(family).or_default() += candidate.weight;
         }
     }
-    families.into_iter().find(|(_, probability)| *probability >= MIN_CONFIDENCE)
+    families.into_iter().find(|(_, probability)| *probability >= least)
 }
 
 /// What a database makes of one fingerprint.
@@ -338,6 +350,9 @@ mod tests {
         let report = told(128.0, Regime::Undetermined, &[odd]);
         assert_eq!((report.name.as_str(), report.confidence), (UNKNOWN, 0.0));
         assert!(report.signature.is_some());
+        let like_linux = told(1000.0, Regime::PerPair, &[syn("sok,mss,ts,ws,nop,nop", 64240, 61, DF_ID)]);
+        assert_eq!(like_linux.name, UNKNOWN, "its clock is Linux's, its handshake isn't: {like_linux:?}");
+        assert!(like_linux.alternatives.iter().any(|(name, _)| name.starts_with("Linux")));
         let hundred = guess(
             Pace { hz: Some(100.0), regime: Regime::Undetermined },
             &Sightings::default(),
