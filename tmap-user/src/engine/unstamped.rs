@@ -144,7 +144,7 @@ mod tests {
         counts.observe(&syn(1, 1001, 64), false, 10);
         let found = counts.of(Address::from_ip4([192, 0, 2, 1])).unwrap();
         assert_eq!(found.connections, 2);
-        assert_eq!(found.signature.unwrap(), "4:127+1:0:1460:mss*44,8:mss,nop,ws,nop,nop,sok:seq-:0");
+        assert_eq!(found.signature.unwrap(), "4:127+1:0:1460:mss*44,8:mss,nop,ws,nop,nop,sok:id-,seq-:0");
         // Ports come round again.
         counts.observe(&syn(1, 1000, 64 + 71), false, 10);
         assert_eq!(counts.of(Address::from_ip4([192, 0, 2, 1])).unwrap().connections, 3);
