@@ -1,4 +1,8 @@
 //! `tmap read`: capture files through the same parser and engine as live traffic.
+//!
+//! One thread reads and parses, another one has the engine ([`worker`]).
+
+mod worker;
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +28,7 @@ use crate::{
     },
     signals::Signals,
 };
+use worker::Worker;
 
 /// How often the engine looks for news, in capture time.
 const REVIEW_NS: u64 = 1_000_000_000;
@@ -81,7 +86,7 @@ fn filter_hint(source: &Source) -> &'static str {
 /// The state of a run.
 struct Reading<'a, W> {
     config: &'a Common,
-    engine: Engine,
+    worker: Worker,
     reporter: Reporter<W>,
     counters: Counters,
     signals: std::sync::Arc<Signals>,
@@ -109,7 +114,7 @@ impl<'a, W: Write> Reading<'a, W> {
     fn new(config: &'a Common, out: W) -> anyhow::Result<Self> {
         Ok(Self {
             config,
-            engine: Engine::new(config.engine.clone()),
+            worker: Worker::start(Engine::new(config.engine.clone()))?,
             reporter: Reporter::new(out, config.format, config.zone.clone()),
             counters: Counters::default(),
             signals: Signals::listen()?,
@@ -133,10 +138,7 @@ impl<'a, W: Write> Reading<'a, W> {
         let began_ns = self.now_ns;
         let mut foreign = BTreeMap::new();
         let mut first_ns = None;
-        let opened = source.open().and_then(|(reader, length)| {
-            self.progress.file(source, length);
-            Capture::new(self.progress.count(reader))
-        });
+        let opened = self.open(source);
         match opened {
             Err(error) => self.warn(format!("{source}: {error}")),
             Ok(mut capture) => {
@@ -162,6 +164,16 @@ impl<'a, W: Write> Reading<'a, W> {
             ));
         }
         Ok(())
+    }
+
+    /// Maps a file, or reads what can't be mapped.
+    fn open(&self, source: &Source) -> Result<Capture, ReadError> {
+        let (reader, length) = source.open()?;
+        self.progress.file(source, length);
+        match source.map()? {
+            Some(capture) => Ok(capture),
+            None => Capture::new(self.progress.count(reader)),
+        }
     }
 
     /// Reads packets to the end; the inner result is the file's, the outer one the output's.
@@ -191,6 +203,9 @@ impl<'a, W: Write> Reading<'a, W> {
             until_look -= 1;
             if until_look == 0 {
                 until_look = PACKETS_PER_LOOK;
+                if let Some(offset) = capture.mapped_offset() {
+                    self.progress.bar.set_position(offset);
+                }
                 self.look_around()?;
                 if self.signals.stop() {
                     return Ok(Ok(()));
@@ -219,7 +234,7 @@ impl<'a, W: Write> Reading<'a, W> {
         match parsed {
             Ok(segment) => {
                 self.counters.emitted += 1;
-                self.engine.observe(&Record {
+                self.worker.observe(Record {
                     time_ns: frame.time_ns,
                     direction: Direction::Ingress,
                     suppressed: 0,
@@ -232,12 +247,19 @@ impl<'a, W: Write> Reading<'a, W> {
 
     fn review(&mut self) -> io::Result<()> {
         self.next_review_ns = self.now_ns.saturating_add(REVIEW_NS);
-        let events = self.engine.review(self.now_ns);
-        if events.is_empty() {
+        self.worker.review(self.now_ns);
+        self.tell_news()
+    }
+
+    /// Reports what came to be known.
+    fn tell_news(&mut self) -> io::Result<()> {
+        let news = self.worker.news();
+        if news.is_empty() {
             return Ok(());
         }
-        let (reporter, now_ns) = (&mut self.reporter, self.now_ns);
-        self.progress.bar.suspend(|| events.iter().try_for_each(|event| reporter.event(event, now_ns, WALL)))
+        let reporter = &mut self.reporter;
+        let mut tell = || news.iter().try_for_each(|(event, now_ns)| reporter.event(event, *now_ns, WALL));
+        self.progress.bar.suspend(&mut tell)
     }
 
     /// Signals and statistics, now and then.
@@ -250,13 +272,14 @@ impl<'a, W: Write> Reading<'a, W> {
         if interval.began.elapsed() < interval.length {
             return Ok(());
         }
+        let holdings = self.worker.holdings();
         let stats = Stats {
             now_ns: self.now_ns,
             interval_s: interval.began.elapsed().as_secs_f64(),
             counters: self.counters,
             before: interval.before,
             cpus: Vec::new(),
-            holdings: self.engine.holdings(),
+            holdings,
         };
         interval.began = Instant::now();
         interval.before = self.counters;
@@ -269,7 +292,7 @@ impl<'a, W: Write> Reading<'a, W> {
         let resolution_ns = self.coarsest_ns.max(capture.resolution_ns());
         if resolution_ns != self.resolution_ns {
             self.resolution_ns = resolution_ns;
-            self.engine.set_resolution_ns(resolution_ns);
+            self.worker.set_resolution_ns(resolution_ns);
         }
     }
 
@@ -284,10 +307,13 @@ impl<'a, W: Write> Reading<'a, W> {
     }
 
     fn write_summary(&mut self) -> io::Result<()> {
+        let snapshot = self.worker.snapshot(self.now_ns, self.config.wanted);
+        // What was noticed before it comes before it.
+        self.tell_news()?;
         let summary = Summary {
-            snapshot: self.engine.snapshot(self.now_ns, self.config.wanted),
+            snapshot,
             counters: self.counters,
-            holdings: self.engine.holdings(),
+            holdings: self.worker.holdings(),
             wall: WALL,
             warnings: self.warnings.clone(),
         };
@@ -298,7 +324,7 @@ impl<'a, W: Write> Reading<'a, W> {
     /// Draws the clocks.
     fn draw(&mut self, file: File) -> anyhow::Result<()> {
         let wanted = Wanted { connections: true, siblings: false };
-        let snapshot = self.engine.snapshot(self.now_ns, wanted);
+        let snapshot = self.worker.snapshot(self.now_ns, wanted);
         let mut out = BufWriter::new(file);
         let clock = Clock { wall: WALL, zone: &self.config.zone };
         if plot::svg(&mut out, &snapshot, &clock)? == 0 {

@@ -51,12 +51,17 @@ const REVIEW_CONNECTIONS: usize = 1 << 16;
 const LOOK_INTERVAL_NS: u64 = 1_000_000_000;
 const LOOK_INTERVAL_PER_CONNECTION_NS: u64 = 2_000_000;
 
-/// How many records lie between the stages of taking one in: hash, find, fetch, update. Far enough
-/// that what one stage asked of memory is there when the next one needs it.
-const STAGE: usize = 16;
+/// The stages of taking in a record: hash, find, fetch, update.
+const STAGES: usize = 4;
 
-/// Records under way at once.
-const LOOK_AHEAD: usize = 4 * STAGE;
+/// Records that a stage handles at once: enough that what it asked of memory is there when the next
+/// stage needs it.
+const GROUP: usize = 32;
+
+/// The first group of these records.
+fn group_of(records: &[Record]) -> &[Record] {
+    &records[..records.len().min(GROUP)]
+}
 
 /// What is known of a record under way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -185,22 +190,31 @@ impl Flows {
                 .filter(|record| record.segment.is_stamped())
                 .for_each(|record| rtt.observe(record));
         }
-        let mut ahead = [Ahead::default(); LOOK_AHEAD];
-        for at in 0..records.len() + 3 * STAGE {
-            // Each stage asks for what the next one needs, STAGE records later.
-            if let Some(record) = records.get(at) {
-                ahead[at % LOOK_AHEAD].hash = self.table.prepare(&record.segment);
+        // Each stage asks for what the next one needs, for a group of records at a time: short loops,
+        // so that the processor has many requests under way at once.
+        let mut ahead = [[Ahead::default(); GROUP]; STAGES];
+        let groups = records.chunks(GROUP);
+        for turn in 0..groups.len() + STAGES - 1 {
+            let group = |stage: usize| records.get(turn.checked_sub(stage)? * GROUP..).map(group_of);
+            if let Some(records) = group(0) {
+                for (ahead, record) in ahead[turn % STAGES].iter_mut().zip(records) {
+                    ahead.hash = self.table.prepare(&record.segment);
+                }
             }
-            if let Some(looked_up) = at.checked_sub(STAGE).filter(|&at| at < records.len()) {
-                let ahead = &mut ahead[looked_up % LOOK_AHEAD];
-                ahead.place = self.table.guess(ahead.hash);
+            if let Some(records) = group(1) {
+                for ahead in &mut ahead[(turn - 1) % STAGES][..records.len()] {
+                    ahead.place = self.table.guess(ahead.hash);
+                }
             }
-            if let Some(found) = at.checked_sub(2 * STAGE).filter(|&at| at < records.len()) {
-                self.table.prefetch_history(ahead[found % LOOK_AHEAD].place);
+            if let Some(records) = group(2) {
+                for ahead in &ahead[(turn - 2) % STAGES][..records.len()] {
+                    self.table.prefetch_history(ahead.place);
+                }
             }
-            if let Some(due) = at.checked_sub(3 * STAGE) {
-                let Ahead { hash, place } = ahead[due % LOOK_AHEAD];
-                self.observe_one(&records[due], hash, place);
+            if let Some(records) = group(3) {
+                for (record, &Ahead { hash, place }) in records.iter().zip(&ahead[(turn - 3) % STAGES]) {
+                    self.observe_one(record, hash, place);
+                }
             }
         }
     }

@@ -1,13 +1,14 @@
-//! A refillable buffer over any reader.
+//! A refillable buffer over any reader, or a mapped file that is all there from the beginning.
 
 use std::io::{self, BufRead, ErrorKind, Read};
+
+use memmap2::Mmap;
 
 use super::{READ_BYTES, ReadError};
 
 /// Bytes that wait to be taken, from a reader that may hand out as little as it likes.
 pub struct Input {
-    source: Box<dyn Read>,
-    buffer: Vec<u8>,
+    bytes: Bytes,
     /// Where the waiting bytes begin and end in `buffer`.
     start: usize,
     end: usize,
@@ -17,9 +18,38 @@ pub struct Input {
     failure: Option<io::Error>,
 }
 
+/// Where the bytes are.
+enum Bytes {
+    /// In a buffer that is filled again and again.
+    Read(Box<dyn Read>, Vec<u8>),
+    /// In memory, where the file is mapped.
+    Mapped(Mmap),
+}
+
+impl Bytes {
+    #[inline(always)]
+    fn all(&self) -> &[u8] {
+        match self {
+            Self::Read(_, buffer) => buffer,
+            Self::Mapped(map) => map,
+        }
+    }
+}
+
 impl Input {
     pub fn new(source: Box<dyn Read>) -> Self {
-        Self { source, buffer: vec![0; READ_BYTES], start: 0, end: 0, taken: 0, at_end: false, failure: None }
+        let bytes = Bytes::Read(source, vec![0; READ_BYTES]);
+        Self { bytes, start: 0, end: 0, taken: 0, at_end: false, failure: None }
+    }
+
+    pub fn mapped(map: Mmap) -> Self {
+        let end = map.len();
+        Self { bytes: Bytes::Mapped(map), start: 0, end, taken: 0, at_end: true, failure: None }
+    }
+
+    /// Whether the file is mapped.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self.bytes, Bytes::Mapped(_))
     }
 
     /// The waiting bytes: at least `wanted` of them, unless the source ends (or fails) before.
@@ -34,7 +64,7 @@ impl Input {
     /// The bytes waiting now.
     #[inline]
     pub fn data(&self) -> &[u8] {
-        &self.buffer[self.start..self.end]
+        &self.bytes.all()[self.start..self.end]
     }
 
     /// Drops the first `count` waiting bytes, and returns them for as long as nothing else is read.
@@ -43,7 +73,7 @@ impl Input {
         let from = self.start;
         self.start = (from + count).min(self.end);
         self.taken += (self.start - from) as u64;
-        &self.buffer[from..self.start]
+        &self.bytes.all()[from..self.start]
     }
 
     /// How many bytes were taken: the offset of the next one.
@@ -64,14 +94,15 @@ impl Input {
 
     #[cold]
     fn refill(&mut self, wanted: usize) {
-        self.buffer.copy_within(self.start..self.end, 0);
+        let Bytes::Read(source, buffer) = &mut self.bytes else { return };
+        buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        if self.buffer.len() < wanted {
-            self.buffer.resize(wanted, 0);
+        if buffer.len() < wanted {
+            buffer.resize(wanted, 0);
         }
         while self.end < wanted && !self.at_end {
-            match self.source.read(&mut self.buffer[self.end..]) {
+            match source.read(&mut buffer[self.end..]) {
                 Ok(0) => self.at_end = true,
                 Ok(count) => self.end += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! path | stdin -> gzip | zstd | plain (by magic) -> Input (buffer) -> pcap | pcapng -> Frame
+//! plain file ------------------------------------> Input (mapped) ---^
 //! ```
 //!
 //! The blocks' layout is pcap-parser's business. Its ready-made readers aren't used: they want the
@@ -10,6 +11,7 @@
 
 mod input;
 mod link_type;
+mod map;
 mod pcap;
 mod pcapng;
 mod resolution;
@@ -127,6 +129,23 @@ impl Source {
     }
 }
 
+impl Source {
+    /// The capture in a plain file, mapped into memory; `None` where it has to be read instead: a
+    /// pipe, a packed or an empty file.
+    ///
+    /// # Errors
+    /// As [`Capture::new`].
+    pub fn map(&self) -> Result<Option<Capture>, ReadError> {
+        let Self::Path(path) = self else { return Ok(None) };
+        let file = File::open(path).map_err(ReadError::Io)?;
+        if !file.metadata().map_err(ReadError::Io)?.is_file() {
+            return Ok(None);
+        }
+        let Ok(map) = map::map(&file) else { return Ok(None) };
+        if packing(&map).is_some() { Ok(None) } else { Capture::of(Input::mapped(map)).map(Some) }
+    }
+}
+
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -143,7 +162,10 @@ impl Capture {
     /// [`ReadError::Unknown`] where it isn't a capture, [`ReadError::Truncated`] where it ends
     /// inside the file header, [`ReadError::Io`].
     pub fn new(source: Box<dyn Read>) -> Result<Self, ReadError> {
-        let mut input = Input::new(unpacked(Input::new(source))?);
+        Self::of(Input::new(unpacked(Input::new(source))?))
+    }
+
+    fn of(mut input: Input) -> Result<Self, ReadError> {
         let format = match input.fill(4).get(..4) {
             Some([0x0a, 0x0d, 0x0d, 0x0a]) => Format::PcapNg(pcapng::PcapNg::default()),
             // Microseconds, nanoseconds and Kuznetsov's variant; little-endian, then big-endian.
@@ -182,6 +204,11 @@ impl Capture {
         Ok(frame)
     }
 
+    /// How far a mapped file was read, in bytes; `None` where the reader itself can count.
+    pub fn mapped_offset(&self) -> Option<u64> {
+        self.input.is_mapped().then(|| self.input.offset())
+    }
+
     /// The resolution of the time stamps so far, in nanoseconds: what the headers declare, or the
     /// coarser one that the stamps themselves show.
     pub fn resolution_ns(&self) -> u64 {
@@ -197,16 +224,31 @@ impl Capture {
     }
 }
 
+/// How a file is packed.
+enum Packing {
+    Gzip,
+    Zstd,
+}
+
+/// How what begins with `bytes` is packed, if it is.
+fn packing(bytes: &[u8]) -> Option<Packing> {
+    match bytes {
+        [0x1f, 0x8b, ..] => Some(Packing::Gzip),
+        // RFC 8878: a frame, or a skippable one (as pzstd writes) before it.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Packing::Zstd),
+        _ => None,
+    }
+}
+
 /// The content of `packed`: decompressed where its magic says so.
 fn unpacked(mut packed: Input) -> Result<Box<dyn Read>, ReadError> {
-    match packed.fill(4) {
-        [0x1f, 0x8b, ..] => Ok(Box::new(flate2::bufread::MultiGzDecoder::new(packed))),
-        // RFC 8878: a frame, or a skippable one (as pzstd writes) before it.
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+    match packing(packed.fill(4)) {
+        Some(Packing::Gzip) => Ok(Box::new(flate2::bufread::MultiGzDecoder::new(packed))),
+        Some(Packing::Zstd) => {
             let decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(ReadError::Io)?;
             Ok(Box::new(decoder))
         }
-        _ => Ok(Box::new(packed)),
+        None => Ok(Box::new(packed)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The classic format: a header, then packets (draft-ietf-opsawg-pcap).
 
-use pcap_parser::{LegacyPcapBlock, PcapHeader, pcap};
+use pcap_parser::{PcapHeader, pcap};
 use tmap_common::Link;
 
 use super::{Frame, LinkType, ReadError, input::Input};
@@ -16,7 +16,6 @@ pub struct Pcap {
     header_bytes: usize,
     /// Nanoseconds per unit of the stamps' fraction.
     unit_ns: u32,
-    parse: fn(&[u8]) -> Option<LegacyPcapBlock<'_>>,
 }
 
 impl Pcap {
@@ -36,11 +35,6 @@ impl Pcap {
             big_endian,
             header_bytes: if modified { 24 } else { 16 },
             unit_ns: if header.is_nanosecond_precision() { 1 } else { 1_000 },
-            parse: match (modified, big_endian) {
-                (true, _) => |bytes| pcap::parse_pcap_frame_modified(bytes).ok().map(|(_, block)| block),
-                (false, true) => |bytes| pcap::parse_pcap_frame_be(bytes).ok().map(|(_, block)| block),
-                (false, false) => |bytes| pcap::parse_pcap_frame(bytes).ok().map(|(_, block)| block),
-            },
         })
     }
 
@@ -50,30 +44,36 @@ impl Pcap {
     }
 
     /// The next packet, if there is one.
+    #[inline]
     pub fn next_frame<'a>(&mut self, input: &'a mut Input) -> Result<Option<Frame<'a>>, ReadError> {
-        let Some(bytes) = self.packet_bytes(input)? else { return Ok(None) };
         let at = input.offset();
-        let packet = (self.parse)(input.take(bytes)).ok_or(ReadError::Corrupt(at, "not a packet"))?;
-        let second_ns = u64::from(packet.ts_sec) * 1_000_000_000;
-        let fraction_ns = u64::from(packet.ts_usec) * u64::from(self.unit_ns);
-        Ok(Some(Frame { time_ns: second_ns + fraction_ns, link: self.link, bytes: packet.data }))
-    }
-
-    /// How many bytes the next packet takes with its header; all of them are waiting in `input`.
-    fn packet_bytes(&self, input: &mut Input) -> Result<Option<usize>, ReadError> {
-        let at = input.offset();
-        let Some(header) = input.fill(self.header_bytes).get(..self.header_bytes) else {
-            if !input.data().is_empty() {
-                return Err(input.shortage());
-            }
-            return input.failure().map_or(Ok(None), Err);
+        // Seconds, fraction, captured length; the original length and Kuznetsov's fields follow.
+        let Some(header) = input.fill(self.header_bytes).first_chunk::<16>() else {
+            return Self::end(input);
         };
-        let length = [header[8], header[9], header[10], header[11]];
-        let length = if self.big_endian { u32::from_be_bytes(length) } else { u32::from_le_bytes(length) };
+        let word = |at: usize| {
+            let bytes = [header[at], header[at + 1], header[at + 2], header[at + 3]];
+            if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+        };
+        let second_ns = u64::from(word(0)) * 1_000_000_000;
+        let time_ns = second_ns + u64::from(word(4)) * u64::from(self.unit_ns);
+        let length = word(8);
         if length > MAX_PACKET_BYTES {
             return Err(ReadError::Corrupt(at, "a packet longer than any capture holds"));
         }
         let bytes = self.header_bytes + length as usize;
-        if input.fill(bytes).len() < bytes { Err(input.shortage()) } else { Ok(Some(bytes)) }
+        if input.fill(bytes).len() < bytes {
+            return Err(input.shortage());
+        }
+        Ok(Some(Frame { time_ns, link: self.link, bytes: &input.take(bytes)[self.header_bytes..] }))
+    }
+
+    /// What too few bytes for a header mean.
+    #[cold]
+    fn end<'a>(input: &mut Input) -> Result<Option<Frame<'a>>, ReadError> {
+        if !input.data().is_empty() {
+            return Err(input.shortage());
+        }
+        input.failure().map_or(Ok(None), Err)
     }
 }

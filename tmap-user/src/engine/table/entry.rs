@@ -178,6 +178,11 @@ impl Entry {
         if sum.0 < YOUNG_NS { within(fastest_hz) } else { within(sum.1 as f64 / (sum.0 as f64 * 1e-9)) }
     }
 
+    /// Whether a pace is known.
+    pub fn has_pace(&self) -> bool {
+        self.pace != 0
+    }
+
     fn pace_hz(&self) -> f32 {
         f32::from_bits(u32::from(self.pace) << 16)
     }
@@ -200,8 +205,7 @@ impl Entry {
         }
     }
 
-    /// The pending steps are about to leave for where only the rich flow knows the whole: if they
-    /// were slow, the pace becomes unknown.
+    /// The pending steps are about to leave: if they were slow, the pace becomes unknown.
     pub fn note_pending(&mut self) {
         if self.pace != 0 {
             let (time_ns, ticks) = self.pending_sum();

@@ -73,11 +73,8 @@ impl Histories {
             return;
         }
         let block = Block::from_word(entry.history);
-        self.pool.prefetch(block, 0);
         let tail = HEADER_BYTES + usize::from(entry.units) * UNIT_BYTES;
-        if tail >= 64 {
-            self.pool.prefetch(block, tail.min(SIZES[block.class()] - 1));
-        }
+        self.pool.prefetch(block, tail.min(SIZES[block.class()] - 1));
     }
 
     /// The rich flow of an entry, with all that is known in it; `None` where there is none.
@@ -146,6 +143,7 @@ impl Histories {
 
     /// Moves the pending steps of an entry into its history.
     pub fn flush(&mut self, entry: &mut Entry) {
+        let before = entry.history;
         if !self.make_room(entry) {
             return;
         }
@@ -154,7 +152,9 @@ impl Histories {
         let count = entry.pending_units() * UNIT_BYTES;
         bytes[at..at + count].copy_from_slice(&entry.pending[..count]);
         entry.units += entry.pending_units() as u8;
-        if entry.is(flag::RICH) {
+        // The block's header, which tells the pace, is a line of its own: looked at when the block is a
+        // new one, or the pace was lost.
+        if entry.is(flag::RICH) || (entry.history == before && entry.has_pace()) {
             entry.note_pending();
             entry.clear_pending();
             return;

@@ -3,7 +3,8 @@
 //! A slot holds 32 bits of hash and 32 bits of place, so that a look-up reads one line here and
 //! comes to the right entry at once, and so that slots can be moved without looking at entries.
 //! A slot's home is its hash scaled to the number of slots, which therefore needs not be a power of
-//! two. The size is fixed: nothing is ever rehashed, so nothing ever stalls.
+//! two. And slots lie in the order of their hashes, but for collisions: when the index grows they
+//! move from front to back, sequentially, some nanoseconds each.
 
 use super::memory;
 
@@ -11,22 +12,39 @@ use super::memory;
 /// slots stays within a line or two.
 const SLOTS_PER_1000: usize = 1500;
 
+/// Slots to begin with.
+const FIRST_SLOTS: usize = 1 << 10;
+
 /// The index of a table.
 #[derive(Debug)]
 pub struct Index {
     /// Hash in the upper half, place + 1 in the lower; 0 is empty.
     slots: Vec<u64>,
     len: usize,
+    /// How many slots there may be.
+    most: usize,
 }
 
 impl Index {
     /// An index for up to `entries` entries.
     pub fn new(entries: usize) -> Self {
-        let count = entries * SLOTS_PER_1000 / 1000 + 16;
+        let most = entries * SLOTS_PER_1000 / 1000 + 16;
+        Self { slots: vec![0; most.min(FIRST_SLOTS)], len: 0, most }
+    }
+
+    /// Doubles the number of slots, as far as that is allowed.
+    #[cold]
+    fn grow(&mut self) {
+        let count = (2 * self.slots.len()).min(self.most);
         // Zeroed by the kernel when touched, not here.
         let mut slots = vec![0; count];
-        memory::use_large_pages(&mut slots);
-        Self { slots, len: 0 }
+        if count * size_of::<u64>() > memory::SMALL_BYTES {
+            memory::use_large_pages(&mut slots);
+        }
+        let old = std::mem::replace(&mut self.slots, slots);
+        for word in old.into_iter().filter(|word| *word != 0) {
+            self.put(word);
+        }
     }
 
     /// Entries in it.
@@ -76,13 +94,20 @@ impl Index {
     /// # Panics
     /// With more entries than the index was made for.
     pub fn insert(&mut self, hash: u32, place: u32) {
+        if (self.len + 1) * SLOTS_PER_1000 / 1000 >= self.slots.len() && self.slots.len() < self.most {
+            self.grow();
+        }
         assert!(self.len + 1 < self.slots.len(), "the index is full");
-        let mut slot = self.home(hash);
+        self.put(u64::from(hash) << 32 | (u64::from(place) + 1));
+        self.len += 1;
+    }
+
+    fn put(&mut self, word: u64) {
+        let mut slot = self.home((word >> 32) as u32);
         while self.slots[slot] != 0 {
             slot = self.after(slot);
         }
-        self.slots[slot] = u64::from(hash) << 32 | (u64::from(place) + 1);
-        self.len += 1;
+        self.slots[slot] = word;
     }
 
     /// Removes an entry, and moves up those behind it that its going lets closer to their homes
@@ -130,6 +155,7 @@ mod tests {
         #[test]
         fn agrees_with_a_map(steps in proptest::collection::vec((any::<bool>(), 0_u32..40, 0_u32..8), 0..400)) {
             let mut index = Index::new(40);
+            index.slots.truncate(16);
             let mut model: HashMap<u32, u32> = HashMap::new();
             for (add, place, kind) in steps {
                 let hash = u32::MAX - kind * 3_000_000;

@@ -25,6 +25,9 @@ pub fn prefetch<T>(values: &[T], index: usize) {
     let _ = (values, index);
 }
 
+/// Below this size large pages aren't worth it: a short run would clear megabytes for nothing.
+pub const SMALL_BYTES: usize = 1 << 20;
+
 /// Asks for large pages under the room of a vector that will be touched all over: one translation
 /// then covers 2 MiB. Where memory is short or the kernel set so, pages stay small.
 pub fn use_large_pages<T>(values: &mut Vec<T>) {

@@ -66,7 +66,6 @@ impl Table {
         // grows as it must.
         let mut entries = Vec::new();
         let _ = entries.try_reserve_exact(most);
-        memory::use_large_pages(&mut entries);
         Self {
             hasher: Hasher::new(),
             index: Index::new(most),
@@ -175,6 +174,9 @@ impl Table {
         };
         let entry = Entry::new([addresses[0], addresses[1], ports(segment)], flags, record.time_ns);
         let place = if self.free == NOWHERE {
+            if self.entries.len() == memory::SMALL_BYTES / size_of::<Entry>() {
+                memory::use_large_pages(&mut self.entries);
+            }
             self.entries.push(entry);
             self.entries.len() as u32 - 1
         } else {

@@ -45,6 +45,8 @@ struct Class {
     /// Blocks that were ever in use.
     count: usize,
     free: Vec<u32>,
+    /// Whether the last chunk asked for large pages.
+    has_large_pages: bool,
 }
 
 /// All blocks.
@@ -117,12 +119,13 @@ impl Class {
     fn grow(&mut self, size: usize) -> u32 {
         let number = self.count as u32;
         if self.count * size == self.chunks.len() * CHUNK_BYTES {
-            // Zeroed by the kernel when touched. A small table does without large pages.
-            let mut chunk = vec![0; CHUNK_BYTES];
-            if !self.chunks.is_empty() {
-                memory::use_large_pages(&mut chunk);
-            }
-            self.chunks.push(chunk);
+            // Zeroed by the kernel when touched.
+            self.chunks.push(vec![0; CHUNK_BYTES]);
+            self.has_large_pages = false;
+        }
+        if !self.has_large_pages && self.count * size >= memory::SMALL_BYTES {
+            self.chunks.last_mut().into_iter().for_each(memory::use_large_pages);
+            self.has_large_pages = true;
         }
         self.count += 1;
         number
