@@ -3,12 +3,16 @@
 //! A benchmark is a function from [`Settings`] to a [`Report`]; [`ALL`] lists them. Contestants take
 //! turns ([`rounds`]), the first of them is the baseline, and where that drifts no verdict is given.
 
+pub mod engine;
+pub mod file;
 pub mod kernel;
 pub mod machine;
 pub mod object;
 pub mod packets;
 pub mod report;
 pub mod rounds;
+pub mod scale;
+pub mod stream;
 
 use anyhow::Result;
 
@@ -36,8 +40,21 @@ pub struct Bench {
 }
 
 /// Every benchmark, in the order in which they run.
-pub const ALL: &[Bench] = &[Bench {
-    name: "kernel",
-    about: "nanoseconds per packet over a bare XDP_PASS, for each class of packet; verified instructions",
-    run: kernel::run,
-}];
+pub const ALL: &[Bench] = &[
+    Bench {
+        name: "kernel",
+        about: "nanoseconds per packet over a bare XDP_PASS, for each class of packet; verified instructions",
+        run: kernel::run,
+    },
+    Bench {
+        name: "engine",
+        about: "nanoseconds per record from the rings' slots into the flow table; bytes per flow",
+        run: engine::run,
+    },
+    Bench {
+        name: "file",
+        about: "the same two million packets from a file through tmap, p0f and tcpdump",
+        run: file::run,
+    },
+    Bench { name: "scale", about: "cost and memory against flows, addresses and cores", run: scale::run },
+];
