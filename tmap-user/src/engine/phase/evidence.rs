@@ -87,9 +87,9 @@ impl Mixture {
         // The priors' own information: a line that nothing holds fills its prior, no more.
         let prior = data.knots.prior(two_pi, 1.0 / variance);
         let weak = data.knots.prior(0.0, 0.0);
+        // Bends' priors are in the lines' information already.
+        let more: Vec<f64> = prior.iter().zip(&weak).map(|(all, bends)| all - bends).collect();
         let volumes = self.lines.iter().map(|line| {
-            // Bends' priors are in the line's information already.
-            let more: Vec<f64> = prior.iter().zip(&weak).map(|(all, bends)| all - bends).collect();
             let determinant =
                 line.information.plus_diagonal(&more).factor().map_or(f64::INFINITY, |f| f.log_determinant());
             two_pi.ln() - 0.5 * determinant + data.knots.log_prior(line)

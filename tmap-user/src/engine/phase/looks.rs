@@ -15,6 +15,8 @@ const MOST_KINDS: usize = 64;
 pub struct Looks {
     kinds: Vec<Evidence>,
     of: Vec<Option<u8>>,
+    /// How many connections are of each kind.
+    totals: Vec<f64>,
     population: Tally,
     switches: Switches,
 }
@@ -35,12 +37,18 @@ impl Looks {
             });
             looks.of.push(place.map(|place| place as u8));
         }
-        looks
+        looks.counted()
+    }
+
+    fn counted(mut self) -> Self {
+        self.totals = vec![0.0; self.kinds.len()];
+        self.of.iter().flatten().for_each(|&kind| self.totals[usize::from(kind)] += 1.0);
+        self
     }
 
     /// Those of every `stride`-th connection, against the same population.
     pub fn every(&self, stride: usize) -> Self {
-        Self { of: self.of.iter().step_by(stride).copied().collect(), ..self.clone() }
+        Self { of: self.of.iter().step_by(stride).copied().collect(), ..self.clone() }.counted()
     }
 
     /// Whether connections show different things at all.
@@ -71,9 +79,8 @@ impl Looks {
     /// Log probability that a machine has the commonest of `counts` for its usual kind: what it
     /// costs to have chosen it after the fact.
     pub fn choice(&self, counts: &[f64]) -> f64 {
-        let of_all = |kind: usize| self.of.iter().filter(|of| **of == Some(kind as u8)).count() as f64;
         let usual = counts.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-        usual.map_or(0.0, |(kind, _)| ((of_all(kind) + 1.0) / (self.of.len() as f64 + 1.0)).ln())
+        usual.map_or(0.0, |(kind, _)| ((self.totals[kind] + 1.0) / (self.of.len() as f64 + 1.0)).ln())
     }
 }
 

@@ -85,10 +85,10 @@ pub fn search(data: &Data, max_lines: usize, before: Option<&Found>) -> Found {
         }
     }
     for _ in 0..MAX_PASSES {
-        let best = found.best().log_evidence(data);
+        let best = found.best_evidence();
         ascend(data, &mut found, max_lines);
         improve(data, &mut found);
-        if found.best().log_evidence(data) < best + WORTH_A_PASS {
+        if found.best_evidence() < best + WORTH_A_PASS {
             break;
         }
     }
@@ -104,7 +104,7 @@ fn ascend(data: &Data, found: &mut Found, max_lines: usize) {
     let mut current = found.best().clone();
     let mut without_gain = 0;
     while current.lines.len() < max_lines && without_gain <= PATIENCE {
-        let best = found.best().log_evidence(data);
+        let best = found.best_evidence();
         let Some(next) = grow(data, &current) else { break };
         let count = next.lines.len();
         found.offer(next.clone(), data);
