@@ -28,7 +28,13 @@ use tmap_tests::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn config(xdp_mode: XdpMode, egress: bool) -> Config {
-    Config { interfaces: vec![INTERFACE.to_owned()], xdp_mode, egress, ..Config::default() }
+    Config {
+        interfaces: vec![INTERFACE.to_owned()],
+        xdp_mode,
+        egress,
+        every_packet: true,
+        ..Config::default()
+    }
 }
 
 fn open(namespace: &Namespace, config: &Config) -> (Sensor, Rings) {
@@ -260,7 +266,12 @@ fn a_tunnel_without_link_header() {
         let mut tun = TunTapInterface::new("tun9", Medium::Ip).expect("a tun device");
         namespace.ip("addr add 192.0.2.1/24 dev tun9");
         namespace.ip("link set tun9 up");
-        let config = Config { interfaces: vec!["tun9".to_owned()], egress: true, ..Config::default() };
+        let config = Config {
+            interfaces: vec!["tun9".to_owned()],
+            egress: true,
+            every_packet: true,
+            ..Config::default()
+        };
         let (mut sensor, mut rings) = Sensor::open(&config).expect("opens");
         println!("{:?}", hooks(&sensor));
         // In: the frames above without their Ethernet headers, as far as they are IP then.

@@ -64,6 +64,7 @@ fn watch(device: &Device, decap: bool) -> Option<(Vec<Record>, u64)> {
     root::require();
     let wire = tunnel(device)?;
     let config = Config {
+        every_packet: true,
         interfaces: vec![INTERFACE.to_owned()],
         xdp_mode: XdpMode::Auto,
         egress: true,

@@ -14,6 +14,7 @@ use tmap_common::{
     Counters, Link, Record, Segment, Skip,
     filter::{self, MAX_TESTS, Test},
     parse,
+    parse::walk,
     record::Direction,
 };
 use tmap_tests::{frames, root, test_run};
@@ -46,8 +47,14 @@ impl Twins {
 
     fn load_with(filter: &[Test], cautious: bool, decap: bool, slots: u32) -> Self {
         root::require();
-        let config =
-            Config { filter: filter.to_vec(), ring_slots: Some(slots), cautious, decap, ..Config::default() };
+        let config = Config {
+            filter: filter.to_vec(),
+            ring_slots: Some(slots),
+            cautious,
+            decap,
+            every_packet: true,
+            ..Config::default()
+        };
         let (mut sensor, rings) = Sensor::load(&config).expect("the programs load");
         let programs = [
             ("tmap_xdp_eth", Link::Ethernet, Direction::Ingress),
@@ -75,7 +82,9 @@ impl Twins {
 
     /// What user space makes of a frame.
     fn expected(&self, frame: &[u8], link: Link) -> Result<Segment, Skip> {
-        let segment = parse(frame, link, self.decap)?;
+        let parsed = parse(frame, link, self.decap);
+        assert_eq!(parsed, walk(frame, link, self.decap), "{frame:02x?}");
+        let segment = parsed?;
         let wanted =
             self.filter.is_empty() || filter::accepts(&segment, |index| self.filter.get(usize::from(index)));
         if wanted { Ok(segment) } else { Err(Skip::Filtered) }
@@ -306,4 +315,70 @@ fn the_first_anomalies_are_logged() {
         assert_eq!(line, "malformed frame of 16 bytes: ip_truncated");
     }
     assert!(twins.sensor.anomalies().is_empty());
+}
+
+/// A data segment of IPv4 or IPv6 with these time stamps; in VLAN 7 if tagged, with SACK blocks if `sack`.
+fn data(ip6: bool, tagged: bool, sack: bool, tsval: u32, tsecr: u32) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    if tagged {
+        frame.extend([0x81, 0, 0, 7]);
+    }
+    let mut options = vec![1, 1, 8, 10];
+    options.extend(tsval.to_be_bytes());
+    options.extend(tsecr.to_be_bytes());
+    if sack {
+        options.extend([1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
+    }
+    let tcp = 20 + options.len() as u16;
+    if ip6 {
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+        frame.extend(tcp.to_be_bytes());
+        frame.extend([6, 64]);
+        frame.extend([[0x20; 16], [0x30; 16]].concat());
+    } else {
+        frame.extend([0x08, 0x00, 0x45, 0]);
+        frame.extend((20 + tcp).to_be_bytes());
+        frame.extend([0, 1, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 1, 198, 51, 100, 2]);
+    }
+    frame.extend([0x9c, 0x40, 0x01, 0xbb, 0, 0, 0, 1, 0, 0, 0, 1]);
+    frame.extend([((tcp / 4) << 4) as u8, 0x10, 1, 0, 0, 0, 0, 0]);
+    frame.extend(options);
+    frame
+}
+
+#[test]
+fn repeats_are_suppressed_and_told_of() {
+    root::require();
+    let config = Config { ring_slots: Some(64), decap: true, ..Config::default() };
+    let (mut sensor, mut rings) = Sensor::load(&config).expect("the programs load");
+    let program: &aya::programs::Xdp =
+        sensor.ebpf().program("tmap_xdp_eth").expect("in the object").try_into().expect("XDP");
+    let fd = program.fd().expect("loaded").try_clone().expect("cloned");
+    let mut tsval = 1_000;
+    for (ip6, tagged) in [(false, false), (false, true), (true, false), (true, true)] {
+        let before = sensor.statistics().total();
+        let mut records = Vec::new();
+        // A new TSval, five repeats; then one with a new TSecr, one with SACK (the long way), a late one,
+        // and the newest again: each of these goes in. All within a few milliseconds.
+        let mut plan = vec![(false, 10, 5); 6];
+        plan.extend([(false, 10, 6), (true, 10, 6), (false, 9, 6), (false, 10, 6), (false, 10, 6)]);
+        for (sack, ticks, tsecr) in plan {
+            let frame = data(ip6, tagged, sack, tsval + ticks, tsecr);
+            test_run::run(&fd, &frame).expect("runs");
+            rings.drain(8, |record| records.push(*record));
+        }
+        tsval += 100;
+        let counted = sensor.statistics().total();
+        assert_eq!(counted.accounted(), counted.seen);
+        let (emitted, suppressed) =
+            (counted.emitted - before.emitted, counted.suppressed - before.suppressed);
+        assert_eq!(emitted, records.len() as u64);
+        assert_eq!(emitted + suppressed, 11, "IPv6 {ip6}, tag {tagged}");
+        // A stall of the machine makes more go in, never fewer.
+        assert!(emitted >= 5, "{emitted}");
+        let told: u64 = records.iter().map(|record| u64::from(record.suppressed)).sum();
+        assert!(told >= suppressed.saturating_sub(1) && told <= suppressed, "{told} of {suppressed}");
+    }
+    let counted = sensor.statistics().total();
+    assert!(counted.suppressed >= 12, "{counted:?}");
 }

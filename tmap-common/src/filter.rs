@@ -107,9 +107,15 @@ impl Ends {
     /// Those of a segment.
     #[inline(always)]
     pub const fn of(segment: &Segment) -> Self {
-        let [src_high, src_low] = segment.src.words();
-        let [dst_high, dst_low] = segment.dst.words();
-        let ports = segment.src_port as u64 | (segment.dst_port as u64) << 16;
+        Self::new(&segment.src, &segment.dst, [segment.src_port, segment.dst_port])
+    }
+
+    /// Those of a sender and a receiver.
+    #[inline(always)]
+    pub const fn new(src: &Address, dst: &Address, [src_port, dst_port]: [u16; 2]) -> Self {
+        let [src_high, src_low] = src.words();
+        let [dst_high, dst_low] = dst.words();
+        let ports = src_port as u64 | (dst_port as u64) << 16;
         Self { words: [src_high, src_low, dst_high, dst_low, ports] }
     }
 }

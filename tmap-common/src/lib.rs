@@ -15,6 +15,7 @@
 
 pub mod address;
 pub mod counters;
+pub mod fast;
 pub mod filter;
 pub mod handshake;
 pub mod ip;
@@ -23,6 +24,7 @@ pub mod packet;
 pub mod parse;
 pub mod record;
 pub mod ring;
+pub mod suppress;
 pub mod tcp;
 pub mod tunnel;
 

@@ -123,7 +123,7 @@ impl Layer {
 }
 
 #[inline(always)]
-const fn is_vlan(ethertype: u16) -> bool {
+pub(crate) const fn is_vlan(ethertype: u16) -> bool {
     matches!(ethertype, ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD)
 }
 

@@ -1,7 +1,7 @@
 //! The parser's entry: a frame in, a [`Segment`] or the reason why not out.
 
 use crate::{
-    Link, Packet, Segment, Skip, ip,
+    Link, Packet, Segment, Skip, fast, ip,
     link::Layer,
     tcp,
     tunnel::{self, Descent, Place},
@@ -13,12 +13,24 @@ use crate::{
 /// The [`Skip`] reason of the first layer that holds nothing for tmap.
 #[inline(always)]
 pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool) -> Result<Segment, Skip> {
+    match fast::parse(packet, link, decap) {
+        Some(outcome) => outcome,
+        None => walk(packet, link, decap),
+    }
+}
+
+/// [`parse`] without its short way.
+///
+/// # Errors
+/// As [`parse`].
+#[inline(always)]
+pub fn walk<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool) -> Result<Segment, Skip> {
     let mut way = Descent::default();
     find(packet, link, decap, &mut way)?;
     segment(packet, &way.place)
 }
 
-/// The first half of [`parse`]: down to TCP, which then is at `way.place`. `way` comes as its default.
+/// The first half of [`walk`]: down to TCP, which then is at `way.place`. `way` comes as its default.
 ///
 /// # Errors
 /// As [`parse`].
@@ -26,7 +38,9 @@ pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool) -> Result<
 pub fn find<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool, way: &mut Descent) -> Result<(), Skip> {
     let layer = Layer::first(packet, link)?;
     let start = match layer.network() {
-        Err(Skip::NotIp) if decap && tunnel::is_below_ip(layer) => return way.follow(packet, layer),
+        Err(Skip::NotIp) if decap && tunnel::is_below_ip(layer.ethertype) => {
+            return way.follow(packet, layer);
+        }
         start => start?,
     };
     let network = ip::parse(packet, start)?;
@@ -41,7 +55,7 @@ pub fn find<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool, way: &mut D
     }
 }
 
-/// The second half: the segment at `place`.
+/// The second half of [`walk`]: the segment at `place`.
 ///
 /// # Errors
 /// As [`parse`].

@@ -81,8 +81,15 @@ impl Record {
     /// Slot 0.
     #[inline(always)]
     pub fn first_slot(&self) -> Slot {
+        self.first_slot_with(self.has_address_slot())
+    }
+
+    /// Slot 0, with the addresses in a slot of their own or not: IPv4 addresses may be, IPv6
+    /// addresses must.
+    #[inline(always)]
+    pub fn first_slot_with(&self, has_address_slot: bool) -> Slot {
         let segment = &self.segment;
-        let (mut kind, addresses) = if self.has_address_slot() {
+        let (mut kind, addresses) = if has_address_slot {
             (kind::IP6, 0)
         } else {
             (0, join(segment.src.low_word(), segment.dst.low_word()))
@@ -111,12 +118,15 @@ impl Record {
     /// The slot with IPv6 addresses; only where slot 0 has none.
     #[inline(always)]
     pub fn address_slot(&self) -> Option<Slot> {
-        if !self.has_address_slot() {
-            return None;
-        }
+        self.has_address_slot().then(|| self.addresses())
+    }
+
+    /// Both addresses as a slot.
+    #[inline(always)]
+    pub fn addresses(&self) -> Slot {
         let [src_high, src_low] = self.segment.src.words();
         let [dst_high, dst_low] = self.segment.dst.words();
-        Some(Slot { words: [src_high, src_low, dst_high, dst_low] })
+        Slot { words: [src_high, src_low, dst_high, dst_low] }
     }
 
     /// The slot with the handshake's fingerprint; only for SYN and SYN-ACK.

@@ -160,10 +160,8 @@ pub(crate) fn parse<P: Packet + ?Sized>(packet: &P, network: &Network) -> Result
     if header_bytes < 20 || at + header_bytes > network.payload_end {
         return Err(Skip::TcpDataOffset);
     }
-    let (options, network) = match recommended(packet, at + 20, header_bytes) {
-        Some(options) => (options, *network),
-        None => (walk(packet, at + 20, header_bytes - 20)?, network.forgotten(packet)),
-    };
+    let options = walk(packet, at + 20, header_bytes - 20)?;
+    let network = network.forgotten(packet);
     let flags = Flags(header[13]);
     let (tsval, tsecr) = options.timestamps(packet, flags.is_syn())?;
     let syn = if flags.intersects(Flags::SYN) {
@@ -245,18 +243,6 @@ impl Options {
         let [other_kind] = self.read_or_zero(packet, order::OTHER);
         Syn { window, mss, window_scale, option_order: self.order, other_kind, traces }
     }
-}
-
-/// The layout that RFC 7323, appendix A recommends and nearly every data segment has.
-#[inline(always)]
-fn recommended<P: Packet + ?Sized>(packet: &P, at: usize, header_bytes: usize) -> Option<Options> {
-    if header_bytes != 32 {
-        return None;
-    }
-    let [1, 1, 8, 10] = packet.read(at)? else { return None };
-    let mut found = Options { at: [0; 16], order: 0x811, padding_at: packet.forget(at + 12) };
-    found.at[usize::from(kind::TIMESTAMPS)] = at as u16 + 2;
-    Some(found)
 }
 
 /// Walks over `bytes` bytes of options from `at`.

@@ -15,6 +15,8 @@
 
 use crate::{
     Address, Packet, Skip,
+    fast::Found,
+    filter,
     ip::{self, Network},
     link::{Layer, ethertype},
 };
@@ -114,17 +116,24 @@ impl Outer {
 
 /// Whether a layer is a tunnel below IP.
 #[inline(always)]
-pub(crate) fn is_below_ip(layer: Layer) -> bool {
-    matches!(layer.ethertype, ethertype::MPLS | ethertype::MPLS_UPSTREAM | ethertype::PPPOE)
+pub(crate) const fn is_below_ip(ethertype: u16) -> bool {
+    matches!(ethertype, ethertype::MPLS | ethertype::MPLS_UPSTREAM | ethertype::PPPOE)
 }
 
 /// Whether a tunnel may follow `network`: a quick look, for the sake of all that is no tunnel.
 #[inline(always)]
 pub(crate) fn may_follow<P: Packet + ?Sized>(packet: &P, network: &Network) -> bool {
-    match network.protocol {
+    may_begin(packet, network.protocol, packet.forget(network.payload_at))
+}
+
+/// Whether a tunnel may begin at `at`, where a header of `protocol` does.
+#[inline(always)]
+pub(crate) fn may_begin<P: Packet + ?Sized>(packet: &P, protocol: u64, at: usize) -> bool {
+    match protocol {
         protocol::UDP => {
-            let ports: Option<[u8; 4]> = packet.read(packet.forget(network.payload_at));
-            ports.is_some_and(|[_, _, high, low]| is_port(u16::from_be_bytes([high, low])))
+            // One comparison for most of UDP: QUIC and DNS lie below, ephemeral ports above.
+            let port = packet.read(at + 2).map_or(0, u16::from_be_bytes);
+            (port::GTP_U..=port::VXLAN_OLD).contains(&port) && is_port(port)
         }
         protocol::IP4 | protocol::IP6 | protocol::GRE | protocol::MPLS => true,
         _ => false,
@@ -180,6 +189,28 @@ impl Place {
             payload_at: packet.forget(self.payload_at as usize),
             payload_end: self.payload_end as usize,
         }
+    }
+
+    /// Where to find the fields of the segment. `None` where it is too short for time stamps.
+    #[inline(always)]
+    pub fn found<P: Packet + ?Sized>(&self, packet: &P) -> Option<Found> {
+        Found::behind(packet, &self.network(packet))
+    }
+
+    /// What a filter looks at. `None` where the frame ends before the ports.
+    #[inline(always)]
+    pub fn ends<P: Packet + ?Sized>(&self, packet: &P) -> Option<filter::Ends> {
+        let network = self.network(packet);
+        let ends = network.ends(packet)?;
+        let [s0, s1, d0, d1] = packet.read(network.payload_at)?;
+        let ports = [u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])];
+        Some(filter::Ends::new(&ends.src, &ends.dst, ports))
+    }
+
+    /// What tells the tunnel around it from others; 0 for none.
+    #[inline(always)]
+    pub fn tunnel_name(&self) -> u64 {
+        self.outer.id << 8 | self.outer.kind
     }
 
     /// The tunnel around it.

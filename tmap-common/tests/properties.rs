@@ -1,7 +1,7 @@
 //! What holds for any bytes, and for any segment.
 
 use proptest::prelude::*;
-use tmap_common::{Address, Flags, Link, Segment, Syn, Traces, parse, tcp::kind};
+use tmap_common::{Address, Flags, Link, Segment, Syn, Traces, fast, parse, parse::walk, tcp::kind};
 
 const LINKS: [Link; 5] = [Link::Ethernet, Link::Ip, Link::LinuxCooked, Link::LinuxCooked2, Link::BsdLoopback];
 
@@ -77,6 +77,33 @@ proptest! {
     #[test]
     fn what_is_built_is_parsed_back(segment in segments(), tags in 0..=2_usize) {
         prop_assert_eq!(parse(&frame(&segment, tags)[..], Link::Ethernet, true), Ok(segment));
+    }
+
+    /// The recommended options and no others; one byte changed, and perhaps the end cut off.
+    #[test]
+    fn the_short_way_says_what_the_walk_says(
+        segment in segments(), tags in 0..=2_usize,
+        damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        keep in prop::option::of(any::<prop::sample::Index>()),
+        decap: bool,
+    ) {
+        let flags = Flags(segment.flags.0 & !Flags::SYN.0);
+        let mut bytes = frame(&Segment { flags, syn: None, ..segment }, tags);
+        prop_assert_eq!(fast::parse(&bytes[..], Link::Ethernet, decap).is_some(), tags < 2);
+        if let Some((at, byte)) = damage {
+            let at = 12 + at.index(bytes.len() - 12);
+            bytes[at] = byte;
+        }
+        if let Some(keep) = keep {
+            bytes.truncate(keep.index(bytes.len() + 1));
+        }
+        for link in LINKS {
+            for bytes in [&bytes[..], bytes.get(14..).unwrap_or_default()] {
+                if let Some(outcome) = fast::parse(bytes, link, decap) {
+                    prop_assert_eq!(outcome, walk(bytes, link, decap), "{:02x?}", bytes);
+                }
+            }
+        }
     }
 
     #[test]

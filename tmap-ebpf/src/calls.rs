@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use tmap_common::{
-    Skip,
+    Link, Skip,
     filter::Ends,
     record::Direction,
     tunnel::{Descent, Place},
@@ -43,12 +43,42 @@ pub fn step(frame: &Frame, descent: &mut Descent) -> Result<bool, Skip> {
     }
 }
 
+/// [`pipeline::find`].
+#[inline(always)]
+pub fn find(frame: &Frame, link: Link, way: &mut Descent) -> u64 {
+    match (frame.context(), link) {
+        (Context::Xdp(context), Link::Ip) => find_xdp_ip(context, way),
+        (Context::Xdp(context), _) => find_xdp_eth(context, way),
+        (Context::Skb(context), Link::Ip) => find_skb_ip(context, way),
+        (Context::Skb(context), _) => find_skb_eth(context, way),
+    }
+}
+
+/// [`pipeline::screen`].
+#[inline(always)]
+pub fn screen(frame: &Frame, place: &Place, direction: Direction, forget: bool) -> u64 {
+    match frame.context() {
+        Context::Xdp(context) => screen_xdp(context, place, direction as u64, forget.into()),
+        Context::Skb(context) => screen_skb(context, place, direction as u64, forget.into()),
+    }
+}
+
+/// [`pipeline::wants`].
+#[inline(always)]
+pub fn wants(frame: &Frame, place: &Place) -> bool {
+    let wanted = match frame.context() {
+        Context::Xdp(context) => wants_xdp(context, place),
+        Context::Skb(context) => wants_skb(context, place),
+    };
+    wanted != 0
+}
+
 /// [`pipeline::take`].
 #[inline(always)]
-pub fn take(frame: &Frame, place: &Place, direction: Direction) -> u64 {
+pub fn take(frame: &Frame, place: &Place, direction: Direction, screened: u64) -> u64 {
     match frame.context() {
-        Context::Xdp(context) => take_xdp(context, place, direction as u64),
-        Context::Skb(context) => take_skb(context, place, direction as u64),
+        Context::Xdp(context) => take_xdp(context, place, direction as u64, screened),
+        Context::Skb(context) => take_skb(context, place, direction as u64, screened),
     }
 }
 
@@ -57,6 +87,75 @@ pub fn take(frame: &Frame, place: &Place, direction: Direction) -> u64 {
 pub fn accepts(ends: &Ends) -> bool {
     // A word that the verifier can't see through, as it doesn't look at calls together.
     accepts_ends(ends, 0) != 0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_xdp_eth(context: *mut xdp_md, way: *mut Descent) -> u64 {
+    find_inside(&Frame::of_xdp(&XdpContext::new(context)), Link::Ethernet, way)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_xdp_ip(context: *mut xdp_md, way: *mut Descent) -> u64 {
+    find_inside(&Frame::of_xdp(&XdpContext::new(context)), Link::Ip, way)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn screen_xdp(context: *mut xdp_md, place: *const Place, direction: u64, forget: u64) -> u64 {
+    screen_inside(&Frame::of_xdp(&XdpContext::new(context)), place, direction, forget)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_skb_eth(context: *mut __sk_buff, way: *mut Descent) -> u64 {
+    find_inside(&Frame::of_pulled_skb(&TcContext::new(context)), Link::Ethernet, way)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_skb_ip(context: *mut __sk_buff, way: *mut Descent) -> u64 {
+    find_inside(&Frame::of_pulled_skb(&TcContext::new(context)), Link::Ip, way)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn screen_skb(context: *mut __sk_buff, place: *const Place, direction: u64, forget: u64) -> u64 {
+    screen_inside(&Frame::of_pulled_skb(&TcContext::new(context)), place, direction, forget)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wants_xdp(context: *mut xdp_md, place: *const Place) -> u64 {
+    wants_inside(&Frame::of_xdp(&XdpContext::new(context)), place)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wants_skb(context: *mut __sk_buff, place: *const Place) -> u64 {
+    wants_inside(&Frame::of_pulled_skb(&TcContext::new(context)), place)
+}
+
+#[inline(always)]
+fn wants_inside(frame: &Frame, place: *const Place) -> u64 {
+    // SAFETY: the caller lent it. For all that the verifier knows it may be null.
+    let place = unsafe { place.as_ref() };
+    place.is_some_and(|place| pipeline::wants(frame, place)).into()
+}
+
+#[inline(always)]
+fn find_inside(frame: &Frame, link: Link, way: *mut Descent) -> u64 {
+    // SAFETY: the caller lent it. For all that the verifier knows it may be null.
+    let Some(way) = (unsafe { way.as_mut() }) else { return Skip::TcpTruncated as u64 };
+    pipeline::find(frame, link, way)
+}
+
+#[inline(always)]
+fn screen_inside(frame: &Frame, place: *const Place, direction: u64, forget: u64) -> u64 {
+    // SAFETY: as above.
+    let Some(place) = (unsafe { place.as_ref() }) else { return Skip::TcpTruncated as u64 };
+    pipeline::screen(frame, place, direction_of(direction), forget != 0)
 }
 
 #[unsafe(no_mangle)]
@@ -92,21 +191,24 @@ fn step_inside(frame: &Frame, descent: *mut Descent) -> u64 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn take_xdp(context: *mut xdp_md, place: *const Place, direction: u64) -> u64 {
-    take_inside(&Frame::of_xdp(&XdpContext::new(context)), place, direction)
+extern "C" fn take_xdp(context: *mut xdp_md, place: *const Place, direction: u64, screened: u64) -> u64 {
+    take_inside(&Frame::of_xdp(&XdpContext::new(context)), place, direction, screened)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn take_skb(context: *mut __sk_buff, place: *const Place, direction: u64) -> u64 {
-    take_inside(&Frame::of_pulled_skb(&TcContext::new(context)), place, direction)
+extern "C" fn take_skb(context: *mut __sk_buff, place: *const Place, direction: u64, screened: u64) -> u64 {
+    take_inside(&Frame::of_pulled_skb(&TcContext::new(context)), place, direction, screened)
 }
 
 #[inline(always)]
-fn take_inside(frame: &Frame, place: *const Place, direction: u64) -> u64 {
+fn take_inside(frame: &Frame, place: *const Place, direction: u64, screened: u64) -> u64 {
     // SAFETY: as above.
     let Some(place) = (unsafe { place.as_ref() }) else { return Skip::TcpTruncated as u64 };
-    let direction =
-        if direction == Direction::Egress as u64 { Direction::Egress } else { Direction::Ingress };
-    pipeline::take(frame, place, direction)
+    pipeline::take(frame, place, direction_of(direction), screened)
+}
+
+#[inline(always)]
+fn direction_of(number: u64) -> Direction {
+    if number == Direction::Egress as u64 { Direction::Egress } else { Direction::Ingress }
 }

@@ -43,11 +43,25 @@ impl Row {
         add_one(unsafe { &raw mut (*self.0).emitted });
     }
 
+    /// Counts a segment left out of the ring.
+    #[inline(always)]
+    pub fn suppressed(&self) {
+        // SAFETY: as above.
+        add_one(unsafe { &raw mut (*self.0).suppressed });
+    }
+
     /// Counts a record lost.
     #[inline(always)]
     pub fn ring_full(&self) {
         // SAFETY: as above.
         add_one(unsafe { &raw mut (*self.0).ring_full });
+    }
+
+    /// Counts a frame skipped.
+    #[inline(always)]
+    pub fn skip(&self, reason: Skip) {
+        // SAFETY: as above, and the enum is the index.
+        add_one(unsafe { (&raw mut (*self.0).skipped).cast::<u64>().add(reason as usize) });
     }
 
     /// Counts a frame skipped for the reason of this index; returns how many were skipped on this CPU for the same reason before.

@@ -21,10 +21,16 @@ static FILTER_LEN: Global<u32> = Global::new(0);
 #[unsafe(link_section = ".data")]
 static FILTER: Global<[Test; MAX_TESTS]> = Global::new([Test::ANY; MAX_TESTS]);
 
+/// Whether there is a filter.
+#[inline(always)]
+pub fn is_there() -> bool {
+    FILTER_LEN.load() != 0
+}
+
 /// Whether the filter wants `segment`.
 #[inline(always)]
 pub fn wants(segment: &Segment) -> bool {
-    FILTER_LEN.load() == 0 || calls::accepts(&Ends::of(segment))
+    !is_there() || calls::accepts(&Ends::of(segment))
 }
 
 /// Whether the tests accept a segment with these ends; `unknown` as in

@@ -23,6 +23,8 @@ mod filter;
 mod frame;
 mod pipeline;
 mod ring;
+mod scratch;
+mod suppress;
 
 use aya_ebpf::{
     bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},

@@ -35,64 +35,106 @@ static SLOTS: Global<u32> = Global::new(MIN_SLOTS);
 #[unsafe(no_mangle)]
 static WEAK_ORDER: Global<u8> = Global::new(0);
 
-/// Stamps `record` and writes it to the ring of `cpu`; `false` if there is no room. The clock, the
-/// dearest step, is read only when there is.
+/// Stamps `record` and writes it to the ring of `cpu`; `false` if there is no room.
 #[inline(always)]
 pub fn push(cpu: u32, record: &mut Record) -> bool {
-    let Some(row) = POSITIONS.get_ptr_mut(cpu) else { return false };
-    if preemptible() {
-        // SAFETY: `busy` is an aligned u64 of this CPU's row.
-        let busy = unsafe { &raw mut (*row).busy };
-        // SAFETY: as above.
-        if unsafe { atomic::swap(busy, 1) } != 0 {
-            return false;
-        }
-        let pushed = push_alone(cpu, row, record);
-        // SAFETY: as above.
-        unsafe { atomic::swap(busy, 0) };
-        return pushed;
-    }
-    push_alone(cpu, row, record)
-}
-
-/// [`push`], when nobody else is at work on this CPU's ring.
-#[inline(always)]
-fn push_alone(cpu: u32, row: *mut Positions, record: &mut Record) -> bool {
-    let slots = u64::from(SLOTS.load());
-    // SAFETY: the row is a value of the map; the accesses are volatile because user space shares
-    // it, and aligned words aren't torn.
-    let (produced, consumed) = unsafe {
-        (ptr::read_volatile(&raw const (*row).produced), ptr::read_volatile(&raw const (*row).consumed))
-    };
-    let end = produced + record.slot_count() as u64;
-    if end - consumed > slots {
-        return false;
-    }
-    // SAFETY: the helper has no preconditions.
-    record.time_ns = unsafe { bpf_ktime_get_ns() };
-    let ring = Ring { base: cpu * slots as u32, mask: slots as u32 - 1 };
-    let mut at = produced as u32;
-    ring.write(at, record.first_slot());
+    let Some(room) = Room::make(cpu, record.slot_count() as u64) else { return false };
+    record.time_ns = room.time_ns;
+    let mut at = room.at;
+    room.ring.write(at, record.first_slot());
     if let Some(slot) = record.address_slot() {
         at += 1;
-        ring.write(at, slot);
+        room.ring.write(at, slot);
     }
     if let Some(slot) = record.syn_slot() {
         at += 1;
-        ring.write(at, slot);
+        room.ring.write(at, slot);
     }
     if let Some([name, ends]) = record.tunnel_slots() {
-        ring.write(at + 1, name);
-        ring.write(at + 2, ends);
+        room.ring.write(at + 1, name);
+        room.ring.write(at + 2, ends);
     }
-    if WEAK_ORDER.load() == 0 {
-        // SAFETY: as above; volatile accesses stay in order, in the compiler and on these CPUs.
-        unsafe { ptr::write_volatile(&raw mut (*row).produced, end) };
-    } else {
-        // SAFETY: `produced` is an aligned u64 of this CPU's row.
-        unsafe { atomic::swap(&raw mut (*row).produced, end) };
-    }
+    room.publish();
     true
+}
+
+/// The same for a record without handshake and tunnel, of which the caller knows the IP version.
+/// `record` makes it, given the time, as often as there are slots: reading a packet again is cheaper
+/// than keeping what was read.
+#[inline(always)]
+pub fn push_short(cpu: u32, is_ip4: bool, record: impl Fn(u64) -> Option<Record>) -> bool {
+    let Some(room) = Room::make(cpu, if is_ip4 { 1 } else { 2 }) else { return false };
+    if let Some(place) = room.ring.place(room.at)
+        && let Some(record) = record(room.time_ns)
+    {
+        write(place, record.first_slot_with(!is_ip4));
+    }
+    if !is_ip4
+        && let Some(place) = room.ring.place(room.at + 1)
+        && let Some(record) = record(room.time_ns)
+    {
+        write(place, record.addresses());
+    }
+    room.publish();
+    true
+}
+
+/// Slots to be filled and published.
+struct Room {
+    row: *mut Positions,
+    ring: Ring,
+    /// Position of the first slot, and the one behind the last.
+    at: u32,
+    end: u64,
+    time_ns: u64,
+}
+
+impl Room {
+    /// Finds `count` free slots; and reads the clock, the dearest step, once there are.
+    #[inline(always)]
+    fn make(cpu: u32, count: u64) -> Option<Self> {
+        let row = POSITIONS.get_ptr_mut(cpu)?;
+        // SAFETY: `busy` is an aligned u64 of this CPU's row.
+        if preemptible() && unsafe { atomic::swap(&raw mut (*row).busy, 1) } != 0 {
+            return None;
+        }
+        let slots = u64::from(SLOTS.load());
+        // SAFETY: the row is a value of the map; the accesses are volatile because user space shares
+        // it, and aligned words aren't torn.
+        let (produced, consumed) = unsafe {
+            (ptr::read_volatile(&raw const (*row).produced), ptr::read_volatile(&raw const (*row).consumed))
+        };
+        let end = produced + count;
+        if end - consumed > slots {
+            release(row);
+            return None;
+        }
+        // SAFETY: the helper has no preconditions.
+        let time_ns = unsafe { bpf_ktime_get_ns() };
+        Some(Self { row, ring: Ring::of(cpu), at: produced as u32, end, time_ns })
+    }
+
+    /// Shows the slots to user space.
+    #[inline(always)]
+    fn publish(self) {
+        if WEAK_ORDER.load() == 0 {
+            // SAFETY: as above; volatile accesses stay in order, in the compiler and on these CPUs.
+            unsafe { ptr::write_volatile(&raw mut (*self.row).produced, self.end) };
+        } else {
+            // SAFETY: `produced` is an aligned u64 of this CPU's row.
+            unsafe { atomic::swap(&raw mut (*self.row).produced, self.end) };
+        }
+        release(self.row);
+    }
+}
+
+/// Lets other producers of this CPU at the ring again.
+#[inline(always)]
+fn release(row: *mut Positions) {
+    if preemptible() {
+        // SAFETY: `busy` is an aligned u64 of this CPU's row.
+        unsafe { atomic::swap(&raw mut (*row).busy, 0) };
+    }
 }
 
 /// One CPU's slots.
@@ -103,13 +145,31 @@ struct Ring {
 
 impl Ring {
     #[inline(always)]
+    fn of(cpu: u32) -> Self {
+        let slots = SLOTS.load();
+        Self { base: cpu * slots, mask: slots - 1 }
+    }
+
+    /// Where the slot of a position lies. The map has a slot for every index of this form; the check
+    /// is the verifier's.
+    #[inline(always)]
+    fn place(&self, position: u32) -> Option<*mut Slot> {
+        RING.get_ptr_mut(self.base + (position & self.mask))
+    }
+
+    #[inline(always)]
     fn write(&self, position: u32, slot: Slot) {
-        // The map has a slot for every index of this form; the check is the verifier's.
-        let Some(place) = RING.get_ptr_mut(self.base + (position & self.mask)) else { return };
-        let place = place.cast::<u64>();
-        for (index, word) in slot.words.into_iter().enumerate() {
-            // SAFETY: a slot is four words. Volatile keeps these writes before the publishing one.
-            unsafe { ptr::write_volatile(place.add(index), word) };
+        if let Some(place) = self.place(position) {
+            write(place, slot);
         }
+    }
+}
+
+#[inline(always)]
+fn write(place: *mut Slot, slot: Slot) {
+    let place = place.cast::<u64>();
+    for (index, word) in slot.words.into_iter().enumerate() {
+        // SAFETY: a slot is four words. Volatile keeps these writes before the publishing one.
+        unsafe { ptr::write_volatile(place.add(index), word) };
     }
 }

@@ -94,6 +94,9 @@ struct LiveArgs {
     /// Ring buffer per CPU, in bytes; K and M are understood
     #[arg(long, value_name = "BYTES", value_parser = size)]
     ring_size: Option<usize>,
+    /// Hand every segment on, also those that can't change any result
+    #[arg(long)]
+    every_packet: bool,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -191,6 +194,7 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
                 egress: args.egress,
                 duration: args.duration,
                 ring_bytes: args.ring_size,
+                every_packet: args.every_packet,
             }))
         }
         Command::Read(args) => {

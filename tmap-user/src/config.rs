@@ -54,6 +54,8 @@ pub struct LiveConfig {
     pub duration: Option<Duration>,
     /// Ring size per CPU in bytes, where the user set one.
     pub ring_bytes: Option<usize>,
+    /// Whether segments that can't change any result are handed on, too.
+    pub every_packet: bool,
 }
 
 /// `tmap read`.

@@ -92,6 +92,7 @@ fn sensor_config(config: &LiveConfig) -> xdp::Config {
         xdp_mode: config.xdp_mode,
         egress: config.egress,
         decap: config.common.decap,
+        every_packet: config.every_packet,
         filter: config.common.filter.tests().to_vec(),
         ring_slots: config
             .ring_bytes

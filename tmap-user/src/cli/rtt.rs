@@ -94,6 +94,7 @@ impl RttArgs {
             egress: self.egress,
             duration: self.duration,
             ring_bytes: self.ring_size,
+            every_packet: false,
         }))
     }
 

@@ -167,6 +167,9 @@ impl Flow {
             return;
         };
         let ticks = unwrap(newest, record);
+        if self.suspect.is_some_and(|suspect| is_duplicate(suspect, ticks, record.time_ns)) {
+            return;
+        }
         if plausible(newest, ticks, record.time_ns, self.fastest_hz()) {
             self.suspect = None;
             if ticks > newest.ticks {
@@ -212,6 +215,15 @@ impl Flow {
         self.envelope.add(point);
         self.sample.add(point);
     }
+}
+
+/// A TSval seen again within this time, in nanoseconds, is the same segment seen twice or one of the same
+/// burst, and no second witness: the sensor may have left it out ([`tmap_common::suppress`]).
+const DUPLICATE_NS: u64 = 100_000_000;
+
+/// Whether a TSval says no more than `suspect` did.
+fn is_duplicate(suspect: Point, ticks: i64, time_ns: u64) -> bool {
+    suspect.ticks == ticks && time_ns.saturating_sub(suspect.time_ns) < DUPLICATE_NS
 }
 
 /// Serial-number arithmetic (RFC 1982, RFC 7323 section 5.2): the unwrapped value nearest to the

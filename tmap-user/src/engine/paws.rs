@@ -193,6 +193,15 @@ struct Suspect {
     hop_limit: u8,
 }
 
+impl Suspect {
+    /// Whether a segment says no more than the suspect did: the same one seen twice, or one of the same
+    /// burst, of which the sensor may have left some out.
+    fn is_seen_again(&self, seen: &Seen) -> bool {
+        self.point.ticks == i64::from(seen.tsval)
+            && seconds_between(self.point.time_ns, seen.time_ns) < DUPLICATE_S
+    }
+}
+
 impl Tsvals {
     /// The newest TSval, unwrapped.
     pub fn newest(&self) -> Option<Point> {
@@ -209,6 +218,9 @@ impl Tsvals {
             let step = self.restart(seen, i64::from(seen.tsval));
             (self.former, self.suspect, self.from_start) = (None, None, false);
             return (step, None);
+        }
+        if self.suspect.is_some_and(|suspect| suspect.is_seen_again(seen)) {
+            return (Step::Odd, None);
         }
         let point = Point { time_ns: seen.time_ns, ticks: unwrap(newest, seen.tsval) };
         if self.explains(newest, point) {
@@ -304,11 +316,6 @@ impl Tsvals {
                 && (point.ticks > suspect.point.ticks || elapsed_s >= DUPLICATE_S)
         });
         if !returns && agreed.is_none() {
-            let is_duplicate =
-                |suspect: Suspect| suspect.point == Point { ticks: seen.tsval.into(), ..suspect.point };
-            if self.suspect.is_some_and(is_duplicate) {
-                return (Step::Odd, None);
-            }
             let point = Point { time_ns: seen.time_ns, ticks: i64::from(seen.tsval) };
             let replaced = self.suspect.replace(Suspect { point, hop_limit: seen.hop_limit });
             return (Step::Odd, replaced.map(|suspect| self.lone(newest, suspect)));

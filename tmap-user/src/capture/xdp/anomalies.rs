@@ -53,11 +53,12 @@ impl Log for Collector {
     fn flush(&self) {}
 }
 
-/// The kernel side writes numbers only (`skip=5 bytes=60`); names are put in here.
+/// The kernel side writes one number, of the reason and the frame's length; both are put into words here.
 fn readable(line: &str) -> String {
     let parse = || {
-        let (skip, bytes) = line.strip_prefix("skip=")?.split_once(" bytes=")?;
-        let skip = Skip::ALL.get(skip.parse::<usize>().ok()?)?;
+        let number: u64 = line.strip_prefix("skip ")?.parse().ok()?;
+        let (skip, bytes) = (number >> 32, number as u32);
+        let skip = Skip::ALL.get(skip as usize)?;
         Some(format!("malformed frame of {bytes} bytes: {skip}"))
     };
     parse().unwrap_or_else(|| line.to_owned())
@@ -69,9 +70,9 @@ mod tests {
 
     #[test]
     fn numbers_become_names() {
-        let line = format!("skip={} bytes=60", Skip::OptionOverrun as u32);
+        let line = format!("skip {}", (Skip::OptionOverrun as u64) << 32 | 60);
         assert_eq!(readable(&line), "malformed frame of 60 bytes: option_overrun");
-        assert_eq!(readable("skip=999 bytes=60"), "skip=999 bytes=60");
+        assert_eq!(readable("skip 4290672328764"), "skip 4290672328764");
         assert_eq!(readable("something else"), "something else");
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{
     error::Error,
-    fs, io,
+    fs,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    io,
     os::fd::{AsFd as _, BorrowedFd},
 };
 
@@ -18,6 +20,7 @@ use tmap_common::{
     filter::{MAX_TESTS, Test},
     record::Slot,
     ring::MIN_SLOTS,
+    suppress,
 };
 
 use super::{
@@ -90,6 +93,9 @@ fn create(config: &Config, shape: Shape) -> Result<Ebpf> {
     let mut tests: Vec<u8> = filter.iter().flat_map(Test::to_bytes).collect();
     tests.resize(MAX_TESTS * size_of::<Test>(), 0);
     let cpus = shape.cpus as u32;
+    // Its slots are written by one producer at a time.
+    let suppress_slots =
+        if config.every_packet || *cautious || is_realtime() { 0 } else { suppress::DEFAULT_SLOTS };
     EbpfLoader::new()
         .override_global("SLOTS", &shape.slots, true)
         .override_global("WEAK_ORDER", &u8::from(*cautious || stores_may_reorder()), true)
@@ -100,6 +106,10 @@ fn create(config: &Config, shape: Shape) -> Result<Ebpf> {
         .map_max_entries("RING", cpus * shape.slots)
         .map_max_entries("POSITIONS", cpus)
         .map_max_entries("COUNTERS", cpus)
+        .map_max_entries("SCRATCH", cpus)
+        .override_global("SUPPRESS_SLOTS", &suppress_slots, true)
+        .override_global("SUPPRESS_SEED", &RandomState::new().build_hasher().finish(), true)
+        .map_max_entries("SUPPRESS", cpus * suppress_slots.max(1))
         .load(OBJECT)
         .context("the kernel refused tmap's maps")
 }

@@ -49,6 +49,9 @@ pub struct Config {
     /// Slots (32 bytes) per CPU's ring; `None` chooses by the number of CPUs. Rounded up to a power
     /// of two.
     pub ring_slots: Option<u32>,
+    /// Put every segment into the ring, also those that can't move any estimate
+    /// ([`tmap_common::suppress`]).
+    pub every_packet: bool,
     /// Take the precautions that weakly ordered CPUs (arm64) and preemptible kernels (PREEMPT_RT)
     /// need, whatever the machine: for tests. Where they are needed, they are always taken.
     pub cautious: bool,

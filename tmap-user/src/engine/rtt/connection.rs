@@ -125,8 +125,8 @@ fn pair(sides: &mut [Side; 2], sender: usize) -> [&mut Side; 2] {
 }
 
 /// TSecr where it means something and `own` sends it for the first time.
-fn echo_of(segment: &Segment, own: &Side, counts: &mut Counts) -> Option<u32> {
-    if !segment.flags.intersects(Flags::ACK) || segment.tsecr == 0 {
+fn echo_of(segment: &Segment, own: &mut Side, counts: &mut Counts) -> Option<u32> {
+    if !segment.flags.intersects(Flags::ACK) || segment.tsecr == 0 || !own.says_more(segment) {
         return None;
     }
     counts.late_echoes += u64::from(own.is_older_echo(segment.tsecr));

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tmap_common::{Flags, Record};
+use tmap_common::{Flags, Record, Segment};
 
 use super::{Counts, Options, distribution::Distribution};
 use crate::engine::paws::{Oddity, Seen, Step, Tsvals};
@@ -19,6 +19,10 @@ const DUPLICATE_NS: u64 = 1_000_000;
 /// A TSval carried again so long after its first arrival, in nanoseconds, can be on a
 /// retransmission: the least timeout of Linux (`TCP_RTO_MIN`); RFC 6298 has a second.
 const LEAST_TIMEOUT_NS: u64 = 200_000_000;
+
+/// Segments that repeat one another within this time, in nanoseconds, say nothing new; a little more than
+/// the age from which the sensor leaves nothing out ([`tmap_common::suppress`]).
+const BURST_NS: u64 = 100_000_000;
 
 /// A TSval on its way to the peer and back.
 #[derive(Clone, Copy, Debug)]
@@ -60,9 +64,20 @@ pub struct Side {
     quiet: Option<(i64, u64)>,
     /// The newest TSecr that it sent.
     newest_echo: Option<u32>,
+    /// The TSval of its latest segments that came late, and when the first of them did.
+    latest_late: Option<(i64, u64)>,
+    /// TSval and TSecr of its latest segment with an echo.
+    latest_echo: Option<(u32, u32)>,
 }
 
 impl Side {
+    /// Whether a segment says anything but what the one before said. Only then can it be the first echo of
+    /// anything; the sensor may leave out those that say the same again.
+    pub fn says_more(&mut self, segment: &Segment) -> bool {
+        let stamps = (segment.tsval, segment.tsecr);
+        self.latest_echo.replace(stamps) != Some(stamps)
+    }
+
     /// Whether `tsecr` is newer than all that this side sent before.
     pub fn is_new_echo(&self, tsecr: u32) -> bool {
         self.newest_echo.is_none_or(|newest| tsecr.wrapping_sub(newest).cast_signed() > 0)
@@ -125,6 +140,7 @@ impl Side {
                     self.repeat(ticks, time_ns, LEAST_TIMEOUT_NS);
                 }
             }
+            Step::Late(ticks) if self.is_late_again(ticks, time_ns) => {}
             Step::Late(ticks) => {
                 counts.reordered += 1;
                 self.repeat(ticks, time_ns, DUPLICATE_NS);
@@ -189,6 +205,18 @@ impl Side {
             self.waiting.push_back(waiting);
         } else {
             counts.untracked += 1;
+        }
+    }
+
+    /// Whether a late TSval is only that of the late segment before it, within a burst: the sensor may have
+    /// left it out.
+    fn is_late_again(&mut self, ticks: i64, time_ns: u64) -> bool {
+        match self.latest_late {
+            Some((late, since_ns)) if late == ticks && time_ns.saturating_sub(since_ns) < BURST_NS => true,
+            _ => {
+                self.latest_late = Some((ticks, time_ns));
+                false
+            }
         }
     }
 

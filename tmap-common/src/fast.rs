@@ -1,0 +1,260 @@
+//! The short way through the parser, for what nearly all frames are: Ethernet with at most one VLAN
+//! tag, an IP header without options, and a TCP header whose options are NOP, NOP, Timestamps
+//! (RFC 7323, appendix A).
+//!
+//! It gives up at the first thing that is anything else, and the parser's walk through all layers
+//! starts over. Where it does answer, it says what the walk would say; a property test holds the two
+//! together. No loops, few branches, and nothing read twice: this is what a busy link pays for.
+
+use crate::{
+    Address, Flags, Link, Packet, Segment, Skip,
+    ip::Network,
+    link::{ethertype, is_vlan},
+    tunnel,
+};
+
+/// IP protocol number of TCP (IANA).
+const TCP: u8 = 6;
+
+/// NOP, NOP, Timestamps of ten bytes, as one word of this machine.
+const RECOMMENDED: u32 = u32::from_ne_bytes([1, 1, 8, 10]);
+
+/// TCP header with those options, in bytes.
+const HEADER_BYTES: usize = 32;
+
+/// A segment with time stamps, in no tunnel and no handshake: where it lies. Its fields are read when
+/// they are wanted, and again rather than kept across calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// Offset of the IP header in the frame, in bytes.
+    ip_at: usize,
+    /// Offset of the TCP header in the frame, in bytes.
+    tcp_at: usize,
+    /// Whether it is IPv4.
+    pub is_ip4: bool,
+    /// See [`Segment::has_payload`].
+    has_payload: bool,
+}
+
+impl Found {
+    /// What the walk found behind `network`. `None` where it is too short for time stamps.
+    #[inline(always)]
+    pub(crate) fn behind<P: Packet + ?Sized>(packet: &P, network: &Network) -> Option<Self> {
+        let (ip_at, tcp_at) = (network.header_at, network.payload_at);
+        let header: [u8; HEADER_BYTES] = packet.read(tcp_at)?;
+        let header_bytes = usize::from(header[12] >> 4) * 4;
+        let has_payload = tcp_at + header_bytes < network.payload_end;
+        Some(Self { ip_at, tcp_at, is_ip4: network.is_ip4(), has_payload })
+    }
+
+    /// Whether the first options are NOP, NOP, Timestamps, and whether they are the only ones.
+    #[inline(always)]
+    pub fn layout<P: Packet + ?Sized>(&self, packet: &P) -> Option<Layout> {
+        let header: [u8; HEADER_BYTES] = packet.read(self.tcp_at)?;
+        if u32::from_ne_bytes(part(&header, 20)) != RECOMMENDED {
+            return None;
+        }
+        let is_alone = usize::from(header[12] >> 4) * 4 == HEADER_BYTES;
+        Some(if is_alone { Layout::Recommended } else { Layout::Longer })
+    }
+
+    /// Reads the segment. `None` can't come back: all of it was there when it was found.
+    #[inline(always)]
+    pub fn segment<P: Packet + ?Sized>(&self, packet: &P) -> Option<Segment> {
+        let (src, dst, hop_limit) = if self.is_ip4 {
+            let header: [u8; 20] = packet.read(self.ip_at)?;
+            let address = |at| Address::from_ip4(part(&header, at));
+            (address(12), address(16), header[8])
+        } else {
+            let header: [u8; 40] = packet.read(self.ip_at)?;
+            let word = |at| u64::from_ne_bytes(part(&header, at));
+            let address = |at| Address::from_words([word(at), word(at + 8)]);
+            (address(8), address(24), header[7])
+        };
+        let header: [u8; HEADER_BYTES] = packet.read(self.tcp_at)?;
+        Some(Segment {
+            src,
+            dst,
+            src_port: u16::from_be_bytes(part(&header, 0)),
+            dst_port: u16::from_be_bytes(part(&header, 2)),
+            flags: Flags(header[13]),
+            has_payload: self.has_payload,
+            hop_limit,
+            tsval: u32::from_be_bytes(part(&header, 24)),
+            tsecr: u32::from_be_bytes(part(&header, 28)),
+            syn: None,
+            tunnel: None,
+        })
+    }
+}
+
+/// How a segment's options begin with NOP, NOP, Timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// And end.
+    Recommended,
+    /// And go on: with SACK blocks, mostly.
+    Longer,
+}
+
+/// Takes what was found. A trait rather than a value to return: so each kind of frame has its own
+/// copy of what follows, in which LLVM knows what it is, and nothing goes through memory.
+pub trait Taker {
+    /// What comes of it.
+    type Outcome;
+
+    /// A segment.
+    fn segment(&self, found: &Found) -> Self::Outcome;
+
+    /// None, and why.
+    fn skip(&self, skip: Skip) -> Self::Outcome;
+}
+
+/// Hands what was found back.
+struct Return<'a, P: ?Sized>(&'a P);
+
+impl<P: Packet + ?Sized> Taker for Return<'_, P> {
+    type Outcome = Result<Segment, Skip>;
+
+    #[inline(always)]
+    fn segment(&self, found: &Found) -> Self::Outcome {
+        found.segment(self.0).ok_or(Skip::TcpTruncated)
+    }
+
+    #[inline(always)]
+    fn skip(&self, skip: Skip) -> Self::Outcome {
+        Err(skip)
+    }
+}
+
+/// What [`parse`](crate::parse()) says of `packet`, where that can be told quickly; else `None`.
+#[inline(always)]
+pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool) -> Option<Result<Segment, Skip>> {
+    parse_to(packet, link, decap, &Return(packet))
+}
+
+/// [`parse`], with what is found given to `taker`.
+#[inline(always)]
+pub fn parse_to<P: Packet + ?Sized, T: Taker>(
+    packet: &P,
+    link: Link,
+    decap: bool,
+    taker: &T,
+) -> Option<T::Outcome> {
+    let (version, at) = match link {
+        Link::Ethernet => {
+            let (version, at) = ethernet(packet)?;
+            // So that the verifier walks on once, tag or no tag.
+            (version, packet.forget(at))
+        }
+        Link::Ip => {
+            let [first] = packet.read(0)?;
+            (if first >> 4 == 4 { ethertype::IP4 } else { ethertype::IP6 }, 0)
+        }
+        _ => return None,
+    };
+    match version {
+        ethertype::IP4 => ip4(packet, at, decap, taker),
+        ethertype::IP6 => ip6(packet, at, decap, taker),
+        ethertype::ANY_IP => None,
+        other if decap && tunnel::is_below_ip(other) => None,
+        _ => Some(taker.skip(Skip::NotIp)),
+    }
+}
+
+/// EtherType and network header behind at most one tag.
+#[inline(always)]
+fn ethernet<P: Packet + ?Sized>(packet: &P) -> Option<(u16, usize)> {
+    let outer = u16::from_be_bytes(packet.read(12)?);
+    if !is_vlan(outer) {
+        return Some((outer, 14));
+    }
+    let inner = u16::from_be_bytes(packet.read(16)?);
+    if is_vlan(inner) { None } else { Some((inner, 18)) }
+}
+
+#[inline(always)]
+fn ip4<P: Packet + ?Sized, T: Taker>(packet: &P, at: usize, decap: bool, taker: &T) -> Option<T::Outcome> {
+    let header: [u8; 20] = packet.read(at)?;
+    let total_bytes = usize::from(u16::from_be_bytes(part(&header, 2)));
+    // All but "don't fragment" and "more fragments" (RFC 791).
+    let fragment_offset = u16::from_ne_bytes(part(&header, 6)) & 0x1fff_u16.to_be();
+    if header[0] != 0x45 || fragment_offset != 0 || total_bytes < 20 {
+        return None;
+    }
+    if header[9] != TCP {
+        return not_tcp(packet, header[9], at + 20, decap, taker);
+    }
+    let found =
+        Found { ip_at: at, tcp_at: at + 20, is_ip4: true, has_payload: total_bytes > 20 + HEADER_BYTES };
+    tcp(packet, total_bytes - 20, &found, taker)
+}
+
+#[inline(always)]
+fn ip6<P: Packet + ?Sized, T: Taker>(packet: &P, at: usize, decap: bool, taker: &T) -> Option<T::Outcome> {
+    let header: [u8; 40] = packet.read(at)?;
+    let payload_bytes = usize::from(u16::from_be_bytes(part(&header, 4)));
+    if header[0] >> 4 != 6 {
+        return None;
+    }
+    if header[6] != TCP {
+        // Nothing but UDP and ICMPv6: the rest may be extension headers.
+        let is_plain = matches!(header[6], 17 | 58);
+        return if is_plain { not_tcp(packet, header[6], at + 40, decap, taker) } else { None };
+    }
+    let found =
+        Found { ip_at: at, tcp_at: at + 40, is_ip4: false, has_payload: payload_bytes > HEADER_BYTES };
+    tcp(packet, payload_bytes, &found, taker)
+}
+
+/// What isn't TCP is skipped, unless there may be TCP inside.
+#[inline(always)]
+fn not_tcp<P: Packet + ?Sized, T: Taker>(
+    packet: &P,
+    protocol: u8,
+    at: usize,
+    decap: bool,
+    taker: &T,
+) -> Option<T::Outcome> {
+    if decap && tunnel::may_begin(packet, protocol.into(), at) {
+        None
+    } else {
+        Some(taker.skip(Skip::NotTcp))
+    }
+}
+
+/// The TCP header of what may be `found`; IP says that `bytes` bytes follow its own header.
+#[inline(always)]
+fn tcp<P: Packet + ?Sized, T: Taker>(
+    packet: &P,
+    bytes: usize,
+    found: &Found,
+    taker: &T,
+) -> Option<T::Outcome> {
+    let header: [u8; 20] = packet.read(found.tcp_at)?;
+    let header_bytes = usize::from(header[12] >> 4) * 4;
+    if Flags(header[13]).intersects(Flags::SYN) || bytes < header_bytes {
+        return None;
+    }
+    if header_bytes == 20 {
+        return Some(taker.skip(Skip::NoTimestamps));
+    }
+    if header_bytes != HEADER_BYTES {
+        return None;
+    }
+    let header: [u8; HEADER_BYTES] = packet.read(found.tcp_at)?;
+    if u32::from_ne_bytes(part(&header, 20)) != RECOMMENDED {
+        return None;
+    }
+    Some(taker.segment(found))
+}
+
+/// The `N` bytes at `at` of a header, which must have them. As one piece rather than byte by byte, so
+/// that LLVM makes one load of it.
+#[inline(always)]
+fn part<const N: usize>(header: &[u8], at: usize) -> [u8; N] {
+    match header.get(at..).and_then(|rest| rest.first_chunk()) {
+        Some(part) => *part,
+        None => [0; N],
+    }
+}
