@@ -98,3 +98,62 @@ pub fn time(program: impl AsFd, frame: &[u8], repeat: u32) -> io::Result<u32> {
         unsafe { libc::syscall(libc::SYS_bpf, COMMAND, &raw mut attributes, size_of::<Attributes>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(attributes.duration) }
 }
+
+/// `struct xdp_md` (linux/bpf.h).
+#[repr(C)]
+struct XdpContext {
+    data: u32,
+    data_end: u32,
+    data_meta: u32,
+    ingress_ifindex: u32,
+    rx_queue_index: u32,
+    egress_ifindex: u32,
+}
+
+/// `BPF_F_TEST_XDP_LIVE_FRAMES` (linux/bpf.h): frames are real, and what the program says is done.
+const LIVE_FRAMES: u32 = 1 << 1;
+
+/// Runs `program`, of XDP type, on `count` real frames that begin as `frame` and come from the interface
+/// of this index, in the network namespace of the calling thread. Frames for which it says `XDP_TX` are
+/// sent from there.
+///
+/// # Errors
+/// What the system call says.
+pub fn send(program: impl AsFd, frame: &[u8], count: u32, ifindex: u32) -> io::Result<()> {
+    let context = XdpContext {
+        data: 0,
+        data_end: frame.len() as u32,
+        data_meta: 0,
+        ingress_ifindex: ifindex,
+        rx_queue_index: 0,
+        egress_ifindex: 0,
+    };
+    let mut attributes = Attributes {
+        prog_fd: program.as_fd().as_raw_fd() as u32,
+        data_size_in: frame.len() as u32,
+        data_in: frame.as_ptr() as u64,
+        repeat: count,
+        ctx_size_in: size_of::<XdpContext>() as u32,
+        ctx_in: (&raw const context) as u64,
+        flags: LIVE_FRAMES,
+        ..Attributes::default()
+    };
+    // SAFETY: the attributes are laid out as the kernel has them, and point to a frame and a context that
+    // outlive the call, with their true lengths; the kernel writes neither in this mode.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, COMMAND, &raw mut attributes, size_of::<Attributes>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The index of an interface in the network namespace of the calling thread.
+///
+/// # Errors
+/// Where there is none of that name.
+pub fn interface_index(name: &str) -> io::Result<u32> {
+    let name = std::ffi::CString::new(name)?;
+    // SAFETY: the name is a string that ends in zero.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}

@@ -9,6 +9,7 @@ use core::ptr;
 use aya_ebpf::{
     Global,
     bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
+    helpers::bpf_ktime_get_ns,
     macros::{map, xdp},
     maps::{Array, PerCpuArray, ProgramArray},
     programs::XdpContext,
@@ -55,6 +56,14 @@ pub fn bench_pass(_: XdpContext) -> u32 {
     XDP_PASS
 }
 
+/// Reads the clock once, as every emitted record does.
+#[xdp(frags)]
+pub fn bench_clock(_: XdpContext) -> u32 {
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if now == 0 { XDP_ABORTED } else { XDP_PASS }
+}
+
 /// Counts the frame.
 #[xdp(frags)]
 pub fn bench_count(_: XdpContext) -> u32 {
@@ -72,7 +81,7 @@ pub fn bench_drop(_: XdpContext) -> u32 {
 /// Makes the frame the next one of the traffic and hands it to the program in [`TARGET`].
 #[xdp(frags)]
 pub fn bench_step(ctx: XdpContext) -> u32 {
-    next_frame(&ctx);
+    next_frame(&ctx, false);
     // SAFETY: programs of one type; comes back only where there is none.
     unsafe { TARGET.tail_call(&ctx, 0) };
     XDP_ABORTED
@@ -81,7 +90,7 @@ pub fn bench_step(ctx: XdpContext) -> u32 {
 /// Makes the frame the next one of the traffic and sends it.
 #[xdp(frags)]
 pub fn bench_send(ctx: XdpContext) -> u32 {
-    next_frame(&ctx);
+    next_frame(&ctx, true);
     XDP_TX
 }
 
@@ -97,13 +106,17 @@ fn count() {
 mod at {
     pub const ADDRESSES: usize = 26;
     pub const PORTS: usize = 34;
+    pub const FLAGS: usize = 47;
     pub const STAMPS: usize = 58;
     pub const END: usize = 66;
 }
 
+/// One frame in so many is a handshake's, where there are any.
+const HANDSHAKE_EVERY: u64 = 128;
+
 /// Writes flow, TSval and TSecr of the next frame over a frame of the form that [`at`] tells.
 #[inline(always)]
-fn next_frame(ctx: &XdpContext) {
+fn next_frame(ctx: &XdpContext, handshakes: bool) {
     let Some(state) = STATE.get_ptr_mut(0) else { return };
     // SAFETY: one CPU runs the generator.
     let state = unsafe { &mut *state };
@@ -147,6 +160,12 @@ fn next_frame(ctx: &XdpContext) {
         write(start + at::PORTS, ports);
         write(start + at::STAMPS, stamps[0]);
         write(start + at::STAMPS + 4, stamps[1]);
+        if handshakes {
+            let is_one = state.position % HANDSHAKE_EVERY == 0;
+            // ACK; SYN from the client, SYN and ACK from the server.
+            let flags = if !is_one { 0x10 } else { 0x02 | (flow as u8 & 1) << 4 };
+            ptr::write((start + at::FLAGS) as *mut u8, flags);
+        }
     }
 }
 

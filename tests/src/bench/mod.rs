@@ -13,6 +13,7 @@ pub mod report;
 pub mod rounds;
 pub mod scale;
 pub mod stream;
+pub mod wire;
 
 use anyhow::Result;
 
@@ -45,6 +46,16 @@ pub const ALL: &[Bench] = &[
         name: "kernel",
         about: "nanoseconds per packet over a bare XDP_PASS, for each class of packet; verified instructions",
         run: kernel::run,
+    },
+    Bench {
+        name: "live",
+        about: "a veth in driver mode, a million flows by Zipf's law: tmap over a program that only counts",
+        run: wire::live,
+    },
+    Bench {
+        name: "versus",
+        about: "the same traffic watched by others: added nanoseconds per packet, CPU time, losses",
+        run: wire::versus,
     },
     Bench {
         name: "engine",
