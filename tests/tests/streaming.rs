@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use tmap::engine::{Engine, Event, Options, Snapshot, Wanted};
+use tmap::engine::{Engine, Event, Options, Pace, Part, Snapshot, Wanted};
 use tmap_common::{Address, Flags, Record, Segment, record::Direction};
 use tmap_tests::pcap::LINUX_SYN;
 
@@ -127,8 +127,8 @@ fn numbers(watched: &Watched, owner: &HashMap<(u16, Address), char>, name: char)
     watched.snapshots.iter().map(|snapshot| number_of(snapshot, owner, name)).collect()
 }
 
-fn new_machines(watched: &Watched) -> usize {
-    watched.events.iter().filter(|event| matches!(event, Event::NewMachine { .. })).count()
+fn new_machines(events: &[Event]) -> usize {
+    events.iter().filter(|event| matches!(event, Event::NewMachine { .. })).count()
 }
 
 /// Seconds of a clock that is `ppm` fast, and `more` ppm faster between two times.
@@ -169,7 +169,7 @@ fn a_reboot_and_a_slew_leave_the_other_machines_their_numbers() {
     let [Event::Reboot { before: was, after: is, at_s, .. }] = reboots[..] else { panic!("{reboots:?}") };
     assert_eq!((*was, *is), (before, after));
     assert!((at_s.value - BOOTED_S).abs() < 1.0 + 3.0 * at_s.sigma, "{at_s:?}");
-    assert_eq!(new_machines(&watched), 4, "{:?}", watched.events);
+    assert_eq!(new_machines(&watched.events), 4, "{:?}", watched.events);
     let last = &watched.snapshots[watched.snapshots.len() - 1];
     assert_eq!(last.addresses[0].machines, Some(3));
     assert!(last.losses.connections_forgotten > 700, "memory is bounded: {:?}", last.losses);
@@ -194,5 +194,41 @@ fn machines_told_by_phase_keep_their_numbers_for_hours() {
         assert!(numbers[0].is_some() && numbers.iter().all(|n| *n == numbers[0]), "{name}: {numbers:?}");
     }
     let reboots = watched.events.iter().filter(|e| matches!(e, Event::Reboot { .. })).count();
-    assert_eq!((new_machines(&watched), reboots), (3, 0), "{:?}", watched.events);
+    assert_eq!((new_machines(&watched.events), reboots), (3, 0), "{:?}", watched.events);
+}
+
+/// Files are looked at seldom on the way: what is forgotten meanwhile is counted all the same, and what
+/// is told in the end is what many looks tell.
+#[test]
+fn few_looks_count_the_connections_that_are_forgotten() {
+    let machines = [
+        Machine { name: 'a', ticks: |t| Some(1000.0 * slewed(t, 12.0, 0.0, 0.0, 0.0) + 5e8) },
+        Machine { name: 'b', ticks: |t| Some(1000.0 * slewed(t, -9.0, 0.0, 0.0, 0.0) + 9e8) },
+    ];
+    let (records, _) = traffic(&machines, false);
+    let [many, few] = [Pace::Prompt, Pace::Sparse].map(|pace| {
+        let options = Options { max_connections_per_address: MAX_CONNECTIONS, ..Options::default() };
+        let mut engine = Engine::new(options);
+        engine.set_pace(pace);
+        let (mut at, mut events) = (0, Vec::new());
+        for second in 1..=HOURS_S {
+            let until = at + records[at..].partition_point(|record| record.time_ns < second * S);
+            engine.observe_all(&records[at..until]);
+            at = until;
+            events.extend(engine.review(second * S));
+        }
+        let (last, part) = engine.conclude(HOURS_S * S, Wanted::default());
+        let mut snapshot = Part::join([part]);
+        events.extend(last);
+        (new_machines(&events), snapshot.addresses.remove(0))
+    });
+    assert_eq!((many.0, few.0), (2, 2), "two machines are announced, once each");
+    let (many, few) = (many.1, few.1);
+    assert_eq!((many.connections, few.connections), (720, 720));
+    assert_eq!((many.machines, few.machines), (Some(2), Some(2)));
+    for (machine, same) in many.machine_list.iter().zip(&few.machine_list) {
+        assert_eq!(machine.id, same.id);
+        assert!((machine.connections - 360.0).abs() < 8.0, "{machine:?}");
+        assert!((same.connections - 360.0).abs() < 8.0, "{same:?}");
+    }
 }

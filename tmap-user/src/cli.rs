@@ -109,6 +109,10 @@ struct ReadArgs {
     /// Draw phase against time, connections and machines, into this file (SVG)
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
+    /// Threads beside the reader, each with a share of the addresses and of the bounds below
+    /// [default: one per core, 8 at the most]
+    #[arg(long, value_name = "N", value_parser = shards)]
+    shards: Option<usize>,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -203,6 +207,7 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
                 common: args.common.resolve(&filter)?,
                 files: sources(&args.files)?,
                 plot: args.plot,
+                shards: args.shards,
             }))
         }
         Command::Rtt(args) => args.config(),
@@ -280,6 +285,15 @@ fn signatures(path: &Path) -> Result<Arc<Database>, clap::Error> {
 
 fn usage(kind: ErrorKind, message: &str) -> clap::Error {
     Cli::command().error(kind, message)
+}
+
+/// More threads than this only take memory.
+const MOST_SHARDS: usize = 256;
+
+/// 1 to [`MOST_SHARDS`].
+fn shards(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=MOST_SHARDS).contains(count));
+    count.ok_or_else(|| format!("a number from 1 to {MOST_SHARDS}"))
 }
 
 /// `500ms`, `1s`, `2m`, `1h 30m`; a bare number is seconds.

@@ -67,4 +67,6 @@ pub struct ReadConfig {
     pub files: Vec<Source>,
     /// Where to draw the clocks, if anywhere.
     pub plot: Option<PathBuf>,
+    /// Threads that have the engine; as many as are useful where the user doesn't say.
+    pub shards: Option<usize>,
 }

@@ -1,6 +1,6 @@
 //! `tmap read`: capture files through the same parser and engine as live traffic.
 //!
-//! One thread reads and parses, another one has the engine ([`worker`]).
+//! One thread reads and parses, others have the engine ([`worker`]).
 
 mod worker;
 
@@ -20,7 +20,7 @@ use crate::{
     Outcome,
     capture::file::{Capture, Frame, LinkType, ReadError, Source},
     config::{Common, ReadConfig},
-    engine::{Engine, Wanted, snapshot::WallClock},
+    engine::{Snapshot, Wanted, snapshot::WallClock},
     report::{
         Reporter, Stats, Summary,
         number::{Clock, count},
@@ -28,7 +28,7 @@ use crate::{
     },
     signals::Signals,
 };
-use worker::Worker;
+use worker::Workers;
 
 /// How often the engine looks for news, in capture time.
 const REVIEW_NS: u64 = 1_000_000_000;
@@ -57,7 +57,7 @@ pub fn run(config: &ReadConfig, out: impl Write) -> anyhow::Result<Outcome> {
             anyhow::bail!("{source}: {error}{}", filter_hint(source));
         }
     }
-    let mut reading = Reading::new(&config.common, out)?;
+    let mut reading = Reading::new(&config.common, config.shards, out)?;
     for source in &config.files {
         reading.file(source)?;
         if reading.signals.stop() {
@@ -86,7 +86,7 @@ fn filter_hint(source: &Source) -> &'static str {
 /// The state of a run.
 struct Reading<'a, W> {
     config: &'a Common,
-    worker: Worker,
+    workers: Workers,
     reporter: Reporter<W>,
     counters: Counters,
     signals: std::sync::Arc<Signals>,
@@ -111,10 +111,10 @@ struct Interval {
 }
 
 impl<'a, W: Write> Reading<'a, W> {
-    fn new(config: &'a Common, out: W) -> anyhow::Result<Self> {
+    fn new(config: &'a Common, shards: Option<usize>, out: W) -> anyhow::Result<Self> {
         Ok(Self {
             config,
-            worker: Worker::start(Engine::new(config.engine.clone()))?,
+            workers: Workers::start(&config.engine, shards)?,
             reporter: Reporter::new(out, config.format, config.zone.clone()),
             counters: Counters::default(),
             signals: Signals::listen()?,
@@ -234,7 +234,7 @@ impl<'a, W: Write> Reading<'a, W> {
         match parsed {
             Ok(segment) => {
                 self.counters.emitted += 1;
-                self.worker.observe(Record {
+                self.workers.observe(&Record {
                     time_ns: frame.time_ns,
                     direction: Direction::Ingress,
                     suppressed: 0,
@@ -247,13 +247,13 @@ impl<'a, W: Write> Reading<'a, W> {
 
     fn review(&mut self) -> io::Result<()> {
         self.next_review_ns = self.now_ns.saturating_add(REVIEW_NS);
-        self.worker.review(self.now_ns);
+        self.workers.review(self.now_ns);
         self.tell_news()
     }
 
     /// Reports what came to be known.
     fn tell_news(&mut self) -> io::Result<()> {
-        let news = self.worker.news();
+        let news = self.workers.news();
         if news.is_empty() {
             return Ok(());
         }
@@ -266,13 +266,14 @@ impl<'a, W: Write> Reading<'a, W> {
     fn look_around(&mut self) -> io::Result<()> {
         self.progress.show_if_slow();
         if self.signals.take_summary() {
-            self.write_summary()?;
+            let snapshot = self.workers.snapshot(self.now_ns, self.config.wanted);
+            self.write_summary(snapshot)?;
         }
         let Some(interval) = &mut self.stats else { return Ok(()) };
         if interval.began.elapsed() < interval.length {
             return Ok(());
         }
-        let holdings = self.worker.holdings();
+        let holdings = self.workers.holdings();
         let stats = Stats {
             now_ns: self.now_ns,
             interval_s: interval.began.elapsed().as_secs_f64(),
@@ -292,28 +293,27 @@ impl<'a, W: Write> Reading<'a, W> {
         let resolution_ns = self.coarsest_ns.max(capture.resolution_ns());
         if resolution_ns != self.resolution_ns {
             self.resolution_ns = resolution_ns;
-            self.worker.set_resolution_ns(resolution_ns);
+            self.workers.set_resolution_ns(resolution_ns);
         }
     }
 
     fn finish(mut self, plot: Option<File>) -> anyhow::Result<Outcome> {
-        self.review()?;
+        let snapshot = self.workers.conclude(self.now_ns, self.config.wanted);
         self.progress.bar.finish_and_clear();
-        self.write_summary()?;
+        self.write_summary(snapshot)?;
         if let Some(file) = plot {
             self.draw(file)?;
         }
         Ok(if self.warnings.is_empty() { Outcome::Fine } else { Outcome::Warned })
     }
 
-    fn write_summary(&mut self) -> io::Result<()> {
-        let snapshot = self.worker.snapshot(self.now_ns, self.config.wanted);
+    fn write_summary(&mut self, snapshot: Snapshot) -> io::Result<()> {
         // What was noticed before it comes before it.
         self.tell_news()?;
         let summary = Summary {
             snapshot,
             counters: self.counters,
-            holdings: self.worker.holdings(),
+            holdings: self.workers.holdings(),
             wall: WALL,
             warnings: self.warnings.clone(),
         };
@@ -324,7 +324,7 @@ impl<'a, W: Write> Reading<'a, W> {
     /// Draws the clocks.
     fn draw(&mut self, file: File) -> anyhow::Result<()> {
         let wanted = Wanted { connections: true, siblings: false };
-        let snapshot = self.worker.snapshot(self.now_ns, wanted);
+        let snapshot = self.workers.snapshot(self.now_ns, wanted);
         let mut out = BufWriter::new(file);
         let clock = Clock { wall: WALL, zone: &self.config.zone };
         if plot::svg(&mut out, &snapshot, &clock)? == 0 {

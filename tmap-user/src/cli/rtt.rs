@@ -82,7 +82,7 @@ impl RttArgs {
         common.engine.rtt = Some(self.options(common.engine.idle_timeout_ns));
         if self.interface.is_empty() {
             let files = if self.files.is_empty() { &self.read } else { &self.files };
-            return Ok(Config::Read(ReadConfig { common, files: sources(files)?, plot: None }));
+            return Ok(Config::Read(ReadConfig { common, files: sources(files)?, plot: None, shards: None }));
         }
         if self.common.siblings {
             return Err(usage(ErrorKind::ArgumentConflict, "--siblings belongs to live and read"));

@@ -10,13 +10,14 @@ use super::{
     Event, Wanted,
     analysis::{self, Depth},
     assemble,
+    connection::Connection,
     flows::{FrozenHost, HostId, Looked},
     host::Host,
     options::Options,
+    part::Part,
     reboot,
     round_trips::Clockworks,
-    sibling::{self, Candidate, MAX_CANDIDATES},
-    snapshot::{self, Doubt, Snapshot},
+    snapshot::{self, Doubt},
 };
 
 /// How many tracks a snapshot sorts by phase at the most.
@@ -33,9 +34,8 @@ pub struct Analyst {
 /// A snapshot in the making.
 #[derive(Debug)]
 pub struct Draft {
-    snapshot: Snapshot,
+    part: Part,
     wanted: Wanted,
-    candidates: Vec<Candidate>,
     clockworks: Option<Clockworks>,
     tracks_left: usize,
 }
@@ -55,6 +55,7 @@ impl Analyst {
     pub fn review(&mut self, mut frozen: FrozenHost, depth: Depth, events: &mut Vec<Event>) -> Looked {
         let host = self.hosts.entry(frozen.id).or_insert_with(|| Host::new(frozen.address));
         host.recall(&mut frozen.connections);
+        frozen.connections.iter_mut().for_each(Connection::unpack);
         host.look(&mut frozen.connections, &self.options, self.resolution_ns, depth);
         announce(host, &frozen, &self.options, events);
         looked(host, &frozen, Some(depth))
@@ -63,9 +64,8 @@ impl Analyst {
     /// Begins a snapshot; all hosts are to be added next, the ones with most connections first.
     pub fn draft(&self, now_ns: u64, wanted: Wanted) -> Draft {
         Draft {
-            snapshot: Snapshot { now_ns, ..Snapshot::default() },
+            part: Part::new(now_ns, wanted.siblings),
             wanted,
-            candidates: Vec::new(),
             clockworks: self.options.rtt.is_some().then(Clockworks::default),
             tracks_left: SNAPSHOT_TRACKS,
         }
@@ -73,9 +73,18 @@ impl Analyst {
 
     /// Adds a host to a snapshot, looking at it once more where that could tell more; within a budget
     /// for hosts that need phases: beyond it they keep their last look.
-    pub fn add(&mut self, mut frozen: FrozenHost, draft: &mut Draft) -> Looked {
+    /// What is new goes to `events`, where they are wanted.
+    pub fn add(
+        &mut self,
+        mut frozen: FrozenHost,
+        draft: &mut Draft,
+        events: Option<&mut Vec<Event>>,
+    ) -> Looked {
         let host = self.hosts.entry(frozen.id).or_insert_with(|| Host::new(frozen.address));
         host.recall(&mut frozen.connections);
+        if frozen.stale || draft.takes_connections() {
+            frozen.connections.iter_mut().for_each(Connection::unpack);
+        }
         let mut depth = None;
         if frozen.stale && host.loose() == 0 {
             depth = Some(Depth::Offsets);
@@ -86,6 +95,9 @@ impl Analyst {
             draft.tracks_left -= tracks;
             depth = Some(Depth::Phases);
             host.look(&mut frozen.connections, &self.options, self.resolution_ns, Depth::Phases);
+        }
+        if let Some(events) = events {
+            announce(host, &frozen, &self.options, events);
         }
         draft.add(host, &frozen, &self.options, self.resolution_ns);
         let unchanged = (!frozen.stale).then_some(Depth::Offsets);
@@ -104,36 +116,34 @@ fn looked(host: &Host, frozen: &FrozenHost, depth: Option<Depth>) -> Looked {
 }
 
 impl Draft {
+    /// Whether it takes more than a look to fill it: every connection's own clock.
+    fn takes_connections(&self) -> bool {
+        self.wanted.connections || self.clockworks.is_some()
+    }
+
     fn add(&mut self, host: &Host, frozen: &FrozenHost, options: &Options, resolution_ns: u64) {
-        self.snapshot.addresses.push(assemble::address(host, frozen, options));
-        if self.wanted.connections || self.clockworks.is_some() {
+        self.part.snapshot.addresses.push(assemble::address(host, frozen, options));
+        if self.takes_connections() {
             for connection in &frozen.connections {
                 // Its rate is wanted, whether or not a look asked for it.
                 connection.clock(resolution_ns);
             }
         }
         if self.wanted.connections {
-            self.snapshot.connections.extend(assemble::connections(host, &frozen.connections));
+            self.part.snapshot.connections.extend(assemble::connections(host, &frozen.connections));
         }
         if self.wanted.siblings {
-            self.candidates.extend(assemble::candidates(host));
+            self.part.candidates.extend(assemble::candidates(host));
         }
         if let Some(clockworks) = &mut self.clockworks {
             clockworks.add(host, &frozen.connections);
         }
     }
 
-    /// The snapshot, and the clockworks for round trips, where they are taken.
-    pub fn finish(mut self) -> (Snapshot, Option<Clockworks>) {
-        let snapshot = &mut self.snapshot;
-        snapshot.addresses.sort_by_key(|report| report.address);
-        snapshot.connections.sort_by_key(|c| (c.src, c.dst, c.src_port, c.dst_port));
-        if self.wanted.siblings {
-            self.candidates.sort_by_key(|candidate| (candidate.address, candidate.machine));
-            snapshot.losses.machines_uncompared = self.candidates.len().saturating_sub(MAX_CANDIDATES) as u64;
-            snapshot.siblings = sibling::find(&self.candidates);
-        }
-        (self.snapshot, self.clockworks)
+    /// The part of a snapshot that is these hosts', and the clockworks for round trips, where they are
+    /// taken.
+    pub fn finish(self) -> (Part, Option<Clockworks>) {
+        (self.part, self.clockworks)
     }
 }
 

@@ -92,8 +92,11 @@ impl Clock {
 
 /// Fits the clock behind `envelope`. `resolution_ns` is that of the capture's time stamps.
 pub fn fit(envelope: &Envelope, resolution_ns: u64) -> Verdict {
+    if envelope.offered() < MIN_POINTS {
+        return Verdict::Unclear;
+    }
     let Some((rate_hz, span_s)) = measure_rate(envelope, resolution_ns) else { return Verdict::Unclear };
-    if envelope.offered() < MIN_POINTS || rate_hz.value * span_s < MIN_TICKS {
+    if rate_hz.value * span_s < MIN_TICKS {
         return Verdict::Unclear;
     }
     let wander = Estimate { sigma: rate_hz.sigma.hypot(rate_hz.value * DELAY_WANDER_S / span_s), ..rate_hz };

@@ -7,7 +7,9 @@ use tmap_common::Address;
 use super::{
     clock::{self, Verdict},
     flow::{Flow, FlowKey},
+    phase::sample::Sample,
     snapshot::{Estimate, Side},
+    table::Packed,
 };
 
 /// Ports below this are services by convention (RFC 6335: system ports).
@@ -26,16 +28,35 @@ pub struct Connection {
     pub machine: u32,
     /// The clock, and how many points it was fitted to.
     fitted: Cell<Option<(u64, Verdict)>>,
+    /// Points that aren't in the flow's sample and, until [`Connection::unpack`], not in its envelope.
+    packed: Packed,
+    is_unpacked: bool,
 }
 
 impl Connection {
     /// A connection side that is assigned to no machine yet.
-    pub fn new(key: FlowKey, flow: Flow, serial: u32) -> Self {
-        Self { key, flow, serial, machine: 0, fitted: Cell::new(None) }
+    pub fn new(key: FlowKey, (flow, packed): (Flow, Packed), serial: u32) -> Self {
+        Self { key, flow, serial, machine: 0, fitted: Cell::new(None), packed, is_unpacked: false }
+    }
+
+    /// Puts the points that are still packed into the envelope. What asks for a clock needs it.
+    pub fn unpack(&mut self) {
+        if !self.is_unpacked {
+            self.is_unpacked = true;
+            self.flow.extend_envelope(self.packed.points());
+        }
+    }
+
+    /// The sample of all points, made for whoever asks: few do.
+    pub fn sample(&self) -> Sample {
+        let mut sample = self.flow.sample.clone();
+        self.packed.points().for_each(|point| sample.add(point));
+        sample
     }
 
     /// The clock behind the connection; fitted anew only when points were added.
     pub fn clock(&self, resolution_ns: u64) -> Verdict {
+        debug_assert!(self.is_unpacked);
         let offered = self.flow.envelope.offered();
         match self.fitted.get() {
             Some((points, verdict)) if points == offered => verdict,

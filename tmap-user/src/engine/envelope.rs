@@ -45,6 +45,16 @@ impl Envelope {
         self.push(point);
     }
 
+    /// Adds many points at once: [`Envelope::add`] for each, with the room for all corners taken once.
+    pub fn extend(&mut self, points: impl Iterator<Item = Point>) {
+        let mut room = Vec::with_capacity(MAX_POINTS + 1);
+        room.extend_from_slice(&self.points);
+        self.points = room;
+        points.for_each(|point| self.add(point));
+        // Few corners stay, and many connections are held at a time.
+        self.points = self.points.as_slice().to_vec();
+    }
+
     /// The hull over the points of several envelopes that share one clock, `shift` ticks added to
     /// each envelope's own values to bring them to one unwrapped scale.
     pub fn merged<'a>(parts: impl Iterator<Item = (&'a Self, i64)>) -> Self {

@@ -209,6 +209,13 @@ impl Flow {
         (4.0 * (last.ticks - first.ticks) as f64 / elapsed_s).min(MAX_TICK_HZ)
     }
 
+    /// Takes in first arrivals of plausible TSvals, but for the sample.
+    pub(super) fn extend_envelope(&mut self, points: impl Iterator<Item = Point>) {
+        let mut newest = self.newest;
+        self.envelope.extend(points.inspect(|&point| newest = Some(point)));
+        self.newest = newest;
+    }
+
     /// Takes in the first arrival of a plausible TSval.
     pub(super) fn accept(&mut self, point: Point) {
         self.newest = Some(point);

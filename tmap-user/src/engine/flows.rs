@@ -27,8 +27,8 @@ use super::{
 };
 
 /// How long a closed connection stays open for its last segments (the other side's FIN,
-/// retransmissions), in nanoseconds.
-const LINGER_NS: u64 = 5_000_000_000;
+/// retransmissions), in nanoseconds: as long as Linux and Windows wait before they let go of it.
+const LINGER_NS: u64 = 60_000_000_000;
 
 /// One review looks at this part of all connections for idle ones, so that its cost stays flat; and
 /// at no more than so many.
@@ -50,6 +50,27 @@ const REVIEW_CONNECTIONS: usize = 1 << 16;
 /// look's cost grows with their number, so its share of time doesn't.
 const LOOK_INTERVAL_NS: u64 = 1_000_000_000;
 const LOOK_INTERVAL_PER_CONNECTION_NS: u64 = 2_000_000;
+
+/// An address is first looked at when it was watched for this long, where looks are few.
+const FIRST_LOOK_NS: u64 = 4_000_000_000;
+
+/// Where looks are few, one is due when an address was watched for so many times as long as at the
+/// last one: all looks on the way together cost about as much as the last one.
+const SPARSE_GROWTH: u64 = 4;
+
+/// How far ahead connections are fetched that are about to be copied.
+const FREEZE_AHEAD: usize = 6;
+
+/// How often addresses are looked at before anybody asks for a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// As soon as there may be news: somebody is waiting for them.
+    #[default]
+    Prompt,
+    /// Seldom: the end is near anyway, as it is for files. No look is left out that counts
+    /// connections which are about to be forgotten.
+    Sparse,
+}
 
 /// The stages of taking in a record: hash, find, fetch, update.
 const STAGES: usize = 4;
@@ -77,6 +98,7 @@ pub type HostId = u32;
 #[derive(Debug)]
 pub struct Flows {
     options: Options,
+    pace: Pace,
     table: Table,
     ids: HashMap<Address, HostId, RandomState>,
     hosts: Vec<Host>,
@@ -109,7 +131,13 @@ struct Host {
     listed: bool,
     /// Whether a connection was forgotten since the last look: that look is void.
     void: bool,
+    /// Whether connections are about to be forgotten that no look has seen: one is due at once.
+    pressed: bool,
+    /// When it appeared.
+    born_ns: u64,
     next_look_ns: u64,
+    /// Connections ever seen when the host was last frozen.
+    frozen_at: u64,
     /// Offsets that only phase can sort, as of the last look.
     loose: u32,
     /// Connections ever seen when the host was last looked at by phase.
@@ -161,6 +189,7 @@ impl Flows {
     pub fn new(options: &Options) -> Self {
         Self {
             options: options.clone(),
+            pace: Pace::default(),
             table: Table::new(options.max_flows, options.max_history_bytes),
             ids: HashMap::default(),
             hosts: Vec::new(),
@@ -173,6 +202,11 @@ impl Flows {
             rtt: options.rtt.clone().map(rtt::RttEngine::new),
             clockworks: None,
         }
+    }
+
+    /// Says how often to look at addresses.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
     }
 
     /// Takes in one record. Many at once are cheaper: [`Flows::observe_all`].
@@ -222,6 +256,11 @@ impl Flows {
     #[inline(always)]
     fn observe_one(&mut self, record: &Record, hash: u32, guess: u32) {
         let mut place = self.table.find(hash, &record.segment, guess);
+        if place != NOWHERE && self.is_over(place, record.time_ns) {
+            // Whether a sweep came by in time must not matter.
+            self.table.finish(place);
+            place = NOWHERE;
+        }
         if !record.segment.is_stamped() {
             return self.unstamped.observe(record, place != NOWHERE, self.options.max_addresses);
         }
@@ -235,6 +274,14 @@ impl Flows {
         if record.segment.tsval == 0 || !self.table.is(place, flag::TOLD) {
             self.tell(place, record);
         }
+    }
+
+    /// Whether no more segments of a connection are expected at `now_ns`.
+    #[inline(always)]
+    fn is_over(&self, place: u32, now_ns: u64) -> bool {
+        let silent_ns = now_ns.saturating_sub(self.table.last_ns(place));
+        silent_ns > LINGER_NS
+            && (self.table.is(place, flag::CLOSED) || silent_ns > self.options.idle_timeout_ns)
     }
 
     /// Tells the host that something changed, once between two looks.
@@ -266,13 +313,16 @@ impl Flows {
             }
             self.table.finish(place);
         }
-        let Some(id) = self.host_of(record.segment.src) else {
+        let Some(id) = self.host_of(record) else {
             self.losses.records_unplaced += 1;
             return NOWHERE;
         };
-        self.hosts[id as usize].connections_total += 1;
-        if self.hosts[id as usize].connections.len() >= self.options.max_connections_per_address {
-            self.forget_one_of(id);
+        let most = self.options.max_connections_per_address;
+        let host = &mut self.hosts[id as usize];
+        host.connections_total += 1;
+        host.pressed |= 2 * (host.connections_total - host.frozen_at) > most as u64;
+        if host.connections.len() >= most {
+            self.forget_one_of(id, record.time_ns);
         }
         if self.table.is_full() {
             self.evict();
@@ -283,13 +333,14 @@ impl Flows {
         place
     }
 
-    /// The number of an address, given now if need be; `None` where no more fit.
-    fn host_of(&mut self, address: Address) -> Option<HostId> {
+    /// The number of a record's source, given now if need be; `None` where no more fit.
+    fn host_of(&mut self, record: &Record) -> Option<HostId> {
         let known = self.hosts.len();
+        let address = record.segment.src;
         match self.ids.entry(address) {
             Entry::Occupied(entry) => Some(*entry.get()),
             Entry::Vacant(entry) if known < self.options.max_addresses => {
-                self.hosts.push(Host::new(address));
+                self.hosts.push(Host::new(address, record.time_ns, self.pace));
                 Some(*entry.insert(known as HostId))
             }
             Entry::Vacant(_) => None,
@@ -306,7 +357,7 @@ impl Flows {
             if !self.table.is(place, flag::LIVE) {
                 continue;
             }
-            let rank = (!self.table.is(place, flag::FINISHED), self.table.last_ns(place));
+            let rank = (!self.table.is(place, flag::FINISHED | flag::CLOSED), self.table.last_ns(place));
             if best.is_none_or(|(least, _)| rank < least) {
                 best = Some((rank, place));
             }
@@ -324,10 +375,11 @@ impl Flows {
     }
 
     /// Makes room among an address's connections.
-    fn forget_one_of(&mut self, id: HostId) {
+    fn forget_one_of(&mut self, id: HostId, now_ns: u64) {
         let oldest = self.hosts[id as usize].connections.iter().take(CANDIDATES as usize);
         let rank = |member: &&Member| {
-            (!self.table.is(member.place, flag::FINISHED), self.table.last_ns(member.place))
+            let over = self.table.is(member.place, flag::FINISHED) || self.is_over(member.place, now_ns);
+            (!over, self.table.last_ns(member.place))
         };
         if let Some(&Member { place, .. }) = oldest.min_by_key(rank) {
             self.forget(id, place);
@@ -342,7 +394,8 @@ impl Flows {
         let host = &mut self.hosts[id as usize];
         // Old connections stand in front, so this looks at few.
         if let Some(position) = host.connections.iter().position(|member| member.place == place) {
-            host.connections.remove(position);
+            let forgotten = host.connections.remove(position);
+            host.pressed |= forgotten.is_some_and(|member| u64::from(member.serial) > host.frozen_at);
         }
         host.void = true;
         host.loose = 0;
@@ -352,16 +405,23 @@ impl Flows {
     /// Finishes connections that closed or fell silent, a part of them at each call. Meant to be
     /// called about once a second of engine time.
     pub fn sweep(&mut self, now_ns: u64) {
+        self.sweep_next(self.table.places().div_ceil(SWEEP_PARTS).min(SWEEP_MOST), now_ns);
+    }
+
+    /// The same for all of them.
+    pub fn sweep_all(&mut self, now_ns: u64) {
+        self.sweep_next(self.table.places(), now_ns);
+    }
+
+    fn sweep_next(&mut self, count: u32, now_ns: u64) {
         let places = self.table.places();
-        for _ in 0..places.div_ceil(SWEEP_PARTS).min(SWEEP_MOST) {
+        for _ in 0..count {
             self.sweep_at = (self.sweep_at + 1) % places;
             let place = self.sweep_at;
             if !self.table.is(place, flag::LIVE) || self.table.is(place, flag::FINISHED) {
                 continue;
             }
-            let silent_ns = now_ns.saturating_sub(self.table.last_ns(place));
-            let closed = self.table.is(place, flag::CLOSED) && silent_ns > LINGER_NS;
-            if closed || silent_ns > self.options.idle_timeout_ns {
+            if self.is_over(place, now_ns) {
                 self.table.finish(place);
             }
         }
@@ -370,15 +430,19 @@ impl Flows {
     /// The hosts to be looked at now, and how deep: those that changed, the longest waiting first, as
     /// many as one review may take.
     pub fn due(&mut self, now_ns: u64) -> Vec<(HostId, Depth)> {
-        let hosts = &mut self.hosts;
+        let (hosts, pace) = (&mut self.hosts, self.pace);
         let mut due = Vec::new();
         self.changed.retain(|&id| {
             let host = &mut hosts[id as usize];
             host.listed = host.dirty;
-            due.extend(host.due(now_ns).map(|(depth, tracks)| (id, depth, tracks)));
+            due.extend(host.due(now_ns, pace).map(|(depth, tracks)| (id, depth, tracks)));
             host.dirty
         });
         due.sort_unstable_by_key(|&(id, ..)| (hosts[id as usize].next_look_ns, hosts[id as usize].address));
+        if pace == Pace::Sparse {
+            // Nobody waits: the few looks that there are may take what they take.
+            return due.into_iter().map(|(id, depth, _)| (id, depth)).collect();
+        }
         let (mut tracks_left, mut connections_left) = (REVIEW_TRACKS, REVIEW_CONNECTIONS);
         due.retain(|&(id, _, tracks)| {
             if connections_left == 0 || (tracks > tracks_left && tracks_left < REVIEW_TRACKS) {
@@ -407,9 +471,22 @@ impl Flows {
         let stale = host.dirty || (host.loose > 0 && host.phased_at.is_none());
         host.dirty = false;
         host.void = false;
-        let connections = host.connections.iter().map(|member| {
+        host.pressed = false;
+        host.frozen_at = host.connections_total;
+        // What is asked for here is there when the connection's turn comes.
+        let ahead = host.connections.iter().skip(FREEZE_AHEAD);
+        let ahead = ahead.map(Some).chain(std::iter::repeat(None));
+        let far_ahead = host.connections.iter().skip(2 * FREEZE_AHEAD);
+        let far_ahead = far_ahead.map(Some).chain(std::iter::repeat(None));
+        let connections = host.connections.iter().zip(ahead.zip(far_ahead)).map(|(member, (next, later))| {
+            if let Some(member) = later {
+                self.table.prefetch(member.place);
+            }
+            if let Some(member) = next {
+                self.table.prefetch_all(member.place);
+            }
             self.table.set(member.place, flag::TOLD, false);
-            Connection::new(self.table.key(member.place), self.table.thaw(member.place), member.serial)
+            Connection::new(self.table.key(member.place), self.table.copy(member.place), member.serial)
         });
         FrozenHost {
             id,
@@ -436,11 +513,16 @@ impl Flows {
             host.phased_at = Some(looked.connections_total);
         }
         let remembered = host.connections.len() as u64;
-        host.next_look_ns = now_ns + LOOK_INTERVAL_NS + remembered * LOOK_INTERVAL_PER_CONNECTION_NS;
+        let interval_ns = LOOK_INTERVAL_NS + remembered * LOOK_INTERVAL_PER_CONNECTION_NS;
+        host.next_look_ns = now_ns
+            + match self.pace {
+                Pace::Prompt => interval_ns,
+                Pace::Sparse => interval_ns.max((SPARSE_GROWTH - 1) * now_ns.saturating_sub(host.born_ns)),
+            };
     }
 
     /// Adds to a snapshot what only this half knows: totals, losses and round trips.
-    pub fn complete(&mut self, mut snapshot: Snapshot, clockworks: Option<Clockworks>) -> Snapshot {
+    pub fn complete(&mut self, snapshot: &mut Snapshot, clockworks: Option<Clockworks>) {
         snapshot.losses = Losses {
             flows_thinned: self.table.thinned(),
             machines_uncompared: snapshot.losses.machines_uncompared,
@@ -448,7 +530,6 @@ impl Flows {
         };
         snapshot.unstamped = self.unstamped.totals(|address| self.ids.contains_key(address));
         snapshot.rtt = self.round_trips(snapshot.now_ns, clockworks);
-        snapshot
     }
 
     /// What is held here.
@@ -469,7 +550,8 @@ impl Flows {
 }
 
 impl Host {
-    fn new(address: Address) -> Self {
+    fn new(address: Address, born_ns: u64, pace: Pace) -> Self {
+        let next_look_ns = if pace == Pace::Sparse { born_ns.saturating_add(FIRST_LOOK_NS) } else { 0 };
         Self {
             address,
             connections: VecDeque::new(),
@@ -478,7 +560,10 @@ impl Host {
             dirty: false,
             listed: false,
             void: false,
-            next_look_ns: 0,
+            pressed: false,
+            born_ns,
+            next_look_ns,
+            frozen_at: 0,
             loose: 0,
             phased_at: None,
         }
@@ -487,15 +572,20 @@ impl Host {
     /// How deep a look is due at `now_ns`, if any, and what it costs in tracks to be sorted.
     ///
     /// A look by phase is due when the connections have grown by half since the last one: so the
-    /// looks of a host's whole life together cost no more than three of the last one's size.
-    fn due(&self, now_ns: u64) -> Option<(Depth, usize)> {
-        if !self.dirty || now_ns < self.next_look_ns {
+    /// looks of a host's whole life together cost no more than three of the last one's size. Where
+    /// looks are few and nothing was forgotten yet, they have to have grown to four times as many.
+    fn due(&self, now_ns: u64, pace: Pace) -> Option<(Depth, usize)> {
+        if !self.dirty || (now_ns < self.next_look_ns && !self.pressed) {
             return None;
         }
         if self.loose == 0 {
             return Some((Depth::Offsets, 0));
         }
-        let grown = self.phased_at.is_none_or(|before| 2 * self.connections_total >= 3 * before);
-        grown.then_some((Depth::Phases, self.loose as usize))
+        let remembers_all = self.connections.len() as u64 == self.connections_total;
+        let has_grown = |before: u64| match pace {
+            Pace::Sparse if remembers_all => self.connections_total >= SPARSE_GROWTH * before,
+            _ => 2 * self.connections_total >= 3 * before,
+        };
+        self.phased_at.is_none_or(has_grown).then_some((Depth::Phases, self.loose as usize))
     }
 }

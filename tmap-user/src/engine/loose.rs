@@ -118,17 +118,18 @@ fn count_of(lines: &phase::Lines, tracks: usize) -> Count {
 /// time, on one unwrapped scale.
 fn sample_of(cluster: &Cluster, connections: &[&Connection], resolution_ns: u64) -> Sample {
     if let [only] = cluster.members[..] {
-        return connections[only].flow.sample.clone();
+        return connections[only].sample();
     }
     let mut points: Vec<Point> = Vec::new();
     for &member in &cluster.members {
-        let flow = &connections[member].flow;
-        if flow.sample.points().is_empty() {
+        let sample = connections[member].sample();
+        if sample.points().is_empty() {
             continue;
         }
-        let clock = super::clock::fit_nominal(&flow.envelope, cluster.clock.hz, None, resolution_ns);
+        let envelope = &connections[member].flow.envelope;
+        let clock = super::clock::fit_nominal(envelope, cluster.clock.hz, None, resolution_ns);
         let shift = wraps_between(&clock, &cluster.clock);
-        points.extend(flow.sample.points().iter().map(|s| Point { ticks: s.point.ticks + shift, ..s.point }));
+        points.extend(sample.points().iter().map(|s| Point { ticks: s.point.ticks + shift, ..s.point }));
     }
     points.sort_unstable_by_key(|point| point.time_ns);
     let mut sample = Sample::default();

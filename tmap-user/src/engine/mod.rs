@@ -18,6 +18,7 @@ mod loose;
 pub mod offset;
 pub mod options;
 pub mod os;
+mod part;
 pub mod paws;
 pub mod phase;
 pub mod place;
@@ -36,8 +37,9 @@ use tmap_common::Record;
 
 pub use analysis::Depth;
 pub use analyst::{Analyst, Draft};
-pub use flows::{Flows, FrozenHost, HostId, Looked};
+pub use flows::{Flows, FrozenHost, HostId, Looked, Pace};
 pub use options::Options;
+pub use part::Part;
 pub use round_trips::Clockworks;
 pub use snapshot::{Event, Snapshot};
 
@@ -75,6 +77,20 @@ pub struct Holdings {
     pub memory_bytes: usize,
 }
 
+impl Holdings {
+    /// What two engines hold together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            records: self.records + other.records,
+            flows: self.flows + other.flows,
+            connections: self.connections + other.connections,
+            addresses: self.addresses + other.addresses,
+            memory_bytes: self.memory_bytes + other.memory_bytes,
+        }
+    }
+}
+
 impl Engine {
     /// An empty engine.
     pub fn new(options: Options) -> Self {
@@ -89,6 +105,11 @@ impl Engine {
     /// Tells how coarse the records' times are: 1 ns live, the capture's own resolution for files.
     pub fn set_resolution_ns(&mut self, resolution_ns: u64) {
         self.analyst.set_resolution_ns(resolution_ns);
+    }
+
+    /// Says how often to look at addresses before a snapshot is asked for.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.flows.set_pace(pace);
     }
 
     /// Takes in one record; see [`Flows::observe_all`].
@@ -120,14 +141,37 @@ impl Engine {
 
     /// Everything known at `now_ns`, with the listings that `wanted` names.
     pub fn snapshot(&mut self, now_ns: u64, wanted: Wanted) -> Snapshot {
+        Part::join([self.part(now_ns, wanted)])
+    }
+
+    /// The same, where this engine has only a part of the addresses: [`Part::join`] makes a snapshot of
+    /// all parts.
+    pub fn part(&mut self, now_ns: u64, wanted: Wanted) -> Part {
+        self.look_at_all(now_ns, wanted, None)
+    }
+
+    /// The last review and the last part, with one look at each address for both.
+    pub fn conclude(&mut self, now_ns: u64, wanted: Wanted) -> (Vec<Event>, Part) {
+        self.flows.sweep_all(now_ns);
+        if self.flows.takes_round_trips() {
+            let news = self.flows.review_round_trips(now_ns);
+            return (news.into_iter().collect(), self.look_at_all(now_ns, wanted, None));
+        }
+        let mut events = Vec::new();
+        let part = self.look_at_all(now_ns, wanted, Some(&mut events));
+        (events, part)
+    }
+
+    fn look_at_all(&mut self, now_ns: u64, wanted: Wanted, mut events: Option<&mut Vec<Event>>) -> Part {
         let mut draft = self.analyst.draft(now_ns, wanted);
         for id in self.flows.by_size() {
             let frozen = self.flows.freeze(id);
-            let looked = self.analyst.add(frozen, &mut draft);
+            let looked = self.analyst.add(frozen, &mut draft, events.as_deref_mut());
             self.flows.looked(looked, now_ns);
         }
-        let (snapshot, clockworks) = draft.finish();
-        self.flows.complete(snapshot, clockworks)
+        let (mut part, clockworks) = draft.finish();
+        self.flows.complete(&mut part.snapshot, clockworks);
+        part
     }
 
     /// What the engine holds now.

@@ -63,6 +63,19 @@ pub struct Losses {
     pub records_unplaced: u64,
 }
 
+impl Losses {
+    /// The losses of two engines together.
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        Self {
+            flows_evicted: self.flows_evicted + other.flows_evicted,
+            connections_forgotten: self.connections_forgotten + other.connections_forgotten,
+            machines_uncompared: self.machines_uncompared + other.machines_uncompared,
+            flows_thinned: self.flows_thinned + other.flows_thinned,
+            records_unplaced: self.records_unplaced + other.records_unplaced,
+        }
+    }
+}
+
 /// How the hosts behind an address choose the random part of their TSvals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Regime {
@@ -147,6 +160,18 @@ pub struct UnstampedTotals {
     pub addresses_only: u64,
     /// Connections of addresses beyond the address table's bound.
     pub unplaced: u64,
+}
+
+impl UnstampedTotals {
+    /// The totals of two engines together.
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        Self {
+            records: self.records + other.records,
+            connections: self.connections + other.connections,
+            addresses_only: self.addresses_only + other.addresses_only,
+            unplaced: self.unplaced + other.unplaced,
+        }
+    }
 }
 
 /// The most tunnels listed per address.
@@ -290,4 +315,16 @@ pub enum Event {
         /// Connections seen so far.
         connections: u64,
     },
+}
+
+impl Event {
+    /// The address that it is about; round trips are about two.
+    pub fn address(&self) -> Option<Address> {
+        match self {
+            Self::NewMachine { address, .. }
+            | Self::Reboot { address, .. }
+            | Self::OffsetsRandom { address, .. } => Some(*address),
+            Self::Rtt(_) => None,
+        }
+    }
 }

@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::mpsc as events;
 
 use super::drain::Timed;
-use crate::engine::{Analyst, Clockworks, Depth, Draft, FrozenHost, Looked, Snapshot, Wanted};
+use crate::engine::{Analyst, Clockworks, Depth, Draft, FrozenHost, Looked, Part, Snapshot, Wanted};
 
 /// What the drain thread asks for, in order.
 pub enum Job {
@@ -128,12 +128,12 @@ impl Worker {
             }
             Job::Add(frozen) => {
                 let draft = self.draft.as_mut()?;
-                Some(Answer::Looked(self.analyst.add(frozen, draft)))
+                Some(Answer::Looked(self.analyst.add(frozen, draft, None)))
             }
             Job::Finish => {
-                let (snapshot, clockworks) = self.draft.take()?.finish();
+                let (part, clockworks) = self.draft.take()?.finish();
                 self.memory_bytes.store(self.analyst.heap_bytes(), Ordering::Relaxed);
-                Some(Answer::Finished(Box::new(snapshot), clockworks))
+                Some(Answer::Finished(Box::new(Part::join([part])), clockworks))
             }
         }
     }

@@ -163,13 +163,13 @@ impl Schedule {
     fn take(&mut self, answer: Answer, flows: &mut Flows) {
         match answer {
             Answer::Looked(looked) => self.take_look(looked, flows),
-            Answer::Finished(snapshot, clockworks) => {
+            Answer::Finished(mut snapshot, clockworks) => {
                 self.finishing = false;
                 if let Some(Pass::Snapshot(_, asker)) = self.pass.take() {
-                    let snapshot = flows.complete(*snapshot, clockworks);
+                    flows.complete(&mut snapshot, clockworks);
                     let mut holdings = flows.holdings();
                     holdings.memory_bytes += self.analysis.memory_bytes();
-                    let _ = asker.send((snapshot, holdings));
+                    let _ = asker.send((*snapshot, holdings));
                 }
             }
         }

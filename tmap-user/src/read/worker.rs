@@ -1,120 +1,212 @@
-//! The engine on a thread of its own: parsing and observing share the work between two cores.
+//! The engine on threads of its own: each of its shards has a share of the source addresses.
 //!
-//! Tasks are done in the order in which they are given, so the result is that of one thread.
+//! An address and all that it sends goes to one shard, so shards know nothing of each other, and what
+//! they find is put together by sorting. Tasks are done in the order in which they are given, so the
+//! result is that of one engine on one thread.
 
 use std::{
+    collections::VecDeque,
+    hash::BuildHasher as _,
     io,
     sync::mpsc,
     thread::{self, JoinHandle},
 };
 
-use tmap_common::Record;
+use foldhash::fast::FixedState;
+use tmap_common::{
+    Record,
+    record::{MAX_SLOTS, Slot},
+};
 
-use crate::engine::{Engine, Event, Holdings, Snapshot, Wanted};
+use crate::engine::{Engine, Event, Holdings, Options, Pace, Part, Snapshot, Wanted};
 
-/// Records handed over at once.
+/// Slots handed over at once. Packed as in the kernel's rings: a fifth of what records take, and
+/// handing them from core to core is what costs.
 const BATCH: usize = 512;
 
-/// Tasks that wait for the engine: enough to keep it busy while the reader looks around, few enough
-/// to stay in the cache.
+/// Tasks that wait for a shard: enough to keep it busy while the reader looks around, few enough to
+/// stay in the cache.
 const TASKS_WAITING: usize = 8;
 
-/// What the engine is to do.
+/// Records given to the engine at once: unpacked in the first-level cache.
+const AT_ONCE: usize = 128;
+
+/// More shards than this have nothing to do: one thread reads for all of them.
+const MOST_SHARDS: usize = 8;
+
+/// Below these bounds shares would be too small to be fair: one shard has them all.
+const LEAST_FLOWS: usize = 1 << 16;
+const LEAST_ADDRESSES: usize = 1 << 12;
+
+/// What a shard is to do.
 enum Task {
-    Observe(Vec<Record>),
+    Observe(Vec<Slot>),
     Resolution(u64),
     Review(u64),
     Holdings,
     Snapshot(u64, Wanted),
+    Conclude(u64, Wanted),
 }
 
 /// What it did.
 enum Done {
-    /// Records taken in: the vector may be used again.
-    Observed(Vec<Record>),
-    /// What is new, and when that was noticed.
-    Reviewed(Vec<Event>, u64),
+    /// Slots taken in: the vector may be used again.
+    Observed(Vec<Slot>),
+    /// What is new.
+    Reviewed(Vec<Event>),
     Holdings(Holdings),
-    Snapshot(Box<Snapshot>),
+    Part(Box<Part>),
 }
 
-/// The reader's end of the engine's thread.
-pub struct Worker {
+/// The reader's end of all shards.
+pub struct Workers {
+    shards: Vec<Shard>,
+    /// When the reviews were that not all shards have answered yet.
+    reviews: VecDeque<u64>,
+}
+
+/// The reader's end of a shard's thread.
+struct Shard {
     tasks: Option<mpsc::SyncSender<Task>>,
     done: mpsc::Receiver<Done>,
     thread: Option<JoinHandle<()>>,
-    batch: Vec<Record>,
-    spare: Vec<Vec<Record>>,
-    news: Vec<(Event, u64)>,
+    batch: Vec<Slot>,
+    spare: Vec<Vec<Slot>>,
+    /// Answers to reviews that other shards haven't answered yet.
+    reviewed: VecDeque<Vec<Event>>,
 }
 
-impl Worker {
-    /// Starts the thread.
+impl Workers {
+    /// Starts the threads: `shards` of them, or as many as the machine can use.
     ///
     /// # Errors
     /// Where the system grants no thread.
-    pub fn start(engine: Engine) -> io::Result<Self> {
+    pub fn start(options: &Options, shards: Option<usize>) -> io::Result<Self> {
+        let count = shards.unwrap_or_else(|| useful(options)).max(1);
+        // A round trip takes both directions, which are two addresses' business.
+        let count = if options.rtt.is_some() { 1 } else { count };
+        let share = |most: usize| most.div_ceil(count);
+        let options = Options {
+            max_flows: share(options.max_flows),
+            max_history_bytes: share(options.max_history_bytes),
+            max_addresses: share(options.max_addresses),
+            ..options.clone()
+        };
+        let shards = (0..count).map(|number| Shard::start(number, &options)).collect::<io::Result<_>>()?;
+        Ok(Self { shards, reviews: VecDeque::new() })
+    }
+
+    /// Hands a record over, sooner or later.
+    #[inline]
+    pub fn observe(&mut self, record: &Record) {
+        let count = self.shards.len();
+        let shard = if count == 1 {
+            0
+        } else {
+            let hash = FixedState::default().hash_one(record.segment.src);
+            ((u128::from(hash) * count as u128) >> 64) as usize
+        };
+        self.shards[shard].observe(record);
+    }
+
+    /// Tells how coarse the records' times are, from here on.
+    pub fn set_resolution_ns(&mut self, resolution_ns: u64) {
+        self.shards.iter_mut().for_each(|shard| shard.give(Task::Resolution(resolution_ns)));
+    }
+
+    /// Looks at what changed; what is new comes with a later [`Workers::news`].
+    pub fn review(&mut self, now_ns: u64) {
+        self.reviews.push_back(now_ns);
+        self.shards.iter_mut().for_each(|shard| shard.give(Task::Review(now_ns)));
+    }
+
+    /// What came to be known since the last call: in the order of reviews, then of addresses.
+    pub fn news(&mut self) -> Vec<(Event, u64)> {
+        self.shards.iter_mut().for_each(Shard::take_what_is_done);
+        let mut news = Vec::new();
+        while self.shards.iter().all(|shard| !shard.reviewed.is_empty()) {
+            let Some(now_ns) = self.reviews.pop_front() else { break };
+            let answers = self.shards.iter_mut().filter_map(|shard| shard.reviewed.pop_front());
+            let mut events: Vec<Event> = answers.flatten().collect();
+            events.sort_by_key(Event::address);
+            news.extend(events.into_iter().map(|event| (event, now_ns)));
+        }
+        news
+    }
+
+    /// What the engine holds.
+    pub fn holdings(&mut self) -> Holdings {
+        let all = self.ask(|| Task::Holdings);
+        let held = all.into_iter().map(|done| if let Done::Holdings(held) = done { held } else { unasked() });
+        held.fold(Holdings::default(), |sum, held| sum.plus(&held))
+    }
+
+    /// Everything known.
+    pub fn snapshot(&mut self, now_ns: u64, wanted: Wanted) -> Snapshot {
+        self.join(|| Task::Snapshot(now_ns, wanted))
+    }
+
+    /// Everything known in the end; what is new comes with [`Workers::news`].
+    pub fn conclude(&mut self, now_ns: u64, wanted: Wanted) -> Snapshot {
+        self.reviews.push_back(now_ns);
+        self.join(|| Task::Conclude(now_ns, wanted))
+    }
+
+    fn join(&mut self, task: impl Fn() -> Task) -> Snapshot {
+        let all = self.ask(task);
+        Part::join(all.into_iter().map(|done| if let Done::Part(part) = done { *part } else { unasked() }))
+    }
+
+    /// Gives a task to all shards and waits for what each makes of it.
+    fn ask(&mut self, task: impl Fn() -> Task) -> Vec<Done> {
+        self.shards.iter_mut().for_each(|shard| shard.give(task()));
+        self.shards.iter_mut().map(Shard::wait).collect()
+    }
+}
+
+/// Shards answer in the order in which they are asked.
+fn unasked() -> ! {
+    unreachable!("an answer to another question")
+}
+
+/// How many shards this machine can use.
+fn useful(options: &Options) -> usize {
+    if options.max_flows < LEAST_FLOWS || options.max_addresses < LEAST_ADDRESSES {
+        return 1;
+    }
+    thread::available_parallelism().map_or(1, |cpus| cpus.get().min(MOST_SHARDS))
+}
+
+impl Shard {
+    fn start(number: usize, options: &Options) -> io::Result<Self> {
         let (tasks, tasks_in) = mpsc::sync_channel(TASKS_WAITING);
         let (done_out, done) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("engine".to_owned())
-            .spawn(move || work(engine, &tasks_in, &done_out))?;
+        let options = options.clone();
+        let thread = thread::Builder::new().name(format!("engine {number}")).spawn(move || {
+            let mut engine = Engine::new(options);
+            engine.set_pace(Pace::Sparse);
+            work(engine, &tasks_in, &done_out);
+        })?;
         Ok(Self {
             tasks: Some(tasks),
             done,
             thread: Some(thread),
             batch: Vec::with_capacity(BATCH),
             spare: Vec::new(),
-            news: Vec::new(),
+            reviewed: VecDeque::new(),
         })
     }
 
-    /// Hands a record over, sooner or later.
     #[inline]
-    pub fn observe(&mut self, record: Record) {
-        self.batch.push(record);
-        if self.batch.len() == BATCH {
+    fn observe(&mut self, record: &Record) {
+        self.batch.push(record.first_slot());
+        if Record::slots_of(&self.batch[self.batch.len() - 1]) > 1 {
+            self.batch.extend(record.address_slot());
+            self.batch.extend(record.syn_slot());
+            self.batch.extend(record.tunnel_slots().into_iter().flatten());
+        }
+        if self.batch.len() > BATCH - MAX_SLOTS {
             self.flush();
-        }
-    }
-
-    /// Tells how coarse the records' times are, from here on.
-    pub fn set_resolution_ns(&mut self, resolution_ns: u64) {
-        self.give(Task::Resolution(resolution_ns));
-    }
-
-    /// Looks at what changed; what is new comes with a later [`Worker::news`].
-    pub fn review(&mut self, now_ns: u64) {
-        self.give(Task::Review(now_ns));
-    }
-
-    /// What came to be known since the last call.
-    pub fn news(&mut self) -> Vec<(Event, u64)> {
-        while let Ok(done) = self.done.try_recv() {
-            self.take(done);
-        }
-        std::mem::take(&mut self.news)
-    }
-
-    /// What the engine holds.
-    pub fn holdings(&mut self) -> Holdings {
-        self.give(Task::Holdings);
-        loop {
-            match self.wait() {
-                Done::Holdings(holdings) => return holdings,
-                other => self.take(other),
-            }
-        }
-    }
-
-    /// Everything known.
-    pub fn snapshot(&mut self, now_ns: u64, wanted: Wanted) -> Snapshot {
-        self.give(Task::Snapshot(now_ns, wanted));
-        loop {
-            match self.wait() {
-                Done::Snapshot(snapshot) => return *snapshot,
-                other => self.take(other),
-            }
         }
     }
 
@@ -122,9 +214,7 @@ impl Worker {
         if self.batch.is_empty() {
             return;
         }
-        while let Ok(done) = self.done.try_recv() {
-            self.take(done);
-        }
+        self.take_what_is_done();
         let next = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(BATCH));
         let batch = std::mem::replace(&mut self.batch, next);
         self.send(Task::Observe(batch));
@@ -142,25 +232,35 @@ impl Worker {
         }
     }
 
-    fn wait(&mut self) -> Done {
-        match self.done.recv() {
-            Ok(done) => done,
-            Err(_) => self.fail(),
+    /// Takes back what needs nobody's attention now.
+    fn take_what_is_done(&mut self) {
+        while let Ok(done) = self.done.try_recv() {
+            self.take(done);
         }
     }
 
-    fn take(&mut self, done: Done) {
-        match done {
-            Done::Observed(mut batch) => {
-                batch.clear();
-                self.spare.push(batch);
+    /// Waits for the answer to what was asked.
+    fn wait(&mut self) -> Done {
+        loop {
+            match self.done.recv() {
+                Ok(done) => {
+                    if let Some(answer) = self.take(done) {
+                        return answer;
+                    }
+                }
+                Err(_) => self.fail(),
             }
-            Done::Reviewed(events, now_ns) => {
-                self.news.extend(events.into_iter().map(|event| (event, now_ns)));
-            }
-            // Whoever asks for these waits for them.
-            Done::Holdings(_) | Done::Snapshot(_) => {}
         }
+    }
+
+    /// Keeps what can wait; answers are the asker's.
+    fn take(&mut self, done: Done) -> Option<Done> {
+        match done {
+            Done::Observed(batch) => self.spare.push(batch),
+            Done::Reviewed(events) => self.reviewed.push_back(events),
+            answer => return Some(answer),
+        }
+        None
     }
 
     /// The thread ends early only by a panic, which goes on here.
@@ -172,7 +272,7 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl Drop for Shard {
     fn drop(&mut self) {
         self.tasks = None;
         if let Some(thread) = self.thread.take() {
@@ -183,22 +283,45 @@ impl Drop for Worker {
 }
 
 fn work(mut engine: Engine, tasks: &mpsc::Receiver<Task>, done: &mpsc::Sender<Done>) {
+    let mut records = Vec::with_capacity(AT_ONCE);
     for task in tasks {
         let result = match task {
-            Task::Observe(batch) => {
-                engine.observe_all(&batch);
+            Task::Observe(mut batch) => {
+                observe(&mut engine, &batch, &mut records);
+                batch.clear();
                 Done::Observed(batch)
             }
             Task::Resolution(resolution_ns) => {
                 engine.set_resolution_ns(resolution_ns);
                 continue;
             }
-            Task::Review(now_ns) => Done::Reviewed(engine.review(now_ns), now_ns),
+            Task::Review(now_ns) => Done::Reviewed(engine.review(now_ns)),
             Task::Holdings => Done::Holdings(engine.holdings()),
-            Task::Snapshot(now_ns, wanted) => Done::Snapshot(Box::new(engine.snapshot(now_ns, wanted))),
+            Task::Snapshot(now_ns, wanted) => Done::Part(Box::new(engine.part(now_ns, wanted))),
+            Task::Conclude(now_ns, wanted) => {
+                let (events, part) = engine.conclude(now_ns, wanted);
+                if done.send(Done::Reviewed(events)).is_err() {
+                    return;
+                }
+                Done::Part(Box::new(part))
+            }
         };
         if done.send(result).is_err() {
             return;
         }
     }
+}
+
+/// Unpacks the slots of whole records and has them observed.
+fn observe(engine: &mut Engine, slots: &[Slot], records: &mut Vec<Record>) {
+    let mut slots = slots.iter();
+    while let Some(first) = slots.next() {
+        records.push(Record::from_slots(first, || slots.next().copied().unwrap_or_default()));
+        if records.len() == AT_ONCE {
+            engine.observe_all(records);
+            records.clear();
+        }
+    }
+    engine.observe_all(records);
+    records.clear();
 }

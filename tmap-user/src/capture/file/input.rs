@@ -4,7 +4,7 @@ use std::io::{self, BufRead, ErrorKind, Read};
 
 use memmap2::Mmap;
 
-use super::{READ_BYTES, ReadError};
+use super::{READ_BYTES, ReadError, map::ask_ahead};
 
 /// Bytes that wait to be taken, from a reader that may hand out as little as it likes.
 pub struct Input {
@@ -73,6 +73,9 @@ impl Input {
         let from = self.start;
         self.start = (from + count).min(self.end);
         self.taken += (self.start - from) as u64;
+        if let Bytes::Mapped(map) = &self.bytes {
+            ask_ahead(map, from);
+        }
         &self.bytes.all()[from..self.start]
     }
 

@@ -1,5 +1,8 @@
 //! Files as memory.
-#![allow(unsafe_code, reason = "mapping a file has no safe form: others may change it")]
+#![allow(
+    unsafe_code,
+    reason = "neither mapping a file, which others may change, nor asking ahead has a safe form"
+)]
 
 use std::{fs::File, io};
 
@@ -19,4 +22,23 @@ pub fn map(file: &File) -> io::Result<Mmap> {
     // Only a hint: it is read once, from the beginning to the end.
     let _ = map.advise(Advice::Sequential);
     Ok(map)
+}
+
+/// Asks for the memory some packets ahead of `at`: what is read once is in no cache, and the
+/// processor's own guess ends with each page. Beyond the end it is a harmless hint.
+#[inline(always)]
+pub fn ask_ahead(bytes: &[u8], at: usize) {
+    const AHEAD_BYTES: usize = 1024;
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let ahead = bytes.as_ptr().wrapping_add(at + AHEAD_BYTES);
+        // SAFETY: a prefetch of any address, mapped or not, is allowed and does nothing visible.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64).cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bytes, at, AHEAD_BYTES);
 }

@@ -14,6 +14,8 @@ pub struct Resolution {
     declared_ns: u64,
     /// Greatest common divisor of all stamps; 0 before the first.
     divisor_ns: u64,
+    /// Whether the stamps have shown that they are as fine as declared: nothing more can be learnt.
+    is_settled: bool,
     last_ns: u64,
     distinct: u32,
 }
@@ -21,7 +23,7 @@ pub struct Resolution {
 impl Resolution {
     /// What the file's header declares.
     pub fn new(declared_ns: u64) -> Self {
-        Self { declared_ns, divisor_ns: 0, last_ns: 0, distinct: 0 }
+        Self { declared_ns, divisor_ns: 0, is_settled: false, last_ns: 0, distinct: 0 }
     }
 
     /// Another interface's resolution: the coarsest counts.
@@ -32,7 +34,7 @@ impl Resolution {
     /// Takes in a stamp.
     #[inline]
     pub fn observe(&mut self, time_ns: u64) {
-        if time_ns == self.last_ns {
+        if self.is_settled || time_ns == self.last_ns {
             return;
         }
         self.last_ns = time_ns;
@@ -43,6 +45,8 @@ impl Resolution {
         } else if !time_ns.is_multiple_of(self.divisor_ns) {
             self.divisor_ns = gcd(self.divisor_ns, time_ns);
         }
+        // The divisor only gets smaller, and what is declared only coarser.
+        self.is_settled = self.distinct >= ENOUGH && self.shown_ns() <= self.declared_ns;
     }
 
     /// The resolution, in nanoseconds: as declared, or the coarser power of ten that all stamps are
@@ -51,11 +55,16 @@ impl Resolution {
         if self.distinct < ENOUGH {
             return self.declared_ns;
         }
+        self.declared_ns.max(self.shown_ns())
+    }
+
+    /// The power of ten that all stamps are multiples of.
+    fn shown_ns(&self) -> u64 {
         let mut shown_ns = 1;
         while shown_ns < 1_000_000_000 && self.divisor_ns.is_multiple_of(shown_ns * 10) {
             shown_ns *= 10;
         }
-        self.declared_ns.max(shown_ns)
+        shown_ns
     }
 }
 

@@ -74,7 +74,7 @@ impl Sample {
 
     /// Heap memory held, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        self.points.capacity() * size_of::<Point>()
+        self.points.capacity() * size_of::<Sampled>()
     }
 
     fn mask(&self) -> u64 {

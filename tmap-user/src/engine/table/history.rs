@@ -29,6 +29,42 @@ const ODD_CLASS: usize = 2;
 /// Beyond this a block's TSvals could have wrapped at 1 MHz.
 const NO_WRAP_NS: u64 = 2_000_000_000_000;
 
+/// Points of a flow as they are stored, copied but not unpacked.
+#[derive(Clone, Debug, Default)]
+pub struct Packed {
+    /// Where the steps begin, and whether that is one of the points; nothing where there are none.
+    from: Option<(Point, bool)>,
+    units: Box<[u8]>,
+}
+
+impl Packed {
+    /// The steps in a block without its header, from unit `skip` on, and those that are pending.
+    fn new(from: Option<(Point, bool)>, block: &[u8], skip: usize, entry: &Entry) -> Self {
+        let kept = &block[..usize::from(entry.units) * UNIT_BYTES];
+        let pending = &entry.pending[..entry.pending_units() * UNIT_BYTES];
+        // What is to be skipped stands in the block, or where there is none, among the pending.
+        let skip = skip * UNIT_BYTES;
+        let (kept, pending) = if entry.history == NO_HISTORY {
+            (kept, pending.get(skip..).unwrap_or(&[]))
+        } else {
+            (kept.get(skip..).unwrap_or(&[]), pending)
+        };
+        let mut units = Vec::with_capacity(kept.len() + pending.len());
+        units.extend_from_slice(kept);
+        units.extend_from_slice(pending);
+        Self { from, units: units.into_boxed_slice() }
+    }
+
+    /// The points, in order of time.
+    pub fn points(&self) -> impl Iterator<Item = Point> {
+        let all = |(from, counts): (Point, bool)| {
+            let rest = walk(from, steps(&self.units, 0, self.units.len() / UNIT_BYTES));
+            counts.then_some(from).into_iter().chain(rest)
+        };
+        self.from.into_iter().flat_map(all)
+    }
+}
+
 /// All histories.
 #[derive(Debug)]
 pub struct Histories {
@@ -77,6 +113,16 @@ impl Histories {
         self.pool.prefetch(block, tail.min(SIZES[block.class()] - 1));
     }
 
+    /// Asks for all that there is behind `entry`, but for a rich flow.
+    pub fn prefetch_all(&self, entry: &Entry) {
+        if entry.history == NO_HISTORY {
+            return;
+        }
+        let block = Block::from_word(entry.history);
+        let used = HEADER_BYTES + usize::from(entry.units) * UNIT_BYTES;
+        (0..used).step_by(64).for_each(|at| self.pool.prefetch(block, at));
+    }
+
     /// The rich flow of an entry, with all that is known in it; `None` where there is none.
     pub fn rich_of(&mut self, entry: &mut Entry) -> Option<&mut Flow> {
         self.settle(entry)?;
@@ -104,41 +150,47 @@ impl Histories {
     /// The first point of an entry that has one and isn't rich, the time of its first record, and
     /// the steps from there.
     fn read<'a>(&'a self, entry: &'a Entry) -> (Point, u64, impl Iterator<Item = Step> + 'a) {
-        let block = (entry.history != NO_HISTORY).then(|| self.pool.get(Block::from_word(entry.history)));
-        let (first, lead_ns) = match block {
-            Some(bytes) => {
-                let lead_ns = if entry.is(flag::LEAD) { unit(&bytes[HEADER_BYTES..], 0) } else { 0 };
-                (first_in(bytes), lead_ns)
-            }
-            None => (first_of(entry), entry.pending_lead_ns()),
-        };
-        let from = usize::from(entry.is(flag::LEAD));
-        let kept = block
-            .into_iter()
-            .flat_map(move |bytes| steps(&bytes[HEADER_BYTES..], from, usize::from(entry.units)));
+        let (first, lead_ns, block) = self.first(entry);
+        let kept = steps(block, usize::from(entry.is(flag::LEAD)), usize::from(entry.units));
         (first, first.time_ns.saturating_sub(lead_ns), kept.chain(entry.pending_steps()))
+    }
+
+    /// The first point of an entry that has one and isn't rich, how long before it the first record
+    /// came, and the units in its block.
+    fn first(&self, entry: &Entry) -> (Point, u64, &[u8]) {
+        if entry.history == NO_HISTORY {
+            return (first_of(entry), entry.pending_lead_ns(), &[]);
+        }
+        let block = self.pool.get(Block::from_word(entry.history));
+        let units = &block[HEADER_BYTES..];
+        let lead_ns = if entry.is(flag::LEAD) { unit(units, 0) } else { 0 };
+        (first_in(block), lead_ns, units)
     }
 
     /// The flow behind an entry, as if it had been a [`Flow`] all along; what the entry itself knows
     /// is left to the caller.
     pub fn thaw(&self, entry: &Entry) -> Flow {
+        let (mut flow, packed) = self.copy(entry);
+        packed.points().for_each(|point| flow.accept(point));
+        flow
+    }
+
+    /// The same, with the points that are still packed left so: that is cheap.
+    pub fn copy(&self, entry: &Entry) -> (Flow, Packed) {
         if entry.is(flag::RICH) {
-            let mut flow = self.rich[rich_number(&self.pool, entry)].clone();
+            let flow = self.rich[rich_number(&self.pool, entry)].clone();
             let block = self.pool.get(Block::from_word(entry.history));
-            if let Some(newest) = flow.newest() {
-                let kept = steps(&block[HEADER_BYTES..], 0, usize::from(entry.units));
-                walk(newest, kept.chain(entry.pending_steps())).for_each(|point| flow.accept(point));
-            }
-            return flow;
+            let from = flow.newest().map(|newest| (newest, false));
+            return (flow, Packed::new(from, &block[HEADER_BYTES..], 0, entry));
         }
         let mut flow = Flow::at(entry.newest_ns);
-        if entry.is(flag::POINT) {
-            let (first, first_ns, steps) = self.read(entry);
-            flow.first_ns = first_ns;
-            flow.accept(first);
-            walk(first, steps).for_each(|point| flow.accept(point));
+        if !entry.is(flag::POINT) {
+            return (flow, Packed::default());
         }
-        flow
+        let lead = usize::from(entry.is(flag::LEAD));
+        let (first, lead_ns, block) = self.first(entry);
+        flow.first_ns = first.time_ns.saturating_sub(lead_ns);
+        (flow, Packed::new(Some((first, true)), block, lead, entry))
     }
 
     /// Moves the pending steps of an entry into its history.

@@ -31,6 +31,7 @@ use entry::Entry;
 pub use entry::flag;
 use features::{FeatureTable, Features};
 use hash::{Hasher, ports};
+pub use history::Packed;
 use history::{Histories, set_rich_pace};
 use index::Index;
 use steps::{MAX_STEP_NS, Step};
@@ -129,6 +130,18 @@ impl Table {
             memory::prefetch(&self.entries, place as usize);
         }
         place
+    }
+
+    /// A hint that an entry will be needed.
+    pub fn prefetch(&self, place: u32) {
+        memory::prefetch(&self.entries, place as usize);
+    }
+
+    /// A hint that all that lies behind the entry will be needed.
+    pub fn prefetch_all(&self, place: u32) {
+        if let Some(entry) = self.entries.get(place as usize) {
+            self.histories.prefetch_all(entry);
+        }
     }
 
     /// A hint that what lies behind the entry will be needed, if it looks so.
@@ -406,8 +419,15 @@ impl Table {
 
     /// The flow at `place`, as if it had been a [`Flow`] all along.
     pub fn thaw(&self, place: u32) -> Flow {
+        let (mut flow, packed) = self.copy(place);
+        packed.points().for_each(|point| flow.accept(point));
+        flow
+    }
+
+    /// The same, with the points that are still packed left so: that is cheap.
+    pub fn copy(&self, place: u32) -> (Flow, Packed) {
         let entry = &self.entries[place as usize];
-        let mut flow = self.histories.thaw(entry);
+        let (mut flow, packed) = self.histories.copy(entry);
         let side = match (entry.is(flag::CLIENT), entry.is(flag::SERVER)) {
             (true, _) => Some(Side::Client),
             (_, true) => Some(Side::Server),
@@ -420,7 +440,7 @@ impl Table {
         flow.side = side;
         Features { fingerprint: flow.fingerprint, tunnel: flow.tunnel } = self.features.get(entry.features());
         flow.hop_limit = entry.hop_limit;
-        flow
+        (flow, packed)
     }
 }
 
