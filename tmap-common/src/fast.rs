@@ -143,7 +143,12 @@ pub fn parse_to<P: Packet + ?Sized, T: Taker>(
 ) -> Option<T::Outcome> {
     let (version, at) = match link {
         Link::Ethernet => {
-            let (version, at) = ethernet(packet)?;
+            let outer: [u8; 2] = packet.read(12)?;
+            if u16::from_ne_bytes(outer) == ethertype::IP4.to_be() {
+                // A copy of its own for what is commonest: all its offsets are constants.
+                return ip4(packet, 14, decap, taker);
+            }
+            let (version, at) = ethernet(packet, u16::from_be_bytes(outer))?;
             // So that the verifier walks on once, tag or no tag.
             (version, packet.forget(at))
         }
@@ -162,10 +167,9 @@ pub fn parse_to<P: Packet + ?Sized, T: Taker>(
     }
 }
 
-/// EtherType and network header behind at most one tag.
+/// EtherType and network header behind at most one tag; `outer` is the EtherType before it.
 #[inline(always)]
-fn ethernet<P: Packet + ?Sized>(packet: &P) -> Option<(u16, usize)> {
-    let outer = u16::from_be_bytes(packet.read(12)?);
+fn ethernet<P: Packet + ?Sized>(packet: &P, outer: u16) -> Option<(u16, usize)> {
     if !is_vlan(outer) {
         return Some((outer, 14));
     }
