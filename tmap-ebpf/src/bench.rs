@@ -24,7 +24,7 @@ static COUNT: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// The flows of the next frames, drawn beforehand; the loader sets how many, a power of two. Bit 0
-/// is the direction, the rest the connection.
+/// is the direction, bit 31 set for a handshake's, the rest the connection.
 #[map]
 static DRAWS: Array<u32> = Array::with_max_entries(1, 0);
 
@@ -36,18 +36,17 @@ static STATE: Array<State> = Array::with_max_entries(1, 0);
 #[unsafe(no_mangle)]
 static DRAWS_MASK: Global<u32> = Global::new(0);
 
-/// How many frames make a tick of the hosts' clocks.
-#[unsafe(no_mangle)]
-static FRAMES_PER_TICK: Global<u32> = Global::new(1);
-
-/// The generator's place in the traffic. One CPU runs it.
+/// The generator's place in the traffic. One CPU runs it; user space sets it up: three words.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct State {
     position: u64,
-    /// Hosts' clocks, and how many frames they stand still for.
+    /// Hosts' clocks, and how many frames they still stand still for.
     tick: u32,
     left: u32,
+    /// How many frames make a tick.
+    per_tick: u32,
+    unused: u32,
 }
 
 /// The least that an XDP program can do.
@@ -111,8 +110,8 @@ mod at {
     pub const END: usize = 66;
 }
 
-/// One frame in so many is a handshake's, where there are any.
-const HANDSHAKE_EVERY: u64 = 128;
+/// Marks a draw as a handshake's: a SYN of the client, a SYN-ACK of the server.
+const HANDSHAKE: u32 = 1 << 31;
 
 /// Writes flow, TSval and TSecr of the next frame over a frame of the form that [`at`] tells.
 #[inline(always)]
@@ -120,11 +119,12 @@ fn next_frame(ctx: &XdpContext, handshakes: bool) {
     let Some(state) = STATE.get_ptr_mut(0) else { return };
     // SAFETY: one CPU runs the generator.
     let state = unsafe { &mut *state };
-    let Some(flow) = DRAWS.get(state.position as u32 & DRAWS_MASK.load()).copied() else { return };
+    let Some(draw) = DRAWS.get(state.position as u32 & DRAWS_MASK.load()).copied() else { return };
+    let flow = draw & !HANDSHAKE;
     state.position += 1;
-    let per_tick = FRAMES_PER_TICK.load();
+    let per_tick = state.per_tick;
     if state.left == 0 {
-        state.left = per_tick;
+        state.left = per_tick.max(1);
         state.tick = state.tick.wrapping_add(1);
     }
     state.left -= 1;
@@ -161,9 +161,8 @@ fn next_frame(ctx: &XdpContext, handshakes: bool) {
         write(start + at::STAMPS, stamps[0]);
         write(start + at::STAMPS + 4, stamps[1]);
         if handshakes {
-            let is_one = state.position % HANDSHAKE_EVERY == 0;
             // ACK; SYN from the client, SYN and ACK from the server.
-            let flags = if !is_one { 0x10 } else { 0x02 | (flow as u8 & 1) << 4 };
+            let flags = if draw & HANDSHAKE == 0 { 0x10 } else { 0x02 | (flow as u8 & 1) << 4 };
             ptr::write((start + at::FLAGS) as *mut u8, flags);
         }
     }

@@ -3,6 +3,7 @@
 use crate::packages::Group;
 use crate::{build, setup, shell};
 use anyhow::{Context, Result};
+use std::process::Command;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -21,6 +22,25 @@ pub fn verb(args: &Args) -> Result<()> {
     command.args(["build", "--quiet", "--release", "--package", "tmap", "--package", "tmap-tests"]);
     command.args(["--bin", "tmap", "--bin", "bench", "--target-dir"]).arg(build::target_folder()?);
     shell::run(&mut command).context("the benchmarks could not be built")?;
+    if let Err(error) = peers() {
+        eprintln!("huginn-net can't be built, so it is left out: {error:#}");
+    }
     let mut command = shell::as_root(build::target_folder()?.join("release/bench"))?;
     shell::run(command.args(&args.arguments)).context("a benchmark failed")
+}
+
+/// Builds huginn-net's TCP half, which has no program of its own, from its crate: a project outside of
+/// tmap's, so that nothing of tmap depends on it.
+fn peers() -> Result<()> {
+    let folder = build::target_folder()?.join("peers/huginn");
+    if folder.join("target/release/huginn").exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder.join("src"))?;
+    std::fs::write(folder.join("Cargo.toml"), include_str!("peers/huginn.toml"))?;
+    std::fs::write(folder.join("src/main.rs"), include_str!("peers/huginn.rs"))?;
+    let mut command = Command::new("cargo");
+    command.args(["build", "--quiet", "--release"]).current_dir(&folder);
+    command.env("CARGO_TARGET_DIR", folder.join("target"));
+    shell::run(&mut command)
 }

@@ -10,9 +10,12 @@ pub mod machine;
 pub mod object;
 pub mod packets;
 pub mod report;
+pub mod ring;
 pub mod rounds;
 pub mod scale;
+pub mod sender;
 pub mod stream;
+pub mod watcher;
 pub mod wire;
 
 use anyhow::Result;
@@ -48,15 +51,21 @@ pub const ALL: &[Bench] = &[
         run: kernel::run,
     },
     Bench {
+        name: "ring",
+        about: "nanoseconds per record into the ring and out of it, and losses, by how it is drained",
+        run: ring::run,
+    },
+    Bench {
         name: "live",
         about: "a veth in driver mode, a million flows by Zipf's law: tmap over a program that only counts",
         run: wire::live,
     },
     Bench {
         name: "versus",
-        about: "the same traffic watched by others: added nanoseconds per packet, CPU time, losses",
+        about: "a paced veth watched by tmap and by others: added nanoseconds per packet, CPU time, losses",
         run: wire::versus,
     },
+    Bench { name: "sweep", about: "the same at one packet rate after the other", run: wire::sweep },
     Bench {
         name: "engine",
         about: "nanoseconds per record from the rings' slots into the flow table; bytes per flow",

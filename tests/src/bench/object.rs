@@ -1,5 +1,7 @@
 //! The benchmarks' own BPF programs (`tmap-ebpf/src/bench.rs`), loaded.
 
+use std::collections::HashMap;
+
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader,
@@ -19,8 +21,41 @@ pub enum Draw {
     Zipf(u32),
 }
 
+/// Which frames are handshakes'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshakes {
+    /// None.
+    Never,
+    /// One frame in 128, whosever it is.
+    Some,
+    /// Each connection's first two, followed by its client's ACK.
+    First,
+}
+
 /// Frames until flows repeat in the same order.
-const DRAWS: u32 = 1 << 20;
+pub const DRAWS: u32 = 1 << 20;
+
+/// The mark of a handshake's frame (`tmap-ebpf/src/bench.rs`).
+const HANDSHAKE: u32 = 1 << 31;
+
+impl Handshakes {
+    /// Marks the frames.
+    fn mark(self, draws: &mut [u32]) {
+        let mut begun = HashMap::new();
+        for (index, draw) in draws.iter_mut().enumerate() {
+            let client = *draw & !1;
+            match self {
+                Self::Never => {}
+                Self::Some => *draw |= if index % 128 == 0 { HANDSHAKE } else { 0 },
+                Self::First => {
+                    let count = begun.entry(client).or_insert(0);
+                    *draw = [client | HANDSHAKE, client | 1 | HANDSHAKE, client, *draw][(*count).min(3)];
+                    *count += 1;
+                }
+            }
+        }
+    }
+}
 
 impl Draw {
     /// The flows of `DRAWS` frames; the same each time.
@@ -45,27 +80,40 @@ pub struct Object {
 }
 
 impl Object {
-    /// Loads all programs, with a traffic of flows drawn as `draw` says in which the hosts' clocks
-    /// tick every `frames_per_tick` frames.
+    /// Loads all programs, with a traffic of flows drawn as `draw` and `handshakes` say, in which the
+    /// hosts' clocks tick every `frames_per_tick` frames.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn load(draw: Draw, frames_per_tick: u32) -> Result<Self> {
+    pub fn load(draw: Draw, handshakes: Handshakes, frames_per_tick: u32) -> Result<Self> {
         let mut ebpf = EbpfLoader::new()
             .override_global("DRAWS_MASK", &(DRAWS - 1), true)
-            .override_global("FRAMES_PER_TICK", &frames_per_tick, true)
             .map_max_entries("DRAWS", DRAWS)
             .load(BENCH_OBJECT)
             .context("the kernel refused the benchmarks' maps")?;
         let mut draws: Array<_, u32> = ebpf.map_mut("DRAWS").context("no DRAWS")?.try_into()?;
-        for (index, flow) in draw.all().into_iter().enumerate() {
+        let mut all = draw.all();
+        handshakes.mark(&mut all);
+        for (index, flow) in all.into_iter().enumerate() {
             draws.set(index as u32, flow, 0)?;
         }
         for (name, program) in ebpf.programs_mut() {
             let program: &mut Xdp = program.try_into()?;
             program.load().with_context(|| format!("the kernel refused {name}"))?;
         }
-        Ok(Self { ebpf })
+        let mut object = Self { ebpf };
+        object.set_frames_per_tick(frames_per_tick)?;
+        Ok(object)
+    }
+
+    /// Has the hosts' clocks tick every so many frames from now on.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_frames_per_tick(&mut self, frames: u32) -> Result<()> {
+        let mut state: Array<_, [u64; 3]> = self.ebpf.map_mut("STATE").context("no STATE")?.try_into()?;
+        let [position, tick, _] = state.get(&0, 0)?;
+        Ok(state.set(0, [position, tick, frames.into()], 0)?)
     }
 
     /// One of its programs.

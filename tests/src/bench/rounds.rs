@@ -54,18 +54,26 @@ impl Series {
 
     /// How much it is above `baseline`, round by round.
     pub fn over(&self, baseline: &Self) -> Figure {
-        self.against(baseline, |own, base| own - base)
+        self.minus(baseline).figure()
     }
 
     /// How many times `baseline` it is, round by round.
     pub fn ratio(&self, baseline: &Self) -> Figure {
-        self.against(baseline, |own, base| own / base)
+        self.with(baseline, |own, base| own / base).figure()
     }
 
-    /// A comparison with another series, round by round.
-    pub fn against(&self, other: &Self, of: impl Fn(f64, f64) -> f64) -> Figure {
-        let values: Vec<f64> = self.values.iter().zip(&other.values).map(|(a, b)| of(*a, *b)).collect();
-        Figure::of(&values)
+    /// What is left without `other`, round by round.
+    pub fn minus(&self, other: &Self) -> Self {
+        self.with(other, |own, other| own - other)
+    }
+
+    /// Both together, round by round.
+    pub fn sum(&self, other: &Self) -> Self {
+        self.with(other, |own, other| own + other)
+    }
+
+    fn with(&self, other: &Self, of: impl Fn(f64, f64) -> f64) -> Self {
+        Self { values: self.values.iter().zip(&other.values).map(|(a, b)| of(*a, *b)).collect() }
     }
 
     /// How far the median of the second half lies from that of the first, relative.
