@@ -217,6 +217,48 @@ impl Record {
     }
 }
 
+/// A record that takes one slot, nearly every one: an IPv4 data segment or acknowledgement, taken apart
+/// as far as whoever looks up its flow needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain {
+    /// See [`Record::time_ns`].
+    pub time_ns: u64,
+    /// Both IPv4 addresses as [`Address::low_word`] has them, the sender's in the lower half.
+    pub addresses: u64,
+    /// Both ports, the sender's in the lower half.
+    pub ports: u32,
+    /// TSval.
+    pub tsval: u32,
+    /// TCP flags.
+    pub flags: Flags,
+    /// TTL.
+    pub hop_limit: u8,
+    /// See [`Record::suppressed`].
+    pub suppressed: u8,
+}
+
+impl Plain {
+    /// The record in `slot`, if one slot is all it takes.
+    #[inline(always)]
+    pub fn of(slot: &Slot) -> Option<Self> {
+        let [time_ns, addresses, stamps, last] = slot.words;
+        let [.., flags, hop_limit, suppressed, kind] = last.to_le_bytes();
+        if kind & (kind::IP6 | kind::SYN | kind::TUNNEL) != 0 {
+            return None;
+        }
+        let (tsval, _) = split(stamps);
+        Some(Self {
+            time_ns,
+            addresses,
+            ports: last as u32,
+            tsval,
+            flags: Flags(flags),
+            hop_limit,
+            suppressed,
+        })
+    }
+}
+
 #[inline(always)]
 const fn join(low: u32, high: u32) -> u64 {
     low as u64 | (high as u64) << 32
@@ -287,6 +329,15 @@ mod tests {
             prop_assert_eq!(slots.len(), Record::slots_of(&slots[0]));
             let mut rest = slots[1..].iter().copied();
             prop_assert_eq!(Record::from_slots(&slots[0], || rest.next().unwrap()), record);
+            let plain = Plain::of(&slots[0]);
+            prop_assert_eq!(plain.is_some(), slots.len() == 1);
+            if let Some(plain) = plain {
+                let Segment { src, dst, src_port, dst_port, tsval, flags, hop_limit, .. } = record.segment;
+                prop_assert_eq!(plain.addresses, join(src.low_word(), dst.low_word()));
+                prop_assert_eq!(plain.ports, u32::from(src_port) | u32::from(dst_port) << 16);
+                prop_assert_eq!((plain.tsval, plain.flags, plain.hop_limit), (tsval, flags, hop_limit));
+                prop_assert_eq!((plain.time_ns, plain.suppressed), (record.time_ns, record.suppressed));
+            }
         }
 
         #[test]

@@ -72,11 +72,12 @@ impl Load {
             let stream = &mut self.stream;
             self.slots.extend((0..BATCH).map(|_| stream.next_slot()));
             let began = cpu_ns()?;
-            self.records.clear();
-            self.records.extend(self.slots.iter().map(|slot| Record::from_slots(slot, Slot::default)));
             match &mut self.engine {
-                Some(engine) => engine.observe_all(&self.records),
+                Some(engine) => engine.observe_slots(&self.slots),
                 None => {
+                    self.records.clear();
+                    self.records
+                        .extend(self.slots.iter().map(|slot| Record::from_slots(slot, Slot::default)));
                     std::hint::black_box(&self.records);
                 }
             }

@@ -120,10 +120,12 @@ fn connection(number: u64) -> impl Iterator<Item = Record> {
     let client = Address::from_ip4([10, 0, (number % 500 / 250) as u8, (number % 250) as u8 + 1]);
     let server = Address::from_ip4([198, 51, 100, (number % 20) as u8 + 1]);
     let port = 1024 + (number % 60_000) as u16;
+    // From half a second in all, which shows no clock, to half a minute, which does; and a little that
+    // differs from segment to segment.
+    let step_ns = 5_000_000 << (number % 7);
     (0..SEGMENTS).map(move |at| {
         let from_client = at % 2 == 0;
-        // 20 ms from one to the next, and a little that differs.
-        let time_ns = begin_ns + at * 20_000_000 + (number * 7_919 + at * 104_729) % 400_000;
+        let time_ns = begin_ns + at * step_ns + (number * 7_919 + at * 104_729) % 400_000;
         let hz = if from_client { 1_000 } else { 250 };
         let machine = if from_client { number % 500 } else { 1_000 + number % 20 };
         let ticks = ((time_ns - 1_600_000_000_000_000_000) / (1_000_000_000 / hz)) as u32;

@@ -1,7 +1,5 @@
 //! What tmap costs: `cargo xtask bench [NAME…]`.
 
-use std::process::ExitCode;
-
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use serde_json::json;
@@ -27,17 +25,8 @@ struct Args {
     list: bool,
 }
 
-fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("Error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(args: &Args) -> Result<()> {
+fn main() -> Result<()> {
+    let args = &Args::parse();
     if args.list {
         for bench in ALL {
             println!("{:<10}{}", bench.name, bench.about);

@@ -1,9 +1,6 @@
 //! One table: what the engine finds, against the truth. `cargo xtask eval`.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Parser;
@@ -38,17 +35,8 @@ struct Args {
 /// address and the truth is in the source ports; those in `real` are of one client each.
 const CAPTURES: &str = "../shared/captures";
 
-fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("Error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(args: &Args) -> Result<()> {
+fn main() -> Result<()> {
+    let args = &Args::parse();
     if args.peers {
         return compare(args);
     }

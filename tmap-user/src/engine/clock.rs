@@ -85,7 +85,7 @@ impl Clock {
         let drift = self.hz * self.skew.sigma * elapsed_s;
         Estimate {
             value: self.offset_ticks.value + self.hz * (1.0 + self.skew.value) * elapsed_s,
-            sigma: self.offset_ticks.sigma.hypot(drift),
+            sigma: joint(self.offset_ticks.sigma, drift),
         }
     }
 }
@@ -99,7 +99,7 @@ pub fn fit(envelope: &Envelope, resolution_ns: u64) -> Verdict {
     if rate_hz.value * span_s < MIN_TICKS {
         return Verdict::Unclear;
     }
-    let wander = Estimate { sigma: rate_hz.sigma.hypot(rate_hz.value * DELAY_WANDER_S / span_s), ..rate_hz };
+    let wander = Estimate { sigma: joint(rate_hz.sigma, rate_hz.value * DELAY_WANDER_S / span_s), ..rate_hz };
     if wander.sigma > MAX_RATE_SIGMA * rate_hz.value {
         return Verdict::Weak(wander);
     }
@@ -117,7 +117,7 @@ pub fn fit(envelope: &Envelope, resolution_ns: u64) -> Verdict {
 pub fn fit_nominal(envelope: &Envelope, hz: f64, rate_hz: Option<Estimate>, resolution_ns: u64) -> Clock {
     let least_sigma = LEAST_TICKS / (hz * envelope.span_s()).max(1.0);
     let measured = rate_hz
-        .map(|rate| Estimate { value: rate.value / hz - 1.0, sigma: (rate.sigma / hz).hypot(least_sigma) });
+        .map(|rate| Estimate { value: rate.value / hz - 1.0, sigma: joint(rate.sigma / hz, least_sigma) });
     let skew = temper(measured);
     let reference_ns = middle(envelope);
     let rate = hz * (1.0 + skew.value);
@@ -173,7 +173,7 @@ fn expected_gap_s(
     let wait_s = tick_s * (0.5 - (1.0 / (12.0 * n)).sqrt());
     let jitter_s = (mean_late_s - wait_s).max(MIN_JITTER_S);
     let gap_s = GAP_MEAN * (2.0 * tick_s * jitter_s / n).sqrt() + tick_s / n;
-    gap_s.hypot(resolution_ns as f64 * 1e-9) + unexplored_s(envelope, tick_s, mean_late_s)
+    joint(gap_s, resolution_ns as f64 * 1e-9) + unexplored_s(envelope, tick_s, mean_late_s)
 }
 
 /// What the points leave open of the tick, in seconds.
@@ -202,6 +202,13 @@ fn temper(measured: Option<Estimate>) -> Estimate {
             Estimate { value: weight * skew.value, sigma: (weight * skew.sigma * skew.sigma).sqrt() }
         }
     }
+}
+
+/// The standard error of a sum or difference: `hypot` without its care for numbers near the ends of
+/// what a float holds, which standard errors aren't.
+#[inline(always)]
+pub fn joint(a: f64, b: f64) -> f64 {
+    (a * a + b * b).sqrt()
 }
 
 /// The middle of the hull's time.

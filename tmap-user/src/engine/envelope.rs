@@ -42,31 +42,36 @@ impl Envelope {
             return;
         }
         self.count(point);
-        self.push(point);
+        push(&mut self.points, point);
     }
 
     /// Adds many points at once: [`Envelope::add`] for each, with the room for all corners taken once.
     pub fn extend(&mut self, points: impl Iterator<Item = Point>) {
-        let mut room = Vec::with_capacity(MAX_POINTS + 1);
-        room.extend_from_slice(&self.points);
-        self.points = room;
-        points.for_each(|point| self.add(point));
+        let mut hull = Vec::with_capacity(MAX_POINTS + 1);
+        hull.extend_from_slice(&self.points);
+        for point in points {
+            if hull.last().is_none_or(|last| point.time_ns >= last.time_ns) {
+                self.count(point);
+                push(&mut hull, point);
+            }
+        }
         // Few corners stay, and many connections are held at a time.
-        self.points = self.points.as_slice().to_vec();
+        self.points = hull.as_slice().to_vec();
     }
 
     /// The hull over the points of several envelopes that share one clock, `shift` ticks added to
     /// each envelope's own values to bring them to one unwrapped scale.
     pub fn merged<'a>(parts: impl Iterator<Item = (&'a Self, i64)>) -> Self {
-        let mut merged = Self::default();
-        let mut points = Vec::new();
+        let mut merged = Self { points: Vec::with_capacity(MAX_POINTS + 1), ..Self::default() };
+        let mut points = Vec::with_capacity(2 * MAX_POINTS);
         for (part, shift) in parts {
             points.extend(part.points.iter().map(|p| Point { ticks: p.ticks + shift, ..*p }));
             merged.absorb_sums(part, shift);
         }
-        points.sort_unstable_by_key(|p| (p.time_ns, p.ticks));
+        // Each part's are sorted already, which this kind of sorting makes use of.
+        points.sort_by_key(|p| (p.time_ns, p.ticks));
         for point in points {
-            merged.push(point);
+            push(&mut merged.points, point);
         }
         merged
     }
@@ -122,6 +127,7 @@ impl Envelope {
             .reduce(f64::max)
     }
 
+    #[inline(always)]
     fn count(&mut self, point: Point) {
         let origin = *self.origin.get_or_insert(point);
         self.offered += 1;
@@ -138,44 +144,46 @@ impl Envelope {
         self.sum_time_s += part.sum_time_s + n * seconds_between(origin.time_ns, part_origin.time_ns);
         self.sum_ticks += part.sum_ticks + n * (part_origin.ticks - origin.ticks) as f64;
     }
+}
 
-    fn push(&mut self, point: Point) {
-        if let Some(last) = self.points.last()
-            && last.time_ns == point.time_ns
-        {
-            if last.ticks >= point.ticks {
-                return;
-            }
-            self.points.pop();
+/// Adds a point to a hull.
+#[inline(always)]
+fn push(points: &mut Vec<Point>, point: Point) {
+    if let Some(last) = points.last()
+        && last.time_ns == point.time_ns
+    {
+        if last.ticks >= point.ticks {
+            return;
         }
-        while let [.., a, b] = self.points[..] {
-            if !rises_above(a, b, point) {
-                break;
-            }
-            self.points.pop();
-        }
-        self.points.push(point);
-        if self.points.len() > MAX_POINTS {
-            self.drop_flattest();
-        }
+        points.pop();
     }
-
-    /// Drops the inner corner that lies closest to the chord of its neighbours.
-    fn drop_flattest(&mut self) {
-        let height = |window: &[Point]| {
-            let [a, b, c] = [window[0], window[1], window[2]];
-            let slope = (c.ticks - a.ticks) as f64 / (c.time_ns - a.time_ns) as f64;
-            (b.ticks - a.ticks) as f64 - slope * (b.time_ns - a.time_ns) as f64
-        };
-        let flattest = self
-            .points
-            .windows(3)
-            .enumerate()
-            .min_by(|(_, x), (_, y)| height(x).total_cmp(&height(y)))
-            .map(|(index, _)| index + 1);
-        if let Some(index) = flattest {
-            self.points.remove(index);
+    while let [.., a, b] = points[..] {
+        if !rises_above(a, b, point) {
+            break;
         }
+        points.pop();
+    }
+    points.push(point);
+    if points.len() > MAX_POINTS {
+        drop_flattest(points);
+    }
+}
+
+/// Drops the inner corner that lies closest to the chord of its neighbours.
+#[cold]
+fn drop_flattest(points: &mut Vec<Point>) {
+    let height = |window: &[Point]| {
+        let [a, b, c] = [window[0], window[1], window[2]];
+        let slope = (c.ticks - a.ticks) as f64 / (c.time_ns - a.time_ns) as f64;
+        (b.ticks - a.ticks) as f64 - slope * (b.time_ns - a.time_ns) as f64
+    };
+    let flattest = points
+        .windows(3)
+        .enumerate()
+        .min_by(|(_, x), (_, y)| height(x).total_cmp(&height(y)))
+        .map(|(index, _)| index + 1);
+    if let Some(index) = flattest {
+        points.remove(index);
     }
 }
 

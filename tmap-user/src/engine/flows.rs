@@ -12,7 +12,10 @@
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 use foldhash::fast::RandomState;
-use tmap_common::{Address, Record};
+use tmap_common::{
+    Address, Flags, Record,
+    record::{Plain, Slot},
+};
 
 use super::{
     Holdings,
@@ -72,6 +75,9 @@ pub enum Pace {
     Sparse,
 }
 
+/// Records of which [`Flows::observe_slots`] notes where they begin, at once.
+const SLOTS_AT_ONCE: usize = 256;
+
 /// The stages of taking in a record: hash, find, fetch, update.
 const STAGES: usize = 4;
 
@@ -79,9 +85,9 @@ const STAGES: usize = 4;
 /// stage needs it.
 const GROUP: usize = 32;
 
-/// The first group of these records.
-fn group_of(records: &[Record]) -> &[Record] {
-    &records[..records.len().min(GROUP)]
+/// The first group of these items.
+fn group_of<T>(items: &[T]) -> &[T] {
+    &items[..items.len().min(GROUP)]
 }
 
 /// What is known of a record under way.
@@ -224,37 +230,105 @@ impl Flows {
                 .filter(|record| record.segment.is_stamped())
                 .for_each(|record| rtt.observe(record));
         }
-        // Each stage asks for what the next one needs, for a group of records at a time: short loops,
-        // so that the processor has many requests under way at once.
+        self.in_stages(
+            records,
+            |table, record| table.prepare(&record.segment),
+            |flows, record, ahead| flows.observe_one(record, ahead),
+        );
+    }
+
+    /// Takes in records as they cross a ring, whole ones: the way that costs least.
+    pub fn observe_slots(&mut self, slots: &[Slot]) {
+        let mut starts = [0_u32; SLOTS_AT_ONCE];
+        let mut at = 0;
+        while at < slots.len() {
+            let mut count = 0;
+            while at < slots.len() && count < SLOTS_AT_ONCE {
+                starts[count] = at as u32;
+                at += Record::slots_of(&slots[at]);
+                count += 1;
+            }
+            self.observe_slots_at(slots, &starts[..count]);
+        }
+    }
+
+    fn observe_slots_at(&mut self, slots: &[Slot], starts: &[u32]) {
+        let whole = |start: u32| {
+            let mut rest = slots[start as usize..].iter().copied();
+            let first = rest.next().unwrap_or_default();
+            Record::from_slots(&first, || rest.next().unwrap_or_default())
+        };
+        if self.rtt.is_some() {
+            return starts.iter().for_each(|&start| self.observe(&whole(start)));
+        }
+        self.records += starts.len() as u64;
+        self.in_stages(
+            starts,
+            |table, &start| match Plain::of(&slots[start as usize]) {
+                Some(plain) => table.prepare_plain(&plain),
+                None => table.prepare(&whole(start).segment),
+            },
+            |flows, &start, ahead| match Plain::of(&slots[start as usize]) {
+                Some(plain) => flows.observe_plain(&plain, ahead, || whole(start)),
+                None => flows.observe_one(&whole(start), ahead),
+            },
+        );
+    }
+
+    /// Takes in items in stages, each of which asks for what the next one needs, for a group of items
+    /// at a time: short loops, so that the processor has many requests under way at once.
+    #[inline(always)]
+    fn in_stages<T>(
+        &mut self,
+        items: &[T],
+        prepare: impl Fn(&Table, &T) -> u32,
+        observe: impl Fn(&mut Self, &T, Ahead),
+    ) {
         let mut ahead = [[Ahead::default(); GROUP]; STAGES];
-        let groups = records.chunks(GROUP);
+        let groups = items.chunks(GROUP);
         for turn in 0..groups.len() + STAGES - 1 {
-            let group = |stage: usize| records.get(turn.checked_sub(stage)? * GROUP..).map(group_of);
-            if let Some(records) = group(0) {
-                for (ahead, record) in ahead[turn % STAGES].iter_mut().zip(records) {
-                    ahead.hash = self.table.prepare(&record.segment);
+            let group = |stage: usize| items.get(turn.checked_sub(stage)? * GROUP..).map(group_of);
+            if let Some(items) = group(0) {
+                for (ahead, item) in ahead[turn % STAGES].iter_mut().zip(items) {
+                    ahead.hash = prepare(&self.table, item);
                 }
             }
-            if let Some(records) = group(1) {
-                for ahead in &mut ahead[(turn - 1) % STAGES][..records.len()] {
+            if let Some(items) = group(1) {
+                for ahead in &mut ahead[(turn - 1) % STAGES][..items.len()] {
                     ahead.place = self.table.guess(ahead.hash);
                 }
             }
-            if let Some(records) = group(2) {
-                for ahead in &ahead[(turn - 2) % STAGES][..records.len()] {
+            if let Some(items) = group(2) {
+                for ahead in &ahead[(turn - 2) % STAGES][..items.len()] {
                     self.table.prefetch_history(ahead.place);
                 }
             }
-            if let Some(records) = group(3) {
-                for (record, &Ahead { hash, place }) in records.iter().zip(&ahead[(turn - 3) % STAGES]) {
-                    self.observe_one(record, hash, place);
+            if let Some(items) = group(3) {
+                for (item, &ahead) in items.iter().zip(&ahead[(turn - 3) % STAGES]) {
+                    observe(self, item, ahead);
                 }
             }
         }
     }
 
+    /// A plain record; `record` is it as a whole, for when that is needed.
     #[inline(always)]
-    fn observe_one(&mut self, record: &Record, hash: u32, guess: u32) {
+    fn observe_plain(&mut self, plain: &Plain, ahead: Ahead, record: impl Fn() -> Record) {
+        let place = self.table.find_plain(ahead.hash, plain, ahead.place);
+        let is_ordinary = place != NOWHERE
+            && plain.tsval != 0
+            && !plain.flags.intersects(Flags::SYN)
+            && self.table.is(place, flag::TOLD)
+            && !self.is_over(place, plain.time_ns);
+        if is_ordinary {
+            self.table.observe_plain(place, plain, record);
+        } else {
+            self.observe_one(&record(), Ahead { place, ..ahead });
+        }
+    }
+
+    #[inline(always)]
+    fn observe_one(&mut self, record: &Record, Ahead { hash, place: guess }: Ahead) {
         let mut place = self.table.find(hash, &record.segment, guess);
         if place != NOWHERE && self.is_over(place, record.time_ns) {
             // Whether a sweep came by in time must not matter.

@@ -33,7 +33,7 @@ pub mod tick;
 pub mod unstamped;
 pub mod unsteady;
 
-use tmap_common::Record;
+use tmap_common::{Record, record::Slot};
 
 pub use analysis::Depth;
 pub use analyst::{Analyst, Draft};
@@ -120,6 +120,11 @@ impl Engine {
     /// Takes in records; see [`Flows::observe_all`].
     pub fn observe_all(&mut self, records: &[Record]) {
         self.flows.observe_all(records);
+    }
+
+    /// Takes in records as they cross a ring; see [`Flows::observe_slots`].
+    pub fn observe_slots(&mut self, slots: &[Slot]) {
+        self.flows.observe_slots(slots);
     }
 
     /// Looks again at the addresses that changed and says what is new. Meant to be called about

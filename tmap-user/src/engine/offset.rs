@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    clock::{Clock, SKEW_PRIOR_SIGMA, fit_nominal},
+    clock::{Clock, SKEW_PRIOR_SIGMA, fit_nominal, joint},
     envelope::{Envelope, seconds_between},
     options::Options,
 };
@@ -167,9 +167,9 @@ pub fn agreement(a: &Clock, b: &Clock, options: &Options) -> Option<Agreement> {
     let (left, right) = (a.at(at_ns), b.at(at_ns));
     let difference = left.value - right.value;
     let difference = difference - WRAP_TICKS * (difference / WRAP_TICKS).round();
-    let allowed = options.offset_delta_s * a.hz + MAX_DEVIATION * left.sigma.hypot(right.sigma);
+    let allowed = options.offset_delta_s * a.hz + MAX_DEVIATION * joint(left.sigma, right.sigma);
     let rate_difference_ppm = (a.skew.value - b.skew.value).abs() * 1e6;
-    let rate_allowed_ppm = options.rate_delta_ppm + MAX_DEVIATION * a.skew.sigma.hypot(b.skew.sigma) * 1e6;
+    let rate_allowed_ppm = options.rate_delta_ppm + MAX_DEVIATION * joint(a.skew.sigma, b.skew.sigma) * 1e6;
     Some(Agreement {
         difference_s: difference / a.hz,
         deviation: (difference.abs() / allowed).max(rate_difference_ppm / rate_allowed_ppm),

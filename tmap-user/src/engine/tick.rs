@@ -1,6 +1,6 @@
 //! Which nominal tick rate a measured rate belongs to.
 
-use super::snapshot::Estimate;
+use super::{clock::joint, snapshot::Estimate};
 
 /// The nominal rates that TCP stacks are known to use, in Hz, with how common each is among hosts
 /// whose measured rate leaves a choice. The weights matter only there: 1000 against 1024 in a
@@ -50,7 +50,7 @@ pub enum Tick {
 /// Finds the nominal rate behind `rate_hz`.
 pub fn classify(rate_hz: Estimate) -> Tick {
     let scored = NOMINAL.iter().map(|&(hz, prior)| {
-        let sigma = rate_hz.sigma.hypot(SKEW_SIGMA * hz);
+        let sigma = joint(rate_hz.sigma, SKEW_SIGMA * hz);
         let deviation = (rate_hz.value - hz) / sigma;
         (hz, deviation, prior / sigma * (-0.5 * deviation * deviation).exp())
     });

@@ -21,7 +21,7 @@ use crate::{
     capture::xdp::Rings,
     engine::{Engine, Event, Flows, Holdings, Snapshot, Wanted},
 };
-use tmap_common::Record;
+use tmap_common::record::{MAX_SLOTS, Slot};
 
 use super::{
     analysis::{Analysis, Events},
@@ -31,7 +31,7 @@ use super::{
 /// Records taken in between two looks at requests and time.
 const BATCH: usize = 16_384;
 
-/// Records handed to the flow table at once: enough to fetch ahead, few enough to stay in the cache.
+/// Slots of records handed to the flow table at once: enough to fetch ahead, few enough to stay in the cache.
 const AT_ONCE: usize = 256;
 
 /// The bounds of the pause between two drains: short under load, so that rings stay empty; long
@@ -142,7 +142,7 @@ struct Worker {
     schedule: Schedule,
     requested: mpsc::Receiver<Request>,
     events: Events,
-    batch: Vec<Record>,
+    batch: Vec<Slot>,
     review_at: Instant,
 }
 
@@ -172,14 +172,14 @@ impl Worker {
 
     fn take_in(&mut self) -> usize {
         let Self { rings, flows, batch, .. } = self;
-        let count = rings.drain(BATCH, |record| {
-            batch.push(*record);
-            if batch.len() == AT_ONCE {
-                flows.observe_all(batch);
+        let count = rings.drain_slots(BATCH, |slots| {
+            batch.extend_from_slice(slots);
+            if batch.len() > AT_ONCE - MAX_SLOTS {
+                flows.observe_slots(batch);
                 batch.clear();
             }
         });
-        flows.observe_all(batch);
+        flows.observe_slots(batch);
         batch.clear();
         count
     }

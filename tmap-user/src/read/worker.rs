@@ -6,30 +6,25 @@
 
 use std::{
     collections::VecDeque,
-    hash::BuildHasher as _,
     io,
     sync::mpsc,
     thread::{self, JoinHandle},
 };
 
-use foldhash::fast::FixedState;
 use tmap_common::{
-    Record,
+    Address, Record,
     record::{MAX_SLOTS, Slot},
 };
 
 use crate::engine::{Engine, Event, Holdings, Options, Pace, Part, Snapshot, Wanted};
 
 /// Slots handed over at once. Packed as in the kernel's rings: a fifth of what records take, and
-/// handing them from core to core is what costs.
-const BATCH: usize = 512;
+/// handing them from core to core is what costs. So many that waking a thread for them doesn't.
+const BATCH: usize = 2048;
 
 /// Tasks that wait for a shard: enough to keep it busy while the reader looks around, few enough to
 /// stay in the cache.
 const TASKS_WAITING: usize = 8;
-
-/// Records given to the engine at once: unpacked in the first-level cache.
-const AT_ONCE: usize = 128;
 
 /// More shards than this have nothing to do: one thread reads for all of them.
 const MOST_SHARDS: usize = 8;
@@ -99,13 +94,7 @@ impl Workers {
     /// Hands a record over, sooner or later.
     #[inline]
     pub fn observe(&mut self, record: &Record) {
-        let count = self.shards.len();
-        let shard = if count == 1 {
-            0
-        } else {
-            let hash = FixedState::default().hash_one(record.segment.src);
-            ((u128::from(hash) * count as u128) >> 64) as usize
-        };
+        let shard = shard_of(&record.segment.src, self.shards.len());
         self.shards[shard].observe(record);
     }
 
@@ -169,6 +158,14 @@ fn unasked() -> ! {
     unreachable!("an answer to another question")
 }
 
+/// The shard of an address, of so many: the upper bits of a product, in which all bits have a part.
+#[inline(always)]
+fn shard_of(address: &Address, count: usize) -> usize {
+    let [high, low] = address.words();
+    let mixed = (high.rotate_left(32) ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (((mixed >> 32) * count as u64) >> 32) as usize
+}
+
 /// How many shards this machine can use.
 fn useful(options: &Options) -> usize {
     if options.max_flows < LEAST_FLOWS || options.max_addresses < LEAST_ADDRESSES {
@@ -200,7 +197,7 @@ impl Shard {
     #[inline]
     fn observe(&mut self, record: &Record) {
         self.batch.push(record.first_slot());
-        if Record::slots_of(&self.batch[self.batch.len() - 1]) > 1 {
+        if record.slot_count() > 1 {
             self.batch.extend(record.address_slot());
             self.batch.extend(record.syn_slot());
             self.batch.extend(record.tunnel_slots().into_iter().flatten());
@@ -283,11 +280,10 @@ impl Drop for Shard {
 }
 
 fn work(mut engine: Engine, tasks: &mpsc::Receiver<Task>, done: &mpsc::Sender<Done>) {
-    let mut records = Vec::with_capacity(AT_ONCE);
     for task in tasks {
         let result = match task {
             Task::Observe(mut batch) => {
-                observe(&mut engine, &batch, &mut records);
+                engine.observe_slots(&batch);
                 batch.clear();
                 Done::Observed(batch)
             }
@@ -310,18 +306,4 @@ fn work(mut engine: Engine, tasks: &mpsc::Receiver<Task>, done: &mpsc::Sender<Do
             return;
         }
     }
-}
-
-/// Unpacks the slots of whole records and has them observed.
-fn observe(engine: &mut Engine, slots: &[Slot], records: &mut Vec<Record>) {
-    let mut slots = slots.iter();
-    while let Some(first) = slots.next() {
-        records.push(Record::from_slots(first, || slots.next().copied().unwrap_or_default()));
-        if records.len() == AT_ONCE {
-            engine.observe_all(records);
-            records.clear();
-        }
-    }
-    engine.observe_all(records);
-    records.clear();
 }

@@ -189,6 +189,7 @@ impl Capture {
     ///
     /// # Errors
     /// Any [`ReadError`]; the packets handed out so far stand, and nothing more can be read.
+    #[inline(always)]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, ReadError> {
         let frame = match &mut self.format {
             Format::Pcap(pcap) => pcap.next_frame(&mut self.input)?,

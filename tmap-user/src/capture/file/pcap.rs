@@ -44,7 +44,7 @@ impl Pcap {
     }
 
     /// The next packet, if there is one.
-    #[inline]
+    #[inline(always)]
     pub fn next_frame<'a>(&mut self, input: &'a mut Input) -> Result<Option<Frame<'a>>, ReadError> {
         let at = input.offset();
         // Seconds, fraction, captured length; the original length and Kuznetsov's fields follow.

@@ -126,12 +126,21 @@ impl Rings {
     /// Records that wait when the call begins come out merged by time over all CPUs. Between calls
     /// order can be off by the time that it takes to look at all rings, some microseconds.
     pub fn drain(&mut self, max: usize, mut each: impl FnMut(&Record)) -> usize {
+        self.drain_slots(max, |slots| {
+            let mut rest = slots[1..].iter().copied();
+            each(&Record::from_slots(&slots[0], || rest.next().unwrap_or_default()));
+        })
+    }
+
+    /// The same with records as they are in the ring: each of as many slots as
+    /// [`Record::slots_of`] its first one says.
+    pub fn drain_slots(&mut self, max: usize, mut each: impl FnMut(&[Slot])) -> usize {
         self.begin_round();
         let mut count = 0;
         while count < max
-            && let Some(record) = self.next_in_time()
+            && let Some((slots, taken)) = self.next_in_time()
         {
-            each(&record);
+            each(&slots[..taken]);
             count += 1;
             if count % RELEASE_EVERY == 0 {
                 self.release();
@@ -143,7 +152,8 @@ impl Rings {
     }
 
     /// Takes the earliest of the records that this round found waiting.
-    fn next_in_time(&mut self) -> Option<Record> {
+    #[inline]
+    fn next_in_time(&mut self) -> Option<([Slot; MAX_SLOTS], usize)> {
         loop {
             let mut next = self.order.peek_mut()?;
             let Reverse((_, cpu)) = *next;
@@ -190,21 +200,25 @@ impl Rings {
     }
 }
 
-/// Copies out the record at the cursor and moves the cursor behind it.
-fn take(slots: &Shared<Slot>, shape: Shape, cpu: usize, cursor: &mut Cursor) -> Option<Record> {
-    let first = slot_at(slots, shape, cpu, cursor.read);
-    let count = Record::slots_of(&first) as u64;
-    debug_assert!(count <= MAX_SLOTS as u64);
-    if cursor.read + count > cursor.end {
+/// Copies out the slots of the record at the cursor and moves the cursor behind it.
+#[inline]
+fn take(
+    slots: &Shared<Slot>,
+    shape: Shape,
+    cpu: usize,
+    cursor: &mut Cursor,
+) -> Option<([Slot; MAX_SLOTS], usize)> {
+    let mut taken = [Slot::default(); MAX_SLOTS];
+    taken[0] = slot_at(slots, shape, cpu, cursor.read);
+    let count = Record::slots_of(&taken[0]);
+    if cursor.read + count as u64 > cursor.end {
         return None;
     }
-    cursor.read += 1;
-    let record = Record::from_slots(&first, || {
-        let slot = slot_at(slots, shape, cpu, cursor.read);
-        cursor.read += 1;
-        slot
-    });
-    Some(record)
+    for (further, slot) in (1..).zip(&mut taken[1..count]) {
+        *slot = slot_at(slots, shape, cpu, cursor.read + further);
+    }
+    cursor.read += count as u64;
+    Some((taken, count))
 }
 
 /// A copy of the slot at a position.

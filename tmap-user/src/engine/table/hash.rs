@@ -2,7 +2,7 @@
 
 use foldhash::quality::RandomState;
 use std::hash::BuildHasher as _;
-use tmap_common::{Address, Segment};
+use tmap_common::{Address, Segment, record::Plain};
 
 use crate::engine::flow::FlowKey;
 
@@ -32,6 +32,12 @@ impl Hasher {
         self.hash_parts(&segment.src, &segment.dst, ports(segment))
     }
 
+    /// The hash of the side that a plain record belongs to: the same as its segment's.
+    #[inline(always)]
+    pub fn hash_plain(&self, plain: &Plain) -> u32 {
+        self.hash_words(plain.addresses, plain.ports)
+    }
+
     /// The hash of the side that `key` names.
     pub fn hash_key(&self, key: &FlowKey) -> u32 {
         self.hash_parts(&key.src, &key.dst, u32::from(key.src_port) | u32::from(key.dst_port) << 16)
@@ -47,6 +53,12 @@ impl Hasher {
             let [d0, d1] = dst.words();
             fold(s0 ^ k0, s1 ^ k2) ^ fold(d0 ^ k1, d1 ^ k3).rotate_left(17)
         };
+        self.hash_words(ends, ports)
+    }
+
+    #[inline(always)]
+    fn hash_words(&self, ends: u64, ports: u32) -> u32 {
+        let [k0, k1, k2, _] = self.keys;
         let hash = fold(fold(ends ^ k0, k1) ^ u64::from(ports), k2);
         (hash >> 32) as u32 ^ hash as u32
     }

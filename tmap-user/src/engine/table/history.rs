@@ -13,7 +13,7 @@ use slab::Slab;
 use super::{
     entry::{Entry, MAX_STRIDE_LOG2, NO_HISTORY, PENDING_UNITS, flag},
     pool::{Block, Pool, SIZES},
-    steps::{MAX_STEP_NS, Step, UNIT_BYTES, put, steps, unit, walk},
+    steps::{MAX_STEP_NS, Step, Steps, UNIT_BYTES, put, steps, unit, walk},
 };
 use crate::engine::{envelope::Point, flow::Flow};
 
@@ -57,11 +57,32 @@ impl Packed {
 
     /// The points, in order of time.
     pub fn points(&self) -> impl Iterator<Item = Point> {
-        let all = |(from, counts): (Point, bool)| {
-            let rest = walk(from, steps(&self.units, 0, self.units.len() / UNIT_BYTES));
-            counts.then_some(from).into_iter().chain(rest)
-        };
-        self.from.into_iter().flat_map(all)
+        let (from, counts) = self.from.unwrap_or((Point { time_ns: 0, ticks: 0 }, false));
+        Points { at: from, is_due: counts, steps: Steps::new(&self.units) }
+    }
+}
+
+/// The points that steps lead to.
+struct Points<'a> {
+    at: Point,
+    /// Whether `at` itself is still to come.
+    is_due: bool,
+    steps: Steps<'a>,
+}
+
+impl Iterator for Points<'_> {
+    type Item = Point;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Point> {
+        if self.is_due {
+            self.is_due = false;
+            return Some(self.at);
+        }
+        let step = self.steps.next()?;
+        self.at.time_ns += step.time_ns;
+        self.at.ticks += i64::from(step.ticks);
+        Some(self.at)
     }
 }
 
@@ -202,7 +223,11 @@ impl Histories {
         let bytes = self.pool.get_mut(Block::from_word(entry.history));
         let at = HEADER_BYTES + usize::from(entry.units) * UNIT_BYTES;
         let count = entry.pending_units() * UNIT_BYTES;
-        bytes[at..at + count].copy_from_slice(&entry.pending[..count]);
+        match bytes[at..].first_chunk_mut() {
+            // A length that the compiler knows costs less; what is beyond the end is overwritten later.
+            Some(room) => *room = entry.pending,
+            None => bytes[at..at + count].copy_from_slice(&entry.pending[..count]),
+        }
         entry.units += entry.pending_units() as u8;
         // The block's header, which tells the pace, is a line of its own: looked at when the block is a
         // new one, or the pace was lost.
@@ -254,9 +279,7 @@ impl Histories {
             let old = Block::from_word(entry.history);
             let used = HEADER_BYTES + usize::from(entry.units) * UNIT_BYTES;
             debug_assert!(used <= SIZES[class]);
-            let mut copy = [0; SIZES[SIZES.len() - 1]];
-            copy[..used].copy_from_slice(&self.pool.get(old)[..used]);
-            self.pool.get_mut(block)[..used].copy_from_slice(&copy[..used]);
+            self.pool.copy(old, block, used);
             self.pool.give(old);
         } else {
             put_first(self.pool.get_mut(block), first_of(entry));

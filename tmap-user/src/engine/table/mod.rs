@@ -20,7 +20,7 @@ mod steps;
 mod tests;
 
 use slab::Slab;
-use tmap_common::{Address, Flags, Record, Segment, Tunnel};
+use tmap_common::{Address, Flags, Record, Segment, Tunnel, record::Plain};
 
 use super::{
     flow::{Flow, FlowKey, MAX_TICK_HZ, REORDER_TICKS},
@@ -122,13 +122,19 @@ impl Table {
         hash
     }
 
+    /// The same for a plain record.
+    #[inline(always)]
+    pub fn prepare_plain(&self, plain: &Plain) -> u32 {
+        let hash = self.hasher.hash_plain(plain);
+        self.index.prefetch(hash);
+        hash
+    }
+
     /// Where a side with this hash probably is, and a hint that it will be updated soon.
     #[inline(always)]
     pub fn guess(&self, hash: u32) -> u32 {
-        let place = self.index.find(hash, |_| true).unwrap_or(NOWHERE);
-        if place != NOWHERE {
-            memory::prefetch(&self.entries, place as usize);
-        }
+        let place = self.index.guess(hash);
+        memory::prefetch(&self.entries, place as usize);
         place
     }
 
@@ -159,6 +165,21 @@ impl Table {
             return guess;
         }
         self.index.find(hash, |place| self.is_open_side(place, segment)).unwrap_or(NOWHERE)
+    }
+
+    /// The same for a plain record.
+    #[inline(always)]
+    pub fn find_plain(&self, hash: u32, plain: &Plain, guess: u32) -> u32 {
+        let wanted = [plain.addresses as u32, (plain.addresses >> 32) as u32, plain.ports];
+        let is_it = |place: u32| {
+            let entry = &self.entries[place as usize];
+            let flags = entry.flags & (flag::LIVE | flag::FINISHED | flag::WIDE);
+            flags == flag::LIVE && entry.key == wanted
+        };
+        if guess != NOWHERE && is_it(guess) {
+            return guess;
+        }
+        self.index.find(hash, is_it).unwrap_or(NOWHERE)
     }
 
     #[inline(always)]
@@ -268,29 +289,52 @@ impl Table {
         if segment.tunnel.is_some() || self.is(place, flag::TUNNEL) {
             self.note_tunnel(place, segment.tunnel);
         }
+        let seen = Plain {
+            time_ns: record.time_ns,
+            addresses: 0,
+            ports: 0,
+            tsval: segment.tsval,
+            flags: segment.flags,
+            hop_limit: segment.hop_limit,
+            suppressed: record.suppressed,
+        };
+        self.take_in(place, &seen, segment.syn.is_some(), || *record);
+    }
+
+    /// The same for a plain record; `record` is it as a whole, for the rare case that all is needed.
+    #[inline(always)]
+    pub fn observe_plain(&mut self, place: u32, plain: &Plain, record: impl FnOnce() -> Record) {
+        if self.is(place, flag::TUNNEL) {
+            self.note_tunnel(place, None);
+        }
+        self.take_in(place, plain, false, record);
+    }
+
+    #[inline(always)]
+    fn take_in(&mut self, place: u32, seen: &Plain, has_syn: bool, record: impl FnOnce() -> Record) {
         let entry = &mut self.entries[place as usize];
-        entry.segments = entry.segments.saturating_add(1 + u32::from(record.suppressed));
-        entry.hop_limit = segment.hop_limit;
-        if segment.flags.intersects(Flags::FIN | Flags::RST) {
+        entry.segments = entry.segments.saturating_add(1 + u32::from(seen.suppressed));
+        entry.hop_limit = seen.hop_limit;
+        if seen.flags.intersects(Flags::FIN | Flags::RST) {
             entry.flags |= flag::CLOSED;
         }
-        let ticks = segment.tsval.wrapping_sub(entry.tsval).cast_signed();
-        let last_ns = entry.last_ns().max(record.time_ns);
-        let odd = segment.flags.intersects(Flags::SYN | Flags::RST)
-            || segment.syn.is_some()
-            || segment.tsval == 0
+        let ticks = seen.tsval.wrapping_sub(entry.tsval).cast_signed();
+        let last_ns = entry.last_ns().max(seen.time_ns);
+        let odd = has_syn
+            || seen.flags.intersects(Flags::SYN | Flags::RST)
+            || seen.tsval == 0
             || entry.flags & (flag::POINT | flag::SUSPECT) != flag::POINT;
         if !odd && (-REORDER..=0).contains(&ticks) {
             entry.set_last_ns(last_ns);
             return;
         }
-        let time_ns = record.time_ns.wrapping_sub(entry.newest_ns);
+        let time_ns = seen.time_ns.wrapping_sub(entry.newest_ns);
         if odd
             || ticks < 0
             || time_ns > MAX_STEP_NS
             || !entry.is_surely_plausible(ticks.cast_unsigned(), time_ns, MAX_TICK_HZ)
         {
-            self.observe_odd(place, record, last_ns);
+            self.observe_odd(place, &record(), last_ns);
             return;
         }
         let step = Step { time_ns, ticks: ticks.cast_unsigned() };
@@ -299,8 +343,8 @@ impl Table {
             self.append(place, step);
         }
         let entry = &mut self.entries[place as usize];
-        entry.newest_ns = record.time_ns;
-        entry.tsval = segment.tsval;
+        entry.newest_ns = seen.time_ns;
+        entry.tsval = seen.tsval;
         entry.set_last_ns(last_ns);
     }
 

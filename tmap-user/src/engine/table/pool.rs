@@ -104,6 +104,18 @@ impl Pool {
         &mut self.classes[block.class()].chunks[at / CHUNK_BYTES][at % CHUNK_BYTES..][..size]
     }
 
+    /// Copies the first `count` bytes of a block to another one, of another class.
+    ///
+    /// # Panics
+    /// Where both are of one class.
+    pub fn copy(&mut self, from: Block, to: Block, count: usize) {
+        let both = self.classes.get_disjoint_mut([from.class(), to.class()]);
+        let [source, target] = both.expect("blocks of two classes");
+        let (at, to_at) = (from.number() * SIZES[from.class()], to.number() * SIZES[to.class()]);
+        let bytes = &source.chunks[at / CHUNK_BYTES][at % CHUNK_BYTES..][..count];
+        target.chunks[to_at / CHUNK_BYTES][to_at % CHUNK_BYTES..][..count].copy_from_slice(bytes);
+    }
+
     /// Asks for the line that holds byte `at` of a block.
     #[inline(always)]
     pub fn prefetch(&self, block: Block, at: usize) {

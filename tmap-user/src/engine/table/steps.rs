@@ -57,24 +57,37 @@ pub fn put(bytes: &mut [u8], index: usize, unit: u64) {
 }
 
 /// The steps in `units` units from unit `from` on.
-pub fn steps(bytes: &[u8], from: usize, units: usize) -> impl Iterator<Item = Step> {
-    let mut at = from;
-    std::iter::from_fn(move || {
-        if at >= units {
-            return None;
-        }
-        let first = unit(bytes, at);
+pub fn steps(bytes: &[u8], from: usize, units: usize) -> Steps<'_> {
+    Steps::new(bytes.get(from * UNIT_BYTES..units * UNIT_BYTES).unwrap_or(&[]))
+}
+
+/// Steps, unpacked one by one.
+#[derive(Debug)]
+pub struct Steps<'a>(std::slice::ChunksExact<'a, u8>);
+
+impl<'a> Steps<'a> {
+    /// The steps in these units.
+    #[inline(always)]
+    pub fn new(units: &'a [u8]) -> Self {
+        Self(units.chunks_exact(UNIT_BYTES))
+    }
+}
+
+impl Iterator for Steps<'_> {
+    type Item = Step;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Step> {
+        let first = unit(self.0.next()?, 0);
         let ticks = (first & ((1 << TICK_BITS) - 1)) as u32;
         let time_ns = first >> TICK_BITS;
-        at += 1;
         if ticks != 0 {
             return Some(Step { time_ns, ticks });
         }
-        let second = if at < units { unit(bytes, at) } else { 0 };
-        at += 1;
+        let second = self.0.next().map_or(0, |bytes| unit(bytes, 0));
         let high = second & ((1 << HIGH_TIME_BITS) - 1);
         Some(Step { time_ns: time_ns | high << TIME_BITS, ticks: (second >> HIGH_TIME_BITS) as u32 })
-    })
+    }
 }
 
 /// The points that `steps` lead to from `first`, without `first` itself.
