@@ -106,6 +106,8 @@ struct Worker {
 impl Worker {
     /// Works until one of the channels ends.
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
+        // What it finds can wait a little; what it looks at keeps.
+        let _ = rustix::process::nice(5);
         while let Ok(job) = jobs.recv() {
             let Some(answer) = self.work(job) else { continue };
             if self.answers.send(answer).is_err() {
