@@ -36,8 +36,10 @@ pub struct Outcome {
     /// Largest error of a skew, in ppm; a machine found is the true one that most of its connections
     /// are of.
     pub skew_error_ppm: Option<f64>,
-    /// Largest error of a boot time, in seconds, likewise.
+    /// Largest error of a boot time that is given to the second ([`TO_THE_SECOND_S`]), likewise.
     pub boot_error_s: Option<f64>,
+    /// Largest error of any boot time, in its standard errors, likewise.
+    pub boot_error_sigmas: Option<f64>,
     /// Records.
     pub records: usize,
     /// Time taken for all of them, in seconds.
@@ -51,6 +53,9 @@ impl Outcome {
         low as usize <= self.machines && high.is_none_or(|h| self.machines <= h as usize)
     }
 }
+
+/// A boot time of at most this standard error, in seconds, is given to the second.
+const TO_THE_SECOND_S: f64 = 0.5;
 
 /// What the engine made of one source address.
 struct Verdict {
@@ -107,14 +112,20 @@ pub fn simulated(scenario: &Scenario) -> Outcome {
         verdict.machines.iter().filter_map(error).reduce(f64::max)
     };
     let skew_error = |m: &MachineReport| Some((m.skew_ppm?.value - own(m)?.skew_ppm).abs());
-    let boot_error = |m: &MachineReport| Some((m.boot?.engine_s.value - own(m)?.boot_s).abs());
+    let boot = |m: &MachineReport| {
+        let at = m.boot?.engine_s;
+        Some(((at.value - own(m)?.boot_s).abs(), at.sigma))
+    };
     Outcome {
         machines: seen.len(),
         oracle: (scenario.offsets == Offsets::PerConnection).then(|| {
             oracle::accuracy(&traces, &machine_of, truth.clocks.len(), |m, t| truth.clocks[m].ticks_at(t))
         }),
         skew_error_ppm: largest(&skew_error),
-        boot_error_s: largest(&boot_error),
+        boot_error_s: largest(&|m| {
+            boot(m).filter(|(_, sigma)| *sigma <= TO_THE_SECOND_S).map(|(off, _)| off)
+        }),
+        boot_error_sigmas: largest(&|m| boot(m).map(|(off, sigma)| off / sigma)),
         ..scored(&verdict, &traces, &machine_of, simulation.records.len())
     }
 }

@@ -44,6 +44,7 @@ fn line(name: &str, seed: u64, outcome: &Outcome) -> String {
         outcome.oracle.map(|oracle| agreement.accuracy / oracle),
         outcome.skew_error_ppm,
         outcome.boot_error_s,
+        outcome.boot_error_sigmas,
     ] {
         let _ = write!(text, "{:>9}", figure(value));
     }
@@ -52,7 +53,7 @@ fn line(name: &str, seed: u64, outcome: &Outcome) -> String {
 
 fn table() -> Vec<String> {
     let heading = format!(
-        "{:<20}{:>6}{:>6}{:>6}{:>6}{:>6}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
+        "{:<20}{:>6}{:>6}{:>6}{:>6}{:>6}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
         "scenario",
         "seed",
         "true",
@@ -64,7 +65,8 @@ fn table() -> Vec<String> {
         "recall",
         "/oracle",
         "skew_ppm",
-        "boot_s"
+        "boot_s",
+        "boot_sig"
     );
     let rows = grid::small().into_iter().flat_map(|row| {
         (0..SEEDS).map(move |seed| {

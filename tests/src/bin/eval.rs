@@ -82,7 +82,7 @@ fn captures(folder: &str, args: &Args) -> Result<Vec<(String, PathBuf)>> {
 
 fn heading() {
     println!(
-        "{:<17}{:>6}{:>7}{:>7}{:>7}{:>7}{:>7}{:>8}{:>9}{:>8}{:>10}{:>8}",
+        "{:<17}{:>6}{:>7}{:>7}{:>7}{:>7}{:>7}{:>8}{:>9}{:>8}{:>8}{:>10}{:>8}",
         "scenario",
         "true",
         "found",
@@ -93,6 +93,7 @@ fn heading() {
         "/oracle",
         "skew ppm",
         "boot s",
+        "boot σ",
         "interval",
         "us/rec"
     );
@@ -113,7 +114,7 @@ fn row(name: &str, outcomes: &[Outcome]) {
         outcomes.iter().map(|o| o.interval.1.map_or("?".to_owned(), |h| h.to_string())).collect();
     highs.sort();
     println!(
-        "{:<17}{:>6.1}{:>7.1}{:>7.2}{:>7.3}{:>7.3}{:>7.3}{:>8}{:>9}{:>8}{:>10}{:>8.1}",
+        "{:<17}{:>6.1}{:>7.1}{:>7.2}{:>7.3}{:>7.3}{:>7.3}{:>8}{:>9}{:>8}{:>8}{:>10}{:>8.1}",
         name,
         mean(&|o| o.machines as f64),
         mean(&|o| f64::from(o.found.unwrap_or(0))),
@@ -124,6 +125,7 @@ fn row(name: &str, outcomes: &[Outcome]) {
         of_oracle,
         median(&|o| o.skew_error_ppm),
         median(&|o| o.boot_error_s),
+        median(&|o| o.boot_error_sigmas),
         format!("{:.2}<={}", share(&Outcome::covers), highs[highs.len() / 2]),
         mean(&|o| o.seconds * 1e6 / o.records.max(1) as f64),
     );

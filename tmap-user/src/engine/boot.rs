@@ -19,6 +19,10 @@ const DISCIPLINED_SHARE: f64 = 0.5;
 /// A clock runs free for certain where being disciplined is less likely than this.
 const CLEARLY_FREE: f64 = 0.02;
 
+/// A skew near zero says how a clock runs now, and a free one can be as near by chance. That it ran so since
+/// boot is never surer than this.
+const MOST_CERTAIN: f64 = 0.8;
+
 /// Boot time from a clock in the global regime, as engine time in seconds.
 ///
 /// The counter has run since boot at a rate of which only the present is measured. A host whose
@@ -59,7 +63,7 @@ fn probability_disciplined(skew: Estimate) -> f64 {
     };
     let yes = DISCIPLINED_SHARE * density(DISCIPLINED_SKEW_SIGMA);
     let no = (1.0 - DISCIPLINED_SHARE) * density(SKEW_PRIOR_SIGMA);
-    yes / (yes + no)
+    (yes / (yes + no)).min(MOST_CERTAIN)
 }
 
 /// Uptime at `now_ns` in seconds.

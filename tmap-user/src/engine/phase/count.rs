@@ -19,7 +19,7 @@ pub struct Count {
 }
 
 /// What stands between machines and lines.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sight {
     /// Probability that two machines chosen at random can't be told apart.
     pub merge: f64,
@@ -27,10 +27,8 @@ pub struct Sight {
     pub needed: f64,
     /// Connections in all.
     pub connections: f64,
-    /// Connections that no line explains.
-    pub unexplained: f64,
-    /// Probability that a connection of an unseen machine falls on a line by chance.
-    pub covered: f64,
+    /// What the connections say of those that are on no line.
+    pub strays: Strays,
 }
 
 /// Each tail of the interval.
@@ -43,46 +41,41 @@ const DRAWN_AT: f64 = 9.0;
 /// then open above.
 const MOST_PER_LINE: usize = 6;
 
-/// Share of connections that no line explains although their machine has one: strays.
-const STRAYS: f64 = 0.02;
+/// Where a machine's load counts as nothing, as a share of the mean.
+const NO_LOAD: f64 = 1e-6;
 
 impl Sight {
-    /// Sees as the best mixture does.
-    pub fn of(data: &Data, mixture: &Mixture) -> Self {
+    /// Sees as the best mixture does; `evidence` is its log evidence.
+    pub fn of(data: &Data, mixture: &Mixture, evidence: f64) -> Self {
         let connections = data.tracks.len() as f64;
         let lines = mixture.lines.len().max(1) as f64;
-        // What one connection tells about its phase: the gain of being on the right line.
-        let told: f64 = (0..data.tracks.len()).map(|t| data.sharpness(t).max(0.0)).sum::<f64>() / connections;
+        let on_lines: f64 = mixture.lines.iter().map(|l| l.weight).sum::<f64>() * connections;
+        // What a connection tells of its line, the others being there: less, the more lines there are.
+        let lost: f64 = (0..mixture.lines.len()).map(|j| mixture.loss_without(j)).sum();
+        let told = lost / on_lines.max(1.0);
         Self {
             merge: merge_probability(data, mixture, connections / lines),
             needed: DRAWN_AT / told.max(0.05),
             connections,
-            unexplained: mixture.none * connections,
-            covered: (2.0 * lines * (-told).exp()).min(0.95),
+            strays: Strays::of(&mixture.likelihoods_on_lines(), evidence / (evidence + DRAWN_AT * lines)),
         }
     }
 
-    /// Probability of each number of visible lines up to `most`, for one number of machines.
-    fn visible(&self, machines: usize, most: usize) -> Vec<f64> {
-        // Loads differ: exponential about their mean, as when shares are uniform on the simplex.
-        let unseen = 1.0 - (-self.needed * machines as f64 / self.connections).exp();
-        let mut lines_of = vec![0.0; most + 1];
-        let mut chance = vec![0.0; machines + 1];
-        chance[0] = 1.0;
-        for n in 0..machines {
-            for k in (0..=n + 1).rev() {
-                let from_below = if k == 0 { 0.0 } else { chance[k - 1] * unseen };
-                chance[k] = chance[k] * (1.0 - unseen) + from_below;
-            }
-        }
-        let drawn = self.lines_of_seen(machines, most);
-        for hidden in 0..=machines {
+    /// Probability of each number of visible lines up to `most`, for one number of machines, of which
+    /// `drawn` tells how many lines they make when seen.
+    fn visible(&self, machines: usize, drawn: &[Vec<f64>]) -> Vec<f64> {
+        let mean = self.connections / machines as f64;
+        let threshold = (self.needed / mean).max(NO_LOAD);
+        let unseen = load_below(threshold);
+        let load_of_unseen = (load_of_those_below(threshold) / unseen).min(threshold);
+        let hidden = binomial(machines, unseen);
+        let mut lines_of = vec![0.0; drawn[0].len()];
+        for (hidden, chance) in hidden.into_iter().enumerate() {
             // Unseen machines' connections must be somewhere: off the lines, but for coincidences.
-            let each = (self.needed.max(1.0) + 1.0) / 2.0;
-            let expected = STRAYS * self.connections + hidden as f64 * each * (1.0 - self.covered);
-            let explains = poisson_density(self.unexplained, expected);
+            let share = hidden as f64 * load_of_unseen / machines as f64;
+            let weight = chance * self.strays.likelihood(share);
             for (total, of_seen) in lines_of.iter_mut().zip(&drawn[machines - hidden]) {
-                *total += chance[hidden] * explains * of_seen;
+                *total += weight * of_seen;
             }
         }
         lines_of
@@ -106,6 +99,45 @@ impl Sight {
     }
 }
 
+/// How likely the connections are, given the share of them that is on no line, against the likeliest
+/// share.
+#[derive(Clone, Debug)]
+pub struct Strays(Vec<f64>);
+
+/// Shares looked at.
+const STRAY_STEPS: usize = 100;
+
+/// Share of connections that no line explains although their machine has one: exponential, of this mean.
+const STRAYS: f64 = 0.02;
+
+impl Strays {
+    /// From each connection's likelihood on a line, against one on none.
+    ///
+    /// The lines were fitted to the very connections that vouch for them here, and where they are many,
+    /// they take in those of machines that aren't seen. So the connections count for less, the less of
+    /// the lines' gain is left once their cost is paid (`left`, a share): its square, with which the
+    /// intervals of simulated WANs hold the truth about as often as they should.
+    pub fn of(on_lines: &[f64], left: f64) -> Self {
+        let trust = left.clamp(0.0, 1.0).powi(2);
+        let log = |share: f64| -> f64 {
+            on_lines.iter().map(|on_line| (share + (1.0 - share) * on_line).max(f64::MIN_POSITIVE).ln()).sum()
+        };
+        let logs: Vec<f64> = (0..STRAY_STEPS).map(|k| log(k as f64 / STRAY_STEPS as f64)).collect();
+        let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        Self(logs.iter().map(|log| (trust * (log - top)).exp()).collect())
+    }
+
+    /// When so large a share is unseen machines', and some more are strays.
+    fn likelihood(&self, share: f64) -> f64 {
+        let step = 1.0 / STRAY_STEPS as f64;
+        let first = ((share / step).round() as usize).min(STRAY_STEPS - 1);
+        let prior = |k: usize| (-(k as f64) * step / STRAYS).exp();
+        let more = (STRAY_STEPS - first).min(8);
+        let sum: f64 = (0..more).map(|k| prior(k) * self.0[first + k]).sum();
+        sum / (0..more).map(prior).sum::<f64>()
+    }
+}
+
 /// Combines the evidence for each number of lines with what can be seen.
 pub fn count(found: &Found, sight: &Sight) -> Count {
     let evidences = found.evidences();
@@ -114,9 +146,10 @@ pub fn count(found: &Found, sight: &Sight) -> Count {
     let most_lines = weights.len() - 1;
     let drawn = weights.iter().rposition(|w| *w > 1e-3).unwrap_or(0);
     let most = (drawn * MOST_PER_LINE + 8).min(sight.connections as usize).max(drawn).max(1);
+    let drawn_by = sight.lines_of_seen(most, most_lines);
     let posterior: Vec<f64> = (1..=most)
         .map(|machines| {
-            let visible = sight.visible(machines, most_lines);
+            let visible = sight.visible(machines, &drawn_by);
             let likelihood: f64 = visible.iter().zip(&weights).map(|(v, w)| v * w).sum();
             // Scale-free prior: as likely between 1 and 10 as between 10 and 100.
             likelihood / machines as f64
@@ -138,10 +171,31 @@ pub fn count(found: &Found, sight: &Sight) -> Count {
     Count { low: quantile(TAIL), high: (high < most || most == sight.connections as usize).then_some(high) }
 }
 
-/// Poisson probability, continued to expected counts between whole numbers by Stirling's formula.
-fn poisson_density(count: f64, mean: f64) -> f64 {
-    let log_factorial = (1..=count.round() as u32).map(|k| f64::from(k).ln()).sum::<f64>();
-    (count.round() * mean.max(1e-9).ln() - mean - log_factorial).exp()
+/// Probability that a machine's load is below `share` of the mean: a gamma distribution of shape 2,
+/// between machines that share the work evenly, as behind a balancer, and people, who don't.
+fn load_below(share: f64) -> f64 {
+    let x = 2.0 * share;
+    // 1 - exp(-x) (1 + x), without loss where x is small.
+    if x < 1e-3 { x * x / 2.0 } else { 1.0 - (-x).exp() * (1.0 + x) }
+}
+
+/// What machines with loads below `share` of the mean carry on average, those above counting as 0.
+fn load_of_those_below(share: f64) -> f64 {
+    let x = 2.0 * share;
+    if x < 1e-2 { x * x * x / 6.0 } else { 1.0 - (-x).exp() * (1.0 + x + x * x / 2.0) }
+}
+
+/// Probability of each number of successes.
+fn binomial(trials: usize, probability: f64) -> Vec<f64> {
+    let mut chance = vec![0.0; trials + 1];
+    chance[0] = 1.0;
+    for n in 0..trials {
+        for k in (0..=n + 1).rev() {
+            let from_below = if k == 0 { 0.0 } else { chance[k - 1] * probability };
+            chance[k] = chance[k] * (1.0 - probability) + from_below;
+        }
+    }
+    chance
 }
 
 /// Probability that two machines' lines, phases random, drifts spread as those found, run closer
@@ -179,37 +233,57 @@ fn merge_probability(data: &Data, mixture: &Mixture, connections_per_line: f64) 
 mod tests {
     use super::*;
 
-    const CLEAR: Sight = Sight { merge: 0.0, needed: 0.0, connections: 1e6, unexplained: 0.0, covered: 0.0 };
+    /// Everybody is seen, and every connection is plainly on a line.
+    fn clear(connections: f64) -> Sight {
+        let on_lines = vec![100.0; connections as usize];
+        Sight { merge: 0.0, needed: 0.0, connections, strays: Strays::of(&on_lines, 1.0) }
+    }
 
     fn distribution(sight: &Sight, machines: usize, most: usize) -> Vec<f64> {
-        let visible = sight.visible(machines, most);
+        let visible = sight.visible(machines, &sight.lines_of_seen(machines, most));
         let total: f64 = visible.iter().sum();
         visible.iter().map(|v| v / total).collect()
     }
 
     #[test]
     fn all_machines_are_seen_when_nothing_hides_them() {
-        let visible = distribution(&Sight { connections: 100.0, ..CLEAR }, 5, 8);
+        let visible = distribution(&clear(100.0), 5, 8);
         assert!((visible[5] - 1.0).abs() < 1e-9, "{visible:?}");
     }
 
     #[test]
     fn coincidences_follow_the_birthday_problem() {
-        let sight = Sight { merge: 1.0 / 365.0, connections: 100.0, ..CLEAR };
+        let sight = Sight { merge: 1.0 / 365.0, ..clear(100.0) };
         let visible = distribution(&sight, 23, 23);
         assert!((visible[23] - 0.4927).abs() < 1e-3, "{}", visible[23]);
     }
 
     #[test]
-    fn unseen_machines_need_unexplained_connections() {
-        let sight = Sight { needed: 5.0, connections: 100.0, ..CLEAR };
-        let without = sight.visible(4, 4);
-        let with = Sight { unexplained: 6.0, ..sight }.visible(4, 4);
-        assert!(without[3] / without[4] < 0.3 * with[3] / with[4], "{without:?} {with:?}");
+    fn unseen_machines_need_connections_on_no_line() {
+        let crowd = Sight { needed: 30.0, ..clear(100.0) };
+        let none = distribution(&crowd, 4, 4);
+        // A quarter of the connections is nowhere.
+        let on_lines: Vec<f64> = (0..100).map(|k| if k % 4 == 0 { 0.01 } else { 100.0 }).collect();
+        let some = distribution(&Sight { strays: Strays::of(&on_lines, 1.0), ..crowd.clone() }, 4, 4);
+        assert!(none[4] > 0.99 && some[4] < 0.01, "{none:?} {some:?}");
+        // Where the lines' gain barely pays, what they hold proves little.
+        let barely = distribution(&Sight { strays: Strays::of(&[100.0; 100], 0.0), ..crowd }, 4, 4);
+        assert!(barely[4] < 0.5, "{barely:?}");
     }
 
     #[test]
-    fn poisson() {
-        assert!((poisson_density(3.0, 2.0) - 0.180_447).abs() < 1e-6);
+    fn loads_are_a_distribution_of_mean_one() {
+        assert!((load_below(1.0) - 0.593_994).abs() < 1e-6);
+        assert!((load_of_those_below(1e3) - 1.0).abs() < 1e-9 && (load_below(1e3) - 1.0).abs() < 1e-9);
+        // The series for small shares meet the closed forms.
+        for (f, x) in [(load_below as fn(f64) -> f64, 5e-4), (load_of_those_below, 5e-3)] {
+            assert!((f(x * 1.000_01) / f(x * 0.999_99) - 1.0).abs() < 0.01);
+        }
+    }
+
+    #[test]
+    fn binomial_by_hand() {
+        let [none, one, two] = binomial(2, 0.3)[..] else { panic!() };
+        assert!((none - 0.49).abs() + (one - 0.42).abs() + (two - 0.09).abs() < 1e-12);
     }
 }

@@ -113,6 +113,19 @@ impl Mixture {
         top + (on_lines + self.none * (-top).exp()).ln()
     }
 
+    /// Each track's likelihood if it is on one of the lines, against being a clock of its own.
+    pub fn likelihoods_on_lines(&self) -> Vec<f64> {
+        let on_lines = (1.0 - self.none).max(f64::MIN_POSITIVE);
+        self.densities.iter().map(|density| (density.exp() - self.none).max(0.0) / on_lines).collect()
+    }
+
+    /// Log likelihood that would be lost without line `j`, were nothing else to change.
+    pub fn loss_without(&self, j: usize) -> f64 {
+        let others = (1.0 - self.lines[j].weight).max(f64::MIN_POSITIVE).ln();
+        let left = |t| (1.0 - self.posterior(t, j)).max(1e-12).ln();
+        (0..self.densities.len()).map(|t| others - left(t)).sum()
+    }
+
     /// Posterior probability that track `t` is on line `j`.
     pub fn posterior(&self, t: usize, j: usize) -> f64 {
         let count = self.lines.len();

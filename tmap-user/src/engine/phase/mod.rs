@@ -167,7 +167,7 @@ fn report(data: &Data, found: &Found, hz: f64) -> Lines {
     let best: &Mixture = found.best();
     let sharpness =
         (0..data.tracks.len()).map(|t| data.sharpness(t)).sum::<f64>() / data.tracks.len().max(1) as f64;
-    let count = count::count(found, &count::Sight::of(data, best));
+    let count = count::count(found, &count::Sight::of(data, best, found.best_evidence()));
     let doubt = match (best.lines.len(), sharpness < LEAST_SHARPNESS) {
         (_, true) => Some(Doubt::JitterTooLarge),
         (0, _) => Some(Doubt::TooFewConnections),
