@@ -209,6 +209,8 @@ fn everything(format: Format) -> String {
         Event::NewMachine { address: address(2), known: 2, machine: Box::new(random()) },
         Event::OffsetsRandom { address: address(3), connections: 12 },
         Event::Reboot { address: address(2), before: 1, after: 3, at_s: estimate(540.0, 0.4) },
+        Event::ClockMoved { address: address(2), before: 3, after: 4, by_s: estimate(-35.214, 0.002) },
+        Event::ClockMoved { address: address(2), before: 4, after: 5, by_s: estimate(0.15, 0.003) },
     ];
     for event in &events {
         reporter.event(event, 590 * S, WALL).expect("written");

@@ -175,6 +175,42 @@ fn a_reboot_and_a_slew_leave_the_other_machines_their_numbers() {
     assert!(last.losses.connections_forgotten > 700, "memory is bounded: {:?}", last.losses);
 }
 
+/// When the third machine is suspended, and for how long.
+const ASLEEP_S: (f64, f64) = (3000.0, 600.0);
+
+#[test]
+fn a_clock_that_is_slewed_or_stands_still_is_the_same_machine() {
+    let machines = [
+        Machine { name: 'a', ticks: |t| Some(1000.0 * slewed(t, 12.0, 0.0, 0.0, 0.0) + 5e8) },
+        // A correction of 150 ms as fast as the kernel allows, in five minutes.
+        Machine { name: 'b', ticks: |t| Some(1000.0 * slewed(t, -9.0, 500.0, 5000.0, 5300.0) + 9e8) },
+        // What was sent just before it slept isn't sent.
+        Machine {
+            name: 'c',
+            ticks: |t| match t - ASLEEP_S.0 {
+                since if since < 0.0 => Some(1000.0 * slewed(t, 3.0, 0.0, 0.0, 0.0) + 7e8),
+                since if since < ASLEEP_S.1 + 1.0 => None,
+                _ => Some(1000.0 * slewed(t - ASLEEP_S.1, 3.0, 0.0, 0.0, 0.0) + 7e8),
+            },
+        },
+    ];
+    let (records, owner) = traffic(&machines, false);
+    let watched = watch(&records);
+    for name in ['a', 'b'] {
+        let numbers = numbers(&watched, &owner, name);
+        assert!(numbers[0].is_some() && numbers.iter().all(|n| *n == numbers[0]), "{name}: {numbers:?}");
+    }
+    let of_c = numbers(&watched, &owner, 'c');
+    let moves: Vec<&Event> =
+        watched.events.iter().filter(|event| matches!(event, Event::ClockMoved { .. })).collect();
+    let [Event::ClockMoved { before, after, by_s, .. }] = moves[..] else { panic!("{moves:?}") };
+    assert_eq!((Some(*before), Some(*after)), (of_c[0], of_c[of_c.len() - 1]));
+    assert!((by_s.value + ASLEEP_S.1).abs() < 3.0 * by_s.sigma, "{by_s:?}");
+    assert_eq!(new_machines(&watched.events), 4, "{:?}", watched.events);
+    let last = &watched.snapshots[watched.snapshots.len() - 1];
+    assert_eq!(last.addresses[0].machines, Some(3));
+}
+
 #[test]
 fn machines_told_by_phase_keep_their_numbers_for_hours() {
     let machines = [

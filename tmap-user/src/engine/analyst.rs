@@ -18,6 +18,7 @@ use super::{
     reboot,
     round_trips::Clockworks,
     snapshot::{self, Doubt},
+    step,
 };
 
 /// How many tracks a snapshot sorts by phase at the most.
@@ -172,6 +173,8 @@ fn announce(host: &mut Host, frozen: &FrozenHost, options: &Options, events: &mu
             let address = host.address;
             if let Some((before, at_s)) = reboot::predecessor(machine, &machines) {
                 events.push(Event::Reboot { address, before, after: machine.id, at_s });
+            } else if let Some((before, by_s)) = step::predecessor(machine, &machines) {
+                events.push(Event::ClockMoved { address, before, after: machine.id, by_s });
             }
             host.announced.push(machine.id);
             let known = machines.iter().filter(|m| host.announced.contains(&m.id)).count() as u32;

@@ -11,6 +11,7 @@ use super::{
     clock::{Clock, SKEW_PRIOR_SIGMA, fit_nominal, joint},
     envelope::{Envelope, seconds_between},
     options::Options,
+    slew,
 };
 
 /// TSvals are 32 bits wide.
@@ -36,7 +37,8 @@ pub struct Item<'a> {
 pub struct Cluster {
     /// The callers' indices, best-known clock first.
     pub members: Vec<usize>,
-    /// The hull over all members' points: one clock, so one envelope.
+    /// The hull over all members' points: one clock, so one envelope. Of a clock that was slewed, over
+    /// those of its best known part.
     pub envelope: Envelope,
     /// The line through it.
     pub clock: Clock,
@@ -45,7 +47,7 @@ pub struct Cluster {
 /// Groups `items`, all of one nominal rate, by offset.
 ///
 /// Best-known clocks come first, so that a cluster's line is sharp before the doubtful ones are
-/// held against it. O(n log n) for n items: clusters are looked up by their reading at a common
+/// held against it; then the parts of slewed clocks are joined. O(n log n) for n items: clusters are looked up by their reading at a common
 /// time, in a window as wide as the errors.
 pub fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns: u64) -> Vec<Cluster> {
     items.sort_by(|a, b| {
@@ -60,7 +62,7 @@ pub fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns: u64) 
             None => index.insert(item),
         }
     }
-    index.clusters
+    slew::join(index.clusters)
 }
 
 /// The cluster that a connection with too few points for a clock of its own belongs to, if exactly

@@ -306,6 +306,18 @@ pub enum Event {
         /// When the new counter was zero, engine time in seconds.
         at_s: Estimate,
     },
+    /// A known machine fell silent, and a counter like its own but for an offset is seen since: most likely
+    /// that machine's clock was set, or stood still while it slept.
+    ClockMoved {
+        /// Behind which address.
+        address: Address,
+        /// The machine's number before.
+        before: u32,
+        /// Its number since.
+        after: u32,
+        /// By how much, in seconds; negative where the clock fell behind.
+        by_s: Estimate,
+    },
     /// Round trips, where the engine takes them.
     Rtt(Box<rtt::News>),
     /// Offsets turned out to be random behind this address, so offsets don't count machines.
@@ -323,6 +335,7 @@ impl Event {
         match self {
             Self::NewMachine { address, .. }
             | Self::Reboot { address, .. }
+            | Self::ClockMoved { address, .. }
             | Self::OffsetsRandom { address, .. } => Some(*address),
             Self::Rtt(_) => None,
         }

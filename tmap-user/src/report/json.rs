@@ -53,7 +53,8 @@
 //! # `event`: as it happens
 //!
 //! `time`, `address`, `event` = `new_machine` (with `known` and `machine`, as above), `reboot`
-//! (`before` and `after`, the machine's `id`s, `at`, `at_sigma_s`) or `offsets_random` (with
+//! (`before` and `after`, the machine's `id`s, `at`, `at_sigma_s`), `clock_moved`
+//! (`before`, `after`, `by_s`, negative where it fell behind, `by_sigma_s`) or `offsets_random` (with
 //! `connections`).
 //!
 //! `tmap rtt` writes lines of its own: [`super::rtt_json`].
@@ -237,6 +238,7 @@ struct EventLine {
 enum What {
     NewMachine { known: u32, machine: Box<Machine> },
     Reboot { before: u32, after: u32, at: Option<String>, at_sigma_s: f64 },
+    ClockMoved { before: u32, after: u32, by_s: f64, by_sigma_s: f64 },
     OffsetsRandom { connections: u64 },
 }
 
@@ -278,6 +280,10 @@ pub fn event(out: &mut impl Write, event: &Event, now_ns: u64, clock: &Clock<'_>
                 at_sigma_s: at_s.sigma,
             },
         ),
+        Event::ClockMoved { address, before, after, by_s } => {
+            let (by_s, by_sigma_s) = (by_s.value, by_s.sigma);
+            (address, What::ClockMoved { before: *before, after: *after, by_s, by_sigma_s })
+        }
         Event::OffsetsRandom { address, connections } => {
             (address, What::OffsetsRandom { connections: *connections })
         }

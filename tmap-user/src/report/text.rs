@@ -43,6 +43,12 @@ pub fn event(out: &mut impl Write, event: &Event, clock: &Clock<'_>) -> io::Resu
             "Machine {before} behind {address} seems to have rebooted at {}: it is machine {after} now",
             clock.local(at_s.value, at_s.sigma),
         ),
+        Event::ClockMoved { address, before, after, by_s } => writeln!(
+            out,
+            "The clock of machine {before} behind {address} seems to have moved by {} s{}: it is machine {after} now",
+            signed(*by_s),
+            if by_s.value < -2.0 { " (as if it slept)" } else { "" },
+        ),
         Event::OffsetsRandom { address, connections } => writeln!(
             out,
             "Behind {address} offsets are random here: {}, machines not yet counted",

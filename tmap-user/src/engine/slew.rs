@@ -1,0 +1,229 @@
+//! Clocks that are slewed: the parts of one counter that no single line fits.
+//!
+//! NTP and `adjtime` correct a clock by running it up to 500 ppm fast or slow for a while (the kernel's
+//! MAXFREQ). Connections opened meanwhile, and since, don't meet the line of those before: after 150 ms of
+//! correction they are 150 ticks off. But a slewed clock doesn't jump. Where one cluster of connections
+//! ends, the next begins as near as such a clock can have come by then, and no other machine's counter is
+//! that near by chance.
+
+use std::collections::BTreeMap;
+
+use super::{
+    clock::Clock,
+    offset::{Cluster, WRAP_TICKS},
+};
+
+/// How fast a clock may be slewed, with some margin, as a share.
+const FASTEST: f64 = 6e-4;
+
+/// A part follows another within this, in seconds: beyond, chance gets its turn.
+const LONGEST_GAP_S: f64 = 120.0;
+
+/// How long parts may overlap, in seconds: a connection from before the correction goes on during it.
+const LONGEST_OVERLAP_S: f64 = 60.0;
+
+/// A line is no longer than this, in seconds, if a bend in it wasn't noticed.
+const MOST_BENT_S: f64 = 30.0;
+
+/// How many joint standard errors readings may differ by, beyond what slewing does.
+const MAX_DEVIATION: f64 = 5.0;
+
+/// Joins clusters of one nominal rate that follow each other as the parts of a slewed clock do. The clock
+/// kept is the best known one's.
+///
+/// O(n log n) for n clusters: ends are looked up by their readings.
+pub fn join(clusters: Vec<Cluster>) -> Vec<Cluster> {
+    let mut parts: Vec<Part> =
+        clusters.into_iter().enumerate().map(|(rank, cluster)| Part::of(cluster, rank)).collect();
+    parts.sort_by_key(|part| (part.first_ns, part.last_ns));
+    let mut chains: Vec<Chain> = Vec::new();
+    let mut ends: BTreeMap<(u32, usize), ()> = BTreeMap::new();
+    for part in parts {
+        match follows(&part, &chains, &ends) {
+            Some(index) => {
+                ends.remove(&(chains[index].end, index));
+                chains[index].extend(part);
+                ends.insert((chains[index].end, index), ());
+            }
+            None => {
+                let chain = Chain::new(part);
+                ends.insert((chain.end, chains.len()), ());
+                chains.push(chain);
+            }
+        }
+    }
+    chains.sort_by_key(|chain| chain.rank);
+    chains.into_iter().map(|chain| chain.joined).collect()
+}
+
+/// A cluster, when its connections were, and its place in the order given.
+struct Part {
+    cluster: Cluster,
+    first_ns: u64,
+    last_ns: u64,
+    rank: usize,
+}
+
+impl Part {
+    fn of(cluster: Cluster, rank: usize) -> Self {
+        let points = cluster.envelope.points();
+        let first_ns = points.first().map_or(0, |point| point.time_ns);
+        let last_ns = points.last().map_or(first_ns, |point| point.time_ns);
+        Self { cluster, first_ns, last_ns, rank }
+    }
+
+    fn span_s(&self) -> f64 {
+        (self.last_ns - self.first_ns) as f64 * 1e-9
+    }
+}
+
+/// Parts of one clock.
+struct Chain {
+    joined: Cluster,
+    /// The latest part's clock, and its readings' place among others': see [`nominal`].
+    clock: Clock,
+    end: u32,
+    /// The latest part's first and last segment.
+    first_ns: u64,
+    last_ns: u64,
+    rank: usize,
+}
+
+impl Chain {
+    fn new(part: Part) -> Self {
+        let Part { cluster, first_ns, last_ns, rank } = part;
+        let clock = cluster.clock;
+        Self { end: nominal(&clock, last_ns), clock, joined: cluster, first_ns, last_ns, rank }
+    }
+
+    fn extend(&mut self, part: Part) {
+        let mut members = std::mem::take(&mut self.joined.members);
+        members.extend(&part.cluster.members);
+        if part.last_ns >= self.last_ns {
+            self.clock = part.cluster.clock;
+            (self.first_ns, self.last_ns) = (part.first_ns, part.last_ns);
+            self.end = nominal(&self.clock, self.last_ns);
+        }
+        self.rank = self.rank.min(part.rank);
+        if part.cluster.clock.skew.sigma < self.joined.clock.skew.sigma {
+            self.joined = part.cluster;
+        }
+        self.joined.members = members;
+    }
+
+    fn span_s(&self) -> f64 {
+        (self.last_ns - self.first_ns) as f64 * 1e-9
+    }
+}
+
+/// A reading less what a clock of exactly the nominal rate gains, modulo 2^32 ticks: the same at any time,
+/// but for the skew.
+fn nominal(clock: &Clock, at_ns: u64) -> u32 {
+    (clock.at(at_ns).value - clock.hz * at_ns as f64 * 1e-9).rem_euclid(WRAP_TICKS) as u32
+}
+
+/// The one chain that `part` follows.
+fn follows(part: &Part, chains: &[Chain], ends: &BTreeMap<(u32, usize), ()>) -> Option<usize> {
+    let centre = nominal(&part.cluster.clock, part.first_ns);
+    let hz = part.cluster.clock.hz;
+    let reach = (2.0 * FASTEST * (LONGEST_GAP_S + 2.0 * MOST_BENT_S) * hz + hz).min(WRAP_TICKS / 4.0) as u32;
+    let (low, high) = (centre.wrapping_sub(reach), centre.wrapping_add(reach));
+    let ranges = if low <= high { vec![low..=high] } else { vec![low..=u32::MAX, 0..=high] };
+    let mut near = ranges
+        .into_iter()
+        .flat_map(|range| ends.range((*range.start(), 0)..=(*range.end(), usize::MAX)))
+        .map(|(&(_, index), ())| index)
+        .filter(|&index| is_next(&chains[index], part));
+    let only = near.next()?;
+    near.next().is_none().then_some(only)
+}
+
+/// Whether a clock that ends as `chain` does can have come to where `part` begins.
+fn is_next(chain: &Chain, part: &Part) -> bool {
+    let gap_s = (part.first_ns as f64 - chain.last_ns as f64) * 1e-9;
+    if !(-LONGEST_OVERLAP_S..=LONGEST_GAP_S).contains(&gap_s) {
+        return false;
+    }
+    let middle_ns = chain.last_ns / 2 + part.first_ns / 2;
+    let (end, begin) = (chain.clock.at(middle_ns), part.cluster.clock.at(middle_ns));
+    let apart = begin.value - end.value;
+    let apart = (apart - WRAP_TICKS * (apart / WRAP_TICKS).round()).abs();
+    // A line through a bend is off at its end by what is slewed within its length.
+    let bent_s = chain.span_s().min(MOST_BENT_S) + part.span_s().min(MOST_BENT_S);
+    let slewed = FASTEST * (gap_s.abs() + bent_s) * chain.clock.hz;
+    apart <= slewed + MAX_DEVIATION * end.sigma.hypot(begin.sigma) + 1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{
+        clock::{Verdict, fit},
+        envelope::{Envelope, Point},
+    };
+
+    /// A connection of ten seconds of a counter of 1 kHz.
+    fn connection(index: usize, start_s: f64, ticks: impl Fn(f64) -> f64) -> Cluster {
+        let mut envelope = Envelope::default();
+        // Steps of 7.003 ms meet every part of the tick.
+        for i in 0..1400 {
+            let t = start_s + 0.007_003 * f64::from(i);
+            envelope.add(Point { time_ns: (t * 1e9) as u64, ticks: ticks(t).floor() as i64 });
+        }
+        let Verdict::Steady(clock) = fit(&envelope, 1) else { panic!("no clock") };
+        Cluster { members: vec![index], envelope, clock }
+    }
+
+    fn joined(clusters: Vec<Cluster>) -> Vec<Vec<usize>> {
+        join(clusters).into_iter().map(|cluster| cluster.members).collect()
+    }
+
+    /// 500 ppm faster from 100 s to 400 s: 150 ms in all.
+    fn slewed(t: f64) -> f64 {
+        1000.0 * (t + 500e-6 * (t.clamp(100.0, 400.0) - 100.0)) + 7e8
+    }
+
+    #[test]
+    fn a_slewed_clock_stays_one() {
+        let parts = (0..10).map(|k| connection(k, 50.0 + 45.0 * k as f64, slewed)).collect();
+        assert_eq!(joined(parts), [(0..10).collect::<Vec<_>>()]);
+    }
+
+    #[test]
+    fn clocks_that_jump_do_not() {
+        let jumps = |t: f64| 1000.0 * (t + if t < 90.0 { 0.0 } else { 0.5 }) + 7e8;
+        let parts = (0..4).map(|k| connection(k, 50.0 + 25.0 * k as f64, jumps)).collect::<Vec<_>>();
+        assert_eq!(joined(parts), [vec![0, 1], vec![2, 3]]);
+    }
+
+    #[test]
+    fn what_comes_much_later_is_another() {
+        let parts = vec![connection(0, 50.0, slewed), connection(1, 350.0, slewed)];
+        assert_eq!(joined(parts), [[0], [1]]);
+    }
+
+    #[test]
+    fn with_two_that_could_be_it_nothing_is_joined() {
+        let near = |t: f64| slewed(t) + 20.0;
+        let parts = vec![
+            connection(0, 50.0, slewed),
+            connection(1, 52.0, near),
+            connection(2, 100.0, |t| slewed(t) + 10.0),
+        ];
+        // The first two overlap, and are as near as one clock's parts.
+        assert!(joined(parts.clone()).iter().any(|members| members == &[2]), "{:?}", joined(parts));
+    }
+
+    #[test]
+    fn counters_wrap() {
+        let start = WRAP_TICKS - 200_000.0;
+        let parts = (0..4)
+            .map(|k| {
+                connection(k, 50.0 + 60.0 * k as f64, |t| {
+                    (start + 1000.0 * t * (1.0 + 400e-6)).rem_euclid(WRAP_TICKS)
+                })
+            })
+            .collect();
+        assert_eq!(joined(parts), [[0, 1, 2, 3]]);
+    }
+}
