@@ -238,14 +238,21 @@ pub struct Plain {
 }
 
 impl Plain {
+    /// Whether the record that begins with `slot` is one.
+    #[inline(always)]
+    pub fn is(slot: &Slot) -> bool {
+        let [.., kind] = slot.words[3].to_le_bytes();
+        kind & (kind::IP6 | kind::SYN | kind::TUNNEL) == 0
+    }
+
     /// The record in `slot`, if one slot is all it takes.
     #[inline(always)]
     pub fn of(slot: &Slot) -> Option<Self> {
         let [time_ns, addresses, stamps, last] = slot.words;
-        let [.., flags, hop_limit, suppressed, kind] = last.to_le_bytes();
-        if kind & (kind::IP6 | kind::SYN | kind::TUNNEL) != 0 {
+        if !Self::is(slot) {
             return None;
         }
+        let [.., flags, hop_limit, suppressed, _] = last.to_le_bytes();
         let (tsval, _) = split(stamps);
         Some(Self {
             time_ns,

@@ -9,6 +9,7 @@ pub mod kernel;
 pub mod machine;
 pub mod object;
 pub mod packets;
+pub mod picture;
 pub mod report;
 pub mod ring;
 pub mod rounds;

@@ -4,7 +4,10 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
-use super::rounds::{Figure, MAX_DRIFT, Series};
+use super::{
+    picture::{self, Axes, Curve},
+    rounds::{Figure, MAX_DRIFT, Series},
+};
 
 /// What a benchmark found.
 #[derive(Clone, Debug, Serialize)]
@@ -21,6 +24,12 @@ pub struct Report {
     pub drift: f64,
     /// What a reader must know besides.
     pub notes: Vec<String>,
+    /// What a picture shows, where there is one, and its axes.
+    #[serde(skip)]
+    pub curves: Vec<Curve>,
+    /// See [`Report::curves`].
+    #[serde(skip)]
+    pub axes: Option<Axes>,
 }
 
 /// One row of the table.
@@ -77,7 +86,14 @@ impl Report {
             bars: Vec::new(),
             drift: baseline.drift(),
             notes: Vec::new(),
+            curves: Vec::new(),
+            axes: None,
         }
+    }
+
+    /// The picture as SVG, where there is one.
+    pub fn picture(&self) -> Option<String> {
+        picture::svg(self.axes.as_ref()?, &self.curves)
     }
 
     /// Adds a row.

@@ -5,20 +5,46 @@ use std::thread;
 use anyhow::Result;
 
 use super::{
-    Figure, Report, Settings, engine::Load, machine::Pinned, report::Limit, rounds::interleave,
+    Figure, Report, Series, Settings,
+    engine::Load,
+    machine::Pinned,
+    picture::{Axes, Curve},
+    report::Limit,
+    rounds::interleave,
     stream::Shares,
 };
 
-/// The sizes: flows, and addresses that they come from.
-const SIZES: [(&str, u64, u64); 7] = [
-    ("1k flows of 100 addresses", 1_000, 100),
-    ("10k flows of 1k addresses", 10_000, 1_000),
-    ("100k flows of 10 addresses", 100_000, 10),
-    ("100k flows of 10k addresses", 100_000, 10_000),
-    ("100k flows of 60k addresses", 100_000, 60_000),
-    ("1M flows of 10k addresses", 1_000_000, 10_000),
-    ("10M flows of 60k addresses", 10_000_000, 60_000),
+/// A size: flows, the addresses that they come from, and how they are drawn.
+struct Size {
+    name: &'static str,
+    flows: u64,
+    addresses: u64,
+    shares: Shares,
+    /// Whether it is one of the picture's points.
+    drawn: bool,
+}
+
+const fn size(name: &'static str, flows: u64, addresses: u64, shares: Shares, drawn: bool) -> Size {
+    Size { name, flows, addresses, shares, drawn }
+}
+
+const SIZES: [Size; 12] = [
+    size("1k flows of 100 addresses, Zipf", 1_000, 100, Shares::Zipf, true),
+    size("10k of 1k", 10_000, 1_000, Shares::Zipf, true),
+    size("100k of 10k", 100_000, 10_000, Shares::Zipf, true),
+    size("1M of 10k", 1_000_000, 10_000, Shares::Zipf, true),
+    size("100k of 10", 100_000, 10, Shares::Zipf, false),
+    size("100k of 60k", 100_000, 60_000, Shares::Zipf, false),
+    size("1k flows of 100 addresses, uniform", 1_000, 100, Shares::Uniform, true),
+    size("10k of 1k", 10_000, 1_000, Shares::Uniform, true),
+    size("100k of 10k", 100_000, 10_000, Shares::Uniform, true),
+    size("1M of 10k", 1_000_000, 10_000, Shares::Uniform, true),
+    size("10M of 60k, uniform", 10_000_000, 60_000, Shares::Uniform, true),
+    size("10M of 60k, Zipf", 10_000_000, 60_000, Shares::Zipf, true),
 ];
+
+/// How many of them a quick run has.
+const QUICK_SIZES: usize = 4;
 
 /// Flows that a core has in the comparison of cores.
 const FLOWS_PER_CORE: u64 = 500_000;
@@ -29,11 +55,11 @@ const FLOWS_PER_CORE: u64 = 500_000;
 /// Where a thread can't be pinned or its time not read.
 pub fn run(settings: &Settings) -> Result<Report> {
     let batches = if settings.quick { 100 } else { 2_000 };
-    let sizes = &SIZES[..if settings.quick { 4 } else { SIZES.len() }];
+    let sizes = &SIZES[..if settings.quick { QUICK_SIZES } else { SIZES.len() }];
     let mut contestants: Vec<(Load, f64)> = sizes
         .iter()
-        .map(|&(_, flows, addresses)| {
-            let load = Load::new(flows, addresses, Shares::Zipf);
+        .map(|size| {
+            let load = Load::new(size.flows, size.addresses, size.shares);
             let opened = load.bytes_per_flow();
             (load, opened)
         })
@@ -43,13 +69,26 @@ pub fn run(settings: &Settings) -> Result<Report> {
     drop(pinned);
     let columns = ["ns per record", "bytes per flow, opened", "MB in all, opened"];
     let mut report = Report::new("scale", &columns, &series[0]);
-    for ((&(name, flows, _), (_, opened)), own) in sizes.iter().zip(&contestants).zip(&series) {
-        let megabytes = opened * flows as f64 / 1e6;
-        report.row(name, &[Some(own.figure()), Some(Figure::exact(*opened)), Some(Figure::exact(megabytes))]);
-        if flows == 10_000_000 {
+    for ((size, (_, opened)), own) in sizes.iter().zip(&contestants).zip(&series) {
+        let megabytes = opened * size.flows as f64 / 1e6;
+        let figures = [Some(own.figure()), Some(Figure::exact(*opened)), Some(Figure::exact(megabytes))];
+        report.row(size.name, &figures);
+        if size.flows == 10_000_000 {
             report.bar_counted("10M flows, MB", Limit::AtMost(1_500.0), megabytes);
         }
     }
+    for (shares, name) in [(Shares::Zipf, "drawn by Zipf's law"), (Shares::Uniform, "all alike")] {
+        let own = sizes.iter().zip(&series).filter(|(size, _)| size.drawn && size.shares == shares);
+        let point = |(size, own): (&Size, &Series)| {
+            let figure = own.figure();
+            (size.flows as f64, figure.median, figure.spread)
+        };
+        let mut points: Vec<(f64, f64, f64)> = own.map(point).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        report.curves.push(Curve { name: name.to_owned(), points });
+    }
+    report.curves.retain(|curve| !curve.points.is_empty());
+    report.axes = Some(Axes { title: "Flow table: cost of a record", x: "flows", y: "ns per record" });
     drop(contestants);
     cores(settings, batches, &mut report)?;
     Ok(report)

@@ -1,5 +1,7 @@
 //! What tmap costs: `cargo xtask bench [NAME…]`.
 
+use std::{fs, path::PathBuf};
+
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use serde_json::json;
@@ -20,6 +22,9 @@ struct Args {
     /// One line of JSON per benchmark instead of tables.
     #[arg(long)]
     json: bool,
+    /// Where to draw what benchmarks have a picture of, each into a file of its name.
+    #[arg(long, value_name = "FOLDER")]
+    pictures: Option<PathBuf>,
     /// Say which benchmarks there are.
     #[arg(long)]
     list: bool,
@@ -38,6 +43,12 @@ fn main() -> Result<()> {
     for bench in chosen {
         let machine = Machine::this()?;
         let report = (bench.run)(&settings).with_context(|| format!("bench {}", bench.name))?;
+        if let Some(folder) = &args.pictures
+            && let Some(picture) = report.picture()
+        {
+            let path = folder.join(format!("bench-{}.svg", bench.name));
+            fs::write(&path, picture).with_context(|| format!("can't write {}", path.display()))?;
+        }
         if args.json {
             println!("{}", json!({ "machine": machine, "report": report }));
         } else {

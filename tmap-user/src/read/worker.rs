@@ -20,11 +20,11 @@ use crate::engine::{Engine, Event, Holdings, Options, Pace, Part, Snapshot, Want
 
 /// Slots handed over at once. Packed as in the kernel's rings: a fifth of what records take, and
 /// handing them from core to core is what costs. So many that waking a thread for them doesn't.
-const BATCH: usize = 2048;
+const BATCH: usize = 8192;
 
 /// Tasks that wait for a shard: enough to keep it busy while the reader looks around, few enough to
 /// stay in the cache.
-const TASKS_WAITING: usize = 8;
+const TASKS_WAITING: usize = 4;
 
 /// More shards than this have nothing to do: one thread reads for all of them.
 const MOST_SHARDS: usize = 8;

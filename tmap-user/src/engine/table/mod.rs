@@ -34,6 +34,7 @@ use hash::{Hasher, ports};
 pub use history::Packed;
 use history::{Histories, set_rich_pace};
 use index::Index;
+pub use memory::prefetch;
 use steps::{MAX_STEP_NS, Step};
 
 /// No place.
@@ -134,13 +135,13 @@ impl Table {
     #[inline(always)]
     pub fn guess(&self, hash: u32) -> u32 {
         let place = self.index.guess(hash);
-        memory::prefetch(&self.entries, place as usize);
+        prefetch(&self.entries, place as usize);
         place
     }
 
     /// A hint that an entry will be needed.
     pub fn prefetch(&self, place: u32) {
-        memory::prefetch(&self.entries, place as usize);
+        prefetch(&self.entries, place as usize);
     }
 
     /// A hint that all that lies behind the entry will be needed.

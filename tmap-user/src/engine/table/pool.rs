@@ -1,9 +1,11 @@
 //! Blocks of a few sizes for what doesn't fit into an entry, within one budget.
 
+use std::ops::Range;
+
 use super::memory;
 
 /// Sizes of blocks in bytes.
-pub const SIZES: [usize; 6] = [32, 64, 128, 256, 512, 1024];
+pub const SIZES: [usize; 8] = [32, 64, 128, 256, 384, 512, 768, 1024];
 
 /// A block: its size class in the top three bits, its number below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,14 @@ impl Block {
         (self.0 & ((1 << CLASS_SHIFT) - 1)) as usize
     }
 
+    /// Its chunk, and where it lies there.
+    #[inline(always)]
+    fn at(self) -> (usize, Range<usize>) {
+        let (size, log2) = (SIZES[self.class()], CHUNK_BLOCKS_LOG2[self.class()]);
+        let start = (self.number() & ((1 << log2) - 1)) * size;
+        (self.number() >> log2, start..start + size)
+    }
+
     /// As a word, never `u32::MAX`.
     pub fn to_word(self) -> u32 {
         self.0
@@ -34,9 +44,12 @@ impl Block {
     }
 }
 
-/// Blocks are taken from the allocator so many bytes at a time: never moved, so that growing costs
-/// no more than what is new.
-const CHUNK_BYTES: usize = 32 << 20;
+/// Blocks of each size are taken from the allocator so many at a time, as a power of two, some 32 MB:
+/// never moved, so that growing costs no more than what is new.
+const CHUNK_BLOCKS_LOG2: [usize; SIZES.len()] = [20, 19, 18, 17, 16, 16, 15, 15];
+
+/// The most blocks of a class: the last number of the last class would be no number at all.
+const MOST_BLOCKS: usize = (1 << CLASS_SHIFT) - 1;
 
 /// The blocks of one size.
 #[derive(Debug, Default)]
@@ -75,8 +88,8 @@ impl Pool {
         let of_class = &mut self.classes[class];
         let number = match of_class.free.pop() {
             Some(number) => number,
-            None if of_class.count >= 1 << CLASS_SHIFT => return None,
-            None => of_class.grow(size),
+            None if of_class.count >= MOST_BLOCKS => return None,
+            None => of_class.grow(size, CHUNK_BLOCKS_LOG2[class]),
         };
         self.used_bytes += size;
         Some(Block((class as u32) << CLASS_SHIFT | number))
@@ -91,17 +104,15 @@ impl Pool {
     /// A block's content.
     #[inline(always)]
     pub fn get(&self, block: Block) -> &[u8] {
-        let size = SIZES[block.class()];
-        let at = block.number() * size;
-        &self.classes[block.class()].chunks[at / CHUNK_BYTES][at % CHUNK_BYTES..][..size]
+        let (chunk, range) = block.at();
+        &self.classes[block.class()].chunks[chunk][range]
     }
 
     /// The same, to be written.
     #[inline(always)]
     pub fn get_mut(&mut self, block: Block) -> &mut [u8] {
-        let size = SIZES[block.class()];
-        let at = block.number() * size;
-        &mut self.classes[block.class()].chunks[at / CHUNK_BYTES][at % CHUNK_BYTES..][..size]
+        let (chunk, range) = block.at();
+        &mut self.classes[block.class()].chunks[chunk][range]
     }
 
     /// Copies the first `count` bytes of a block to another one, of another class.
@@ -111,28 +122,28 @@ impl Pool {
     pub fn copy(&mut self, from: Block, to: Block, count: usize) {
         let both = self.classes.get_disjoint_mut([from.class(), to.class()]);
         let [source, target] = both.expect("blocks of two classes");
-        let (at, to_at) = (from.number() * SIZES[from.class()], to.number() * SIZES[to.class()]);
-        let bytes = &source.chunks[at / CHUNK_BYTES][at % CHUNK_BYTES..][..count];
-        target.chunks[to_at / CHUNK_BYTES][to_at % CHUNK_BYTES..][..count].copy_from_slice(bytes);
+        let ((chunk, range), (to_chunk, to_range)) = (from.at(), to.at());
+        let bytes = &source.chunks[chunk][range][..count];
+        target.chunks[to_chunk][to_range][..count].copy_from_slice(bytes);
     }
 
     /// Asks for the line that holds byte `at` of a block.
     #[inline(always)]
     pub fn prefetch(&self, block: Block, at: usize) {
-        let at = block.number() * SIZES[block.class()] + at;
-        if let Some(chunk) = self.classes[block.class()].chunks.get(at / CHUNK_BYTES) {
-            memory::prefetch(chunk, at % CHUNK_BYTES);
+        let (chunk, range) = block.at();
+        if let Some(chunk) = self.classes[block.class()].chunks.get(chunk) {
+            memory::prefetch(chunk, range.start + at);
         }
     }
 }
 
 impl Class {
     /// The number of a block never used before.
-    fn grow(&mut self, size: usize) -> u32 {
+    fn grow(&mut self, size: usize, chunk_blocks_log2: usize) -> u32 {
         let number = self.count as u32;
-        if self.count * size == self.chunks.len() * CHUNK_BYTES {
+        if self.count == self.chunks.len() << chunk_blocks_log2 {
             // Zeroed by the kernel when touched.
-            self.chunks.push(vec![0; CHUNK_BYTES]);
+            self.chunks.push(vec![0; size << chunk_blocks_log2]);
             self.has_large_pages = false;
         }
         if !self.has_large_pages && self.count * size >= memory::SMALL_BYTES {
