@@ -42,8 +42,15 @@ impl Found {
         self
     }
 
+    /// Takes a mixture in if it is the best of its number of lines, and returns its evidence. A mixture
+    /// with a line that holds next to nothing is none of that number: such lines cost little, and fit what
+    /// they please.
     fn offer(&mut self, mixture: Mixture, data: &Data) -> f64 {
         let evidence = mixture.log_evidence(data);
+        let tracks = data.tracks.len() as f64;
+        if mixture.lines.iter().any(|line| line.weight * tracks < FEWEST_HELD) {
+            return evidence;
+        }
         let count = mixture.lines.len();
         if self.by_count.len() <= count {
             self.by_count.resize_with(count + 1, || None);
@@ -55,10 +62,17 @@ impl Found {
         evidence
     }
 
+    fn at(&self, count: usize) -> Option<&(Mixture, f64)> {
+        self.by_count.get(count).and_then(Option::as_ref)
+    }
+
     fn evidence(&self, count: usize) -> f64 {
-        self.by_count.get(count).and_then(Option::as_ref).map_or(f64::NEG_INFINITY, |(_, e)| *e)
+        self.at(count).map_or(f64::NEG_INFINITY, |(_, evidence)| *evidence)
     }
 }
+
+/// Tracks that a line holds at least, by their probabilities.
+const FEWEST_HELD: f64 = 2.0;
 
 /// Candidates tried per birth.
 const CANDIDATES: usize = 6;
@@ -108,7 +122,7 @@ fn ascend(data: &Data, found: &mut Found, max_lines: usize) {
         let Some(next) = grow(data, &current) else { break };
         let count = next.lines.len();
         found.offer(next.clone(), data);
-        current = found.by_count[count].as_ref().map_or(next, |(m, _)| m.clone());
+        current = found.at(count).map_or(next, |(mixture, _)| mixture.clone());
         without_gain = if found.evidence(count) > best { 0 } else { without_gain + 1 };
     }
 }
