@@ -11,6 +11,7 @@ use anyhow::Result;
 use super::{
     Figure, Report, Series, Settings,
     object::{Draw, Handshakes},
+    picture::{Axes, Curve},
     report::Limit,
     rounds::interleave,
     sender::{Sender, WARM_UP},
@@ -107,9 +108,34 @@ pub fn sweep(settings: &Settings) -> Result<Report> {
     let series = interleave(rounds, &mut contestants, |one| one.turn(&mut sender))?;
     let count = all.len();
     let mut report = table("sweep", &contestants, &series, |index| index / count * count);
+    report.curves = curves(&all, &contestants, &series);
+    report.axes = Some(AXES);
     report.note("the same traffic as in versus, and a third of its rounds");
     leave_out(&mut report, &missing);
     Ok(report)
+}
+
+/// What the picture of `sweep` shows.
+const AXES: Axes = Axes {
+    title: "CPU time added to a frame, kernel and user space",
+    x: "frames per second",
+    y: "ns per frame",
+};
+
+/// What each adds in all, against the rate; unpaced, the rate is what it came to.
+fn curves(all: &[Who], contestants: &[Contestant], series: &[Series]) -> Vec<Curve> {
+    let point = |block: usize, offset: usize| {
+        let base = block * all.len();
+        let one = &contestants[base + offset];
+        let per_second = 1e9 / contestants[base].wall_ns.figure().median;
+        let added = series[base + offset].minus(&series[base]).sum(&one.own_ns).figure();
+        (one.rate.map_or(per_second, f64::from), added.median, added.spread)
+    };
+    let curve = |(offset, who): (usize, &Who)| Curve {
+        name: who.name().to_owned(),
+        points: (0..RATES.len()).map(|block| point(block, offset)).collect(),
+    };
+    all.iter().enumerate().skip(1).map(curve).collect()
 }
 
 /// Those of all who are compared that can be started, and the names of the others.
