@@ -22,11 +22,20 @@ pub fn verb(args: &Args) -> Result<()> {
     command.args(["build", "--quiet", "--release", "--package", "tmap", "--package", "tmap-tests"]);
     command.args(["--bin", "tmap", "--bin", "bench", "--target-dir"]).arg(build::target_folder()?);
     shell::run(&mut command).context("the benchmarks could not be built")?;
-    if let Err(error) = peers() {
+    if compares_with_others(&args.arguments)
+        && let Err(error) = peers()
+    {
         eprintln!("huginn-net can't be built, so it is left out: {error:#}");
     }
     let mut command = shell::as_root(build::target_folder()?.join("release/bench"))?;
     shell::run(command.args(&args.arguments)).context("a benchmark failed")
+}
+
+/// Whether one of the benchmarks asked for (all, where none is named) runs other programs on a veth.
+fn compares_with_others(arguments: &[String]) -> bool {
+    let named = |names: &[&str]| arguments.iter().any(|argument| names.contains(&argument.as_str()));
+    let alone = ["kernel", "ring", "live", "engine", "file", "scale", "--list", "--help"];
+    named(&["versus", "sweep"]) || !named(&alone)
 }
 
 /// Builds huginn-net's TCP half, which has no program of its own, from its crate: a project outside of
