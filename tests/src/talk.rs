@@ -2,9 +2,10 @@
 //! nothing on the way merges segments.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     thread,
+    time::{Duration, Instant},
 };
 
 use crate::netns::Wire;
@@ -19,7 +20,7 @@ pub const SERVERS: [&str; 2] = ["192.0.2.2:8080", "[2001:db8::2]:8080"];
 /// Where anything goes wrong.
 pub fn in_step(wire: &Wire, server: &str, exchanges: usize) {
     let server: SocketAddr = server.parse().expect("an address");
-    let listener = wire.far.run(|| TcpListener::bind(server).expect("bound"));
+    let listener = wire.far.run(|| listen(server));
     let answering = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a client");
         stream.set_nodelay(true).expect("set");
@@ -48,7 +49,7 @@ pub fn in_step(wire: &Wire, server: &str, exchanges: usize) {
 /// Where anything goes wrong.
 pub fn in_bulk(wire: &Wire, bytes: usize) {
     let server: SocketAddr = SERVERS[0].parse().expect("an address");
-    let listener = wire.far.run(|| TcpListener::bind(server).expect("bound"));
+    let listener = wire.far.run(|| listen(server));
     let sent: Vec<u8> = (0..bytes).map(|index| (index * 31 % 251) as u8).collect();
     thread::scope(|scope| {
         let receiving = scope.spawn(move || {
@@ -61,6 +62,20 @@ pub fn in_bulk(wire: &Wire, bytes: usize) {
         drop(stream);
         assert!(receiving.join().expect("served") == sent, "what arrived isn't what was sent");
     });
+}
+
+/// Listens. A process that another test is just starting has a copy of the last listener's socket until it
+/// is on its own; meanwhile the address is in use.
+fn listen(server: SocketAddr) -> TcpListener {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match TcpListener::bind(server) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result.expect("bound"),
+        }
+    }
 }
 
 fn message(turn: usize) -> Vec<u8> {
