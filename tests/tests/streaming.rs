@@ -268,3 +268,26 @@ fn few_looks_count_the_connections_that_are_forgotten() {
         assert!((same.connections - 360.0).abs() < 8.0, "{same:?}");
     }
 }
+
+/// A damaged file has any times: years ahead, and back again.
+#[test]
+fn times_that_leap_by_centuries_end_in_a_report() {
+    let machines = [Machine { name: 'a', ticks: |t| Some(1000.0 * t + 5e8) }];
+    let (mut records, _) = traffic(&machines, false);
+    records.truncate(2000);
+    for (index, record) in records.iter_mut().enumerate() {
+        if index % 7 == 3 {
+            record.time_ns = u64::MAX - record.time_ns % 1000;
+        }
+    }
+    for pace in [Pace::Prompt, Pace::Sparse] {
+        let mut engine = Engine::new(Options::default());
+        engine.set_pace(pace);
+        for record in &records {
+            engine.observe(record);
+            engine.review(record.time_ns);
+        }
+        let (_, part) = engine.conclude(u64::MAX, Wanted::default());
+        assert_eq!(Part::join([part]).addresses.len(), 1, "{pace:?}");
+    }
+}

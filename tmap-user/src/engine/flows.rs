@@ -594,11 +594,12 @@ impl Flows {
         }
         let remembered = host.connections.len() as u64;
         let interval_ns = LOOK_INTERVAL_NS + remembered * LOOK_INTERVAL_PER_CONNECTION_NS;
-        host.next_look_ns = now_ns
-            + match self.pace {
-                Pace::Prompt => interval_ns,
-                Pace::Sparse => interval_ns.max((SPARSE_GROWTH - 1) * now_ns.saturating_sub(host.born_ns)),
-            };
+        // Times of a damaged file can be anything.
+        let watched_ns = now_ns.saturating_sub(host.born_ns);
+        host.next_look_ns = now_ns.saturating_add(match self.pace {
+            Pace::Prompt => interval_ns,
+            Pace::Sparse => interval_ns.max(watched_ns.saturating_mul(SPARSE_GROWTH - 1)),
+        });
     }
 
     /// Adds to a snapshot what only this half knows: totals, losses and round trips.
