@@ -191,6 +191,29 @@ fn options(rng: &mut Pcg64) -> Vec<u8> {
     bytes
 }
 
+/// A TCP acknowledgement for anybody who listens, with these bytes of VLAN tags and of options.
+pub fn acknowledgement(tags: &[u8], ip6: bool, options: &[u8]) -> Vec<u8> {
+    let length = (20 + options.len()) as u16;
+    let mut bytes = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9];
+    bytes.extend(tags);
+    if ip6 {
+        bytes.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+        bytes.extend(length.to_be_bytes());
+        bytes.extend([6, 64]);
+        for host in [7, 2] {
+            bytes.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]);
+        }
+    } else {
+        bytes.extend([0x08, 0x00, 0x45, 0]);
+        bytes.extend((20 + length).to_be_bytes());
+        bytes.extend([0, 0, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 7, 192, 0, 2, 2]);
+    }
+    bytes.extend([0x12, 0x34, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0]);
+    bytes.extend([((length / 4) << 4) as u8, 0x10, 1, 0, 0, 0, 0, 0]);
+    bytes.extend(options);
+    bytes
+}
+
 fn pick<T: Copy>(rng: &mut Pcg64, choices: &[T]) -> T {
     choices[rng.random_range(0..choices.len())]
 }

@@ -28,6 +28,31 @@ impl Side {
     }
 }
 
+/// An address and a port.
+pub type End = ([u8; 4], u16);
+
+/// An acknowledgement without data.
+pub fn acknowledgement(time_ns: u64, (from, to): (End, End), tsval: u32, tsecr: u32) -> Record {
+    Record {
+        time_ns,
+        direction: Direction::Ingress,
+        suppressed: 0,
+        segment: Segment {
+            src: Address::from_ip4(from.0),
+            dst: Address::from_ip4(to.0),
+            src_port: from.1,
+            dst_port: to.1,
+            flags: Flags::ACK,
+            has_payload: false,
+            hop_limit: 60,
+            tsval,
+            tsecr,
+            syn: None,
+            tunnel: None,
+        },
+    }
+}
+
 /// A conversation: handshake, then a segment each way every 50 ms or so for `seconds`, then FINs.
 /// Segments arrive 100 us after they were stamped.
 pub fn conversation(client: Side, server: Side, begin_ns: u64, seconds: u64) -> Vec<Record> {
@@ -36,24 +61,12 @@ pub fn conversation(client: Side, server: Side, begin_ns: u64, seconds: u64) -> 
     let end_ns = at_ns + seconds * 1_000_000_000;
     let mut push = |from: &Side, to: &Side, flags: Flags, time_ns: u64, echo: u32| {
         let tsval = from.tsval(time_ns);
-        records.push(Record {
-            time_ns: time_ns + 100_000,
-            direction: Direction::Ingress,
-            suppressed: 0,
-            segment: Segment {
-                src: Address::from_ip4(from.address),
-                dst: Address::from_ip4(to.address),
-                src_port: from.port,
-                dst_port: to.port,
-                flags,
-                has_payload: flags.intersects(Flags::PSH),
-                hop_limit: 60,
-                tsval,
-                tsecr: echo,
-                syn: flags.intersects(Flags::SYN).then_some(LINUX_SYN),
-                tunnel: None,
-            },
-        });
+        let ends = ((from.address, from.port), (to.address, to.port));
+        let mut record = acknowledgement(time_ns + 100_000, ends, tsval, echo);
+        record.segment.flags = flags;
+        record.segment.has_payload = flags.intersects(Flags::PSH);
+        record.segment.syn = flags.intersects(Flags::SYN).then_some(LINUX_SYN);
+        records.push(record);
         tsval
     };
     let mut echo = push(&client, &server, Flags::SYN, at_ns, 0);

@@ -18,6 +18,7 @@ use tmap::capture::xdp::{Config, Hook, Rings, Sensor, XdpMode, wall_clock};
 use tmap_common::{Counters, Link, Record, Skip, parse, record::Direction};
 use tmap_tests::{
     command::binary,
+    frames::acknowledgement,
     netns::{INTERFACE, Namespace, Wire},
     root,
     talk::{self, SERVERS},
@@ -221,38 +222,21 @@ fn crafted_frames_arrive_as_the_parser_reads_them() {
 fn crafted() -> Vec<Vec<u8>> {
     let stamped = [1, 1, 8, 10, 0, 0, 1, 2, 0, 0, 3, 4];
     let tag = |tpid: u16, id: u8| [tpid.to_be_bytes(), [0, id]].concat();
-    let frame = |tags: &[u8], ip6: bool, options: &[u8]| {
-        let length = (20 + options.len()) as u16;
-        let mut bytes = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9];
-        bytes.extend(tags);
-        if ip6 {
-            bytes.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
-            bytes.extend(length.to_be_bytes());
-            bytes.extend([6, 64]);
-            for host in [7, 2] {
-                bytes.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]);
-            }
-        } else {
-            bytes.extend([0x08, 0x00, 0x45, 0]);
-            bytes.extend((20 + length).to_be_bytes());
-            bytes.extend([0, 0, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 7, 192, 0, 2, 2]);
-        }
-        bytes.extend([0x12, 0x34, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0]);
-        bytes.extend([((length / 4) << 4) as u8, 0x10, 1, 0, 0, 0, 0, 0]);
-        bytes.extend(options);
-        bytes
-    };
     let mut frames = Vec::new();
     for ip6 in [false, true] {
-        frames.push(frame(&[], ip6, &stamped));
-        frames.push(frame(&tag(0x8100, 7), ip6, &stamped));
-        frames.push(frame(&[tag(0x88a8, 8), tag(0x8100, 7)].concat(), ip6, &stamped));
-        frames.push(frame(&[tag(0x9100, 8), tag(0x8100, 7)].concat(), ip6, &stamped));
-        frames.push(frame(&[tag(0x88a8, 9), tag(0x8100, 8), tag(0x8100, 7)].concat(), ip6, &stamped));
-        frames.push(frame(&[], ip6, &[2, 13, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
-        frames.push(frame(&[], ip6, &[]));
+        frames.push(acknowledgement(&[], ip6, &stamped));
+        frames.push(acknowledgement(&tag(0x8100, 7), ip6, &stamped));
+        frames.push(acknowledgement(&[tag(0x88a8, 8), tag(0x8100, 7)].concat(), ip6, &stamped));
+        frames.push(acknowledgement(&[tag(0x9100, 8), tag(0x8100, 7)].concat(), ip6, &stamped));
+        frames.push(acknowledgement(
+            &[tag(0x88a8, 9), tag(0x8100, 8), tag(0x8100, 7)].concat(),
+            ip6,
+            &stamped,
+        ));
+        frames.push(acknowledgement(&[], ip6, &[2, 13, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+        frames.push(acknowledgement(&[], ip6, &[]));
     }
-    let mut broken = frame(&[], false, &stamped);
+    let mut broken = acknowledgement(&[], false, &stamped);
     broken[14] = 0x44;
     frames.push(broken);
     frames

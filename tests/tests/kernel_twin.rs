@@ -319,31 +319,14 @@ fn the_first_anomalies_are_logged() {
 
 /// A data segment of IPv4 or IPv6 with these time stamps; in VLAN 7 if tagged, with SACK blocks if `sack`.
 fn data(ip6: bool, tagged: bool, sack: bool, tsval: u32, tsecr: u32) -> Vec<u8> {
-    let mut frame = vec![2; 12];
-    if tagged {
-        frame.extend([0x81, 0, 0, 7]);
-    }
     let mut options = vec![1, 1, 8, 10];
     options.extend(tsval.to_be_bytes());
     options.extend(tsecr.to_be_bytes());
     if sack {
         options.extend([1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
     }
-    let tcp = 20 + options.len() as u16;
-    if ip6 {
-        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
-        frame.extend(tcp.to_be_bytes());
-        frame.extend([6, 64]);
-        frame.extend([[0x20; 16], [0x30; 16]].concat());
-    } else {
-        frame.extend([0x08, 0x00, 0x45, 0]);
-        frame.extend((20 + tcp).to_be_bytes());
-        frame.extend([0, 1, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 1, 198, 51, 100, 2]);
-    }
-    frame.extend([0x9c, 0x40, 0x01, 0xbb, 0, 0, 0, 1, 0, 0, 0, 1]);
-    frame.extend([((tcp / 4) << 4) as u8, 0x10, 1, 0, 0, 0, 0, 0]);
-    frame.extend(options);
-    frame
+    let tag: &[u8] = if tagged { &[0x81, 0, 0, 7] } else { &[] };
+    frames::acknowledgement(tag, ip6, &options)
 }
 
 #[test]

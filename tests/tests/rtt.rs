@@ -9,11 +9,11 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tmap_common::{Address, Flags, Link, Record, Segment, record::Direction};
+use tmap_common::{Address, Flags, Link, Segment};
 use tmap_tests::{
     command::tmap,
     pcap::{self, LINUX_SYN, Order, Packet, frame},
-    traffic::START_NS,
+    traffic::{START_NS, acknowledgement},
 };
 
 const MS: u64 = 1_000_000;
@@ -370,24 +370,9 @@ fn the_documented_case_prints_both_measures() {
     let record = |time_ns, back: bool, has_payload, tsval, tsecr| {
         let (client, server) = ((CLIENT, 40_000), (SERVER, 443));
         let (from, to) = if back { (server, client) } else { (client, server) };
-        Record {
-            time_ns: START_NS + time_ns,
-            direction: Direction::Ingress,
-            suppressed: 0,
-            segment: Segment {
-                src: Address::from_ip4(from.0),
-                dst: Address::from_ip4(to.0),
-                src_port: from.1,
-                dst_port: to.1,
-                flags: Flags::ACK,
-                has_payload,
-                hop_limit: 64,
-                tsval,
-                tsecr,
-                syn: None,
-                tunnel: None,
-            },
-        }
+        let mut record = acknowledgement(START_NS + time_ns, (from, to), tsval, tsecr);
+        record.segment.has_payload = has_payload;
+        record
     };
     let records = [
         record(1_282 * MS, true, true, 1_965_828, 1_957_100),

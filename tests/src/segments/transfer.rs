@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use tmap_common::{Address, Flags, Record, Segment, record::Direction};
+use tmap_common::Record;
+
+use crate::traffic::acknowledgement;
 
 const MS: u64 = 1_000_000;
 
@@ -300,23 +302,8 @@ impl Transfer {
     fn record(&self, time_ns: u64, back: bool, tsval: u32, tsecr: u32) -> Record {
         let ends = [([192, 0, 2, 10], self.port), ([198, 51, 100, 1], 443)];
         let (from, to) = if back { (ends[1], ends[0]) } else { (ends[0], ends[1]) };
-        Record {
-            time_ns,
-            direction: Direction::Ingress,
-            suppressed: 0,
-            segment: Segment {
-                src: Address::from_ip4(from.0),
-                dst: Address::from_ip4(to.0),
-                src_port: from.1,
-                dst_port: to.1,
-                flags: Flags::ACK,
-                has_payload: !back,
-                hop_limit: 60,
-                tsval,
-                tsecr,
-                syn: None,
-                tunnel: None,
-            },
-        }
+        let mut record = acknowledgement(time_ns, (from, to), tsval, tsecr);
+        record.segment.has_payload = !back;
+        record
     }
 }

@@ -22,6 +22,7 @@ mod part;
 pub mod paws;
 pub mod phase;
 pub mod place;
+mod readings;
 pub mod reboot;
 pub mod regime;
 mod round_trips;

@@ -5,17 +5,21 @@
 //! up for years (which is how the tool of 2006 split machines in two). With 2^32 possible
 //! readings, a meeting within milliseconds is no accident, whatever the stack randomises.
 
-use std::collections::BTreeMap;
-
 use super::{
     clock::{Clock, SKEW_PRIOR_SIGMA, fit_nominal, joint},
     envelope::{Envelope, seconds_between},
     options::Options,
+    readings::Readings,
     slew,
 };
 
 /// TSvals are 32 bits wide.
 pub const WRAP_TICKS: f64 = 4_294_967_296.0;
+
+/// A difference of readings, the short way round: the wraps of 32 bits left out.
+pub fn short_way(ticks: f64) -> f64 {
+    ticks - WRAP_TICKS * (ticks / WRAP_TICKS).round()
+}
 
 /// How many joint standard errors two clocks may differ by and still be one. Errors have heavier
 /// tails than a normal law's (delays do), and a missed match makes a false machine.
@@ -88,7 +92,7 @@ pub fn attach(
 struct Index {
     reference_ns: u64,
     clusters: Vec<Cluster>,
-    by_reading: BTreeMap<(u32, usize), ()>,
+    by_reading: Readings,
 }
 
 impl Index {
@@ -106,14 +110,9 @@ impl Index {
             + 1.0;
         let reach = (reach_s * clock.hz).min(WRAP_TICKS / 4.0) as u32;
         let centre = self.reading(clock);
-        let (low, high) = (centre.wrapping_sub(reach), centre.wrapping_add(reach));
-        let wrapped = low > high;
-        let first = self.by_reading.range((low, 0)..=(if wrapped { u32::MAX } else { high }, usize::MAX));
-        let second = self.by_reading.range((0, 0)..=(if wrapped { high } else { 0 }, usize::MAX));
-        let second = second.take(if wrapped { usize::MAX } else { 0 });
-        first
-            .chain(second)
-            .filter_map(|(&(_, index), ())| {
+        self.by_reading
+            .near(centre, reach)
+            .filter_map(|index| {
                 let agreement = agreement(clock, &self.clusters[index].clock, options)?;
                 (agreement.deviation <= 1.0).then_some((agreement.deviation, index))
             })
@@ -122,7 +121,7 @@ impl Index {
     }
 
     fn insert(&mut self, item: &Item<'_>) {
-        self.by_reading.insert((self.reading(&item.clock), self.clusters.len()), ());
+        self.by_reading.insert(self.reading(&item.clock), self.clusters.len());
         self.clusters.push(Cluster {
             members: vec![item.index],
             envelope: item.envelope.clone(),
@@ -139,8 +138,7 @@ impl Index {
         cluster.envelope = Envelope::merged([(&cluster.envelope, 0), (item.envelope, shift)].into_iter());
         cluster.clock = refit(&cluster.envelope, cluster.clock.hz, resolution_ns);
         let after = self.reading(&self.clusters[found].clock);
-        self.by_reading.remove(&(before, found));
-        self.by_reading.insert((after, found), ());
+        self.by_reading.replace(before, after, found);
     }
 }
 
@@ -167,8 +165,7 @@ pub fn agreement(a: &Clock, b: &Clock, options: &Options) -> Option<Agreement> {
     }
     let at_ns = best_meeting(a, b);
     let (left, right) = (a.at(at_ns), b.at(at_ns));
-    let difference = left.value - right.value;
-    let difference = difference - WRAP_TICKS * (difference / WRAP_TICKS).round();
+    let difference = short_way(left.value - right.value);
     let allowed = options.offset_delta_s * a.hz + MAX_DEVIATION * joint(left.sigma, right.sigma);
     let rate_difference_ppm = (a.skew.value - b.skew.value).abs() * 1e6;
     let rate_allowed_ppm = options.rate_delta_ppm + MAX_DEVIATION * joint(a.skew.sigma, b.skew.sigma) * 1e6;

@@ -1,6 +1,9 @@
 //! Reboots: a counter that starts at zero between a machine's last segment and a new one's first.
 
-use super::snapshot::{Estimate, MachineReport};
+use super::{
+    clock::joint,
+    snapshot::{Estimate, MachineReport},
+};
 
 /// A new counter may seem to start this much before the old machine's last segment: its boot time
 /// is only known within its error, and hosts send while they shut down. In seconds.
@@ -9,10 +12,11 @@ const OVERLAP_S: f64 = 2.0;
 /// A boot time is known well enough to tell of a reboot within this error, in seconds.
 const MAX_BOOT_SIGMA_S: f64 = 60.0;
 
-/// How many standard errors two skews may differ by, beyond what a restart changes (the kernel
-/// calibrates its clock anew), in ppm.
-const SKEW_DEVIATION: f64 = 4.0;
+/// What a restart changes of a skew, in ppm: the kernel calibrates its clock anew.
 const CALIBRATION_PPM: f64 = 100.0;
+
+/// How many standard errors two skews may differ by, beyond what is expected.
+const SKEW_DEVIATION: f64 = 4.0;
 
 /// The machine that `new` was before it rebooted, and when: the only one of its tick rate that fell
 /// silent before the new counter's zero. With several such machines nothing is claimed.
@@ -25,28 +29,31 @@ pub fn predecessor(new: &MachineReport, known: &[MachineReport]) -> Option<(u32,
             && old.boot.is_some()
             && (old.first_seen_ns as f64) * 1e-9 < started_s
             && (old.last_seen_ns as f64) * 1e-9 <= started_s + OVERLAP_S + boot.engine_s.sigma
-            && skews_allow(old, new)
+            && skews_within(old, new, CALIBRATION_PPM)
     });
     let old = silent.next()?;
     silent.next().is_none().then_some((old.id, boot.engine_s))
 }
 
-fn skews_allow(old: &MachineReport, new: &MachineReport) -> bool {
+/// Whether two machines' skews, where both are known, differ by no more than `most_ppm` and their errors.
+pub fn skews_within(old: &MachineReport, new: &MachineReport, most_ppm: f64) -> bool {
     match (old.skew_ppm, new.skew_ppm) {
         (Some(a), Some(b)) => {
-            (a.value - b.value).abs() <= CALIBRATION_PPM + SKEW_DEVIATION * a.sigma.hypot(b.sigma)
+            (a.value - b.value).abs() <= most_ppm + SKEW_DEVIATION * joint(a.sigma, b.sigma)
         }
         _ => true,
     }
 }
 
 #[cfg(test)]
-mod tests {
+/// Also lends its fixture.
+pub mod tests {
     use super::*;
     use crate::engine::snapshot::Boot;
     use crate::engine::snapshot::OsReport;
 
-    fn machine(id: u32, boot_s: f64, seen_s: (u64, u64)) -> MachineReport {
+    /// A machine of 1 kHz, 3 ppm fast.
+    pub fn machine(id: u32, boot_s: f64, seen_s: (u64, u64)) -> MachineReport {
         MachineReport {
             id,
             tick_hz: 1000.0,

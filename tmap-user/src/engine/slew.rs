@@ -6,11 +6,10 @@
 //! ends, the next begins as near as such a clock can have come by then, and no other machine's counter is
 //! that near by chance.
 
-use std::collections::BTreeMap;
-
 use super::{
-    clock::Clock,
-    offset::{Cluster, WRAP_TICKS},
+    clock::{Clock, joint},
+    offset::{Cluster, WRAP_TICKS, short_way},
+    readings::Readings,
 };
 
 /// How fast a clock may be slewed, with some margin, as a share.
@@ -33,22 +32,21 @@ const MAX_DEVIATION: f64 = 5.0;
 ///
 /// O(n log n) for n clusters: ends are looked up by their readings.
 pub fn join(clusters: Vec<Cluster>) -> Vec<Cluster> {
-    let mut parts: Vec<Part> =
-        clusters.into_iter().enumerate().map(|(rank, cluster)| Part::of(cluster, rank)).collect();
-    parts.sort_by_key(|part| (part.first_ns, part.last_ns));
+    let mut parts: Vec<(Part, usize, Cluster)> =
+        clusters.into_iter().enumerate().map(|(rank, cluster)| (Part::of(&cluster), rank, cluster)).collect();
+    parts.sort_by_key(|(part, ..)| (part.first_ns, part.last_ns));
     let mut chains: Vec<Chain> = Vec::new();
-    let mut ends: BTreeMap<(u32, usize), ()> = BTreeMap::new();
-    for part in parts {
+    let mut ends = Readings::default();
+    for (part, rank, cluster) in parts {
         match follows(&part, &chains, &ends) {
             Some(index) => {
-                ends.remove(&(chains[index].end, index));
-                chains[index].extend(part);
-                ends.insert((chains[index].end, index), ());
+                let before = chains[index].latest.end();
+                chains[index].extend(part, rank, cluster);
+                ends.replace(before, chains[index].latest.end(), index);
             }
             None => {
-                let chain = Chain::new(part);
-                ends.insert((chain.end, chains.len()), ());
-                chains.push(chain);
+                ends.insert(part.end(), chains.len());
+                chains.push(Chain { joined: cluster, latest: part, rank });
             }
         }
     }
@@ -56,63 +54,56 @@ pub fn join(clusters: Vec<Cluster>) -> Vec<Cluster> {
     chains.into_iter().map(|chain| chain.joined).collect()
 }
 
-/// A cluster, when its connections were, and its place in the order given.
+/// A cluster's clock, and when its first and last segments came.
 struct Part {
-    cluster: Cluster,
+    clock: Clock,
     first_ns: u64,
     last_ns: u64,
-    rank: usize,
 }
 
 impl Part {
-    fn of(cluster: Cluster, rank: usize) -> Self {
+    fn of(cluster: &Cluster) -> Self {
         let points = cluster.envelope.points();
         let first_ns = points.first().map_or(0, |point| point.time_ns);
         let last_ns = points.last().map_or(first_ns, |point| point.time_ns);
-        Self { cluster, first_ns, last_ns, rank }
+        Self { clock: cluster.clock, first_ns, last_ns }
     }
 
-    fn span_s(&self) -> f64 {
-        (self.last_ns - self.first_ns) as f64 * 1e-9
+    /// How far a line through a bend can be off at its end, in seconds of slewing.
+    fn bent_s(&self) -> f64 {
+        ((self.last_ns - self.first_ns) as f64 * 1e-9).min(MOST_BENT_S)
+    }
+
+    /// Where it begins and ends among readings: see [`nominal`].
+    fn begin(&self) -> u32 {
+        nominal(&self.clock, self.first_ns)
+    }
+
+    fn end(&self) -> u32 {
+        nominal(&self.clock, self.last_ns)
     }
 }
 
-/// Parts of one clock.
+/// Parts of one clock: all of them as one cluster, the latest one, and the place of the first in the order
+/// given.
 struct Chain {
     joined: Cluster,
-    /// The latest part's clock, and its readings' place among others': see [`nominal`].
-    clock: Clock,
-    end: u32,
-    /// The latest part's first and last segment.
-    first_ns: u64,
-    last_ns: u64,
+    latest: Part,
     rank: usize,
 }
 
 impl Chain {
-    fn new(part: Part) -> Self {
-        let Part { cluster, first_ns, last_ns, rank } = part;
-        let clock = cluster.clock;
-        Self { end: nominal(&clock, last_ns), clock, joined: cluster, first_ns, last_ns, rank }
-    }
-
-    fn extend(&mut self, part: Part) {
+    fn extend(&mut self, part: Part, rank: usize, cluster: Cluster) {
         let mut members = std::mem::take(&mut self.joined.members);
-        members.extend(&part.cluster.members);
-        if part.last_ns >= self.last_ns {
-            self.clock = part.cluster.clock;
-            (self.first_ns, self.last_ns) = (part.first_ns, part.last_ns);
-            self.end = nominal(&self.clock, self.last_ns);
+        members.extend(&cluster.members);
+        if part.last_ns >= self.latest.last_ns {
+            self.latest = part;
         }
-        self.rank = self.rank.min(part.rank);
-        if part.cluster.clock.skew.sigma < self.joined.clock.skew.sigma {
-            self.joined = part.cluster;
+        self.rank = self.rank.min(rank);
+        if cluster.clock.skew.sigma < self.joined.clock.skew.sigma {
+            self.joined = cluster;
         }
         self.joined.members = members;
-    }
-
-    fn span_s(&self) -> f64 {
-        (self.last_ns - self.first_ns) as f64 * 1e-9
     }
 }
 
@@ -123,35 +114,25 @@ fn nominal(clock: &Clock, at_ns: u64) -> u32 {
 }
 
 /// The one chain that `part` follows.
-fn follows(part: &Part, chains: &[Chain], ends: &BTreeMap<(u32, usize), ()>) -> Option<usize> {
-    let centre = nominal(&part.cluster.clock, part.first_ns);
-    let hz = part.cluster.clock.hz;
+fn follows(part: &Part, chains: &[Chain], ends: &Readings) -> Option<usize> {
+    let hz = part.clock.hz;
     let reach = (2.0 * FASTEST * (LONGEST_GAP_S + 2.0 * MOST_BENT_S) * hz + hz).min(WRAP_TICKS / 4.0) as u32;
-    let (low, high) = (centre.wrapping_sub(reach), centre.wrapping_add(reach));
-    let ranges = if low <= high { vec![low..=high] } else { vec![low..=u32::MAX, 0..=high] };
-    let mut near = ranges
-        .into_iter()
-        .flat_map(|range| ends.range((*range.start(), 0)..=(*range.end(), usize::MAX)))
-        .map(|(&(_, index), ())| index)
-        .filter(|&index| is_next(&chains[index], part));
+    let mut near = ends.near(part.begin(), reach).filter(|&index| is_next(&chains[index].latest, part));
     let only = near.next()?;
     near.next().is_none().then_some(only)
 }
 
-/// Whether a clock that ends as `chain` does can have come to where `part` begins.
-fn is_next(chain: &Chain, part: &Part) -> bool {
-    let gap_s = (part.first_ns as f64 - chain.last_ns as f64) * 1e-9;
+/// Whether a clock that ends as `part` does can have come to where `next` begins.
+fn is_next(part: &Part, next: &Part) -> bool {
+    let gap_s = (next.first_ns as f64 - part.last_ns as f64) * 1e-9;
     if !(-LONGEST_OVERLAP_S..=LONGEST_GAP_S).contains(&gap_s) {
         return false;
     }
-    let middle_ns = chain.last_ns / 2 + part.first_ns / 2;
-    let (end, begin) = (chain.clock.at(middle_ns), part.cluster.clock.at(middle_ns));
-    let apart = begin.value - end.value;
-    let apart = (apart - WRAP_TICKS * (apart / WRAP_TICKS).round()).abs();
-    // A line through a bend is off at its end by what is slewed within its length.
-    let bent_s = chain.span_s().min(MOST_BENT_S) + part.span_s().min(MOST_BENT_S);
-    let slewed = FASTEST * (gap_s.abs() + bent_s) * chain.clock.hz;
-    apart <= slewed + MAX_DEVIATION * end.sigma.hypot(begin.sigma) + 1.0
+    let middle_ns = part.last_ns / 2 + next.first_ns / 2;
+    let (end, begin) = (part.clock.at(middle_ns), next.clock.at(middle_ns));
+    let slewed = FASTEST * (gap_s.abs() + part.bent_s() + next.bent_s()) * part.clock.hz;
+    let allowed = slewed + MAX_DEVIATION * joint(end.sigma, begin.sigma) + 1.0;
+    short_way(begin.value - end.value).abs() <= allowed
 }
 
 #[cfg(test)]

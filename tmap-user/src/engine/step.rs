@@ -6,7 +6,9 @@
 //! what they show would be taken for another machine.
 
 use super::{
-    offset::WRAP_TICKS,
+    clock::joint,
+    offset::short_way,
+    reboot::skews_within,
     snapshot::{Estimate, MachineReport},
 };
 
@@ -24,8 +26,7 @@ const SLEWED_PPM: f64 = 1000.0;
 /// A machine that slept did so for most of its silence, and for no longer, but for this, in seconds.
 const SLACK_S: f64 = 2.0;
 
-/// How many standard errors a skew may change by over a sleep, beyond what temperature does, in ppm.
-const SKEW_DEVIATION: f64 = 4.0;
+/// What temperature does to a skew over a sleep, in ppm.
 const TEMPERATURE_PPM: f64 = 2.0;
 
 /// The machine that `new` was before its clock moved, and by how much, in seconds; negative where it fell
@@ -45,8 +46,8 @@ fn moved_by(old: &MachineReport, new: &MachineReport) -> Option<Estimate> {
     let is_small = by.value.abs() <= MOST_MOVED_S;
     let slept = -by.value <= silent_s + SLACK_S && -by.value >= silent_s / 2.0;
     let fits = match (is_small, slept) {
-        (true, _) => silent_s >= -LINGERING_S && skews_differ_by(old, new, SLEWED_PPM),
-        (false, true) => silent_s >= 0.0 && skews_differ_by(old, new, TEMPERATURE_PPM),
+        (true, _) => silent_s >= -LINGERING_S && skews_within(old, new, SLEWED_PPM),
+        (false, true) => silent_s >= 0.0 && skews_within(old, new, TEMPERATURE_PPM),
         (false, false) => false,
     };
     fits.then_some(by)
@@ -56,43 +57,26 @@ fn moved_by(old: &MachineReport, new: &MachineReport) -> Option<Estimate> {
 fn apart(old: &MachineReport, new: &MachineReport) -> Option<Estimate> {
     let (was, is) = (old.offset_ticks?, new.offset_ticks?);
     let elapsed_s = (new.first_seen_ns as f64 - new.reference_ns as f64) * 1e-9;
-    let ticks = is.value - was.value + (new.rate_hz.value - old.rate_hz.value) * elapsed_s;
-    let ticks = ticks - (ticks / WRAP_TICKS).round() * WRAP_TICKS;
+    let ticks = short_way(is.value - was.value + (new.rate_hz.value - old.rate_hz.value) * elapsed_s);
     // Both readings are at the reference time; what the rates add to their errors is at most this.
-    let drift = (old.rate_hz.sigma.hypot(new.rate_hz.sigma)) * elapsed_s;
-    let sigma = was.sigma.hypot(is.sigma).hypot(drift);
+    let drift = joint(old.rate_hz.sigma, new.rate_hz.sigma) * elapsed_s;
+    let sigma = joint(joint(was.sigma, is.sigma), drift);
     Some(Estimate { value: ticks / new.tick_hz, sigma: sigma / new.tick_hz })
-}
-
-fn skews_differ_by(old: &MachineReport, new: &MachineReport, most_ppm: f64) -> bool {
-    match (old.skew_ppm, new.skew_ppm) {
-        (Some(a), Some(b)) => (a.value - b.value).abs() <= most_ppm + SKEW_DEVIATION * a.sigma.hypot(b.sigma),
-        _ => true,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::snapshot::OsReport;
+    use crate::engine::reboot::tests::machine as known;
 
     /// A machine of 1 kHz whose counter is `ahead_s` ahead of 1,000,000 s at time 0.
     fn machine(id: u32, ahead_s: f64, skew_ppm: f64, seen_s: (u64, u64)) -> MachineReport {
         MachineReport {
-            id,
-            tick_hz: 1000.0,
             rate_hz: Estimate { value: 1000.0 * (1.0 + skew_ppm * 1e-6), sigma: 1e-5 },
             skew_ppm: Some(Estimate { value: skew_ppm, sigma: 0.1 }),
             offset_ticks: Some(Estimate { value: 1e9 + 1000.0 * ahead_s, sigma: 0.1 }),
-            phase_ticks: None,
-            reference_ns: 0,
             boot: None,
-            connections: 3.0,
-            load_percent: 50.0,
-            ports: Vec::new(),
-            first_seen_ns: seen_s.0 * 1_000_000_000,
-            last_seen_ns: seen_s.1 * 1_000_000_000,
-            os: OsReport::default(),
+            ..known(id, 0.0, seen_s)
         }
     }
 
