@@ -81,7 +81,13 @@ impl Stage {
 
     /// Conversations of about a second from the near end to the far one.
     fn converse(&self, conversations: usize) {
-        let listener = self.at(&self.far, || TcpListener::bind(SERVER).expect("bound"));
+        self.converse_with(&vec![SERVER.to_owned(); conversations]);
+    }
+
+    /// The same, each with an address of the far end's.
+    fn converse_with(&self, servers: &[String]) {
+        let listener = self.at(&self.far, || TcpListener::bind("0.0.0.0:8080").expect("bound"));
+        let conversations = servers.len();
         let server = thread::spawn(move || {
             let served: Vec<_> = (0..conversations)
                 .map(|_| {
@@ -97,7 +103,7 @@ impl Stage {
             served.into_iter().for_each(|thread| thread.join().expect("served"));
         });
         let streams: Vec<TcpStream> = self.at(&self.near, || {
-            (0..conversations).map(|_| TcpStream::connect(SERVER).expect("connected")).collect()
+            servers.iter().map(|server| TcpStream::connect(server).expect("connected")).collect()
         });
         for mut stream in streams {
             for _ in 0..40 {
@@ -209,6 +215,37 @@ fn summaries_on_request_and_at_the_end() {
     let attached =
         Command::new("ip").args(["-n", &stage.far, "link", "show", INTERFACE]).output().expect("ip runs");
     assert!(!String::from_utf8_lossy(&attached.stdout).contains("xdp"), "detached");
+}
+
+/// Addresses are shared out among shards, and together the shards know of all of them.
+#[test]
+fn several_shards_together_see_everything() {
+    let Some(stage) = Stage::new() else { return };
+    let servers: Vec<String> = (10..26).map(|host| format!("192.0.2.{host}")).collect();
+    for server in &servers {
+        assert!(ip(&format!("-n {} addr add {server}/24 dev {INTERFACE}", stage.far)));
+    }
+    let mut sensor =
+        stage.sensor(&["--json", "--connections", "--egress", "--stats", "300ms", "--shards", "3"]);
+    stage.converse_with(&servers.iter().map(|server| format!("{server}:8080")).collect::<Vec<_>>());
+    wait_for("statistics of all", || {
+        sensor.lines("stats").iter().any(|line| line["addresses"] == 1 + servers.len())
+    });
+    sensor.send(Signal::SIGUSR1);
+    wait_for("a summary", || sensor.lines("summary").len() == 1);
+    sensor.send(Signal::SIGINT);
+    assert_eq!(sensor.end().code(), Some(0), "{}", sensor.err());
+    let summary = &sensor.lines("summary")[1];
+    assert_eq!(summary["records"], summary["packets"]["emitted"], "all of them were taken in");
+    let mut expected: Vec<&str> = servers.iter().map(String::as_str).chain(["192.0.2.1"]).collect();
+    expected.sort_unstable();
+    // As two summaries list them, sorted.
+    let (mut addresses, connections) = (sensor.lines("address"), sensor.lines("connection"));
+    assert_eq!((addresses.len(), connections.len()), (2 * expected.len(), 2 * 2 * servers.len()));
+    addresses.truncate(expected.len());
+    let mut names: Vec<&str> = addresses.iter().filter_map(|line| line["address"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, expected);
 }
 
 #[test]

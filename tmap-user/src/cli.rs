@@ -97,6 +97,10 @@ struct LiveArgs {
     /// Hand every segment on, also those that can't change any result
     #[arg(long)]
     every_packet: bool,
+    /// Engines at once, each with a share of the addresses and of the bounds below, for links on which
+    /// one can't keep up [default: one for every four cores, 8 at the most]
+    #[arg(long, value_name = "N", value_parser = shards)]
+    shards: Option<usize>,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -199,6 +203,7 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
                 duration: args.duration,
                 ring_bytes: args.ring_size,
                 every_packet: args.every_packet,
+                shards: args.shards,
             }))
         }
         Command::Read(args) => {

@@ -56,6 +56,8 @@ pub struct LiveConfig {
     pub ring_bytes: Option<usize>,
     /// Whether segments that can't change any result are handed on, too.
     pub every_packet: bool,
+    /// Threads that have the engine; as many as are useful where the user doesn't say.
+    pub shards: Option<usize>,
 }
 
 /// `tmap read`.

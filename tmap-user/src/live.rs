@@ -1,19 +1,24 @@
-//! `tmap live`: the sensor, the drain thread and the control loop.
+//! `tmap live`: the sensor, the threads that take records in, and the control loop.
 //!
 //! ```text
-//! kernel -> rings -> drain thread (Rings + Flows)   <- requests - control loop -> Reporter
+//! kernel -> rings -> shard's thread (Flows)         <- requests - control loop -> Reporter
 //!                      | frozen hosts    ^ looks                     ^
 //!                      v                 |                           |
 //!                    analysis thread (Analyst) --- events -----------'
 //! ```
 //!
-//! The drain thread never waits for anybody: events that can't be passed on are counted, requests are
-//! taken between batches, and all analysis is done on another thread, with frozen copies. The control loop owns the sensor's control half and the output, and
-//! may wait for a slow terminal as long as it likes.
+//! Where there are several shards, each with a share of the addresses and an analysis thread of its own,
+//! one more thread empties the rings and shares records out. Those that take records in never wait for
+//! analysis or output: events that can't be passed on are counted, requests are taken between batches,
+//! and all analysis is done on another thread, with frozen copies. The control loop owns the sensor's
+//! control half and the output, and may wait for a slow terminal as long as it likes.
 
 mod analysis;
 mod drain;
+mod intake;
 mod schedule;
+mod shard;
+mod sharer;
 
 use std::{
     future::pending,
@@ -30,7 +35,6 @@ use crate::{
     Outcome,
     capture::xdp::{self, Sensor, offload, wall_clock},
     config::LiveConfig,
-    engine::Engine,
     report::{Reporter, Stats, Summary, stats::CpuStats},
     signals::Signals,
 };
@@ -54,12 +58,10 @@ pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
         eprintln!("tmap: {attachment}");
     }
     eprintln!("tmap: ^C ends with a summary; kill -USR1 {} shows one now", std::process::id());
-    let mut engine = Engine::new(config.common.engine.clone());
-    engine.set_resolution_ns(1);
     let control = Control {
         config,
         reporter: Reporter::new(out, config.common.format, config.common.zone.clone()),
-        drain: Drain::start(rings, engine)?,
+        drain: Drain::start(rings, &config.common.engine, config.shards)?,
         before: Counters::default(),
         stats_began: Instant::now(),
         warnings: Vec::new(),
@@ -145,9 +147,12 @@ impl<W: Write> Control<'_, W> {
                 }
                 Wake::TimeUp => return self.finish().await,
                 Wake::Event(Some(event)) => self.event(&event)?,
-                Wake::Event(None) => bail!("the drain thread failed; what it held is lost"),
+                Wake::Event(None) => bail!(drain::FAILED),
                 Wake::Stats => self.stats().await?,
                 Wake::Housekeeping => {
+                    if self.drain.has_failed() {
+                        bail!(drain::FAILED);
+                    }
                     if self.interface_gone() {
                         return self.finish().await;
                     }
@@ -251,4 +256,12 @@ async fn time_up(duration: Option<Duration>) {
         Some(duration) => sleep(duration).await,
         None => pending().await,
     }
+}
+
+/// Puts the calling thread before others.
+///
+/// Of everything on this machine only what empties the rings can't be late: they overflow. It takes the
+/// time that records need, no more. Where the system refuses, it runs as anybody else.
+fn hurry() {
+    let _ = rustix::process::nice(-10);
 }

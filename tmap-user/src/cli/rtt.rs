@@ -95,6 +95,7 @@ impl RttArgs {
             duration: self.duration,
             ring_bytes: self.ring_size,
             every_packet: false,
+            shards: None,
         }))
     }
 

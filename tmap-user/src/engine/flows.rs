@@ -22,9 +22,10 @@ use super::{
     analysis::Depth,
     connection::Connection,
     options::Options,
+    part::Part,
     round_trips::Clockworks,
     rtt,
-    snapshot::{Losses, Snapshot, Unstamped},
+    snapshot::{Losses, Unstamped},
     table::{NOWHERE, Table, flag, prefetch},
     unstamped,
 };
@@ -603,7 +604,8 @@ impl Flows {
     }
 
     /// Adds to a snapshot what only this half knows: totals, losses and round trips.
-    pub fn complete(&mut self, snapshot: &mut Snapshot, clockworks: Option<Clockworks>) {
+    pub fn complete(&mut self, part: &mut Part, clockworks: Option<Clockworks>) {
+        let snapshot = &mut part.snapshot;
         snapshot.losses = Losses {
             flows_thinned: self.table.thinned(),
             machines_uncompared: snapshot.losses.machines_uncompared,

@@ -27,6 +27,7 @@ pub mod reboot;
 pub mod regime;
 mod round_trips;
 pub mod rtt;
+pub mod shard;
 pub mod sibling;
 pub mod slew;
 pub mod snapshot;
@@ -83,7 +84,7 @@ pub struct Holdings {
 impl Holdings {
     /// What two engines hold together.
     #[must_use]
-    pub fn plus(&self, other: &Self) -> Self {
+    pub fn plus(self, other: &Self) -> Self {
         Self {
             records: self.records + other.records,
             flows: self.flows + other.flows,
@@ -178,7 +179,7 @@ impl Engine {
             self.flows.looked(looked, now_ns);
         }
         let (mut part, clockworks) = draft.finish();
-        self.flows.complete(&mut part.snapshot, clockworks);
+        self.flows.complete(&mut part, clockworks);
         part
     }
 

@@ -15,9 +15,9 @@ use std::{
 use tokio::sync::mpsc as events;
 
 use super::drain::Timed;
-use crate::engine::{Analyst, Clockworks, Depth, Draft, FrozenHost, Looked, Part, Snapshot, Wanted};
+use crate::engine::{Analyst, Clockworks, Depth, Draft, FrozenHost, Looked, Part, Wanted};
 
-/// What the drain thread asks for, in order.
+/// What the shard's thread asks for, in order.
 pub enum Job {
     /// Look at a host, and say what is new.
     Review(FrozenHost, Depth, u64),
@@ -33,8 +33,8 @@ pub enum Job {
 pub enum Answer {
     /// A host was looked at.
     Looked(Looked),
-    /// A snapshot is finished, but for what only the drain thread knows.
-    Finished(Box<Snapshot>, Option<Clockworks>),
+    /// A part of a snapshot is finished, but for what only the shard's own thread knows.
+    Finished(Box<Part>, Option<Clockworks>),
 }
 
 /// Where events go: to a reader who may be slow, so they may have to be left out.
@@ -55,7 +55,7 @@ impl Events {
     }
 }
 
-/// The drain thread's end of the analysis thread. Dropping it ends the thread.
+/// The shard's end of the analysis thread. Dropping it ends the thread.
 pub struct Analysis {
     jobs: mpsc::Sender<Job>,
     answers: mpsc::Receiver<Answer>,
@@ -135,7 +135,7 @@ impl Worker {
             Job::Finish => {
                 let (part, clockworks) = self.draft.take()?.finish();
                 self.memory_bytes.store(self.analyst.heap_bytes(), Ordering::Relaxed);
-                Some(Answer::Finished(Box::new(Part::join([part])), clockworks))
+                Some(Answer::Finished(Box::new(part), clockworks))
             }
         }
     }

@@ -1,16 +1,19 @@
-//! The drain thread: rings in, flows fed, requests taken.
+//! The control loop's end of all threads that take in records, and how they are started.
 //!
-//! What takes long is done elsewhere: see `schedule` and `analysis`.
+//! ```text
+//! one shard:    rings -> shard (Flows) <-> analysis (Analyst)
+//! several:      rings -> sharer -> shard (Flows) <-> analysis (Analyst), as often as there are shards
+//! ```
 
 use std::{
     io,
+    num::NonZero,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
-    thread,
-    time::{Duration, Instant},
+    thread::{self, JoinHandle},
 };
 
 use anyhow::Context;
@@ -19,39 +22,27 @@ use tokio::sync::{mpsc as events, oneshot};
 
 use crate::{
     capture::xdp::Rings,
-    engine::{Engine, Event, Flows, Holdings, Snapshot, Wanted},
+    engine::{Engine, Event, Holdings, Options, Part, Snapshot, Wanted, shard},
 };
-use tmap_common::record::{MAX_SLOTS, Slot};
 
 use super::{
     analysis::{Analysis, Events},
-    schedule::{Asker, Schedule},
+    intake::Intake,
+    schedule::Schedule,
+    shard::{Request, Shard},
+    sharer::Sharer,
 };
 
 /// Records taken in between two looks at requests and time.
-const BATCH: usize = 16_384;
+pub const BATCH: usize = 16_384;
 
-/// Slots of records handed to the flow table at once: enough to fetch ahead, few enough to stay in the cache.
-const AT_ONCE: usize = 256;
-
-/// The bounds of the pause between two drains: short under load, so that rings stay empty; long
-/// when idle, so that an idle sensor costs nothing.
-const PAUSE_MIN: Duration = Duration::from_micros(100);
-const PAUSE_MAX: Duration = Duration::from_millis(5);
-
-/// More records than this in one go and the pause was too long.
-const BUSY: usize = 1_024;
-
-/// How often the engine looks for news.
-const REVIEW_EVERY: Duration = Duration::from_secs(1);
-
-/// The same where single round trips are to be shown as they come.
-const REVIEW_ROUND_TRIPS_EVERY: Duration = Duration::from_millis(100);
+/// Of so many cores, one has a shard unless the user says otherwise: the others have packets to receive.
+const CORES_PER_SHARD: usize = 4;
 
 /// Events that wait for a slow reader; more are counted and left out, the summary has them anyway.
 const EVENTS_WAITING: usize = 1_024;
 
-/// Requests that wait for the drain thread; the control loop waits for each answer, so one would do.
+/// Requests that wait for a thread; the control loop waits for each answer, so one would do.
 const REQUESTS_WAITING: usize = 4;
 
 /// An event and when it was noticed, in engine time.
@@ -63,61 +54,93 @@ pub struct Timed {
     pub time_ns: u64,
 }
 
-/// What the control loop may ask for.
-enum Request {
-    /// What the engine holds.
-    Holdings(oneshot::Sender<Holdings>),
-    /// Everything known, with what is wanted beside the addresses.
-    Snapshot(Wanted, Asker),
-    /// Empty the rings, which nobody fills any more, and look at the news once more.
-    TakeInTheRest(oneshot::Sender<()>),
-}
-
-/// The control loop's end of the drain thread. Dropping it ends the thread.
+/// The control loop's end. Dropping it ends the threads.
 pub struct Drain {
-    /// What happened, as it happens; ends when the thread does.
+    /// What happened, as it happens.
     pub events: events::Receiver<Timed>,
-    requests: mpsc::SyncSender<Request>,
     missed: Arc<AtomicU64>,
+    shards: Vec<mpsc::SyncSender<Request>>,
+    sharer: Option<mpsc::SyncSender<oneshot::Sender<()>>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Drain {
-    /// Starts the thread.
+    /// Starts the threads: with so many shards, or as many as this machine can use.
     ///
     /// # Errors
     /// Where the system grants no thread.
-    pub fn start(rings: Rings, engine: Engine) -> io::Result<Self> {
-        let (requests, requested) = mpsc::sync_channel(REQUESTS_WAITING);
+    pub fn start(rings: Rings, options: &Options, shards: Option<usize>) -> io::Result<Self> {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let count = shard::count(options, shards, (cores / CORES_PER_SHARD).max(1));
         let (sender, events) = events::channel(EVENTS_WAITING);
         let missed = Arc::new(AtomicU64::new(0));
         let events_out = Events { sender, missed: missed.clone() };
+        let mut drain = Self { events, missed, shards: Vec::new(), sharer: None, threads: Vec::new() };
+        let options = shard::share(options, count);
+        if count == 1 {
+            drain.start_shard("drain".to_owned(), Intake::of_rings(rings), &options, events_out)?;
+            return Ok(drain);
+        }
+        let (requests, requested) = mpsc::sync_channel(REQUESTS_WAITING);
+        let (sharer, shares) = Sharer::new(rings, count, requested);
+        drain.sharer = Some(requests);
+        for (number, share) in shares.into_iter().enumerate() {
+            drain.start_shard(
+                format!("shard {number}"),
+                Intake::Share(share),
+                &options,
+                events_out.clone(),
+            )?;
+        }
+        drain.threads.push(thread::Builder::new().name("drain".to_owned()).spawn(move || sharer.run())?);
+        Ok(drain)
+    }
+
+    fn start_shard(
+        &mut self,
+        name: String,
+        intake: Intake,
+        options: &Options,
+        events: Events,
+    ) -> io::Result<()> {
+        let mut engine = Engine::new(options.clone());
+        engine.set_resolution_ns(1);
         let (flows, analyst) = engine.halves();
-        let worker = Worker {
-            rings,
-            flows,
-            schedule: Schedule::new(Analysis::start(analyst, events_out.clone())?),
-            requested,
-            events: events_out,
-            batch: Vec::with_capacity(AT_ONCE),
-            review_at: Instant::now(),
-        };
-        thread::Builder::new().name("drain".to_owned()).spawn(move || worker.run())?;
-        Ok(Self { events, requests, missed })
+        let (requests, requested) = mpsc::sync_channel(REQUESTS_WAITING);
+        let schedule = Schedule::new(Analysis::start(analyst, events.clone())?);
+        let shard = Shard::new(intake, flows, schedule, requested, events);
+        self.threads.push(thread::Builder::new().name(name).spawn(move || shard.run())?);
+        self.shards.push(requests);
+        Ok(())
+    }
+
+    /// Whether a thread ended, which none does as long as this lives: by a panic.
+    pub fn has_failed(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
     }
 
     /// What the engine holds.
     pub async fn holdings(&self) -> anyhow::Result<Holdings> {
-        self.ask(Request::Holdings).await
+        let all = self.ask(Request::Holdings).await?;
+        Ok(all.iter().fold(Holdings::default(), Holdings::plus))
     }
 
     /// Everything known now.
     pub async fn snapshot(&self, wanted: Wanted) -> anyhow::Result<(Snapshot, Holdings)> {
-        self.ask(|answer| Request::Snapshot(wanted, answer)).await
+        let all = self.ask(|answer| Request::Snapshot(wanted, answer)).await?;
+        let (parts, holdings): (Vec<Part>, Vec<Holdings>) = all.into_iter().unzip();
+        Ok((Part::join(parts), holdings.iter().fold(Holdings::default(), Holdings::plus)))
     }
 
     /// Takes in what is left in the rings; call it once nothing fills them any more.
     pub async fn take_in_the_rest(&self) -> anyhow::Result<()> {
-        self.ask(Request::TakeInTheRest).await
+        if let Some(sharer) = &self.sharer {
+            let (answer, answered) = oneshot::channel();
+            sharer.send(answer).ok().context(FAILED)?;
+            answered.await.context(FAILED)?;
+        }
+        self.ask(Request::TakeInTheRest).await?;
+        Ok(())
     }
 
     /// Events that nobody took in time.
@@ -125,111 +148,25 @@ impl Drain {
         self.missed.load(Ordering::Relaxed)
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> anyhow::Result<T> {
-        let (answer, answered) = oneshot::channel();
-        // Blocks only with REQUESTS_WAITING requests open, and each is awaited.
-        self.requests.send(request(answer)).ok().context(FAILED)?;
-        answered.await.context(FAILED)
+    /// Asks all shards at once, and waits for all.
+    async fn ask<T>(&self, request: impl Fn(oneshot::Sender<T>) -> Request) -> anyhow::Result<Vec<T>> {
+        let mut answers = Vec::with_capacity(self.shards.len());
+        for shard in &self.shards {
+            let (answer, answered) = oneshot::channel();
+            // Blocks only with REQUESTS_WAITING requests open, and each is awaited.
+            shard.send(request(answer)).ok().context(FAILED)?;
+            answers.push(answered);
+        }
+        let mut all = Vec::with_capacity(answers.len());
+        for answered in answers {
+            all.push(answered.await.context(FAILED)?);
+        }
+        Ok(all)
     }
 }
 
-const FAILED: &str = "the drain thread failed; what it held is lost";
-
-/// The thread's own state.
-struct Worker {
-    rings: Rings,
-    flows: Flows,
-    schedule: Schedule,
-    requested: mpsc::Receiver<Request>,
-    events: Events,
-    batch: Vec<Slot>,
-    review_at: Instant,
-}
-
-impl Worker {
-    fn run(mut self) {
-        // Of everything on this machine it alone can't be late: rings overflow. It takes what time records
-        // need, no more. Where the system refuses, it runs as anybody else.
-        let _ = rustix::process::nice(-10);
-        let mut pause = PAUSE_MIN;
-        loop {
-            let count = self.take_in();
-            match self.requested.try_recv() {
-                Ok(request) => self.answer(request),
-                Err(mpsc::TryRecvError::Empty) => {}
-                Err(mpsc::TryRecvError::Disconnected) => return,
-            }
-            if Instant::now() >= self.review_at {
-                self.review();
-            }
-            if !self.schedule.step(&mut self.flows, now_ns()) {
-                return;
-            }
-            if count == BATCH || self.schedule.is_busy() {
-                continue;
-            }
-            pause = if count > BUSY { pause / 2 } else { pause * 2 }.clamp(PAUSE_MIN, PAUSE_MAX);
-            thread::sleep(pause);
-        }
-    }
-
-    fn take_in(&mut self) -> usize {
-        let Self { rings, flows, batch, .. } = self;
-        let count = rings.drain_slots(BATCH, |slots| {
-            batch.extend_from_slice(slots);
-            if batch.len() > AT_ONCE - MAX_SLOTS {
-                flows.observe_slots(batch);
-                batch.clear();
-            }
-        });
-        flows.observe_slots(batch);
-        batch.clear();
-        count
-    }
-
-    fn review(&mut self) {
-        let every = if self.flows.takes_round_trips() { REVIEW_ROUND_TRIPS_EVERY } else { REVIEW_EVERY };
-        self.review_at = Instant::now() + every;
-        let time_ns = now_ns();
-        self.flows.sweep(time_ns);
-        if self.flows.takes_round_trips() {
-            // Who asks for round trips isn't told of machines as they appear; the summary looks.
-            self.review_round_trips(time_ns);
-        } else {
-            self.schedule.review(&mut self.flows, time_ns);
-        }
-    }
-
-    fn review_round_trips(&mut self, time_ns: u64) {
-        if let Some(event) = self.flows.review_round_trips(time_ns) {
-            self.events.send(Timed { event, time_ns });
-        }
-    }
-
-    /// Takes a request; answers come now or, where analysis has a part in them, from the schedule.
-    fn answer(&mut self, request: Request) {
-        match request {
-            Request::Holdings(answer) => {
-                let mut holdings = self.flows.holdings();
-                holdings.memory_bytes += self.schedule.memory_bytes();
-                // An answer that nobody waits for any more is dropped.
-                let _ = answer.send(holdings);
-            }
-            Request::Snapshot(wanted, asker) => self.schedule.snapshot(wanted, asker),
-            Request::TakeInTheRest(answer) => {
-                while self.take_in() > 0 {}
-                let time_ns = now_ns();
-                self.flows.sweep(time_ns);
-                if self.flows.takes_round_trips() {
-                    self.review_round_trips(time_ns);
-                    let _ = answer.send(());
-                } else {
-                    self.schedule.last_review(&mut self.flows, time_ns, answer);
-                }
-            }
-        }
-    }
-}
+/// What is said when a thread is gone.
+pub const FAILED: &str = "a thread that takes in records failed; what it held is lost";
 
 /// The sensor's clock, `CLOCK_MONOTONIC`: the time of live records.
 pub fn now_ns() -> u64 {

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use tokio::sync::oneshot;
 
 use super::analysis::{Analysis, Answer, Job};
-use crate::engine::{Depth, Flows, Holdings, HostId, Looked, Snapshot, Wanted};
+use crate::engine::{Depth, Flows, Holdings, HostId, Looked, Part, Wanted};
 
 /// Connections frozen between two batches of records, at the most; one host's always.
 const SLICE: usize = 512;
@@ -17,8 +17,8 @@ const SLICE: usize = 512;
 /// Frozen connections that wait for analysis or are in it.
 const MOST_UNDER_WAY: usize = 8_192;
 
-/// Somebody who waits for a snapshot.
-pub type Asker = oneshot::Sender<(Snapshot, Holdings)>;
+/// Somebody who waits for a snapshot: these addresses' part of it.
+pub type Asker = oneshot::Sender<(Part, Holdings)>;
 
 /// What is being done.
 enum Pass {
@@ -163,13 +163,13 @@ impl Schedule {
     fn take(&mut self, answer: Answer, flows: &mut Flows) {
         match answer {
             Answer::Looked(looked) => self.take_look(looked, flows),
-            Answer::Finished(mut snapshot, clockworks) => {
+            Answer::Finished(mut part, clockworks) => {
                 self.finishing = false;
                 if let Some(Pass::Snapshot(_, asker)) = self.pass.take() {
-                    flows.complete(&mut snapshot, clockworks);
+                    flows.complete(&mut part, clockworks);
                     let mut holdings = flows.holdings();
                     holdings.memory_bytes += self.analysis.memory_bytes();
-                    let _ = asker.send((*snapshot, holdings));
+                    let _ = asker.send((*part, holdings));
                 }
             }
         }

@@ -1,22 +1,22 @@
 //! The engine on threads of its own: each of its shards has a share of the source addresses.
 //!
-//! An address and all that it sends goes to one shard, so shards know nothing of each other, and what
-//! they find is put together by sorting. Tasks are done in the order in which they are given, so the
-//! result is that of one engine on one thread.
+//! Tasks are done in the order in which they are given, so the result is that of one engine on one
+//! thread.
 
 use std::{
     collections::VecDeque,
     io,
+    num::NonZero,
     sync::mpsc,
     thread::{self, JoinHandle},
 };
 
 use tmap_common::{
-    Address, Record,
+    Record,
     record::{MAX_SLOTS, Slot},
 };
 
-use crate::engine::{Engine, Event, Holdings, Options, Pace, Part, Snapshot, Wanted};
+use crate::engine::{Engine, Event, Holdings, Options, Pace, Part, Snapshot, Wanted, shard};
 
 /// Slots handed over at once. Packed as in the kernel's rings: a fifth of what records take, and
 /// handing them from core to core is what costs. So many that waking a thread for them doesn't.
@@ -25,13 +25,6 @@ const BATCH: usize = 8192;
 /// Tasks that wait for a shard: enough to keep it busy while the reader looks around, few enough to
 /// stay in the cache.
 const TASKS_WAITING: usize = 4;
-
-/// More shards than this have nothing to do: one thread reads for all of them.
-const MOST_SHARDS: usize = 8;
-
-/// Below these bounds shares would be too small to be fair: one shard has them all.
-const LEAST_FLOWS: usize = 1 << 16;
-const LEAST_ADDRESSES: usize = 1 << 12;
 
 /// What a shard is to do.
 enum Task {
@@ -77,16 +70,9 @@ impl Workers {
     /// # Errors
     /// Where the system grants no thread.
     pub fn start(options: &Options, shards: Option<usize>) -> io::Result<Self> {
-        let count = shards.unwrap_or_else(|| useful(options)).max(1);
-        // A round trip takes both directions, which are two addresses' business.
-        let count = if options.rtt.is_some() { 1 } else { count };
-        let share = |most: usize| most.div_ceil(count);
-        let options = Options {
-            max_flows: share(options.max_flows),
-            max_history_bytes: share(options.max_history_bytes),
-            max_addresses: share(options.max_addresses),
-            ..options.clone()
-        };
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let count = shard::count(options, shards, cores);
+        let options = shard::share(options, count);
         let shards = (0..count).map(|number| Shard::start(number, &options)).collect::<io::Result<_>>()?;
         Ok(Self { shards, reviews: VecDeque::new() })
     }
@@ -94,7 +80,7 @@ impl Workers {
     /// Hands a record over, sooner or later.
     #[inline]
     pub fn observe(&mut self, record: &Record) {
-        let shard = shard_of(&record.segment.src, self.shards.len());
+        let shard = shard::of(&record.segment.src, self.shards.len());
         self.shards[shard].observe(record);
     }
 
@@ -156,22 +142,6 @@ impl Workers {
 /// Shards answer in the order in which they are asked.
 fn unasked() -> ! {
     unreachable!("an answer to another question")
-}
-
-/// The shard of an address, of so many: the upper bits of a product, in which all bits have a part.
-#[inline(always)]
-fn shard_of(address: &Address, count: usize) -> usize {
-    let [high, low] = address.words();
-    let mixed = (high.rotate_left(32) ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (((mixed >> 32) * count as u64) >> 32) as usize
-}
-
-/// How many shards this machine can use.
-fn useful(options: &Options) -> usize {
-    if options.max_flows < LEAST_FLOWS || options.max_addresses < LEAST_ADDRESSES {
-        return 1;
-    }
-    thread::available_parallelism().map_or(1, |cpus| cpus.get().min(MOST_SHARDS))
 }
 
 impl Shard {

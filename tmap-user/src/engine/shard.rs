@@ -1,0 +1,83 @@
+//! Several engines at once, each with a share of the source addresses.
+//!
+//! An address and all that it sends belong to one shard, so shards know nothing of each other, and
+//! [`Part::join`](super::Part::join) puts together what they find.
+
+use tmap_common::Address;
+
+use super::Options;
+
+/// More shards than this have nothing to do: one thread fetches records for all of them.
+const MOST: usize = 8;
+
+/// Below these bounds shares would be too small to be fair: one shard has them all.
+const LEAST_FLOWS: usize = 1 << 16;
+const LEAST_ADDRESSES: usize = 1 << 12;
+
+/// How many shards there should be: as many as the user wants, or else as are useful on `cores` cores.
+pub fn count(options: &Options, wanted: Option<usize>, cores: usize) -> usize {
+    if options.rtt.is_some() {
+        // A round trip takes both directions, which are two addresses' business.
+        return 1;
+    }
+    let is_small = options.max_flows < LEAST_FLOWS || options.max_addresses < LEAST_ADDRESSES;
+    let useful = if is_small { 1 } else { cores.min(MOST) };
+    wanted.unwrap_or(useful).max(1)
+}
+
+/// The settings of one shard of so many: its share of the bounds.
+pub fn share(options: &Options, count: usize) -> Options {
+    Options {
+        max_flows: options.max_flows.div_ceil(count),
+        max_history_bytes: options.max_history_bytes.div_ceil(count),
+        max_addresses: options.max_addresses.div_ceil(count),
+        ..options.clone()
+    }
+}
+
+/// The shard of an address, of so many: the upper bits of a product, in which all bits have a part.
+#[inline(always)]
+pub fn of(address: &Address, count: usize) -> usize {
+    let [high, low] = address.words();
+    let mixed = (high.rotate_left(32) ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (((mixed >> 32) * count as u64) >> 32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::rtt;
+
+    #[test]
+    fn neighbours_are_spread_evenly() {
+        for count in [1, 2, 3, 8] {
+            let mut addresses = vec![0_usize; count];
+            for host in 0..=u16::MAX {
+                let [third, fourth] = host.to_be_bytes();
+                addresses[of(&Address::from_ip4([10, 1, third, fourth]), count)] += 1;
+                let mut ip6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+                ip6[14..].copy_from_slice(&[third, fourth]);
+                addresses[of(&Address::from_ip6(ip6), count)] += 1;
+            }
+            let fair = (1 << 17) / count;
+            assert!(addresses.iter().all(|&held| held.abs_diff(fair) < fair / 8), "{addresses:?}");
+        }
+    }
+
+    #[test]
+    fn there_are_as_many_as_make_sense() {
+        let options = Options::default();
+        assert_eq!([1, 4, 64].map(|cores| count(&options, None, cores)), [1, 4, MOST]);
+        assert_eq!(count(&options, Some(20), 4), 20);
+        assert_eq!(count(&Options { max_flows: 1000, ..options.clone() }, None, 4), 1);
+        assert_eq!(count(&Options { rtt: Some(rtt::Options::default()), ..options }, Some(4), 4), 1);
+    }
+
+    #[test]
+    fn shares_together_hold_what_one_engine_may() {
+        let whole = Options { max_flows: 100_001, ..Options::default() };
+        let part = share(&whole, 3);
+        assert!((whole.max_flows..whole.max_flows + 3).contains(&(part.max_flows * 3)));
+        assert_eq!(part.max_connections_per_address, whole.max_connections_per_address);
+    }
+}

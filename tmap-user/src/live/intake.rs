@@ -1,0 +1,132 @@
+//! Where a shard's records come from: the rings themselves, or the thread that shares them out.
+
+use std::{
+    sync::mpsc::{self, RecvTimeoutError, TryRecvError},
+    thread,
+    time::Duration,
+};
+
+use tmap_common::record::{MAX_SLOTS, Slot};
+
+use crate::{capture::xdp::Rings, engine::Flows};
+
+/// Slots of records handed to the flow table at once: enough to fetch ahead, few enough to stay in the cache.
+const AT_ONCE: usize = 256;
+
+/// The bounds of the pause between two drains: short under load, so that rings stay empty; long
+/// when idle, so that an idle sensor costs nothing.
+const PAUSE_MIN: Duration = Duration::from_micros(100);
+const PAUSE_MAX: Duration = Duration::from_millis(5);
+
+/// More records than this in one go and the pause was too long.
+const BUSY: usize = 1_024;
+
+/// How long to pause, by how much there was to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(PAUSE_MIN)
+    }
+}
+
+impl Pause {
+    /// The next pause, after `count` records in one go.
+    pub fn after(&mut self, count: usize) -> Duration {
+        self.0 = if count > BUSY { self.0 / 2 } else { self.0 * 2 }.clamp(PAUSE_MIN, PAUSE_MAX);
+        self.0
+    }
+}
+
+/// Where records come from.
+pub enum Intake {
+    /// The only shard empties the rings itself; the vector is for its batches.
+    Rings(Rings, Vec<Slot>),
+    /// One of several is handed its share.
+    Share(Share),
+}
+
+/// The end of a queue of batches.
+pub struct Share {
+    full: mpsc::Receiver<Vec<Slot>>,
+    /// Batches go back this way, to be filled again.
+    empty: mpsc::Sender<Vec<Slot>>,
+    /// What came during a pause.
+    next: Option<Vec<Slot>>,
+}
+
+impl Share {
+    /// A share that comes through `full`; what was taken in goes back through `empty`.
+    pub fn new(full: mpsc::Receiver<Vec<Slot>>, empty: mpsc::Sender<Vec<Slot>>) -> Self {
+        Self { full, empty, next: None }
+    }
+}
+
+/// Nobody hands out shares any more.
+#[derive(Debug)]
+pub struct Ended;
+
+impl Intake {
+    /// The rings, for a shard that is the only one.
+    pub fn of_rings(rings: Rings) -> Self {
+        Self::Rings(rings, Vec::with_capacity(AT_ONCE))
+    }
+
+    /// Has `flows` take in what waits, up to `most` records or one batch more; returns about how many.
+    ///
+    /// # Errors
+    /// Where none are left and none will come.
+    pub fn feed(&mut self, flows: &mut Flows, most: usize) -> Result<usize, Ended> {
+        match self {
+            Self::Rings(rings, batch) => Ok(feed_from_rings(rings, batch, flows, most)),
+            Self::Share(share) => share.feed(flows, most),
+        }
+    }
+
+    /// Waits for so long, or until there is something to do.
+    pub fn wait(&mut self, pause: Duration) {
+        match self {
+            Self::Rings(..) => thread::sleep(pause),
+            Self::Share(share) => match share.full.recv_timeout(pause) {
+                Ok(batch) => share.next = Some(batch),
+                Err(RecvTimeoutError::Timeout) => {}
+                // The next feed finds out.
+                Err(RecvTimeoutError::Disconnected) => thread::sleep(pause),
+            },
+        }
+    }
+}
+
+fn feed_from_rings(rings: &mut Rings, batch: &mut Vec<Slot>, flows: &mut Flows, most: usize) -> usize {
+    let count = rings.drain_slots(most, |slots| {
+        batch.extend_from_slice(slots);
+        if batch.len() > AT_ONCE - MAX_SLOTS {
+            flows.observe_slots(batch);
+            batch.clear();
+        }
+    });
+    flows.observe_slots(batch);
+    batch.clear();
+    count
+}
+
+impl Share {
+    fn feed(&mut self, flows: &mut Flows, most: usize) -> Result<usize, Ended> {
+        let mut count = 0;
+        while count < most {
+            let mut batch = match self.next.take().map_or_else(|| self.full.try_recv(), Ok) {
+                Ok(batch) => batch,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) if count > 0 => break,
+                Err(TryRecvError::Disconnected) => return Err(Ended),
+            };
+            flows.observe_slots(&batch);
+            count += batch.len();
+            batch.clear();
+            // Where nobody fills it again it is dropped.
+            let _ = self.empty.send(batch);
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,125 @@
+//! A shard's thread: records in, flows fed, requests taken.
+//!
+//! What takes long is done elsewhere: see `schedule` and `analysis`.
+
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    analysis::Events,
+    drain::{BATCH, Timed, now_ns},
+    intake::{Intake, Pause},
+    schedule::{Asker, Schedule},
+};
+use crate::engine::{Flows, Holdings, Wanted};
+
+/// How often the engine looks for news.
+const REVIEW_EVERY: Duration = Duration::from_secs(1);
+
+/// The same where single round trips are to be shown as they come.
+const REVIEW_ROUND_TRIPS_EVERY: Duration = Duration::from_millis(100);
+
+/// What the control loop may ask for.
+pub enum Request {
+    /// What the engine holds.
+    Holdings(oneshot::Sender<Holdings>),
+    /// Everything known, with what is wanted beside the addresses.
+    Snapshot(Wanted, Asker),
+    /// Take in what is left, as nothing more will come, and look at the news once more.
+    TakeInTheRest(oneshot::Sender<()>),
+}
+
+/// The thread's state.
+pub struct Shard {
+    intake: Intake,
+    flows: Flows,
+    schedule: Schedule,
+    requested: mpsc::Receiver<Request>,
+    events: Events,
+    review_at: Instant,
+}
+
+impl Shard {
+    /// A shard that takes in records from `intake` and requests from `requested`.
+    pub fn new(
+        intake: Intake,
+        flows: Flows,
+        schedule: Schedule,
+        requested: mpsc::Receiver<Request>,
+        events: Events,
+    ) -> Self {
+        Self { intake, flows, schedule, requested, events, review_at: Instant::now() }
+    }
+
+    /// Works until nobody can ask any more, or a thread is gone that it needs.
+    pub fn run(mut self) {
+        super::hurry();
+        let mut pause = Pause::default();
+        loop {
+            let Ok(count) = self.intake.feed(&mut self.flows, BATCH) else { return };
+            match self.requested.try_recv() {
+                Ok(request) => self.answer(request),
+                Err(mpsc::TryRecvError::Empty) => {}
+                Err(mpsc::TryRecvError::Disconnected) => return,
+            }
+            if Instant::now() >= self.review_at {
+                self.review();
+            }
+            if !self.schedule.step(&mut self.flows, now_ns()) {
+                return;
+            }
+            if count < BATCH && !self.schedule.is_busy() {
+                self.intake.wait(pause.after(count));
+            }
+        }
+    }
+
+    fn review(&mut self) {
+        let every = if self.flows.takes_round_trips() { REVIEW_ROUND_TRIPS_EVERY } else { REVIEW_EVERY };
+        self.review_at = Instant::now() + every;
+        let time_ns = now_ns();
+        self.flows.sweep(time_ns);
+        if self.flows.takes_round_trips() {
+            // Who asks for round trips isn't told of machines as they appear; the summary looks.
+            self.review_round_trips(time_ns);
+        } else {
+            self.schedule.review(&mut self.flows, time_ns);
+        }
+    }
+
+    fn review_round_trips(&mut self, time_ns: u64) {
+        if let Some(event) = self.flows.review_round_trips(time_ns) {
+            self.events.send(Timed { event, time_ns });
+        }
+    }
+
+    /// Takes a request; answers come now or, where analysis has a part in them, from the schedule.
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Holdings(answer) => {
+                let mut holdings = self.flows.holdings();
+                holdings.memory_bytes += self.schedule.memory_bytes();
+                // An answer that nobody waits for any more is dropped.
+                let _ = answer.send(holdings);
+            }
+            Request::Snapshot(wanted, asker) => self.schedule.snapshot(wanted, asker),
+            Request::TakeInTheRest(answer) => self.take_in_the_rest(answer),
+        }
+    }
+
+    fn take_in_the_rest(&mut self, answer: oneshot::Sender<()>) {
+        while let Ok(1..) = self.intake.feed(&mut self.flows, BATCH) {}
+        let time_ns = now_ns();
+        self.flows.sweep(time_ns);
+        if self.flows.takes_round_trips() {
+            self.review_round_trips(time_ns);
+            let _ = answer.send(());
+        } else {
+            self.schedule.last_review(&mut self.flows, time_ns, answer);
+        }
+    }
+}

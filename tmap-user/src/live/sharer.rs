@@ -1,0 +1,116 @@
+//! The thread that shares records out, where there are several shards.
+//!
+//! It does nothing but copy slots, so one keeps up with several shards. A shard that falls behind makes
+//! it wait; then the rings fill up, and the kernel counts what doesn't fit: nothing is lost unseen.
+
+use std::sync::mpsc::{self, TryRecvError};
+
+use tmap_common::{
+    Record,
+    record::{MAX_SLOTS, Slot},
+};
+use tokio::sync::oneshot;
+
+use super::{
+    drain::BATCH,
+    intake::{Pause, Share},
+};
+use crate::{capture::xdp::Rings, engine::shard};
+
+/// Slots handed over at once, at the most: enough that waking a thread for them costs nothing.
+const SLOTS: usize = 8_192;
+
+/// Batches that wait for a shard: with [`SLOTS`] of 32 bytes each, 1 MiB for each shard.
+const BATCHES_WAITING: usize = 4;
+
+/// The thread's state.
+pub struct Sharer {
+    rings: Rings,
+    outlets: Vec<Outlet>,
+    /// Whoever wants the rings emptied, which nobody fills any more.
+    requested: mpsc::Receiver<oneshot::Sender<()>>,
+}
+
+/// The way to a shard.
+struct Outlet {
+    batch: Vec<Slot>,
+    full: mpsc::SyncSender<Vec<Slot>>,
+    empty: mpsc::Receiver<Vec<Slot>>,
+}
+
+/// A shard's thread is gone.
+struct Gone;
+
+impl Sharer {
+    /// One for so many shards, and what is theirs.
+    pub fn new(
+        rings: Rings,
+        count: usize,
+        requested: mpsc::Receiver<oneshot::Sender<()>>,
+    ) -> (Self, Vec<Share>) {
+        let (outlets, shares) = (0..count).map(|_| Outlet::new()).unzip();
+        (Self { rings, outlets, requested }, shares)
+    }
+
+    /// Works until nobody can ask any more, or a shard is gone.
+    pub fn run(mut self) {
+        super::hurry();
+        let mut pause = Pause::default();
+        loop {
+            let Ok(count) = self.share_out() else { return };
+            match self.requested.try_recv() {
+                Ok(asker) => {
+                    while matches!(self.share_out(), Ok(1..)) {}
+                    // An answer that nobody waits for any more is dropped.
+                    let _ = asker.send(());
+                }
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return,
+            }
+            if count < BATCH {
+                std::thread::sleep(pause.after(count));
+            }
+        }
+    }
+
+    /// Hands on what waits in the rings; returns how many records.
+    fn share_out(&mut self) -> Result<usize, Gone> {
+        let Self { rings, outlets, .. } = self;
+        let mut gone = Ok(());
+        let count = rings.drain_slots(BATCH, |slots| {
+            let mut rest = slots[1..].iter().copied();
+            let src = Record::from_slots(&slots[0], || rest.next().unwrap_or_default()).segment.src;
+            let index = shard::of(&src, outlets.len());
+            if outlets[index].push(slots).is_err() {
+                gone = Err(Gone);
+            }
+        });
+        gone?;
+        outlets.iter_mut().try_for_each(Outlet::flush)?;
+        Ok(count)
+    }
+}
+
+impl Outlet {
+    fn new() -> (Self, Share) {
+        let (full, full_out) = mpsc::sync_channel(BATCHES_WAITING);
+        let (empty_in, empty) = mpsc::channel();
+        (Self { batch: Vec::with_capacity(SLOTS), full, empty }, Share::new(full_out, empty_in))
+    }
+
+    #[inline(always)]
+    fn push(&mut self, slots: &[Slot]) -> Result<(), Gone> {
+        self.batch.extend_from_slice(slots);
+        if self.batch.len() > SLOTS - MAX_SLOTS { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands over what there is; waits where the shard is behind.
+    fn flush(&mut self) -> Result<(), Gone> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        // As many are under way as fit into the queue, and one at each end.
+        let next = self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(SLOTS));
+        self.full.send(std::mem::replace(&mut self.batch, next)).map_err(|_| Gone)
+    }
+}
