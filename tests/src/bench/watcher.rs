@@ -28,6 +28,11 @@ pub enum Who {
     P0f,
     /// huginn-net's TCP half, as `cargo xtask bench` builds it from its crate.
     Huginn,
+    /// ePPing, the eBPF one, of xdp-project/bpf-examples: where somebody built it and put it on the PATH
+    /// as `epping`.
+    Epping,
+    /// pping, the one with libtins, of pollere/pping: where it is on the PATH.
+    Pping,
 }
 
 /// What a watcher said in the end.
@@ -49,12 +54,19 @@ impl Who {
             Self::Tcpdump => "tcpdump -w /dev/null",
             Self::P0f => "p0f",
             Self::Huginn => "huginn-net-tcp",
+            Self::Epping => "ePPing",
+            Self::Pping => "pping",
         }
     }
 
-    /// Whether it attaches to the driver itself; others watch beside the program that counts.
-    pub const fn is_tmap(self) -> bool {
+    /// Whether it is tmap.
+    const fn is_tmap(self) -> bool {
         matches!(self, Self::Tmap | Self::TmapEvery)
+    }
+
+    /// Whether it attaches to the driver itself; others watch beside the program that counts.
+    pub const fn is_in_driver(self) -> bool {
+        self.is_tmap() || matches!(self, Self::Epping)
     }
 
     /// Whether it can be started here.
@@ -67,6 +79,8 @@ impl Who {
             Self::Tcpdump => named("tcpdump"),
             Self::P0f => named("p0f"),
             Self::Huginn => beside("../peers/huginn/target/release/huginn").is_ok(),
+            Self::Epping => named("epping"),
+            Self::Pping => named("pping"),
             _ => true,
         }
     }
@@ -83,6 +97,12 @@ impl Who {
             Self::Tcpdump => ("tcpdump".into(), &["-p", "-n", "-w", "/dev/null", "-i", INTERFACE, "tcp"]),
             Self::P0f => ("p0f".into(), &["-m", "20000,20000", "-i", INTERFACE]),
             Self::Huginn => (beside("../peers/huginn/target/release/huginn")?, &[INTERFACE]),
+            // With --include-local, as both directions come in here; it spares it a look at the routes.
+            Self::Epping => (
+                "epping".into(),
+                &["--tcp", "--include-local", "--ingress-hook", "xdp", "--interface", INTERFACE],
+            ),
+            Self::Pping => ("pping".into(), &["--machine", "--interface", INTERFACE]),
         };
         let mut command = wire.far.command(program);
         command.args(arguments);

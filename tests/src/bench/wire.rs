@@ -140,7 +140,7 @@ fn curves(all: &[Who], contestants: &[Contestant], series: &[Series]) -> Vec<Cur
 
 /// Those of all who are compared that can be started, and the names of the others.
 fn present() -> (Vec<Who>, Vec<&'static str>) {
-    let all = [Who::Count, Who::Tmap, Who::Tcpdump, Who::P0f, Who::Huginn];
+    let all = [Who::Count, Who::Tmap, Who::Tcpdump, Who::P0f, Who::Huginn, Who::Epping, Who::Pping];
     let (here, missing): (Vec<Who>, Vec<Who>) = all.into_iter().partition(|who| who.is_here());
     (here, missing.into_iter().map(Who::name).collect())
 }
@@ -149,7 +149,11 @@ fn leave_out(report: &mut Report, missing: &[&str]) {
     for name in missing {
         report.note(format!("left out, not installed: {name}"));
     }
-    report.note("left out, in no package of Debian, crates.io, PyPI or npm: pping, ePPing");
+    if !missing.is_empty() {
+        report.note(
+            "pping and ePPing come in no package: build them, put them on the PATH as pping and epping",
+        );
+    }
 }
 
 impl Contestant {
@@ -168,7 +172,7 @@ impl Contestant {
 
     /// Attaches or starts it, sends, and asks what it saw. Nanoseconds per packet on the packet's path.
     fn turn(&mut self, sender: &mut Sender) -> Result<f64> {
-        let _counting = if self.who.is_tmap() { None } else { Some(sender.count_there()?) };
+        let _counting = if self.who.is_in_driver() { None } else { Some(sender.count_there()?) };
         let watcher =
             if self.who == Who::Count { None } else { Some(Watcher::start(self.who, &sender.wire)?) };
         // So that every flow is known. As slowly as what is measured, or what is lost would be lost here.
