@@ -5,6 +5,7 @@
 mod worker;
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     fs::File,
     io::{self, BufWriter, Read, Write},
@@ -14,13 +15,14 @@ use std::{
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tmap_common::{Counters, Record, Skip, parse, record::Direction};
+use tmap_common::{Counters, Link, Record, Segment, Skip, fast, parse, record::Direction};
 
 use crate::{
     Outcome,
     capture::file::{Capture, Frame, LinkType, ReadError, Source},
     config::{Common, ReadConfig},
     engine::{Snapshot, Wanted, snapshot::WallClock},
+    filter::Program,
     report::{
         Reporter, Stats, Summary,
         number::{Clock, count},
@@ -101,6 +103,48 @@ struct Reading<'a, W> {
     resolution_ns: u64,
     coarsest_ns: u64,
     stats: Option<Interval>,
+}
+
+/// Where a frame goes: the filter, then the engine.
+struct Way<'a> {
+    frame: &'a Frame<'a>,
+    filter: &'a Program,
+    /// Taken by whoever comes first, who is the only one: a frame holds one segment at the most.
+    workers: Cell<Option<&'a mut Workers>>,
+}
+
+impl Way<'_> {
+    /// What the short way left: handshakes, tunnels, whatever is rare.
+    #[inline(never)]
+    fn long(&self, link: Link, decap: bool) -> Result<(), Skip> {
+        self.take(parse::walk(self.frame.bytes, link, decap)?)
+    }
+
+    #[inline(always)]
+    fn take(&self, segment: Segment) -> Result<(), Skip> {
+        if !self.filter.accepts(&segment) {
+            return Err(Skip::Filtered);
+        }
+        if let Some(workers) = self.workers.take() {
+            let Frame { time_ns, .. } = *self.frame;
+            workers.observe(&Record { time_ns, direction: Direction::Ingress, suppressed: 0, segment });
+        }
+        Ok(())
+    }
+}
+
+impl fast::Taker for Way<'_> {
+    type Outcome = Result<(), Skip>;
+
+    #[inline(always)]
+    fn segment(&self, found: &fast::Found) -> Self::Outcome {
+        self.take(found.segment(self.frame.bytes).ok_or(Skip::TcpTruncated)?)
+    }
+
+    #[inline(always)]
+    fn skip(&self, skip: Skip) -> Self::Outcome {
+        Err(skip)
+    }
 }
 
 /// The running `--stats` interval.
@@ -225,22 +269,16 @@ impl<'a, W: Write> Reading<'a, W> {
     }
 
     /// One packet: the same steps as in the kernel.
+    #[inline(always)]
     fn frame(&mut self, frame: &Frame<'_>) {
         self.counters.seen += 1;
         let Ok(link) = frame.link else { return };
-        let parsed = parse(frame.bytes, link, self.config.decap).and_then(|segment| {
-            if self.config.filter.accepts(&segment) { Ok(segment) } else { Err(Skip::Filtered) }
-        });
-        match parsed {
-            Ok(segment) => {
-                self.counters.emitted += 1;
-                self.workers.observe(&Record {
-                    time_ns: frame.time_ns,
-                    direction: Direction::Ingress,
-                    suppressed: 0,
-                    segment,
-                });
-            }
+        let decap = self.config.decap;
+        let way = Way { frame, filter: &self.config.filter, workers: Cell::new(Some(&mut self.workers)) };
+        let outcome = fast::parse_to(frame.bytes, link, decap, &way);
+        let outcome = outcome.unwrap_or_else(|| way.long(link, decap));
+        match outcome {
+            Ok(()) => self.counters.emitted += 1,
             Err(skip) => self.counters.skipped[skip as usize] += 1,
         }
     }

@@ -17,7 +17,7 @@ use super::{
     part::Part,
     reboot,
     round_trips::Clockworks,
-    snapshot::{self, Doubt},
+    snapshot::{AddressReport, Doubt, MachineReport},
     step,
 };
 
@@ -58,7 +58,10 @@ impl Analyst {
         host.recall(&mut frozen.connections);
         frozen.connections.iter_mut().for_each(Connection::unpack);
         host.look(&mut frozen.connections, &self.options, self.resolution_ns, depth);
-        announce(host, &frozen, &self.options, events);
+        if let Some(found) = host.found.as_ref().filter(|found| host.has_news(found)) {
+            let machines = assemble::machines(host, found, &frozen.connections, &self.options);
+            announce(host, &frozen, &machines, events);
+        }
         looked(host, &frozen, Some(depth))
     }
 
@@ -97,10 +100,11 @@ impl Analyst {
             depth = Some(Depth::Phases);
             host.look(&mut frozen.connections, &self.options, self.resolution_ns, Depth::Phases);
         }
+        let report = assemble::address(host, &frozen, &self.options);
         if let Some(events) = events {
-            announce(host, &frozen, &self.options, events);
+            announce(host, &frozen, &report.machine_list, events);
         }
-        draft.add(host, &frozen, &self.options, self.resolution_ns);
+        draft.add(host, &frozen, report, self.resolution_ns);
         let unchanged = (!frozen.stale).then_some(Depth::Offsets);
         looked(host, &frozen, depth.or(unchanged))
     }
@@ -122,8 +126,8 @@ impl Draft {
         self.wanted.connections || self.clockworks.is_some()
     }
 
-    fn add(&mut self, host: &Host, frozen: &FrozenHost, options: &Options, resolution_ns: u64) {
-        self.part.snapshot.addresses.push(assemble::address(host, frozen, options));
+    fn add(&mut self, host: &Host, frozen: &FrozenHost, report: AddressReport, resolution_ns: u64) {
+        self.part.snapshot.addresses.push(report);
         if self.takes_connections() {
             for connection in &frozen.connections {
                 // Its rate is wanted, whether or not a look asked for it.
@@ -156,7 +160,7 @@ const SETTLING_NS: u64 = 3_000_000_000;
 /// end of the interval has a place for it: early lines come and go.
 const SETTLED_CONNECTIONS: f64 = 5.0;
 
-fn is_settled(machine: &snapshot::MachineReport, analysis: &analysis::Analysis) -> bool {
+fn is_settled(machine: &MachineReport, analysis: &analysis::Analysis) -> bool {
     let by_phase = machine.phase_ticks.is_some();
     let certain = !by_phase
         || (machine.connections >= SETTLED_CONNECTIONS
@@ -164,16 +168,15 @@ fn is_settled(machine: &snapshot::MachineReport, analysis: &analysis::Analysis) 
     certain && machine.last_seen_ns.saturating_sub(machine.first_seen_ns) >= SETTLING_NS
 }
 
-/// Says what a look found for the first time.
-fn announce(host: &mut Host, frozen: &FrozenHost, options: &Options, events: &mut Vec<Event>) {
+/// Says what a look found for the first time; `machines` are all that it found.
+fn announce(host: &mut Host, frozen: &FrozenHost, machines: &[MachineReport], events: &mut Vec<Event>) {
     let Some(found) = &host.found else { return };
-    let machines = assemble::machines(host, found, &frozen.connections, options);
-    for machine in &machines {
+    for machine in machines {
         if !host.announced.contains(&machine.id) && is_settled(machine, &found.analysis) {
             let address = host.address;
-            if let Some((before, at_s)) = reboot::predecessor(machine, &machines) {
+            if let Some((before, at_s)) = reboot::predecessor(machine, machines) {
                 events.push(Event::Reboot { address, before, after: machine.id, at_s });
-            } else if let Some((before, by_s)) = step::predecessor(machine, &machines) {
+            } else if let Some((before, by_s)) = step::predecessor(machine, machines) {
                 events.push(Event::ClockMoved { address, before, after: machine.id, by_s });
             }
             host.announced.push(machine.id);

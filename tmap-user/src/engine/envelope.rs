@@ -8,7 +8,7 @@
 //! kept in exact integers before the rate is known.
 
 /// A point of the hull: when a TSval first arrived, and its unwrapped value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Point {
     /// Arrival, engine time in nanoseconds.
     pub time_ns: u64,
@@ -24,12 +24,18 @@ pub const MAX_POINTS: usize = 32;
 #[derive(Clone, Debug, Default)]
 pub struct Envelope {
     points: Vec<Point>,
+    sums: Sums,
+}
+
+/// What the mean of all points takes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
     /// Points offered, each a TSval's first arrival.
     offered: u64,
     /// The first point offered: sums are taken relative to it, to keep their precision.
     origin: Option<Point>,
-    sum_time_s: f64,
-    sum_ticks: f64,
+    time_s: f64,
+    ticks: f64,
 }
 
 impl Envelope {
@@ -41,39 +47,50 @@ impl Envelope {
         if self.points.last().is_some_and(|last| point.time_ns < last.time_ns) {
             return;
         }
-        self.count(point);
-        push(&mut self.points, point);
+        self.sums.count(point);
+        let mut hull = Hull::of(&self.points);
+        hull.push(point);
+        self.points.clear();
+        self.points.extend_from_slice(hull.corners());
     }
 
-    /// Adds many points at once: [`Envelope::add`] for each, with the room for all corners taken once.
-    pub fn extend(&mut self, points: impl Iterator<Item = Point>) {
-        let mut hull = Vec::with_capacity(MAX_POINTS + 1);
-        hull.extend_from_slice(&self.points);
+    /// Adds many points at once: [`Envelope::add`] for each.
+    pub fn extend(&mut self, mut points: impl Iterator<Item = Point>) {
+        let Some(first) = points.next() else { return };
+        self.add(first);
+        let Some(origin) = self.sums.origin else { return };
+        let (mut hull, mut sums) = (Hull::of(&self.points), self.sums);
         for point in points {
-            if hull.last().is_none_or(|last| point.time_ns >= last.time_ns) {
-                self.count(point);
-                push(&mut hull, point);
+            if hull.corners().last().is_none_or(|last| point.time_ns >= last.time_ns) {
+                sums.count_from(origin, point);
+                hull.push(point);
             }
         }
+        self.sums = sums;
         // Few corners stay, and many connections are held at a time.
-        self.points = hull.as_slice().to_vec();
+        self.points = hull.corners().to_vec();
     }
 
-    /// The hull over the points of several envelopes that share one clock, `shift` ticks added to
-    /// each envelope's own values to bring them to one unwrapped scale.
-    pub fn merged<'a>(parts: impl Iterator<Item = (&'a Self, i64)>) -> Self {
-        let mut merged = Self { points: Vec::with_capacity(MAX_POINTS + 1), ..Self::default() };
-        let mut points = Vec::with_capacity(2 * MAX_POINTS);
-        for (part, shift) in parts {
-            points.extend(part.points.iter().map(|p| Point { ticks: p.ticks + shift, ..*p }));
-            merged.absorb_sums(part, shift);
+    /// Takes in the points of another envelope of the same clock, `shift` ticks added to each to bring
+    /// them to this one's unwrapped scale.
+    pub fn absorb(&mut self, other: &Self, shift: i64) {
+        self.sums.absorb(&other.sums, shift);
+        let theirs = || other.points.iter().map(|p| Point { ticks: p.ticks + shift, ..*p });
+        let Some(first) = theirs().next() else { return };
+        // What comes before their first corner is a hull already.
+        let key = |p: &Point| (p.time_ns, p.ticks);
+        let kept = self.points.partition_point(|p| key(p) <= key(&first));
+        let mut hull = Hull::of(&self.points[..kept]);
+        let mut rest = self.points[kept..].iter().peekable();
+        for point in theirs() {
+            while let Some(own) = rest.next_if(|own| key(own) <= key(&point)) {
+                hull.push(*own);
+            }
+            hull.push(point);
         }
-        // Each part's are sorted already, which this kind of sorting makes use of.
-        points.sort_by_key(|p| (p.time_ns, p.ticks));
-        for point in points {
-            push(&mut merged.points, point);
-        }
-        merged
+        rest.for_each(|own| hull.push(*own));
+        self.points.clear();
+        self.points.extend_from_slice(hull.corners());
     }
 
     /// The hull's corners, in order of time.
@@ -83,7 +100,7 @@ impl Envelope {
 
     /// How many points were offered in all: the `n` of the envelope's expected gap.
     pub fn offered(&self) -> u64 {
-        self.offered
+        self.sums.offered
     }
 
     /// Heap memory held, in bytes.
@@ -101,10 +118,10 @@ impl Envelope {
 
     /// Mean of all offered points: seconds after `origin_ns`, and ticks.
     pub fn mean(&self, origin_ns: u64) -> Option<(f64, f64)> {
-        let origin = self.origin?;
-        let n = self.offered as f64;
+        let Sums { offered, origin, time_s, ticks } = self.sums;
+        let (origin, n) = (origin?, offered as f64);
         let shift_s = seconds_between(origin_ns, origin.time_ns);
-        Some((shift_s + self.sum_time_s / n, origin.ticks as f64 + self.sum_ticks / n))
+        Some((shift_s + time_s / n, origin.ticks as f64 + ticks / n))
     }
 
     /// The edge on which the tightest line rests: the one that spans the mean time. Minimising the
@@ -126,64 +143,97 @@ impl Envelope {
             .map(|p| p.ticks as f64 + rate_hz * seconds_between(p.time_ns, at_ns))
             .reduce(f64::max)
     }
+}
 
+impl Sums {
     #[inline(always)]
     fn count(&mut self, point: Point) {
         let origin = *self.origin.get_or_insert(point);
+        self.count_from(origin, point);
+    }
+
+    #[inline(always)]
+    fn count_from(&mut self, origin: Point, point: Point) {
         self.offered += 1;
-        self.sum_time_s += seconds_between(origin.time_ns, point.time_ns);
-        self.sum_ticks += (point.ticks - origin.ticks) as f64;
+        self.time_s += seconds_between(origin.time_ns, point.time_ns);
+        self.ticks += (point.ticks - origin.ticks) as f64;
     }
 
-    fn absorb_sums(&mut self, part: &Self, shift: i64) {
-        let Some(part_origin) = part.origin else { return };
-        let part_origin = Point { ticks: part_origin.ticks + shift, ..part_origin };
-        let origin = *self.origin.get_or_insert(part_origin);
-        let n = part.offered as f64;
-        self.offered += part.offered;
-        self.sum_time_s += part.sum_time_s + n * seconds_between(origin.time_ns, part_origin.time_ns);
-        self.sum_ticks += part.sum_ticks + n * (part_origin.ticks - origin.ticks) as f64;
+    /// Adds the sums of other points, `shift` ticks further on.
+    fn absorb(&mut self, other: &Self, shift: i64) {
+        let Some(from) = other.origin else { return };
+        let from = Point { ticks: from.ticks + shift, ..from };
+        let origin = *self.origin.get_or_insert(from);
+        let n = other.offered as f64;
+        self.offered += other.offered;
+        self.time_s += other.time_s + n * seconds_between(origin.time_ns, from.time_ns);
+        self.ticks += other.ticks + n * (from.ticks - origin.ticks) as f64;
     }
 }
 
-/// Adds a point to a hull.
-#[inline(always)]
-fn push(points: &mut Vec<Point>, point: Point) {
-    if let Some(last) = points.last()
-        && last.time_ns == point.time_ns
-    {
-        if last.ticks >= point.ticks {
-            return;
-        }
-        points.pop();
-    }
-    while let [.., a, b] = points[..] {
-        if !rises_above(a, b, point) {
-            break;
-        }
-        points.pop();
-    }
-    points.push(point);
-    if points.len() > MAX_POINTS {
-        drop_flattest(points);
-    }
+/// A hull in the making, in room of its own: one corner more than may stay.
+struct Hull {
+    room: [Point; MAX_POINTS + 1],
+    len: usize,
 }
 
-/// Drops the inner corner that lies closest to the chord of its neighbours.
-#[cold]
-fn drop_flattest(points: &mut Vec<Point>) {
-    let height = |window: &[Point]| {
-        let [a, b, c] = [window[0], window[1], window[2]];
-        let slope = (c.ticks - a.ticks) as f64 / (c.time_ns - a.time_ns) as f64;
-        (b.ticks - a.ticks) as f64 - slope * (b.time_ns - a.time_ns) as f64
-    };
-    let flattest = points
-        .windows(3)
-        .enumerate()
-        .min_by(|(_, x), (_, y)| height(x).total_cmp(&height(y)))
-        .map(|(index, _)| index + 1);
-    if let Some(index) = flattest {
-        points.remove(index);
+impl Hull {
+    /// Begins with the corners of a hull.
+    #[inline(always)]
+    fn of(corners: &[Point]) -> Self {
+        let mut room = [Point::default(); MAX_POINTS + 1];
+        room[..corners.len()].copy_from_slice(corners);
+        Self { room, len: corners.len() }
+    }
+
+    #[inline(always)]
+    fn corners(&self) -> &[Point] {
+        &self.room[..self.len]
+    }
+
+    /// Adds a point.
+    #[inline(always)]
+    fn push(&mut self, point: Point) {
+        let mut kept = self.corners();
+        if let [before @ .., last] = kept
+            && last.time_ns == point.time_ns
+        {
+            if last.ticks >= point.ticks {
+                return;
+            }
+            kept = before;
+        }
+        while let [before @ .., b] = kept
+            && let [.., a] = before
+            && rises_above(*a, *b, point)
+        {
+            kept = before;
+        }
+        self.len = kept.len() + 1;
+        self.room[self.len - 1] = point;
+        if self.len > MAX_POINTS {
+            self.drop_flattest();
+        }
+    }
+
+    /// Drops the inner corner that lies closest to the chord of its neighbours.
+    #[cold]
+    fn drop_flattest(&mut self) {
+        let height = |window: &[Point]| {
+            let [a, b, c] = [window[0], window[1], window[2]];
+            let slope = (c.ticks - a.ticks) as f64 / (c.time_ns - a.time_ns) as f64;
+            (b.ticks - a.ticks) as f64 - slope * (b.time_ns - a.time_ns) as f64
+        };
+        let flattest = self
+            .corners()
+            .windows(3)
+            .enumerate()
+            .min_by(|(_, x), (_, y)| height(x).total_cmp(&height(y)))
+            .map(|(index, _)| index + 1);
+        if let Some(index) = flattest {
+            self.room.copy_within(index + 1..self.len, index);
+            self.len -= 1;
+        }
     }
 }
 
@@ -193,13 +243,17 @@ pub fn seconds_between(from_ns: u64, to_ns: u64) -> f64 {
     to_ns.wrapping_sub(from_ns).cast_signed() as f64 * 1e-9
 }
 
-/// Whether `c` lies on or above the line from `a` through `b`, so that `b` is no corner.
+/// Whether `c` lies on or above the line from `a` through `b`, so that `b` is no corner. They come in
+/// the order of time.
+#[inline(always)]
 fn rises_above(a: Point, b: Point, c: Point) -> bool {
-    let dt_b = i128::from(b.time_ns - a.time_ns);
-    let dt_c = i128::from(c.time_ns - a.time_ns);
-    let dv_b = i128::from(b.ticks - a.ticks);
-    let dv_c = i128::from(c.ticks - a.ticks);
-    dv_c * dt_b >= dv_b * dt_c
+    let (dt_b, dt_c) = (b.time_ns - a.time_ns, c.time_ns - a.time_ns);
+    let (dv_b, dv_c) = (i128::from(b.ticks - a.ticks), i128::from(c.ticks - a.ticks));
+    match i64::try_from(dt_c) {
+        // Signed, a product is one multiplication.
+        Ok(dt_c) => dv_c * i128::from(dt_b.cast_signed()) >= dv_b * i128::from(dt_c),
+        Err(_) => dv_c * i128::from(dt_b) >= dv_b * i128::from(dt_c),
+    }
 }
 
 #[cfg(test)]
@@ -282,7 +336,8 @@ mod tests {
             };
             let whole = build(&all, 0);
             let (left, right) = (build(&all[..cut], 0), build(&all[cut..], 1 << 32));
-            let merged = Envelope::merged([(&left, 0), (&right, 1 << 32)].into_iter());
+            let mut merged = left;
+            merged.absorb(&right, 1 << 32);
             prop_assert_eq!(merged.points(), whole.points());
             let (a, b) = (merged.mean(0).unwrap(), whole.mean(0).unwrap());
             prop_assert!((a.0 - b.0).abs() < 1e-9 && (a.1 - b.1).abs() < 1e-6);

@@ -9,6 +9,7 @@ use super::{
     connection::Connection,
     identity,
     options::Options,
+    snapshot::Doubt,
 };
 
 /// What is remembered of a source address.
@@ -57,6 +58,12 @@ impl Host {
     /// Offsets that only phase can sort, as of the last look.
     pub fn loose(&self) -> usize {
         self.found.as_ref().map_or(0, |found| found.analysis.loose)
+    }
+
+    /// Whether a look may have found what wasn't announced yet.
+    pub fn has_news(&self, found: &Found) -> bool {
+        found.numbers.iter().any(|number| !self.announced.contains(number))
+            || (found.analysis.doubt == Some(Doubt::OffsetsRandom) && !self.random_announced)
     }
 
     /// Gives connections the machines that they had, counts those that are gone, and lets go of a

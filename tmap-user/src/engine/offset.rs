@@ -135,7 +135,7 @@ impl Index {
         let cluster = &mut self.clusters[found];
         let shift = wraps_between(&item.clock, &cluster.clock);
         cluster.members.push(item.index);
-        cluster.envelope = Envelope::merged([(&cluster.envelope, 0), (item.envelope, shift)].into_iter());
+        cluster.envelope.absorb(item.envelope, shift);
         cluster.clock = refit(&cluster.envelope, cluster.clock.hz, resolution_ns);
         let after = self.reading(&self.clusters[found].clock);
         self.by_reading.replace(before, after, found);

@@ -14,8 +14,10 @@ impl Readings {
 
     /// Moves what showed one reading to another.
     pub fn replace(&mut self, before: u32, after: u32, index: usize) {
-        self.0.remove(&(before, index));
-        self.insert(after, index);
+        if after != before {
+            self.0.remove(&(before, index));
+            self.insert(after, index);
+        }
     }
 
     /// Indices of what shows a reading within `reach` of `centre`, across the wrap too. O(log n) and what is

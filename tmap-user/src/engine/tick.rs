@@ -32,6 +32,9 @@ const SKEW_SIGMA: f64 = 150e-6;
 /// A rate this many standard deviations from every nominal one is no steady clock.
 const MAX_DEVIATION: f64 = 5.0;
 
+/// Beyond this many standard deviations the density is less than a float can hold: nothing.
+const FARTHEST: f64 = 40.0;
+
 /// A choice less certain than this is no choice.
 const MIN_PROBABILITY: f64 = 0.9;
 
@@ -52,7 +55,8 @@ pub fn classify(rate_hz: Estimate) -> Tick {
     let scored = NOMINAL.iter().map(|&(hz, prior)| {
         let sigma = joint(rate_hz.sigma, SKEW_SIGMA * hz);
         let deviation = (rate_hz.value - hz) / sigma;
-        (hz, deviation, prior / sigma * (-0.5 * deviation * deviation).exp())
+        let weight = if deviation.abs() > FARTHEST { 0.0 } else { (-0.5 * deviation * deviation).exp() };
+        (hz, deviation, prior / sigma * weight)
     });
     let total: f64 = scored.clone().map(|(_, _, weight)| weight).sum();
     let Some((hz, deviation, weight)) = scored.max_by(|a, b| a.2.total_cmp(&b.2)) else {

@@ -78,7 +78,7 @@ impl Workers {
     }
 
     /// Hands a record over, sooner or later.
-    #[inline]
+    #[inline(always)]
     pub fn observe(&mut self, record: &Record) {
         let shard = shard::of(&record.segment.src, self.shards.len());
         self.shards[shard].observe(record);
@@ -164,7 +164,7 @@ impl Shard {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn observe(&mut self, record: &Record) {
         self.batch.push(record.first_slot());
         if record.slot_count() > 1 {
@@ -177,6 +177,7 @@ impl Shard {
         }
     }
 
+    #[inline(never)]
     fn flush(&mut self) {
         if self.batch.is_empty() {
             return;

@@ -56,7 +56,11 @@ pub struct Pace {
 /// The handshakes and TTLs seen from one machine, weighted by how surely they are its own.
 #[derive(Clone, Debug, Default)]
 pub struct Sightings {
-    fingerprints: HashMap<Fingerprint, f64, RandomState>,
+    fingerprints: Vec<(Fingerprint, f64)>,
+    /// Where each of them is.
+    places: HashMap<Fingerprint, usize, RandomState>,
+    /// Where the last one that was added is: the next is often the same.
+    last: usize,
     ttls: BTreeMap<u8, f64>,
 }
 
@@ -64,14 +68,20 @@ impl Sightings {
     /// Adds a connection: its fingerprint, if the handshake was seen, and its TTL.
     pub fn add(&mut self, fingerprint: Option<Fingerprint>, hop_limit: u8, weight: f64) {
         if let Some(fingerprint) = fingerprint {
-            *self.fingerprints.entry(fingerprint).or_default() += weight;
+            if self.fingerprints.get(self.last).is_none_or(|(last, _)| *last != fingerprint) {
+                self.last = *self.places.entry(fingerprint).or_insert(self.fingerprints.len());
+                if self.last == self.fingerprints.len() {
+                    self.fingerprints.push((fingerprint, 0.0));
+                }
+            }
+            self.fingerprints[self.last].1 += weight;
         }
         *self.ttls.entry(hop_limit).or_default() += weight;
     }
 
     /// Fingerprints with their shares, the commonest first.
     fn shares(&self) -> Vec<(Fingerprint, f64)> {
-        let mut all: Vec<(Fingerprint, f64)> = self.fingerprints.iter().map(|(f, w)| (*f, *w)).collect();
+        let mut all = self.fingerprints.clone();
         all.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.to_string().cmp(&b.0.to_string())));
         all.truncate(MAX_FINGERPRINTS);
         let total: f64 = all.iter().map(|(_, weight)| weight).sum();
