@@ -68,9 +68,14 @@ impl Program {
     }
 
     /// Whether the segment is wanted.
-    #[inline]
+    #[inline(always)]
     pub fn accepts(&self, segment: &Segment) -> bool {
-        self.tests.is_empty() || filter::accepts(segment, |index| self.tests.get(usize::from(index)))
+        self.tests.is_empty() || self.run(segment)
+    }
+
+    #[inline(never)]
+    fn run(&self, segment: &Segment) -> bool {
+        filter::accepts(segment, |index| self.tests.get(usize::from(index)))
     }
 }
 

@@ -26,6 +26,9 @@ const BATCH: usize = 8192;
 /// stay in the cache.
 const TASKS_WAITING: usize = 4;
 
+/// Addresses differ in how much there is to them: of shares twice as fine, cores get more equal ones.
+const SHARDS_PER_CORE: usize = 2;
+
 /// What a shard is to do.
 enum Task {
     Observe(Vec<Slot>),
@@ -71,7 +74,7 @@ impl Workers {
     /// Where the system grants no thread.
     pub fn start(options: &Options, shards: Option<usize>) -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        let count = shard::count(options, shards, cores);
+        let count = shard::count(options, shards, SHARDS_PER_CORE * cores);
         let options = shard::share(options, count);
         let shards = (0..count).map(|number| Shard::start(number, &options)).collect::<io::Result<_>>()?;
         Ok(Self { shards, reviews: VecDeque::new() })
