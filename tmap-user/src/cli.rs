@@ -114,7 +114,7 @@ struct ReadArgs {
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Threads beside the reader, each with a share of the addresses and of the bounds below
-    /// [default: one per core, 8 at the most]
+    /// [default: two per core, 8 at the most]
     #[arg(long, value_name = "N", value_parser = shards)]
     shards: Option<usize>,
     #[command(flatten)]
