@@ -102,7 +102,9 @@ impl Address {
 /// In the order of the octets: IPv4 addresses come together, as IPv4 orders them.
 impl Ord for Address {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.octets().cmp(&other.octets())
+        // Big-endian words are in the order of their octets.
+        let words = |address: &Self| address.words().map(u64::to_be);
+        words(self).cmp(&words(other))
     }
 }
 

@@ -497,8 +497,9 @@ impl Flows {
     fn sweep_next(&mut self, count: u32, now_ns: u64) {
         let places = self.table.places();
         for _ in 0..count {
-            self.sweep_at = (self.sweep_at + 1) % places;
-            let place = self.sweep_at;
+            let place = self.sweep_at + 1;
+            let place = if place < places { place } else { 0 };
+            self.sweep_at = place;
             if !self.table.is(place, flag::LIVE) || self.table.is(place, flag::FINISHED) {
                 continue;
             }

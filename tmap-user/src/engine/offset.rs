@@ -54,9 +54,9 @@ pub struct Cluster {
 /// held against it; then the parts of slewed clocks are joined. O(n log n) for n items: clusters are looked up by their reading at a common
 /// time, in a window as wide as the errors.
 pub fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns: u64) -> Vec<Cluster> {
-    items.sort_by(|a, b| {
-        let doubt = |item: &Item<'_>| item.clock.skew.sigma + item.clock.offset_ticks.sigma / item.clock.hz;
-        doubt(a).total_cmp(&doubt(b)).then(a.index.cmp(&b.index))
+    items.sort_by_cached_key(|Item { index, clock, .. }| {
+        // Standard errors aren't negative, so their bits are in the order of their values.
+        ((clock.skew.sigma + clock.offset_ticks.sigma / clock.hz).to_bits(), *index)
     });
     let reference_ns = items.first().map_or(0, |item| item.clock.reference_ns);
     let mut index = Index { reference_ns, ..Index::default() };
@@ -70,7 +70,8 @@ pub fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns: u64) 
 }
 
 /// The cluster that a connection with too few points for a clock of its own belongs to, if exactly
-/// one explains its newest TSval. `allowed` says which clusters may be asked.
+/// one explains its newest TSval. The clusters are those of one nominal rate; `allowed` says which of them
+/// may be asked.
 pub fn attach(
     envelope: &Envelope,
     clusters: &[Cluster],
@@ -79,8 +80,10 @@ pub fn attach(
     allowed: impl Fn(usize) -> bool,
 ) -> Option<usize> {
     envelope.points().first()?;
+    // All clusters of a class tick at one rate.
+    let hz = clusters.first()?.clock.hz;
+    let clock = fit_nominal(envelope, hz, None, resolution_ns);
     let mut matches = clusters.iter().enumerate().filter(|(index, cluster)| {
-        let clock = fit_nominal(envelope, cluster.clock.hz, None, resolution_ns);
         allowed(*index) && agreement(&clock, &cluster.clock, options).is_some_and(|a| a.deviation <= 1.0)
     });
     let (first, _) = matches.next()?;

@@ -107,7 +107,13 @@ impl Tally {
         let mut all: Vec<Address> = clusters.iter().flatten().copied().collect();
         all.sort_unstable();
         let per_pair: Vec<usize> = all.chunk_by(|a, b| a == b).map(<[Address]>::len).collect();
-        let mut within: Vec<Address> = clusters.iter().flat_map(|peers| distinct(peers)).collect();
+        let mut within = Vec::with_capacity(all.len());
+        for peers in clusters {
+            match peers[..] {
+                [only] => within.push(only),
+                _ => within.extend(distinct(peers)),
+            }
+        }
         within.sort_unstable();
         Self {
             connections: all.len(),

@@ -53,6 +53,10 @@ pub enum Tick {
 /// Finds the nominal rate behind `rate_hz`.
 pub fn classify(rate_hz: Estimate) -> Tick {
     let scored = NOMINAL.iter().map(|&(hz, prior)| {
+        // No sum of squares is larger than the square of the sum: most rates are out without a root.
+        if (rate_hz.value - hz).abs() > FARTHEST * (rate_hz.sigma + SKEW_SIGMA * hz) {
+            return (hz, f64::INFINITY, 0.0);
+        }
         let sigma = joint(rate_hz.sigma, SKEW_SIGMA * hz);
         let deviation = (rate_hz.value - hz) / sigma;
         let weight = if deviation.abs() > FARTHEST { 0.0 } else { (-0.5 * deviation * deviation).exp() };
