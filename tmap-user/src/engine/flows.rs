@@ -5,9 +5,9 @@
 //! whenever the caller has time for it; [`Flows::looked`] then tells what it found, as far as that
 //! decides when the next look is due.
 //!
-//! When there is no room for a connection, another one goes: of [`CANDIDATES`] places in turn a
-//! finished one, or else the open one that has been silent for longest. So idle connections go long
-//! before busy ones, and the choice costs the same however large the table is.
+//! What happens where there is no room for a connection is told in [`evict`].
+
+mod evict;
 
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
@@ -38,9 +38,6 @@ const LINGER_NS: u64 = 60_000_000_000;
 /// at no more than so many.
 const SWEEP_PARTS: u32 = 8;
 const SWEEP_MOST: u32 = 1 << 18;
-
-/// How many connections an eviction chooses from.
-const CANDIDATES: u32 = 16;
 
 /// How many tracks one review sorts by phase at the most (one host's always): the looks of many
 /// hosts are spread over many reviews.
@@ -116,7 +113,7 @@ pub struct Flows {
     /// were frozen since.
     changed: Vec<HostId>,
     sweep_at: u32,
-    evict_at: u32,
+    eviction: evict::Turn,
     records: u64,
     losses: Losses,
     /// Connections opened without time stamps.
@@ -133,6 +130,7 @@ struct Host {
     address: Address,
     /// Connections remembered, open and finished, the oldest first.
     connections: VecDeque<Member>,
+    eviction: evict::Turn,
     connections_total: u64,
     zero_tsvals: u64,
     /// Whether something changed since it was last frozen; it is in `changed` then.
@@ -205,7 +203,7 @@ impl Flows {
             hosts: Vec::new(),
             changed: Vec::new(),
             sweep_at: 0,
-            evict_at: 0,
+            eviction: evict::Turn::default(),
             records: 0,
             losses: Losses::default(),
             unstamped: unstamped::Counts::default(),
@@ -385,7 +383,7 @@ impl Flows {
     }
 
     /// The place of a connection that `record` opens, or of the known one that it goes on with;
-    /// [`NOWHERE`] if its address doesn't fit.
+    /// [`NOWHERE`] if it or its address doesn't fit.
     #[inline(never)]
     fn open(&mut self, place: u32, hash: u32, record: &Record) -> u32 {
         if place != NOWHERE {
@@ -398,16 +396,14 @@ impl Flows {
             self.losses.records_unplaced += 1;
             return NOWHERE;
         };
+        if !self.make_room(id, record.time_ns) {
+            self.losses.records_refused += 1;
+            return NOWHERE;
+        }
         let most = self.options.max_connections_per_address;
         let host = &mut self.hosts[id as usize];
         host.connections_total += 1;
         host.pressed |= 2 * (host.connections_total - host.frozen_at) > most as u64;
-        if host.connections.len() >= most {
-            self.forget_one_of(id, record.time_ns);
-        }
-        if self.table.is_full() {
-            self.evict();
-        }
         let place = self.table.insert(hash, record);
         let host = &mut self.hosts[id as usize];
         host.connections.push_back(Member { place, serial: host.connections_total as u32 });
@@ -426,61 +422,6 @@ impl Flows {
             }
             Entry::Vacant(_) => None,
         }
-    }
-
-    /// Makes room for one connection.
-    fn evict(&mut self) {
-        let mut best = None;
-        let mut looked_at = 0;
-        for _ in 0..self.table.places() {
-            self.evict_at = (self.evict_at + 1) % self.table.places();
-            let place = self.evict_at;
-            if !self.table.is(place, flag::LIVE) {
-                continue;
-            }
-            let rank = (!self.table.is(place, flag::FINISHED | flag::CLOSED), self.table.last_ns(place));
-            if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, place));
-            }
-            looked_at += 1;
-            if looked_at == CANDIDATES {
-                break;
-            }
-        }
-        if let Some((_, place)) = best {
-            let src = self.table.key(place).src;
-            if let Some(&id) = self.ids.get(&src) {
-                self.forget(id, place);
-            }
-        }
-    }
-
-    /// Makes room among an address's connections.
-    fn forget_one_of(&mut self, id: HostId, now_ns: u64) {
-        let oldest = self.hosts[id as usize].connections.iter().take(CANDIDATES as usize);
-        let rank = |member: &&Member| {
-            let over = self.table.is(member.place, flag::FINISHED) || self.is_over(member.place, now_ns);
-            (!over, self.table.last_ns(member.place))
-        };
-        if let Some(&Member { place, .. }) = oldest.min_by_key(rank) {
-            self.forget(id, place);
-        }
-    }
-
-    /// Drops a connection altogether; its machine keeps the count.
-    fn forget(&mut self, id: HostId, place: u32) {
-        self.losses.flows_evicted += u64::from(!self.table.is(place, flag::FINISHED));
-        self.losses.connections_forgotten += 1;
-        self.table.remove(place);
-        let host = &mut self.hosts[id as usize];
-        // Old connections stand in front, so this looks at few.
-        if let Some(position) = host.connections.iter().position(|member| member.place == place) {
-            let forgotten = host.connections.remove(position);
-            host.pressed |= forgotten.is_some_and(|member| u64::from(member.serial) > host.frozen_at);
-        }
-        host.void = true;
-        host.loose = 0;
-        self.mark(id);
     }
 
     /// Finishes connections that closed or fell silent, a part of them at each call. Meant to be
@@ -639,6 +580,7 @@ impl Host {
         Self {
             address,
             connections: VecDeque::new(),
+            eviction: evict::Turn::default(),
             connections_total: 0,
             zero_tsvals: 0,
             dirty: false,

@@ -61,6 +61,8 @@ pub struct Losses {
     pub flows_thinned: u64,
     /// Records of addresses beyond the address table's bound.
     pub records_unplaced: u64,
+    /// Records of connections for which there was no room beside busy ones.
+    pub records_refused: u64,
 }
 
 impl Losses {
@@ -72,6 +74,7 @@ impl Losses {
             machines_uncompared: self.machines_uncompared + other.machines_uncompared,
             flows_thinned: self.flows_thinned + other.flows_thinned,
             records_unplaced: self.records_unplaced + other.records_unplaced,
+            records_refused: self.records_refused + other.records_refused,
         }
     }
 }

@@ -46,7 +46,7 @@
 //!
 //! `time`, `addresses`, `connections`, `machines` (sum of the best counts), `records`, `packets`
 //! (`seen`, `suppressed`, `emitted`, `ring_full`, `skipped` by reason), `losses` (`flows_evicted`,
-//! `connections_forgotten`, `machines_uncompared`, `flows_thinned`, `records_unplaced`), `unstamped`
+//! `connections_forgotten`, `machines_uncompared`, `flows_thinned`, `records_unplaced`, `records_refused`), `unstamped`
 //! (SYNs without time stamps: `records`, `connections`, `addresses_only` = addresses that never sent a time stamp,
 //! `unplaced` = connections of addresses beyond the bound), `flows`, `memory_bytes`, `warnings`.
 //!
@@ -223,6 +223,7 @@ struct Losses {
     machines_uncompared: u64,
     flows_thinned: u64,
     records_unplaced: u64,
+    records_refused: u64,
 }
 
 #[derive(Serialize)]
@@ -321,6 +322,7 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
                 machines_uncompared: snapshot.losses.machines_uncompared,
                 flows_thinned: snapshot.losses.flows_thinned,
                 records_unplaced: snapshot.losses.records_unplaced,
+                records_refused: snapshot.losses.records_refused,
             },
             unstamped: unstamped_totals(snapshot.unstamped),
             flows: holdings.flows,

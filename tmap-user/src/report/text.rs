@@ -406,6 +406,14 @@ fn losses(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
             )?;
         }
     }
+    if losses.records_refused > 0 {
+        writeln!(
+            out,
+            "Left out {} of connections for which there was no room beside busy ones; what is said of others \
+             stands. --max-flows and --max-connections make room.",
+            count(losses.records_refused, "record")
+        )?;
+    }
     if losses.flows_thinned > 0 {
         writeln!(
             out,

@@ -266,6 +266,11 @@ impl Table {
         self.entries[place as usize].last_ns()
     }
 
+    /// Segments of a side, suppressed ones included, as far as its entry counts them.
+    pub fn segments(&self, place: u32) -> u32 {
+        self.entries[place as usize].segments
+    }
+
     /// What names the side at `place`.
     pub fn key(&self, place: u32) -> FlowKey {
         let entry = &self.entries[place as usize];
