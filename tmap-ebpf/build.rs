@@ -13,5 +13,7 @@ fn main() {
         println!("cargo:rustc-link-arg-bins={argument}");
     }
     // Else the linker makes it one of the program's own functions.
-    println!("cargo:rustc-link-arg-bin=tmap-ebpf=--export=log_skip");
+    for object in ["tmap-ebpf", "tmap-cautious", "tmap-steps"] {
+        println!("cargo:rustc-link-arg-bin={object}=--export=log_skip");
+    }
 }

@@ -144,7 +144,11 @@ fn extension(rng: &mut Pcg64, kind: u8, next: u8) -> Vec<u8> {
 }
 
 fn tcp(rng: &mut Pcg64) -> Vec<u8> {
-    let mut options = if rng.random_bool(0.3) { recommended(rng) } else { options(rng) };
+    let mut options = match rng.random_range(0..10) {
+        0..3 => recommended(rng),
+        3 => linux_syn(rng),
+        _ => options(rng),
+    };
     options.truncate(40);
     options.resize(options.len().next_multiple_of(4), pick(rng, &[0, 1]));
     let words = 5 + options.len() as u8 / 4;
@@ -163,9 +167,24 @@ fn tcp(rng: &mut Pcg64) -> Vec<u8> {
     bytes
 }
 
-/// The layout of RFC 7323, appendix A.
+/// The layout of RFC 7323, appendix A, at times with SACK behind.
 fn recommended(rng: &mut Pcg64) -> Vec<u8> {
-    [&[1, 1, 8, 10], &rng.random::<[u8; 8]>()[..]].concat()
+    let bytes = [&[1, 1, 8, 10], &rng.random::<[u8; 8]>()[..]].concat();
+    match rng.random_range(0..12) {
+        blocks @ 1..=3 => [bytes, vec![1, 1, 5, 2 + 8 * blocks], vec![7; 8 * usize::from(blocks)]].concat(),
+        _ => bytes,
+    }
+}
+
+/// What Linux's SYN has, at times a little damaged.
+fn linux_syn(rng: &mut Pcg64) -> Vec<u8> {
+    let stamps = rng.random::<[u8; 8]>();
+    let mut bytes = [&[2, 4, 5, 180, 4, 2, 8, 10], &stamps[..], &[1, 3, 3, rng.random_range(0..15)]].concat();
+    if rng.random_bool(0.2) {
+        let at = rng.random_range(0..bytes.len());
+        bytes[at] = rng.random();
+    }
+    bytes
 }
 
 /// Options of any kind, in any order, some of them wrong.

@@ -17,7 +17,7 @@ const MAPPED_MIDDLE: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 /// IPv4 is held IPv4-mapped (`::ffff:a.b.c.d`), so that one code path serves both versions. Such
 /// addresses never appear on the wire (RFC 4291), so nothing is lost. The octets, in network order,
 /// are held as words: packet code that handles them one by one is slow, and hard on the verifier.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Address {
     high: u64,
     middle: u32,

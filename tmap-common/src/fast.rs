@@ -1,6 +1,6 @@
 //! The short way through the parser, for what nearly all frames are: Ethernet with at most one VLAN
 //! tag, an IP header without options, and a TCP header whose options are NOP, NOP, Timestamps
-//! (RFC 7323, appendix A).
+//! (RFC 7323, appendix A), with or without NOP, NOP, SACK (RFC 2018) behind.
 //!
 //! It gives up at the first thing that is anything else, and the parser's walk through all layers
 //! starts over. Where it does answer, it says what the walk would say; a property test holds the two
@@ -8,7 +8,6 @@
 
 use crate::{
     Address, Flags, Link, Packet, Segment, Skip,
-    ip::Network,
     link::{ethertype, is_vlan},
     tunnel,
 };
@@ -34,30 +33,11 @@ pub struct Found {
     pub is_ip4: bool,
     /// See [`Segment::has_payload`].
     has_payload: bool,
+    /// How many bytes of options follow Timestamps.
+    pub more_bytes: u64,
 }
 
 impl Found {
-    /// What the walk found behind `network`. `None` where it is too short for time stamps.
-    #[inline(always)]
-    pub(crate) fn behind<P: Packet + ?Sized>(packet: &P, network: &Network) -> Option<Self> {
-        let (ip_at, tcp_at) = (network.header_at, network.payload_at);
-        let header: [u8; HEADER_BYTES] = packet.read(tcp_at)?;
-        let header_bytes = usize::from(header[12] >> 4) * 4;
-        let has_payload = tcp_at + header_bytes < network.payload_end;
-        Some(Self { ip_at, tcp_at, is_ip4: network.is_ip4(), has_payload })
-    }
-
-    /// Whether the first options are NOP, NOP, Timestamps, and whether they are the only ones.
-    #[inline(always)]
-    pub fn layout<P: Packet + ?Sized>(&self, packet: &P) -> Option<Layout> {
-        let header: [u8; HEADER_BYTES] = packet.read(self.tcp_at)?;
-        if u32::from_ne_bytes(part(&header, 20)) != RECOMMENDED {
-            return None;
-        }
-        let is_alone = usize::from(header[12] >> 4) * 4 == HEADER_BYTES;
-        Some(if is_alone { Layout::Recommended } else { Layout::Longer })
-    }
-
     /// Reads the segment. `None` can't come back: all of it was there when it was found.
     #[inline(always)]
     pub fn segment<P: Packet + ?Sized>(&self, packet: &P) -> Option<Segment> {
@@ -86,15 +66,6 @@ impl Found {
             tunnel: None,
         })
     }
-}
-
-/// How a segment's options begin with NOP, NOP, Timestamps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// And end.
-    Recommended,
-    /// And go on: with SACK blocks, mostly.
-    Longer,
 }
 
 /// Takes what was found. A trait rather than a value to return: so each kind of frame has its own
@@ -144,10 +115,6 @@ pub fn parse_to<P: Packet + ?Sized, T: Taker>(
     let (version, at) = match link {
         Link::Ethernet => {
             let outer: [u8; 2] = packet.read(12)?;
-            if u16::from_ne_bytes(outer) == ethertype::IP4.to_be() {
-                // A copy of its own for what is commonest: all its offsets are constants.
-                return ip4(packet, 14, decap, taker);
-            }
             let (version, at) = ethernet(packet, u16::from_be_bytes(outer))?;
             // So that the verifier walks on once, tag or no tag.
             (version, packet.forget(at))
@@ -189,9 +156,7 @@ fn ip4<P: Packet + ?Sized, T: Taker>(packet: &P, at: usize, decap: bool, taker: 
     if header[9] != TCP {
         return not_tcp(packet, header[9], at + 20, decap, taker);
     }
-    let found =
-        Found { ip_at: at, tcp_at: at + 20, is_ip4: true, has_payload: total_bytes > 20 + HEADER_BYTES };
-    tcp(packet, total_bytes - 20, &found, taker)
+    tcp(packet, at, true, total_bytes - 20, taker)
 }
 
 #[inline(always)]
@@ -206,9 +171,7 @@ fn ip6<P: Packet + ?Sized, T: Taker>(packet: &P, at: usize, decap: bool, taker: 
         let is_plain = matches!(header[6], 17 | 58);
         return if is_plain { not_tcp(packet, header[6], at + 40, decap, taker) } else { None };
     }
-    let found =
-        Found { ip_at: at, tcp_at: at + 40, is_ip4: false, has_payload: payload_bytes > HEADER_BYTES };
-    tcp(packet, payload_bytes, &found, taker)
+    tcp(packet, at, false, payload_bytes, taker)
 }
 
 /// What isn't TCP is skipped, unless there may be TCP inside.
@@ -227,15 +190,17 @@ fn not_tcp<P: Packet + ?Sized, T: Taker>(
     }
 }
 
-/// The TCP header of what may be `found`; IP says that `bytes` bytes follow its own header.
+/// The TCP header behind the IP header at `ip_at`, which says that `bytes` bytes follow it.
 #[inline(always)]
 fn tcp<P: Packet + ?Sized, T: Taker>(
     packet: &P,
+    ip_at: usize,
+    is_ip4: bool,
     bytes: usize,
-    found: &Found,
     taker: &T,
 ) -> Option<T::Outcome> {
-    let header: [u8; 20] = packet.read(found.tcp_at)?;
+    let tcp_at = ip_at + if is_ip4 { 20 } else { 40 };
+    let header: [u8; 20] = packet.read(tcp_at)?;
     let header_bytes = usize::from(header[12] >> 4) * 4;
     if Flags(header[13]).intersects(Flags::SYN) || bytes < header_bytes {
         return None;
@@ -243,14 +208,24 @@ fn tcp<P: Packet + ?Sized, T: Taker>(
     if header_bytes == 20 {
         return Some(taker.skip(Skip::NoTimestamps));
     }
-    if header_bytes != HEADER_BYTES {
+    if header_bytes < HEADER_BYTES {
         return None;
     }
-    let header: [u8; HEADER_BYTES] = packet.read(found.tcp_at)?;
+    let header: [u8; HEADER_BYTES] = packet.read(tcp_at)?;
     if u32::from_ne_bytes(part(&header, 20)) != RECOMMENDED {
         return None;
     }
-    Some(taker.segment(found))
+    let more_bytes = header_bytes - HEADER_BYTES;
+    if more_bytes != 0 {
+        // NOP, NOP, SACK, to the end.
+        let options = u32::from_ne_bytes(packet.read(tcp_at + HEADER_BYTES)?);
+        if options != u32::from_ne_bytes([1, 1, 5, more_bytes as u8 - 2]) {
+            return None;
+        }
+    }
+    // So that the verifier walks on once, SACK or no SACK.
+    let more_bytes = packet.unknown(more_bytes as u64);
+    Some(taker.segment(&Found { ip_at, tcp_at, is_ip4, has_payload: bytes > header_bytes, more_bytes }))
 }
 
 /// The `N` bytes at `at` of a header, which must have them. As one piece rather than byte by byte, so

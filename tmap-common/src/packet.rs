@@ -1,6 +1,6 @@
 //! How the parser reads a frame, wherever the frame lives.
 
-use crate::{Skip, tunnel::Descent};
+use crate::{Skip, tcp::Options, tunnel::Descent};
 
 /// A frame (or the captured beginning of one) that can be read at any offset.
 ///
@@ -26,6 +26,15 @@ pub trait Packet {
     #[inline(always)]
     fn unknown(&self, word: u64) -> u64 {
         word
+    }
+
+    /// [`Options::walk`], overridden in the same way as [`Packet::step`].
+    ///
+    /// # Errors
+    /// Those of [`Options::walk`].
+    #[inline(always)]
+    fn options(&self, at: usize, bytes: usize, found: &mut Options) -> Result<(), Skip> {
+        found.walk(self, at, bytes)
     }
 
     /// One layer further down. The kernel programs override this with a call of a function that the

@@ -3,7 +3,7 @@
 use crate::{
     Link, Packet, Segment, Skip, fast, ip,
     link::Layer,
-    tcp,
+    tcp::{self, Options},
     tunnel::{self, Descent, Place},
 };
 
@@ -61,6 +61,23 @@ pub fn find<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool, way: &mut D
 /// As [`parse`].
 #[inline(always)]
 pub fn segment<P: Packet + ?Sized>(packet: &P, place: &Place) -> Result<Segment, Skip> {
-    let segment = tcp::parse(packet, &place.network(packet))?;
-    Ok(Segment { tunnel: place.tunnel(packet), ..segment })
+    let mut segment = Segment::default();
+    segment_into(packet, place, &mut Options::default(), &mut segment)?;
+    Ok(segment)
+}
+
+/// [`segment`], put where it will stay, by way of `options`; it may be half filled in where that fails.
+///
+/// # Errors
+/// As [`parse`].
+#[inline(always)]
+pub fn segment_into<P: Packet + ?Sized>(
+    packet: &P,
+    place: &Place,
+    options: &mut Options,
+    segment: &mut Segment,
+) -> Result<(), Skip> {
+    tcp::parse_into(packet, &place.network(packet), options, segment)?;
+    segment.tunnel = place.tunnel(packet);
+    Ok(())
 }

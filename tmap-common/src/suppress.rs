@@ -39,7 +39,7 @@ use crate::{Address, Flags, Segment, record::Direction};
 /// Bytes per slot.
 pub const SLOT_BYTES: usize = 16;
 
-/// Slots per CPU unless the user says otherwise. The entries needed are about the flows that have more
+/// Slots per CPU. The entries needed are about the flows that have more
 /// than one segment within a tick, not all flows, and 64 KiB stay in a CPU's own caches: of a million
 /// flows by Zipf's law at three million segments a second, a table sixteen times as large would leave out
 /// 3 % more of what this one does, and at ten million 8 %.
@@ -142,7 +142,8 @@ const fn mix(word: u64) -> u64 {
 pub struct Brief {
     /// TSval in the low half, TSecr in the high one.
     pub stamps: u64,
-    /// TTL or hop limit, TCP flags, and whether there is data: a byte each, from the lowest.
+    /// TTL or hop limit, TCP flags, whether there is data, and whether it is emitted in any case (then
+    /// not 0): a byte each, from the lowest.
     pub rest: u64,
 }
 
@@ -158,10 +159,10 @@ impl Brief {
         }
     }
 
-    /// The same, of a segment that is never left out.
+    /// The same, of a segment that is never left out if `reason`, below 256, isn't 0.
     #[inline(always)]
-    pub const fn emitted_always(self) -> Self {
-        Self { rest: self.rest | (Flags::FIN.0 as u64) << 8, ..self }
+    pub const fn emitted_if(self, reason: u64) -> Self {
+        Self { rest: self.rest | reason << 24, ..self }
     }
 
     #[inline(always)]
@@ -181,14 +182,14 @@ impl Brief {
 
     #[inline(always)]
     const fn has_payload(self) -> bool {
-        self.rest >> 16 != 0
+        self.rest >> 16 & 1 != 0
     }
 
     /// Whether it is one of those that may be left out.
     #[inline(always)]
     const fn is_plain(self) -> bool {
-        let special = Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0 | Flags::ACK.0;
-        self.flags().0 & special == Flags::ACK.0 && self.tsval() != 0
+        let special = (Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0 | Flags::ACK.0) as u64;
+        self.rest & (special << 8 | 0xff << 24) == (Flags::ACK.0 as u64) << 8 && self.tsval() != 0
     }
 
     /// Whether anybody reads the sender's clock from it: round trips do from all but these.
@@ -211,8 +212,17 @@ impl Slot {
     /// time in units of which [`MAX_AGE`] are between 8 and 90 ms.
     #[inline(always)]
     pub fn check(&self, name: Name, brief: Brief, now: u64) -> (Verdict, Self) {
+        self.check_quickly(name, brief, now).unwrap_or_else(|| {
+            let (count, next) = self.check_slowly(name, brief, now);
+            (Verdict::Emit(count), next)
+        })
+    }
+
+    /// [`Slot::check`] of what most segments are; `None` for the others.
+    #[inline(always)]
+    pub fn check_quickly(&self, name: Name, brief: Brief, now: u64) -> Option<(Verdict, Self)> {
         if !brief.is_plain() {
-            return self.emit(name, brief, now);
+            return None;
         }
         let own = name.tag() | brief.hop_limit() << bits::HOP_LIMIT_AT;
         // Tag, TTL and "not interrupted" at once.
@@ -221,21 +231,23 @@ impl Slot {
             let age = (now.wrapping_sub(self.state >> bits::BORN_AT)) & bits::BORN;
             let asks_first = brief.has_payload() && self.state & bits::ASKED == 0;
             if !asks_first && age < u64::from(MAX_AGE) && self.count() < u8::MAX {
-                return (Verdict::Suppress, Self { state: self.state + (1 << bits::COUNT_AT), ..*self });
+                return Some((
+                    Verdict::Suppress,
+                    Self { state: self.state + (1 << bits::COUNT_AT), ..*self },
+                ));
             }
         }
         // Nearly all the others are newer, or find the slot taken. Which of the two nobody can foresee,
         // a CPU's branch predictor least: so one comparison for both, and no branch for the count.
         let stranger = (self.state ^ name.tag()) & bits::TAG;
         let behind = u64::from((self.stamps as u32).wrapping_sub(brief.tsval())) | stranger << 32;
-        if behind > u64::from(LATEST_TICKS) {
+        (behind > u64::from(LATEST_TICKS)).then(|| {
             let if_own = (stranger.wrapping_sub(1) as i64 >> 63) as u8;
             let asked = u64::from(brief.has_payload()) * bits::ASKED;
             let born = now << bits::BORN_AT;
             let next = Self { stamps: brief.stamps, state: own | asked | born };
-            return (Verdict::Emit(self.count() & if_own), next);
-        }
-        self.emit(name, brief, now)
+            (Verdict::Emit(self.count() & if_own), next)
+        })
     }
 
     /// Segments left out since the last record of whichever flow this is.
@@ -250,8 +262,10 @@ impl Slot {
         if (self.state ^ name.tag()) & bits::TAG == 0 { self.count() } else { 0 }
     }
 
+    /// [`Slot::check`] of what goes into the ring in any case: how many were left out before, and what
+    /// the slot holds from now on. In the kernel a function by itself.
     #[inline(always)]
-    fn emit(&self, name: Name, brief: Brief, now: u64) -> (Verdict, Self) {
+    pub fn check_slowly(&self, name: Name, brief: Brief, now: u64) -> (u8, Self) {
         let is_own = (self.state ^ name.tag()) & bits::TAG == 0;
         // What an earlier connection on these ports left out isn't the new one's.
         let count = if is_own && !brief.flags().is_syn() { self.count() } else { 0 };
@@ -276,6 +290,6 @@ impl Slot {
         } else {
             fresh
         };
-        (Verdict::Emit(count), next)
+        (count, next)
     }
 }

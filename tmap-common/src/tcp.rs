@@ -51,7 +51,7 @@ impl core::ops::BitOr for Flags {
 
 /// One TCP segment that carries Timestamps, or opens a connection without: all that tmap wants to know
 /// of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
     /// Sender: the host whose clock made `tsval`.
     pub src: Address,
@@ -143,7 +143,8 @@ pub mod kind {
     pub const TIMESTAMPS: u8 = 8;
 }
 
-/// Parses the TCP header behind `network`.
+/// Parses the TCP header behind `network` into `segment`, which may be half filled in where that fails, by
+/// way of `options`: in the kernel both lie in a map, of which the verifier forgets what was put there.
 ///
 /// All options are walked, also those behind Timestamps: a malformed list is worth a counter, and
 /// a stack that writes one can't be trusted with a clock. Of several options of a kind the last
@@ -153,43 +154,59 @@ pub mod kind {
 /// [`Skip::TcpTruncated`], [`Skip::TcpDataOffset`], [`Skip::OptionLength`],
 /// [`Skip::OptionOverrun`], [`Skip::OptionsTooMany`] or [`Skip::NoTimestamps`]; the last not for a SYN.
 #[inline(always)]
-pub(crate) fn parse<P: Packet + ?Sized>(packet: &P, network: &Network) -> Result<Segment, Skip> {
+pub(crate) fn parse_into<P: Packet + ?Sized>(
+    packet: &P,
+    network: &Network,
+    options: &mut Options,
+    segment: &mut Segment,
+) -> Result<(), Skip> {
     let at = packet.forget(network.payload_at);
     let header: [u8; 20] = packet.read(at).ok_or(Skip::TcpTruncated)?;
     let header_bytes = usize::from(header[12] >> 4) * 4;
     if header_bytes < 20 || at + header_bytes > network.payload_end {
         return Err(Skip::TcpDataOffset);
     }
-    let options = walk(packet, at + 20, header_bytes - 20)?;
+    *options = Options::default();
+    packet.options(at + 20, header_bytes - 20, options)?;
     let network = network.forgotten(packet);
     let flags = Flags(header[13]);
     let (tsval, tsecr) = options.timestamps(packet, flags.is_syn())?;
-    let syn = if flags.intersects(Flags::SYN) {
-        let traces = handshake::traces(packet, &network, &header, at, options.padding_at);
+    segment.syn = None;
+    if flags.intersects(Flags::SYN) {
+        let traces = handshake::traces(packet, &network, &header, at, options.padding_at as usize);
         let window = u16::from_be_bytes([header[14], header[15]]);
-        Some(options.syn(packet, window, traces.ok_or(Skip::TcpTruncated)?))
-    } else {
-        None
-    };
+        segment.syn = Some(options.syn(packet, window, traces.ok_or(Skip::TcpTruncated)?));
+    }
     let ends = network.ends(packet).ok_or(Skip::IpTruncated)?;
-    Ok(Segment {
-        src: ends.src,
-        dst: ends.dst,
-        src_port: u16::from_be_bytes([header[0], header[1]]),
-        dst_port: u16::from_be_bytes([header[2], header[3]]),
-        flags,
-        has_payload: at + header_bytes < network.payload_end,
-        hop_limit: ends.hop_limit,
-        tsval,
-        tsecr,
-        syn,
-        tunnel: None,
-    })
+    segment.src = ends.src;
+    segment.dst = ends.dst;
+    segment.src_port = u16::from_be_bytes([header[0], header[1]]);
+    segment.dst_port = u16::from_be_bytes([header[2], header[3]]);
+    segment.flags = flags;
+    segment.has_payload = at + header_bytes < network.payload_end;
+    segment.hop_limit = ends.hop_limit;
+    segment.tsval = tsval;
+    segment.tsecr = tsecr;
+    segment.tunnel = None;
+    Ok(())
 }
 
+/// How a segment's options begin with NOP, NOP, Timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// And end.
+    Recommended,
+    /// And go on: with SACK blocks, mostly.
+    Longer,
+}
+
+/// The order of NOP, NOP, Timestamps.
+const RECOMMENDED: u64 = kind::NOP as u64 | (kind::NOP as u64) << 4 | (kind::TIMESTAMPS as u64) << 8;
+
 /// Where a walk over the options found what. Aligned, so that it is cleared by words.
-#[repr(align(8))]
-struct Options {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub struct Options {
     /// Offset in the frame of the last option of each kind, 0 for none; kinds from 14 on share the
     /// last place. A table, because storing into it takes no branch, and branches in the walk
     /// multiply what the verifier has to look at.
@@ -197,10 +214,54 @@ struct Options {
     /// As [`Syn::option_order`].
     order: u64,
     /// Offset just past the list.
-    padding_at: usize,
+    padding_at: u64,
 }
 
 impl Options {
+    /// Whether the list begins with NOP, NOP, Timestamps (RFC 7323, appendix A), and whether it ends there.
+    #[inline(always)]
+    pub fn layout(&self) -> Option<Layout> {
+        if self.order & 0xfff != RECOMMENDED {
+            return None;
+        }
+        Some(if self.order == RECOMMENDED { Layout::Recommended } else { Layout::Longer })
+    }
+
+    /// Walks over `bytes` bytes of options from `at`; begins with nothing found.
+    ///
+    /// # Errors
+    /// [`Skip::TcpTruncated`], [`Skip::OptionLength`], [`Skip::OptionOverrun`] or [`Skip::OptionsTooMany`].
+    #[inline(always)]
+    pub fn walk<P: Packet + ?Sized>(&mut self, packet: &P, at: usize, bytes: usize) -> Result<(), Skip> {
+        if self.know(packet, at, bytes) { Ok(()) } else { walk(packet, at, bytes, self) }
+    }
+
+    /// Whether these are the options of Linux's SYN, which then are noted down: MSS, SACK permitted,
+    /// Timestamps, NOP, window scale (`tcp_options_write`).
+    #[inline(always)]
+    fn know<P: Packet + ?Sized>(&mut self, packet: &P, at: usize, bytes: usize) -> bool {
+        if bytes != LINUX_SYN.len() {
+            return false;
+        }
+        let at = packet.forget(at);
+        let Some(options) = packet.read::<{ LINUX_SYN.len() }>(at) else { return false };
+        let mut differs = 0;
+        for (own, (wanted, mask)) in options.into_iter().zip(LINUX_SYN) {
+            differs |= (own ^ wanted) & mask;
+        }
+        if differs != 0 {
+            return false;
+        }
+        let mut at = at as u64;
+        for (index, (kind, bytes)) in LINUX_SYN_KINDS.into_iter().enumerate() {
+            self.note(index, kind);
+            self.at[usize::from(kind)] = at as u16;
+            at += bytes;
+        }
+        self.padding_at = at;
+        true
+    }
+
     /// Adds an option to the order.
     #[inline(always)]
     fn note(&mut self, index: usize, code: u8) {
@@ -245,35 +306,91 @@ impl Options {
     }
 }
 
+/// The options of Linux's SYN, and which of their bits are always these.
+const LINUX_SYN: [(u8, u8); 20] = {
+    let (fixed, any) = (0xff, (0, 0));
+    [
+        (kind::MSS, fixed),
+        (4, fixed),
+        any,
+        any,
+        (kind::SACK_PERMITTED, fixed),
+        (2, fixed),
+        (kind::TIMESTAMPS, fixed),
+        (10, fixed),
+        any,
+        any,
+        any,
+        any,
+        any,
+        any,
+        any,
+        any,
+        (kind::NOP, fixed),
+        (kind::WINDOW_SCALE, fixed),
+        (3, fixed),
+        any,
+    ]
+};
+
+/// The same, each with its bytes.
+const LINUX_SYN_KINDS: [(u8, u64); 5] = [
+    (kind::MSS, 4),
+    (kind::SACK_PERMITTED, 2),
+    (kind::TIMESTAMPS, 10),
+    (kind::NOP, 1),
+    (kind::WINDOW_SCALE, 3),
+];
+
 /// Walks over `bytes` bytes of options from `at`.
 #[inline(always)]
-fn walk<P: Packet + ?Sized>(packet: &P, at: usize, bytes: usize) -> Result<Options, Skip> {
-    let mut found = Options { at: [0; 16], order: 0, padding_at: 0 };
+fn walk<P: Packet + ?Sized>(packet: &P, at: usize, bytes: usize, found: &mut Options) -> Result<(), Skip> {
     let mut cursor = packet.forget(at);
     let mut left = packet.unknown(bytes as u64);
-    for index in 0..Syn::MAX_OPTIONS {
-        if left == 0 {
-            found.padding_at = cursor;
-            return Ok(found);
-        }
-        let [kind] = packet.read(cursor).ok_or(Skip::TcpTruncated)?;
-        if kind == kind::END {
-            found.note(index, order::END);
-            found.padding_at = packet.forget(cursor + 1);
-            return Ok(found);
-        }
-        let place = place(packet, kind);
-        found.note(index, place as u8);
-        found.at[place] = cursor as u16;
-        let bytes = if kind == kind::NOP { 1 } else { option_bytes(packet, cursor, left)? };
-        cursor = packet.forget(cursor + bytes as usize);
-        left = packet.unknown(left - bytes);
+    // Written out: of a loop's turns, which are all in one place, the verifier forgets which it has seen.
+    macro_rules! options {
+        ($($index:literal)+) => {
+            $(if !option(packet, $index, &mut cursor, &mut left, found)? {
+                return Ok(());
+            })+
+            const _: () = assert!(Syn::MAX_OPTIONS == [$($index),+].len());
+        };
     }
+    options!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
     if left != 0 {
         return Err(Skip::OptionsTooMany);
     }
-    found.padding_at = cursor;
-    Ok(found)
+    found.padding_at = cursor as u64;
+    Ok(())
+}
+
+/// Notes the option at `cursor` down and goes on to the next, of which `left` bytes may be left; `false` at
+/// the end of the list.
+#[inline(always)]
+fn option<P: Packet + ?Sized>(
+    packet: &P,
+    index: usize,
+    cursor: &mut usize,
+    left: &mut u64,
+    found: &mut Options,
+) -> Result<bool, Skip> {
+    if *left == 0 {
+        found.padding_at = *cursor as u64;
+        return Ok(false);
+    }
+    let [kind] = packet.read(*cursor).ok_or(Skip::TcpTruncated)?;
+    if kind == kind::END {
+        found.note(index, order::END);
+        found.padding_at = packet.forget(*cursor + 1) as u64;
+        return Ok(false);
+    }
+    let place = place(packet, kind);
+    found.note(index, place as u8);
+    found.at[place] = *cursor as u16;
+    let bytes = if kind == kind::NOP { 1 } else { option_bytes(packet, *cursor, *left)? };
+    *cursor = packet.forget(*cursor + bytes as usize);
+    *left = packet.unknown(*left - bytes);
+    Ok(true)
 }
 
 /// Where [`Options::at`] notes `kind`: `kind` itself below 14, else 15. In arithmetic, because a
@@ -322,7 +439,10 @@ mod tests {
     }
 
     fn parse_raw(bytes: &[u8]) -> Result<Segment, Skip> {
-        parse(bytes, &ip::parse(bytes, NetworkStart { at: 0, version: None })?)
+        let mut segment = Segment::default();
+        let network = ip::parse(bytes, NetworkStart { at: 0, version: None })?;
+        parse_into(bytes, &network, &mut Options::default(), &mut segment)?;
+        Ok(segment)
     }
 
     fn stamps(options: &[u8]) -> Result<(u32, u32), Skip> {
@@ -335,6 +455,32 @@ mod tests {
     /// `before`, the Timestamps option, `after`.
     fn around(before: &[u8], after: &[u8]) -> Vec<u8> {
         [before, &STAMP, after].concat()
+    }
+
+    /// What is known at a glance is what the walk finds, whatever byte is another.
+    #[test]
+    fn linux_syns_are_known() {
+        let mut options: Vec<u8> = LINUX_SYN.iter().map(|(byte, mask)| byte & mask | 0x5a & !mask).collect();
+        let glance = |options: &[u8]| {
+            let mut found = Options::default();
+            found.know(options, 0, options.len()).then_some(found)
+        };
+        let walked = |options: &[u8]| {
+            let mut found = Options::default();
+            walk(options, 0, options.len(), &mut found).map(|()| found)
+        };
+        assert!(glance(&options).is_some());
+        for at in 0..options.len() {
+            for byte in 0..=255 {
+                let before = std::mem::replace(&mut options[at], byte);
+                if let Some(found) = glance(&options) {
+                    assert_eq!(walked(&options), Ok(found), "{options:?}");
+                } else {
+                    assert_eq!(LINUX_SYN[at].1, 0xff, "{options:?}");
+                }
+                options[at] = before;
+            }
+        }
     }
 
     #[test]

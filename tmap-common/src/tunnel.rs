@@ -15,8 +15,6 @@
 
 use crate::{
     Address, Packet, Skip,
-    fast::Found,
-    filter,
     ip::{self, Network},
     link::{Layer, ethertype},
 };
@@ -189,22 +187,6 @@ impl Place {
             payload_at: packet.forget(self.payload_at as usize),
             payload_end: self.payload_end as usize,
         }
-    }
-
-    /// Where to find the fields of the segment. `None` where it is too short for time stamps.
-    #[inline(always)]
-    pub fn found<P: Packet + ?Sized>(&self, packet: &P) -> Option<Found> {
-        Found::behind(packet, &self.network(packet))
-    }
-
-    /// What a filter looks at. `None` where the frame ends before the ports.
-    #[inline(always)]
-    pub fn ends<P: Packet + ?Sized>(&self, packet: &P) -> Option<filter::Ends> {
-        let network = self.network(packet);
-        let ends = network.ends(packet)?;
-        let [s0, s1, d0, d1] = packet.read(network.payload_at)?;
-        let ports = [u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])];
-        Some(filter::Ends::new(&ends.src, &ends.dst, ports))
     }
 
     /// What tells the tunnel around it from others; 0 for none.

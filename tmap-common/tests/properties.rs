@@ -7,6 +7,11 @@ const LINKS: [Link; 5] = [Link::Ethernet, Link::Ip, Link::LinuxCooked, Link::Lin
 
 /// The bytes of `segment` in an Ethernet frame with `tags` VLAN tags.
 fn frame(segment: &Segment, tags: usize) -> Vec<u8> {
+    frame_with(segment, tags, 0)
+}
+
+/// The same with so many blocks of SACK behind Timestamps.
+fn frame_with(segment: &Segment, tags: usize, blocks: u8) -> Vec<u8> {
     let mut frame = vec![2; 12];
     for _ in 0..tags {
         frame.extend([0x81, 0x00, 0x00, 0x07]);
@@ -20,6 +25,10 @@ fn frame(segment: &Segment, tags: usize) -> Vec<u8> {
     options.extend([kind::NOP, kind::NOP, kind::TIMESTAMPS, 10]);
     options.extend(segment.tsval.to_be_bytes());
     options.extend(segment.tsecr.to_be_bytes());
+    if blocks > 0 {
+        options.extend([kind::NOP, kind::NOP, 5, 2 + 8 * blocks]);
+        options.resize(options.len() + 8 * usize::from(blocks), 0xa5);
+    }
     let tcp_bytes = 20 + options.len();
     let total_bytes = (tcp_bytes + usize::from(segment.has_payload)) as u16;
     match (segment.src.as_ip4(), segment.dst.as_ip4()) {
@@ -79,16 +88,16 @@ proptest! {
         prop_assert_eq!(parse(&frame(&segment, tags)[..], Link::Ethernet, true), Ok(segment));
     }
 
-    /// The recommended options and no others; one byte changed, and perhaps the end cut off.
+    /// The recommended options, and perhaps SACK; one byte changed, and perhaps the end cut off.
     #[test]
     fn the_short_way_says_what_the_walk_says(
-        segment in segments(), tags in 0..=2_usize,
+        segment in segments(), tags in 0..=2_usize, blocks in 0..=3_u8,
         damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
         keep in prop::option::of(any::<prop::sample::Index>()),
         decap: bool,
     ) {
         let flags = Flags(segment.flags.0 & !Flags::SYN.0);
-        let mut bytes = frame(&Segment { flags, syn: None, ..segment }, tags);
+        let mut bytes = frame_with(&Segment { flags, syn: None, ..segment }, tags, blocks);
         prop_assert_eq!(fast::parse(&bytes[..], Link::Ethernet, decap).is_some(), tags < 2);
         if let Some((at, byte)) = damage {
             let at = 12 + at.index(bytes.len() - 12);

@@ -12,19 +12,26 @@ use tmap_common::{
     Link, Skip,
     filter::Ends,
     record::Direction,
-    tunnel::{Descent, Place},
+    suppress::{Brief, Name, Slot},
+    tcp::Options,
+    tunnel::Descent,
 };
 
 use crate::{
     filter,
     frame::{Context, Frame, unknown},
     pipeline,
+    scratch::Work,
+    suppress,
 };
 
 /// [`Descent::step`]'s outcomes other than a [`Skip`], as a number.
 const FURTHER: u64 = 1 << 32;
 /// See `FURTHER`.
 const TCP: u64 = FURTHER + 1;
+
+/// The outcome of [`Options::walk`] other than a [`Skip`].
+const WALKED: u64 = FURTHER + 2;
 
 /// [`Descent::step`].
 ///
@@ -43,6 +50,22 @@ pub fn step(frame: &Frame, descent: &mut Descent) -> Result<bool, Skip> {
     }
 }
 
+/// [`Options::walk`].
+///
+/// # Errors
+/// As there.
+#[inline(always)]
+pub fn options(frame: &Frame, at: usize, bytes: usize, found: &mut Options) -> Result<(), Skip> {
+    let outcome = match frame.context() {
+        Context::Xdp(context) => options_xdp(context, at as u64, bytes as u64, found),
+        Context::Skb(context) => options_skb(context, at as u64, bytes as u64, found),
+    };
+    if outcome == WALKED {
+        return Ok(());
+    }
+    Err(Skip::from_index(outcome).unwrap_or(Skip::TcpTruncated))
+}
+
 /// [`pipeline::find`].
 #[inline(always)]
 pub fn find(frame: &Frame, link: Link, way: &mut Descent) -> u64 {
@@ -54,32 +77,55 @@ pub fn find(frame: &Frame, link: Link, way: &mut Descent) -> u64 {
     }
 }
 
-/// [`pipeline::screen`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn options_xdp(context: *mut xdp_md, at: u64, bytes: u64, found: *mut Options) -> u64 {
+    options_inside(&Frame::of_xdp(&XdpContext::new(context)), at, bytes, found)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn options_skb(context: *mut __sk_buff, at: u64, bytes: u64, found: *mut Options) -> u64 {
+    options_inside(&Frame::of_pulled_skb(&TcContext::new(context)), at, bytes, found)
+}
+
 #[inline(always)]
-pub fn screen(frame: &Frame, place: &Place, direction: Direction, forget: bool) -> u64 {
-    match frame.context() {
-        Context::Xdp(context) => screen_xdp(context, place, direction as u64, forget.into()),
-        Context::Skb(context) => screen_skb(context, place, direction as u64, forget.into()),
+fn options_inside(frame: &Frame, at: u64, bytes: u64, found: *mut Options) -> u64 {
+    // SAFETY: the caller lent it. For all that the verifier knows it may be null.
+    let Some(found) = (unsafe { found.as_mut() }) else { return Skip::TcpTruncated as u64 };
+    match found.walk(frame, at as usize, bytes as usize) {
+        Ok(()) => WALKED,
+        Err(skip) => skip as u64,
     }
 }
 
-/// [`pipeline::wants`].
+/// [`pipeline::read`].
 #[inline(always)]
-pub fn wants(frame: &Frame, place: &Place) -> bool {
-    let wanted = match frame.context() {
-        Context::Xdp(context) => wants_xdp(context, place),
-        Context::Skb(context) => wants_skb(context, place),
-    };
-    wanted != 0
+pub fn read(frame: &Frame, work: &mut Work) -> u64 {
+    match frame.context() {
+        Context::Xdp(context) => read_xdp(context, work),
+        Context::Skb(context) => read_skb(context, work),
+    }
 }
 
-/// [`pipeline::take`].
+/// [`pipeline::pass_on`].
 #[inline(always)]
-pub fn take(frame: &Frame, place: &Place, direction: Direction, screened: u64) -> u64 {
-    match frame.context() {
-        Context::Xdp(context) => take_xdp(context, place, direction as u64, screened),
-        Context::Skb(context) => take_skb(context, place, direction as u64, screened),
-    }
+pub fn pass_on(work: &mut Work, direction: Direction) -> u64 {
+    pass_segment_on(work, direction as u64)
+}
+
+/// [`suppress::judge_slowly`].
+#[inline(always)]
+pub fn judge_slowly(slot: *mut Slot, name: Name, brief: Brief, now: u64) -> u8 {
+    judge_slot(slot, name.0, brief.stamps, brief.rest, now) as u8
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn judge_slot(slot: *mut Slot, name: u64, stamps: u64, rest: u64, now: u64) -> u64 {
+    // SAFETY: the caller lent it. For all that the verifier knows it may be null.
+    let Some(slot) = (unsafe { slot.as_mut() }) else { return 0 };
+    suppress::judge_slowly(slot, Name(name), Brief { stamps, rest }, now).into()
 }
 
 /// [`filter::accepts`].
@@ -103,12 +149,6 @@ extern "C" fn find_xdp_ip(context: *mut xdp_md, way: *mut Descent) -> u64 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn screen_xdp(context: *mut xdp_md, place: *const Place, direction: u64, forget: u64) -> u64 {
-    screen_inside(&Frame::of_xdp(&XdpContext::new(context)), place, direction, forget)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
 extern "C" fn find_skb_eth(context: *mut __sk_buff, way: *mut Descent) -> u64 {
     find_inside(&Frame::of_pulled_skb(&TcContext::new(context)), Link::Ethernet, way)
 }
@@ -119,43 +159,11 @@ extern "C" fn find_skb_ip(context: *mut __sk_buff, way: *mut Descent) -> u64 {
     find_inside(&Frame::of_pulled_skb(&TcContext::new(context)), Link::Ip, way)
 }
 
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn screen_skb(context: *mut __sk_buff, place: *const Place, direction: u64, forget: u64) -> u64 {
-    screen_inside(&Frame::of_pulled_skb(&TcContext::new(context)), place, direction, forget)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn wants_xdp(context: *mut xdp_md, place: *const Place) -> u64 {
-    wants_inside(&Frame::of_xdp(&XdpContext::new(context)), place)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn wants_skb(context: *mut __sk_buff, place: *const Place) -> u64 {
-    wants_inside(&Frame::of_pulled_skb(&TcContext::new(context)), place)
-}
-
-#[inline(always)]
-fn wants_inside(frame: &Frame, place: *const Place) -> u64 {
-    // SAFETY: the caller lent it. For all that the verifier knows it may be null.
-    let place = unsafe { place.as_ref() };
-    place.is_some_and(|place| pipeline::wants(frame, place)).into()
-}
-
 #[inline(always)]
 fn find_inside(frame: &Frame, link: Link, way: *mut Descent) -> u64 {
     // SAFETY: the caller lent it. For all that the verifier knows it may be null.
     let Some(way) = (unsafe { way.as_mut() }) else { return Skip::TcpTruncated as u64 };
     pipeline::find(frame, link, way)
-}
-
-#[inline(always)]
-fn screen_inside(frame: &Frame, place: *const Place, direction: u64, forget: u64) -> u64 {
-    // SAFETY: as above.
-    let Some(place) = (unsafe { place.as_ref() }) else { return Skip::TcpTruncated as u64 };
-    pipeline::screen(frame, place, direction_of(direction), forget != 0)
 }
 
 #[unsafe(no_mangle)]
@@ -191,21 +199,29 @@ fn step_inside(frame: &Frame, descent: *mut Descent) -> u64 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn take_xdp(context: *mut xdp_md, place: *const Place, direction: u64, screened: u64) -> u64 {
-    take_inside(&Frame::of_xdp(&XdpContext::new(context)), place, direction, screened)
+extern "C" fn read_xdp(context: *mut xdp_md, work: *mut Work) -> u64 {
+    read_inside(&Frame::of_xdp(&XdpContext::new(context)), work)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn take_skb(context: *mut __sk_buff, place: *const Place, direction: u64, screened: u64) -> u64 {
-    take_inside(&Frame::of_pulled_skb(&TcContext::new(context)), place, direction, screened)
+extern "C" fn read_skb(context: *mut __sk_buff, work: *mut Work) -> u64 {
+    read_inside(&Frame::of_pulled_skb(&TcContext::new(context)), work)
 }
 
 #[inline(always)]
-fn take_inside(frame: &Frame, place: *const Place, direction: u64, screened: u64) -> u64 {
+fn read_inside(frame: &Frame, work: *mut Work) -> u64 {
     // SAFETY: as above.
-    let Some(place) = (unsafe { place.as_ref() }) else { return Skip::TcpTruncated as u64 };
-    pipeline::take(frame, place, direction_of(direction), screened)
+    let Some(work) = (unsafe { work.as_mut() }) else { return Skip::TcpTruncated as u64 };
+    pipeline::read(frame, work)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn pass_segment_on(work: *mut Work, direction: u64) -> u64 {
+    // SAFETY: as above.
+    let Some(work) = (unsafe { work.as_mut() }) else { return Skip::TcpTruncated as u64 };
+    pipeline::pass_on(work, direction_of(direction))
 }
 
 #[inline(always)]

@@ -8,7 +8,7 @@ use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     programs::{TcContext, XdpContext},
 };
-use tmap_common::{Packet, Skip, packet::MAX_CURSOR, tunnel::Descent};
+use tmap_common::{Packet, Skip, packet::MAX_CURSOR, tcp::Options, tunnel::Descent};
 
 /// How much of a packet must lie in its linear part for the parser to see all it wants: link header
 /// with tags, IP header with extensions of reasonable size, TCP header with all options.
@@ -96,6 +96,11 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
+    fn options(&self, at: usize, bytes: usize, found: &mut Options) -> Result<(), Skip> {
+        calls::options(self, at, bytes, found)
+    }
+
+    #[inline(always)]
     fn step(&self, descent: &mut Descent) -> Result<bool, Skip> {
         calls::step(self, descent)
     }
@@ -125,4 +130,13 @@ pub fn opaque(mut value: usize) -> usize {
     // SAFETY: the instruction changes nothing.
     unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
     value
+}
+
+/// Has the compiler work out `words` where a program ends before it uses them.
+#[inline(always)]
+pub fn needed<const N: usize>(words: [u64; N]) {
+    for word in words {
+        // SAFETY: the instruction changes nothing.
+        unsafe { asm!("{0} = {0}", inout(reg) word => _, options(nomem, nostack, preserves_flags)) };
+    }
 }

@@ -4,19 +4,47 @@ use aya_ebpf::{Global, helpers::bpf_get_smp_processor_id};
 use aya_log_ebpf::warn;
 use tmap_common::{
     Link, Packet as _, Record, Skip,
-    fast::{self, Found, Layout},
-    parse::{self, segment},
+    fast::{self, Found},
+    parse,
     record::Direction,
     suppress::{Brief, Verdict},
-    tunnel::{Descent, Place},
+    tcp::Layout,
+    tunnel::Descent,
 };
 
-use crate::{calls, counters::Row, filter, frame::Frame, ring, scratch, suppress};
+use crate::{
+    calls,
+    counters::Row,
+    filter,
+    frame::{Frame, needed},
+    ring,
+    scratch::{self, Work},
+    suppress,
+};
 
 /// Whether to look into tunnels; the loader sets it. The verifier knows read-only data: with 0 all
 /// that is dead code.
 #[unsafe(no_mangle)]
 static DECAP: Global<u8> = Global::new(1);
+
+/// Where a frame's way ends. The shipped programs go on to the last step; those of `cargo xtask bench
+/// steps` stop after each of the others.
+pub mod step {
+    /// The frame is counted.
+    pub const COUNT: u8 = 1;
+    /// It is known what it is and where it lies.
+    pub const PARSE: u8 = 2;
+    /// Its fields are read, and its flow is named.
+    pub const NAME: u8 = 3;
+    /// Its flow's slot says whether it is left out.
+    pub const JUDGE: u8 = 4;
+    /// The ring has room.
+    pub const ROOM: u8 = 5;
+    /// The record is written, but for its time.
+    pub const WRITE: u8 = 6;
+    /// The clock is read, and the record can be seen.
+    pub const ALL: u8 = 7;
+}
 
 /// What came of a segment, beside being skipped: numbers above those of [`Skip`].
 const EMITTED: u64 = 1 << 32;
@@ -26,41 +54,39 @@ const RING_FULL: u64 = EMITTED + 1;
 const SUPPRESSED: u64 = EMITTED + 2;
 /// TCP was found.
 const FOUND: u64 = EMITTED + 3;
-/// Not wanted by the filter; but if it is malformed, that is why it is skipped.
-const UNWANTED: u64 = EMITTED + 4;
-/// To be emitted; up to 255 more say how many segments were suppressed before.
-const EMIT: u64 = EMITTED + 0x100;
+/// The segment was read.
+const READ: u64 = EMITTED + 4;
 
 /// How many frames of a malformed kind each CPU logs; all are counted.
 const LOGGED_PER_REASON: u64 = 3;
 
 /// Counts the frame, and puts the segment in it, if it has one that is wanted, into the ring.
+/// Ends after the step `LAST`.
 #[inline(always)]
-pub fn observe(frame: &Frame, link: Link, direction: Direction) {
-    // SAFETY: the helper has no preconditions.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    let Some(counters) = Row::of(cpu) else { return };
-    counters.seen();
-    let short_way = ShortWay { frame, cpu, counters: &counters, direction };
+pub fn observe<const LAST: u8>(frame: &Frame, link: Link, direction: Direction) {
+    let Some(row) = own_row() else { return };
+    row.seen();
+    if LAST == step::COUNT {
+        return;
+    }
+    let short_way = ShortWay::<LAST> { frame, row, direction };
     if fast::parse_to(frame, link, DECAP.load() != 0, &short_way).is_some() {
         return;
     }
-    let outcome = match scratch::borrow(cpu) {
-        Some(way) => {
-            let outcome = long_way(frame, link, direction, way);
-            scratch::give_back(cpu);
+    let outcome = match scratch::borrow(row.cpu) {
+        Some(work) => {
+            let outcome = long_way::<LAST>(frame, link, direction, work);
+            scratch::give_back(row.cpu);
             outcome
         }
         None => RING_FULL,
     };
-    // Looked up again, for the sake of the stack.
-    let Some(counters) = Row::of(cpu) else { return };
     match outcome {
-        EMITTED => counters.emitted(),
-        RING_FULL => counters.ring_full(),
-        SUPPRESSED => counters.suppressed(),
+        EMITTED => row.emitted(),
+        RING_FULL => row.ring_full(),
+        SUPPRESSED => row.suppressed(),
         reason => {
-            let is_early = counters.skipped(reason as usize) < LOGGED_PER_REASON;
+            let is_early = row.skipped(reason as usize) < LOGGED_PER_REASON;
             if is_early && Skip::ANOMALIES & 1 << (reason & 63) != 0 {
                 log_skip(reason << 32 | frame.len() as u64);
             }
@@ -68,21 +94,31 @@ pub fn observe(frame: &Frame, link: Link, direction: Direction) {
     }
 }
 
+/// The row of the CPU that this runs on.
+#[inline(always)]
+fn own_row() -> Option<Row> {
+    // SAFETY: the helper has no preconditions.
+    Row::of(unsafe { bpf_get_smp_processor_id() })
+}
+
 /// What becomes of frames that the short way doesn't understand.
 #[inline(always)]
-fn long_way(frame: &Frame, link: Link, direction: Direction, way: &mut Descent) -> u64 {
-    let mut outcome = calls::find(frame, link, way);
-    if outcome == FOUND {
-        let is_wanted = !filter::is_there() || calls::wants(frame, &way.place);
-        outcome = if is_wanted { calls::screen(frame, &way.place, direction, false) } else { UNWANTED };
+fn long_way<const LAST: u8>(frame: &Frame, link: Link, direction: Direction, work: &mut Work) -> u64 {
+    let outcome = calls::find(frame, link, &mut work.way);
+    if outcome != FOUND {
+        return outcome;
     }
-    if outcome >= UNWANTED {
-        outcome = calls::take(frame, &way.place, direction, outcome);
-        if outcome != EMITTED {
-            calls::screen(frame, &way.place, direction, true);
-        }
+    if LAST == step::PARSE {
+        return EMITTED;
     }
-    outcome
+    let outcome = calls::read(frame, work);
+    if outcome != READ {
+        return outcome;
+    }
+    if LAST == step::NAME {
+        return EMITTED;
+    }
+    calls::pass_on(work, direction)
 }
 
 /// Looks for TCP on the long way; returns [`FOUND`] or a [`Skip`].
@@ -94,97 +130,98 @@ pub fn find(frame: &Frame, link: Link, way: &mut Descent) -> u64 {
     }
 }
 
-/// Judges the segment at `place`: [`SUPPRESSED`], [`EMIT`] plus the number of those suppressed before
-/// it, or a [`Skip`]. With `forget`, makes its flow start over: it didn't come into the ring.
+/// Reads the segment that was found; returns [`READ`] or a [`Skip`].
+#[inline(always)]
+pub fn read(frame: &Frame, work: &mut Work) -> u64 {
+    let Work { way, options, record } = work;
+    if let Err(skip) = parse::segment_into(frame, &way.place, options, &mut record.segment) {
+        return frame.unknown(skip as u64);
+    }
+    READ
+}
+
+/// Filters and judges the segment that was read, and puts it into the ring: [`SUPPRESSED`], [`EMITTED`],
+/// [`RING_FULL`] or [`Skip::Filtered`].
 ///
 /// Segments with more options, SACK for instance, are always emitted. Those with others make their
 /// flow start over: what their time stamps say isn't known here.
 #[inline(always)]
-pub fn screen(frame: &Frame, place: &Place, direction: Direction, forget: bool) -> u64 {
-    let Some(found) = place.found(frame) else { return EMIT };
-    let Some(segment) = found.segment(frame) else { return EMIT };
-    // SAFETY: the helper has no preconditions.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    let name = suppress::name(&segment, direction, place.tunnel_name());
-    let mut brief = Brief::of(&segment);
-    match found.layout(frame) {
-        Some(layout) if !forget => {
-            if layout == Layout::Longer {
-                brief = brief.emitted_always();
-            }
-            match suppress::judge(cpu, name, brief) {
-                Verdict::Suppress => SUPPRESSED,
-                Verdict::Emit(count) => EMIT + u64::from(count),
-            }
+pub fn pass_on(work: &mut Work, direction: Direction) -> u64 {
+    let Work { way, options, record } = work;
+    if !filter::wants(&record.segment) {
+        return Skip::Filtered as u64;
+    }
+    let now = suppress::now();
+    let Some(row) = own_row() else { return RING_FULL };
+    let name = suppress::name(&record.segment, direction, way.place.tunnel_name());
+    let verdict = match options.layout() {
+        None => Verdict::Emit(suppress::forget(row, name)),
+        Some(layout) => {
+            let more = u64::from(layout == Layout::Longer);
+            suppress::judge(row, name, Brief::of(&record.segment).emitted_if(more), now)
         }
-        _ => EMIT + u64::from(suppress::forget(cpu, name)),
+    };
+    let Verdict::Emit(suppressed) = verdict else { return SUPPRESSED };
+    record.direction = direction;
+    record.suppressed = suppressed;
+    if ring::push(row, record) {
+        EMITTED
+    } else {
+        suppress::forget(row, name);
+        RING_FULL
     }
 }
 
 /// What becomes of frames that the short way understands.
-struct ShortWay<'a> {
+struct ShortWay<'a, const LAST: u8> {
     frame: &'a Frame,
-    cpu: u32,
-    counters: &'a Row,
+    row: Row,
     direction: Direction,
 }
 
-impl fast::Taker for ShortWay<'_> {
+impl<const LAST: u8> fast::Taker for ShortWay<'_, LAST> {
     type Outcome = ();
 
     #[inline(always)]
     fn segment(&self, found: &Found) {
-        let Some(segment) = found.segment(self.frame) else { return self.skip(Skip::TcpTruncated) };
-        if !filter::wants(&segment) {
+        if LAST == step::PARSE {
+            return self.row.emitted();
+        }
+        if filter::is_there() && !found.segment(self.frame).is_some_and(|segment| filter::wants(&segment)) {
             return self.skip(Skip::Filtered);
         }
+        let now = suppress::now();
+        let Some(segment) = found.segment(self.frame) else { return self.skip(Skip::TcpTruncated) };
         let name = suppress::name(&segment, self.direction, 0);
-        let Verdict::Emit(suppressed) = suppress::judge(self.cpu, name, Brief::of(&segment)) else {
-            return self.counters.suppressed();
+        let brief = Brief::of(&segment).emitted_if(found.more_bytes);
+        if LAST == step::NAME {
+            needed([name.0, brief.stamps, brief.rest]);
+            return self.row.emitted();
+        }
+        let Verdict::Emit(suppressed) = suppress::judge(self.row, name, brief, now) else {
+            return self.row.suppressed();
         };
-        let record = |time_ns| {
-            let segment = found.segment(self.frame)?;
-            Some(Record { time_ns, direction: self.direction, suppressed, segment })
-        };
-        if ring::push_short(self.cpu, found.is_ip4, record) {
-            self.counters.emitted();
+        if LAST == step::JUDGE {
+            needed([suppressed.into()]);
+            return self.row.emitted();
+        }
+        let record = Record { time_ns: 0, direction: self.direction, suppressed, segment };
+        if ring::push_short::<LAST>(self.row, found.is_ip4, &record) {
+            self.row.emitted();
         } else {
             // Read and named again, for the sake of the stack.
             if let Some(segment) = found.segment(self.frame) {
-                suppress::forget(self.cpu, suppress::name(&segment, self.direction, 0));
+                suppress::forget(self.row, suppress::name(&segment, self.direction, 0));
             }
-            self.counters.ring_full();
+            self.row.ring_full();
         }
     }
 
     /// None of the reasons that come this way means a malformed frame.
     #[inline(always)]
     fn skip(&self, skip: Skip) {
-        self.counters.skip(skip);
+        self.row.skip(skip);
     }
-}
-
-/// Whether the filter wants the segment at `place`.
-#[inline(always)]
-pub fn wants(frame: &Frame, place: &Place) -> bool {
-    place.ends(frame).is_none_or(|ends| calls::accepts(&ends))
-}
-
-/// Puts the segment at `place` into the ring. `screened` is [`EMIT`] plus how many of its flow were
-/// suppressed before it, or [`UNWANTED`]. Returns [`EMITTED`], [`RING_FULL`] or a [`Skip`].
-#[inline(always)]
-pub fn take(frame: &Frame, place: &Place, direction: Direction, screened: u64) -> u64 {
-    let segment = match segment(frame, place) {
-        Ok(segment) => segment,
-        Err(skip) => return frame.unknown(skip as u64),
-    };
-    if screened < EMIT {
-        return Skip::Filtered as u64;
-    }
-    // SAFETY: the helper has no preconditions.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    let mut record = Record { time_ns: 0, direction, suppressed: screened as u8, segment };
-    if ring::push(cpu, &mut record) { EMITTED } else { RING_FULL }
 }
 
 /// Logs a skipped frame. A global function: the verifier walks it once by itself, where it would

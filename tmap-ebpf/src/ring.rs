@@ -4,42 +4,40 @@
 //!
 //! Ordering. The producer writes the slots, then publishes `produced`; the consumer reads
 //! `produced` (acquire), copies the slots, then publishes `consumed` (release). The producer's read
-//! of `consumed` and its writes into freed slots are ordered by the branch between them. Its slot
-//! writes and its publishing are ordered on CPUs that keep stores in order (x86, s390); elsewhere
+//! of `consumed` and its writes into freed slots are ordered by the branch between them; what it saw of
+//! `consumed` it keeps, since what was free then still is. Its slot writes and its publishing are ordered on CPUs that keep stores in order (x86, s390); elsewhere
 //! publishing must be a full barrier, which in BPF a fetching atomic is. The loader says which.
 
 use core::ptr;
 
 use aya_ebpf::{Global, bindings::BPF_F_MMAPABLE, helpers::bpf_ktime_get_ns, macros::map, maps::Array};
-use tmap_common::{
-    Record,
-    record::Slot,
-    ring::{MIN_SLOTS, Positions},
-};
+use tmap_common::{Record, record::Slot, ring::MIN_SLOTS};
 
-use crate::{atomic, counters::preemptible};
+use crate::{
+    atomic,
+    counters::{Row, preemptible},
+    frame::needed,
+    pipeline::step,
+};
 
 /// All rings, one after another; the loader sets the size: CPUs x slots.
 #[map]
 static RING: Array<Slot> = Array::with_max_entries(MIN_SLOTS, BPF_F_MMAPABLE);
 
-/// A row per CPU.
-#[map]
-static POSITIONS: Array<Positions> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
 /// Slots per CPU, a power of two; the loader sets it.
 #[unsafe(no_mangle)]
 static SLOTS: Global<u32> = Global::new(MIN_SLOTS);
 
-/// Whether stores can be seen out of order, so that publishing needs a barrier; the loader sets it.
+/// Whether stores can be seen out of order, so that publishing needs a barrier; the loader sets it in the
+/// cautious object.
 #[unsafe(no_mangle)]
 static WEAK_ORDER: Global<u8> = Global::new(0);
 
-/// Stamps `record` and writes it to the ring of `cpu`; `false` if there is no room.
+/// Stamps `record` and writes it to the ring of the CPU with this row; `false` if there is no room.
 #[inline(always)]
-pub fn push(cpu: u32, record: &mut Record) -> bool {
-    let Some(room) = Room::make(cpu, record.slot_count() as u64) else { return false };
-    record.time_ns = room.time_ns;
+pub fn push(row: Row, record: &mut Record) -> bool {
+    let Some(room) = Room::make(row, record.slot_count() as u64) else { return false };
+    record.time_ns = now();
     let mut at = room.at;
     room.ring.write(at, record.first_slot());
     if let Some(slot) = record.address_slot() {
@@ -58,71 +56,91 @@ pub fn push(cpu: u32, record: &mut Record) -> bool {
     true
 }
 
-/// The same for a record without handshake and tunnel, of which the caller knows the IP version.
-/// `record` makes it, given the time, as often as there are slots: reading a packet again is cheaper
-/// than keeping what was read.
+/// The same for a record without handshake and tunnel, of which the caller knows the IP version. Ends
+/// after the step `LAST`.
+///
+/// The clock, the dearest step, is read when all else is written: reading it waits for what was begun
+/// before, and nothing has to be kept across the call.
 #[inline(always)]
-pub fn push_short(cpu: u32, is_ip4: bool, record: impl Fn(u64) -> Option<Record>) -> bool {
-    let Some(room) = Room::make(cpu, if is_ip4 { 1 } else { 2 }) else { return false };
-    if let Some(place) = room.ring.place(room.at)
-        && let Some(record) = record(room.time_ns)
-    {
-        write(place, record.first_slot_with(!is_ip4));
+pub fn push_short<const LAST: u8>(row: Row, is_ip4: bool, record: &Record) -> bool {
+    let Some(room) = Room::make(row, if is_ip4 { 1 } else { 2 }) else { return false };
+    if LAST == step::ROOM {
+        needed([room.end]);
+        release(row);
+        return true;
     }
-    if !is_ip4
-        && let Some(place) = room.ring.place(room.at + 1)
-        && let Some(record) = record(room.time_ns)
-    {
-        write(place, record.addresses());
+    let Some(place) = room.ring.place(room.at) else { return false };
+    let place = place.cast::<u64>();
+    let Slot { words: [_, rest @ ..] } = record.first_slot_with(!is_ip4);
+    for (index, word) in (1..).zip(rest) {
+        // SAFETY: a slot is four words. Volatile keeps these writes before the publishing one.
+        unsafe { ptr::write_volatile(place.add(index), word) };
     }
+    if !is_ip4 {
+        room.ring.write(room.at + 1, record.addresses());
+    }
+    if LAST == step::WRITE {
+        release(row);
+        return true;
+    }
+    // SAFETY: as above.
+    unsafe { ptr::write_volatile(place, now()) };
     room.publish();
     true
 }
 
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
+
 /// Slots to be filled and published.
 struct Room {
-    row: *mut Positions,
+    row: Row,
     ring: Ring,
     /// Position of the first slot, and the one behind the last.
     at: u32,
     end: u64,
-    time_ns: u64,
 }
 
 impl Room {
-    /// Finds `count` free slots; and reads the clock, the dearest step, once there are.
+    /// Finds `count` free slots.
     #[inline(always)]
-    fn make(cpu: u32, count: u64) -> Option<Self> {
-        let row = POSITIONS.get_ptr_mut(cpu)?;
+    fn make(row: Row, count: u64) -> Option<Self> {
         // SAFETY: `busy` is an aligned u64 of this CPU's row.
-        if preemptible() && unsafe { atomic::swap(&raw mut (*row).busy, 1) } != 0 {
+        if preemptible() && unsafe { atomic::swap(&raw mut (*row.at).busy, 1) } != 0 {
             return None;
         }
         let slots = u64::from(SLOTS.load());
         // SAFETY: the row is a value of the map; the accesses are volatile because user space shares
         // it, and aligned words aren't torn.
-        let (produced, consumed) = unsafe {
-            (ptr::read_volatile(&raw const (*row).produced), ptr::read_volatile(&raw const (*row).consumed))
-        };
+        let (produced, before) =
+            unsafe { (ptr::read_volatile(&raw const (*row.at).produced), (*row.at).consumed_before) };
         let end = produced + count;
-        if end - consumed > slots {
-            release(row);
-            return None;
+        if end - before > slots {
+            // SAFETY: as above.
+            let consumed = unsafe { ptr::read_volatile(&raw const (*row.at).consumed) };
+            if end - consumed > slots {
+                release(row);
+                return None;
+            }
+            // SAFETY: as above.
+            unsafe { (*row.at).consumed_before = consumed };
         }
-        // SAFETY: the helper has no preconditions.
-        let time_ns = unsafe { bpf_ktime_get_ns() };
-        Some(Self { row, ring: Ring::of(cpu), at: produced as u32, end, time_ns })
+        Some(Self { row, ring: Ring::of(row.cpu), at: produced as u32, end })
     }
 
     /// Shows the slots to user space.
     #[inline(always)]
     fn publish(self) {
-        if WEAK_ORDER.load() == 0 {
+        if !crate::CAUTIOUS || WEAK_ORDER.load() == 0 {
             // SAFETY: as above; volatile accesses stay in order, in the compiler and on these CPUs.
-            unsafe { ptr::write_volatile(&raw mut (*self.row).produced, self.end) };
+            unsafe { ptr::write_volatile(&raw mut (*self.row.at).produced, self.end) };
         } else {
             // SAFETY: `produced` is an aligned u64 of this CPU's row.
-            unsafe { atomic::swap(&raw mut (*self.row).produced, self.end) };
+            unsafe { atomic::swap(&raw mut (*self.row.at).produced, self.end) };
         }
         release(self.row);
     }
@@ -130,10 +148,10 @@ impl Room {
 
 /// Lets other producers of this CPU at the ring again.
 #[inline(always)]
-fn release(row: *mut Positions) {
+fn release(row: Row) {
     if preemptible() {
         // SAFETY: `busy` is an aligned u64 of this CPU's row.
-        unsafe { atomic::swap(&raw mut (*row).busy, 0) };
+        unsafe { atomic::swap(&raw mut (*row.at).busy, 0) };
     }
 }
 

@@ -2,7 +2,7 @@
 //! functions on that way need.
 
 use aya_ebpf::{macros::map, maps::Array};
-use tmap_common::tunnel::Descent;
+use tmap_common::{Record, tcp::Options, tunnel::Descent};
 
 use crate::{atomic, counters::preemptible};
 
@@ -14,23 +14,36 @@ static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 #[derive(Clone, Copy)]
 #[repr(C, align(128))]
 struct Scratch {
-    way: Descent,
+    work: Work,
     /// 1 while in use. Looked at only where programs may interrupt each other.
     busy: u64,
 }
 
-/// This CPU's memory, cleared; `None` while another program uses it.
+/// What the functions on the long way hand on to each other.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Work {
+    /// Where the segment lies.
+    pub way: Descent,
+    /// Its options.
+    pub options: Options,
+    /// The segment, and what else its record says.
+    pub record: Record,
+}
+
+/// This CPU's memory, its way cleared; `None` while another program uses it.
 #[inline(always)]
-pub fn borrow<'a>(cpu: u32) -> Option<&'a mut Descent> {
+pub fn borrow<'a>(cpu: u32) -> Option<&'a mut Work> {
     let scratch = SCRATCH.get_ptr_mut(cpu)?;
     // SAFETY: `busy` is an aligned u64 of this CPU's value.
     if preemptible() && unsafe { atomic::swap(&raw mut (*scratch).busy, 1) } != 0 {
         return None;
     }
-    // SAFETY: the map's value outlives the program's run, and only this program uses it now.
-    let way = unsafe { &mut (*scratch).way };
-    *way = Descent::default();
-    Some(way)
+    // SAFETY: the map's value outlives the program's run, and only this program uses it now. It began as
+    // zeros, which are a record as well.
+    let work = unsafe { &mut (*scratch).work };
+    work.way = Descent::default();
+    Some(work)
 }
 
 /// Lets other programs of this CPU use it.

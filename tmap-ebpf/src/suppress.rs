@@ -3,25 +3,31 @@
 
 use core::ptr;
 
-use aya_ebpf::{Global, helpers::generated::bpf_jiffies64, macros::map, maps::Array};
+use aya_ebpf::{Global, helpers::generated::bpf_jiffies64};
 use tmap_common::{
     Segment,
     record::Direction,
-    suppress::{Brief, Name, Slot, Verdict},
+    suppress::{Brief, DEFAULT_SLOTS, Name, Slot, Verdict},
 };
 
-/// All slices, one after another; the loader sets the size: CPUs x slots.
-#[map]
-static SUPPRESS: Array<Slot> = Array::with_max_entries(1, 0);
+use crate::{calls, counters::Row};
 
-/// Slots per CPU, a power of two; 0 for no suppression. The loader sets it. The verifier knows
-/// read-only data: with 0 all this is dead code.
+/// Whether anything is left out; the loader sets it. The verifier knows read-only data: with 0 all this
+/// is dead code.
 #[unsafe(no_mangle)]
-static SUPPRESS_SLOTS: Global<u32> = Global::new(0);
+static SUPPRESS: Global<u8> = Global::new(0);
 
 /// A random number; the loader sets it.
 #[unsafe(no_mangle)]
 static SUPPRESS_SEED: Global<u64> = Global::new(0);
+
+/// The time that [`judge`] wants. By itself, because a call takes the registers: it comes before
+/// anything that is kept in them.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    if SUPPRESS.load() == 0 { 0 } else { unsafe { bpf_jiffies64() } }
+}
 
 /// The flow of `segment`, in the tunnel of this name.
 #[inline(always)]
@@ -29,24 +35,32 @@ pub fn name(segment: &Segment, direction: Direction, tunnel: u64) -> Name {
     Name::of(segment, direction, tunnel, SUPPRESS_SEED.load())
 }
 
-/// Judges a segment.
+/// Judges a segment; `now` as [`now`] told it.
 #[inline(always)]
-pub fn judge(cpu: u32, name: Name, brief: Brief) -> Verdict {
-    let Some(slot) = slot(cpu, name) else { return Verdict::Emit(0) };
-    // SAFETY: the helper has no preconditions.
-    let now = unsafe { bpf_jiffies64() };
-    // SAFETY: the slot is a value of the map, which only this CPU's programs use, one at a time.
-    let (verdict, next) = unsafe { *slot }.check(name, brief, now);
+pub fn judge(row: Row, name: Name, brief: Brief, now: u64) -> Verdict {
+    let Some(slot) = slot(row, name) else { return Verdict::Emit(0) };
+    // SAFETY: the slot is in the map's value, which only this CPU's programs use, one at a time.
+    let Some((verdict, next)) = unsafe { *slot }.check_quickly(name, brief, now) else {
+        return Verdict::Emit(calls::judge_slowly(slot, name, brief, now));
+    };
     // SAFETY: as above.
     unsafe { ptr::write(slot, next) };
     verdict
 }
 
+/// The rest of [`judge`].
+#[inline(always)]
+pub fn judge_slowly(slot: &mut Slot, name: Name, brief: Brief, now: u64) -> u8 {
+    let (count, next) = slot.check_slowly(name, brief, now);
+    *slot = next;
+    count
+}
+
 /// Makes a flow start over: what comes next repeats nothing. Returns how many of its segments were left
 /// out since its last record.
 #[inline(always)]
-pub fn forget(cpu: u32, name: Name) -> u8 {
-    let Some(slot) = slot(cpu, name) else { return 0 };
+pub fn forget(row: Row, name: Name) -> u8 {
+    let Some(slot) = slot(row, name) else { return 0 };
     // SAFETY: as above.
     let count = unsafe { *slot }.count_of(name);
     // SAFETY: as above.
@@ -55,8 +69,10 @@ pub fn forget(cpu: u32, name: Name) -> u8 {
 }
 
 #[inline(always)]
-fn slot(cpu: u32, name: Name) -> Option<*mut Slot> {
-    let slots = SUPPRESS_SLOTS.load();
-    // The map has a slot for every index of this form; the check is the verifier's.
-    if slots == 0 { None } else { SUPPRESS.get_ptr_mut(cpu * slots + name.index(slots)) }
+fn slot(row: Row, name: Name) -> Option<*mut Slot> {
+    if SUPPRESS.load() == 0 {
+        return None;
+    }
+    // SAFETY: the index is below the number of slots.
+    Some(unsafe { (&raw mut (*row.at).flows).cast::<Slot>().add(name.index(DEFAULT_SLOTS) as usize) })
 }

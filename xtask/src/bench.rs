@@ -34,7 +34,7 @@ pub fn verb(args: &Args) -> Result<()> {
 /// Whether one of the benchmarks asked for (all, where none is named) runs other programs on a veth.
 fn compares_with_others(arguments: &[String]) -> bool {
     let named = |names: &[&str]| arguments.iter().any(|argument| names.contains(&argument.as_str()));
-    let alone = ["kernel", "ring", "live", "engine", "file", "scale", "--list", "--help"];
+    let alone = ["kernel", "steps", "ring", "live", "engine", "file", "scale", "--list", "--help"];
     named(&["versus", "sweep"]) || !named(&alone)
 }
 

@@ -148,8 +148,12 @@ impl packets::Class {
     }
 }
 
-/// One round's value: the mean of the faster half of its runs, in nanoseconds per packet.
-fn round(program: &ProgramFd, frame: &[u8], repeat: u32, rings: &mut Rings) -> Result<f64> {
+/// One round's value for a program and a frame: the mean of the faster half of its runs, in nanoseconds per packet.
+/// `rings` are emptied after each.
+///
+/// # Errors
+/// What the kernel says.
+pub fn round(program: &ProgramFd, frame: &[u8], repeat: u32, rings: &mut Rings) -> Result<f64> {
     let mut values = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {
         values.push(f64::from(test_run::time(program, frame, repeat)?));

@@ -15,6 +15,7 @@ pub mod ring;
 pub mod rounds;
 pub mod scale;
 pub mod sender;
+pub mod steps;
 pub mod stream;
 pub mod watcher;
 pub mod wire;
@@ -50,6 +51,11 @@ pub const ALL: &[Bench] = &[
         name: "kernel",
         about: "nanoseconds per packet over a bare XDP_PASS, for each class of packet; verified instructions",
         run: kernel::run,
+    },
+    Bench {
+        name: "steps",
+        about: "the program stopped after each of its steps: one frame again and again, and live on a veth",
+        run: steps::run,
     },
     Bench {
         name: "ring",

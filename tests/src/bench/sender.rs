@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use aya::programs::{links::FdLink, xdp::XdpMode};
+use aya::programs::{Xdp, links::FdLink, xdp::XdpMode};
 use nix::time::ClockId;
 
 use super::{
@@ -72,12 +72,15 @@ impl Sender {
     /// # Errors
     /// What the kernel says.
     pub fn count_there(&mut self) -> Result<FdLink> {
-        let program = self.object.program("bench_count")?;
-        let attached = self.wire.far.run(|| {
-            let id = program.attach(INTERFACE, XdpMode::Driver)?;
-            anyhow::Ok(FdLink::try_from(program.take_link(id)?)?)
-        });
-        attached.context("can't attach the counting program")
+        attach_there(&self.wire, self.object.program("bench_count")?)
+    }
+
+    /// Attaches the program that only passes at the far end.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn pass_there(&mut self) -> Result<FdLink> {
+        attach_there(&self.wire, self.object.program("bench_pass")?)
     }
 
     /// Sends so many frames, `per_second` of them in a second where that is given, else as fast as it
@@ -109,6 +112,18 @@ impl Sender {
             Ok(Cost { path_ns: spent_ns / sent, wall_ns: began.elapsed().as_nanos() as f64 / sent })
         })
     }
+}
+
+/// Attaches a program where traffic arrives, in the driver.
+///
+/// # Errors
+/// What the kernel says.
+pub fn attach_there(wire: &Wire, program: &mut Xdp) -> Result<FdLink> {
+    let attached = wire.far.run(|| {
+        let id = program.attach(INTERFACE, XdpMode::Driver)?;
+        anyhow::Ok(FdLink::try_from(program.take_link(id)?)?)
+    });
+    attached.context("can't attach a program where traffic arrives")
 }
 
 /// CPU time of this thread, in nanoseconds.

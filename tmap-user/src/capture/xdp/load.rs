@@ -20,7 +20,6 @@ use tmap_common::{
     filter::{MAX_TESTS, Test},
     record::Slot,
     ring::MIN_SLOTS,
-    suppress,
 };
 
 use super::{
@@ -43,6 +42,14 @@ const MAX_TOTAL_BYTES: usize = 2 << 30;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tmap-ebpf"));
 
+/// The same for machines with weakly ordered stores or a preemptible kernel.
+static CAUTIOUS_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tmap-cautious"));
+
+/// The object that this machine needs.
+pub(super) fn object(config: &Config) -> &'static [u8] {
+    if config.cautious || stores_may_reorder() || is_realtime() { CAUTIOUS_OBJECT } else { OBJECT }
+}
+
 /// The object with its maps created, programs not loaded yet.
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
@@ -51,15 +58,15 @@ pub(super) struct Loaded {
     pub(super) counters: CounterRows,
 }
 
-/// Creates the maps and maps them into memory.
-pub(super) fn load(config: &Config) -> Result<Loaded> {
+/// Creates the maps of `object` and maps them into memory.
+pub(super) fn load(config: &Config, object: &[u8]) -> Result<Loaded> {
     check_kernel()?;
     let cpus = nr_cpus().map_err(|(path, error)| anyhow!("can't read {path}: {error}"))?;
     let shape = shape(cpus, config.ring_slots)?;
-    let ebpf = create(config, shape).map_err(|error| explain(&error))?;
+    let ebpf = create(config, shape, object).map_err(|error| explain(&error))?;
     let fd = |name| fd_of(&ebpf, name);
-    let (rings, gauge) = Rings::map(fd("RING")?, fd("POSITIONS")?, shape)?;
-    let counters = CounterRows::map(fd("COUNTERS")?, shape.cpus)?;
+    let (rings, gauge) = Rings::map(fd("RING")?, fd("CPUS")?, shape)?;
+    let counters = CounterRows::map(fd("CPUS")?, shape.cpus)?;
     Ok(Loaded { rings, gauge, counters, ebpf })
 }
 
@@ -83,7 +90,7 @@ fn shape(cpus: usize, wanted: Option<u32>) -> Result<Shape> {
 }
 
 /// Creates the object's maps, with all that is set at load time.
-fn create(config: &Config, shape: Shape) -> Result<Ebpf> {
+fn create(config: &Config, shape: Shape, object: &[u8]) -> Result<Ebpf> {
     let Config { filter, cautious, .. } = config;
     ensure!(
         filter.len() <= MAX_TESTS,
@@ -94,23 +101,21 @@ fn create(config: &Config, shape: Shape) -> Result<Ebpf> {
     tests.resize(MAX_TESTS * size_of::<Test>(), 0);
     let cpus = shape.cpus as u32;
     // Its slots are written by one producer at a time.
-    let suppress_slots =
-        if config.every_packet || *cautious || is_realtime() { 0 } else { suppress::DEFAULT_SLOTS };
+    let suppresses = !(config.every_packet || *cautious || is_realtime());
     EbpfLoader::new()
         .override_global("SLOTS", &shape.slots, true)
-        .override_global("WEAK_ORDER", &u8::from(*cautious || stores_may_reorder()), true)
-        .override_global("PREEMPTIBLE", &u8::from(*cautious || is_realtime()), true)
+        // These two are in the cautious object only.
+        .override_global("WEAK_ORDER", &u8::from(*cautious || stores_may_reorder()), false)
+        .override_global("PREEMPTIBLE", &u8::from(*cautious || is_realtime()), false)
         .override_global("DECAP", &u8::from(config.decap), true)
         .override_global("FILTER_LEN", &(filter.len() as u32), true)
         .override_global("FILTER", &tests[..], true)
         .map_max_entries("RING", cpus * shape.slots)
-        .map_max_entries("POSITIONS", cpus)
-        .map_max_entries("COUNTERS", cpus)
+        .map_max_entries("CPUS", cpus)
         .map_max_entries("SCRATCH", cpus)
-        .override_global("SUPPRESS_SLOTS", &suppress_slots, true)
+        .override_global("SUPPRESS", &u8::from(suppresses), true)
         .override_global("SUPPRESS_SEED", &RandomState::new().build_hasher().finish(), true)
-        .map_max_entries("SUPPRESS", cpus * suppress_slots.max(1))
-        .load(OBJECT)
+        .load(object)
         .context("the kernel refused tmap's maps")
 }
 

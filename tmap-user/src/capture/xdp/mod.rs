@@ -30,6 +30,10 @@ pub use self::{load::OLDEST_KERNEL, ring::Rings};
 #[doc(hidden)]
 pub static BENCH_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tmap-bench"));
 
+/// tmap's program stopped after each of its steps, for benchmarks: programs with maps like its own.
+#[doc(hidden)]
+static STEPS_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tmap-steps"));
+
 /// What to watch, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -172,7 +176,7 @@ impl Sensor {
         ensure!(!config.interfaces.is_empty(), "no interface named; name one with -i");
         let plan = attach::plan(config)?;
         let names: Vec<_> = plan.iter().map(|step| step.program()).collect();
-        let (mut sensor, rings) = Self::load_programs(config, &names)?;
+        let (mut sensor, rings) = Self::load_programs(config, load::object(config), &names)?;
         sensor.links = attach::attach(&mut sensor.ebpf, &plan)?;
         Ok((sensor, rings))
     }
@@ -183,11 +187,20 @@ impl Sensor {
     /// # Errors
     /// As [`Sensor::open`], apart from interfaces.
     pub fn load(config: &Config) -> Result<(Self, Rings)> {
-        Self::load_programs(config, &attach::PROGRAMS)
+        Self::load_programs(config, load::object(config), &attach::PROGRAMS)
     }
 
-    fn load_programs(config: &Config, names: &[&str]) -> Result<(Self, Rings)> {
-        let load::Loaded { mut ebpf, rings, gauge, counters } = load::load(config)?;
+    /// Loads the programs called `names` of [`STEPS_OBJECT`] and attaches none.
+    ///
+    /// # Errors
+    /// As [`Sensor::load`].
+    #[doc(hidden)]
+    pub fn load_steps(config: &Config, names: &[&str]) -> Result<(Self, Rings)> {
+        Self::load_programs(config, STEPS_OBJECT, names)
+    }
+
+    fn load_programs(config: &Config, object: &[u8], names: &[&str]) -> Result<(Self, Rings)> {
+        let load::Loaded { mut ebpf, rings, gauge, counters } = load::load(config, object)?;
         // The log's map must stay open while programs are loaded: they refer to it.
         let anomalies = anomalies::Anomalies::open(&mut ebpf)?;
         load::verify(&mut ebpf, names)?;

@@ -25,7 +25,7 @@ use memmap2::{MmapOptions, MmapRaw};
 use tmap_common::{
     Counters, Record, Skip,
     record::{MAX_SLOTS, Slot},
-    ring::Positions,
+    ring::Cpu,
 };
 
 /// Records handed on before their slots are given back to the kernel. Small enough that a slow
@@ -83,7 +83,7 @@ impl<T> Shared<T> {
 #[derive(Debug)]
 pub struct Rings {
     slots: Shared<Slot>,
-    positions: Arc<Shared<Positions>>,
+    cpus: Arc<Shared<Cpu>>,
     shape: Shape,
     /// One cursor per CPU.
     cursors: Vec<Cursor>,
@@ -102,23 +102,19 @@ struct Cursor {
 
 impl Rings {
     /// Maps the rings behind the two BPF arrays.
-    pub(super) fn map(
-        ring: BorrowedFd<'_>,
-        positions: BorrowedFd<'_>,
-        shape: Shape,
-    ) -> Result<(Self, RingGauge)> {
+    pub(super) fn map(ring: BorrowedFd<'_>, cpus: BorrowedFd<'_>, shape: Shape) -> Result<(Self, RingGauge)> {
         ensure!(shape.slots.is_power_of_two(), "a ring has a power of two of slots, not {}", shape.slots);
-        let positions = Arc::new(Shared::map(positions, shape.cpus, true)?);
+        let cpus = Arc::new(Shared::map(cpus, shape.cpus, true)?);
         let received = Arc::new(AtomicU64::new(0));
         let rings = Self {
             slots: Shared::map(ring, shape.cpus * shape.slots as usize, false)?,
-            positions: positions.clone(),
+            cpus: cpus.clone(),
             shape,
             cursors: vec![Cursor::default(); shape.cpus],
             order: BinaryHeap::with_capacity(shape.cpus),
             received: received.clone(),
         };
-        Ok((rings, RingGauge { positions, received, shape }))
+        Ok((rings, RingGauge { cpus, received, shape }))
     }
 
     /// Hands up to `max` waiting records to `each`, and returns how many; never blocks.
@@ -179,7 +175,7 @@ impl Rings {
         self.order.clear();
         for (cpu, cursor) in self.cursors.iter_mut().enumerate() {
             // Acquire: the slots before this position were written before it was published.
-            let produced = self.positions.word(cpu, offset_of!(Positions, produced)).load(Acquire);
+            let produced = self.cpus.word(cpu, offset_of!(Cpu, produced)).load(Acquire);
             // The kernel never gets further ahead than a ring's length; anything else isn't real.
             cursor.end = produced.min(cursor.read + u64::from(self.shape.slots));
             if cursor.read < cursor.end {
@@ -191,7 +187,7 @@ impl Rings {
     /// Gives all slots read so far back to the kernel.
     fn release(&self) {
         for (cpu, cursor) in self.cursors.iter().enumerate() {
-            let consumed = self.positions.word(cpu, offset_of!(Positions, consumed));
+            let consumed = self.cpus.word(cpu, offset_of!(Cpu, consumed));
             if consumed.load(Relaxed) != cursor.read {
                 // Release: the slots were copied before the kernel may reuse them.
                 consumed.store(cursor.read, Release);
@@ -242,7 +238,7 @@ fn index_of(shape: Shape, cpu: usize, position: u64) -> usize {
 /// How full the rings are, for whoever doesn't drain them.
 #[derive(Debug)]
 pub(super) struct RingGauge {
-    positions: Arc<Shared<Positions>>,
+    cpus: Arc<Shared<Cpu>>,
     received: Arc<AtomicU64>,
     shape: Shape,
 }
@@ -251,8 +247,8 @@ impl RingGauge {
     /// Slots waiting in the ring of `cpu`.
     pub(super) fn fill(&self, cpu: usize) -> u64 {
         // In this order the difference can't be negative.
-        let consumed = self.positions.word(cpu, offset_of!(Positions, consumed)).load(Acquire);
-        let produced = self.positions.word(cpu, offset_of!(Positions, produced)).load(Acquire);
+        let consumed = self.cpus.word(cpu, offset_of!(Cpu, consumed)).load(Acquire);
+        let produced = self.cpus.word(cpu, offset_of!(Cpu, produced)).load(Acquire);
         produced.saturating_sub(consumed)
     }
 
@@ -269,10 +265,10 @@ impl RingGauge {
 
 /// The counters of all CPUs, as the kernel programs write them.
 #[derive(Debug)]
-pub(super) struct CounterRows(Shared<Counters>);
+pub(super) struct CounterRows(Shared<Cpu>);
 
 impl CounterRows {
-    /// Maps the BPF array of counters.
+    /// Maps the BPF array that the counters are in.
     pub(super) fn map(fd: BorrowedFd<'_>, cpus: usize) -> Result<Self> {
         Shared::map(fd, cpus, false).map(Self)
     }
@@ -280,7 +276,7 @@ impl CounterRows {
     /// The counters of `cpu`. What became of frames is read before how many were seen, so that
     /// frames under way show as seen and not yet accounted for, never the other way round.
     pub(super) fn read(&self, cpu: usize) -> Counters {
-        let word = |offset| self.0.word(cpu, offset).load(Acquire);
+        let word = |offset| self.0.word(cpu, offset_of!(Cpu, counters) + offset).load(Acquire);
         let mut counters = Counters::default();
         for (index, count) in counters.skipped.iter_mut().enumerate() {
             *count = word(offset_of!(Counters, skipped) + index * size_of::<u64>());
