@@ -155,11 +155,9 @@ fn next_frame(ctx: &XdpContext, handshakes: bool) {
     };
     // SAFETY: all places lie before END, which was compared with the frame's end.
     unsafe {
-        write(start + at::ADDRESSES, addresses[0]);
-        write(start + at::ADDRESSES + 4, addresses[1]);
+        write_both(start + at::ADDRESSES, addresses);
         write(start + at::PORTS, ports);
-        write(start + at::STAMPS, stamps[0]);
-        write(start + at::STAMPS + 4, stamps[1]);
+        write_both(start + at::STAMPS, stamps);
         if handshakes {
             // ACK; SYN from the client, SYN and ACK from the server.
             let flags = if draw & HANDSHAKE == 0 { 0x10 } else { 0x02 | (flow as u8 & 1) << 4 };
@@ -176,6 +174,18 @@ fn next_frame(ctx: &XdpContext, handshakes: bool) {
 unsafe fn write(place: usize, word: u32) {
     // SAFETY: the caller's.
     unsafe { ptr::write_unaligned(place as *mut u32, word.to_be()) };
+}
+
+/// Writes two words in network order, at once: a load of both would have to wait until two stores are in the
+/// cache, which no frame from a card has anybody wait for.
+///
+/// # Safety
+/// `place` is inside the frame.
+#[inline(always)]
+unsafe fn write_both(place: usize, words: [u32; 2]) {
+    let both = u64::from(words[0]) << 32 | u64::from(words[1]);
+    // SAFETY: the caller's.
+    unsafe { ptr::write_unaligned(place as *mut u64, both.to_be()) };
 }
 
 #[unsafe(link_section = "license")]
