@@ -141,12 +141,10 @@ impl Table {
         }
         normalise(&mut sharp, &tops, noise.temperature, covered as f32);
         normalise(&mut dull, &tops, noise.temperature * DULLER, covered as f32);
-        for circle in sharp.chunks_exact_mut(BINS) {
-            scatter(circle, noise.scatter);
-        }
-        for circle in dull.chunks_exact_mut(BINS) {
-            scatter(circle, noise.scatter * DULLER);
-        }
+        let sharp_rows = sharp.chunks_exact_mut(BINS).map(|circle| (circle, noise.scatter));
+        let dull_rows = dull.chunks_exact_mut(BINS).map(|circle| (circle, noise.scatter * DULLER));
+        let mut circles: Vec<(&mut [f32], f32)> = sharp_rows.chain(dull_rows).collect();
+        circles.chunks_mut(LANES).for_each(scatter);
         let usual = 1.0 - noise.dull_share - noise.stray;
         let mixed = |(s, d): (&f32, &f32)| (usual * s + noise.dull_share * d + noise.stray).ln();
         let values = sharp.iter().zip(&dull).map(mixed).collect();
@@ -229,27 +227,49 @@ fn normalise(values: &mut [f32], tops: &[f32], temperature: f32, covered: f32) {
     values.iter_mut().for_each(|v| *v *= norm);
 }
 
-/// Spreads likelihoods by what moves whole connections off their line, `sigma` ticks: exponentials
-/// twice either way, which is close to normal.
-fn scatter(circle: &mut [f32], sigma: f32) {
-    for _ in 0..4 {
-        smear(circle, sigma / 2.0);
-        circle.reverse();
+/// Circles that are spread side by side: each step waits for the one before it, so one alone would leave
+/// the processor idle most of the time.
+const LANES: usize = 16;
+
+/// One bin of each circle.
+type Column = [f32; LANES];
+
+/// Spreads likelihoods by what moves whole connections off their line, so many ticks (sigma) for each
+/// circle: exponentials twice either way, which is close to normal.
+fn scatter(circles: &mut [(&mut [f32], f32)]) {
+    let mut columns = [[0.0; LANES]; BINS];
+    let mut keep = [0.0; LANES];
+    for (lane, (circle, sigma)) in circles.iter().enumerate() {
+        // Of an exponential whose mean is half of sigma.
+        keep[lane] = (-1.0 / (sigma / 2.0 * BINS as f32)).exp();
+        columns.iter_mut().zip(&**circle).for_each(|(column, value)| column[lane] = *value);
+    }
+    for _ in 0..2 {
+        smear(&mut columns, &keep, |bin| bin);
+        smear(&mut columns, &keep, |bin| BINS - 1 - bin);
+    }
+    for (lane, (circle, _)) in circles.iter_mut().enumerate() {
+        circle.iter_mut().zip(&columns).for_each(|(value, column)| *value = column[lane]);
     }
 }
 
-/// Convolves with an exponential of `mean` ticks, round the circle.
-fn smear(circle: &mut [f32], mean: f32) {
-    let keep = (-1.0 / (mean * BINS as f32)).exp();
-    let mut state = circle[0];
-    for _ in 0..3 {
-        for &value in circle.iter() {
-            state = keep * state + (1.0 - keep) * value;
+/// Convolves each circle with an exponential that keeps such a share from bin to bin, round the circle in
+/// that order.
+#[inline(always)]
+fn smear(columns: &mut [Column; BINS], keep: &Column, order: impl Fn(usize) -> usize) {
+    let step = |state: &mut Column, column: &Column| {
+        for lane in 0..LANES {
+            state[lane] = keep[lane] * state[lane] + (1.0 - keep[lane]) * column[lane];
         }
+    };
+    let mut state = columns[order(0)];
+    for _ in 0..3 {
+        (0..BINS).for_each(|bin| step(&mut state, &columns[order(bin)]));
     }
-    for value in circle.iter_mut() {
-        state = keep * state + (1.0 - keep) * *value;
-        *value = state;
+    for bin in 0..BINS {
+        let column = &mut columns[order(bin)];
+        step(&mut state, column);
+        *column = state;
     }
 }
 
