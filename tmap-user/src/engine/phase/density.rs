@@ -18,6 +18,8 @@
 //! than a tick apart bracket the edge. The time since the previous segment tells these apart,
 //! statistically, so each class of gaps has its own shares of the parts.
 
+use std::ops::Range;
+
 use super::{
     piece::{EARLY_BINS, Piece},
     sample::NO_GAP_NS,
@@ -83,7 +85,15 @@ impl Density {
             let total: f64 = law.iter().sum();
             law.iter().map(|h| (1.0 - STRAY_SHARE) * h / total + even).collect::<Vec<f64>>()
         };
-        let log = laws.iter().flat_map(|law| mass(law)).map(|m| (m * BINS as f64).ln() as f32).collect();
+        let mut log: Vec<f32> = Vec::with_capacity(laws.len() * bins);
+        for (class, law) in laws.iter().enumerate() {
+            // Classes of which nothing was seen have the same law.
+            if class > 0 && laws[class - 1] == *law {
+                log.extend_from_within(log.len() - bins..);
+            } else {
+                log.extend(mass(law).iter().map(|m| (m * BINS as f64).ln() as f32));
+            }
+        }
         let mut later = 0.0;
         let mut log_survival: Vec<f32> = mass(&laws[GAPS])
             .iter()
@@ -159,11 +169,12 @@ pub fn learn(pieces: &[&Piece], window: Window) -> Density {
     let (mean, ticks) = rough_delay(pieces, window);
     let parts = Parts::new(ZERO + ticks * BINS + PHASES);
     let mut shares = vec![rough_shares(mean); GAPS + 1];
-    let mut density = Density::new(&vec![parts.sum(&shares[GAPS]); GAPS + 1]);
+    let mut density = Density::new(&vec![parts.sum(&shares[GAPS], 0..parts.bins); GAPS + 1]);
     let mut scratch = Vec::new();
     let mut ladders: Vec<Vec<f32>> = Vec::new();
+    let mut histogram = Histogram::new(density.bins);
     for round in 0..ROUNDS {
-        let mut histogram = Histogram::new(density.bins);
+        histogram.rows.fill(0.0);
         for (i, piece) in pieces.iter().enumerate() {
             if round == 0 {
                 ladders.push(Ladder::coarse(piece.spread_s, window).drifts().collect());
@@ -177,7 +188,11 @@ pub fn learn(pieces: &[&Piece], window: Window) -> Density {
             }
         }
         parts.share_out(&histogram, &mut shares);
-        let laws: Vec<Vec<f64>> = shares.iter().map(|s| parts.sum(s)).collect();
+        let mut laws: Vec<Vec<f64>> = Vec::with_capacity(shares.len());
+        for (class, own) in shares.iter().enumerate() {
+            let known = class.checked_sub(1).filter(|&before| shares[before] == *own);
+            laws.push(known.map_or_else(|| parts.sum(own, 0..parts.bins), |before| laws[before].clone()));
+        }
         density = Density::new(&laws);
     }
     density
@@ -206,16 +221,23 @@ fn rough_shares(mean: f64) -> Vec<f64> {
     (0..COUNT).map(|k| weight(k) / total).collect()
 }
 
+/// Parts that are summed up side by side.
+const SIDE_BY_SIDE: usize = 10;
+const _: () = assert!(COUNT.is_multiple_of(SIDE_BY_SIDE));
+
 /// The parts, as mass per bin.
 struct Parts {
     bins: usize,
+    /// Part by part.
     mass: Vec<Vec<f64>>,
+    /// Bin by bin.
+    by_bin: Vec<[f64; COUNT]>,
 }
 
 impl Parts {
     fn new(bins: usize) -> Self {
         let edge = |i: usize| (i as f64 - ZERO as f64) / BINS as f64;
-        let mass = (0..COUNT)
+        let mass: Vec<Vec<f64>> = (0..COUNT)
             .map(|k| {
                 let mean = part_mean(k);
                 // Probability that delay, or wait and delay, end before `e`.
@@ -226,26 +248,41 @@ impl Parts {
                 (0..bins).map(|i| (before(edge(i + 1)) - before(edge(i))).max(0.0)).collect()
             })
             .collect();
-        Self { bins, mass }
+        let by_bin = (0..bins).map(|i| std::array::from_fn(|k| mass[k][i])).collect();
+        Self { bins, mass, by_bin }
     }
 
-    fn sum(&self, shares: &[f64]) -> Vec<f64> {
-        let mut sum = vec![1e-12; self.bins];
+    /// The law of these shares, in some of the bins.
+    fn sum(&self, shares: &[f64], bins: Range<usize>) -> Vec<f64> {
+        let mut sum = vec![1e-12; bins.len()];
         for (part, share) in self.mass.iter().zip(shares).filter(|(_, s)| **s > 1e-6) {
-            sum.iter_mut().zip(part).for_each(|(s, p)| *s += share * p);
+            sum.iter_mut().zip(&part[bins.clone()]).for_each(|(s, p)| *s += share * p);
         }
         sum
+    }
+
+    /// The sum over bins, from `first` on, of each part's mass times `factors`. Parts side by side: each
+    /// addition waits for the one before it.
+    fn weigh(&self, first: usize, factors: &[f64]) -> [f64; COUNT] {
+        let mut sums = [0.0; COUNT];
+        for (group, sums) in sums.as_chunks_mut::<SIDE_BY_SIDE>().0.iter_mut().enumerate() {
+            for (masses, factor) in self.by_bin[first..].iter().zip(factors) {
+                let masses = &masses.as_chunks::<SIDE_BY_SIDE>().0[group];
+                sums.iter_mut().zip(masses).for_each(|(sum, mass)| *sum += mass * factor);
+            }
+        }
+        sums
     }
 
     /// Updates each class's shares by EM on its residuals, and those of all together.
     fn share_out(&self, histogram: &Histogram, shares: &mut [Vec<f64>]) {
         let Some((of_all, of_classes)) = shares.split_last_mut() else { return };
-        let all = histogram.sum();
+        let all = Residuals::new(histogram.sum().into_iter());
         for _ in 0..INNER_ROUNDS {
             *of_all = self.reassign(&all, of_all, of_all, 0.0);
         }
         for (gap, own) in of_classes.iter_mut().enumerate() {
-            let row: Vec<f64> = histogram.row(gap).iter().map(|h| f64::from(*h)).collect();
+            let row = Residuals::new(histogram.row(gap).iter().map(|h| f64::from(*h)));
             for _ in 0..INNER_ROUNDS {
                 *own = self.reassign(&row, own, of_all, CLASS_PRIOR);
             }
@@ -253,22 +290,34 @@ impl Parts {
     }
 
     /// One EM step: shares from residuals and `prior_points` points shared as `prior`.
-    fn reassign(&self, residuals: &[f64], shares: &[f64], prior: &[f64], prior_points: f64) -> Vec<f64> {
-        let law = self.sum(shares);
-        let ratio: Vec<f64> = residuals.iter().zip(&law).map(|(r, l)| r / l).collect();
-        let mut new: Vec<f64> = self
-            .mass
+    fn reassign(&self, residuals: &Residuals, shares: &[f64], prior: &[f64], prior_points: f64) -> Vec<f64> {
+        let Residuals { first, bins } = residuals;
+        let law = self.sum(shares, *first..first + bins.len());
+        let ratio: Vec<f64> = bins.iter().zip(&law).map(|(r, l)| r / l).collect();
+        let own = self.weigh(*first, &ratio);
+        let mut new: Vec<f64> = own
             .iter()
             .zip(shares)
             .zip(prior)
-            .map(|((part, share), prior)| {
-                let own: f64 = part.iter().zip(&ratio).map(|(p, r)| p * r).sum();
-                share * own + prior_points * prior
-            })
+            .map(|((own, share), prior)| share * own + prior_points * prior)
             .collect();
         let total: f64 = new.iter().sum();
         new.iter_mut().for_each(|s| *s /= total);
         new
+    }
+}
+
+/// Residuals of a class by bin, without the empty bins at both ends: most classes have few or none.
+struct Residuals {
+    first: usize,
+    bins: Vec<f64>,
+}
+
+impl Residuals {
+    fn new(all: impl DoubleEndedIterator<Item = f64> + ExactSizeIterator + Clone) -> Self {
+        let first = all.clone().position(|r| r != 0.0).unwrap_or(all.len());
+        let last = all.clone().rposition(|r| r != 0.0).map_or(first, |last| last + 1);
+        Self { first, bins: all.take(last).skip(first).collect() }
     }
 }
 
