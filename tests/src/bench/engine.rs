@@ -40,9 +40,26 @@ impl Load {
             max_connections_per_address: usize::MAX,
             ..Options::default()
         };
-        let mut engine = Engine::new(options);
+        load.engine = Some(Engine::new(options));
+        load.open();
+        load
+    }
+
+    /// An engine that ran for a while, and then lost all its flows to new ones: those find the memory of
+    /// the others, which the kernel needn't clear for them.
+    fn used(flows: u64, addresses: u64, shares: Shares, batches: usize) -> Result<Self> {
+        let mut load = Self::new(flows, addresses, shares);
+        load.run(batches)?;
+        load.stream.replace_flows();
+        load.open();
+        Ok(load)
+    }
+
+    /// Opens all flows.
+    fn open(&mut self) {
+        let Some(engine) = &mut self.engine else { return };
         let mut batch = Vec::with_capacity(BATCH);
-        for record in load.stream.openings() {
+        for record in self.stream.openings() {
             batch.push(record);
             if batch.len() == BATCH {
                 engine.observe_all(&batch);
@@ -50,8 +67,6 @@ impl Load {
             }
         }
         engine.observe_all(&batch);
-        load.engine = Some(engine);
-        load
     }
 
     /// No engine: what it costs to take records out of slots.
@@ -108,17 +123,21 @@ pub fn run(settings: &Settings) -> Result<Report> {
     let _pinned = Pinned::to(0)?;
     let million = if settings.quick { 100_000 } else { 1_000_000 };
     let addresses = 10_000;
+    let batches = if settings.quick { 200 } else { 4_000 };
+    let all_batches = settings.rounds * batches;
+    let used = |shares| Load::used(million, addresses, shares, all_batches);
     let mut contestants = vec![
         ("slots into records only", 0.0, Load::bare(million, addresses, Shares::Uniform)),
         ("1k flows, uniform", 0.0, Load::new(1_000, 100, Shares::Uniform)),
         ("64k flows, uniform", 0.0, Load::new(64_000, 1_000, Shares::Uniform)),
         ("1M flows, Zipf", 0.0, Load::new(million, addresses, Shares::Zipf)),
         ("1M flows, uniform", 0.0, Load::new(million, addresses, Shares::Uniform)),
+        ("1M flows, Zipf, memory in use before", 0.0, used(Shares::Zipf)?),
+        ("1M flows, uniform, memory in use before", 0.0, used(Shares::Uniform)?),
     ];
     for (_, opened, load) in &mut contestants {
         *opened = load.bytes_per_flow();
     }
-    let batches = if settings.quick { 200 } else { 4_000 };
     let series = interleave(settings.rounds, &mut contestants, |(_, _, load)| load.run(batches))?;
     let columns = ["ns per record", "M records/s", "bytes/flow, opened", "bytes/flow, in the end"];
     let mut report = Report::new("engine", &columns, &series[0]);
@@ -137,7 +156,7 @@ pub fn run(settings: &Settings) -> Result<Report> {
     report.bar("1M flows, Zipf, M records/s", Limit::AtLeast(30.0), rate(&series[3]));
     report.bar("1M flows, uniform, M records/s", Limit::AtLeast(15.0), rate(&series[4]));
     report.bar_counted("bytes per flow, opened", Limit::AtMost(128.0), contestants[4].1);
-    let records = settings.rounds * batches * BATCH;
+    let records = all_batches * BATCH;
     report.note(format!(
         "{records} records each at {} M/s of 1 kHz clocks: nearly every one of uniform flows is the first \
          of its TSval, and remembered",

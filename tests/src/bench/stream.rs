@@ -28,6 +28,8 @@ pub struct Stream {
     packets_per_s: f64,
     rng: Pcg64,
     sent: u64,
+    /// Flows that were replaced by others: numbers begin behind theirs.
+    gone: u64,
 }
 
 /// When streams begin; each flow's first record comes before that.
@@ -36,13 +38,25 @@ const BEGIN_NS: u64 = 1_000_000_000_000;
 impl Stream {
     /// A stream over `flows` flows from `addresses` addresses, on a link of so many packets per second.
     pub fn new(flows: u64, addresses: u64, shares: Shares, packets_per_s: f64) -> Self {
-        Self { flows, addresses, shares, packets_per_s, rng: Pcg64::seed_from_u64(1), sent: 0 }
+        Self { flows, addresses, shares, packets_per_s, rng: Pcg64::seed_from_u64(1), sent: 0, gone: 0 }
     }
 
     /// One record of every flow, to begin with.
     pub fn openings(&self) -> impl Iterator<Item = Record> {
-        let (flows, addresses) = (self.flows, self.addresses);
-        (0..flows).map(move |flow| record(flow, BEGIN_NS - (flows - flow), addresses, 0))
+        let (flows, addresses, gone) = (self.flows, self.addresses, self.gone);
+        let now_ns = self.now_ns();
+        (0..flows).map(move |flow| record(gone + flow, now_ns - (flows - flow), addresses, 0))
+    }
+
+    /// Other flows take the place of all that there were.
+    pub fn replace_flows(&mut self) {
+        self.gone += self.flows;
+        // After a second's silence.
+        self.sent += self.packets_per_s as u64;
+    }
+
+    fn now_ns(&self) -> u64 {
+        BEGIN_NS + (self.sent as f64 * 1e9 / self.packets_per_s) as u64
     }
 
     /// The next record, as its slot of a ring.
@@ -55,9 +69,9 @@ impl Stream {
                 (ranks.powf(self.rng.random::<f64>()) as u64).clamp(1, self.flows) - 1
             }
         };
-        let time_ns = BEGIN_NS + (self.sent as f64 * 1e9 / self.packets_per_s) as u64;
+        let time_ns = self.now_ns();
         self.sent += 1;
-        record(flow, time_ns, self.addresses, self.rng.random_range(0..200_000)).first_slot()
+        record(self.gone + flow, time_ns, self.addresses, self.rng.random_range(0..200_000)).first_slot()
     }
 }
 
