@@ -67,8 +67,13 @@ impl Envelope {
             }
         }
         self.sums = sums;
-        // Few corners stay, and many connections are held at a time.
-        self.points = hull.corners().to_vec();
+        if hull.len > self.points.capacity() {
+            // Exactly as much room as it takes: many connections are held at a time.
+            self.points = hull.corners().to_vec();
+        } else {
+            self.points.clear();
+            self.points.extend_from_slice(hull.corners());
+        }
     }
 
     /// Takes in the points of another envelope of the same clock, `shift` ticks added to each to bring

@@ -159,7 +159,7 @@ impl Histories {
         let flow = &mut self.rich[rich_number(&self.pool, entry)];
         if let Some(newest) = flow.newest() {
             let kept = steps(&block[HEADER_BYTES..], 0, usize::from(entry.units));
-            walk(newest, kept.chain(entry.pending_steps())).for_each(|point| flow.accept(point));
+            flow.accept_all(walk(newest, kept.chain(entry.pending_steps())));
         }
         entry.units = 0;
         entry.clear_pending();
@@ -192,7 +192,7 @@ impl Histories {
     /// is left to the caller.
     pub fn thaw(&self, entry: &Entry) -> Flow {
         let (mut flow, packed) = self.copy(entry);
-        packed.points().for_each(|point| flow.accept(point));
+        flow.accept_all(packed.points());
         flow
     }
 

@@ -470,7 +470,7 @@ impl Table {
     /// The flow at `place`, as if it had been a [`Flow`] all along.
     pub fn thaw(&self, place: u32) -> Flow {
         let (mut flow, packed) = self.copy(place);
-        packed.points().for_each(|point| flow.accept(point));
+        flow.accept_all(packed.points());
         flow
     }
 

@@ -58,6 +58,8 @@ struct Class {
     /// Blocks that were ever in use.
     count: usize,
     free: Vec<u32>,
+    /// Whether the last chunk asked for large pages.
+    has_large_pages: bool,
 }
 
 /// All blocks.
@@ -140,9 +142,13 @@ impl Class {
     fn grow(&mut self, size: usize, chunk_blocks_log2: usize) -> u32 {
         let number = self.count as u32;
         if self.count == self.chunks.len() << chunk_blocks_log2 {
-            // Zeroed by the kernel when touched, in pages of the usual size: where a virtual machine's host
-            // has to provide the memory first, large ones cost far more, and blocks fill page by page.
+            // Zeroed by the kernel when touched.
             self.chunks.push(vec![0; size << chunk_blocks_log2]);
+            self.has_large_pages = false;
+        }
+        if !self.has_large_pages && self.count * size >= memory::SMALL_BYTES {
+            self.chunks.last_mut().into_iter().for_each(memory::use_large_pages);
+            self.has_large_pages = true;
         }
         self.count += 1;
         number
