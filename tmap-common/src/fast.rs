@@ -115,7 +115,10 @@ pub fn parse_to<P: Packet + ?Sized, T: Taker>(
     let (version, at) = match link {
         Link::Ethernet => {
             let outer: [u8; 2] = packet.read(12)?;
-            let (version, at) = ethernet(packet, u16::from_be_bytes(outer))?;
+            let outer = u16::from_be_bytes(outer);
+            // Asked first, because nearly all frames are one of the two.
+            let is_ip = outer == ethertype::IP4 || outer == ethertype::IP6;
+            let (version, at) = if is_ip { (outer, 14) } else { ethernet(packet, outer)? };
             // So that the verifier walks on once, tag or no tag.
             (version, packet.forget(at))
         }
