@@ -39,22 +39,26 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let chosen = chosen(&args.names)?;
+    if let Some(folder) = &args.pictures {
+        // Before anything is measured, or a mistake in its name would cost the figures.
+        fs::create_dir_all(folder).with_context(|| format!("can't make the folder {}", folder.display()))?;
+    }
     let settings = Settings { rounds: args.rounds.max(1), quick: args.quick };
     for bench in chosen {
         let machine = Machine::this()?;
         let report = (bench.run)(&settings).with_context(|| format!("bench {}", bench.name))?;
-        if let Some(folder) = &args.pictures
-            && let Some(picture) = report.picture()
-        {
-            let path = folder.join(format!("bench-{}.svg", bench.name));
-            fs::write(&path, picture).with_context(|| format!("can't write {}", path.display()))?;
-        }
         if args.json {
             println!("{}", json!({ "machine": machine, "report": report }));
         } else {
             let Machine { kernel, cpu, cpus, load } = machine;
             println!("# {} on Linux {kernel}, {cpus} x {cpu}, load {load}", bench.about);
             println!("{report}");
+        }
+        if let Some(folder) = &args.pictures
+            && let Some(picture) = report.picture()
+        {
+            let path = folder.join(format!("bench-{}.svg", bench.name));
+            fs::write(&path, picture).with_context(|| format!("can't write {}", path.display()))?;
         }
     }
     Ok(())
