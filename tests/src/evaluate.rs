@@ -206,12 +206,12 @@ fn own_line(
     machine: usize,
     resolution_ns: u64,
 ) -> Option<phase::Lines> {
-    let samples: Vec<(tmap::engine::envelope::Envelope, phase::sample::Sample)> = traces
+    let samples: Vec<(tmap::engine::clock::envelope::Envelope, phase::sample::Sample)> = traces
         .iter()
         .zip(machine_of)
         .filter(|(_, m)| **m == machine)
         .map(|(trace, _)| {
-            let mut pair = <(tmap::engine::envelope::Envelope, phase::sample::Sample)>::default();
+            let mut pair = <(tmap::engine::clock::envelope::Envelope, phase::sample::Sample)>::default();
             for point in &trace.points {
                 pair.0.add(*point);
                 pair.1.add(*point);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tmap::engine::envelope::Point;
+use tmap::engine::types::Point;
 use tmap_common::Record;
 
 use crate::simulate::ConnectionKey;

@@ -6,8 +6,8 @@ use tmap::{
     engine::{
         Event, Holdings, Snapshot,
         snapshot::{
-            AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport, Place,
-            PortShare, Regime, Side, Unstamped, UnstampedTotals, WallClock,
+            AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport,
+            PhasePoint, PortShare, Regime, Side, Unstamped, UnstampedTotals, WallClock,
         },
     },
     report::{Format, Reporter, Stats, Summary, stats::CpuStats},
@@ -153,7 +153,7 @@ fn summary() -> Summary {
         tunnel: Some(vxlan()),
         segments: 321,
         rate_hz: None,
-        place: Some(Place {
+        place: Some(PhasePoint {
             at_ns: 500 * S,
             tick_hz: 1000.0,
             phase_ticks: Estimate { value: 0.25, sigma: 0.02 },

@@ -1,7 +1,7 @@
 //! Machines told apart by phase: what must hold on any seed.
 
 use tmap::engine::{
-    envelope::Envelope,
+    clock::envelope::Envelope,
     os::likeness::{Evidence, Switches},
     phase::{Lines, Settings, Track, fit, sample::Sample},
     snapshot::Doubt,

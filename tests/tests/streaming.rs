@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use tmap::engine::{Engine, Event, Options, Pace, Part, Snapshot, Wanted};
+use tmap::engine::{Engine, Event, Options, Pace, PartialSnapshot, Snapshot, Wanted};
 use tmap_common::{Address, Flags, Record, Segment, record::Direction};
 use tmap_tests::pcap::LINUX_SYN;
 
@@ -254,7 +254,7 @@ fn few_looks_count_the_connections_that_are_forgotten() {
             events.extend(engine.review(second * S));
         }
         let (last, part) = engine.conclude(HOURS_S * S, Wanted::default());
-        let mut snapshot = Part::join([part]);
+        let mut snapshot = PartialSnapshot::join([part]);
         events.extend(last);
         (new_machines(&events), snapshot.addresses.remove(0))
     });
@@ -288,6 +288,6 @@ fn times_that_leap_by_centuries_end_in_a_report() {
             engine.review(record.time_ns);
         }
         let (_, part) = engine.conclude(u64::MAX, Wanted::default());
-        assert_eq!(Part::join([part]).addresses.len(), 1, "{pace:?}");
+        assert_eq!(PartialSnapshot::join([part]).addresses.len(), 1, "{pace:?}");
     }
 }

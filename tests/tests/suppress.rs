@@ -2,10 +2,7 @@
 //! unselected sample, round trips and PAWS events of what is left are those of everything.
 
 use proptest::{prelude::*, test_runner::Config};
-use tmap::engine::{
-    flow::{Flow, FlowKey},
-    rtt,
-};
+use tmap::engine::{flows::flow::Flow, rtt, types::FlowKey};
 use tmap_common::{
     Address, Flags, Record, Segment,
     record::Direction,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
+use crate::engine::{
     os::{database::Database, likeness::Switches},
     rtt,
 };

@@ -1,11 +1,11 @@
 //! Several engines at once, each with a share of the source addresses.
 //!
 //! An address and all that it sends belong to one shard, so shards know nothing of each other, and
-//! [`Part::join`](super::Part::join) puts together what they find.
+//! [`PartialSnapshot::join`](crate::engine::Part::join) puts together what they find.
 
 use tmap_common::Address;
 
-use super::Options;
+use crate::engine::Options;
 
 /// More shards than this have nothing to do: one thread fetches records for all of them.
 const MOST: usize = 8;

@@ -9,18 +9,14 @@ use tmap_common::{Address, Tunnel};
 use super::rtt;
 
 pub use super::{
-    place::Place,
-    sibling::{Basis, Sibling},
+    clock::{boot::Boot, phase_point::PhasePoint},
+    flows::{
+        losses::Losses,
+        unstamped::{Unstamped, UnstampedTotals},
+    },
+    os::OsReport,
+    types::{Doubt, Estimate, Regime, Side},
 };
-
-/// A value with its standard error, in the unit of the field that holds it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Estimate {
-    /// The best value.
-    pub value: f64,
-    /// One standard error.
-    pub sigma: f64,
-}
 
 /// How engine time maps to wall-clock time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,67 +44,24 @@ pub struct Snapshot {
     pub rtt: Option<rtt::Report>,
 }
 
-/// What the engine had to let go of to stay within its bounds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Flows evicted while still open.
-    pub flows_evicted: u64,
-    /// Finished connections dropped from an address's history.
-    pub connections_forgotten: u64,
-    /// Machines beyond the bound up to which addresses are compared with each other.
-    pub machines_uncompared: u64,
-    /// Times that a flow gave up every second of its points, for want of memory.
-    pub flows_thinned: u64,
-    /// Records of addresses beyond the address table's bound.
-    pub records_unplaced: u64,
-    /// Records of connections for which there was no room beside busy ones.
-    pub records_refused: u64,
+/// Machines behind several addresses that are one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sibling {
+    /// Address and machine number there, in order.
+    pub members: Vec<(Address, u32)>,
+    /// Probability of the weakest link that holds them together.
+    pub probability: f64,
+    /// What they were matched by.
+    pub basis: Basis,
 }
 
-impl Losses {
-    /// The losses of two engines together.
-    pub(super) fn plus(&self, other: &Self) -> Self {
-        Self {
-            flows_evicted: self.flows_evicted + other.flows_evicted,
-            connections_forgotten: self.connections_forgotten + other.connections_forgotten,
-            machines_uncompared: self.machines_uncompared + other.machines_uncompared,
-            flows_thinned: self.flows_thinned + other.flows_thinned,
-            records_unplaced: self.records_unplaced + other.records_unplaced,
-            records_refused: self.records_refused + other.records_refused,
-        }
-    }
-}
-
-/// How the hosts behind an address choose the random part of their TSvals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Regime {
-    /// One offset for all connections of a machine: offsets tell machines apart, and give boot time.
-    Global,
-    /// One random offset per pair of addresses (Linux 4.11 to early 2026).
-    PerPair,
-    /// A random offset per connection (Linux from 2026, macOS, FreeBSD, OpenBSD).
-    PerConnection,
-    /// Some hosts behind the address in one regime, some in another.
-    Mixed,
-    /// The connections seen don't tell.
-    Undetermined,
-}
-
-/// Why `machines` is `None`, or wider than one would like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Doubt {
-    /// No connection has enough points for a clock.
-    TooFewSegments,
-    /// Offsets are random and there are too few connections to draw lines through.
-    TooFewConnections,
-    /// The capture's time stamps are coarser than the phases to be told apart.
-    CaptureTooCoarse,
-    /// Network jitter is as large as a tick.
-    JitterTooLarge,
-    /// Clocks that fit no straight line (old Apple systems).
-    Unsteady,
-    /// Offsets are random and this build or these options don't count machines by phase.
-    OffsetsRandom,
+/// What two clocks were matched by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// Equal readings: offset, and hence boot time.
+    Offset,
+    /// Equal phase and skew only.
+    Phase,
 }
 
 /// One source address.
@@ -140,41 +93,6 @@ pub struct AddressReport {
     pub unstamped: Option<Unstamped>,
     /// The machines, by number.
     pub machine_list: Vec<MachineReport>,
-}
-
-/// Connections that an address opened without time stamps. A host sends them on every connection or
-/// on none, so it was none of the machines known; whether one did it or many can't be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unstamped {
-    /// How many; repeated SYNs count once as far as they are remembered.
-    pub connections: u64,
-    /// The latest one's handshake, in p0f's notation.
-    pub signature: Option<String>,
-}
-
-/// [`Unstamped`] over all addresses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UnstampedTotals {
-    /// Records that were SYNs without Timestamps.
-    pub records: u64,
-    /// Connections opened so.
-    pub connections: u64,
-    /// Addresses that never sent a time stamp.
-    pub addresses_only: u64,
-    /// Connections of addresses beyond the address table's bound.
-    pub unplaced: u64,
-}
-
-impl UnstampedTotals {
-    /// The totals of two engines together.
-    pub(super) fn plus(&self, other: &Self) -> Self {
-        Self {
-            records: self.records + other.records,
-            connections: self.connections + other.connections,
-            addresses_only: self.addresses_only + other.addresses_only,
-            unplaced: self.unplaced + other.unplaced,
-        }
-    }
 }
 
 /// The most tunnels listed per address.
@@ -213,33 +131,8 @@ pub struct MachineReport {
     pub os: OsReport,
 }
 
-/// A guess at an operating system.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct OsReport {
-    /// The name; [`UNKNOWN`](super::os::UNKNOWN) where nothing is probable enough.
-    pub name: String,
-    /// How probable that is, 0 to 1; 0 where it is unknown.
-    pub confidence: f64,
-    /// Other names, the most probable first, each with its probability. Where `name` is that of a
-    /// whole family, its members are among them.
-    pub alternatives: Vec<(String, f64)>,
-    /// The handshake that most of its connections showed, in p0f's notation.
-    pub signature: Option<String>,
-    /// Routers between it and the sensor, where the TTL tells.
-    pub hops: Option<u8>,
-}
-
 /// The most ports listed per machine.
 pub const MAX_PORTS: usize = 16;
-
-/// When a machine's counter was zero.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Boot {
-    /// Engine time, in seconds (may be negative: before the sensor's own time zero).
-    pub engine_s: Estimate,
-    /// The counter wraps: the true time may be earlier by any multiple of this, in seconds.
-    pub modulus_s: f64,
-}
 
 /// A service port and its share of a machine's connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -250,15 +143,6 @@ pub struct PortShare {
     pub side: Side,
     /// In percent.
     pub share_percent: f64,
-}
-
-/// Which end of a connection has the service port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Side {
-    /// The machine listens on the port.
-    Server,
-    /// The machine connects to the port.
-    Client,
 }
 
 /// One connection side that carries timestamps.
@@ -283,7 +167,7 @@ pub struct ConnectionReport {
     /// Measured tick rate, where the data supports one.
     pub rate_hz: Option<Estimate>,
     /// Where it lies on the cylinder of time and phase, by its machine's rate, or else by its own.
-    pub place: Option<Place>,
+    pub place: Option<PhasePoint>,
 }
 
 /// What happened, as it happens.

@@ -15,16 +15,18 @@ use std::{
 use tokio::sync::mpsc as events;
 
 use super::drain::Timed;
-use crate::engine::{Analyst, Clockworks, Depth, Draft, FrozenHost, Looked, Part, Wanted};
+use crate::engine::{
+    Analysed, Analyst, ClockDirectory, Depth, FrozenSource, PartialSnapshot, SnapshotBuilder, Wanted,
+};
 
 /// What the shard's thread asks for, in order.
 pub enum Job {
     /// Look at a host, and say what is new.
-    Review(FrozenHost, Depth, u64),
+    Review(FrozenSource, Depth, u64),
     /// Begin a snapshot.
     Begin(u64, Wanted),
     /// Add a host to it.
-    Add(FrozenHost),
+    Add(FrozenSource),
     /// Finish it.
     Finish,
 }
@@ -32,9 +34,9 @@ pub enum Job {
 /// What comes back: one answer to each job but [`Job::Begin`], in order.
 pub enum Answer {
     /// A host was looked at.
-    Looked(Looked),
+    Analysed(Analysed),
     /// A part of a snapshot is finished, but for what only the shard's own thread knows.
-    Finished(Box<Part>, Option<Clockworks>),
+    Finished(Box<PartialSnapshot>, Option<ClockDirectory>),
 }
 
 /// Where events go: to a reader who may be slow, so they may have to be left out.
@@ -99,7 +101,7 @@ struct Worker {
     analyst: Analyst,
     events: Events,
     answers: mpsc::Sender<Answer>,
-    draft: Option<Draft>,
+    draft: Option<SnapshotBuilder>,
     memory_bytes: Arc<AtomicUsize>,
 }
 
@@ -120,9 +122,9 @@ impl Worker {
         match job {
             Job::Review(frozen, depth, time_ns) => {
                 let mut events = Vec::new();
-                let looked = self.analyst.review(frozen, depth, &mut events);
+                let analysed = self.analyst.review(frozen, depth, &mut events);
                 events.into_iter().for_each(|event| self.events.send(Timed { event, time_ns }));
-                Some(Answer::Looked(looked))
+                Some(Answer::Analysed(analysed))
             }
             Job::Begin(now_ns, wanted) => {
                 self.draft = Some(self.analyst.draft(now_ns, wanted));
@@ -130,12 +132,12 @@ impl Worker {
             }
             Job::Add(frozen) => {
                 let draft = self.draft.as_mut()?;
-                Some(Answer::Looked(self.analyst.add(frozen, draft, None)))
+                Some(Answer::Analysed(self.analyst.add(frozen, draft, None)))
             }
             Job::Finish => {
-                let (part, clockworks) = self.draft.take()?.finish();
+                let (part, clocks) = self.draft.take()?.finish();
                 self.memory_bytes.store(self.analyst.heap_bytes(), Ordering::Relaxed);
-                Some(Answer::Finished(Box::new(part), clockworks))
+                Some(Answer::Finished(Box::new(part), clocks))
             }
         }
     }

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc as events, oneshot};
 
 use crate::{
     capture::xdp::Rings,
-    engine::{Engine, Event, Holdings, Options, Part, Snapshot, Wanted, shard},
+    engine::{Engine, Event, Holdings, Options, PartialSnapshot, Snapshot, Wanted, shard},
 };
 
 use super::{
@@ -128,8 +128,8 @@ impl Drain {
     /// Everything known now.
     pub async fn snapshot(&self, wanted: Wanted) -> anyhow::Result<(Snapshot, Holdings)> {
         let all = self.ask(|answer| Request::Snapshot(wanted, answer)).await?;
-        let (parts, holdings): (Vec<Part>, Vec<Holdings>) = all.into_iter().unzip();
-        Ok((Part::join(parts), holdings.iter().fold(Holdings::default(), Holdings::plus)))
+        let (parts, holdings): (Vec<PartialSnapshot>, Vec<Holdings>) = all.into_iter().unzip();
+        Ok((PartialSnapshot::join(parts), holdings.iter().fold(Holdings::default(), Holdings::plus)))
     }
 
     /// Takes in what is left in the rings; call it once nothing fills them any more.

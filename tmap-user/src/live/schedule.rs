@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use tokio::sync::oneshot;
 
 use super::analysis::{Analysis, Answer, Job};
-use crate::engine::{Depth, Flows, Holdings, HostId, Looked, Part, Wanted};
+use crate::engine::{Analysed, Depth, Flows, Holdings, PartialSnapshot, SourceId, Wanted};
 
 /// Connections frozen between two batches of records, at the most; one host's always.
 const SLICE: usize = 512;
@@ -18,14 +18,14 @@ const SLICE: usize = 512;
 const MOST_UNDER_WAY: usize = 8_192;
 
 /// Somebody who waits for a snapshot: these addresses' part of it.
-pub type Asker = oneshot::Sender<(Part, Holdings)>;
+pub type Asker = oneshot::Sender<(PartialSnapshot, Holdings)>;
 
 /// What is being done.
 enum Pass {
     /// Looking at hosts that changed; whoever waits for the end of it is told.
-    Review(VecDeque<(HostId, Depth)>, Option<oneshot::Sender<()>>),
+    Review(VecDeque<(SourceId, Depth)>, Option<oneshot::Sender<()>>),
     /// Taking a snapshot of all hosts.
-    Snapshot(VecDeque<HostId>, Asker),
+    Snapshot(VecDeque<SourceId>, Asker),
 }
 
 /// What is to be done, and how far it is.
@@ -162,11 +162,11 @@ impl Schedule {
 
     fn take(&mut self, answer: Answer, flows: &mut Flows) {
         match answer {
-            Answer::Looked(looked) => self.take_look(looked, flows),
-            Answer::Finished(mut part, clockworks) => {
+            Answer::Analysed(analysed) => self.take_outcome(analysed, flows),
+            Answer::Finished(mut part, clocks) => {
                 self.finishing = false;
                 if let Some(Pass::Snapshot(_, asker)) = self.pass.take() {
-                    flows.complete(&mut part, clockworks);
+                    part.complete(flows.totals(part.now_ns(), clocks));
                     let mut holdings = flows.holdings();
                     holdings.memory_bytes += self.analysis.memory_bytes();
                     let _ = asker.send((*part, holdings));
@@ -175,9 +175,9 @@ impl Schedule {
         }
     }
 
-    fn take_look(&mut self, looked: Looked, flows: &mut Flows) {
+    fn take_outcome(&mut self, analysed: Analysed, flows: &mut Flows) {
         self.connections_under_way -= self.under_way.pop_front().unwrap_or_default();
-        flows.looked(looked, self.now_ns);
+        flows.analysed(analysed, self.now_ns);
         if matches!(self.pass, Some(Pass::Review(..))) {
             self.finishing = false;
         }

@@ -15,7 +15,7 @@ use super::{
     intake::{Intake, Pause},
     schedule::{Asker, Schedule},
 };
-use crate::engine::{Flows, Holdings, Wanted};
+use crate::engine::{Event, Flows, Holdings, Wanted};
 
 /// How often the engine looks for news.
 const REVIEW_EVERY: Duration = Duration::from_secs(1);
@@ -92,8 +92,8 @@ impl Shard {
     }
 
     fn review_round_trips(&mut self, time_ns: u64) {
-        if let Some(event) = self.flows.review_round_trips(time_ns) {
-            self.events.send(Timed { event, time_ns });
+        if let Some(news) = self.flows.review_round_trips(time_ns) {
+            self.events.send(Timed { event: Event::Rtt(Box::new(news)), time_ns });
         }
     }
 

@@ -16,7 +16,7 @@ use tmap_common::{
     record::{MAX_SLOTS, Slot},
 };
 
-use crate::engine::{Engine, Event, Holdings, Options, Pace, Part, Snapshot, Wanted, shard};
+use crate::engine::{Engine, Event, Holdings, Options, Pace, PartialSnapshot, Snapshot, Wanted, shard};
 
 /// Slots handed over at once. Packed as in the kernel's rings: a fifth of what records take, and
 /// handing them from core to core is what costs. So many that waking a thread for them doesn't.
@@ -46,7 +46,7 @@ enum Done {
     /// What is new.
     Reviewed(Vec<Event>),
     Holdings(Holdings),
-    Part(Box<Part>),
+    Part(Box<PartialSnapshot>),
 }
 
 /// The reader's end of all shards.
@@ -132,7 +132,9 @@ impl Workers {
 
     fn join(&mut self, task: impl Fn() -> Task) -> Snapshot {
         let all = self.ask(task);
-        Part::join(all.into_iter().map(|done| if let Done::Part(part) = done { *part } else { unasked() }))
+        PartialSnapshot::join(
+            all.into_iter().map(|done| if let Done::Part(part) = done { *part } else { unasked() }),
+        )
     }
 
     /// Gives a task to all shards and waits for what each makes of it.

@@ -13,7 +13,9 @@ use std::{
 use tmap_common::Address;
 
 use super::number::{Clock, count, hertz, signed, span};
-use crate::engine::snapshot::{AddressReport, ConnectionReport, Estimate, MachineReport, Place, Snapshot};
+use crate::engine::snapshot::{
+    AddressReport, ConnectionReport, Estimate, MachineReport, PhasePoint, Snapshot,
+};
 
 /// The most panels drawn, those with most connections first.
 const MAX_PANELS: usize = 8;
@@ -61,7 +63,7 @@ pub fn svg(out: &mut impl Write, snapshot: &Snapshot, clock: &Clock<'_>) -> io::
 struct Panel<'a> {
     report: &'a AddressReport,
     hz: f64,
-    points: Vec<(Place, &'a ConnectionReport)>,
+    points: Vec<(PhasePoint, &'a ConnectionReport)>,
     /// Connections whose phase is too uncertain.
     blurred: usize,
     from_ns: u64,
@@ -70,7 +72,7 @@ struct Panel<'a> {
 
 /// What is worth a panel, the busiest first.
 fn panels(snapshot: &Snapshot) -> Vec<Panel<'_>> {
-    let mut places: BTreeMap<(Address, u64), Vec<(Place, &ConnectionReport)>> = BTreeMap::new();
+    let mut places: BTreeMap<(Address, u64), Vec<(PhasePoint, &ConnectionReport)>> = BTreeMap::new();
     for connection in &snapshot.connections {
         if let Some(place) = connection.place {
             places.entry((connection.src, place.tick_hz as u64)).or_default().push((place, connection));
@@ -202,7 +204,7 @@ impl Panel<'_> {
         let _ = writeln!(text, "<path d=\"{path}\" stroke=\"{colour}\" stroke-width=\"1.5\" fill=\"none\"/>");
     }
 
-    fn point(&self, text: &mut String, place: Place, connection: &ConnectionReport) {
+    fn point(&self, text: &mut String, place: PhasePoint, connection: &ConnectionReport) {
         let Estimate { value, sigma } = place.phase_ticks;
         let (x, y) = (self.x((place.at_ns - self.from_ns) as f64 * 1e-9), y(value));
         let radius = size(sigma);

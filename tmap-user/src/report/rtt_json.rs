@@ -55,12 +55,12 @@ use serde::Serialize;
 
 use super::{Summary as Whole, number::Clock};
 use crate::engine::{
-    flow::FlowKey,
-    paws::{Anomaly, Cause, Kind},
     rtt::{
         Counts, Interval, News, Report, Sample,
+        paws::{Anomaly, Cause, Kind},
         report::{Bucket, Direction, Machine, Prefix, Summary},
     },
+    types::FlowKey,
 };
 
 #[derive(Serialize)]

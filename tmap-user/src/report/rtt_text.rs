@@ -14,12 +14,12 @@ use super::{
     rtt_json::host_ms,
 };
 use crate::engine::{
-    flow::FlowKey,
-    paws::{Anomaly, Cause, Kind},
     rtt::{
         Counts, Interval, News, Report, Sample,
+        paws::{Anomaly, Cause, Kind},
         report::{Bucket, Summary},
     },
+    types::FlowKey,
 };
 
 /// The most rows of a table; the rest is counted.

@@ -11,11 +11,7 @@
 //! watched well tells more than all of them watched in turns, each for a moment. The choice costs the
 //! same however large the table is, and after a vain search nobody searches again for a moment.
 
-use super::{Flows, HostId};
-use crate::engine::table::flag;
-
-/// How many connections a choice is made from.
-const CANDIDATES: usize = 16;
+use super::{source::SourceId, state::Flows, table::flag, turn::CANDIDATES};
 
 /// A connection with so many segments is worth keeping while it lasts.
 const PROVEN_SEGMENTS: u32 = 4;
@@ -31,55 +27,33 @@ const IDLE_NS: u64 = 30_000_000_000;
 const FULL_TABLE_NS: u64 = 100_000;
 const FULL_ADDRESS_NS: u64 = 5_000_000;
 
-/// Whose turn it is to be looked at.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Turn {
-    at: usize,
-    /// When a search was last in vain.
-    full_at_ns: Option<u64>,
-}
-
-impl Turn {
-    /// The next candidates of `count`.
-    fn next(&mut self, count: usize) -> impl Iterator<Item = usize> + use<> {
-        let from = self.at;
-        self.at = (from + CANDIDATES) % count.max(1);
-        (from..from + CANDIDATES.min(count)).map(move |at| at % count)
-    }
-
-    /// Whether a search is too recent to be done again. Times may leap.
-    fn rests(&self, now_ns: u64, pause_ns: u64) -> bool {
-        self.full_at_ns.is_some_and(|at| at.abs_diff(now_ns) < pause_ns)
-    }
-}
-
 impl Flows {
     /// Makes room for one more connection of this address; false where none can go.
-    pub(super) fn make_room(&mut self, id: HostId, now_ns: u64) -> bool {
-        let host = &self.hosts[id as usize];
-        let has_room = host.connections.len() < self.options.max_connections_per_address;
+    pub(super) fn make_room(&mut self, id: SourceId, now_ns: u64) -> bool {
+        let source = &self.sources[id as usize];
+        let has_room = source.connections.len() < self.options.max_connections_per_address;
         (has_room || self.make_room_at(id, now_ns))
             && (!self.table.is_full() || self.make_room_in_table(now_ns))
     }
 
     /// Makes room among an address's connections.
-    fn make_room_at(&mut self, id: HostId, now_ns: u64) -> bool {
-        let host = &mut self.hosts[id as usize];
-        if host.eviction.rests(now_ns, FULL_ADDRESS_NS) {
+    fn make_room_at(&mut self, id: SourceId, now_ns: u64) -> bool {
+        let source = &mut self.sources[id as usize];
+        if source.eviction.rests(now_ns, FULL_ADDRESS_NS) {
             return false;
         }
         // Old connections stand in front: mostly one of the first is over.
-        let count = host.connections.len();
-        let in_turn = host.eviction.next(count);
-        let host = &self.hosts[id as usize];
-        let ranked = |index: usize| Some((self.rank(host.connections[index].place, now_ns)?, index));
+        let count = source.connections.len();
+        let in_turn = source.eviction.next(count);
+        let source = &self.sources[id as usize];
+        let ranked = |index: usize| Some((self.rank(source.connections[index].place, now_ns)?, index));
         let first = (0..count.min(CANDIDATES)).filter_map(ranked).min();
         let best = first
             .filter(|((class, _), _)| *class == 0)
             .or_else(|| in_turn.filter_map(ranked).chain(first).min());
         match best {
-            Some((_, index)) => self.forget(id, index),
-            None => self.hosts[id as usize].eviction.full_at_ns = Some(now_ns),
+            Some((_, index)) => self.discard(id, index),
+            None => self.sources[id as usize].eviction.full_at_ns = Some(now_ns),
         }
         best.is_some()
     }
@@ -95,11 +69,11 @@ impl Flows {
         let of_best = best.and_then(|(_, place)| {
             let id = *self.ids.get(&self.table.key(place).src)?;
             let index =
-                self.hosts[id as usize].connections.iter().position(|member| member.place == place)?;
+                self.sources[id as usize].connections.iter().position(|member| member.place == place)?;
             Some((id, index))
         });
         match of_best {
-            Some((id, index)) => self.forget(id, index),
+            Some((id, index)) => self.discard(id, index),
             None => self.eviction.full_at_ns = Some(now_ns),
         }
         of_best.is_some()
@@ -124,12 +98,12 @@ impl Flows {
     }
 
     /// Drops an address's connection altogether; its machine keeps the count.
-    fn forget(&mut self, id: HostId, index: usize) {
-        let host = &mut self.hosts[id as usize];
-        let Some(member) = host.connections.remove(index) else { return };
-        host.pressed |= u64::from(member.serial) > host.frozen_at;
-        host.void = true;
-        host.loose = 0;
+    fn discard(&mut self, id: SourceId, index: usize) {
+        let source = &mut self.sources[id as usize];
+        let Some(member) = source.connections.remove(index) else { return };
+        source.pressed |= u64::from(member.serial) > source.frozen_at;
+        source.void = true;
+        source.random_offsets = 0;
         self.losses.flows_evicted += u64::from(!self.table.is(member.place, flag::FINISHED));
         self.losses.connections_forgotten += 1;
         self.table.remove(member.place);

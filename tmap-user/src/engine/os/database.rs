@@ -14,7 +14,7 @@ use super::{
     quirks::Quirks,
     signature::{Fingerprint, Layout, MAX_HOPS, Multiple, parse_quirks},
 };
-use crate::engine::snapshot::Side;
+use crate::engine::types::Side;
 
 /// tmap's own signatures, from the stacks' sources and from traffic.
 static BUILT_IN: LazyLock<Database> =

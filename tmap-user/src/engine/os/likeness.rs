@@ -32,7 +32,7 @@ use super::{
     quirks::Quirks,
     signature::{Fingerprint, Layout, Multiple, initial_ttl},
 };
-use crate::engine::snapshot::Side;
+use crate::engine::types::Side;
 
 /// A kind of evidence, in the order in which they are conditioned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -16,10 +16,26 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 
-use super::snapshot::{OsReport, Regime};
+use crate::engine::types::Regime;
 use database::{Database, Fit};
 use signature::{Fingerprint, hops, initial_ttl};
 use stacks::{Family, STACKS, Stack};
+
+/// A guess at an operating system.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OsReport {
+    /// The name; [`UNKNOWN`](crate::engine::os::UNKNOWN) where nothing is probable enough.
+    pub name: String,
+    /// How probable that is, 0 to 1; 0 where it is unknown.
+    pub confidence: f64,
+    /// Other names, the most probable first, each with its probability. Where `name` is that of a
+    /// whole family, its members are among them.
+    pub alternatives: Vec<(String, f64)>,
+    /// The handshake that most of its connections showed, in p0f's notation.
+    pub signature: Option<String>,
+    /// Routers between it and the sensor, where the TTL tells.
+    pub hops: Option<u8>,
+}
 
 /// What is said where the evidence doesn't suffice.
 pub const UNKNOWN: &str = "unknown";
@@ -288,7 +304,7 @@ impl Candidate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::snapshot::Side;
+    use crate::engine::types::Side;
     use quirks::Quirks;
     use signature::Layout;
     use tmap_common::{Syn, Traces};

@@ -9,7 +9,7 @@ use std::fmt;
 use tmap_common::{Segment, Syn, Traces, tcp::order};
 
 use super::quirks::Quirks;
-use crate::engine::snapshot::Side;
+use crate::engine::types::Side;
 
 /// The fingerprint of one SYN or SYN-ACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

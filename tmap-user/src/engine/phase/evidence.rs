@@ -31,16 +31,16 @@ impl Mixture {
             + self.log_weights(data)
             + orders
             + self.log_places(data)
-            + self.log_looks(data)
+            + self.log_kinds(data)
             + prior
     }
 
     /// Log prior of what the machines usually show, which was chosen to fit.
-    fn log_looks(&self, data: &Data) -> f64 {
-        if !data.looks.differ() {
+    fn log_kinds(&self, data: &Data) -> f64 {
+        if !data.kinds.differ() {
             return 0.0;
         }
-        (0..self.lines.len()).map(|j| data.looks.choice(&self.shown(data, j))).sum()
+        (0..self.lines.len()).map(|j| data.kinds.choice(&self.shown(data, j))).sum()
     }
 
     /// Log of flat prior times posterior volume of the weights: the integral of the weights to the

@@ -3,8 +3,9 @@
 
 use super::{
     density::BINS,
+    drift::Window,
     mixture::{Data, Mixture},
-    table::{Table, Window},
+    table::Table,
 };
 
 /// A place for a new line.

@@ -8,10 +8,7 @@
 //! the spread that a wandering clock's rate has after the time between two knots, so a line is
 //! straight unless the data bends it, and short data has no knots at all.
 
-use super::{
-    symmetric::Symmetric,
-    table::{Table, Window},
-};
+use super::{drift::Window, symmetric::Symmetric, table::Table};
 
 /// Where lines may bend.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -97,7 +94,7 @@ pub struct Line {
     /// Share of connections.
     pub weight: f64,
     /// Log-likelihood ratio of each kind of evidence; empty where nothing is known of the machine.
-    pub looks: Vec<f64>,
+    pub kinds: Vec<f64>,
     /// Information (inverse covariance) of the parameters, memberships being uncertain.
     pub information: Symmetric,
 }
@@ -108,7 +105,7 @@ impl Line {
         let mut parameters = vec![0.0; knots.parameters()];
         parameters[..2].copy_from_slice(&[phase, drift]);
         let information = Symmetric::diagonal(&knots.prior(WEAK_INFORMATION, WEAK_INFORMATION));
-        Self { parameters, weight, looks: Vec::new(), information }
+        Self { parameters, weight, kinds: Vec::new(), information }
     }
 
     /// Phase at time zero.
@@ -184,7 +181,7 @@ impl Line {
 const WEAK_INFORMATION: f64 = 1.0;
 
 /// Half-width of the difference quotient for the slope of a table, in ticks: one bin.
-const SLOPE_TICKS: f64 = 1.0 / super::density::BINS as f64;
+const SLOPE_TICKS: f64 = 1.0 / crate::engine::phase::density::BINS as f64;
 
 /// The longest step of a phase, in ticks: derivatives are local, and a step longer than a law is
 /// wide overshoots.

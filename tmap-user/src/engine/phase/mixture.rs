@@ -4,9 +4,10 @@
 //! Laird and Rubin 1977; the M step moves each line by one step of Fisher scoring.
 
 use super::{
+    drift::Window,
+    evidence_kinds::EvidenceKinds,
     line::{Knots, Line, Step},
-    looks::Looks,
-    table::{Table, Window},
+    table::Table,
 };
 
 /// All that the data says, as the mixture needs it.
@@ -23,7 +24,7 @@ pub struct Data {
     /// Where lines may bend.
     pub knots: Knots,
     /// What connections show besides their clocks.
-    pub looks: Looks,
+    pub kinds: EvidenceKinds,
 }
 
 impl Data {
@@ -35,7 +36,7 @@ impl Data {
 
     /// Log Bayes factor of track `t` on a line: by its clock, and by what else it shows.
     pub fn factor(&self, t: usize, line: &Line) -> f64 {
-        let shown = self.looks.kind(t).and_then(|kind| line.looks.get(kind)).copied().unwrap_or(0.0);
+        let shown = self.kinds.kind(t).and_then(|kind| line.kinds.get(kind)).copied().unwrap_or(0.0);
         let of_clock: f64 = self.pieces[self.tracks[t].clone()]
             .iter()
             .map(|(x, table)| {
@@ -166,8 +167,8 @@ impl Mixture {
                 }
             }
             step.apply(&mut self.lines[j], data.window);
-            let looks = data.looks.ratios(&shown(data, posteriors.iter().skip(j).step_by(count).copied()));
-            self.lines[j].looks = looks;
+            let kinds = data.kinds.ratios(&shown(data, posteriors.iter().skip(j).step_by(count).copied()));
+            self.lines[j].kinds = kinds;
         }
         self.reweigh(&shares, tracks as f64);
         self.evaluate(data, moves);
@@ -193,10 +194,10 @@ impl Mixture {
 
 /// Expected connections of each kind on a line, given each track's probability to be on it.
 fn shown(data: &Data, posteriors: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut counts = data.looks.none();
+    let mut counts = data.kinds.none();
     if !counts.is_empty() {
         for (t, p) in posteriors.enumerate() {
-            if let Some(kind) = data.looks.kind(t) {
+            if let Some(kind) = data.kinds.kind(t) {
                 counts[kind] += p;
             }
         }

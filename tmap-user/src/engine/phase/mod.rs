@@ -14,8 +14,8 @@
 //! ```
 //!
 //! # Cost
-//! Learning looks at no more than [`LEARNED_FROM`] pieces, choosing the noise and proposing lines at no more
-//! than [`CHOSEN_FROM`] and 1024; a table costs the same whatever its connection's length. EM costs
+//! Learning looks at no more than [`noise::LEARNED_FROM`] pieces, choosing the noise and proposing lines at no more
+//! than [`noise::CHOSEN_FROM`] and 1024; a table costs the same whatever its connection's length. EM costs
 //! connections times lines per round. All in all O(connections x lines) with a constant part.
 //!
 //! # What it can't see
@@ -23,12 +23,15 @@
 //! kernel share its clock: they are one line. Machines whose lines coincide are one line: [`count`]
 //! says how likely that is.
 
+mod congestion;
 mod count;
 mod density;
+mod drift;
 mod evidence;
+mod evidence_kinds;
 mod hough;
+mod learn;
 mod line;
-mod looks;
 mod mixture;
 mod noise;
 mod piece;
@@ -36,26 +39,19 @@ pub mod sample;
 mod search;
 mod symmetric;
 mod table;
-mod weather;
 
-pub use super::envelope::Point;
-use super::{
-    os::likeness::{Evidence, Switches},
-    snapshot::{Doubt, Estimate},
+pub use crate::engine::types::Point;
+use crate::engine::{
+    os::likeness::Switches,
+    types::{Doubt, Estimate},
 };
-use looks::Looks;
+use drift::Window;
+use evidence_kinds::EvidenceKinds;
 use mixture::{Data, Mixture};
 use noise::Tables;
 use piece::Piece;
-pub use sample::Sampled;
+pub use sample::{Sampled, Track};
 use search::Found;
-use table::Window;
-
-/// The most pieces that the law of delay is learned from.
-const LEARNED_FROM: usize = 200;
-
-/// The most tracks that the noise is chosen on.
-const CHOSEN_FROM: usize = 400;
 
 /// Fewer tracks with a clock than this, and nothing is said about lines.
 const FEWEST_TRACKS: usize = 4;
@@ -71,19 +67,6 @@ const COARSEST_TICKS: f64 = 0.1;
 
 /// Mean gain per connection, in nats, below which jitter hides the phases.
 const LEAST_SHARPNESS: f64 = 0.2;
-
-/// What the fit takes from one connection, or from several that share one offset.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Track<'a> {
-    /// Corners of the upper hull of first arrivals, in order of time.
-    pub hull: &'a [Point],
-    /// An unselected sample of first arrivals, in order of time; empty where memory was short.
-    pub sample: &'a [Sampled],
-    /// First arrivals in all.
-    pub offered: u64,
-    /// What the connection shows besides its clock.
-    pub shown: Evidence,
-}
 
 /// What a fit needs to know besides the tracks.
 #[derive(Clone, Copy, Debug)]
@@ -147,11 +130,11 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
         return nothing(Doubt::TooFewConnections);
     }
     let window = rough_window(tracks, hz);
-    let longest_s = table::longest_piece_s(window);
+    let longest_s = drift::longest_piece_s(window);
     let cut: Vec<Vec<Piece>> =
         usable.iter().map(|&t| Piece::cut(&tracks[t], hz, zero_ns, longest_s)).collect();
-    let looks = Looks::new(usable.iter().map(|&t| tracks[t].shown), settings.switches);
-    let tables = Tables::new(cut, looks, window, hz);
+    let kinds = EvidenceKinds::new(usable.iter().map(|&t| tracks[t].shown), settings.switches);
+    let tables = Tables::new(cut, kinds, window, hz);
     let (data, found) = noise::choose(&tables, settings.max_lines.min(usable.len() / FEWEST_PER_LINE + 1));
     let best = found.best();
     let mut lines = report(&data, &found, hz);

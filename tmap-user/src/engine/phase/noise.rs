@@ -6,16 +6,23 @@
 //! chosen, and lines are drawn again.
 
 use super::{
-    CHOSEN_FROM, LEARNED_FROM,
-    density::{self, Density},
+    congestion::Congestion,
+    density::Density,
+    drift::Window,
+    evidence_kinds::EvidenceKinds,
+    learn,
     line::Knots,
-    looks::Looks,
     mixture::{Data, Mixture},
     piece::Piece,
     search::{self, Found},
-    table::{Noise, Table, Window},
-    weather::Weather,
+    table::{Noise, Table},
 };
+
+/// The most pieces that the law of delay is learned from.
+pub const LEARNED_FROM: usize = 200;
+
+/// The most tracks that the noise is chosen on.
+pub const CHOSEN_FROM: usize = 400;
 
 /// Makes tables of pieces under any noise.
 pub struct Tables {
@@ -24,7 +31,7 @@ pub struct Tables {
     density: Density,
     drift_range: f64,
     knots: Knots,
-    looks: Looks,
+    kinds: EvidenceKinds,
 }
 
 /// Machines' drifts lie within this, in all, as a share of the rate.
@@ -34,18 +41,18 @@ const DRIFT_RANGE: f64 = 4e-4;
 const LEARNED_POINTS: usize = 8;
 
 impl Tables {
-    /// Learns the law of residuals from `cut`, the pieces of each track; `looks` are in the same order.
-    pub fn new(mut cut: Vec<Vec<Piece>>, looks: Looks, window: Window, hz: f64) -> Self {
+    /// Learns the law of residuals from `cut`, the pieces of each track; `kinds` are in the same order.
+    pub fn new(mut cut: Vec<Vec<Piece>>, kinds: EvidenceKinds, window: Window, hz: f64) -> Self {
         let times = cut.iter().flatten().map(|p| p.x);
         let (low, high) = times.fold((0.0_f64, 0.0_f64), |(l, h), x| (l.min(x), h.max(x)));
         let knots = Knots::new(high - low, hz);
         let mut density = learn(&cut, window);
-        let weather = Weather::observe(cut.iter().flatten(), window, &density);
-        if weather.changes() {
-            cut.iter_mut().flatten().for_each(|piece| piece.mark(&weather));
+        let congestion = Congestion::observe(cut.iter().flatten(), window, &density);
+        if congestion.is_seen() {
+            cut.iter_mut().flatten().for_each(|piece| piece.mark(|x| congestion.at(x)));
             density = learn(&cut, window);
         }
-        Self { cut, window, density, drift_range: DRIFT_RANGE * hz, knots, looks }
+        Self { cut, window, density, drift_range: DRIFT_RANGE * hz, knots, kinds }
     }
 
     /// Tables of every `stride`-th track.
@@ -56,7 +63,7 @@ impl Tables {
             window: self.window,
             drift_range: self.drift_range,
             knots: self.knots,
-            looks: self.looks.every(stride),
+            kinds: self.kinds.every(stride),
         };
         for pieces in self.cut.iter().step_by(stride) {
             let from = data.pieces.len();
@@ -73,7 +80,7 @@ fn learn(cut: &[Vec<Piece>], window: Window) -> Density {
     let long: Vec<&Piece> = cut.iter().flatten().filter(|p| p.len() >= LEARNED_POINTS).collect();
     let stride = long.len().div_ceil(LEARNED_FROM).max(1);
     let some: Vec<&Piece> = long.into_iter().step_by(stride).collect();
-    density::learn(&some, window)
+    learn::learn(&some, window)
 }
 
 /// Temperatures tried: 1 is "residuals are independent". A burst shares its delay, and then n

@@ -11,12 +11,11 @@
 //! where `e_i` is the wait for the next tick (up to 1) plus the network's delay.
 
 use super::{
-    Point, Track,
-    density::{ANY_GAP, BINS, Density, Histogram, PHASES, gap_class},
-    sample::{NO_GAP_NS, Sampled},
-    table::{Ladder, Window},
-    weather::Weather,
+    density::{ANY_GAP, BINS, Density, EARLY_BINS, Histogram, PHASES, gap_class},
+    drift::{Ladder, Window},
+    sample::{NO_GAP_NS, Sampled, Track},
 };
+use crate::engine::types::Point;
 
 /// A piece: residuals relative to its own reference time.
 #[derive(Clone, Debug)]
@@ -36,10 +35,6 @@ pub struct Piece {
     /// Root mean square of the sample's times about `x`.
     pub spread_s: f64,
 }
-
-/// How far before zero a piece's smallest residual is tried, in bins: a few points may come early
-/// (pacing, a sensor's own time stamping), and the learned density may be anchored a little off.
-pub const EARLY_BINS: usize = BINS / 4;
 
 /// What [`Piece::scores`] found besides the scores.
 #[derive(Clone, Copy, Debug)]
@@ -183,10 +178,39 @@ impl Piece {
         self.sample.iter().zip(&late).map(point).collect()
     }
 
-    /// Puts the points of busy times into classes of their own.
-    pub fn mark(&mut self, weather: &Weather) {
+    /// Covers the drifts that the piece itself allows, finely.
+    pub fn fine_ladder(&self, window: Window, density: &Density) -> Ladder {
+        let coarse = Ladder::coarse(self.spread_s, window);
+        if window.width() * self.spread_s < FINE_TICKS {
+            return coarse;
+        }
+        let mut scores = vec![0.0_f32; PHASES];
+        let mut scratch = Vec::new();
+        let tops: Vec<f32> = coarse
+            .drifts()
+            .map(|drift| {
+                self.scores(drift, density, &mut scores, &mut scratch);
+                scores.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+            })
+            .collect();
+        let best = tops.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let allowed = |top: &f32| *top > best - SUPPORT_LOG;
+        let first = tops.iter().position(allowed).unwrap_or(0).saturating_sub(1);
+        let last = (tops.iter().rposition(allowed).unwrap_or(0) + 1).min(coarse.rows - 1);
+        let low = coarse.low + coarse.step * first as f64;
+        let width = if coarse.rows == 1 { 0.0 } else { coarse.step * (last - first) as f64 };
+        let rows = ((width * self.spread_s / FINE_TICKS).ceil() as usize + 1).min(MAX_ROWS);
+        if rows < 2 {
+            return Ladder { low: low + width / 2.0, step: 0.0, rows: 1 };
+        }
+        Ladder { low, step: width / (rows - 1) as f64, rows }
+    }
+
+    /// Puts the points of busy times into classes of their own; `class_at` tells the class of a time, if it
+    /// was busy.
+    pub fn mark(&mut self, class_at: impl Fn(f64) -> Option<u8>) {
         for (gap, (dx, _)) in self.gaps.iter_mut().zip(&self.sample) {
-            if let Some(busy) = weather.at(self.x + f64::from(*dx)) {
+            if let Some(busy) = class_at(self.x + f64::from(*dx)) {
                 *gap = busy;
             }
         }
@@ -207,6 +231,16 @@ impl Piece {
         late[((late.len() - 1) as f64 * quantile) as usize]
     }
 }
+
+/// Fine ones by this much: less than the phase error of the best connections on a quiet LAN, as a
+/// row that is off blurs a connection by as much.
+const FINE_TICKS: f64 = 0.01;
+
+/// The most rows of a fine ladder.
+const MAX_ROWS: usize = 20;
+
+/// Drifts less likely than the best by this factor (log) aren't tabulated.
+const SUPPORT_LOG: f32 = 10.0;
 
 /// A track is cut into at most this many pieces; longer stretches then tolerate less drift.
 const MAX_PIECES: usize = 64;

@@ -5,7 +5,7 @@
 //! both edges move with the phase. Learning that density, and using it, needs points that were not
 //! chosen by their delay: every 2^k-th first arrival is one such choice, and needs no random numbers.
 
-use super::Point;
+use crate::engine::{os::likeness::Evidence, types::Point};
 
 /// The most points kept. On captures of virtual machines, 64 points and the hull assign connections
 /// to machines as well as all points do; 16 points lose a tenth of that.
@@ -80,6 +80,19 @@ impl Sample {
     fn mask(&self) -> u64 {
         (1 << self.stride_log2) - 1
     }
+}
+
+/// What the fit takes from one connection, or from several that share one offset.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Track<'a> {
+    /// Corners of the upper hull of first arrivals, in order of time.
+    pub hull: &'a [Point],
+    /// An unselected sample of first arrivals, in order of time; empty where memory was short.
+    pub sample: &'a [Sampled],
+    /// First arrivals in all.
+    pub offered: u64,
+    /// What the connection shows besides its clock.
+    pub shown: Evidence,
 }
 
 #[cfg(test)]

@@ -7,24 +7,9 @@
 
 use super::{
     density::{BINS, Density, PHASES},
+    drift::{Ladder, Window},
     piece::Piece,
 };
-
-/// The drifts that lines may have, in ticks per second.
-#[derive(Clone, Copy, Debug)]
-pub struct Window {
-    /// Smallest.
-    pub low: f64,
-    /// Largest.
-    pub high: f64,
-}
-
-impl Window {
-    /// Largest minus smallest.
-    pub fn width(&self) -> f64 {
-        self.high - self.low
-    }
-}
 
 /// What the density of single residuals doesn't tell: how residuals of one connection go together.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,85 +33,10 @@ pub struct Table {
     values: Vec<f32>,
 }
 
-/// Evenly spaced trial drifts.
-#[derive(Clone, Copy, Debug)]
-pub struct Ladder {
-    /// The first, in ticks per second.
-    pub low: f64,
-    /// From one to the next.
-    pub step: f64,
-    /// How many.
-    pub rows: usize,
-}
-
-/// Coarse trial drifts move residuals by this much from one to the next, in ticks (root mean square).
-const COARSE_TICKS: f64 = 0.05;
-
-/// Fine ones by this much: less than the phase error of the best connections on a quiet LAN, as a
-/// row that is off blurs a connection by as much.
-const FINE_TICKS: f64 = 0.01;
-
-/// The most coarse drifts tried, which bounds a piece's length, and the most rows of a table.
-const MAX_COARSE: usize = 32;
-const MAX_ROWS: usize = 20;
-
-/// Drifts less likely than the best by this factor (log) aren't tabulated.
-const SUPPORT_LOG: f32 = 10.0;
-
-/// The longest that a piece may be for its coarse ladder to fit in [`MAX_COARSE`], in seconds:
-/// residuals of evenly spread points have a root mean square of span / sqrt(12).
-pub fn longest_piece_s(window: Window) -> f64 {
-    (MAX_COARSE - 1) as f64 * COARSE_TICKS * 12_f64.sqrt() / window.width()
-}
-
-impl Ladder {
-    /// Covers the window at a spacing fit for a piece of this spread.
-    pub fn coarse(spread_s: f64, window: Window) -> Self {
-        let rows = ((window.width() * spread_s / COARSE_TICKS).ceil() as usize + 1).min(MAX_COARSE);
-        if rows < 2 {
-            return Self { low: (window.low + window.high) / 2.0, step: 0.0, rows: 1 };
-        }
-        Self { low: window.low, step: window.width() / (rows - 1) as f64, rows }
-    }
-
-    /// Covers the drifts that the piece itself allows, finely.
-    pub fn fine(piece: &Piece, window: Window, density: &Density) -> Self {
-        let coarse = Self::coarse(piece.spread_s, window);
-        if window.width() * piece.spread_s < FINE_TICKS {
-            return coarse;
-        }
-        let mut scores = vec![0.0_f32; PHASES];
-        let mut scratch = Vec::new();
-        let tops: Vec<f32> = coarse
-            .drifts()
-            .map(|drift| {
-                piece.scores(drift, density, &mut scores, &mut scratch);
-                scores.iter().copied().fold(f32::NEG_INFINITY, f32::max)
-            })
-            .collect();
-        let best = tops.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let allowed = |top: &f32| *top > best - SUPPORT_LOG;
-        let first = tops.iter().position(allowed).unwrap_or(0).saturating_sub(1);
-        let last = (tops.iter().rposition(allowed).unwrap_or(0) + 1).min(coarse.rows - 1);
-        let low = coarse.low + coarse.step * first as f64;
-        let width = if coarse.rows == 1 { 0.0 } else { coarse.step * (last - first) as f64 };
-        let rows = ((width * piece.spread_s / FINE_TICKS).ceil() as usize + 1).min(MAX_ROWS);
-        if rows < 2 {
-            return Self { low: low + width / 2.0, step: 0.0, rows: 1 };
-        }
-        Self { low, step: width / (rows - 1) as f64, rows }
-    }
-
-    /// The trial drifts.
-    pub fn drifts(self) -> impl Iterator<Item = f32> {
-        (0..self.rows).map(move |r| (self.low + self.step * r as f64) as f32)
-    }
-}
-
 impl Table {
     /// Tabulates `piece`.
     pub fn new(piece: &Piece, window: Window, density: &Density, noise: &Noise) -> Self {
-        let Ladder { low, step, rows } = Ladder::fine(piece, window, density);
+        let Ladder { low, step, rows } = piece.fine_ladder(window, density);
         // Drifts that aren't tabulated have no likelihood to speak of, but are as likely beforehand.
         let covered = if rows == 1 { 1.0 } else { (step * rows as f64 / window.width()).min(1.0) };
         let mut scratch = Vec::new();
@@ -286,12 +196,11 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{
-        Point, Sampled, Track,
-        density::{self, Density},
-        sample::NO_GAP_NS,
-    };
     use super::*;
+    use crate::engine::{
+        phase::{Sampled, Track, density::Density, learn, sample::NO_GAP_NS},
+        types::Point,
+    };
 
     const HZ: f64 = 1000.0;
     const WINDOW: Window = Window { low: -0.05, high: 0.05 };
@@ -322,7 +231,7 @@ mod tests {
     }
 
     fn learned(pieces: &[Piece]) -> Density {
-        density::learn(&pieces.iter().collect::<Vec<_>>(), WINDOW)
+        learn::learn(&pieces.iter().collect::<Vec<_>>(), WINDOW)
     }
 
     #[test]

@@ -3,13 +3,12 @@
 use tmap_common::{Flags, Record, Segment};
 
 use super::{
-    Counts, Options, Sample,
+    options::Options,
+    paws::{Cause, Echo, Kind, Oddity, Seen, Step},
+    sample::{Counts, Sample},
     side::{Answer, Side},
 };
-use crate::engine::{
-    flow::FlowKey,
-    paws::{Cause, Echo, Kind, Oddity, Seen, Step},
-};
+use crate::engine::types::FlowKey;
 
 /// A connection, both directions.
 #[derive(Clone, Debug)]

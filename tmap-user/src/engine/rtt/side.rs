@@ -4,8 +4,12 @@ use std::collections::VecDeque;
 
 use tmap_common::{Flags, Record, Segment};
 
-use super::{Counts, Options, distribution::Distribution};
-use crate::engine::paws::{Oddity, Seen, Step, Tsvals};
+use super::{
+    distribution::Distribution,
+    options::Options,
+    paws::{Oddity, Seen, Step, Tsvals},
+    sample::Counts,
+};
 
 /// A segment that asks for no answer may be followed by one that does under the same TSval. Up to
 /// this long after, in nanoseconds, the echo still counts from the first of them: a tick of the

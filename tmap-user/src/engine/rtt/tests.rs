@@ -2,11 +2,12 @@ use proptest::prelude::*;
 use tmap_common::Record;
 
 use super::{
+    paws::Cause,
     report::Clockwork,
     testing::{Made, segment},
     *,
 };
-use crate::engine::paws::Cause;
+use crate::engine::types::FlowKey;
 
 const MS: u64 = 1_000_000;
 

@@ -1,0 +1,108 @@
+//! Which nominal tick rate a measured rate belongs to.
+
+use crate::engine::types::{Estimate, joint};
+
+/// The nominal rates that TCP stacks are known to use, in Hz, with how common each is among hosts
+/// whose measured rate leaves a choice. The weights matter only there: 1000 against 1024 in a
+/// connection of half a second.
+const NOMINAL: &[(f64, f64)] = &[
+    (1.0, 0.002),    // rare embedded stacks
+    (2.0, 0.01),     // NetBSD, OpenBSD
+    (10.0, 0.02),    // Windows 2000-2003
+    (50.0, 0.002),   // AmigaOS, some embedded
+    (60.0, 0.002),   // some embedded
+    (64.0, 0.002),   // old BSD on PowerPC
+    (100.0, 0.08),   // Linux HZ=100, Solaris, Windows Vista-7
+    (128.0, 0.002),  // embedded
+    (200.0, 0.002),  // embedded
+    (250.0, 0.06),   // Linux HZ=250 before 4.13
+    (256.0, 0.002),  // embedded
+    (300.0, 0.005),  // Linux HZ=300 before 4.13
+    (500.0, 0.005),  // embedded
+    (512.0, 0.002),  // embedded
+    (1000.0, 0.78),  // Linux since 4.13, Windows, macOS, FreeBSD
+    (1024.0, 0.005), // Alpha, embedded
+    (1e6, 0.02),     // Linux tcp_usec_ts since 6.7
+];
+
+/// How far hosts' clocks stray from nominal: crystals are within 100 ppm, but a virtual machine's
+/// calibration is off by more. One standard deviation, relative.
+const SKEW_SIGMA: f64 = 150e-6;
+
+/// A rate this many standard deviations from every nominal one is no steady clock.
+const MAX_DEVIATION: f64 = 5.0;
+
+/// Beyond this many standard deviations the density is less than a float can hold: nothing.
+const FARTHEST: f64 = 40.0;
+
+/// A choice less certain than this is no choice.
+const MIN_PROBABILITY: f64 = 0.9;
+
+/// The verdict on a measured rate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tick {
+    /// The usual rate that it belongs to, in Hz.
+    Nominal(f64),
+    /// It belongs to none: an unsteady clock (old Apple systems lose part of each millisecond and
+    /// show 880 to 998 Hz) or one that tmap doesn't know.
+    Odd,
+    /// Too uncertain to say.
+    Unclear,
+}
+
+/// Finds the nominal rate behind `rate_hz`.
+pub fn classify(rate_hz: Estimate) -> Tick {
+    let scored = NOMINAL.iter().map(|&(hz, prior)| {
+        // No sum of squares is larger than the square of the sum: most rates are out without a root.
+        if (rate_hz.value - hz).abs() > FARTHEST * (rate_hz.sigma + SKEW_SIGMA * hz) {
+            return (hz, f64::INFINITY, 0.0);
+        }
+        let sigma = joint(rate_hz.sigma, SKEW_SIGMA * hz);
+        let deviation = (rate_hz.value - hz) / sigma;
+        let weight = if deviation.abs() > FARTHEST { 0.0 } else { (-0.5 * deviation * deviation).exp() };
+        (hz, deviation, prior / sigma * weight)
+    });
+    let total: f64 = scored.clone().map(|(_, _, weight)| weight).sum();
+    let Some((hz, deviation, weight)) = scored.max_by(|a, b| a.2.total_cmp(&b.2)) else {
+        return Tick::Unclear;
+    };
+    if total < f64::MIN_POSITIVE || deviation.abs() > MAX_DEVIATION {
+        Tick::Odd
+    } else if weight / total >= MIN_PROBABILITY {
+        Tick::Nominal(hz)
+    } else {
+        Tick::Unclear
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(value: f64, sigma: f64) -> Tick {
+        classify(Estimate { value, sigma })
+    }
+
+    #[test]
+    fn every_nominal_rate_is_found_where_it_is_well_measured() {
+        for &(hz, _) in NOMINAL {
+            for skew in [-200e-6, 0.0, 200e-6] {
+                assert_eq!(verdict(hz * (1.0 + skew), hz * 1e-5), Tick::Nominal(hz));
+            }
+        }
+    }
+
+    #[test]
+    fn doubt_goes_to_the_common_rate_or_to_nobody() {
+        assert_eq!(verdict(1010.0, 10.0), Tick::Nominal(1000.0));
+        assert_eq!(verdict(253.0, 30.0), Tick::Nominal(250.0));
+        assert_eq!(verdict(180.0, 90.0), Tick::Unclear);
+    }
+
+    #[test]
+    fn old_apple_clocks_are_odd() {
+        assert_eq!(verdict(940.0, 0.5), Tick::Odd);
+        assert_eq!(verdict(997.0, 0.1), Tick::Odd);
+        assert_eq!(verdict(333.3, 0.1), Tick::Odd);
+    }
+}

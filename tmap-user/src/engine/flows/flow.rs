@@ -1,0 +1,316 @@
+//! One connection side, streaming: from TSvals as they arrive to an envelope of first arrivals.
+
+use tmap_common::{Flags, Record, Tunnel};
+
+use crate::engine::{
+    clock::envelope::Envelope,
+    os::signature::Fingerprint,
+    phase::sample::Sample,
+    types::{Point, Side, seconds_between},
+};
+
+/// The fastest clock that a TSval may follow: RFC 7323 allows ticks down to 1 us for practical
+/// purposes (Linux `tcp_usec_ts`), with a margin.
+pub(super) const MAX_TICK_HZ: f64 = 1.1e6;
+
+/// A jump of this many ticks is never implausible: reordering and idle hosts make small ones.
+const MIN_JUMP_TICKS: f64 = 64.0;
+
+/// A connection side in the making.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Time of the first segment.
+    pub first_ns: u64,
+    /// Time of the latest segment.
+    pub last_ns: u64,
+    /// Time-stamped segments, suppressed ones included.
+    pub segments: u64,
+    /// Segments whose TSval was 0: no clock.
+    pub zero_tsvals: u64,
+    /// TSvals that went back, or jumped as no clock does, and stayed there: the clock was started
+    /// anew from the jump.
+    pub jumps: u32,
+    /// When FIN or RST was first seen.
+    pub closed_ns: Option<u64>,
+    /// Which end opened the connection, if the handshake was seen.
+    pub side: Option<Side>,
+    /// The handshake's fingerprint, if it was seen.
+    pub fingerprint: Option<Fingerprint>,
+    /// TTL or hop limit of the latest segment.
+    pub hop_limit: u8,
+    /// The tunnel that its latest segment came in.
+    pub tunnel: Option<Tunnel>,
+    /// First arrivals of TSvals.
+    pub envelope: Envelope,
+    /// An unselected sample of them.
+    pub sample: Sample,
+    /// The newest TSval, unwrapped, and when it arrived.
+    newest: Option<Point>,
+    /// A TSval that no clock would make, held until a second one bears it out.
+    suspect: Option<Point>,
+}
+
+impl Flow {
+    /// An empty side that begins with `record`; the caller observes that record next.
+    pub fn new(record: &Record) -> Self {
+        Self { hop_limit: record.segment.hop_limit, ..Self::at(record.time_ns) }
+    }
+
+    /// A side of which nothing is known but the time of its first segment.
+    pub(super) fn at(first_ns: u64) -> Self {
+        Self {
+            first_ns,
+            last_ns: first_ns,
+            segments: 0,
+            zero_tsvals: 0,
+            jumps: 0,
+            closed_ns: None,
+            side: None,
+            fingerprint: None,
+            hop_limit: 0,
+            tunnel: None,
+            envelope: Envelope::default(),
+            sample: Sample::default(),
+            newest: None,
+            suspect: None,
+        }
+    }
+
+    /// Takes in one segment of this side.
+    pub fn observe(&mut self, record: &Record) {
+        let segment = &record.segment;
+        self.last_ns = self.last_ns.max(record.time_ns);
+        self.segments += 1 + u64::from(record.suppressed);
+        self.hop_limit = segment.hop_limit;
+        self.tunnel = segment.tunnel;
+        if segment.syn.is_some() {
+            self.fingerprint = Fingerprint::of(segment);
+            self.side = Some(if segment.flags.is_syn_ack() { Side::Server } else { Side::Client });
+        }
+        if segment.flags.intersects(Flags::FIN | Flags::RST) && self.closed_ns.is_none() {
+            self.closed_ns = Some(record.time_ns);
+        }
+        self.observe_clock(record);
+    }
+
+    /// Whether `record` opens a new connection on the same ports rather than going on with this
+    /// one: a SYN after a FIN or RST, or a SYN whose TSval this clock doesn't explain.
+    pub fn is_reopened_by(&self, record: &Record) -> bool {
+        if !record.segment.flags.is_syn() {
+            return false;
+        }
+        self.closed_ns.is_some() || !self.explains(record)
+    }
+
+    /// Whether this clock can have shown the TSval of `record`; any clock, where there is none yet.
+    pub(super) fn explains(&self, record: &Record) -> bool {
+        self.newest
+            .is_none_or(|newest| plausible(newest, unwrap(newest, record), record.time_ns, self.fastest_hz()))
+    }
+
+    /// Whether a TSval that no clock would make waits to be borne out.
+    pub(super) fn has_suspect(&self) -> bool {
+        self.suspect.is_some()
+    }
+
+    /// TSval and time of the newest point, for jumps and for matching connections with too few
+    /// points for a clock of their own.
+    pub fn newest(&self) -> Option<Point> {
+        self.newest
+    }
+
+    /// Heap memory held, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.envelope.heap_bytes() + self.sample.heap_bytes()
+    }
+
+    /// Takes in what `record` says of the clock.
+    pub(super) fn observe_clock(&mut self, record: &Record) {
+        let segment = &record.segment;
+        if segment.tsval == 0 {
+            self.zero_tsvals += 1;
+            return;
+        }
+        // Under SYN cookies the low six bits of a SYN-ACK's TSval carry options, not time. A RST
+        // is often made by something else than the socket: a middlebox, or a time-wait socket
+        // without its offset.
+        if segment.flags.is_syn_ack() || segment.flags.intersects(Flags::RST) {
+            return;
+        }
+        let Some(newest) = self.newest else {
+            self.accept(Point { time_ns: record.time_ns, ticks: i64::from(segment.tsval) });
+            return;
+        };
+        let ticks = unwrap(newest, record);
+        if self.suspect.is_some_and(|suspect| is_duplicate(suspect, ticks, record.time_ns)) {
+            return;
+        }
+        if plausible(newest, ticks, record.time_ns, self.fastest_hz()) {
+            self.suspect = None;
+            if ticks > newest.ticks {
+                self.accept(Point { time_ns: record.time_ns, ticks });
+            }
+            return;
+        }
+        self.suspect_jump(Point { time_ns: record.time_ns, ticks });
+    }
+
+    /// A lone outlier (a spoofed or corrupted segment) is dropped; two that agree are a new clock.
+    fn suspect_jump(&mut self, point: Point) {
+        let confirmed = self.suspect.is_some_and(|earlier| {
+            point.ticks >= earlier.ticks && plausible(earlier, point.ticks, point.time_ns, MAX_TICK_HZ)
+        });
+        if confirmed {
+            self.jumps += 1;
+            self.envelope = Envelope::default();
+            self.sample = Sample::default();
+            if let Some(earlier) = self.suspect.take() {
+                self.accept(earlier);
+            }
+            self.accept(point);
+        } else {
+            self.suspect = Some(point);
+        }
+    }
+
+    /// The fastest rate to believe of this clock: any, until half a second has shown its pace; then
+    /// four times that pace, since delays compress and stretch what arrives.
+    fn fastest_hz(&self) -> f64 {
+        let [first, .., last] = self.envelope.points() else { return MAX_TICK_HZ };
+        let elapsed_s = seconds_between(first.time_ns, last.time_ns);
+        if elapsed_s < 0.5 {
+            return MAX_TICK_HZ;
+        }
+        (4.0 * (last.ticks - first.ticks) as f64 / elapsed_s).min(MAX_TICK_HZ)
+    }
+
+    /// Takes in first arrivals of plausible TSvals, but for the sample.
+    pub(super) fn extend_envelope(&mut self, points: impl Iterator<Item = Point>) {
+        let mut newest = self.newest;
+        self.envelope.extend(points.inspect(|&point| newest = Some(point)));
+        self.newest = newest;
+    }
+
+    /// Takes in first arrivals of plausible TSvals: [`Flow::accept`] for each, at less cost.
+    pub(super) fn accept_all(&mut self, points: impl Iterator<Item = Point>) {
+        let (mut newest, sample) = (self.newest, &mut self.sample);
+        self.envelope.extend(points.inspect(|&point| {
+            newest = Some(point);
+            sample.add(point);
+        }));
+        self.newest = newest;
+    }
+
+    /// Takes in the first arrival of a plausible TSval.
+    pub(super) fn accept(&mut self, point: Point) {
+        self.newest = Some(point);
+        self.envelope.add(point);
+        self.sample.add(point);
+    }
+}
+
+/// A TSval seen again within this time, in nanoseconds, is the same segment seen twice or one of the same
+/// burst, and no second witness: the sensor may have left it out ([`tmap_common::suppress`]).
+const DUPLICATE_NS: u64 = 100_000_000;
+
+/// Whether a TSval says no more than `suspect` did.
+fn is_duplicate(suspect: Point, ticks: i64, time_ns: u64) -> bool {
+    suspect.ticks == ticks && time_ns.saturating_sub(suspect.time_ns) < DUPLICATE_NS
+}
+
+/// Serial-number arithmetic (RFC 1982, RFC 7323 section 5.2): the unwrapped value nearest to the
+/// newest one.
+fn unwrap(newest: Point, record: &Record) -> i64 {
+    let step = record.segment.tsval.wrapping_sub(newest.ticks as u32).cast_signed();
+    newest.ticks + i64::from(step)
+}
+
+/// Whether one clock of at most `fastest_hz` can have shown `newest` and then `ticks` at `time_ns`:
+/// not faster (a second's delay allowed for), and not further back than segments are reordered.
+fn plausible(newest: Point, ticks: i64, time_ns: u64, fastest_hz: f64) -> bool {
+    let step = (ticks - newest.ticks) as f64;
+    let elapsed_s = seconds_between(newest.time_ns, time_ns).abs();
+    if step >= 0.0 { step <= MIN_JUMP_TICKS + (elapsed_s + 1.0) * fastest_hz } else { -step <= REORDER_TICKS }
+}
+
+/// How far back a TSval may lie and still be a late segment: 2 s at 1 MHz.
+pub(super) const REORDER_TICKS: f64 = 2e6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tmap_common::{Address, Segment, Syn, record::Direction};
+
+    fn record(time_ns: u64, tsval: u32, flags: u8) -> Record {
+        Record {
+            time_ns,
+            direction: Direction::Ingress,
+            suppressed: 0,
+            segment: Segment {
+                src: Address::from_ip4([192, 0, 2, 1]),
+                dst: Address::from_ip4([198, 51, 100, 1]),
+                src_port: 40000,
+                dst_port: 80,
+                flags: Flags(flags),
+                has_payload: false,
+                hop_limit: 64,
+                tsval,
+                tsecr: 0,
+                syn: None,
+                tunnel: None,
+            },
+        }
+    }
+
+    fn flow(records: &[Record]) -> Flow {
+        let mut flow = Flow::new(&records[0]);
+        for record in records {
+            flow.observe(record);
+        }
+        flow
+    }
+
+    #[test]
+    fn tsvals_unwrap_across_the_wrap() {
+        let flow = flow(&[record(0, u32::MAX - 5, 0x10), record(10_000_000, 4, 0x10)]);
+        let points = flow.envelope.points();
+        assert_eq!(points[1].ticks - points[0].ticks, 10);
+    }
+
+    #[test]
+    fn only_the_first_arrival_of_a_tsval_counts() {
+        let flow =
+            flow(&[record(0, 100, 0x10), record(5, 101, 0x10), record(9, 101, 0x10), record(11, 100, 0x10)]);
+        assert_eq!(flow.envelope.offered(), 2);
+        assert_eq!(flow.segments, 4);
+    }
+
+    #[test]
+    fn zeros_syn_acks_and_resets_are_no_clock() {
+        let mut syn_ack = record(1, 77, 0x12);
+        syn_ack.segment.syn = Some(Syn::default());
+        let flow = flow(&[record(0, 0, 0x02), syn_ack, record(2, 99, 0x04)]);
+        assert_eq!(flow.envelope.offered(), 0);
+        assert_eq!((flow.zero_tsvals, flow.side, flow.closed_ns), (1, Some(Side::Server), Some(2)));
+    }
+
+    #[test]
+    fn a_lone_outlier_is_dropped_and_a_new_clock_is_followed() {
+        let ms = 1_000_000;
+        let spoofed = record(3 * ms, 3_000_000_000, 0x10);
+        let good = [record(0, 100, 0x10), record(ms, 101, 0x10)];
+        let flow1 = flow(&[good[0], good[1], spoofed, record(4 * ms, 104, 0x10)]);
+        assert_eq!((flow1.jumps, flow1.envelope.offered()), (0, 3));
+        let flow2 = flow(&[good[0], good[1], spoofed, record(4 * ms, 3_000_000_001, 0x10)]);
+        assert_eq!((flow2.jumps, flow2.envelope.offered()), (1, 2));
+    }
+
+    #[test]
+    fn a_syn_after_the_end_reopens() {
+        let ended = flow(&[record(0, 100, 0x10), record(1, 101, 0x11)]);
+        assert!(ended.is_reopened_by(&record(2, 102, 0x02)));
+        let open = flow(&[record(0, 100, 0x02), record(1, 101, 0x10)]);
+        assert!(!open.is_reopened_by(&record(2, 102, 0x02)), "a repeated SYN goes on");
+        assert!(open.is_reopened_by(&record(2, 3_000_000_000, 0x02)), "another clock is another host");
+    }
+}

@@ -1,0 +1,252 @@
+//! Taking records in: every record costs a bounded and small amount of work.
+
+use std::collections::hash_map::Entry;
+
+use tmap_common::{
+    Flags, Record,
+    record::{Plain, Slot},
+};
+
+use super::{
+    source::{Member, Source, SourceId},
+    state::Flows,
+    table::{NOWHERE, Table, flag, prefetch},
+};
+
+/// How long a closed connection stays open for its last segments (the other side's FIN,
+/// retransmissions), in nanoseconds: as long as Linux and Windows wait before they let go of it.
+const LINGER_NS: u64 = 60_000_000_000;
+
+/// Records of which [`Flows::observe_slots`] notes where they begin, at once.
+const SLOTS_AT_ONCE: usize = 256;
+
+/// How far ahead slots are fetched.
+const SLOTS_AHEAD: usize = 32;
+
+/// The stages of taking in a record: hash, find, fetch, update.
+const STAGES: usize = 4;
+
+/// Records that a stage handles at once: enough that what it asked of memory is there when the next
+/// stage needs it.
+const GROUP: usize = 32;
+
+/// The first group of these items.
+fn group_of<T>(items: &[T]) -> &[T] {
+    &items[..items.len().min(GROUP)]
+}
+
+/// What is known of a record under way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ahead {
+    hash: u32,
+    place: u32,
+}
+
+impl Flows {
+    /// Takes in one record. Many at once are cheaper: [`Flows::observe_all`].
+    pub fn observe(&mut self, record: &Record) {
+        self.observe_all(std::slice::from_ref(record));
+    }
+
+    /// Takes in records. They should come roughly in order of time; ones that come late by more than
+    /// the reordering of a network lose precision, never soundness.
+    pub fn observe_all(&mut self, records: &[Record]) {
+        self.records += records.len() as u64;
+        if let Some(rtt) = &mut self.rtt {
+            records
+                .iter()
+                .filter(|record| record.segment.is_stamped())
+                .for_each(|record| rtt.observe(record));
+        }
+        self.in_stages(
+            records,
+            |table, record| table.prepare(&record.segment),
+            |flows, record, ahead| flows.observe_one(record, ahead),
+        );
+    }
+
+    /// Takes in records as they cross a ring, whole ones: the way that costs least.
+    pub fn observe_slots(&mut self, slots: &[Slot]) {
+        let mut starts = [0_u32; SLOTS_AT_ONCE];
+        let mut at = 0;
+        while at < slots.len() {
+            let mut count = 0;
+            while at < slots.len() && count < SLOTS_AT_ONCE {
+                // They come from another core's cache.
+                prefetch(slots, at + SLOTS_AHEAD);
+                starts[count] = at as u32;
+                count += 1;
+                // A branch that is foreseen: where the next one begins needn't wait for this one.
+                at += if Plain::is(&slots[at]) { 1 } else { Record::slots_of(&slots[at]) };
+            }
+            self.observe_slots_at(slots, &starts[..count]);
+        }
+    }
+
+    fn observe_slots_at(&mut self, slots: &[Slot], starts: &[u32]) {
+        let whole = |start: u32| {
+            let mut rest = slots[start as usize..].iter().copied();
+            let first = rest.next().unwrap_or_default();
+            Record::from_slots(&first, || rest.next().unwrap_or_default())
+        };
+        if self.rtt.is_some() {
+            return starts.iter().for_each(|&start| self.observe(&whole(start)));
+        }
+        self.records += starts.len() as u64;
+        self.in_stages(
+            starts,
+            |table, &start| match Plain::of(&slots[start as usize]) {
+                Some(plain) => table.prepare_plain(&plain),
+                None => table.prepare(&whole(start).segment),
+            },
+            |flows, &start, ahead| match Plain::of(&slots[start as usize]) {
+                Some(plain) => flows.observe_plain(&plain, ahead, || whole(start)),
+                None => flows.observe_one(&whole(start), ahead),
+            },
+        );
+    }
+
+    /// Takes in items in stages, each of which asks for what the next one needs, for a group of items
+    /// at a time: short loops, so that the processor has many requests under way at once.
+    #[inline(always)]
+    fn in_stages<T>(
+        &mut self,
+        items: &[T],
+        prepare: impl Fn(&Table, &T) -> u32,
+        observe: impl Fn(&mut Self, &T, Ahead),
+    ) {
+        let mut ahead = [[Ahead::default(); GROUP]; STAGES];
+        let groups = items.chunks(GROUP);
+        for turn in 0..groups.len() + STAGES - 1 {
+            let group = |stage: usize| items.get(turn.checked_sub(stage)? * GROUP..).map(group_of);
+            if let Some(items) = group(0) {
+                for (ahead, item) in ahead[turn % STAGES].iter_mut().zip(items) {
+                    ahead.hash = prepare(&self.table, item);
+                }
+            }
+            if let Some(items) = group(1) {
+                for ahead in &mut ahead[(turn - 1) % STAGES][..items.len()] {
+                    ahead.place = self.table.guess(ahead.hash);
+                }
+            }
+            if let Some(items) = group(2) {
+                for ahead in &ahead[(turn - 2) % STAGES][..items.len()] {
+                    self.table.prefetch_history(ahead.place);
+                }
+            }
+            if let Some(items) = group(3) {
+                for (item, &ahead) in items.iter().zip(&ahead[(turn - 3) % STAGES]) {
+                    observe(self, item, ahead);
+                }
+            }
+        }
+    }
+
+    /// A plain record; `record` is it as a whole, for when that is needed.
+    #[inline(always)]
+    fn observe_plain(&mut self, plain: &Plain, ahead: Ahead, record: impl Fn() -> Record) {
+        let place = self.table.find_plain(ahead.hash, plain, ahead.place);
+        let is_ordinary = place != NOWHERE
+            && plain.tsval != 0
+            && !plain.flags.intersects(Flags::SYN)
+            && self.table.is(place, flag::TOLD)
+            && !self.is_over(place, plain.time_ns);
+        if is_ordinary {
+            self.table.observe_plain(place, plain, record);
+        } else {
+            self.observe_one(&record(), Ahead { place, ..ahead });
+        }
+    }
+
+    #[inline(always)]
+    fn observe_one(&mut self, record: &Record, Ahead { hash, place: guess }: Ahead) {
+        let mut place = self.table.find(hash, &record.segment, guess);
+        if place != NOWHERE && self.is_over(place, record.time_ns) {
+            // Whether a sweep came by in time must not matter.
+            self.table.finish(place);
+            place = NOWHERE;
+        }
+        if !record.segment.is_stamped() {
+            return self.unstamped.observe(record, place != NOWHERE, self.options.max_addresses);
+        }
+        if place == NOWHERE || record.segment.flags.is_syn() {
+            place = self.open(place, hash, record);
+            if place == NOWHERE {
+                return;
+            }
+        }
+        self.table.observe(place, record);
+        if record.segment.tsval == 0 || !self.table.is(place, flag::TOLD) {
+            self.tell(place, record);
+        }
+    }
+
+    /// Whether no more segments of a connection are expected at `now_ns`.
+    #[inline(always)]
+    pub(super) fn is_over(&self, place: u32, now_ns: u64) -> bool {
+        let silent_ns = now_ns.saturating_sub(self.table.last_ns(place));
+        silent_ns > LINGER_NS
+            && (self.table.is(place, flag::CLOSED) || silent_ns > self.options.idle_timeout_ns)
+    }
+
+    /// Tells the source that something changed, once between two looks.
+    #[inline(never)]
+    fn tell(&mut self, place: u32, record: &Record) {
+        self.table.set(place, flag::TOLD, true);
+        let Some(&id) = self.ids.get(&record.segment.src) else { return };
+        self.sources[id as usize].zero_tsvals += u64::from(record.segment.tsval == 0);
+        self.mark(id);
+    }
+
+    /// Lists a source as changed.
+    pub(super) fn mark(&mut self, id: SourceId) {
+        let source = &mut self.sources[id as usize];
+        source.dirty = true;
+        if !source.listed {
+            source.listed = true;
+            self.changed.push(id);
+        }
+    }
+
+    /// The place of a connection that `record` opens, or of the known one that it goes on with;
+    /// [`NOWHERE`] if it or its address doesn't fit.
+    #[inline(never)]
+    fn open(&mut self, place: u32, hash: u32, record: &Record) -> u32 {
+        if place != NOWHERE {
+            if !self.table.is_reopened_by(place, record) {
+                return place;
+            }
+            self.table.finish(place);
+        }
+        let Some(id) = self.source_of(record) else {
+            self.losses.records_unplaced += 1;
+            return NOWHERE;
+        };
+        if !self.make_room(id, record.time_ns) {
+            self.losses.records_refused += 1;
+            return NOWHERE;
+        }
+        let most = self.options.max_connections_per_address;
+        let source = &mut self.sources[id as usize];
+        source.connections_total += 1;
+        source.pressed |= 2 * (source.connections_total - source.frozen_at) > most as u64;
+        let place = self.table.insert(hash, record);
+        let source = &mut self.sources[id as usize];
+        source.connections.push_back(Member { place, serial: source.connections_total as u32 });
+        place
+    }
+
+    /// The number of a record's source, given now if need be; `None` where no more fit.
+    fn source_of(&mut self, record: &Record) -> Option<SourceId> {
+        let known = self.sources.len();
+        let address = record.segment.src;
+        match self.ids.entry(address) {
+            Entry::Occupied(entry) => Some(*entry.get()),
+            Entry::Vacant(entry) if known < self.options.max_addresses => {
+                self.sources.push(Source::new(address, record.time_ns, self.pace));
+                Some(*entry.insert(known as SourceId))
+            }
+            Entry::Vacant(_) => None,
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The flow table's round trips: taken from every record, told with the clocks of the last snapshot.
+
+use super::state::Flows;
+use crate::engine::rtt::{self, clock_directory::ClockDirectory};
+
+impl Flows {
+    /// Whether round trips are taken.
+    pub fn takes_round_trips(&self) -> bool {
+        self.rtt.is_some()
+    }
+
+    /// What is new about round trips; `None` where they aren't taken or nothing is.
+    pub fn review_round_trips(&mut self, now_ns: u64) -> Option<rtt::News> {
+        let mut news = self.rtt.as_mut()?.review(now_ns);
+        for sample in &mut news.samples {
+            sample.tick_hz = self.clocks.as_ref().and_then(|clocks| clocks.tick_hz(&sample.key));
+        }
+        let any = !news.samples.is_empty() || !news.anomalies.is_empty() || news.interval.is_some();
+        any.then_some(news)
+    }
+
+    /// Everything known about round trips, with the clocks that a snapshot came to know; `None`
+    /// where they aren't taken.
+    pub(super) fn round_trips(&mut self, now_ns: u64, clocks: Option<ClockDirectory>) -> Option<rtt::Report> {
+        self.clocks = clocks;
+        let known = self.clocks.as_ref();
+        let report =
+            self.rtt.as_mut()?.report(now_ns, |key| known.map(|all| all.of(key)).unwrap_or_default());
+        Some(report)
+    }
+}

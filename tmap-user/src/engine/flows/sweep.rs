@@ -1,0 +1,36 @@
+//! Finishing connections that closed or fell silent.
+
+use super::{state::Flows, table::flag};
+
+/// One review looks at this part of all connections for idle ones, so that its cost stays flat; and
+/// at no more than so many.
+const SWEEP_PARTS: u32 = 8;
+const SWEEP_MOST: u32 = 1 << 18;
+
+impl Flows {
+    /// Finishes connections that closed or fell silent, a part of them at each call. Meant to be
+    /// called about once a second of engine time.
+    pub fn sweep(&mut self, now_ns: u64) {
+        self.sweep_next(self.table.places().div_ceil(SWEEP_PARTS).min(SWEEP_MOST), now_ns);
+    }
+
+    /// The same for all of them.
+    pub fn sweep_all(&mut self, now_ns: u64) {
+        self.sweep_next(self.table.places(), now_ns);
+    }
+
+    fn sweep_next(&mut self, count: u32, now_ns: u64) {
+        let places = self.table.places();
+        for _ in 0..count {
+            let place = self.sweep_at + 1;
+            let place = if place < places { place } else { 0 };
+            self.sweep_at = place;
+            if !self.table.is(place, flag::LIVE) || self.table.is(place, flag::FINISHED) {
+                continue;
+            }
+            if self.is_over(place, now_ns) {
+                self.table.finish(place);
+            }
+        }
+    }
+}

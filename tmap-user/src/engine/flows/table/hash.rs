@@ -1,0 +1,71 @@
+//! From a segment to what the table looks up: a packed key and its hash.
+
+use foldhash::quality::RandomState;
+use std::hash::BuildHasher as _;
+use tmap_common::{Address, Segment, record::Plain};
+
+use crate::engine::types::FlowKey;
+
+/// Folded multiplication (as in wyhash and foldhash): the two halves of the product, combined.
+#[inline(always)]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product as u64) ^ (product >> 64) as u64
+}
+
+/// Hashes connection sides. Keyed anew for each table: nobody outside can choose flows that collide.
+#[derive(Clone, Debug)]
+pub struct Hasher {
+    keys: [u64; 4],
+}
+
+impl Hasher {
+    /// A hasher with random keys.
+    pub fn new() -> Self {
+        let random = RandomState::default();
+        Self { keys: std::array::from_fn(|index| random.hash_one(index) | 1) }
+    }
+
+    /// The hash of the side that `segment` belongs to.
+    #[inline(always)]
+    pub fn hash(&self, segment: &Segment) -> u32 {
+        self.hash_parts(&segment.src, &segment.dst, ports(segment))
+    }
+
+    /// The hash of the side that a plain record belongs to: the same as its segment's.
+    #[inline(always)]
+    pub fn hash_plain(&self, plain: &Plain) -> u32 {
+        self.hash_words(plain.addresses, plain.ports)
+    }
+
+    /// The hash of the side that `key` names.
+    pub fn hash_key(&self, key: &FlowKey) -> u32 {
+        self.hash_parts(&key.src, &key.dst, u32::from(key.src_port) | u32::from(key.dst_port) << 16)
+    }
+
+    #[inline(always)]
+    fn hash_parts(&self, src: &Address, dst: &Address, ports: u32) -> u32 {
+        let [k0, k1, k2, k3] = self.keys;
+        let ends = if Address::are_ip4(src, dst) {
+            u64::from(src.low_word()) | u64::from(dst.low_word()) << 32
+        } else {
+            let [s0, s1] = src.words();
+            let [d0, d1] = dst.words();
+            fold(s0 ^ k0, s1 ^ k2) ^ fold(d0 ^ k1, d1 ^ k3).rotate_left(17)
+        };
+        self.hash_words(ends, ports)
+    }
+
+    #[inline(always)]
+    fn hash_words(&self, ends: u64, ports: u32) -> u32 {
+        let [k0, k1, k2, _] = self.keys;
+        let hash = fold(fold(ends ^ k0, k1) ^ u64::from(ports), k2);
+        (hash >> 32) as u32 ^ hash as u32
+    }
+}
+
+/// Both ports in a word, the sender's low.
+#[inline(always)]
+pub fn ports(segment: &Segment) -> u32 {
+    u32::from(segment.src_port) | u32::from(segment.dst_port) << 16
+}

@@ -1,0 +1,498 @@
+//! The flow table: connection sides by addresses and ports, built for many and fast ones.
+//!
+//! ```text
+//! hash -> Index (8 B a slot) -> Entry (64 B, one line) -> block of steps | rich Flow
+//! ```
+//!
+//! Nearly every record touches one line of the index and one entry; every third or fourth first
+//! arrival also touches the flow's history. What a flow shows is exactly what [`Flow`] would show of
+//! the same records, except where the budget for histories is used up (see [`history`]).
+
+mod entry;
+mod features;
+mod hash;
+mod history;
+mod index;
+mod memory;
+mod pool;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use slab::Slab;
+use tmap_common::{Address, Flags, Record, Segment, Tunnel, record::Plain};
+
+use crate::engine::{
+    flows::flow::{Flow, MAX_TICK_HZ, REORDER_TICKS},
+    os::signature::Fingerprint,
+    types::{FlowKey, Side},
+};
+use entry::Entry;
+pub use entry::flag;
+use features::{FeatureTable, Features};
+use hash::{Hasher, ports};
+pub use history::Packed;
+use history::{Histories, set_rich_pace};
+use index::Index;
+pub use memory::prefetch;
+use steps::{MAX_STEP_NS, Step};
+
+/// No place.
+pub const NOWHERE: u32 = u32::MAX;
+
+/// The most entries: places are 32-bit words, and so is what the index holds of them.
+const MAX_ENTRIES: usize = u32::MAX as usize - 1;
+
+/// A table of connection sides.
+#[derive(Debug)]
+pub struct Table {
+    hasher: Hasher,
+    index: Index,
+    entries: Vec<Entry>,
+    /// Unused entries, a list through the first word of their keys.
+    free: u32,
+    live: usize,
+    most: usize,
+    /// Addresses of sides that aren't plain IPv4.
+    wide: Slab<[Address; 2]>,
+    features: FeatureTable,
+    histories: Histories,
+}
+
+impl Table {
+    /// A table for up to `most` sides, with `history_bytes` for what is remembered beyond the
+    /// entries.
+    pub fn new(most: usize, history_bytes: usize) -> Self {
+        let most = most.clamp(1, MAX_ENTRIES);
+        // Address space only: memory is taken page by page. Where even that is refused, the vector
+        // grows as it must.
+        let mut entries = Vec::new();
+        let _ = entries.try_reserve_exact(most);
+        Self {
+            hasher: Hasher::new(),
+            index: Index::new(most),
+            entries,
+            free: NOWHERE,
+            live: 0,
+            most,
+            wide: Slab::new(),
+            features: FeatureTable::default(),
+            histories: Histories::new(history_bytes),
+        }
+    }
+
+    /// Sides held, open and finished.
+    pub fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Sides that are open.
+    pub fn open(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether another side needs another one to go first.
+    pub fn is_full(&self) -> bool {
+        self.live >= self.most
+    }
+
+    /// Places ever used: all sides are at places below this.
+    pub fn places(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
+    /// Times that a flow had to halve its points to stay within the budget.
+    pub fn thinned(&self) -> u64 {
+        self.histories.thinned
+    }
+
+    /// Memory held, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.index.heap_bytes()
+            + self.entries.len() * size_of::<Entry>()
+            + self.wide.capacity() * size_of::<[Address; 2]>()
+            + self.features.heap_bytes()
+            + self.histories.heap_bytes()
+    }
+
+    /// The hash of a segment's side, and a hint that it will be looked up soon.
+    #[inline(always)]
+    pub fn prepare(&self, segment: &Segment) -> u32 {
+        let hash = self.hasher.hash(segment);
+        self.index.prefetch(hash);
+        hash
+    }
+
+    /// The same for a plain record.
+    #[inline(always)]
+    pub fn prepare_plain(&self, plain: &Plain) -> u32 {
+        let hash = self.hasher.hash_plain(plain);
+        self.index.prefetch(hash);
+        hash
+    }
+
+    /// Where a side with this hash probably is, and a hint that it will be updated soon.
+    #[inline(always)]
+    pub fn guess(&self, hash: u32) -> u32 {
+        let place = self.index.guess(hash);
+        prefetch(&self.entries, place as usize);
+        place
+    }
+
+    /// A hint that an entry will be needed.
+    pub fn prefetch(&self, place: u32) {
+        prefetch(&self.entries, place as usize);
+    }
+
+    /// A hint that all that lies behind the entry will be needed.
+    pub fn prefetch_all(&self, place: u32) {
+        if let Some(entry) = self.entries.get(place as usize) {
+            self.histories.prefetch_all(entry);
+        }
+    }
+
+    /// A hint that what lies behind the entry will be needed, if it looks so.
+    #[inline(always)]
+    pub fn prefetch_history(&self, place: u32) {
+        if let Some(entry) = self.entries.get(place as usize) {
+            self.histories.prefetch(entry);
+        }
+    }
+
+    /// Where the open side of `segment` is; `guess` is tried first.
+    #[inline(always)]
+    pub fn find(&self, hash: u32, segment: &Segment, guess: u32) -> u32 {
+        if guess != NOWHERE && self.is_open_side(guess, segment) {
+            return guess;
+        }
+        self.index.find(hash, |place| self.is_open_side(place, segment)).unwrap_or(NOWHERE)
+    }
+
+    /// The same for a plain record.
+    #[inline(always)]
+    pub fn find_plain(&self, hash: u32, plain: &Plain, guess: u32) -> u32 {
+        let wanted = [plain.addresses as u32, (plain.addresses >> 32) as u32, plain.ports];
+        let is_it = |place: u32| {
+            let entry = &self.entries[place as usize];
+            let flags = entry.flags & (flag::LIVE | flag::FINISHED | flag::WIDE);
+            flags == flag::LIVE && entry.key == wanted
+        };
+        if guess != NOWHERE && is_it(guess) {
+            return guess;
+        }
+        self.index.find(hash, is_it).unwrap_or(NOWHERE)
+    }
+
+    #[inline(always)]
+    fn is_open_side(&self, place: u32, segment: &Segment) -> bool {
+        let entry = &self.entries[place as usize];
+        if entry.flags & (flag::LIVE | flag::FINISHED) != flag::LIVE || entry.key[2] != ports(segment) {
+            return false;
+        }
+        if entry.is(flag::WIDE) {
+            return self.wide[entry.key[0] as usize] == [segment.src, segment.dst];
+        }
+        entry.key[0] == segment.src.low_word()
+            && entry.key[1] == segment.dst.low_word()
+            && Address::are_ip4(&segment.src, &segment.dst)
+    }
+
+    /// Adds the side of `record`, which isn't there and for which there is room; the caller
+    /// observes that record next.
+    pub fn insert(&mut self, hash: u32, record: &Record) -> u32 {
+        debug_assert!(!self.is_full());
+        let segment = &record.segment;
+        let (addresses, flags) = if Address::are_ip4(&segment.src, &segment.dst) {
+            ([segment.src.low_word(), segment.dst.low_word()], 0)
+        } else {
+            ([self.wide.insert([segment.src, segment.dst]) as u32, 0], flag::WIDE)
+        };
+        let entry = Entry::new([addresses[0], addresses[1], ports(segment)], flags, record.time_ns);
+        let place = if self.free == NOWHERE {
+            if self.entries.len() == memory::SMALL_BYTES / size_of::<Entry>() {
+                memory::use_large_pages(&mut self.entries);
+            }
+            self.entries.push(entry);
+            self.entries.len() as u32 - 1
+        } else {
+            let place = self.free;
+            self.free = self.entries[place as usize].key[0];
+            self.entries[place as usize] = entry;
+            place
+        };
+        self.live += 1;
+        self.index.insert(hash, place);
+        place
+    }
+
+    /// Finishes an open side: it stays, but is found no more.
+    pub fn finish(&mut self, place: u32) {
+        let hash = self.hasher.hash_key(&self.key(place));
+        self.index.remove(hash, place);
+        self.entries[place as usize].set(flag::FINISHED, true);
+    }
+
+    /// Drops a side altogether.
+    pub fn remove(&mut self, place: u32) {
+        if !self.is(place, flag::FINISHED) {
+            self.finish(place);
+        }
+        let entry = &mut self.entries[place as usize];
+        self.histories.forget(entry);
+        self.features.give(entry.features());
+        if entry.is(flag::WIDE) {
+            self.wide.remove(entry.key[0] as usize);
+        }
+        *entry = Entry::new([self.free, 0, 0], 0, 0);
+        entry.set(flag::LIVE, false);
+        self.free = place;
+        self.live -= 1;
+    }
+
+    /// Whether the side at `place` has any of `flags`; places without a side have none.
+    #[inline(always)]
+    pub fn is(&self, place: u32, flags: u16) -> bool {
+        self.entries[place as usize].is(flags)
+    }
+
+    /// Sets or clears flags of a side.
+    #[inline(always)]
+    pub fn set(&mut self, place: u32, flags: u16, on: bool) {
+        self.entries[place as usize].set(flags, on);
+    }
+
+    /// When the last record of a side came; see [`Entry::last_ns`].
+    pub fn last_ns(&self, place: u32) -> u64 {
+        self.entries[place as usize].last_ns()
+    }
+
+    /// Segments of a side, suppressed ones included, as far as its entry counts them.
+    pub fn segments(&self, place: u32) -> u32 {
+        self.entries[place as usize].segments
+    }
+
+    /// What names the side at `place`.
+    pub fn key(&self, place: u32) -> FlowKey {
+        let entry = &self.entries[place as usize];
+        let [src, dst] = if entry.is(flag::WIDE) {
+            self.wide[entry.key[0] as usize]
+        } else {
+            [entry.key[0], entry.key[1]].map(|word| Address::from_ip4(word.to_ne_bytes()))
+        };
+        FlowKey { src, dst, src_port: entry.key[2] as u16, dst_port: (entry.key[2] >> 16) as u16 }
+    }
+
+    /// Whether `record` opens a new connection on the ports of the side at `place`.
+    pub fn is_reopened_by(&self, place: u32, record: &Record) -> bool {
+        record.segment.flags.is_syn()
+            && (self.is(place, flag::CLOSED) || self.thaw(place).is_reopened_by(record))
+    }
+
+    /// Takes in one segment of the side at `place`.
+    #[inline(always)]
+    pub fn observe(&mut self, place: u32, record: &Record) {
+        let segment = &record.segment;
+        if segment.tunnel.is_some() || self.is(place, flag::TUNNEL) {
+            self.note_tunnel(place, segment.tunnel);
+        }
+        let seen = Plain {
+            time_ns: record.time_ns,
+            addresses: 0,
+            ports: 0,
+            tsval: segment.tsval,
+            flags: segment.flags,
+            hop_limit: segment.hop_limit,
+            suppressed: record.suppressed,
+        };
+        self.take_in(place, &seen, segment.syn.is_some(), || *record);
+    }
+
+    /// The same for a plain record; `record` is it as a whole, for the rare case that all is needed.
+    #[inline(always)]
+    pub fn observe_plain(&mut self, place: u32, plain: &Plain, record: impl FnOnce() -> Record) {
+        if self.is(place, flag::TUNNEL) {
+            self.note_tunnel(place, None);
+        }
+        self.take_in(place, plain, false, record);
+    }
+
+    #[inline(always)]
+    fn take_in(&mut self, place: u32, seen: &Plain, has_syn: bool, record: impl FnOnce() -> Record) {
+        let entry = &mut self.entries[place as usize];
+        entry.segments = entry.segments.saturating_add(1 + u32::from(seen.suppressed));
+        entry.hop_limit = seen.hop_limit;
+        if seen.flags.intersects(Flags::FIN | Flags::RST) {
+            entry.flags |= flag::CLOSED;
+        }
+        let ticks = seen.tsval.wrapping_sub(entry.tsval).cast_signed();
+        let last_ns = entry.last_ns().max(seen.time_ns);
+        let odd = has_syn
+            || seen.flags.intersects(Flags::SYN | Flags::RST)
+            || seen.tsval == 0
+            || entry.flags & (flag::POINT | flag::SUSPECT) != flag::POINT;
+        if !odd && (-REORDER..=0).contains(&ticks) {
+            entry.set_last_ns(last_ns);
+            return;
+        }
+        let time_ns = seen.time_ns.wrapping_sub(entry.newest_ns);
+        if odd
+            || ticks < 0
+            || time_ns > MAX_STEP_NS
+            || !entry.is_surely_plausible(ticks.cast_unsigned(), time_ns, MAX_TICK_HZ)
+        {
+            self.observe_odd(place, &record(), last_ns);
+            return;
+        }
+        let step = Step { time_ns, ticks: ticks.cast_unsigned() };
+        entry.note_step(step);
+        if entry.stride_log2() != 0 || !entry.push(step) {
+            self.append(place, step);
+        }
+        let entry = &mut self.entries[place as usize];
+        entry.newest_ns = seen.time_ns;
+        entry.tsval = seen.tsval;
+        entry.set_last_ns(last_ns);
+    }
+
+    /// Appends a step that doesn't simply fit into the entry.
+    #[inline(never)]
+    fn append(&mut self, place: u32, step: Step) {
+        let entry = &mut self.entries[place as usize];
+        if entry.stride_log2() != 0 && entry.swallow(step) || entry.push(step) {
+            return;
+        }
+        // Once to make room; and where that meant thinning, which may not have been enough, again.
+        for _ in 0..2 {
+            self.histories.flush(entry);
+            if entry.push(step) {
+                return;
+            }
+        }
+        self.histories.restart(entry);
+        entry.push(step);
+    }
+
+    /// The records that are rare: handshakes, resets, first points, and what isn't surely plausible.
+    #[inline(never)]
+    fn observe_odd(&mut self, place: u32, record: &Record, last_ns: u64) {
+        let segment = &record.segment;
+        if let Some(fingerprint) = Fingerprint::of(segment) {
+            self.shake_hands(place, fingerprint, segment.flags.is_syn_ack());
+        }
+        let shows_no_clock =
+            segment.tsval == 0 || segment.flags.is_syn_ack() || segment.flags.intersects(Flags::RST);
+        if !shows_no_clock {
+            if self.is(place, flag::POINT) {
+                self.observe_clock(place, record);
+            } else {
+                self.first_point(place, record);
+            }
+        }
+        self.entries[place as usize].set_last_ns(last_ns);
+    }
+
+    fn shake_hands(&mut self, place: u32, fingerprint: Fingerprint, is_answer: bool) {
+        let entry = &mut self.entries[place as usize];
+        entry.set(flag::CLIENT | flag::SERVER, false);
+        entry.set(if is_answer { flag::SERVER } else { flag::CLIENT }, true);
+        let features = self.features.get(entry.features());
+        self.set_features(place, Features { fingerprint: Some(fingerprint), ..features });
+    }
+
+    /// Notes the tunnel of the latest segment, where it is another one or none any more.
+    #[inline(never)]
+    fn note_tunnel(&mut self, place: u32, tunnel: Option<Tunnel>) {
+        let features = self.features.get(self.entries[place as usize].features());
+        if features.tunnel != tunnel {
+            self.set_features(place, Features { tunnel, ..features });
+        }
+    }
+
+    fn set_features(&mut self, place: u32, features: Features) {
+        let entry = &mut self.entries[place as usize];
+        let before = entry.features();
+        entry.set_features(self.features.take(features));
+        entry.set(flag::TUNNEL, features.tunnel.is_some());
+        self.features.give(before);
+    }
+
+    fn first_point(&mut self, place: u32, record: &Record) {
+        const MAX_LEAD_NS: u64 = (1 << 48) - 1;
+        let entry = &mut self.entries[place as usize];
+        let lead_ns = record.time_ns.saturating_sub(entry.newest_ns).min(MAX_LEAD_NS);
+        entry.newest_ns = record.time_ns;
+        entry.tsval = record.segment.tsval;
+        entry.set(flag::POINT, true);
+        if lead_ns > 0 {
+            entry.set(flag::LEAD, true);
+            entry.push_unit(lead_ns);
+        }
+    }
+
+    /// A clock reading whose plausibility takes the whole history to tell.
+    fn observe_clock(&mut self, place: u32, record: &Record) {
+        let entry = &mut self.entries[place as usize];
+        if !entry.is(flag::RICH) {
+            let flow = self.histories.thaw(entry);
+            let ticks = record.segment.tsval.wrapping_sub(entry.tsval).cast_signed();
+            let time_ns = record.time_ns.wrapping_sub(entry.newest_ns);
+            if flow.explains(record) {
+                if ticks <= 0 {
+                    return;
+                }
+                if time_ns <= MAX_STEP_NS {
+                    let step = Step { time_ns, ticks: ticks.cast_unsigned() };
+                    entry.note_step(step);
+                    self.append(place, step);
+                    let entry = &mut self.entries[place as usize];
+                    entry.newest_ns = record.time_ns;
+                    entry.tsval = record.segment.tsval;
+                    return;
+                }
+            }
+            // Jumps and points that come before the newest are the rich flow's business; where there
+            // is no room for one, they are left out.
+            if !self.histories.enrich(entry) {
+                return;
+            }
+        }
+        if let Some(flow) = self.histories.rich_of(entry) {
+            flow.observe_clock(record);
+            entry.set(flag::SUSPECT, flow.has_suspect());
+            if let Some(newest) = flow.newest() {
+                entry.newest_ns = newest.time_ns;
+                entry.tsval = newest.ticks as u32;
+            }
+            set_rich_pace(flow, entry);
+        }
+    }
+
+    /// The flow at `place`, as if it had been a [`Flow`] all along.
+    pub fn thaw(&self, place: u32) -> Flow {
+        let (mut flow, packed) = self.copy(place);
+        flow.accept_all(packed.points());
+        flow
+    }
+
+    /// The same, with the points that are still packed left so: that is cheap.
+    pub fn copy(&self, place: u32) -> (Flow, Packed) {
+        let entry = &self.entries[place as usize];
+        let (mut flow, packed) = self.histories.copy(entry);
+        let side = match (entry.is(flag::CLIENT), entry.is(flag::SERVER)) {
+            (true, _) => Some(Side::Client),
+            (_, true) => Some(Side::Server),
+            _ => None,
+        };
+        let last_ns = entry.last_ns();
+        flow.segments += u64::from(entry.segments);
+        flow.last_ns = last_ns;
+        flow.closed_ns = entry.is(flag::CLOSED).then_some(last_ns);
+        flow.side = side;
+        Features { fingerprint: flow.fingerprint, tunnel: flow.tunnel } = self.features.get(entry.features());
+        flow.hop_limit = entry.hop_limit;
+        (flow, packed)
+    }
+}
+
+/// [`REORDER_TICKS`], whole.
+const REORDER: i32 = REORDER_TICKS as i32;

@@ -1,0 +1,232 @@
+//! From a look at a history to the plain data of a report.
+
+use std::collections::BTreeMap;
+
+use tmap_common::Tunnel;
+
+use super::{
+    group::Group,
+    history::{Found, SourceHistory},
+    siblings::Candidate,
+};
+use crate::engine::{
+    clock::{
+        boot,
+        fit::Clock,
+        phase_point::{self, PhasePoint},
+    },
+    flows::{FrozenSource, connection::Connection},
+    options::Options,
+    os::{self, OsReport, Pace, Sightings},
+    snapshot::{AddressReport, ConnectionReport, MAX_PORTS, MAX_TUNNELS, MachineReport, PortShare},
+    types::{Doubt, Estimate, Regime, Side, WRAP_TICKS},
+};
+
+/// The report on a history that has been looked at.
+pub fn address(history: &SourceHistory, frozen: &FrozenSource, options: &Options) -> AddressReport {
+    let mut report = AddressReport {
+        address: history.address,
+        regime: Regime::Undetermined,
+        evidence: String::new(),
+        machines: None,
+        machines_low: None,
+        machines_high: None,
+        machines_proven: None,
+        doubt: Some(Doubt::TooFewSegments),
+        connections: frozen.connections_total,
+        zero_tsvals: frozen.zero_tsvals,
+        tunnels: tunnels(&frozen.connections),
+        unstamped: frozen.unstamped.clone(),
+        machine_list: Vec::new(),
+    };
+    let Some(found) = &history.found else { return report };
+    let analysis = &found.analysis;
+    report.regime = analysis.regime;
+    report.evidence.clone_from(&analysis.evidence);
+    report.doubt = analysis.doubt;
+    report.machines = analysis.count.best;
+    let any = !analysis.groups.is_empty() || analysis.count.low > 0;
+    report.machines_low = any.then_some(analysis.count.low.max(analysis.count.proven));
+    report.machines_high = analysis.count.high.filter(|_| any);
+    report.machines_proven = any.then_some(analysis.count.proven);
+    report.machine_list = machines(history, found, &frozen.connections, options);
+    report
+}
+
+/// The tunnels that a history was seen in.
+fn tunnels(connections: &[Connection]) -> Vec<Tunnel> {
+    let mut tunnels = Vec::new();
+    for tunnel in connections.iter().filter_map(|connection| connection.flow.tunnel) {
+        if tunnels.len() < MAX_TUNNELS && !tunnels.contains(&tunnel) {
+            tunnels.push(tunnel);
+        }
+    }
+    tunnels
+}
+
+/// The machines found behind a history, by number.
+pub fn machines(
+    history: &SourceHistory,
+    found: &Found,
+    connections: &[Connection],
+    options: &Options,
+) -> Vec<MachineReport> {
+    // A whole second: there all clocks of whole hertz have the phase that they have at any other
+    // whole second, but for their skew, so phases of different addresses can be compared.
+    let analysed = &connections[..found.connections];
+    let first_ns = analysed.iter().map(|connection| connection.flow.first_ns).min().unwrap_or_default();
+    let reference_ns = first_ns - first_ns % 1_000_000_000;
+    let mut machines: Vec<MachineReport> = found
+        .analysis
+        .groups
+        .iter()
+        .zip(&found.numbers)
+        .map(|(group, &number)| machine(history, group, number, reference_ns, connections, options))
+        .collect();
+    let assigned: f64 = machines.iter().map(|machine| machine.connections).sum();
+    for machine in &mut machines {
+        machine.load_percent = 100.0 * machine.connections / assigned.max(f64::MIN_POSITIVE);
+    }
+    machines.sort_by_key(|machine| machine.id);
+    machines
+}
+
+/// What a clock shows at `at_ns`, modulo `period` ticks.
+fn reading(clock: &Clock, at_ns: u64, period: f64) -> Estimate {
+    let at = clock.at(at_ns);
+    Estimate { value: at.value.rem_euclid(period), sigma: at.sigma }
+}
+
+fn machine(
+    history: &SourceHistory,
+    group: &Group,
+    number: u32,
+    reference_ns: u64,
+    connections: &[Connection],
+    options: &Options,
+) -> MachineReport {
+    let members = || group.members.iter().map(|&(position, p)| (&connections[position], p));
+    let assigned = members().filter(|(connection, _)| connection.machine == number).count() as f64;
+    let weight = if group.phase_ticks.is_some() { members().map(|(_, p)| p).sum() } else { assigned };
+    let global = group.regime == Regime::Global;
+    let clock = group.clock;
+    MachineReport {
+        id: number,
+        tick_hz: group.hz,
+        rate_hz: group.rate_hz,
+        skew_ppm: group.skew_ppm,
+        offset_ticks: clock.filter(|_| global).map(|clock| reading(&clock, reference_ns, WRAP_TICKS)),
+        phase_ticks: clock
+            .filter(|_| group.phase_ticks.is_some())
+            .map(|clock| reading(&clock, reference_ns, 1.0)),
+        reference_ns,
+        boot: clock.filter(|_| global).map(|clock| boot::boot(&with_skew(clock, group.skew_ppm))),
+        connections: weight + history.forgotten.get(&number).copied().unwrap_or_default() as f64,
+        load_percent: 0.0,
+        ports: ports(members()),
+        first_seen_ns: members().map(|(c, _)| c.flow.first_ns).min().unwrap_or_default(),
+        last_seen_ns: members().map(|(c, _)| c.flow.last_ns).max().unwrap_or_default(),
+        os: system(group, members(), options),
+    }
+}
+
+/// The clock with the skew that all the machine's connections gave, where they gave one: the clock's
+/// own is tempered for matching, which would blur a boot time of weeks ago.
+fn with_skew(clock: Clock, skew_ppm: Option<Estimate>) -> Clock {
+    let skew = skew_ppm.map(|ppm| Estimate { value: ppm.value * 1e-6, sigma: ppm.sigma * 1e-6 });
+    Clock { skew: skew.unwrap_or(clock.skew), ..clock }
+}
+
+/// What a machine runs.
+fn system<'a>(
+    group: &Group,
+    members: impl Iterator<Item = (&'a Connection, f64)>,
+    options: &Options,
+) -> OsReport {
+    let mut sightings = Sightings::default();
+    for (connection, probability) in members {
+        sightings.add(connection.flow.fingerprint, connection.flow.hop_limit, probability);
+    }
+    let pace = Pace { hz: (group.hz > 0.0).then_some(group.hz), regime: group.regime };
+    os::guess(pace, &sightings, options.signatures())
+}
+
+/// What a machine's regime says about its offset: see [`Candidate::global`].
+fn offset_is_own(regime: Regime) -> f64 {
+    match regime {
+        Regime::Global => 1.0,
+        Regime::PerPair | Regime::PerConnection => 0.0,
+        // One peer, or one connection: half of all such histories would be guessed wrong either way.
+        Regime::Undetermined | Regime::Mixed => 0.5,
+    }
+}
+
+/// The machines of a history that can be compared with other addresses' machines.
+pub fn candidates(history: &SourceHistory) -> impl Iterator<Item = Candidate> {
+    history.found.iter().flat_map(|found| {
+        found.analysis.groups.iter().zip(&found.numbers).filter_map(|(group, &machine)| {
+            let global = offset_is_own(group.regime);
+            Some(Candidate { address: history.address, machine, clock: group.clock?, global })
+        })
+    })
+}
+
+/// Service ports by share, the largest first.
+fn ports<'a>(members: impl Iterator<Item = (&'a Connection, f64)>) -> Vec<PortShare> {
+    let mut weights: BTreeMap<(u16, Side), f64> = BTreeMap::new();
+    for (connection, probability) in members {
+        *weights.entry(connection.service()).or_default() += probability;
+    }
+    let total: f64 = weights.values().sum();
+    let mut shares: Vec<PortShare> = weights
+        .into_iter()
+        .map(|((port, side), weight)| PortShare { port, side, share_percent: 100.0 * weight / total })
+        .collect();
+    shares.sort_by(|a, b| b.share_percent.total_cmp(&a.share_percent).then(a.port.cmp(&b.port)));
+    shares.truncate(MAX_PORTS);
+    shares
+}
+
+/// One line per connection of a history.
+pub fn connections(history: &SourceHistory, connections: &[Connection]) -> Vec<ConnectionReport> {
+    let mut best: BTreeMap<usize, (u32, f64, &Group)> = BTreeMap::new();
+    if let Some(found) = &history.found {
+        for (group, &number) in found.analysis.groups.iter().zip(&found.numbers) {
+            for &(position, probability) in &group.members {
+                let entry = best.entry(position).or_insert((number, probability, group));
+                if probability > entry.1 {
+                    *entry = (number, probability, group);
+                }
+            }
+        }
+    }
+    connections
+        .iter()
+        .enumerate()
+        .map(|(position, connection)| {
+            let assigned = best.get(&position);
+            ConnectionReport {
+                src: connection.key.src,
+                src_port: connection.key.src_port,
+                dst: connection.key.dst,
+                dst_port: connection.key.dst_port,
+                machine: assigned.map(|(number, ..)| *number),
+                probability: assigned.map(|(_, probability, _)| *probability),
+                tunnel: connection.flow.tunnel,
+                segments: connection.flow.segments,
+                rate_hz: connection.measured_rate(),
+                place: place_of(connection, history, assigned.map(|(.., group)| *group)),
+            }
+        })
+        .collect()
+}
+
+/// Where a connection lies on the cylinder, by the rate of its machine, or else by its own.
+fn place_of(connection: &Connection, history: &SourceHistory, group: Option<&Group>) -> Option<PhasePoint> {
+    let (hz, rate_hz) = match group {
+        Some(group) => (group.hz, group.rate_hz),
+        None => (connection.tick_hz()?, connection.measured_rate()?),
+    };
+    let resolution_ns = history.found.as_ref()?.analysis.resolution_ns;
+    phase_point::of(&connection.flow.envelope, hz, rate_hz, resolution_ns)
+}

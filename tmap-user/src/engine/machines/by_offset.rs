@@ -1,0 +1,277 @@
+//! Clocks that agree: connections whose offsets meet at a common time share one counter.
+//!
+//! Two lines are compared where both are best known, never at the time when the counters were
+//! zero: an error of a millionth in the rate moves that time by minutes for a host that has been
+//! up for years (which is how the tool of 2006 split machines in two). With 2^32 possible
+//! readings, a meeting within milliseconds is no accident, whatever the stack randomises.
+
+use super::{cluster::Cluster, counter_values::Readings, slew};
+use crate::engine::{
+    clock::{
+        envelope::Envelope,
+        fit::{Clock, SKEW_PRIOR_SIGMA, fit_nominal},
+    },
+    options::Options,
+    types::{WRAP_TICKS, joint, seconds_between, short_way},
+};
+
+/// How many joint standard errors two clocks may differ by and still be one. Errors have heavier
+/// tails than a normal law's (delays do), and a missed match makes a false machine.
+const MAX_DEVIATION: f64 = 5.0;
+
+/// One connection to be matched.
+#[derive(Clone, Copy, Debug)]
+pub struct Item<'a> {
+    /// The caller's index.
+    pub index: usize,
+    /// First arrivals.
+    pub envelope: &'a Envelope,
+    /// The line through them.
+    pub clock: Clock,
+}
+
+/// Groups `items`, all of one nominal rate, by offset.
+///
+/// Best-known clocks come first, so that a cluster's line is sharp before the doubtful ones are
+/// held against it; then the parts of slewed clocks are joined. O(n log n) for n items: clusters are looked up by their reading at a common
+/// time, in a window as wide as the errors.
+pub fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns: u64) -> Vec<Cluster> {
+    items.sort_by_cached_key(|Item { index, clock, .. }| {
+        // Standard errors aren't negative, so their bits are in the order of their values.
+        ((clock.skew.sigma + clock.offset_ticks.sigma / clock.hz).to_bits(), *index)
+    });
+    let reference_ns = items.first().map_or(0, |item| item.clock.reference_ns);
+    let mut index = Index { reference_ns, ..Index::default() };
+    for item in &items {
+        match index.nearest(&item.clock, options) {
+            Some(found) => index.grow(found, item, resolution_ns),
+            None => index.insert(item),
+        }
+    }
+    slew::join(index.clusters)
+}
+
+/// The cluster that a connection with too few points for a clock of its own belongs to, if exactly
+/// one explains its newest TSval. The clusters are those of one nominal rate; `allowed` says which of them
+/// may be asked.
+pub fn attach(
+    envelope: &Envelope,
+    clusters: &[Cluster],
+    options: &Options,
+    resolution_ns: u64,
+    allowed: impl Fn(usize) -> bool,
+) -> Option<usize> {
+    envelope.points().first()?;
+    // All clusters of a class tick at one rate.
+    let hz = clusters.first()?.clock.hz;
+    let clock = fit_nominal(envelope, hz, None, resolution_ns);
+    let mut matches = clusters.iter().enumerate().filter(|(index, cluster)| {
+        allowed(*index) && agreement(&clock, &cluster.clock, options).is_some_and(|a| a.deviation <= 1.0)
+    });
+    let (first, _) = matches.next()?;
+    matches.next().is_none().then_some(first)
+}
+
+/// Clusters, findable by their reading at one reference time.
+#[derive(Default)]
+struct Index {
+    reference_ns: u64,
+    clusters: Vec<Cluster>,
+    by_reading: Readings,
+}
+
+impl Index {
+    fn reading(&self, clock: &Clock) -> u32 {
+        clock.at(self.reference_ns).value.rem_euclid(WRAP_TICKS) as u32
+    }
+
+    /// The best-agreeing cluster among those that may agree at all.
+    fn nearest(&self, clock: &Clock, options: &Options) -> Option<usize> {
+        let elapsed_s = seconds_between(self.reference_ns, clock.reference_ns).abs();
+        // Any cluster's own drift is bounded by the prior, and so is this clock's.
+        let reach_s = options.offset_delta_s
+            + MAX_DEVIATION * 2.0 * SKEW_PRIOR_SIGMA * elapsed_s
+            + MAX_DEVIATION * 2.0 * clock.offset_ticks.sigma / clock.hz
+            + 1.0;
+        let reach = (reach_s * clock.hz).min(WRAP_TICKS / 4.0) as u32;
+        let centre = self.reading(clock);
+        self.by_reading
+            .near(centre, reach)
+            .filter_map(|index| {
+                let agreement = agreement(clock, &self.clusters[index].clock, options)?;
+                (agreement.deviation <= 1.0).then_some((agreement.deviation, index))
+            })
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, index)| index)
+    }
+
+    fn insert(&mut self, item: &Item<'_>) {
+        self.by_reading.insert(self.reading(&item.clock), self.clusters.len());
+        self.clusters.push(Cluster {
+            members: vec![item.index],
+            envelope: item.envelope.clone(),
+            clock: item.clock,
+        });
+    }
+
+    /// Adds a member and redraws the line.
+    fn grow(&mut self, found: usize, item: &Item<'_>, resolution_ns: u64) {
+        let before = self.reading(&self.clusters[found].clock);
+        let cluster = &mut self.clusters[found];
+        let shift = wraps_between(&item.clock, &cluster.clock);
+        cluster.members.push(item.index);
+        cluster.envelope.absorb(item.envelope, shift);
+        cluster.clock = refit(&cluster.envelope, cluster.clock.hz, resolution_ns);
+        let after = self.reading(&self.clusters[found].clock);
+        self.by_reading.replace(before, after, found);
+    }
+}
+
+/// The line through a merged envelope whose nominal rate is known.
+pub fn refit(envelope: &Envelope, hz: f64, resolution_ns: u64) -> Clock {
+    let rate = crate::engine::clock::fit::measure(envelope, resolution_ns);
+    fit_nominal(envelope, hz, rate, resolution_ns)
+}
+
+/// How well two clocks agree.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Agreement {
+    /// Difference of the readings at the time where it is best known, in seconds, modulo the wrap.
+    pub difference_s: f64,
+    /// The larger of the offset's and the rate's difference, each in units of what is allowed:
+    /// up to 1 they agree.
+    pub deviation: f64,
+}
+
+/// Compares two clocks of one nominal rate; `None` where they tick at different ones.
+pub fn agreement(a: &Clock, b: &Clock, options: &Options) -> Option<Agreement> {
+    if a.hz != b.hz {
+        return None;
+    }
+    let at_ns = best_meeting(a, b);
+    let (left, right) = (a.at(at_ns), b.at(at_ns));
+    let difference = short_way(left.value - right.value);
+    let allowed = options.offset_delta_s * a.hz + MAX_DEVIATION * joint(left.sigma, right.sigma);
+    let rate_difference_ppm = (a.skew.value - b.skew.value).abs() * 1e6;
+    let rate_allowed_ppm = options.rate_delta_ppm + MAX_DEVIATION * joint(a.skew.sigma, b.skew.sigma) * 1e6;
+    Some(Agreement {
+        difference_s: difference / a.hz,
+        deviation: (difference.abs() / allowed).max(rate_difference_ppm / rate_allowed_ppm),
+    })
+}
+
+/// Ticks to add to `a`'s unwrapped scale to bring it to `b`'s: a multiple of 2^32.
+pub fn wraps_between(a: &Clock, b: &Clock) -> i64 {
+    let at_ns = best_meeting(a, b);
+    let difference = b.at(at_ns).value - a.at(at_ns).value;
+    (difference / WRAP_TICKS).round() as i64 * (1 << 32)
+}
+
+/// The time at which the difference of two clocks is best known: between their references, nearer
+/// to the one whose rate is less certain.
+fn best_meeting(a: &Clock, b: &Clock) -> u64 {
+    let (wa, wb) = (a.skew.sigma.powi(2), b.skew.sigma.powi(2));
+    let share = if wa + wb > 0.0 { wb / (wa + wb) } else { 0.5 };
+    let step_s = seconds_between(a.reference_ns, b.reference_ns) * share;
+    a.reference_ns.wrapping_add_signed((step_s * 1e9) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{
+        clock::fit::{Verdict, fit},
+        types::Point,
+    };
+
+    /// A connection of `span_s` seconds from `start_s`, of a clock with this reading at time 0.
+    fn connection(start_s: f64, span_s: f64, reading: f64, hz: f64, skew: f64) -> Envelope {
+        let mut envelope = Envelope::default();
+        let mut newest = i64::MIN;
+        for i in 0..=200 {
+            let t = start_s + span_s * f64::from(i) / 200.0;
+            let absolute = (reading + hz * (1.0 + skew) * t).floor();
+            let ticks = absolute.rem_euclid(WRAP_TICKS) as i64;
+            let late_s = 1e-4 * f64::from(i * 7919 % 13) / 13.0;
+            // Unwrap as a flow does: a connection starts at its raw value.
+            let ticks = if newest != i64::MIN && ticks < newest { ticks + (1 << 32) } else { ticks };
+            if ticks > newest {
+                newest = ticks;
+                envelope.add(Point { time_ns: ((t + late_s) * 1e9) as u64 + 1_000_000_000, ticks });
+            }
+        }
+        envelope
+    }
+
+    fn clusters_of(envelopes: &[Envelope]) -> Vec<Vec<usize>> {
+        let items = envelopes
+            .iter()
+            .enumerate()
+            .map(|(index, envelope)| match fit(envelope, 1) {
+                Verdict::Steady(clock) => Item { index, envelope, clock },
+                other => panic!("no clock: {other:?}"),
+            })
+            .collect();
+        let mut found: Vec<Vec<usize>> = cluster(items, &Options::default(), 1)
+            .into_iter()
+            .map(|mut c| {
+                c.members.sort_unstable();
+                c.members
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn one_machine_stays_whole_for_a_day_and_across_the_wrap() {
+        // The counter passes 2^32 in the middle of the day.
+        let reading = WRAP_TICKS - 43_200_000.0;
+        let all: Vec<Envelope> =
+            (0..20).map(|i| connection(f64::from(i) * 4300.0, 12.0, reading, 1000.0, 37e-6)).collect();
+        assert_eq!(clusters_of(&all), vec![(0..20).collect::<Vec<_>>()]);
+    }
+
+    #[test]
+    fn machines_booted_a_second_apart_are_told_apart() {
+        let all: Vec<Envelope> = (0..12)
+            .map(|i| {
+                let reading = 5e8 + f64::from(i % 3) * 1000.0;
+                connection(f64::from(i) * 50.0, 20.0, reading, 1000.0, f64::from(i % 3) * 10e-6)
+            })
+            .collect();
+        let thirds: Vec<Vec<usize>> = (0..3).map(|k| (0..4).map(|j| 3 * j + k).collect()).collect();
+        assert_eq!(clusters_of(&all), thirds);
+    }
+
+    #[test]
+    fn slow_clocks_match_too() {
+        let all: Vec<Envelope> = (0..6)
+            .map(|i| connection(f64::from(i) * 100.0, 30.0, 4_848_000.0 + f64::from(i % 2) * 46.0, 10.0, 0.0))
+            .collect();
+        assert_eq!(clusters_of(&all), vec![vec![0, 2, 4], vec![1, 3, 5]]);
+    }
+
+    #[test]
+    fn a_lone_segment_finds_its_machine() {
+        let known = [connection(0.0, 100.0, 1e6, 100.0, 1e-5), connection(0.0, 100.0, 9e6, 100.0, 1e-5)];
+        let items = known
+            .iter()
+            .enumerate()
+            .filter_map(|(index, envelope)| match fit(envelope, 1) {
+                Verdict::Steady(clock) => Some(Item { index, envelope, clock }),
+                _ => None,
+            })
+            .collect();
+        let options = Options::default();
+        let clusters = cluster(items, &options, 1);
+        let lone = |reading: f64| {
+            let mut envelope = Envelope::default();
+            envelope.add(Point { time_ns: 201_000_000_000, ticks: (reading + 20_000.0) as i64 });
+            attach(&envelope, &clusters, &options, 1, |_| true).map(|found| clusters[found].members[0])
+        };
+        assert_eq!(lone(1e6), Some(0));
+        assert_eq!(lone(9e6), Some(1));
+        assert_eq!(lone(5e6), None);
+    }
+}

@@ -1,0 +1,63 @@
+//! Snapshots of engines that each have a share of the addresses, and how they become one.
+
+use super::siblings::{self, Candidate, MAX_CANDIDATES};
+use crate::engine::{
+    flows::{Totals, losses::Losses},
+    snapshot::Snapshot,
+};
+
+/// A snapshot of some addresses. What it takes all of them for is still missing.
+#[derive(Debug)]
+pub struct PartialSnapshot {
+    /// What is known of these addresses, in any order.
+    pub(super) snapshot: Snapshot,
+    /// Machines to be compared with other addresses', where that is wanted.
+    pub(super) candidates: Vec<Candidate>,
+    siblings: bool,
+}
+
+impl PartialSnapshot {
+    /// A part without addresses.
+    pub(super) fn new(now_ns: u64, siblings: bool) -> Self {
+        let snapshot = Snapshot { now_ns, ..Snapshot::default() };
+        Self { snapshot, candidates: Vec::new(), siblings }
+    }
+
+    /// Engine time of the snapshot.
+    pub fn now_ns(&self) -> u64 {
+        self.snapshot.now_ns
+    }
+
+    /// Adds what the flow table knows.
+    pub fn complete(&mut self, totals: Totals) {
+        let machines_uncompared = self.snapshot.losses.machines_uncompared;
+        self.snapshot.losses = Losses { machines_uncompared, ..totals.losses };
+        self.snapshot.unstamped = totals.unstamped;
+        self.snapshot.rtt = totals.rtt;
+    }
+
+    /// The snapshot of all parts. Each address must be in one part only; round trips are the first
+    /// part's, because an engine that takes them needs all addresses.
+    pub fn join(parts: impl IntoIterator<Item = Self>) -> Snapshot {
+        let all = parts.into_iter().reduce(Self::plus).unwrap_or_else(|| Self::new(0, false));
+        let Self { mut snapshot, mut candidates, siblings } = all;
+        snapshot.addresses.sort_by_key(|report| report.address);
+        snapshot.connections.sort_by_key(|c| (c.src, c.dst, c.src_port, c.dst_port));
+        if siblings {
+            candidates.sort_by_key(|candidate| (candidate.address, candidate.machine));
+            snapshot.losses.machines_uncompared = candidates.len().saturating_sub(MAX_CANDIDATES) as u64;
+            snapshot.siblings = siblings::find(&candidates);
+        }
+        snapshot
+    }
+
+    fn plus(mut self, other: Self) -> Self {
+        let (all, more) = (&mut self.snapshot, other.snapshot);
+        all.addresses.extend(more.addresses);
+        all.connections.extend(more.connections);
+        all.losses = all.losses.plus(&more.losses);
+        all.unstamped = all.unstamped.plus(&more.unstamped);
+        self.candidates.extend(other.candidates);
+        self
+    }
+}

@@ -1,0 +1,209 @@
+//! The same machine behind several addresses: NAT pools, IPv4 and IPv6 siblings, multihomed hosts,
+//! containers that share their host's kernel.
+//!
+//! One kernel has one counter. Where offsets are global, equal readings say so at once; where they
+//! are random, what is left is the fraction of a tick and the skew, and two clocks that agree in
+//! both are one with a probability that depends on how many clocks there are to be confused with.
+//! (Beverly and Berger 2015 and Scheitle et al. 2017 matched siblings by skew and by offset;
+//! random offsets end the second, and NTP nearly ends the first.)
+
+use tmap_common::Address;
+
+use crate::engine::{
+    clock::fit::{Clock, SKEW_PRIOR_SIGMA},
+    snapshot::{Basis, Sibling},
+    types::{WRAP_TICKS, seconds_between},
+};
+
+/// A machine as seen behind one address.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// The address.
+    pub address: Address,
+    /// The machine's number there.
+    pub machine: u32,
+    /// Its clock.
+    pub clock: Clock,
+    /// How likely it is that the whole ticks of the offset are the machine's own rather than
+    /// random: 1 in the global regime, 0 where offsets are random, between where it isn't known.
+    pub global: f64,
+}
+
+/// The most machines compared with each other: the cost grows with the square.
+pub const MAX_CANDIDATES: usize = 4096;
+
+/// Links less likely than this are not reported; those above carry their probability.
+const MIN_PROBABILITY: f64 = 0.5;
+
+/// Paths to different addresses differ a little in their least delay, in seconds.
+const PATH_SIGMA_S: f64 = 30e-6;
+
+/// Two clocks meet by accident in a window of this many ticks at most, whatever the errors claim.
+const MIN_OFFSET_SIGMA_TICKS: f64 = 1.0;
+
+/// How skews are spread over hosts: half of them disciplined, relative.
+const DISCIPLINED_SIGMA: f64 = 0.3e-6;
+
+/// Finds machines that appear behind several addresses. Machines beyond [`MAX_CANDIDATES`] are left
+/// out; the caller counts them.
+pub fn find(candidates: &[Candidate]) -> Vec<Sibling> {
+    let candidates = &candidates[..candidates.len().min(MAX_CANDIDATES)];
+    let mut links = Vec::new();
+    for (i, a) in candidates.iter().enumerate() {
+        for (j, b) in candidates.iter().enumerate().skip(i + 1) {
+            if a.address == b.address || a.clock.hz != b.clock.hz {
+                continue;
+            }
+            let (probability, basis) = same(a, b, candidates.len());
+            if probability >= MIN_PROBABILITY {
+                links.push((probability, i, j, basis));
+            }
+        }
+    }
+    join(candidates, links)
+}
+
+/// Probability that two machines are one, and what it rests on.
+fn same(a: &Candidate, b: &Candidate, machines: usize) -> (f64, Basis) {
+    let meeting_ns = between(a.clock.reference_ns, b.clock.reference_ns);
+    let (left, right) = (a.clock.at(meeting_ns), b.clock.at(meeting_ns));
+    let path = PATH_SIGMA_S * a.clock.hz;
+    let sigma = left.sigma.hypot(right.sigma).hypot(path);
+    let meet = |period: f64, sigma: f64| {
+        let difference = left.value - right.value;
+        normal(difference - period * (difference / period).round(), sigma) * period
+    };
+    let comparable = a.global * b.global;
+    let by_offset = comparable * meet(WRAP_TICKS, sigma.max(MIN_OFFSET_SIGMA_TICKS));
+    let by_phase = (1.0 - comparable) * meet(1.0, sigma);
+    let basis = if by_offset > by_phase { Basis::Offset } else { Basis::Phase };
+    let skew_sigma = a.clock.skew.sigma.hypot(b.clock.skew.sigma);
+    let pace =
+        normal(a.clock.skew.value - b.clock.skew.value, skew_sigma) / spread(a.clock.skew.value, skew_sigma);
+    let odds = (by_offset + by_phase) * pace / (machines as f64).max(10.0);
+    (odds / (1.0 + odds), basis)
+}
+
+/// Density of the skews of unrelated hosts around `skew`, blurred by the measurement.
+fn spread(skew: f64, sigma: f64) -> f64 {
+    0.5 * normal(skew, sigma.hypot(DISCIPLINED_SIGMA)) + 0.5 * normal(skew, sigma.hypot(SKEW_PRIOR_SIGMA))
+}
+
+fn normal(x: f64, sigma: f64) -> f64 {
+    (-0.5 * (x / sigma).powi(2)).exp() / (sigma * std::f64::consts::TAU.sqrt())
+}
+
+fn between(a_ns: u64, b_ns: u64) -> u64 {
+    a_ns.wrapping_add_signed((0.5e9 * seconds_between(a_ns, b_ns)) as i64)
+}
+
+/// Joins links into groups, the strongest first. Two machines of one address are two machines,
+/// so a link that would put both into one group is dropped.
+fn join(candidates: &[Candidate], mut links: Vec<(f64, usize, usize, Basis)>) -> Vec<Sibling> {
+    links.sort_by(|x, y| y.0.total_cmp(&x.0).then((x.1, x.2).cmp(&(y.1, y.2))));
+    let mut group_of: Vec<usize> = (0..candidates.len()).collect();
+    let mut groups: Vec<(Vec<usize>, f64, Basis)> =
+        (0..candidates.len()).map(|i| (vec![i], 1.0, Basis::Offset)).collect();
+    for (probability, i, j, basis) in links {
+        let (gi, gj) = (group_of[i], group_of[j]);
+        if gi == gj {
+            continue;
+        }
+        let clash = groups[gi]
+            .0
+            .iter()
+            .any(|&x| groups[gj].0.iter().any(|&y| candidates[x].address == candidates[y].address));
+        if clash {
+            continue;
+        }
+        let (members, weakest, other) = std::mem::replace(&mut groups[gj], (Vec::new(), 1.0, basis));
+        for &member in &members {
+            group_of[member] = gi;
+        }
+        let by_phase = basis == Basis::Phase || other == Basis::Phase || groups[gi].2 == Basis::Phase;
+        groups[gi].0.extend(members);
+        groups[gi].1 = groups[gi].1.min(weakest).min(probability);
+        groups[gi].2 = if by_phase { Basis::Phase } else { Basis::Offset };
+    }
+    let mut siblings: Vec<Sibling> = groups
+        .into_iter()
+        .filter(|(members, ..)| members.len() >= 2)
+        .map(|(members, probability, basis)| {
+            let mut members: Vec<(Address, u32)> =
+                members.into_iter().map(|m| (candidates[m].address, candidates[m].machine)).collect();
+            members.sort_unstable();
+            Sibling { members, probability, basis }
+        })
+        .collect();
+    siblings.sort_by(|a, b| a.members.cmp(&b.members));
+    siblings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::types::Estimate;
+
+    fn candidate(host: u8, ticks: f64, skew_ppm: f64, global: f64) -> Candidate {
+        Candidate {
+            address: Address::from_ip4([203, 0, 113, host]),
+            machine: 1,
+            clock: Clock {
+                hz: 1000.0,
+                rate_hz: Estimate { value: 1000.0, sigma: 0.001 },
+                skew: Estimate { value: skew_ppm * 1e-6, sigma: 0.1e-6 },
+                reference_ns: 1_000_000_000_000,
+                offset_ticks: Estimate { value: ticks, sigma: 0.02 },
+            },
+            global,
+        }
+    }
+
+    fn hosts(siblings: &[Sibling]) -> Vec<Vec<u8>> {
+        let host = |(address, _): &(Address, u32)| address.octets()[15];
+        siblings.iter().map(|sibling| sibling.members.iter().map(host).collect()).collect()
+    }
+
+    #[test]
+    fn equal_readings_are_one_kernel_even_across_the_wrap() {
+        let found = find(&[
+            candidate(1, 5e8, 2.0, 1.0),
+            candidate(2, 5e8 + WRAP_TICKS + 0.3, 2.0, 1.0),
+            candidate(3, 7e8, 2.0, 1.0),
+        ]);
+        assert_eq!(hosts(&found), vec![vec![1, 2]]);
+        assert_eq!(found[0].basis, Basis::Offset);
+    }
+
+    #[test]
+    fn equal_readings_tell_even_where_the_regime_is_unknown() {
+        let found = find(&[candidate(1, 5e8, 0.0, 0.3), candidate(2, 5e8 + 0.1, 0.1, 0.3)]);
+        assert_eq!((hosts(&found), found[0].basis), (vec![vec![1, 2]], Basis::Offset));
+    }
+
+    #[test]
+    fn random_offsets_leave_phase_and_skew() {
+        let found = find(&[
+            candidate(1, 100.25, 12.0, 0.0),
+            candidate(2, 9_999.26, 12.05, 0.0),
+            candidate(3, 77.25, -30.0, 0.0),
+            candidate(4, 78.75, 12.0, 0.0),
+        ]);
+        assert_eq!(hosts(&found), vec![vec![1, 2]]);
+        assert_eq!(found[0].basis, Basis::Phase);
+    }
+
+    #[test]
+    fn disciplined_clocks_that_agree_in_phase_alone_stay_doubtful() {
+        let found = find(&[candidate(1, 100.25, 0.0, 0.0), candidate(2, 900.30, 0.1, 0.0)]);
+        assert!(found.iter().all(|sibling| sibling.probability < 0.9), "{found:?}");
+    }
+
+    #[test]
+    fn two_machines_of_one_address_never_become_one() {
+        let mut twin = candidate(1, 5e8 + 0.1, 2.0, 1.0);
+        twin.machine = 2;
+        let found = find(&[candidate(1, 5e8, 2.0, 1.0), twin, candidate(2, 5e8, 2.0, 1.0)]);
+        assert!(found.iter().all(|sibling| sibling.members.len() == 2), "{found:?}");
+    }
+}

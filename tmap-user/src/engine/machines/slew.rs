@@ -1,0 +1,213 @@
+//! Clocks that are slewed: the parts of one counter that no single line fits.
+//!
+//! NTP and `adjtime` correct a clock by running it up to 500 ppm fast or slow for a while (the kernel's
+//! MAXFREQ). Connections opened meanwhile, and since, don't meet the line of those before: after 150 ms of
+//! correction they are 150 ticks off. But a slewed clock doesn't jump. Where one cluster of connections
+//! ends, the next begins as near as such a clock can have come by then, and no other machine's counter is
+//! that near by chance.
+
+use super::{cluster::Cluster, counter_values::Readings};
+use crate::engine::{
+    clock::fit::Clock,
+    types::{WRAP_TICKS, joint, short_way},
+};
+
+/// How fast a clock may be slewed, with some margin, as a share.
+const FASTEST: f64 = 6e-4;
+
+/// A part follows another within this, in seconds: beyond, chance gets its turn.
+const LONGEST_GAP_S: f64 = 120.0;
+
+/// How long parts may overlap, in seconds: a connection from before the correction goes on during it.
+const LONGEST_OVERLAP_S: f64 = 60.0;
+
+/// A line is no longer than this, in seconds, if a bend in it wasn't noticed.
+const MOST_BENT_S: f64 = 30.0;
+
+/// How many joint standard errors readings may differ by, beyond what slewing does.
+const MAX_DEVIATION: f64 = 5.0;
+
+/// Joins clusters of one nominal rate that follow each other as the parts of a slewed clock do. The clock
+/// kept is the best known one's.
+///
+/// O(n log n) for n clusters: ends are looked up by their readings.
+pub fn join(clusters: Vec<Cluster>) -> Vec<Cluster> {
+    let mut parts: Vec<(Part, usize, Cluster)> =
+        clusters.into_iter().enumerate().map(|(rank, cluster)| (Part::of(&cluster), rank, cluster)).collect();
+    parts.sort_by_key(|(part, ..)| (part.first_ns, part.last_ns));
+    let mut chains: Vec<Chain> = Vec::new();
+    let mut ends = Readings::default();
+    for (part, rank, cluster) in parts {
+        match follows(&part, &chains, &ends) {
+            Some(index) => {
+                let before = chains[index].latest.end();
+                chains[index].extend(part, rank, cluster);
+                ends.replace(before, chains[index].latest.end(), index);
+            }
+            None => {
+                ends.insert(part.end(), chains.len());
+                chains.push(Chain { joined: cluster, latest: part, rank });
+            }
+        }
+    }
+    chains.sort_by_key(|chain| chain.rank);
+    chains.into_iter().map(|chain| chain.joined).collect()
+}
+
+/// A cluster's clock, and when its first and last segments came.
+struct Part {
+    clock: Clock,
+    first_ns: u64,
+    last_ns: u64,
+}
+
+impl Part {
+    fn of(cluster: &Cluster) -> Self {
+        let points = cluster.envelope.points();
+        let first_ns = points.first().map_or(0, |point| point.time_ns);
+        let last_ns = points.last().map_or(first_ns, |point| point.time_ns);
+        Self { clock: cluster.clock, first_ns, last_ns }
+    }
+
+    /// How far a line through a bend can be off at its end, in seconds of slewing.
+    fn bent_s(&self) -> f64 {
+        ((self.last_ns - self.first_ns) as f64 * 1e-9).min(MOST_BENT_S)
+    }
+
+    /// Where it begins and ends among readings: see [`nominal`].
+    fn begin(&self) -> u32 {
+        nominal(&self.clock, self.first_ns)
+    }
+
+    fn end(&self) -> u32 {
+        nominal(&self.clock, self.last_ns)
+    }
+}
+
+/// Parts of one clock: all of them as one cluster, the latest one, and the place of the first in the order
+/// given.
+struct Chain {
+    joined: Cluster,
+    latest: Part,
+    rank: usize,
+}
+
+impl Chain {
+    fn extend(&mut self, part: Part, rank: usize, cluster: Cluster) {
+        let mut members = std::mem::take(&mut self.joined.members);
+        members.extend(&cluster.members);
+        if part.last_ns >= self.latest.last_ns {
+            self.latest = part;
+        }
+        self.rank = self.rank.min(rank);
+        if cluster.clock.skew.sigma < self.joined.clock.skew.sigma {
+            self.joined = cluster;
+        }
+        self.joined.members = members;
+    }
+}
+
+/// A reading less what a clock of exactly the nominal rate gains, modulo 2^32 ticks: the same at any time,
+/// but for the skew.
+fn nominal(clock: &Clock, at_ns: u64) -> u32 {
+    (clock.at(at_ns).value - clock.hz * at_ns as f64 * 1e-9).rem_euclid(WRAP_TICKS) as u32
+}
+
+/// The one chain that `part` follows.
+fn follows(part: &Part, chains: &[Chain], ends: &Readings) -> Option<usize> {
+    let hz = part.clock.hz;
+    let reach = (2.0 * FASTEST * (LONGEST_GAP_S + 2.0 * MOST_BENT_S) * hz + hz).min(WRAP_TICKS / 4.0) as u32;
+    let mut near = ends.near(part.begin(), reach).filter(|&index| is_next(&chains[index].latest, part));
+    let only = near.next()?;
+    near.next().is_none().then_some(only)
+}
+
+/// Whether a clock that ends as `part` does can have come to where `next` begins.
+fn is_next(part: &Part, next: &Part) -> bool {
+    let gap_s = (next.first_ns as f64 - part.last_ns as f64) * 1e-9;
+    if !(-LONGEST_OVERLAP_S..=LONGEST_GAP_S).contains(&gap_s) {
+        return false;
+    }
+    let middle_ns = part.last_ns / 2 + next.first_ns / 2;
+    let (end, begin) = (part.clock.at(middle_ns), next.clock.at(middle_ns));
+    let slewed = FASTEST * (gap_s.abs() + part.bent_s() + next.bent_s()) * part.clock.hz;
+    let allowed = slewed + MAX_DEVIATION * joint(end.sigma, begin.sigma) + 1.0;
+    short_way(begin.value - end.value).abs() <= allowed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{
+        clock::{
+            envelope::Envelope,
+            fit::{Verdict, fit},
+        },
+        types::Point,
+    };
+
+    /// A connection of ten seconds of a counter of 1 kHz.
+    fn connection(index: usize, start_s: f64, ticks: impl Fn(f64) -> f64) -> Cluster {
+        let mut envelope = Envelope::default();
+        // Steps of 7.003 ms meet every part of the tick.
+        for i in 0..1400 {
+            let t = start_s + 0.007_003 * f64::from(i);
+            envelope.add(Point { time_ns: (t * 1e9) as u64, ticks: ticks(t).floor() as i64 });
+        }
+        let Verdict::Steady(clock) = fit(&envelope, 1) else { panic!("no clock") };
+        Cluster { members: vec![index], envelope, clock }
+    }
+
+    fn joined(clusters: Vec<Cluster>) -> Vec<Vec<usize>> {
+        join(clusters).into_iter().map(|cluster| cluster.members).collect()
+    }
+
+    /// 500 ppm faster from 100 s to 400 s: 150 ms in all.
+    fn slewed(t: f64) -> f64 {
+        1000.0 * (t + 500e-6 * (t.clamp(100.0, 400.0) - 100.0)) + 7e8
+    }
+
+    #[test]
+    fn a_slewed_clock_stays_one() {
+        let parts = (0..10).map(|k| connection(k, 50.0 + 45.0 * k as f64, slewed)).collect();
+        assert_eq!(joined(parts), [(0..10).collect::<Vec<_>>()]);
+    }
+
+    #[test]
+    fn clocks_that_jump_do_not() {
+        let jumps = |t: f64| 1000.0 * (t + if t < 90.0 { 0.0 } else { 0.5 }) + 7e8;
+        let parts = (0..4).map(|k| connection(k, 50.0 + 25.0 * k as f64, jumps)).collect::<Vec<_>>();
+        assert_eq!(joined(parts), [vec![0, 1], vec![2, 3]]);
+    }
+
+    #[test]
+    fn what_comes_much_later_is_another() {
+        let parts = vec![connection(0, 50.0, slewed), connection(1, 350.0, slewed)];
+        assert_eq!(joined(parts), [[0], [1]]);
+    }
+
+    #[test]
+    fn with_two_that_could_be_it_nothing_is_joined() {
+        let near = |t: f64| slewed(t) + 20.0;
+        let parts = vec![
+            connection(0, 50.0, slewed),
+            connection(1, 52.0, near),
+            connection(2, 100.0, |t| slewed(t) + 10.0),
+        ];
+        // The first two overlap, and are as near as one clock's parts.
+        assert!(joined(parts.clone()).iter().any(|members| members == &[2]), "{:?}", joined(parts));
+    }
+
+    #[test]
+    fn counters_wrap() {
+        let start = WRAP_TICKS - 200_000.0;
+        let parts = (0..4)
+            .map(|k| {
+                connection(k, 50.0 + 60.0 * k as f64, |t| {
+                    (start + 1000.0 * t * (1.0 + 400e-6)).rem_euclid(WRAP_TICKS)
+                })
+            })
+            .collect();
+        assert_eq!(joined(parts), [[0, 1, 2, 3]]);
+    }
+}

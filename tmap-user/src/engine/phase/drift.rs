@@ -1,0 +1,56 @@
+//! Drifts: how fast lines may move over the phase circle, and which of them are tried.
+
+/// The drifts that lines may have, in ticks per second.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Smallest.
+    pub low: f64,
+    /// Largest.
+    pub high: f64,
+}
+
+impl Window {
+    /// Largest minus smallest.
+    pub fn width(&self) -> f64 {
+        self.high - self.low
+    }
+}
+
+/// Evenly spaced trial drifts.
+#[derive(Clone, Copy, Debug)]
+pub struct Ladder {
+    /// The first, in ticks per second.
+    pub low: f64,
+    /// From one to the next.
+    pub step: f64,
+    /// How many.
+    pub rows: usize,
+}
+
+/// Coarse trial drifts move residuals by this much from one to the next, in ticks (root mean square).
+const COARSE_TICKS: f64 = 0.05;
+
+/// The most coarse drifts tried, which bounds a piece's length.
+const MAX_COARSE: usize = 32;
+
+/// The longest that a piece may be for its coarse ladder to fit in [`MAX_COARSE`], in seconds:
+/// residuals of evenly spread points have a root mean square of span / sqrt(12).
+pub fn longest_piece_s(window: Window) -> f64 {
+    (MAX_COARSE - 1) as f64 * COARSE_TICKS * 12_f64.sqrt() / window.width()
+}
+
+impl Ladder {
+    /// Covers the window at a spacing fit for a piece of this spread.
+    pub fn coarse(spread_s: f64, window: Window) -> Self {
+        let rows = ((window.width() * spread_s / COARSE_TICKS).ceil() as usize + 1).min(MAX_COARSE);
+        if rows < 2 {
+            return Self { low: (window.low + window.high) / 2.0, step: 0.0, rows: 1 };
+        }
+        Self { low: window.low, step: window.width() / (rows - 1) as f64, rows }
+    }
+
+    /// The trial drifts.
+    pub fn drifts(self) -> impl Iterator<Item = f32> {
+        (0..self.rows).map(move |r| (self.low + self.step * r as f64) as f32)
+    }
+}

@@ -1,0 +1,314 @@
+//! Records in, round trips and anomalies out: a bounded table of connections, both directions of each.
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::RandomState;
+use slab::Slab;
+use tmap_common::Record;
+
+use super::{
+    connection::{Connection, canonical},
+    distribution::Distribution,
+    options::Options,
+    order::Order,
+    paws::{Anomaly, Kind, Seen},
+    report::{Interval, Prefix},
+    sample::{Counts, Sample},
+    side::Side,
+};
+use crate::engine::types::FlowKey;
+
+/// The most samples and anomalies that wait to be handed out, and anomalies that are listed.
+const MAX_PENDING: usize = 16_384;
+const MAX_LISTED: usize = 1_000;
+
+/// A closed connection takes in its last segments for this long, in nanoseconds.
+const LINGER_NS: u64 = 5_000_000_000;
+
+/// One review looks at this part of all connections.
+const SWEEP_PARTS: usize = 8;
+
+/// How many connections an eviction passes over because they were active.
+const EVICTION_TRIES: usize = 8;
+
+/// Turns records into round trips.
+#[derive(Debug)]
+pub struct RttEngine {
+    pub(super) options: Options,
+    pub(super) order: Order,
+    pub(super) open: HashMap<FlowKey, usize, RandomState>,
+    pub(super) connections: Slab<Connection>,
+    /// All connections with their serials: finished ones in one queue, open ones in the other.
+    pub(super) eviction: VecDeque<(usize, u64)>,
+    pub(super) finished: VecDeque<(usize, u64)>,
+    pub(super) prefixes: HashMap<Prefix, Distribution, RandomState>,
+    pub(super) total: Distribution,
+    pub(super) interval: Distribution,
+    pub(super) interval_began_ns: Option<u64>,
+    pub(super) histograms_left: usize,
+    pub(super) samples: Vec<Sample>,
+    pub(super) anomalies: Vec<Anomaly>,
+    pub(super) listed: Vec<Anomaly>,
+    pub(super) counts: Counts,
+    pub(super) next_serial: u64,
+    pub(super) sweep_at: usize,
+}
+
+/// What is new since the last review.
+#[derive(Clone, Debug, Default)]
+pub struct News {
+    /// Round trips, in order of time.
+    pub samples: Vec<Sample>,
+    /// Anomalies.
+    pub anomalies: Vec<Anomaly>,
+    /// The interval that has ended, if one has.
+    pub interval: Option<Interval>,
+}
+
+impl RttEngine {
+    /// An empty engine.
+    pub fn new(options: Options) -> Self {
+        Self {
+            histograms_left: options.max_histograms,
+            options,
+            order: Order::default(),
+            open: HashMap::default(),
+            connections: Slab::new(),
+            eviction: VecDeque::new(),
+            finished: VecDeque::new(),
+            prefixes: HashMap::default(),
+            total: Distribution::default(),
+            interval: Distribution::default(),
+            interval_began_ns: None,
+            samples: Vec::new(),
+            anomalies: Vec::new(),
+            listed: Vec::new(),
+            counts: Counts::default(),
+            next_serial: 0,
+            sweep_at: 0,
+        }
+    }
+
+    /// Takes in one record; records should come nearly in order of time.
+    pub fn observe(&mut self, record: &Record) {
+        self.order.push(record);
+        while let Some(record) = self.order.pop_due() {
+            self.take_in(&record);
+        }
+    }
+
+    /// What is new at `now_ns`; meant to be called about once a second of engine time.
+    pub fn review(&mut self, now_ns: u64) -> News {
+        self.settle(now_ns);
+        self.sweep(now_ns);
+        News {
+            samples: std::mem::take(&mut self.samples),
+            anomalies: std::mem::take(&mut self.anomalies),
+            interval: self.end_interval(now_ns),
+        }
+    }
+
+    /// Takes in what is held back for order, up to `now_ns`.
+    pub fn settle(&mut self, now_ns: u64) {
+        while let Some(record) = self.order.pop_until(now_ns) {
+            self.take_in(&record);
+        }
+    }
+
+    /// Heap memory held, in bytes, estimated.
+    pub fn heap_bytes(&self) -> usize {
+        let sides = |connection: &Connection| connection.sides.iter().map(Side::heap_bytes).sum::<usize>();
+        self.order.heap_bytes()
+            + self.connections.capacity() * (size_of::<Connection>() + size_of::<(FlowKey, usize)>())
+            + self.connections.iter().map(|(_, connection)| sides(connection)).sum::<usize>()
+            + self.prefixes.values().map(Distribution::heap_bytes).sum::<usize>()
+            + self.samples.capacity() * size_of::<Sample>()
+            + (self.anomalies.capacity() + self.listed.capacity()) * size_of::<Anomaly>()
+    }
+
+    /// TSvals that wait for their echo, over all connections.
+    pub fn waiting(&self) -> usize {
+        self.connections.iter().flat_map(|(_, connection)| &connection.sides).map(Side::waiting).sum()
+    }
+
+    fn take_in(&mut self, record: &Record) {
+        let segment = &record.segment;
+        self.counts.segments += 1 + u64::from(record.suppressed);
+        let (key, side) = canonical(segment);
+        let place = match self.open.get(&key) {
+            Some(&place) if !self.connections[place].is_reopened_by(side, record) => place,
+            Some(&place) => self.reopen(place, key, side, record),
+            None => self.open_connection(key, record),
+        };
+        let exchange = self.connections[place].take_in(side, record, &self.options, &mut self.counts);
+        if let Some(sample) = exchange.sample {
+            self.sample(place, side, sample);
+        }
+        for oddity in exchange.oddities.into_iter().flatten() {
+            let listed = oddity.kind != Kind::NeverSent || exchange.first_anomaly;
+            self.anomaly(oddity.of(FlowKey::of(segment)), listed);
+        }
+    }
+
+    /// Books a round trip everywhere it belongs.
+    fn sample(&mut self, place: usize, side: usize, sample: Sample) {
+        self.counts.samples += 1;
+        let side = &mut self.connections[place].sides[side];
+        let previous = side.rtt.last();
+        side.rtt.record(sample.rtt_ns, previous, &mut self.histograms_left);
+        if let Some(ticks) = sample.host_ticks {
+            side.host.record(ticks.into(), side.host.last(), &mut self.histograms_left);
+        }
+        // These two have histograms of their own, whatever connections took.
+        self.total.record(sample.rtt_ns, previous, &mut 1);
+        if self.options.interval_ns.is_some() {
+            self.interval.record(sample.rtt_ns, previous, &mut 1);
+        }
+        self.prefix(&sample, previous);
+        if self.options.stream {
+            if self.samples.len() < MAX_PENDING {
+                self.samples.push(sample);
+            } else {
+                self.counts.samples_unshown += 1;
+            }
+        }
+    }
+
+    fn prefix(&mut self, sample: &Sample, previous: Option<u64>) {
+        let prefix = Prefix::of(sample.key.src, self.options.prefix_ip4, self.options.prefix_ip6);
+        if self.prefixes.len() >= self.options.max_prefixes && !self.prefixes.contains_key(&prefix) {
+            self.counts.prefixes_unplaced += 1;
+            return;
+        }
+        let distribution = self.prefixes.entry(prefix).or_default();
+        distribution.record(sample.rtt_ns, previous, &mut self.histograms_left);
+    }
+
+    /// Books an anomaly, and lists it if there is room.
+    fn anomaly(&mut self, anomaly: Anomaly, listed: bool) {
+        *match anomaly.kind {
+            Kind::Back => &mut self.counts.back,
+            Kind::Leap => &mut self.counts.leaps,
+            Kind::ReusedBack => &mut self.counts.reused_back,
+            Kind::NeverSent => &mut self.counts.never_sent,
+        } += 1;
+        if !listed || self.listed.len() >= MAX_LISTED || self.anomalies.len() >= MAX_LISTED {
+            self.counts.anomalies_unlisted += 1;
+            return;
+        }
+        self.listed.push(anomaly);
+        self.anomalies.push(anomaly);
+    }
+
+    fn open_connection(&mut self, key: FlowKey, record: &Record) -> usize {
+        self.make_room();
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let place = self.connections.insert(Connection::new(serial, key, record.time_ns));
+        self.open.insert(key, place);
+        self.eviction.push_back((place, serial));
+        place
+    }
+
+    /// The same ports opened anew: the earlier connection is finished.
+    fn reopen(&mut self, place: usize, key: FlowKey, side: usize, record: &Record) -> usize {
+        let oddity = self.connections[place].sides[side].tsvals.reopened_by(&Seen::of(record));
+        if let Some(oddity) = oddity {
+            self.anomaly(oddity.of(FlowKey::of(&record.segment)), true);
+        }
+        self.finish(place);
+        let place = self.open_connection(key, record);
+        self.connections[place].reused = true;
+        place
+    }
+
+    fn finish(&mut self, place: usize) {
+        let connection = &mut self.connections[place];
+        connection.finished = true;
+        self.open.remove(&connection.key);
+        self.finished.push_back((place, connection.serial));
+        for side in 0..2 {
+            let connection = &mut self.connections[place];
+            connection.sides[side].expire(u64::MAX, &self.options, &mut self.counts);
+            if let Some(oddity) = connection.sides[side].tsvals.close() {
+                connection.sides[side].anomalies += 1;
+                let key = if side == 0 { connection.key } else { connection.key.reversed() };
+                self.anomaly(oddity.of(key), true);
+            }
+        }
+    }
+
+    /// Keeps the number of connections within its bound: finished ones go first, then idle ones.
+    fn make_room(&mut self) {
+        while self.connections.len() >= self.options.max_connections.max(1) {
+            let Some((place, serial)) = self.finished.pop_front() else {
+                self.evict();
+                continue;
+            };
+            if self.is_current(place, serial) {
+                let connection = self.connections.remove(place);
+                self.counts.connections_forgotten += 1;
+                for side in &connection.sides {
+                    self.histograms_left += usize::from(side.rtt.has_histogram());
+                    self.histograms_left += usize::from(side.host.has_histogram());
+                }
+            }
+        }
+    }
+
+    /// Finishes an open connection: the first in turn that was idle since it was last passed over.
+    fn evict(&mut self) {
+        for attempt in 1.. {
+            let Some((place, serial)) = self.eviction.pop_front() else { return };
+            if !self.is_current(place, serial) || self.connections[place].finished {
+                continue;
+            }
+            if self.connections[place].active && attempt < EVICTION_TRIES {
+                self.connections[place].active = false;
+                self.eviction.push_back((place, serial));
+                continue;
+            }
+            self.finish(place);
+            return;
+        }
+    }
+
+    fn is_current(&self, place: usize, serial: u64) -> bool {
+        self.connections.get(place).is_some_and(|connection| connection.serial == serial)
+    }
+
+    /// Expires waiting TSvals and finishes silent connections, a part of them at each call.
+    fn sweep(&mut self, now_ns: u64) {
+        // Queues keep the places of forgotten connections until eviction meets them.
+        if self.eviction.len() > 2 * self.connections.len() + SWEEP_PARTS {
+            let (eviction, connections) = (&mut self.eviction, &self.connections);
+            eviction.retain(|&(place, serial)| {
+                connections.get(place).is_some_and(|c| c.serial == serial && !c.finished)
+            });
+        }
+        let slots = self.connections.capacity();
+        for _ in 0..slots.div_ceil(SWEEP_PARTS) {
+            self.sweep_at = (self.sweep_at + 1) % slots.max(1);
+            let Some(connection) = self.connections.get_mut(self.sweep_at) else { continue };
+            for side in &mut connection.sides {
+                side.expire(now_ns, &self.options, &mut self.counts);
+            }
+            let silent_ns = now_ns.saturating_sub(connection.last_ns);
+            let closed = connection.closed_ns.is_some() && silent_ns > LINGER_NS;
+            if !connection.finished && (closed || silent_ns > self.options.idle_timeout_ns) {
+                self.finish(self.sweep_at);
+            }
+        }
+    }
+
+    fn end_interval(&mut self, now_ns: u64) -> Option<Interval> {
+        let length_ns = self.options.interval_ns?;
+        let began_ns = *self.interval_began_ns.get_or_insert(now_ns);
+        if now_ns.saturating_sub(began_ns) < length_ns {
+            return None;
+        }
+        self.interval_began_ns = Some(now_ns);
+        let ended = std::mem::take(&mut self.interval);
+        Some(Interval { began_ns, ended_ns: now_ns, rtt: ended.summary(), histogram: ended.buckets() })
+    }
+}

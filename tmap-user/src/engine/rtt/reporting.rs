@@ -1,0 +1,90 @@
+//! Everything known about round trips at one moment, put together.
+
+use std::collections::BTreeMap;
+
+use tmap_common::Address;
+
+use super::{
+    distribution::Distribution,
+    engine::RttEngine,
+    report::{Clockwork, Direction, Machine, Report},
+    side::Side,
+};
+use crate::engine::types::FlowKey;
+
+impl RttEngine {
+    /// Everything known at `now_ns`. `clockwork` tells what is known of a connection side.
+    pub fn report(&mut self, now_ns: u64, clockwork: impl Fn(&FlowKey) -> Clockwork) -> Report {
+        self.settle(now_ns);
+        let mut report = Report {
+            total: self.total.summary(),
+            histogram: self.total.buckets(),
+            connections: self.connections.len() as u64,
+            anomalies: self.listed.clone(),
+            counts: self.counts,
+            ..Report::default()
+        };
+        let mut machines: BTreeMap<(Address, Option<u32>), Gathering> = BTreeMap::new();
+        for (_, connection) in &self.connections {
+            let [a, b] = &connection.sides;
+            report.one_way += u64::from(a.segments == 0 || b.segments == 0);
+            for (own, peer, key) in [(a, b, connection.key), (b, a, connection.key.reversed())] {
+                let clockwork = clockwork(&key);
+                if own.rtt.count() > 0 {
+                    machines.entry((key.src, clockwork.machine)).or_default().add(own, clockwork);
+                }
+                report.directions.push(Direction {
+                    key,
+                    first_ns: connection.first_ns,
+                    segments: own.segments,
+                    peer_segments: peer.segments,
+                    rtt: own.rtt.summary(),
+                    host_ticks: own.host.summary(),
+                    clockwork,
+                    anomalies: own.anomalies,
+                });
+            }
+        }
+        report.directions.sort_by_key(|direction| (direction.key, direction.first_ns));
+        report.machines =
+            machines.into_iter().filter_map(|(whose, gathering)| gathering.machine(whose)).collect();
+        let prefixes = self.prefixes.iter();
+        report.prefixes =
+            prefixes.filter_map(|(prefix, rtt)| Some((*prefix, rtt.summary()?, rtt.buckets()))).collect();
+        report.prefixes.sort_by_key(|(prefix, ..)| *prefix);
+        report
+    }
+}
+
+/// A machine's connections being added up.
+#[derive(Default)]
+struct Gathering {
+    connections: u64,
+    tick_hz: Option<f64>,
+    rtt: Distribution,
+    host: Distribution,
+}
+
+impl Gathering {
+    fn add(&mut self, side: &Side, clockwork: Clockwork) {
+        self.connections += 1;
+        self.rtt.merge(&side.rtt);
+        // Ticks of several clocks don't add up.
+        if clockwork.machine.is_some() {
+            self.tick_hz = self.tick_hz.or(clockwork.tick_hz);
+            self.host.merge(&side.host);
+        }
+    }
+
+    fn machine(self, (address, machine): (Address, Option<u32>)) -> Option<Machine> {
+        Some(Machine {
+            address,
+            machine,
+            tick_hz: self.tick_hz,
+            connections: self.connections,
+            rtt: self.rtt.summary()?,
+            histogram: self.rtt.buckets(),
+            host_ticks: self.host.summary(),
+        })
+    }
+}
