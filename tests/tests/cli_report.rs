@@ -99,6 +99,7 @@ fn report(last: u8) -> AddressReport {
         doubt: Some(Doubt::TooFewSegments),
         connections: 1,
         zero_tsvals: 0,
+        tsval_jumps: 0,
         tunnels: Vec::new(),
         unstamped: None,
         machine_list: Vec::new(),
@@ -129,6 +130,7 @@ fn summary() -> Summary {
         doubt: None,
         connections: 1_024,
         zero_tsvals: 3,
+        tsval_jumps: 0,
         tunnels: vec![vxlan(), Tunnel { kind: Kind::MPLS, id: 1000, src: nowhere(), dst: nowhere() }],
         machine_list: vec![settled(), random()],
         ..report(2)

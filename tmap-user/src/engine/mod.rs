@@ -12,6 +12,7 @@ pub mod phase;
 pub mod rtt;
 pub mod shard;
 pub mod snapshot;
+mod tsval;
 pub mod types;
 
 use tmap_common::{Record, record::Slot};

@@ -87,6 +87,9 @@ pub struct AddressReport {
     pub connections: u64,
     /// Segments with TSval 0: a host that has timestamps but no clock to show.
     pub zero_tsvals: u64,
+    /// Times that a connection's counter was set to another value, and went on from there: a virtual
+    /// machine was restored, another machine took the connection over, or a middlebox stepped in.
+    pub tsval_jumps: u64,
     /// The tunnels that its segments came in, at most [`MAX_TUNNELS`].
     pub tunnels: Vec<Tunnel>,
     /// What was opened without time stamps, if anything: by machines that can't be told apart.

@@ -6,15 +6,9 @@ use crate::engine::{
     clock::envelope::Envelope,
     os::signature::Fingerprint,
     phase::sample::Sample,
-    types::{Point, Side, seconds_between},
+    tsval::{self, Pace, Relation, Suspect},
+    types::{Point, Side},
 };
-
-/// The fastest clock that a TSval may follow: RFC 7323 allows ticks down to 1 us for practical
-/// purposes (Linux `tcp_usec_ts`), with a margin.
-pub(super) const MAX_TICK_HZ: f64 = 1.1e6;
-
-/// A jump of this many ticks is never implausible: reordering and idle hosts make small ones.
-const MIN_JUMP_TICKS: f64 = 64.0;
 
 /// A connection side in the making.
 #[derive(Clone, Debug)]
@@ -46,8 +40,8 @@ pub struct Flow {
     pub sample: Sample,
     /// The newest TSval, unwrapped, and when it arrived.
     newest: Option<Point>,
-    /// A TSval that no clock would make, held until a second one bears it out.
-    suspect: Option<Point>,
+    /// A TSval that this clock can't have shown, held until a second one bears it out.
+    suspect: Option<Suspect>,
 }
 
 impl Flow {
@@ -104,8 +98,21 @@ impl Flow {
 
     /// Whether this clock can have shown the TSval of `record`; any clock, where there is none yet.
     pub(super) fn explains(&self, record: &Record) -> bool {
-        self.newest
-            .is_none_or(|newest| plausible(newest, unwrap(newest, record), record.time_ns, self.fastest_hz()))
+        self.newest.is_none_or(|newest| self.relate(newest, record) != Relation::Contradicts)
+    }
+
+    /// Whether this clock surely goes on with the TSval of `record`.
+    pub(super) fn continues(&self, record: &Record) -> bool {
+        self.newest.is_some_and(|newest| self.relate(newest, record) == Relation::Continues)
+    }
+
+    fn relate(&self, newest: Point, record: &Record) -> Relation {
+        self.pace().relate(newest, tsval::point(newest, record.time_ns, record.segment.tsval))
+    }
+
+    fn pace(&self) -> Pace {
+        let [first, .., last] = self.envelope.points() else { return Pace::UNKNOWN };
+        Pace::between(*first, *last)
     }
 
     /// Whether a TSval that no clock would make waits to be borne out.
@@ -141,47 +148,47 @@ impl Flow {
             self.accept(Point { time_ns: record.time_ns, ticks: i64::from(segment.tsval) });
             return;
         };
-        let ticks = unwrap(newest, record);
-        if self.suspect.is_some_and(|suspect| is_duplicate(suspect, ticks, record.time_ns)) {
+        if self.suspect.is_some_and(|suspect| suspect.is_repeated_by(record.time_ns, segment.tsval)) {
             return;
         }
-        if plausible(newest, ticks, record.time_ns, self.fastest_hz()) {
-            self.suspect = None;
-            if ticks > newest.ticks {
-                self.accept(Point { time_ns: record.time_ns, ticks });
+        let point = tsval::point(newest, record.time_ns, segment.tsval);
+        match self.pace().relate(newest, point) {
+            Relation::Continues => {
+                self.suspect = None;
+                if point.ticks > newest.ticks {
+                    self.accept(point);
+                }
             }
-            return;
+            Relation::Unknown => {
+                self.suspect = None;
+                self.start_anew(Suspect::new(record.time_ns, segment.tsval).point);
+            }
+            Relation::Contradicts => self.doubt(record),
         }
-        self.suspect_jump(Point { time_ns: record.time_ns, ticks });
     }
 
     /// A lone outlier (a spoofed or corrupted segment) is dropped; two that agree are a new clock.
-    fn suspect_jump(&mut self, point: Point) {
-        let confirmed = self.suspect.is_some_and(|earlier| {
-            point.ticks >= earlier.ticks && plausible(earlier, point.ticks, point.time_ns, MAX_TICK_HZ)
-        });
-        if confirmed {
-            self.jumps += 1;
-            self.envelope = Envelope::default();
-            self.sample = Sample::default();
-            if let Some(earlier) = self.suspect.take() {
-                self.accept(earlier);
-            }
-            self.accept(point);
-        } else {
-            self.suspect = Some(point);
+    fn doubt(&mut self, record: &Record) {
+        let tsval = record.segment.tsval;
+        let borne_out = self.suspect.filter(|suspect| suspect.is_borne_out_by(record.time_ns, tsval));
+        let Some(Suspect { point: first }) = borne_out else {
+            self.suspect = Some(Suspect::new(record.time_ns, tsval));
+            return;
+        };
+        self.suspect = None;
+        self.jumps += 1;
+        self.start_anew(first);
+        let second = tsval::point(first, record.time_ns, tsval);
+        if second.ticks > first.ticks {
+            self.accept(second);
         }
     }
 
-    /// The fastest rate to believe of this clock: any, until half a second has shown its pace; then
-    /// four times that pace, since delays compress and stretch what arrives.
-    fn fastest_hz(&self) -> f64 {
-        let [first, .., last] = self.envelope.points() else { return MAX_TICK_HZ };
-        let elapsed_s = seconds_between(first.time_ns, last.time_ns);
-        if elapsed_s < 0.5 {
-            return MAX_TICK_HZ;
-        }
-        (4.0 * (last.ticks - first.ticks) as f64 / elapsed_s).min(MAX_TICK_HZ)
+    /// Begins the clock again at `point`: what came before says nothing about what comes.
+    fn start_anew(&mut self, point: Point) {
+        self.envelope = Envelope::default();
+        self.sample = Sample::default();
+        self.accept(point);
     }
 
     /// Takes in first arrivals of plausible TSvals, but for the sample.
@@ -208,33 +215,6 @@ impl Flow {
         self.sample.add(point);
     }
 }
-
-/// A TSval seen again within this time, in nanoseconds, is the same segment seen twice or one of the same
-/// burst, and no second witness: the sensor may have left it out ([`tmap_common::suppress`]).
-const DUPLICATE_NS: u64 = 100_000_000;
-
-/// Whether a TSval says no more than `suspect` did.
-fn is_duplicate(suspect: Point, ticks: i64, time_ns: u64) -> bool {
-    suspect.ticks == ticks && time_ns.saturating_sub(suspect.time_ns) < DUPLICATE_NS
-}
-
-/// Serial-number arithmetic (RFC 1982, RFC 7323 section 5.2): the unwrapped value nearest to the
-/// newest one.
-fn unwrap(newest: Point, record: &Record) -> i64 {
-    let step = record.segment.tsval.wrapping_sub(newest.ticks as u32).cast_signed();
-    newest.ticks + i64::from(step)
-}
-
-/// Whether one clock of at most `fastest_hz` can have shown `newest` and then `ticks` at `time_ns`:
-/// not faster (a second's delay allowed for), and not further back than segments are reordered.
-fn plausible(newest: Point, ticks: i64, time_ns: u64, fastest_hz: f64) -> bool {
-    let step = (ticks - newest.ticks) as f64;
-    let elapsed_s = seconds_between(newest.time_ns, time_ns).abs();
-    if step >= 0.0 { step <= MIN_JUMP_TICKS + (elapsed_s + 1.0) * fastest_hz } else { -step <= REORDER_TICKS }
-}
-
-/// How far back a TSval may lie and still be a late segment: 2 s at 1 MHz.
-pub(super) const REORDER_TICKS: f64 = 2e6;
 
 #[cfg(test)]
 mod tests {

@@ -35,6 +35,7 @@ pub fn address(history: &SourceHistory, frozen: &FrozenSource, options: &Options
         doubt: Some(Doubt::TooFewSegments),
         connections: frozen.connections_total,
         zero_tsvals: frozen.zero_tsvals,
+        tsval_jumps: frozen.connections.iter().map(|c| u64::from(c.flow.jumps)).sum(),
         tunnels: tunnels(&frozen.connections),
         unstamped: frozen.unstamped.clone(),
         machine_list: Vec::new(),

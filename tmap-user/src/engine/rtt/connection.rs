@@ -4,7 +4,7 @@ use tmap_common::{Flags, Record, Segment};
 
 use super::{
     options::Options,
-    paws::{Cause, Echo, Kind, Oddity, Seen, Step},
+    paws::{Arrival, Cause, Echo, Kind, Oddity, Seen},
     sample::{Counts, Sample},
     side::{Answer, Side},
 };
@@ -99,8 +99,8 @@ impl Connection {
             let was_answered = !peer.is_new_echo(segment.tsval);
             let (step, oddity) = own.send(record, echo, was_answered, options, counts);
             exchange.oddities[1] = oddity;
-            shows_time = step != Step::Odd;
-            if matches!(step, Step::Restart(_)) {
+            shows_time = step != Arrival::Odd;
+            if matches!(step, Arrival::Restart(_)) {
                 peer.forget_echoes();
             }
         }

@@ -12,27 +12,10 @@
 
 use tmap_common::{Flags, Record};
 
-use crate::engine::types::{FlowKey, Point, seconds_between};
-
-/// The fastest clock that is believed, in Hz: RFC 7323 allows ticks down to about 1 us.
-const MAX_TICK_HZ: f64 = 1.1e6;
-
-/// Steps of this many ticks are never implausible. SYN cookies set a SYN-ACK back by up to 63.
-const SMALL_TICKS: f64 = 64.0;
-
-/// How late a segment may come, in seconds, and still be a reordered or repeated one: longer than
-/// the first retransmission timeouts (RFC 6298), since some stacks repeat the old TSval.
-const LATE_S: f64 = 3.0;
-
-/// A clock's pace is known after this long, in seconds.
-const PACE_S: f64 = 0.5;
-
-/// A second odd segment bears out the first if it comes this much later, in seconds, even when its
-/// TSval is the same: an interface watched on both sides shows each segment twice.
-const DUPLICATE_S: f64 = 0.1;
-
-/// After half the range of TSval nothing can be said about a step. Seconds at the believed pace.
-const HALF_RANGE_TICKS: f64 = (1u64 << 30) as f64;
+use crate::engine::{
+    tsval::{self, Pace, Relation, SMALL_TICKS, Suspect},
+    types::{FlowKey, Point, seconds_between},
+};
 
 /// A counter below this, in seconds of its own pace, was reset recently.
 const YOUNG_S: f64 = 600.0;
@@ -114,14 +97,14 @@ impl Oddity {
 
 /// What a TSval means in the order of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Arrival {
     /// Newer than all before: its first arrival. Unwrapped ticks.
     New(i64),
     /// The newest one again.
     Repeat(i64),
     /// An earlier one, within reordering.
     Late(i64),
-    /// As [`Step::New`], of a clock that has nothing to do with what came before.
+    /// As [`Arrival::New`], of a clock that has nothing to do with what came before.
     Restart(i64),
     /// No value that this clock shows now; held against, until another one bears it out.
     Odd,
@@ -179,24 +162,16 @@ pub struct Tsvals {
     from_handshake: bool,
     /// Whether nothing was sent before `first`.
     from_start: bool,
-    suspect: Option<Suspect>,
+    odd: Option<OddSegment>,
     /// The clock that was left at the last restart.
     former: Option<Point>,
 }
 
+/// A TSval that the clock can't have shown, and the TTL or hop limit that it came with.
 #[derive(Clone, Copy, Debug)]
-struct Suspect {
-    point: Point,
+struct OddSegment {
+    suspect: Suspect,
     hop_limit: u8,
-}
-
-impl Suspect {
-    /// Whether a segment says no more than the suspect did: the same one seen twice, or one of the same
-    /// burst, of which the sensor may have left some out.
-    fn is_seen_again(&self, seen: &Seen) -> bool {
-        self.point.ticks == i64::from(seen.tsval)
-            && seconds_between(self.point.time_ns, seen.time_ns) < DUPLICATE_S
-    }
 }
 
 impl Tsvals {
@@ -206,47 +181,49 @@ impl Tsvals {
     }
 
     /// Takes in a TSval; tells its place in the order, and what turned out to be odd, if anything.
-    pub fn see(&mut self, seen: &Seen) -> (Step, Option<Oddity>) {
+    pub fn see(&mut self, seen: &Seen) -> (Arrival, Option<Oddity>) {
         let Some(newest) = self.newest else {
             self.from_start = seen.handshake;
             return (self.restart(seen, i64::from(seen.tsval)), None);
         };
-        if seconds_between(newest.time_ns, seen.time_ns) * self.fastest_hz() > HALF_RANGE_TICKS {
-            let step = self.restart(seen, i64::from(seen.tsval));
-            (self.former, self.suspect, self.from_start) = (None, None, false);
-            return (step, None);
+        if self.odd.is_some_and(|odd| odd.suspect.is_repeated_by(seen.time_ns, seen.tsval)) {
+            return (Arrival::Odd, None);
         }
-        if self.suspect.is_some_and(|suspect| suspect.is_seen_again(seen)) {
-            return (Step::Odd, None);
+        let point = tsval::point(newest, seen.time_ns, seen.tsval);
+        match self.pace().relate(newest, point) {
+            Relation::Unknown => {
+                let arrival = self.restart(seen, i64::from(seen.tsval));
+                (self.former, self.odd, self.from_start) = (None, None, false);
+                (arrival, None)
+            }
+            Relation::Continues => {
+                let oddity = self.odd.take().map(|odd| self.lone(newest, odd));
+                self.hop_limit = seen.hop_limit;
+                (self.advance(newest, point, seen.handshake), oddity)
+            }
+            Relation::Contradicts => self.doubt(newest, seen),
         }
-        let point = Point { time_ns: seen.time_ns, ticks: unwrap(newest, seen.tsval) };
-        if self.explains(newest, point) {
-            let oddity = self.suspect.take().map(|suspect| self.lone(newest, suspect));
-            self.hop_limit = seen.hop_limit;
-            return (self.advance(newest, point, seen.handshake), oddity);
-        }
-        self.doubt(newest, seen)
     }
 
     /// What became of a suspect when no segment came after it.
     pub fn close(&mut self) -> Option<Oddity> {
         let newest = self.newest?;
-        self.suspect.take().map(|suspect| self.lone(newest, suspect))
+        self.odd.take().map(|odd| self.lone(newest, odd))
     }
 
     /// Judges a value echoed at `time_ns`.
     pub fn judge_echo(&self, tsecr: u32, time_ns: u64) -> Echo {
         let (Some(newest), Some(first)) = (self.newest, self.first) else { return Echo::Unknown };
-        let ticks = unwrap(newest, tsecr);
-        let of_suspect = self.suspect.is_some_and(|suspect| suspect.point.ticks as u32 == tsecr);
-        let of_former = self.former.is_some_and(|former| self.explains(former, point(former, tsecr)));
-        if of_suspect || of_former {
+        let ticks = tsval::unwrap(newest, tsecr);
+        let of_odd = self.odd.is_some_and(|odd| odd.suspect.point.ticks as u32 == tsecr);
+        let of_former = self.former.is_some_and(|former| self.continues(former, former.time_ns, tsecr));
+        if of_odd || of_former {
             return Echo::Unknown;
         }
         let ahead = (ticks - newest.ticks) as f64;
         let elapsed_s = seconds_between(newest.time_ns, time_ns).abs();
-        let too_new = ahead > SMALL_TICKS + (elapsed_s + 1.0) * self.fastest_hz();
-        let too_old = self.from_start && ((first.ticks - ticks) as f64) > SMALL_TICKS;
+        let too_new = ahead > self.pace().most_ticks(elapsed_s);
+        let too_old = self.from_start && first.ticks - ticks > i64::from(SMALL_TICKS);
         if too_new || too_old {
             Echo::NeverSent { newest: newest.ticks as u32 }
         } else {
@@ -262,11 +239,11 @@ impl Tsvals {
     /// What is odd about a SYN that opens these ports anew, if anything: a TSval that PAWS refuses.
     pub fn reopened_by(&self, seen: &Seen) -> Option<Oddity> {
         let newest = self.newest?;
-        let back = (newest.ticks - unwrap(newest, seen.tsval)) as f64;
-        if back <= SMALL_TICKS {
+        let back = newest.ticks - tsval::unwrap(newest, seen.tsval);
+        if back <= i64::from(SMALL_TICKS) {
             return None;
         }
-        let young = f64::from(seen.tsval) < YOUNG_S * self.pace_hz().unwrap_or(1000.0);
+        let young = f64::from(seen.tsval) < YOUNG_S * self.pace().hz().unwrap_or(1000.0);
         let cause = if young {
             Cause::Reboot
         } else if !self.is_usual(seen.hop_limit) {
@@ -279,51 +256,43 @@ impl Tsvals {
 
     /// Whether `seen` could be this clock's, as far as a step can tell.
     pub fn could_show(&self, seen: &Seen) -> bool {
-        self.newest.is_none_or(|newest| self.explains(newest, point_of(newest, seen)))
+        self.newest.is_none_or(|newest| {
+            let point = tsval::point(newest, seen.time_ns, seen.tsval);
+            self.pace().relate(newest, point) != Relation::Contradicts
+        })
     }
 
-    fn restart(&mut self, seen: &Seen, ticks: i64) -> Step {
+    fn restart(&mut self, seen: &Seen, ticks: i64) -> Arrival {
         let point = Point { time_ns: seen.time_ns, ticks };
         (self.first, self.newest) = (Some(point), Some(point));
         self.hop_limit = seen.hop_limit;
         self.from_handshake = seen.handshake;
-        Step::Restart(ticks)
+        Arrival::Restart(ticks)
     }
 
-    fn advance(&mut self, newest: Point, point: Point, handshake: bool) -> Step {
+    fn advance(&mut self, newest: Point, point: Point, handshake: bool) -> Arrival {
         match point.ticks.cmp(&newest.ticks) {
             std::cmp::Ordering::Greater => {
                 self.newest = Some(point);
                 self.from_handshake = handshake;
-                Step::New(point.ticks)
+                Arrival::New(point.ticks)
             }
-            std::cmp::Ordering::Equal => Step::Repeat(point.ticks),
-            std::cmp::Ordering::Less => Step::Late(point.ticks),
+            std::cmp::Ordering::Equal => Arrival::Repeat(point.ticks),
+            std::cmp::Ordering::Less => Arrival::Late(point.ticks),
         }
     }
 
-    /// A value that the clock doesn't explain: the second that agrees with the first restarts it.
-    fn doubt(&mut self, newest: Point, seen: &Seen) -> (Step, Option<Oddity>) {
-        let returns = self.former.is_some_and(|former| self.explains(former, point_of(former, seen)));
-        let agreed = self.suspect.filter(|suspect| {
-            let point = point_of(suspect.point, seen);
-            let elapsed_s = seconds_between(suspect.point.time_ns, point.time_ns);
-            self.explains(suspect.point, point)
-                && point.ticks >= suspect.point.ticks
-                && (point.ticks > suspect.point.ticks || elapsed_s >= DUPLICATE_S)
-        });
+    /// A value that the clock can't have shown: the second one that agrees with the first restarts it, and
+    /// so does the clock that was left before.
+    fn doubt(&mut self, newest: Point, seen: &Seen) -> (Arrival, Option<Oddity>) {
+        let this = OddSegment { suspect: Suspect::new(seen.time_ns, seen.tsval), hop_limit: seen.hop_limit };
+        let returns = self.former.is_some_and(|former| self.continues(former, seen.time_ns, seen.tsval));
+        let agreed = self.odd.filter(|odd| odd.suspect.is_borne_out_by(seen.time_ns, seen.tsval));
         if !returns && agreed.is_none() {
-            let point = Point { time_ns: seen.time_ns, ticks: i64::from(seen.tsval) };
-            let replaced = self.suspect.replace(Suspect { point, hop_limit: seen.hop_limit });
-            return (Step::Odd, replaced.map(|suspect| self.lone(newest, suspect)));
+            let replaced = self.odd.replace(this);
+            return (Arrival::Odd, replaced.map(|odd| self.lone(newest, odd)));
         }
-        let odd = agreed.map_or(
-            Suspect {
-                point: Point { time_ns: seen.time_ns, ticks: seen.tsval.into() },
-                hop_limit: seen.hop_limit,
-            },
-            |suspect| suspect,
-        );
+        let odd = agreed.unwrap_or(this);
         let cause = if returns || odd.hop_limit != self.hop_limit {
             Cause::OtherMachine
         } else if self.from_handshake {
@@ -333,64 +302,44 @@ impl Tsvals {
         };
         let oddity = self.step_oddity(newest, odd, cause);
         self.former = Some(newest);
-        self.suspect = None;
+        self.odd = None;
         self.from_start = false;
-        (self.restart(seen, i64::from(seen.tsval)), Some(oddity))
+        let from = odd.suspect.point;
+        let next = tsval::point(from, seen.time_ns, seen.tsval);
+        let arrival = self.restart(seen, next.ticks);
+        self.first = Some(from);
+        if next.ticks == from.ticks {
+            // The newest value's time is that of its first arrival.
+            self.newest = Some(from);
+        }
+        (arrival, Some(oddity))
     }
 
-    fn lone(&self, newest: Point, suspect: Suspect) -> Oddity {
-        let cause = if suspect.hop_limit == self.hop_limit { Cause::Corrupted } else { Cause::Spoofed };
-        self.step_oddity(newest, suspect, cause)
+    fn lone(&self, newest: Point, odd: OddSegment) -> Oddity {
+        let cause = if odd.hop_limit == self.hop_limit { Cause::Corrupted } else { Cause::Spoofed };
+        self.step_oddity(newest, odd, cause)
     }
 
-    fn step_oddity(&self, newest: Point, odd: Suspect, cause: Cause) -> Oddity {
-        let value = odd.point.ticks as u32;
-        let kind = if unwrap(newest, value) < newest.ticks { Kind::Back } else { Kind::Leap };
-        self.oddity(kind, cause, odd.point.time_ns, value, newest)
+    fn step_oddity(&self, newest: Point, odd: OddSegment, cause: Cause) -> Oddity {
+        let Point { time_ns, ticks } = odd.suspect.point;
+        let value = ticks as u32;
+        let kind = if tsval::unwrap(newest, value) < newest.ticks { Kind::Back } else { Kind::Leap };
+        self.oddity(kind, cause, time_ns, value, newest)
     }
 
     fn oddity(&self, kind: Kind, cause: Cause, time_ns: u64, value: u32, newest: Point) -> Oddity {
         Oddity { time_ns, kind, cause, value, newest: newest.ticks as u32 }
     }
 
-    /// Whether one clock can have shown `from` and then `to`: not faster (a second's delay allowed
-    /// for), and not further back than segments come late.
-    fn explains(&self, from: Point, to: Point) -> bool {
-        let step = (to.ticks - from.ticks) as f64;
-        let elapsed_s = seconds_between(from.time_ns, to.time_ns).abs();
-        if step >= 0.0 {
-            step <= SMALL_TICKS + (elapsed_s + 1.0) * self.fastest_hz()
-        } else {
-            -step <= SMALL_TICKS + LATE_S * self.pace_hz().map_or(MAX_TICK_HZ, |pace_hz| 1.5 * pace_hz)
-        }
+    /// Whether `tsval` at `time_ns` continues a clock of this side's pace whose newest point was `from`.
+    fn continues(&self, from: Point, time_ns: u64, tsval: u32) -> bool {
+        self.pace().relate(from, tsval::point(from, time_ns, tsval)) == Relation::Continues
     }
 
-    /// The fastest pace to believe: any until the pace is known, then four times that, since delays
-    /// stretch and compress what arrives.
-    fn fastest_hz(&self) -> f64 {
-        self.pace_hz().map_or(MAX_TICK_HZ, |pace_hz| (4.0 * pace_hz).clamp(4.0, MAX_TICK_HZ))
+    fn pace(&self) -> Pace {
+        let (Some(first), Some(newest)) = (self.first, self.newest) else { return Pace::UNKNOWN };
+        Pace::between(first, newest)
     }
-
-    fn pace_hz(&self) -> Option<f64> {
-        let (first, newest) = (self.first?, self.newest?);
-        let elapsed_s = seconds_between(first.time_ns, newest.time_ns);
-        (elapsed_s >= PACE_S).then(|| (newest.ticks - first.ticks) as f64 / elapsed_s)
-    }
-}
-
-/// Serial-number arithmetic (RFC 1982; RFC 7323, section 5.2): the unwrapped value nearest to
-/// `newest`.
-fn unwrap(newest: Point, tsval: u32) -> i64 {
-    newest.ticks + i64::from(tsval.wrapping_sub(newest.ticks as u32).cast_signed())
-}
-
-/// `tsval` as if seen together with `newest`.
-fn point(newest: Point, tsval: u32) -> Point {
-    Point { time_ns: newest.time_ns, ticks: unwrap(newest, tsval) }
-}
-
-fn point_of(newest: Point, seen: &Seen) -> Point {
-    Point { time_ns: seen.time_ns, ..point(newest, seen.tsval) }
 }
 
 #[cfg(test)]
@@ -408,7 +357,7 @@ mod tests {
         let mut tsvals = Tsvals::default();
         for i in 0..=10 {
             let (step, oddity) = tsvals.see(&seen(i * 100, 5_000_000 + 100 * i as u32));
-            assert!(matches!(step, Step::New(_) | Step::Restart(_)) && oddity.is_none());
+            assert!(matches!(step, Arrival::New(_) | Arrival::Restart(_)) && oddity.is_none());
         }
         tsvals
     }
@@ -422,13 +371,13 @@ mod tests {
     #[test]
     fn reordering_and_the_wrap_are_no_oddities() {
         let mut tsvals = running();
-        assert_eq!(tsvals.see(&seen(1_010, 5_000_990)), (Step::Late(5_000_990), None));
-        assert_eq!(tsvals.see(&seen(1_020, 5_001_000)), (Step::Repeat(5_001_000), None));
+        assert_eq!(tsvals.see(&seen(1_010, 5_000_990)), (Arrival::Late(5_000_990), None));
+        assert_eq!(tsvals.see(&seen(1_020, 5_001_000)), (Arrival::Repeat(5_001_000), None));
         let mut wrapping = Tsvals::default();
         wrapping.see(&seen(0, u32::MAX - 500));
         wrapping.see(&seen(600, 99));
         assert_eq!(wrapping.newest().map(|newest| newest.ticks), Some((1 << 32) + 99));
-        assert_eq!(wrapping.see(&seen(601, u32::MAX)).0, Step::Late(u32::MAX.into()));
+        assert_eq!(wrapping.see(&seen(601, u32::MAX)).0, Arrival::Late(u32::MAX.into()));
     }
 
     #[test]
@@ -484,7 +433,7 @@ mod tests {
     fn a_long_silence_says_nothing() {
         let mut tsvals = running();
         let month_ms = 30 * 86_400_000;
-        assert_eq!(tsvals.see(&seen(month_ms, 123)), (Step::Restart(123), None));
+        assert_eq!(tsvals.see(&seen(month_ms, 123)), (Arrival::Restart(123), None));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tmap_common::{Flags, Record, Segment};
 use super::{
     distribution::Distribution,
     options::Options,
-    paws::{Oddity, Seen, Step, Tsvals},
+    paws::{Arrival, Oddity, Seen, Tsvals},
     sample::Counts,
 };
 
@@ -121,14 +121,14 @@ impl Side {
         answered: bool,
         options: &Options,
         counts: &mut Counts,
-    ) -> (Step, Option<Oddity>) {
+    ) -> (Arrival, Option<Oddity>) {
         let segment = &record.segment;
         let (step, oddity) = self.tsvals.see(&Seen::of(record));
         let asks = options.quiet || segment.has_payload || segment.flags.intersects(Flags::SYN | Flags::FIN);
         let time_ns = record.time_ns;
         match step {
-            Step::Restart(ticks) | Step::New(ticks) => {
-                if matches!(step, Step::Restart(_)) {
+            Arrival::Restart(ticks) | Arrival::New(ticks) => {
+                if matches!(step, Arrival::Restart(_)) {
                     self.waiting.clear();
                 }
                 self.quiet = (!asks).then_some((ticks, time_ns));
@@ -136,7 +136,7 @@ impl Side {
                     self.wait(Waiting { ticks, time_ns, echoed, ambiguous: false }, options, counts);
                 }
             }
-            Step::Repeat(ticks) if asks && !answered => {
+            Arrival::Repeat(ticks) if asks && !answered => {
                 if let Some((_, since_ns)) = self.quiet.take_if(|(quiet, _)| *quiet == ticks) {
                     let ambiguous = time_ns.saturating_sub(since_ns) > QUIET_NS;
                     self.wait(Waiting { ticks, time_ns: since_ns, echoed, ambiguous }, options, counts);
@@ -144,12 +144,12 @@ impl Side {
                     self.repeat(ticks, time_ns, LEAST_TIMEOUT_NS);
                 }
             }
-            Step::Late(ticks) if self.is_late_again(ticks, time_ns) => {}
-            Step::Late(ticks) => {
+            Arrival::Late(ticks) if self.is_late_again(ticks, time_ns) => {}
+            Arrival::Late(ticks) => {
                 counts.reordered += 1;
                 self.repeat(ticks, time_ns, DUPLICATE_NS);
             }
-            Step::Repeat(_) | Step::Odd => {}
+            Arrival::Repeat(_) | Arrival::Odd => {}
         }
         (step, oddity)
     }

@@ -1,6 +1,7 @@
 //! One connection side in one cache line.
 
 use super::steps::{Step, UNIT_BYTES, put, steps, unit};
+use crate::engine::tsval::{LATE_PACES_S, MAX_TICK_HZ, PACE_NS, SMALL_TICKS};
 
 /// Units of steps that an entry holds itself.
 pub const PENDING_UNITS: usize = 3;
@@ -79,12 +80,6 @@ pub struct Entry {
 
 const _: () = assert!(size_of::<Entry>() == 64);
 
-/// Steps up to this are plausible whatever the pace: `flow::MIN_JUMP_TICKS`.
-const ALWAYS_PLAUSIBLE: u32 = 64;
-
-/// While points span less than this, any pace is possible.
-const YOUNG_NS: u64 = 500_000_000;
-
 /// Within this time a few more points can't halve a known pace.
 const SHORT_NS: u64 = 100_000_000;
 
@@ -156,18 +151,18 @@ impl Entry {
         }
     }
 
-    /// Whether a step of `ticks` in `time_ns` is plausible, told from the entry alone; where it says
-    /// no, the whole history must be asked.
+    /// Whether a step forward of `ticks` in `time_ns` surely continues the clock ([`crate::engine::tsval`]), told from the
+    /// entry alone; where it says no, the whole history must be asked.
     #[inline(always)]
-    pub fn is_surely_plausible(&self, ticks: u32, time_ns: u64, fastest_hz: f64) -> bool {
-        ticks <= ALWAYS_PLAUSIBLE || self.keeps_pace(ticks, time_ns, fastest_hz)
+    pub fn surely_continues(&self, ticks: u32, time_ns: u64) -> bool {
+        ticks <= SMALL_TICKS || self.keeps_pace(ticks, time_ns)
     }
 
-    /// The history's rule is four times the pace so far (`Flow`); one time the pace known here is
-    /// well below that, whatever the pending steps did: see [`Entry::note_step`].
-    fn keeps_pace(&self, ticks: u32, time_ns: u64, fastest_hz: f64) -> bool {
+    /// The rule is four times the pace so far; one time the pace known here is well below that, whatever
+    /// the pending steps did: [`Entry::note_step`].
+    fn keeps_pace(&self, ticks: u32, time_ns: u64) -> bool {
         let within =
-            |hz: f64| f64::from(ticks) <= f64::from(ALWAYS_PLAUSIBLE) + (time_ns as f64 * 1e-9 + 1.0) * hz;
+            |hz: f64| f64::from(ticks) <= f64::from(SMALL_TICKS) + (time_ns as f64 * 1e-9 + 1.0) * hz;
         if self.pace != 0 && within(f64::from(self.pace_hz())) {
             return true;
         }
@@ -175,7 +170,14 @@ impl Entry {
             return false;
         }
         let sum = self.pending_sum();
-        if sum.0 < YOUNG_NS { within(fastest_hz) } else { within(sum.1 as f64 / (sum.0 as f64 * 1e-9)) }
+        if sum.0 < PACE_NS { within(MAX_TICK_HZ) } else { within(sum.1 as f64 / (sum.0 as f64 * 1e-9)) }
+    }
+
+    /// Whether a TSval that lies `back` ticks before the newest one surely is a late segment's ([`crate::engine::tsval`]),
+    /// told from the entry alone. The pace known here is at most twice the true one.
+    #[inline(always)]
+    pub fn is_surely_late(&self, back: u32) -> bool {
+        back <= SMALL_TICKS || f64::from(back) <= 0.5 * LATE_PACES_S * f64::from(self.pace_hz())
     }
 
     /// Whether a pace is known.
@@ -189,7 +191,7 @@ impl Entry {
 
     /// Sets the pace, from how far the flow came in all.
     pub fn set_pace(&mut self, ticks: f64, span_ns: u64) {
-        let hz = ticks / (span_ns.max(YOUNG_NS) as f64 * 1e-9);
+        let hz = ticks / (span_ns.max(PACE_NS) as f64 * 1e-9);
         // Cutting the lower half off rounds down.
         self.pace = ((hz.max(0.0) as f32).to_bits() >> 16) as u16;
     }

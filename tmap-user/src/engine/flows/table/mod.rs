@@ -23,7 +23,7 @@ use slab::Slab;
 use tmap_common::{Address, Flags, Record, Segment, Tunnel, record::Plain};
 
 use crate::engine::{
-    flows::flow::{Flow, MAX_TICK_HZ, REORDER_TICKS},
+    flows::flow::Flow,
     os::signature::Fingerprint,
     types::{FlowKey, Side},
 };
@@ -330,15 +330,12 @@ impl Table {
             || seen.flags.intersects(Flags::SYN | Flags::RST)
             || seen.tsval == 0
             || entry.flags & (flag::POINT | flag::SUSPECT) != flag::POINT;
-        if !odd && (-REORDER..=0).contains(&ticks) {
+        if !odd && ticks <= 0 && entry.is_surely_late(ticks.unsigned_abs()) {
             entry.set_last_ns(last_ns);
             return;
         }
         let time_ns = seen.time_ns.wrapping_sub(entry.newest_ns);
-        if odd
-            || ticks < 0
-            || time_ns > MAX_STEP_NS
-            || !entry.is_surely_plausible(ticks.cast_unsigned(), time_ns, MAX_TICK_HZ)
+        if odd || ticks < 0 || time_ns > LONGEST_NS || !entry.surely_continues(ticks.cast_unsigned(), time_ns)
         {
             self.observe_odd(place, &record(), last_ns);
             return;
@@ -436,7 +433,7 @@ impl Table {
             let flow = self.histories.thaw(entry);
             let ticks = record.segment.tsval.wrapping_sub(entry.tsval).cast_signed();
             let time_ns = record.time_ns.wrapping_sub(entry.newest_ns);
-            if flow.explains(record) {
+            if flow.continues(record) {
                 if ticks <= 0 {
                     return;
                 }
@@ -494,5 +491,6 @@ impl Table {
     }
 }
 
-/// [`REORDER_TICKS`], whole.
-const REORDER: i32 = REORDER_TICKS as i32;
+/// A silence longer than this, in nanoseconds, may be one after which nothing can be said about a step
+/// ([`Relation::Unknown`](crate::engine::tsval::Relation::Unknown)): 2^30 ticks take the fastest clock 976 s.
+const LONGEST_NS: u64 = 900_000_000_000;

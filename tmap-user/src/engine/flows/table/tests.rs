@@ -3,6 +3,10 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::engine::{
+    rtt::paws::{Cause, Seen, Tsvals},
+    types::Point,
+};
 use proptest::prelude::*;
 use tmap_common::{Syn, record::Direction};
 
@@ -125,6 +129,13 @@ fn observe(table: &mut Table, record: &Record) -> u32 {
     place
 }
 
+/// One step of a clock that is set once, as segments show it.
+fn shown() -> impl Strategy<Value = (u64, i64, Option<u32>)> {
+    let after_ns = prop_oneof![8 => 0..300_000_000_u64, 1 => 0..60_000_000_000_u64];
+    let late = prop_oneof![6 => Just(0_i64), 2 => 0..200_i64, 1 => 0..8_000_i64];
+    (after_ns, late, prop::option::weighted(0.05, any::<u32>()))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -214,5 +225,35 @@ proptest! {
         }
         prop_assert_eq!((table.len(), table.wide.len(), table.open()), (0, 0, 0));
         prop_assert_eq!(table.histories.used_bytes(), 0);
+    }
+
+    /// The flow table, a flow and the round trips agree on which TSvals one clock can have shown.
+    #[test]
+    fn all_agree_on_what_one_clock_can_show(
+        steps in proptest::collection::vec(shown(), 2..80),
+        hz in prop_oneof![Just(10_u64), Just(100), Just(1000), Just(1_000_000)],
+        set_at in 0..80_usize,
+        set_by in any::<i32>(),
+    ) {
+        let mut table = Table::new(8, PLENTY);
+        let (mut flow, mut tsvals, mut now_ns) = (None::<Flow>, Tsvals::default(), 1_000_000_000_000_u64);
+        for (i, &(after_ns, late, stray)) in steps.iter().enumerate() {
+            now_ns += after_ns;
+            let set = if i >= set_at { i64::from(set_by) } else { 0 };
+            let ticks = (u128::from(now_ns) * u128::from(hz) / 1_000_000_000) as i64 + set - late;
+            let tsval = stray.unwrap_or(ticks as u32).max(1);
+            let record = record(0, now_ns, tsval, 0x10);
+            let place = observe(&mut table, &record);
+            let flow = flow.get_or_insert_with(|| Flow::new(&record));
+            flow.observe(&record);
+            let (_, oddity) = tsvals.see(&Seen::of(&record));
+            if oddity.is_some_and(|oddity| oddity.cause == Cause::OtherMachine) {
+                // Round trips know the clock that was left, and return to it at once.
+                break;
+            }
+            let raw = |newest: Option<Point>| newest.map(|point| (point.time_ns, point.ticks as u32));
+            prop_assert_eq!(raw(tsvals.newest()), raw(flow.newest()));
+            prop_assert_eq!(raw(table.thaw(place).newest()), raw(flow.newest()));
+        }
     }
 }
