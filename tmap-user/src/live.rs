@@ -2,16 +2,16 @@
 //!
 //! ```text
 //! kernel -> rings -> shard's thread (Flows)         <- requests - control loop -> Reporter
-//!                      | frozen hosts    ^ looks                     ^
+//!                      | frozen sources  ^ outcomes                  ^
 //!                      v                 |                           |
 //!                    analysis thread (Analyst) --- events -----------'
 //! ```
 //!
-//! Where there are several shards, each with a share of the addresses and an analysis thread of its own,
-//! one more thread empties the rings and shares records out. Those that take records in never wait for
-//! analysis or output: events that can't be passed on are counted, requests are taken between batches,
-//! and all analysis is done on another thread, with frozen copies. The control loop owns the sensor's
-//! control half and the output, and may wait for a slow terminal as long as it likes.
+//! With several shards, each has a share of the addresses and an analysis thread of its own, and one more
+//! thread empties the rings and distributes the records. The threads that take records in never wait for
+//! analysis or output. Events that can't be passed on are counted, requests are answered between batches,
+//! and all analysis runs on another thread, on frozen copies. The control loop owns the sensor's control
+//! half and the output, and may wait for a slow terminal.
 
 mod analysis;
 mod drain;
@@ -40,17 +40,16 @@ use crate::{
 };
 use drain::Drain;
 
-/// How often interfaces are looked after, and anomalies passed on.
+/// How often interfaces are checked and anomalies are reported.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
-/// A packet that was inside the program when it was detached is through after this.
+/// The time after which no packet is left inside a program that was detached.
 const IN_FLIGHT: Duration = Duration::from_millis(5);
 
 /// Watches the interfaces until told to stop, and writes reports to `out`.
 ///
 /// # Errors
-/// Where the sensor can't be attached, where `out` can't be written, or where the drain thread
-/// failed.
+/// If the sensor can't be attached, `out` can't be written, or a thread that takes records in failed.
 pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
     let signals = Signals::listen()?;
     let (sensor, rings) = Sensor::open(&sensor_config(config))?;
@@ -74,10 +73,10 @@ pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
     })
 }
 
-/// Says which interfaces merge segments: what tmap then sees came earlier than it seems.
+/// Warns of interfaces that merge segments: their segments arrived earlier than tmap sees them.
 async fn warn_of_merging(interfaces: &[String]) {
     for name in interfaces {
-        // Where the kernel doesn't tell there is nothing to say.
+        // Where the kernel doesn't report the features, there is no warning.
         for feature in offload::merging(name).await.unwrap_or_default() {
             eprintln!(
                 "tmap: {name}: {feature} is on: the card merges segments, so arrival times are coarse, and \
@@ -108,14 +107,14 @@ struct Control<'a, W> {
     config: &'a LiveConfig,
     reporter: Reporter<W>,
     drain: Drain,
-    /// The counters when the running `--stats` interval began, and when that was.
+    /// The counters at the beginning of the current `--stats` interval, and its time.
     before: Counters,
     stats_began: Instant,
     warnings: Vec<String>,
     sensor: Sensor,
 }
 
-/// What woke the control loop.
+/// The reason why the control loop woke.
 enum Wake {
     Signal,
     Event(Option<drain::Timed>),
@@ -165,7 +164,7 @@ impl<W: Write> Control<'_, W> {
         self.reporter.event(&event.event, event.time_ns, wall_clock())
     }
 
-    /// Passes anomalies on; true where an interface vanished, which is then a warning.
+    /// Reports anomalies. True where an interface is gone, which is then also a warning.
     fn interface_gone(&mut self) -> bool {
         for line in self.sensor.anomalies() {
             eprintln!("tmap: {line}");
@@ -211,7 +210,7 @@ impl<W: Write> Control<'_, W> {
         Ok(self.reporter.summary(&summary)?)
     }
 
-    /// Detaches, takes in what is still in the rings, and says how things ended.
+    /// Detaches the sensor, takes in the records that are still in the rings, and writes the summary.
     async fn finish(mut self) -> anyhow::Result<Outcome> {
         self.sensor.detach();
         sleep(IN_FLIGHT).await;
@@ -233,7 +232,7 @@ impl<W: Write> Control<'_, W> {
     }
 }
 
-/// A timer whose first tick comes after one period; ticks missed are left out.
+/// A timer whose first tick comes after one period; missed ticks are skipped.
 fn ticks(period: Duration) -> Interval {
     let mut interval = interval_at(tokio::time::Instant::now() + period, period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -250,7 +249,7 @@ async fn tick(timer: &mut Option<Interval>) {
     }
 }
 
-/// Waits until the run has lasted as long as it should.
+/// Waits until the run's duration is over, or forever without one.
 async fn time_up(duration: Option<Duration>) {
     match duration {
         Some(duration) => sleep(duration).await,
@@ -258,10 +257,10 @@ async fn time_up(duration: Option<Duration>) {
     }
 }
 
-/// Puts the calling thread before others.
+/// Raises the calling thread's priority.
 ///
-/// Of everything on this machine only what empties the rings can't be late: they overflow. It takes the
-/// time that records need, no more. Where the system refuses, it runs as anybody else.
+/// Only the thread that empties the rings must never be late, because they overflow. It uses no more time
+/// than the records need. Where the system refuses, the thread keeps the usual priority.
 fn hurry() {
     let _ = rustix::process::nice(-10);
 }

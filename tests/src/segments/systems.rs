@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tmap::engine::{
     os::{
-        Pace, Sightings, UNKNOWN,
+        ClockTraits, Observations, UNKNOWN,
         database::Database,
         guess,
         signature::{Fingerprint, Layout},
@@ -81,11 +81,11 @@ fn row<'a>(stacks: impl Iterator<Item = &'a Stack>, evidence: Evidence) -> Verdi
             let template = templates[rng.random_range(0..templates.len())];
             let fingerprint = template.draw(&mut rng, hops);
             let seen = (evidence != Evidence::Clock).then_some(fingerprint);
-            let mut sightings = Sightings::default();
-            sightings.add(seen, stack.initial_ttl - hops, 1.0);
-            let drawn = pace(&mut rng, stack);
+            let mut observations = Observations::default();
+            observations.add(seen, stack.initial_ttl - hops, 1.0);
+            let drawn = clock(&mut rng, stack);
             let regime = if evidence == Evidence::Handshake { Regime::Undetermined } else { drawn.regime };
-            let said = guess(Pace { regime, ..drawn }, &sightings, Database::built_in()).name;
+            let said = guess(ClockTraits { regime, ..drawn }, &observations, Database::built_in()).name;
             *if said == stack.name {
                 &mut verdicts.right
             } else if said == stack.family.name() {
@@ -101,7 +101,7 @@ fn row<'a>(stacks: impl Iterator<Item = &'a Stack>, evidence: Evidence) -> Verdi
 }
 
 /// A stack's clock as it may be found.
-fn pace(rng: &mut Pcg64, stack: &Stack) -> Pace {
+fn clock(rng: &mut Pcg64, stack: &Stack) -> ClockTraits {
     let drawn: f64 = rng.random();
     let mut below = 0.0;
     let hz = stack.rates.iter().find(|(_, share)| {
@@ -116,7 +116,7 @@ fn pace(rng: &mut Pcg64, stack: &Stack) -> Pace {
     } else {
         Regime::PerConnection
     };
-    Pace { hz: hz.or(stack.rates.last()).map(|(hz, _)| *hz), regime }
+    ClockTraits { hz: hz.or(stack.rates.last()).map(|(hz, _)| *hz), regime }
 }
 
 /// Handshakes that fit no signature, with usual clocks.
@@ -136,10 +136,10 @@ fn strangers() -> Verdicts {
         if Database::built_in().matches(&fingerprint).is_some() {
             continue;
         }
-        let mut sightings = Sightings::default();
-        sightings.add(Some(fingerprint), 59, 1.0);
+        let mut observations = Observations::default();
+        observations.add(Some(fingerprint), 59, 1.0);
         let stack = &STACKS[rng.random_range(0..STACKS.len())];
-        let said = guess(pace(&mut rng, stack), &sightings, Database::built_in()).name;
+        let said = guess(clock(&mut rng, stack), &observations, Database::built_in()).name;
         *if said == UNKNOWN { &mut verdicts.right } else { &mut verdicts.wrong } += 1;
     }
     verdicts

@@ -20,7 +20,7 @@ use tmap_common::{Record, record::Slot};
 pub use flows::{Analysed, Flows, FrozenSource, Pace, SourceId};
 pub use machines::{
     analyst::{Analyst, SnapshotBuilder},
-    part::PartialSnapshot,
+    partial::PartialSnapshot,
 };
 pub use options::Options;
 pub use rtt::clock_directory::ClockDirectory;
@@ -29,8 +29,8 @@ pub use types::{Depth, Holdings, Wanted};
 
 /// Turns records into machines.
 ///
-/// Both halves in one, for whoever may wait for analysis: files, tests. The live sensor takes the
-/// halves apart ([`Engine::halves`]) and runs them on threads of their own.
+/// This is both halves in one, for callers that can wait for analysis: files and tests. The live
+/// sensor separates the halves ([`Engine::halves`]) and runs them on threads of their own.
 #[derive(Debug)]
 pub struct Engine {
     flows: Flows,
@@ -43,42 +43,43 @@ impl Engine {
         Self { flows: Flows::new(&options), analyst: Analyst::new(&options) }
     }
 
-    /// The half that takes records in, and the half that thinks about them.
+    /// The two halves: one takes records in, the other analyses them.
     pub fn halves(self) -> (Flows, Analyst) {
         (self.flows, self.analyst)
     }
 
-    /// Tells how coarse the records' times are: 1 ns live, the capture's own resolution for files.
+    /// Sets the resolution of the records' times: 1 ns live, the capture's own resolution for files.
     pub fn set_resolution_ns(&mut self, resolution_ns: u64) {
         self.analyst.set_resolution_ns(resolution_ns);
     }
 
-    /// Says how often to look at addresses before a snapshot is asked for.
+    /// Sets how often [`Engine::review`] analyses an address.
     pub fn set_pace(&mut self, pace: Pace) {
         self.flows.set_pace(pace);
     }
 
-    /// Takes in one record; see [`Flows::observe_all`].
+    /// Takes in one record. Many at once cost less each: [`Engine::observe_all`].
     pub fn observe(&mut self, record: &Record) {
         self.flows.observe(record);
     }
 
-    /// Takes in records; see [`Flows::observe_all`].
+    /// Takes in records, which should come roughly in order of time. A record that comes later than a
+    /// network reorders segments costs precision and is never misread.
     pub fn observe_all(&mut self, records: &[Record]) {
         self.flows.observe_all(records);
     }
 
-    /// Takes in records as they cross a ring; see [`Flows::observe_slots`].
+    /// Takes in whole records in the form in which they cross a ring. This is the cheapest way.
     pub fn observe_slots(&mut self, slots: &[Slot]) {
         self.flows.observe_slots(slots);
     }
 
-    /// Looks again at the addresses that changed and says what is new. Meant to be called about
-    /// once a second of engine time.
+    /// Analyses the addresses that changed and returns what is new. Call it about once a second of
+    /// engine time.
     pub fn review(&mut self, now_ns: u64) -> Vec<Event> {
         self.flows.sweep(now_ns);
         if self.flows.takes_round_trips() {
-            // Who asks for round trips isn't told of machines as they appear; the summary looks.
+            // With round trips, machines are not announced: only the summary analyses addresses.
             return self
                 .flows
                 .review_round_trips(now_ns)
@@ -100,13 +101,13 @@ impl Engine {
         PartialSnapshot::join([self.part(now_ns, wanted)])
     }
 
-    /// The same, where this engine has only a part of the addresses: [`PartialSnapshot::join`] makes a snapshot of
-    /// all parts.
+    /// Everything known at `now_ns`, of an engine that holds only a share of the addresses.
+    /// [`PartialSnapshot::join`] makes one snapshot of all engines' parts.
     pub fn part(&mut self, now_ns: u64, wanted: Wanted) -> PartialSnapshot {
         self.analyse_all(now_ns, wanted, None)
     }
 
-    /// The last review and the last part, with one look at each address for both.
+    /// The last review and the last partial snapshot, with one analysis pass per address for both.
     pub fn conclude(&mut self, now_ns: u64, wanted: Wanted) -> (Vec<Event>, PartialSnapshot) {
         self.flows.sweep_all(now_ns);
         if self.flows.takes_round_trips() {
@@ -124,13 +125,13 @@ impl Engine {
         wanted: Wanted,
         mut events: Option<&mut Vec<Event>>,
     ) -> PartialSnapshot {
-        let mut draft = self.analyst.draft(now_ns, wanted);
+        let mut builder = self.analyst.begin_snapshot(now_ns, wanted);
         for id in self.flows.by_size() {
             let frozen = self.flows.freeze(id);
-            let analysed = self.analyst.add(frozen, &mut draft, events.as_deref_mut());
+            let analysed = self.analyst.add(frozen, &mut builder, events.as_deref_mut());
             self.flows.analysed(analysed, now_ns);
         }
-        let (mut part, clocks) = draft.finish();
+        let (mut part, clocks) = builder.finish();
         part.complete(self.flows.totals(now_ns, clocks));
         part
     }
@@ -142,7 +143,7 @@ impl Engine {
         holdings
     }
 
-    /// Whether round trips are taken.
+    /// Whether the engine measures round trips.
     pub fn takes_round_trips(&self) -> bool {
         self.flows.takes_round_trips()
     }

@@ -1,4 +1,4 @@
-//! What the user may set about estimation and matching, resolved and with defaults.
+//! The engine's settings, resolved and with defaults.
 
 use std::sync::Arc;
 
@@ -10,26 +10,27 @@ use crate::engine::{
 /// Settings of the engine.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Two clocks are the same machine only if their rates agree to this, relative, in ppm, beyond
-    /// what their standard errors explain. The original's "a delta".
+    /// The largest difference of two clocks' rates that still makes them one machine, in ppm of the
+    /// rate. What their standard errors explain is allowed in addition. The original's "a delta".
     pub rate_delta_ppm: f64,
-    /// Two clocks are the same machine only if their offsets at a common time agree to this, in
-    /// seconds, beyond what their standard errors explain. The original's "b delta".
+    /// The largest difference of two clocks' offsets at a common time that still makes them one
+    /// machine, in seconds. What their standard errors explain is allowed in addition. The original's
+    /// "b delta".
     pub offset_delta_s: f64,
     /// The most connections (flows) held at once.
     pub max_flows: usize,
-    /// The most memory for what is remembered of flows beyond a cache line each, in bytes; where it
-    /// is used up, flows keep every second of their points, then every fourth, and so on.
+    /// The most memory for the history of flows, in bytes, beyond one cache line per flow. Once it is
+    /// used up, histories are thinned: a flow keeps every other point, then every fourth, and so on.
     pub max_history_bytes: usize,
     /// The most source addresses held at once.
     pub max_addresses: usize,
-    /// The most finished connections remembered per address.
+    /// The most connections held per address, open and finished.
     pub max_connections_per_address: usize,
-    /// A connection without a segment for this long is finished.
+    /// A connection is finished after this time without a segment, in nanoseconds.
     pub idle_timeout_ns: u64,
-    /// Whether round trips are taken as well, and how; `None` costs nothing.
+    /// Settings of round-trip measurement; `None` for no measurement, which costs nothing.
     pub rtt: Option<rtt::Options>,
-    /// What else than clocks may tell machines with random offsets apart.
+    /// The evidence besides clocks that may tell machines with random offsets apart.
     pub evidence: Switches,
     /// Signatures of operating systems; `None` for the built-in ones.
     pub signatures: Option<Arc<Database>>,
@@ -53,7 +54,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The signatures in use.
+    /// The signatures in use: the user's, or else the built-in ones.
     pub fn signatures(&self) -> &Database {
         self.signatures.as_deref().unwrap_or_else(|| Database::built_in())
     }

@@ -1,23 +1,23 @@
-//! Several engines at once, each with a share of the source addresses.
+//! Shards: several engines, each with a share of the source addresses.
 //!
-//! An address and all that it sends belong to one shard, so shards know nothing of each other, and
-//! [`PartialSnapshot::join`](crate::engine::Part::join) puts together what they find.
+//! An address and all that it sends belong to one shard, so shards know nothing of each other.
+//! [`PartialSnapshot::join`](crate::engine::PartialSnapshot::join) joins what they find.
 
 use tmap_common::Address;
 
 use crate::engine::Options;
 
-/// More shards than this have nothing to do: one thread fetches records for all of them.
+/// The most shards that are useful: one thread fetches records for all of them.
 const MOST: usize = 8;
 
-/// Below these bounds shares would be too small to be fair: one shard has them all.
+/// With lower bounds than these, shares would be too small to be fair, so there is one shard.
 const LEAST_FLOWS: usize = 1 << 16;
 const LEAST_ADDRESSES: usize = 1 << 12;
 
-/// How many shards there should be: as many as the user wants, or else as are useful on `cores` cores.
+/// The number of shards: as many as the user wants, or else as many as are useful on `cores` cores.
 pub fn count(options: &Options, wanted: Option<usize>, cores: usize) -> usize {
     if options.rtt.is_some() {
-        // A round trip takes both directions, which are two addresses' business.
+        // A round trip needs both directions, and they belong to two addresses.
         return 1;
     }
     let is_small = options.max_flows < LEAST_FLOWS || options.max_addresses < LEAST_ADDRESSES;
@@ -25,7 +25,7 @@ pub fn count(options: &Options, wanted: Option<usize>, cores: usize) -> usize {
     wanted.unwrap_or(useful).max(1)
 }
 
-/// The settings of one shard of so many: its share of the bounds.
+/// The settings of one of `count` shards: its share of the bounds.
 pub fn share(options: &Options, count: usize) -> Options {
     Options {
         max_flows: options.max_flows.div_ceil(count),
@@ -35,7 +35,7 @@ pub fn share(options: &Options, count: usize) -> Options {
     }
 }
 
-/// The shard of an address, of so many: the upper bits of a product, in which all bits have a part.
+/// The shard of an address, 0 to `count - 1`: from the upper bits of a product that all address bits enter.
 #[inline(always)]
 pub fn of(address: &Address, count: usize) -> usize {
     let [high, low] = address.words();

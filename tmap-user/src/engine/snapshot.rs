@@ -18,7 +18,7 @@ pub use super::{
     types::{Doubt, Estimate, Regime, Side},
 };
 
-/// How engine time maps to wall-clock time.
+/// The relation of engine time to wall-clock time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WallClock {
     /// Unix time minus engine time, in nanoseconds: 0 for files.
@@ -36,29 +36,29 @@ pub struct Snapshot {
     pub connections: Vec<ConnectionReport>,
     /// Machines that appear behind several addresses, where the caller asked for them.
     pub siblings: Vec<Sibling>,
-    /// What bounded memory cost: nothing here is silent.
+    /// What the engine evicted, refused or thinned to stay within its memory bounds.
     pub losses: Losses,
     /// Connections opened without time stamps, over all addresses.
     pub unstamped: UnstampedTotals,
-    /// Round trips, where the engine takes them.
+    /// Round trips; `None` where the engine doesn't measure them.
     pub rtt: Option<rtt::Report>,
 }
 
-/// Machines behind several addresses that are one.
+/// One machine that stands behind several addresses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sibling {
-    /// Address and machine number there, in order.
+    /// Each address with the machine's number there, in order.
     pub members: Vec<(Address, u32)>,
-    /// Probability of the weakest link that holds them together.
+    /// Probability of the weakest link between the members, 0 to 1.
     pub probability: f64,
-    /// What they were matched by.
+    /// The evidence that links the members.
     pub basis: Basis,
 }
 
-/// What two clocks were matched by.
+/// The evidence that two clocks are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
-    /// Equal readings: offset, and hence boot time.
+    /// Equal counter values: equal offset, and hence equal boot time.
     Offset,
     /// Equal phase and skew only.
     Phase,
@@ -69,30 +69,30 @@ pub enum Basis {
 pub struct AddressReport {
     /// The address.
     pub address: Address,
-    /// How offsets behave here.
+    /// How the machines here choose offsets.
     pub regime: Regime,
-    /// In one sentence, the evidence that decided the regime: counts, not adjectives.
+    /// The evidence that decided the regime, as one sentence of counts.
     pub evidence: String,
-    /// Best count of machines; `None` where it can't be told.
+    /// Best count of machines; `None` where it isn't known.
     pub machines: Option<u32>,
-    /// The 90 % interval of that count; low is also what is certain at least.
+    /// Lower end of the count's 90 % interval; `None` where no clock was seen.
     pub machines_low: Option<u32>,
-    /// Upper end; `None` where the data sets no upper bound.
+    /// Upper end of the count's 90 % interval; `None` where the data sets no upper bound.
     pub machines_high: Option<u32>,
-    /// A lower bound that needs no statistics: clocks seen at once within one address pair.
+    /// A lower bound that needs no statistics: clocks seen at once within one pair of addresses.
     pub machines_proven: Option<u32>,
-    /// What limits the answer, if anything.
+    /// What limits the count, if anything does.
     pub doubt: Option<Doubt>,
-    /// Connections (sides) seen from this address.
+    /// Connection sides seen from this address.
     pub connections: u64,
-    /// Segments with TSval 0: a host that has timestamps but no clock to show.
+    /// Segments with TSval 0: the option is there, but shows no clock.
     pub zero_tsvals: u64,
     /// Times that a connection's counter was set to another value, and went on from there: a virtual
     /// machine was restored, another machine took the connection over, or a middlebox stepped in.
     pub tsval_jumps: u64,
     /// The tunnels that its segments came in, at most [`MAX_TUNNELS`].
     pub tunnels: Vec<Tunnel>,
-    /// What was opened without time stamps, if anything: by machines that can't be told apart.
+    /// Connections opened without time stamps; `None` where there are none.
     pub unstamped: Option<Unstamped>,
     /// The machines, by number.
     pub machine_list: Vec<MachineReport>,
@@ -106,19 +106,21 @@ pub const MAX_TUNNELS: usize = 8;
 pub struct MachineReport {
     /// Number within the address, from 1; stable from one snapshot to the next.
     pub id: u32,
-    /// Nominal tick rate in Hz (one of the usual rates).
+    /// Nominal tick rate in Hz, one of the usual rates; 0 for an unsteady clock.
     pub tick_hz: f64,
     /// Measured tick rate, the original's `a`, in Hz.
     pub rate_hz: Estimate,
-    /// Deviation of the rate from nominal, against the sensor's clock, in ppm.
+    /// Deviation of the rate from nominal, against the sensor's clock, in ppm; `None` where it is too
+    /// uncertain.
     pub skew_ppm: Option<Estimate>,
-    /// The clock at `reference_ns`, the original's `b`: ticks modulo 2^32. Global regime only.
+    /// The counter value at `reference_ns`, the original's `b`: ticks modulo 2^32. `None` outside the
+    /// global regime.
     pub offset_ticks: Option<Estimate>,
-    /// Sub-tick phase at `reference_ns`, in ticks, 0 to 1.
+    /// The fraction of a tick at `reference_ns`, 0 to 1; `None` where machines are told by offset.
     pub phase_ticks: Option<Estimate>,
-    /// The engine time to which offset and phase refer.
+    /// The engine time to which offset and phase refer, in nanoseconds.
     pub reference_ns: u64,
-    /// When the counter was zero; only where the offset means something.
+    /// When the counter was zero; `None` outside the global regime.
     pub boot: Option<Boot>,
     /// Connections assigned; posterior-weighted where assignment is uncertain.
     pub connections: f64,
@@ -126,11 +128,11 @@ pub struct MachineReport {
     pub load_percent: f64,
     /// Service ports with their shares, the largest first, at most [`MAX_PORTS`].
     pub ports: Vec<PortShare>,
-    /// First and last segment, engine time.
+    /// Engine time of the first segment, in nanoseconds.
     pub first_seen_ns: u64,
-    /// See `first_seen_ns`.
+    /// Engine time of the latest segment, in nanoseconds.
     pub last_seen_ns: u64,
-    /// What it runs, by clock, handshake and TTL.
+    /// The operating system, by clock, handshake and TTL.
     pub os: OsReport,
 }
 
@@ -142,9 +144,9 @@ pub const MAX_PORTS: usize = 16;
 pub struct PortShare {
     /// The port number.
     pub port: u16,
-    /// Whose port: the machine's own (it serves) or its peers' (it is the client).
+    /// The machine's role: server where the port is its own, client where it is its peers'.
     pub side: Side,
-    /// In percent.
+    /// Share of the machine's connections, in percent.
     pub share_percent: f64,
 }
 
@@ -159,35 +161,35 @@ pub struct ConnectionReport {
     pub dst: Address,
     /// Receiver's port.
     pub dst_port: u16,
-    /// The machine's number within `src`; `None` where it can't be told.
+    /// The machine's number within `src`; `None` where the connection isn't assigned.
     pub machine: Option<u32>,
-    /// Probability that this is the right machine, where one is named.
+    /// Probability that this is the right machine, 0 to 1; `None` where none is named.
     pub probability: Option<f64>,
     /// The tunnel that its latest segment came in; the addresses are those inside.
     pub tunnel: Option<Tunnel>,
     /// Time-stamped segments seen.
     pub segments: u64,
-    /// Measured tick rate, where the data supports one.
+    /// Measured tick rate in Hz; `None` where the data supports none.
     pub rate_hz: Option<Estimate>,
-    /// Where it lies on the cylinder of time and phase, by its machine's rate, or else by its own.
+    /// Its phase point, by its machine's rate or else by its own; `None` where it has too few points.
     pub place: Option<PhasePoint>,
 }
 
 /// What happened, as it happens.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A machine was told apart for the first time.
+    /// A machine was recognised for the first time.
     NewMachine {
-        /// Behind which address.
+        /// The address that it stands behind.
         address: Address,
-        /// How many are known there now.
+        /// How many machines are known there now.
         known: u32,
         /// The machine.
         machine: Box<MachineReport>,
     },
     /// A new counter started while a known machine fell silent: most likely that machine rebooted.
     Reboot {
-        /// Behind which address.
+        /// The address that it stands behind.
         address: Address,
         /// The machine's number before.
         before: u32,
@@ -196,10 +198,10 @@ pub enum Event {
         /// When the new counter was zero, engine time in seconds.
         at_s: Estimate,
     },
-    /// A known machine fell silent, and a counter like its own but for an offset is seen since: most likely
-    /// that machine's clock was set, or stood still while it slept.
+    /// A known machine fell silent, and since then a counter like its own is seen with another offset. Most
+    /// likely that machine's clock was set, or stood still while the machine slept.
     ClockMoved {
-        /// Behind which address.
+        /// The address that it stands behind.
         address: Address,
         /// The machine's number before.
         before: u32,
@@ -208,9 +210,9 @@ pub enum Event {
         /// By how much, in seconds; negative where the clock fell behind.
         by_s: Estimate,
     },
-    /// Round trips, where the engine takes them.
+    /// New round trips.
     Rtt(Box<rtt::News>),
-    /// Offsets turned out to be random behind this address, so offsets don't count machines.
+    /// Offsets turned out to be random behind this address, so machines can't be counted by offset.
     OffsetsRandom {
         /// The address.
         address: Address,
@@ -220,7 +222,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The address that it is about; round trips are about two.
+    /// The address that the event is about; `None` for round trips, which are about two.
     pub fn address(&self) -> Option<Address> {
         match self {
             Self::NewMachine { address, .. }

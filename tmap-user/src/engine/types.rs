@@ -11,14 +11,15 @@ pub struct Estimate {
     pub sigma: f64,
 }
 
-/// The standard error of a sum or difference: `hypot` without its care for numbers near the ends of
-/// what a float holds, which standard errors aren't.
+/// The standard error of a sum or difference of two independent values with errors `a` and `b`.
+///
+/// `hypot` would also guard against overflow and underflow, which standard errors don't cause.
 #[inline(always)]
 pub fn joint(a: f64, b: f64) -> f64 {
     (a * a + b * b).sqrt()
 }
 
-/// A point of the hull: when a TSval first arrived, and its unwrapped value.
+/// The first arrival of a TSval: when it came, and its unwrapped value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Point {
     /// Arrival, engine time in nanoseconds.
@@ -33,15 +34,15 @@ pub fn seconds_between(from_ns: u64, to_ns: u64) -> f64 {
     to_ns.wrapping_sub(from_ns).cast_signed() as f64 * 1e-9
 }
 
-/// TSvals are 32 bits wide.
+/// The number of ticks after which a TSval wraps: it is 32 bits wide (RFC 7323, section 3.2).
 pub const WRAP_TICKS: f64 = 4_294_967_296.0;
 
-/// A difference of readings, the short way round: the wraps of 32 bits left out.
-pub fn short_way(ticks: f64) -> f64 {
+/// A difference of counter values modulo 2^32 ticks, as the equivalent nearest to zero.
+pub fn wrap_difference(ticks: f64) -> f64 {
     ticks - WRAP_TICKS * (ticks / WRAP_TICKS).round()
 }
 
-/// What names a connection side: the sender's clock, seen on the way to one peer.
+/// The key of a connection side: one sender's segments to one receiver, by addresses and ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowKey {
     /// Sender.
@@ -60,7 +61,7 @@ impl FlowKey {
         Self { src: segment.src, dst: segment.dst, src_port: segment.src_port, dst_port: segment.dst_port }
     }
 
-    /// The same connection seen from the other end.
+    /// The key of the opposite side of the same connection.
     pub fn reversed(&self) -> Self {
         Self { src: self.dst, dst: self.src, src_port: self.dst_port, dst_port: self.src_port }
     }
@@ -69,13 +70,13 @@ impl FlowKey {
 /// Which end of a connection has the service port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Side {
-    /// The machine listens on the port.
+    /// The end that listens on the service port.
     Server,
-    /// The machine connects to the port.
+    /// The end that connects to the service port.
     Client,
 }
 
-/// How the hosts behind an address choose the random part of their TSvals.
+/// How the machines behind an address choose the offsets of their TSvals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Regime {
     /// One offset for all connections of a machine: offsets tell machines apart, and give boot time.
@@ -84,39 +85,39 @@ pub enum Regime {
     PerPair,
     /// A random offset per connection (Linux from 2026, macOS, FreeBSD, OpenBSD).
     PerConnection,
-    /// Some hosts behind the address in one regime, some in another.
+    /// Some machines behind the address are in one regime, some in another.
     Mixed,
-    /// The connections seen don't tell.
+    /// The connections seen so far don't show the regime.
     Undetermined,
 }
 
-/// Why `machines` is `None`, or wider than one would like.
+/// Why the number of machines isn't known, or why its interval is wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Doubt {
     /// No connection has enough points for a clock.
     TooFewSegments,
-    /// Offsets are random and there are too few connections to draw lines through.
+    /// Offsets are random, and there are too few connections to fit lines through their phases.
     TooFewConnections,
-    /// The capture's time stamps are coarser than the phases to be told apart.
+    /// The capture's time stamps are too coarse to tell phases apart.
     CaptureTooCoarse,
     /// Network jitter is as large as a tick.
     JitterTooLarge,
-    /// Clocks that fit no straight line (old Apple systems).
+    /// Some clocks have no constant rate (old Apple systems).
     Unsteady,
-    /// Offsets are random and this build or these options don't count machines by phase.
+    /// Offsets are random, and this address was not yet analysed by phase.
     OffsetsRandom,
 }
 
-/// How deep to look.
+/// How deep an analysis pass goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// By offset only; random offsets are found out, but not sorted.
+    /// By offset only. The pass recognises random offsets but doesn't assign them to machines.
     Offsets,
     /// By phase as well, which costs far more.
     Phases,
 }
 
-/// Listings that a snapshot may carry beside the addresses.
+/// The listings that the caller wants in a snapshot beside the addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Every connection side.
@@ -141,7 +142,7 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// What two engines hold together.
+    /// The sum of what two engines hold.
     #[must_use]
     pub fn plus(self, other: &Self) -> Self {
         Self {

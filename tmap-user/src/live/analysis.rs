@@ -1,6 +1,6 @@
-//! The analysis thread: frozen hosts in, events and snapshots out.
+//! The analysis thread: from frozen sources to events and snapshots.
 //!
-//! A look by phase can take seconds. Here it delays nothing but the next look.
+//! A pass by phase can take seconds. On this thread it delays only the next pass.
 
 use std::{
     io,
@@ -19,32 +19,32 @@ use crate::engine::{
     Analysed, Analyst, ClockDirectory, Depth, FrozenSource, PartialSnapshot, SnapshotBuilder, Wanted,
 };
 
-/// What the shard's thread asks for, in order.
+/// A job from the shard's thread; jobs are done in order.
 pub enum Job {
-    /// Look at a host, and say what is new.
+    /// Analyse a source at this engine time, and report what is new.
     Review(FrozenSource, Depth, u64),
-    /// Begin a snapshot.
+    /// Begin a snapshot at this engine time.
     Begin(u64, Wanted),
-    /// Add a host to it.
+    /// Add a source to the snapshot.
     Add(FrozenSource),
-    /// Finish it.
+    /// Finish the snapshot.
     Finish,
 }
 
-/// What comes back: one answer to each job but [`Job::Begin`], in order.
+/// The answer to a job: one to each job except [`Job::Begin`], in order.
 pub enum Answer {
-    /// A host was looked at.
+    /// A source was analysed.
     Analysed(Analysed),
-    /// A part of a snapshot is finished, but for what only the shard's own thread knows.
+    /// A partial snapshot is finished, except for the totals of the shard's own thread.
     Finished(Box<PartialSnapshot>, Option<ClockDirectory>),
 }
 
-/// Where events go: to a reader who may be slow, so they may have to be left out.
+/// The sink of events. Its reader may be slow, and events that don't fit into the queue are counted.
 #[derive(Clone, Debug)]
 pub struct Events {
-    /// The way to the reader.
+    /// The queue to the reader.
     pub sender: events::Sender<Timed>,
-    /// How many were left out.
+    /// The number of events that didn't fit.
     pub missed: Arc<AtomicU64>,
 }
 
@@ -61,7 +61,7 @@ impl Events {
 pub struct Analysis {
     jobs: mpsc::Sender<Job>,
     answers: mpsc::Receiver<Answer>,
-    /// Connections that were sent and not yet answered for, host by host.
+    /// Memory that the analyst held at the last snapshot, in bytes.
     memory_bytes: Arc<AtomicUsize>,
 }
 
@@ -69,23 +69,28 @@ impl Analysis {
     /// Starts the thread.
     ///
     /// # Errors
-    /// Where the system grants no thread.
+    /// If the system refuses a thread.
     pub fn start(analyst: Analyst, events: Events) -> io::Result<Self> {
         let (jobs, jobs_in) = mpsc::channel();
         let (answers_out, answers) = mpsc::channel();
         let memory_bytes = Arc::new(AtomicUsize::new(0));
-        let worker =
-            Worker { analyst, events, answers: answers_out, draft: None, memory_bytes: memory_bytes.clone() };
+        let worker = Worker {
+            analyst,
+            events,
+            answers: answers_out,
+            builder: None,
+            memory_bytes: memory_bytes.clone(),
+        };
         thread::Builder::new().name("analysis".to_owned()).spawn(move || worker.run(&jobs_in))?;
         Ok(Self { jobs, answers, memory_bytes })
     }
 
-    /// Hands a job over; false where the thread failed. The caller bounds what is under way.
+    /// Sends a job; false where the thread failed. The caller bounds the number of jobs under way.
     pub fn send(&self, job: Job) -> bool {
         self.jobs.send(job).is_ok()
     }
 
-    /// The next answer, if there is one.
+    /// The next answer; `None` where there is none yet.
     pub fn answer(&self) -> Option<Answer> {
         self.answers.try_recv().ok()
     }
@@ -101,14 +106,14 @@ struct Worker {
     analyst: Analyst,
     events: Events,
     answers: mpsc::Sender<Answer>,
-    draft: Option<SnapshotBuilder>,
+    builder: Option<SnapshotBuilder>,
     memory_bytes: Arc<AtomicUsize>,
 }
 
 impl Worker {
     /// Works until one of the channels ends.
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
-        // What it finds can wait a little; what it looks at keeps.
+        // The thread has low priority: its results can wait, and frozen copies don't change.
         let _ = rustix::process::nice(5);
         while let Ok(job) = jobs.recv() {
             let Some(answer) = self.work(job) else { continue };
@@ -127,15 +132,15 @@ impl Worker {
                 Some(Answer::Analysed(analysed))
             }
             Job::Begin(now_ns, wanted) => {
-                self.draft = Some(self.analyst.draft(now_ns, wanted));
+                self.builder = Some(self.analyst.begin_snapshot(now_ns, wanted));
                 None
             }
             Job::Add(frozen) => {
-                let draft = self.draft.as_mut()?;
-                Some(Answer::Analysed(self.analyst.add(frozen, draft, None)))
+                let builder = self.builder.as_mut()?;
+                Some(Answer::Analysed(self.analyst.add(frozen, builder, None)))
             }
             Job::Finish => {
-                let (part, clocks) = self.draft.take()?.finish();
+                let (part, clocks) = self.builder.take()?.finish();
                 self.memory_bytes.store(self.analyst.heap_bytes(), Ordering::Relaxed);
                 Some(Answer::Finished(Box::new(part), clocks))
             }

@@ -1,8 +1,8 @@
-//! The control loop's end of all threads that take in records, and how they are started.
+//! The control loop's handle of all threads that take records in.
 //!
 //! ```text
 //! one shard:    rings -> shard (Flows) <-> analysis (Analyst)
-//! several:      rings -> sharer -> shard (Flows) <-> analysis (Analyst), as often as there are shards
+//! several:      rings -> sharer -> N x (shard (Flows) <-> analysis (Analyst))
 //! ```
 
 use std::{
@@ -33,30 +33,31 @@ use super::{
     sharer::Sharer,
 };
 
-/// Records taken in between two looks at requests and time.
+/// Records taken in between two checks of requests and time.
 pub const BATCH: usize = 16_384;
 
-/// Of so many cores, one has a shard unless the user says otherwise: the others have packets to receive.
+/// Cores per shard, unless the user sets the number of shards: the other cores receive packets.
 const CORES_PER_SHARD: usize = 4;
 
-/// Events that wait for a slow reader; more are counted and left out, the summary has them anyway.
+/// The most events that wait for a slow reader. Further events are only counted; the summary contains what
+/// they would have reported.
 const EVENTS_WAITING: usize = 1_024;
 
-/// Requests that wait for a thread; the control loop waits for each answer, so one would do.
+/// The most requests that wait for a thread. The control loop waits for each answer, so one would do.
 const REQUESTS_WAITING: usize = 4;
 
-/// An event and when it was noticed, in engine time.
+/// An event with its time.
 #[derive(Debug)]
 pub struct Timed {
-    /// What happened.
+    /// The event.
     pub event: Event,
-    /// When.
+    /// Engine time at which it was noticed, in nanoseconds.
     pub time_ns: u64,
 }
 
-/// The control loop's end. Dropping it ends the threads.
+/// The control loop's handle of the threads. Dropping it ends them.
 pub struct Drain {
-    /// What happened, as it happens.
+    /// Events of all shards.
     pub events: events::Receiver<Timed>,
     missed: Arc<AtomicU64>,
     shards: Vec<mpsc::SyncSender<Request>>,
@@ -65,10 +66,10 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Starts the threads: with so many shards, or as many as this machine can use.
+    /// Starts the threads, with the given number of shards or as many as this machine can use.
     ///
     /// # Errors
-    /// Where the system grants no thread.
+    /// If the system refuses a thread.
     pub fn start(rings: Rings, options: &Options, shards: Option<usize>) -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let count = shard::count(options, shards, (cores / CORES_PER_SHARD).max(1));
@@ -114,12 +115,12 @@ impl Drain {
         Ok(())
     }
 
-    /// Whether a thread ended, which none does as long as this lives: by a panic.
+    /// Whether a thread ended. While this handle lives, that happens only by a panic.
     pub fn has_failed(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)
     }
 
-    /// What the engine holds.
+    /// What all engines hold together.
     pub async fn holdings(&self) -> anyhow::Result<Holdings> {
         let all = self.ask(Request::Holdings).await?;
         Ok(all.iter().fold(Holdings::default(), Holdings::plus))
@@ -132,7 +133,7 @@ impl Drain {
         Ok((PartialSnapshot::join(parts), holdings.iter().fold(Holdings::default(), Holdings::plus)))
     }
 
-    /// Takes in what is left in the rings; call it once nothing fills them any more.
+    /// Takes in the records that are left in the rings. Call it when nothing fills them any more.
     pub async fn take_in_the_rest(&self) -> anyhow::Result<()> {
         if let Some(sharer) = &self.sharer {
             let (answer, answered) = oneshot::channel();
@@ -143,12 +144,12 @@ impl Drain {
         Ok(())
     }
 
-    /// Events that nobody took in time.
+    /// The number of events that didn't fit into the queue.
     pub fn events_missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }
 
-    /// Asks all shards at once, and waits for all.
+    /// Sends a request to all shards at once, and waits for all answers.
     async fn ask<T>(&self, request: impl Fn(oneshot::Sender<T>) -> Request) -> anyhow::Result<Vec<T>> {
         let mut answers = Vec::with_capacity(self.shards.len());
         for shard in &self.shards {
@@ -165,7 +166,7 @@ impl Drain {
     }
 }
 
-/// What is said when a thread is gone.
+/// The error message for a thread that failed.
 pub const FAILED: &str = "a thread that takes in records failed; what it held is lost";
 
 /// The sensor's clock, `CLOCK_MONOTONIC`: the time of live records.

@@ -1,8 +1,8 @@
-//! The one place that decides when hosts are looked at and snapshots taken.
+//! The schedule of a shard: when sources are analysed and snapshots are taken.
 //!
-//! Freezing a host takes the drain thread about a microsecond per connection, so it is done in
-//! slices, between batches of records; and no faster than the analysis thread keeps up, so that no
-//! more than [`MOST_UNDER_WAY`] frozen connections (or one host's) are held at a time.
+//! Freezing a source takes the shard's thread about a microsecond per connection, so it is done in slices,
+//! between batches of records. It is done no faster than the analysis thread keeps up, so that at most
+//! [`MOST_UNDER_WAY`] frozen connections (or one source's) are held at a time.
 
 use std::collections::VecDeque;
 
@@ -11,41 +11,43 @@ use tokio::sync::oneshot;
 use super::analysis::{Analysis, Answer, Job};
 use crate::engine::{Analysed, Depth, Flows, Holdings, PartialSnapshot, SourceId, Wanted};
 
-/// Connections frozen between two batches of records, at the most; one host's always.
+/// The most connections frozen between two batches of records (one source's always).
 const SLICE: usize = 512;
 
-/// Frozen connections that wait for analysis or are in it.
+/// The most frozen connections that wait for analysis or are analysed.
 const MOST_UNDER_WAY: usize = 8_192;
 
-/// Somebody who waits for a snapshot: these addresses' part of it.
+/// The channel to the caller that waits for this shard's partial snapshot.
 pub type Asker = oneshot::Sender<(PartialSnapshot, Holdings)>;
 
-/// What is being done.
-enum Pass {
-    /// Looking at hosts that changed; whoever waits for the end of it is told.
+/// The task under way.
+enum Task {
+    /// A review of sources that changed, and the channel to a caller that waits for its end.
     Review(VecDeque<(SourceId, Depth)>, Option<oneshot::Sender<()>>),
-    /// Taking a snapshot of all hosts.
+    /// A snapshot of all sources, and the channel to the caller that waits for it.
     Snapshot(VecDeque<SourceId>, Asker),
 }
 
-/// What is to be done, and how far it is.
+/// The tasks of a shard, and the state of the present one.
 pub struct Schedule {
     analysis: Analysis,
-    pass: Option<Pass>,
+    task: Option<Task>,
     now_ns: u64,
-    /// Sizes of the hosts under way, in the order of the jobs.
+    /// Connections of each source under way, in the order of the jobs.
     under_way: VecDeque<usize>,
     connections_under_way: usize,
+    /// Whether an answer must come before the next job is sent.
     finishing: bool,
+    /// Snapshots asked for and not begun.
     waiting: VecDeque<(Wanted, Asker)>,
 }
 
 impl Schedule {
-    /// Nothing to do yet.
+    /// A schedule without tasks.
     pub fn new(analysis: Analysis) -> Self {
         Self {
             analysis,
-            pass: None,
+            task: None,
             now_ns: 0,
             under_way: VecDeque::new(),
             connections_under_way: 0,
@@ -54,31 +56,31 @@ impl Schedule {
         }
     }
 
-    /// Asks for a snapshot. It comes before anything else that isn't a snapshot.
+    /// Adds a snapshot, which comes before a review.
     pub fn snapshot(&mut self, wanted: Wanted, asker: Asker) {
         self.waiting.push_back((wanted, asker));
     }
 
-    /// Begins a review, unless something is going on: then what changed waits for the next one.
+    /// Begins a review. During another task it does nothing: the sources stay due.
     pub fn review(&mut self, flows: &mut Flows, now_ns: u64) {
-        if self.pass.is_none() && self.waiting.is_empty() {
+        if self.task.is_none() && self.waiting.is_empty() {
             self.begin_review(flows, now_ns, None);
         }
     }
 
-    /// Reviews once more and tells `asker` when that is done.
+    /// Begins the last review, and answers `asker` at its end.
     pub fn last_review(&mut self, flows: &mut Flows, now_ns: u64, asker: oneshot::Sender<()>) {
         self.begin_review(flows, now_ns, Some(asker));
     }
 
     fn begin_review(&mut self, flows: &mut Flows, now_ns: u64, asker: Option<oneshot::Sender<()>>) {
         self.now_ns = now_ns;
-        self.pass = Some(Pass::Review(flows.due(now_ns).into(), asker));
+        self.task = Some(Task::Review(flows.due(now_ns).into(), asker));
     }
 
-    /// Whether there is something to do that doesn't wait for analysis.
+    /// Whether there is work that doesn't wait for analysis.
     pub fn is_busy(&self) -> bool {
-        (self.pass.is_some() || !self.waiting.is_empty()) && self.has_room()
+        (self.task.is_some() || !self.waiting.is_empty()) && self.has_room()
     }
 
     /// Memory that analysis holds, in bytes.
@@ -90,16 +92,16 @@ impl Schedule {
         self.connections_under_way < MOST_UNDER_WAY && !self.finishing
     }
 
-    /// Does a slice of what there is to do; false where analysis failed.
+    /// Does a slice of the work; false where the analysis thread failed.
     pub fn step(&mut self, flows: &mut Flows, now_ns: u64) -> bool {
         while let Some(answer) = self.analysis.answer() {
             self.take(answer, flows);
         }
-        if !self.waiting.is_empty() && !matches!(self.pass, Some(Pass::Snapshot(..))) {
+        if !self.waiting.is_empty() && !matches!(self.task, Some(Task::Snapshot(..))) {
             self.begin_snapshot(flows, now_ns);
         }
         let mut frozen = 0;
-        while frozen < SLICE && self.has_room() && self.pass.is_some() {
+        while frozen < SLICE && self.has_room() && self.task.is_some() {
             match self.freeze_next(flows) {
                 Ok(count) => frozen += count.max(1),
                 Err(Failed) => return false,
@@ -108,27 +110,27 @@ impl Schedule {
         true
     }
 
-    /// What is left of a review is let go of: it will be due again.
+    /// Begins the next snapshot. A review under way is dropped: its sources stay due.
     fn begin_snapshot(&mut self, flows: &Flows, now_ns: u64) {
         let Some((wanted, asker)) = self.waiting.pop_front() else { return };
         self.now_ns = now_ns;
         if self.analysis.send(Job::Begin(now_ns, wanted)) {
-            self.pass = Some(Pass::Snapshot(flows.by_size().into(), asker));
+            self.task = Some(Task::Snapshot(flows.by_size().into(), asker));
         }
     }
 
-    /// Freezes the next host of the pass, or ends it; the number of connections frozen.
+    /// Freezes the next source of the task, or ends the task. Returns the number of connections frozen.
     fn freeze_next(&mut self, flows: &mut Flows) -> Result<usize, Failed> {
-        let job = match &mut self.pass {
+        let job = match &mut self.task {
             None => return Ok(0),
-            Some(Pass::Review(due, _)) => match due.pop_front() {
+            Some(Task::Review(due, _)) => match due.pop_front() {
                 Some((id, depth)) => Job::Review(flows.freeze(id), depth, self.now_ns),
                 None => {
                     self.end_review();
                     return Ok(0);
                 }
             },
-            Some(Pass::Snapshot(hosts, _)) => match hosts.pop_front() {
+            Some(Task::Snapshot(sources, _)) => match sources.pop_front() {
                 Some(id) => Job::Add(flows.freeze(id)),
                 None => Job::Finish,
             },
@@ -147,15 +149,15 @@ impl Schedule {
         if self.analysis.send(job) { Ok(count) } else { Err(Failed) }
     }
 
-    /// A review ends when its last host was looked at, if anybody waits for that.
+    /// Ends a review. If a caller waits for it, it ends only after its last source was analysed.
     fn end_review(&mut self) {
-        if !self.under_way.is_empty() && matches!(self.pass, Some(Pass::Review(_, Some(_)))) {
-            // Comes here again with every answer.
+        if !self.under_way.is_empty() && matches!(self.task, Some(Task::Review(_, Some(_)))) {
+            // Each answer leads here again.
             self.finishing = true;
             return;
         }
-        if let Some(Pass::Review(_, Some(asker))) = self.pass.take() {
-            // An answer that nobody waits for any more is dropped.
+        if let Some(Task::Review(_, Some(asker))) = self.task.take() {
+            // If the caller has stopped waiting, the answer is dropped.
             let _ = asker.send(());
         }
     }
@@ -165,7 +167,7 @@ impl Schedule {
             Answer::Analysed(analysed) => self.take_outcome(analysed, flows),
             Answer::Finished(mut part, clocks) => {
                 self.finishing = false;
-                if let Some(Pass::Snapshot(_, asker)) = self.pass.take() {
+                if let Some(Task::Snapshot(_, asker)) = self.task.take() {
                     part.complete(flows.totals(part.now_ns(), clocks));
                     let mut holdings = flows.holdings();
                     holdings.memory_bytes += self.analysis.memory_bytes();
@@ -178,7 +180,7 @@ impl Schedule {
     fn take_outcome(&mut self, analysed: Analysed, flows: &mut Flows) {
         self.connections_under_way -= self.under_way.pop_front().unwrap_or_default();
         flows.analysed(analysed, self.now_ns);
-        if matches!(self.pass, Some(Pass::Review(..))) {
+        if matches!(self.task, Some(Task::Review(..))) {
             self.finishing = false;
         }
     }

@@ -1,6 +1,6 @@
-//! A shard's thread: records in, flows fed, requests taken.
+//! A shard's thread: it feeds records to the flow table and answers requests.
 //!
-//! What takes long is done elsewhere: see `schedule` and `analysis`.
+//! Analysis, which takes long, runs on another thread (`schedule` and `analysis`).
 
 use std::{
     sync::mpsc,
@@ -17,19 +17,19 @@ use super::{
 };
 use crate::engine::{Event, Flows, Holdings, Wanted};
 
-/// How often the engine looks for news.
+/// The time between two reviews.
 const REVIEW_EVERY: Duration = Duration::from_secs(1);
 
-/// The same where single round trips are to be shown as they come.
+/// The time between two reviews where round trips are measured, which may be shown one by one.
 const REVIEW_ROUND_TRIPS_EVERY: Duration = Duration::from_millis(100);
 
-/// What the control loop may ask for.
+/// A request of the control loop.
 pub enum Request {
     /// What the engine holds.
     Holdings(oneshot::Sender<Holdings>),
-    /// Everything known, with what is wanted beside the addresses.
+    /// A partial snapshot, with the wanted listings.
     Snapshot(Wanted, Asker),
-    /// Take in what is left, as nothing more will come, and look at the news once more.
+    /// Take in the last records, and do the last review.
     TakeInTheRest(oneshot::Sender<()>),
 }
 
@@ -55,7 +55,7 @@ impl Shard {
         Self { intake, flows, schedule, requested, events, review_at: Instant::now() }
     }
 
-    /// Works until nobody can ask any more, or a thread is gone that it needs.
+    /// Works until the control loop is gone, or another thread that it needs.
     pub fn run(mut self) {
         super::hurry();
         let mut pause = Pause::default();
@@ -84,7 +84,7 @@ impl Shard {
         let time_ns = now_ns();
         self.flows.sweep(time_ns);
         if self.flows.takes_round_trips() {
-            // Who asks for round trips isn't told of machines as they appear; the summary looks.
+            // With round trips, machines are not announced: only the summary analyses addresses.
             self.review_round_trips(time_ns);
         } else {
             self.schedule.review(&mut self.flows, time_ns);
@@ -97,13 +97,13 @@ impl Shard {
         }
     }
 
-    /// Takes a request; answers come now or, where analysis has a part in them, from the schedule.
+    /// Answers a request: at once, or through the schedule where it needs analysis.
     fn answer(&mut self, request: Request) {
         match request {
             Request::Holdings(answer) => {
                 let mut holdings = self.flows.holdings();
                 holdings.memory_bytes += self.schedule.memory_bytes();
-                // An answer that nobody waits for any more is dropped.
+                // If the caller has stopped waiting, the answer is dropped.
                 let _ = answer.send(holdings);
             }
             Request::Snapshot(wanted, asker) => self.schedule.snapshot(wanted, asker),

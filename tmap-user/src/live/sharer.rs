@@ -1,7 +1,7 @@
-//! The thread that shares records out, where there are several shards.
+//! The thread that distributes records to several shards.
 //!
-//! It does nothing but copy slots, so one keeps up with several shards. A shard that falls behind makes
-//! it wait; then the rings fill up, and the kernel counts what doesn't fit: nothing is lost unseen.
+//! It only copies slots, so one thread keeps up with several shards. A shard that falls behind makes it
+//! wait. Then the rings fill up, and the kernel counts the records that don't fit, so no loss is unseen.
 
 use std::sync::mpsc::{self, TryRecvError};
 
@@ -17,21 +17,21 @@ use super::{
 };
 use crate::{capture::xdp::Rings, engine::shard};
 
-/// Slots handed over at once, at the most: enough that waking a thread for them costs nothing.
+/// The most slots in a batch: enough that the cost of waking a thread doesn't matter.
 const SLOTS: usize = 8_192;
 
-/// Batches that wait for a shard: with [`SLOTS`] of 32 bytes each, 1 MiB for each shard.
+/// The most batches that wait for a shard: with [`SLOTS`] of 32 bytes each, 1 MiB for each shard.
 const BATCHES_WAITING: usize = 4;
 
 /// The thread's state.
 pub struct Sharer {
     rings: Rings,
     outlets: Vec<Outlet>,
-    /// Whoever wants the rings emptied, which nobody fills any more.
+    /// Requests to empty the rings after the sensor was detached.
     requested: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
-/// The way to a shard.
+/// The sending end of a shard's queue of batches.
 struct Outlet {
     batch: Vec<Slot>,
     full: mpsc::SyncSender<Vec<Slot>>,
@@ -42,7 +42,7 @@ struct Outlet {
 struct Gone;
 
 impl Sharer {
-    /// One for so many shards, and what is theirs.
+    /// A sharer for `count` shards, and the receiving end of each shard.
     pub fn new(
         rings: Rings,
         count: usize,
@@ -52,7 +52,7 @@ impl Sharer {
         (Self { rings, outlets, requested }, shares)
     }
 
-    /// Works until nobody can ask any more, or a shard is gone.
+    /// Works until the control loop or a shard is gone.
     pub fn run(mut self) {
         super::hurry();
         let mut pause = Pause::default();
@@ -61,7 +61,7 @@ impl Sharer {
             match self.requested.try_recv() {
                 Ok(asker) => {
                     while matches!(self.share_out(), Ok(1..)) {}
-                    // An answer that nobody waits for any more is dropped.
+                    // If the caller has stopped waiting, the answer is dropped.
                     let _ = asker.send(());
                 }
                 Err(TryRecvError::Empty) => {}
@@ -73,7 +73,7 @@ impl Sharer {
         }
     }
 
-    /// Hands on what waits in the rings; returns how many records.
+    /// Distributes the records that wait in the rings; returns their number.
     fn share_out(&mut self) -> Result<usize, Gone> {
         let Self { rings, outlets, .. } = self;
         let mut gone = Ok(());
@@ -104,12 +104,12 @@ impl Outlet {
         if self.batch.len() > SLOTS - MAX_SLOTS { self.flush() } else { Ok(()) }
     }
 
-    /// Hands over what there is; waits where the shard is behind.
+    /// Sends the batch to the shard; waits where the shard is behind.
     fn flush(&mut self) -> Result<(), Gone> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        // As many are under way as fit into the queue, and one at each end.
+        // At most as many batches exist as fit into the queue, and one at each end.
         let next = self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(SLOTS));
         self.full.send(std::mem::replace(&mut self.batch, next)).map_err(|_| Gone)
     }

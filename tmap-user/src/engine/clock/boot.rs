@@ -1,40 +1,39 @@
 //! When a counter was zero, and how far that can be believed.
 
 use super::fit::{Clock, SKEW_PRIOR_SIGMA};
-use crate::engine::types::{Estimate, WRAP_TICKS, seconds_between};
+use crate::engine::types::{Estimate, WRAP_TICKS};
 
-/// When a machine's counter was zero.
+/// When a machine's counter was zero: in the global regime, its boot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Boot {
-    /// Engine time, in seconds (may be negative: before the sensor's own time zero).
+    /// Engine time, in seconds. It is negative for a boot before the sensor's own time zero.
     pub engine_s: Estimate,
-    /// The counter wraps: the true time may be earlier by any multiple of this, in seconds.
+    /// The time in which the counter wraps, in seconds: the true boot may be earlier by any multiple.
     pub modulus_s: f64,
 }
 
-/// Long-run deviation of a clock that NTP disciplines, relative: what is left over months.
+/// Long-run deviation of a clock that NTP disciplines, relative: what remains over months.
 const DISCIPLINED_SIGMA: f64 = 5e-9;
 
 /// A disciplined clock's momentary rate against a disciplined sensor's, relative.
 const DISCIPLINED_SKEW_SIGMA: f64 = 0.3e-6;
 
-/// How many hosts are taken to be disciplined, before their skew is looked at.
+/// The share of machines that are assumed to be disciplined, before their skew is known.
 const DISCIPLINED_SHARE: f64 = 0.5;
 
-/// A clock runs free for certain where being disciplined is less likely than this.
+/// A clock counts as free-running where the probability of discipline is below this.
 const CLEARLY_FREE: f64 = 0.02;
 
-/// A skew near zero says how a clock runs now, and a free one can be as near by chance. That it ran so since
-/// boot is never surer than this.
+/// The highest probability of discipline. A skew near zero shows only how the clock runs now, and a
+/// free-running clock can be as near to zero by chance.
 const MOST_CERTAIN: f64 = 0.8;
 
 /// Boot time from a clock in the global regime, as engine time in seconds.
 ///
-/// The counter has run since boot at a rate of which only the present is measured. A host whose
-/// clock NTP disciplines has run at the nominal rate in the long run (Linux slews CLOCK_MONOTONIC,
-/// which the counter follows since 4.20); one whose clock runs free keeps its skew. A skew that is
-/// indistinguishable from zero therefore speaks for nominal, a clear one for itself, and between
-/// the two the uncertainty covers both.
+/// Only the counter's present rate is measured, not its rate since boot. A clock that NTP disciplines
+/// has run at the nominal rate in the long run (Linux slews CLOCK_MONOTONIC, which the counter follows
+/// since 4.20). A free-running clock keeps its skew. So a skew near zero is taken for nominal, a clear
+/// skew is taken as it is, and between the two the standard error covers both cases.
 pub fn boot(clock: &Clock) -> Boot {
     let ticks = clock.offset_ticks.value.rem_euclid(WRAP_TICKS);
     let up_s = ticks / clock.hz;
@@ -49,8 +48,8 @@ pub fn boot(clock: &Clock) -> Boot {
     }
 }
 
-/// The skew since boot: none unless it is clear that the clock runs free, else as measured; the
-/// error covers the other case by its probability.
+/// The skew since boot: the measured one if the clock clearly runs free, else zero. The standard error
+/// includes the other case, weighted by its probability.
 fn long_run_skew(measured: Estimate) -> Estimate {
     let disciplined = probability_disciplined(measured);
     let value = if disciplined >= CLEARLY_FREE { 0.0 } else { measured.value };
@@ -60,7 +59,7 @@ fn long_run_skew(measured: Estimate) -> Estimate {
     Estimate { value, sigma: square.sqrt() }
 }
 
-/// How likely it is that a clock of this measured skew is disciplined.
+/// The probability that a clock of this measured skew is disciplined.
 fn probability_disciplined(skew: Estimate) -> f64 {
     let density = |sigma: f64| {
         let total = sigma.hypot(skew.sigma);
@@ -69,11 +68,6 @@ fn probability_disciplined(skew: Estimate) -> f64 {
     let yes = DISCIPLINED_SHARE * density(DISCIPLINED_SKEW_SIGMA);
     let no = (1.0 - DISCIPLINED_SHARE) * density(SKEW_PRIOR_SIGMA);
     (yes / (yes + no)).min(MOST_CERTAIN)
-}
-
-/// Uptime at `now_ns` in seconds.
-pub fn uptime_s(boot: &Boot, now_ns: u64) -> f64 {
-    seconds_between(0, now_ns) - boot.engine_s.value
 }
 
 #[cfg(test)]
@@ -108,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_look_says_how_little_it_knows() {
+    fn a_short_measurement_has_a_large_error() {
         let boot = boot(&clock(0.0, 40e-6, 1e7));
         assert!(boot.engine_s.sigma > 100.0, "{boot:?}");
     }

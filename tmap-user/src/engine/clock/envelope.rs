@@ -20,7 +20,7 @@ pub struct Envelope {
     sums: Sums,
 }
 
-/// What the mean of all points takes.
+/// Sums for the mean of all points.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
     /// Points offered, each a TSval's first arrival.
@@ -47,7 +47,7 @@ impl Envelope {
         self.points.extend_from_slice(hull.corners());
     }
 
-    /// Adds many points at once: [`Envelope::add`] for each.
+    /// Adds many points, with the result of [`Envelope::add`] for each but at less cost.
     pub fn extend(&mut self, mut points: impl Iterator<Item = Point>) {
         let Some(first) = points.next() else { return };
         self.add(first);
@@ -61,7 +61,7 @@ impl Envelope {
         }
         self.sums = sums;
         if hull.len > self.points.capacity() {
-            // Exactly as much room as it takes: many connections are held at a time.
+            // Allocates exactly what is needed, because many connections are held at a time.
             self.points = hull.corners().to_vec();
         } else {
             self.points.clear();
@@ -75,7 +75,7 @@ impl Envelope {
         self.sums.absorb(&other.sums, shift);
         let theirs = || other.points.iter().map(|p| Point { ticks: p.ticks + shift, ..*p });
         let Some(first) = theirs().next() else { return };
-        // What comes before their first corner is a hull already.
+        // Own corners before the other's first one are a hull already.
         let key = |p: &Point| (p.time_ns, p.ticks);
         let kept = self.points.partition_point(|p| key(p) <= key(&first));
         let mut hull = Hull::of(&self.points[..kept]);
@@ -169,14 +169,14 @@ impl Sums {
     }
 }
 
-/// A hull in the making, in room of its own: one corner more than may stay.
+/// A hull under construction, with room for one corner more than is kept.
 struct Hull {
     room: [Point; MAX_POINTS + 1],
     len: usize,
 }
 
 impl Hull {
-    /// Begins with the corners of a hull.
+    /// Starts with the corners of a hull.
     #[inline(always)]
     fn of(corners: &[Point]) -> Self {
         let mut room = [Point::default(); MAX_POINTS + 1];
@@ -235,14 +235,14 @@ impl Hull {
     }
 }
 
-/// Whether `c` lies on or above the line from `a` through `b`, so that `b` is no corner. They come in
-/// the order of time.
+/// Whether `c` lies on or above the line from `a` through `b`, so that `b` is no corner. The three are
+/// in order of time.
 #[inline(always)]
 fn rises_above(a: Point, b: Point, c: Point) -> bool {
     let (dt_b, dt_c) = (b.time_ns - a.time_ns, c.time_ns - a.time_ns);
     let (dv_b, dv_c) = (i128::from(b.ticks - a.ticks), i128::from(c.ticks - a.ticks));
     match i64::try_from(dt_c) {
-        // Signed, a product is one multiplication.
+        // A product of signed 64-bit numbers is one multiplication.
         Ok(dt_c) => dv_c * i128::from(dt_b.cast_signed()) >= dv_b * i128::from(dt_c),
         Err(_) => dv_c * i128::from(dt_b) >= dv_b * i128::from(dt_c),
     }

@@ -10,20 +10,20 @@ use crate::engine::types::{Estimate, Point, joint, seconds_between};
 /// first that can contradict it, and the gap's law needs a few more.
 const MIN_POINTS: u64 = 5;
 
-/// A clock must have been watched for this many of its ticks before its rate is believed: below
-/// that, the wait for the next tick alone bends the rate by some ten per cent.
+/// A rate is used only after this many ticks of its clock. Before that, the wait for the next tick
+/// alone shifts the rate by some ten per cent.
 const MIN_TICKS: f64 = 20.0;
 
-/// How far the delay may wander between the beginning and the end of a connection without its
-/// envelope showing it, in seconds: a queue that fills while the connection lasts bends the slope.
-/// It widens what decides on the nominal rate, so that a short connection through a full queue is
-/// unclear rather than a clock of another rate.
+/// How far the delay may change between the beginning and the end of a connection without a trace in
+/// its envelope, in seconds: a queue that fills during the connection changes the slope. It widens the
+/// error that decides on the nominal rate, so a short connection through a full queue is unclear
+/// rather than a clock of another rate.
 const DELAY_WANDER_S: f64 = 0.02;
 
 /// The widest standard error, relative, with which a rate still makes a clock.
 const MAX_RATE_SIGMA: f64 = 0.01;
 
-/// The least jitter assumed, in seconds: what an idle host's scheduler and timers add.
+/// The smallest jitter assumed, in seconds: the scheduler and timers of an idle sender add this much.
 const MIN_JITTER_S: f64 = 20e-6;
 
 /// Expected gap between the envelope and the clock: `0.886 * sqrt(2 tau mu / n)` for delays of
@@ -38,13 +38,13 @@ const GAP_MEAN: f64 = 0.886;
 const OFFSET_SIGMA: f64 = 1.1;
 const SLOPE_SIGMA: f64 = 2.8;
 
-/// For matching, no slope is believed beyond this part of a tick across the span: segments sent on
-/// another host's timer beat slowly against the tick, and a slope through such a beat is wrong by
-/// that much without any sign of it. What is reported as a measured rate isn't widened so.
+/// For matching, a slope is never more precise than this share of a tick across the span. Segments
+/// sent on another machine's timer beat slowly against the tick, and a slope through such a beat is
+/// wrong by that much without any sign of it. The reported rate isn't widened.
 const LEAST_TICKS: f64 = 0.15;
 
-/// Clocks of hosts deviate from nominal by some tens of ppm; what is known of a skew before it is
-/// measured. One standard deviation, relative.
+/// The prior of a skew: clocks deviate from nominal by some tens of ppm. One standard deviation,
+/// relative.
 pub const SKEW_PRIOR_SIGMA: f64 = 60e-6;
 
 /// One clock, as a line `ticks(t) = offset + rate * (t - reference)`.
@@ -54,32 +54,32 @@ pub struct Clock {
     pub hz: f64,
     /// Measured rate in Hz, from the envelope alone.
     pub rate_hz: Estimate,
-    /// Relative deviation from nominal (not ppm), the measurement tempered by what is known of
-    /// clocks in general: what short connections need to be compared at all.
+    /// Relative deviation from nominal (not ppm): the measurement combined with the prior of clocks in
+    /// general. Without the prior, short connections couldn't be compared.
     pub skew: Estimate,
     /// The time to which the offset refers: the middle of the points, where offset and skew are
     /// uncorrelated.
     pub reference_ns: u64,
-    /// The clock's reading at that time, in ticks on the envelope's unwrapped scale, corrected for
-    /// the expected gap.
+    /// The counter value at that time, in ticks on the envelope's unwrapped scale, corrected for the
+    /// expected gap.
     pub offset_ticks: Estimate,
 }
 
-/// What an envelope says about its clock.
+/// The result of a fit: what an envelope shows of its clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Verdict {
-    /// A clock of a known rate.
+pub enum Fitted {
+    /// A clock of a nominal rate.
     Steady(Clock),
-    /// A rate that belongs to no steady clock, in Hz.
+    /// A rate in Hz that is near no nominal one: an unsteady clock.
     Odd(Estimate),
-    /// A rate that could be several nominal ones, in Hz: the address's other connections may tell.
+    /// A rate in Hz that could be several nominal ones. The address's other connections may decide.
     Weak(Estimate),
-    /// Too few points, or too short, for any rate.
+    /// Too few points or too short a time for any rate.
     Unclear,
 }
 
 impl Clock {
-    /// The reading at `at_ns` in ticks, on the envelope's unwrapped scale.
+    /// The counter value at `at_ns` in ticks, on the envelope's unwrapped scale.
     pub fn at(&self, at_ns: u64) -> Estimate {
         let elapsed_s = seconds_between(self.reference_ns, at_ns);
         let drift = self.hz * self.skew.sigma * elapsed_s;
@@ -90,27 +90,28 @@ impl Clock {
     }
 }
 
-/// Fits the clock behind `envelope`. `resolution_ns` is that of the capture's time stamps.
-pub fn fit(envelope: &Envelope, resolution_ns: u64) -> Verdict {
+/// Fits the clock behind `envelope`. `resolution_ns` is the resolution of the capture's time stamps.
+pub fn fit(envelope: &Envelope, resolution_ns: u64) -> Fitted {
     if envelope.offered() < MIN_POINTS {
-        return Verdict::Unclear;
+        return Fitted::Unclear;
     }
-    let Some((rate_hz, span_s)) = measure_rate(envelope, resolution_ns) else { return Verdict::Unclear };
+    let Some((rate_hz, span_s)) = measure_rate(envelope, resolution_ns) else { return Fitted::Unclear };
     if rate_hz.value * span_s < MIN_TICKS {
-        return Verdict::Unclear;
+        return Fitted::Unclear;
     }
     let wander = Estimate { sigma: joint(rate_hz.sigma, rate_hz.value * DELAY_WANDER_S / span_s), ..rate_hz };
     if wander.sigma > MAX_RATE_SIGMA * rate_hz.value {
-        return Verdict::Weak(wander);
+        return Fitted::Weak(wander);
     }
     match rate::classify(wander) {
-        Tick::Nominal(hz) => Verdict::Steady(fit_nominal(envelope, hz, Some(rate_hz), resolution_ns)),
-        Tick::Odd => Verdict::Odd(rate_hz),
-        Tick::Unclear => Verdict::Weak(wander),
+        Tick::Nominal(hz) => Fitted::Steady(fit_nominal(envelope, hz, Some(rate_hz), resolution_ns)),
+        Tick::Odd => Fitted::Odd(rate_hz),
+        Tick::Unclear => Fitted::Weak(wander),
     }
 }
 
-/// Fits a clock whose nominal rate is known, from one point upwards.
+/// Fits a clock of the known nominal rate `hz`, from one point upwards. `rate_hz` is its measured rate,
+/// if there is one.
 ///
 /// # Panics
 /// If the envelope is empty.
@@ -153,8 +154,8 @@ fn measure_rate(envelope: &Envelope, resolution_ns: u64) -> Option<(Estimate, f6
 
 /// Expected gap between the line of `height` at `reference_ns` and the true clock, in seconds.
 ///
-/// The mean distance of all points from the line is half a tick of waiting plus the mean delay,
-/// so it yields the jitter without storing a single residual.
+/// The mean distance of all points from the line is half a tick of waiting plus the mean delay. It
+/// gives the jitter without storing a single residual.
 fn expected_gap_s(
     envelope: &Envelope,
     hz: f64,
@@ -168,20 +169,20 @@ fn expected_gap_s(
     let mean_late_s = envelope
         .mean(reference_ns)
         .map_or(0.0, |(mean_s, mean_ticks)| (height + rate * mean_s - mean_ticks) / rate);
-    // The wait for the tick averages half a tick only give or take its own standard error, which
-    // is added: too large a jitter widens the errors, too small a one makes false machines.
+    // The mean wait is half a tick within its own standard error. The error is taken off the wait,
+    // because too large a jitter only widens errors, while too small a jitter makes false machines.
     let wait_s = tick_s * (0.5 - (1.0 / (12.0 * n)).sqrt());
     let jitter_s = (mean_late_s - wait_s).max(MIN_JITTER_S);
     let gap_s = GAP_MEAN * (2.0 * tick_s * jitter_s / n).sqrt() + tick_s / n;
     joint(gap_s, resolution_ns as f64 * 1e-9) + unexplored_s(envelope, tick_s, mean_late_s)
 }
 
-/// What the points leave open of the tick, in seconds.
+/// The part of the tick in which no point fell, in seconds.
 ///
-/// A host that sends on its own timer stamps every segment at the same point of the tick: the
-/// points then lie on a line to the microsecond, and the line may still be off by a tick across
-/// the span. It shows in a mean lateness below half a tick. A bulk transfer has that too, rightly:
-/// there nearly every tick was seen, so the first arrivals do sit at the ticks' beginnings.
+/// A machine that sends on its own timer stamps every segment at the same point of the tick. The points
+/// then lie on a line to the microsecond, and yet the line may be off by a tick across the span. The sign
+/// of it is a mean lateness below half a tick. A bulk transfer shows that sign as well, but there nearly
+/// every tick was seen, so the first arrivals really are at the ticks' beginnings.
 fn unexplored_s(envelope: &Envelope, tick_s: f64, mean_late_s: f64) -> f64 {
     let ticks_passed = match envelope.points() {
         [first, .., last] => (last.ticks - first.ticks) as f64 + 1.0,
@@ -290,7 +291,7 @@ mod tests {
                 let envelope =
                     simulate(setting, skew, &mut || rng.random(), &mut || (setting.delay)(&mut delays));
                 let phase = phase_of(phase_rng, setting.points);
-                let Verdict::Steady(clock) = fit(&envelope, 1) else {
+                let Fitted::Steady(clock) = fit(&envelope, 1) else {
                     panic!("no clock at {} Hz, {} points", setting.hz, setting.points)
                 };
                 assert_eq!(clock.hz, setting.hz);
@@ -330,10 +331,10 @@ mod tests {
     #[test]
     fn too_little_is_unclear() {
         let mut envelope = Envelope::default();
-        assert_eq!(fit(&envelope, 1), Verdict::Unclear);
+        assert_eq!(fit(&envelope, 1), Fitted::Unclear);
         for i in 0..4u64 {
             envelope.add(Point { time_ns: i * 1_000_000_000, ticks: i as i64 * 1000 });
         }
-        assert_eq!(fit(&envelope, 1), Verdict::Unclear);
+        assert_eq!(fit(&envelope, 1), Fitted::Unclear);
     }
 }

@@ -1,4 +1,4 @@
-//! Which nominal tick rate a measured rate belongs to.
+//! From a measured tick rate to the nominal one.
 
 use crate::engine::types::{Estimate, joint};
 
@@ -25,26 +25,26 @@ const NOMINAL: &[(f64, f64)] = &[
     (1e6, 0.02),     // Linux tcp_usec_ts since 6.7
 ];
 
-/// How far hosts' clocks stray from nominal: crystals are within 100 ppm, but a virtual machine's
-/// calibration is off by more. One standard deviation, relative.
+/// How far clocks deviate from nominal: crystals are within 100 ppm, but a virtual machine's calibration
+/// is off by more. One standard deviation, relative.
 const SKEW_SIGMA: f64 = 150e-6;
 
-/// A rate this many standard deviations from every nominal one is no steady clock.
+/// A rate further than this from every nominal one is no steady clock, in standard deviations.
 const MAX_DEVIATION: f64 = 5.0;
 
-/// Beyond this many standard deviations the density is less than a float can hold: nothing.
+/// Beyond this many standard deviations, the density is smaller than a float can hold.
 const FARTHEST: f64 = 40.0;
 
-/// A choice less certain than this is no choice.
+/// The lowest probability with which a nominal rate is chosen.
 const MIN_PROBABILITY: f64 = 0.9;
 
-/// The verdict on a measured rate.
+/// The class of a measured rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Tick {
     /// The usual rate that it belongs to, in Hz.
     Nominal(f64),
     /// It belongs to none: an unsteady clock (old Apple systems lose part of each millisecond and
-    /// show 880 to 998 Hz) or one that tmap doesn't know.
+    /// show 880 to 998 Hz), or a rate that tmap doesn't know.
     Odd,
     /// Too uncertain to say.
     Unclear,
@@ -53,7 +53,7 @@ pub enum Tick {
 /// Finds the nominal rate behind `rate_hz`.
 pub fn classify(rate_hz: Estimate) -> Tick {
     let scored = NOMINAL.iter().map(|&(hz, prior)| {
-        // No sum of squares is larger than the square of the sum: most rates are out without a root.
+        // A sum of squares never exceeds the square of the sum, so most rates drop out without a root.
         if (rate_hz.value - hz).abs() > FARTHEST * (rate_hz.sigma + SKEW_SIGMA * hz) {
             return (hz, f64::INFINITY, 0.0);
         }
@@ -79,7 +79,7 @@ pub fn classify(rate_hz: Estimate) -> Tick {
 mod tests {
     use super::*;
 
-    fn verdict(value: f64, sigma: f64) -> Tick {
+    fn classified(value: f64, sigma: f64) -> Tick {
         classify(Estimate { value, sigma })
     }
 
@@ -87,22 +87,22 @@ mod tests {
     fn every_nominal_rate_is_found_where_it_is_well_measured() {
         for &(hz, _) in NOMINAL {
             for skew in [-200e-6, 0.0, 200e-6] {
-                assert_eq!(verdict(hz * (1.0 + skew), hz * 1e-5), Tick::Nominal(hz));
+                assert_eq!(classified(hz * (1.0 + skew), hz * 1e-5), Tick::Nominal(hz));
             }
         }
     }
 
     #[test]
-    fn doubt_goes_to_the_common_rate_or_to_nobody() {
-        assert_eq!(verdict(1010.0, 10.0), Tick::Nominal(1000.0));
-        assert_eq!(verdict(253.0, 30.0), Tick::Nominal(250.0));
-        assert_eq!(verdict(180.0, 90.0), Tick::Unclear);
+    fn doubtful_rates_go_to_the_common_one_or_to_none() {
+        assert_eq!(classified(1010.0, 10.0), Tick::Nominal(1000.0));
+        assert_eq!(classified(253.0, 30.0), Tick::Nominal(250.0));
+        assert_eq!(classified(180.0, 90.0), Tick::Unclear);
     }
 
     #[test]
     fn old_apple_clocks_are_odd() {
-        assert_eq!(verdict(940.0, 0.5), Tick::Odd);
-        assert_eq!(verdict(997.0, 0.1), Tick::Odd);
-        assert_eq!(verdict(333.3, 0.1), Tick::Odd);
+        assert_eq!(classified(940.0, 0.5), Tick::Odd);
+        assert_eq!(classified(997.0, 0.1), Tick::Odd);
+        assert_eq!(classified(333.3, 0.1), Tick::Odd);
     }
 }

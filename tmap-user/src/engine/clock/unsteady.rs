@@ -1,16 +1,16 @@
-//! Clocks that keep no rate: old Apple systems lose part of each millisecond and tick at 880 to
-//! 998 Hz, slower under load. Their counters still only go forwards, at a bounded pace.
+//! Unsteady clocks, which have no constant rate: old Apple systems lose part of each millisecond and
+//! tick at 880 to 998 Hz, slower under load. Their counters still only go forwards, at a bounded rate.
 
 use super::envelope::Envelope;
 use crate::engine::types::{Estimate, Point, WRAP_TICKS, seconds_between};
 
-/// How far beyond the rates measured within connections the pace between connections may lie.
+/// How far the rate between connections may lie outside the rates measured within them, as a share.
 const MARGIN: f64 = 0.15;
 
 /// Delay allowed for when connections that overlap are compared, in seconds.
 const DELAY_S: f64 = 0.2;
 
-/// Whether one counter, running at the paces seen, can have shown all these connections.
+/// Whether one counter, running at the measured rates, can have shown all these connections.
 pub fn one_counter<'a>(connections: impl Iterator<Item = (&'a Envelope, Estimate)> + Clone) -> bool {
     let rates = connections.clone().map(|(_, rate)| rate.value);
     let slowest = rates.clone().fold(f64::MAX, f64::min) * (1.0 - MARGIN);
@@ -22,7 +22,7 @@ pub fn one_counter<'a>(connections: impl Iterator<Item = (&'a Envelope, Estimate
     ends.windows(2).all(|pair| follows(pair[0].0, pair[1].0, slowest, fastest))
 }
 
-/// Whether a counter can have gone from `a` to `b` at a pace within the bounds.
+/// Whether a counter can have gone from `a` to `b` at a rate between `slowest` and `fastest` (in Hz).
 fn follows(a: Point, b: Point, slowest: f64, fastest: f64) -> bool {
     let elapsed_s = seconds_between(a.time_ns, b.time_ns);
     let least = slowest * (elapsed_s - DELAY_S);
@@ -33,7 +33,7 @@ fn follows(a: Point, b: Point, slowest: f64, fastest: f64) -> bool {
     (least..=most).contains(&step)
 }
 
-/// The paces seen, as a centre and half the range.
+/// The measured rates in Hz, as a centre and half the range.
 pub fn rate_range(rates: impl Iterator<Item = Estimate> + Clone) -> Estimate {
     let low = rates.clone().map(|rate| rate.value).fold(f64::MAX, f64::min);
     let high = rates.map(|rate| rate.value).fold(0.0, f64::max);

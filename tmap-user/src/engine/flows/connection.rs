@@ -1,4 +1,4 @@
-//! A connection side with its cached clock: what analysis works on.
+//! A connection side with its cached clock: the unit that analysis works on.
 
 use std::cell::Cell;
 
@@ -6,7 +6,7 @@ use tmap_common::Address;
 
 use super::{flow::Flow, table::Packed};
 use crate::engine::{
-    clock::fit::{self, Verdict},
+    clock::fit::{self, Fitted},
     phase::sample::Sample,
     types::{Estimate, FlowKey, Side},
 };
@@ -17,16 +17,16 @@ const SYSTEM_PORTS: u16 = 1024;
 /// A connection side, open or finished.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// Who talks to whom.
+    /// Its addresses and ports.
     pub key: FlowKey,
-    /// What was seen.
+    /// What was seen of it.
     pub flow: Flow,
-    /// The how-manieth connection of its address: what names it from one look to the next.
+    /// Its number among the connections of its address, which identifies it from one pass to the next.
     pub serial: u32,
     /// The number of the machine that it was last assigned to; 0 for none.
     pub machine: u32,
-    /// The clock, and how many points it was fitted to.
-    fitted: Cell<Option<(u64, Verdict)>>,
+    /// The last fit, and the number of points that it used.
+    fitted: Cell<Option<(u64, Fitted)>>,
     /// Points that aren't in the flow's sample and, until [`Connection::unpack`], not in its envelope.
     packed: Packed,
     is_unpacked: bool,
@@ -38,7 +38,7 @@ impl Connection {
         Self { key, flow, serial, machine: 0, fitted: Cell::new(None), packed, is_unpacked: false }
     }
 
-    /// Puts the points that are still packed into the envelope. What asks for a clock needs it.
+    /// Adds the packed points to the envelope. Call it before [`Connection::clock`].
     pub fn unpack(&mut self) {
         if !self.is_unpacked {
             self.is_unpacked = true;
@@ -46,43 +46,44 @@ impl Connection {
         }
     }
 
-    /// The sample of all points, made for whoever asks: few do.
+    /// The sample of all points. It is built at each call, because only passes by phase need it.
     pub fn sample(&self) -> Sample {
         let mut sample = self.flow.sample.clone();
         self.packed.points().for_each(|point| sample.add(point));
         sample
     }
 
-    /// The clock behind the connection; fitted anew only when points were added.
-    pub fn clock(&self, resolution_ns: u64) -> Verdict {
+    /// The fit of the connection's clock, which is repeated only when points were added.
+    /// `resolution_ns` is the resolution of the capture's time stamps.
+    pub fn clock(&self, resolution_ns: u64) -> Fitted {
         debug_assert!(self.is_unpacked);
         let offered = self.flow.envelope.offered();
         match self.fitted.get() {
-            Some((points, verdict)) if points == offered => verdict,
+            Some((points, fitted)) if points == offered => fitted,
             _ => {
-                let verdict = fit::fit(&self.flow.envelope, resolution_ns);
-                self.fitted.set(Some((offered, verdict)));
-                verdict
+                let fitted = fit::fit(&self.flow.envelope, resolution_ns);
+                self.fitted.set(Some((offered, fitted)));
+                fitted
             }
         }
     }
 
-    /// The rate found at the last fit, if any.
+    /// The measured tick rate in Hz of the last fit; `None` where there was none.
     pub fn measured_rate(&self) -> Option<Estimate> {
         match self.fitted.get()?.1 {
-            Verdict::Steady(clock) => Some(clock.rate_hz),
-            Verdict::Odd(rate_hz) | Verdict::Weak(rate_hz) => Some(rate_hz),
-            Verdict::Unclear => None,
+            Fitted::Steady(clock) => Some(clock.rate_hz),
+            Fitted::Odd(rate_hz) | Fitted::Weak(rate_hz) => Some(rate_hz),
+            Fitted::Unclear => None,
         }
     }
 
-    /// The tick rate in Hz, where the last fit found one: nominal, or as measured for a clock of no
-    /// nominal rate.
+    /// The tick rate in Hz of the last fit: the nominal one, or the measured one of an unsteady clock.
+    /// `None` where the rate is unclear.
     pub fn tick_hz(&self) -> Option<f64> {
         match self.fitted.get()?.1 {
-            Verdict::Steady(clock) => Some(clock.hz),
-            Verdict::Odd(rate_hz) => Some(rate_hz.value),
-            Verdict::Weak(_) | Verdict::Unclear => None,
+            Fitted::Steady(clock) => Some(clock.hz),
+            Fitted::Odd(rate_hz) => Some(rate_hz.value),
+            Fitted::Weak(_) | Fitted::Unclear => None,
         }
     }
 
@@ -91,8 +92,8 @@ impl Connection {
         self.key.dst
     }
 
-    /// The service port and whose it is: told by the handshake, or else by the ports themselves
-    /// (a system port, or the lower of the two).
+    /// The service port, and this side's role. They are known from the handshake, or else from the ports:
+    /// the service has the system port, or the lower port.
     pub fn service(&self) -> (u16, Side) {
         let (own, peers) = (self.key.src_port, self.key.dst_port);
         let side = self.flow.side.unwrap_or({

@@ -1,34 +1,35 @@
-//! What happens where there is no room for a connection: which one goes, or that it stays out.
+//! Eviction: which connection makes room for a new one, or whether the new one is refused.
 //!
-//! Of [`CANDIDATES`] places in turn goes, in this order,
-//! 1. one that is over: closed, or silent for the idle time-out;
-//! 2. one of fewer than [`PROVEN_SEGMENTS`] segments that was silent for [`TRIAL_NS`]: most of them are
-//!    scans or forged, and nothing can be told from them;
-//! 3. one of more segments that was silent for [`IDLE_NS`];
+//! [`CANDIDATES`] places, taken in turn, are considered. The first of these classes that has a candidate
+//! is evicted from:
+//! 1. connections that are over: closed, or silent for the idle time-out;
+//! 2. connections of fewer than [`PROVEN_SEGMENTS`] segments that were silent for [`TRIAL_NS`]: most are
+//!    scans or forged, and show nothing;
+//! 3. connections of more segments that were silent for [`IDLE_NS`].
 //!
-//! and within each the one that was silent for longest. Where there is none, the new one stays out, and its
-//! records are counted. A clock takes a connection's segments over time, so a part of the connections
-//! watched well tells more than all of them watched in turns, each for a moment. The choice costs the
-//! same however large the table is, and after a vain search nobody searches again for a moment.
+//! Within a class, the connection that was silent for longest is evicted. Without a candidate the new
+//! connection is refused, and its records are counted. A clock needs a connection's segments over time, so
+//! some connections watched well show more than all connections watched for a moment each. The choice costs
+//! the same for any size of table. After a search in vain, no room is searched for a short time.
 
 use super::{source::SourceId, state::Flows, table::flag, turn::CANDIDATES};
 
-/// A connection with so many segments is worth keeping while it lasts.
+/// A connection with at least this many segments is proven: it is kept while it is active.
 const PROVEN_SEGMENTS: u32 = 4;
 
-/// A connection of fewer has so long to show another, in nanoseconds.
+/// How long an unproven connection may be silent, in nanoseconds.
 const TRIAL_NS: u64 = 2_000_000_000;
 
-/// One of more that was silent for this long is idle, in nanoseconds.
+/// How long a proven connection may be silent before it is idle, in nanoseconds.
 const IDLE_NS: u64 = 30_000_000_000;
 
-/// How long no room is looked for after a vain search, in nanoseconds: in the table, a million places
-/// then take 7 s to go through, in an address 4,096 take 1.3 s.
+/// How long no room is searched for after a search in vain, in nanoseconds. A million places of the table
+/// are then considered within 7 s, and 4,096 connections of an address within 1.3 s.
 const FULL_TABLE_NS: u64 = 100_000;
 const FULL_ADDRESS_NS: u64 = 5_000_000;
 
 impl Flows {
-    /// Makes room for one more connection of this address; false where none can go.
+    /// Makes room for one more connection of this address; false where none can be evicted.
     pub(super) fn make_room(&mut self, id: SourceId, now_ns: u64) -> bool {
         let source = &self.sources[id as usize];
         let has_room = source.connections.len() < self.options.max_connections_per_address;
@@ -42,7 +43,7 @@ impl Flows {
         if source.eviction.rests(now_ns, FULL_ADDRESS_NS) {
             return false;
         }
-        // Old connections stand in front: mostly one of the first is over.
+        // The oldest connections come first, and mostly one of them is over.
         let count = source.connections.len();
         let in_turn = source.eviction.next(count);
         let source = &self.sources[id as usize];
@@ -79,10 +80,10 @@ impl Flows {
         of_best.is_some()
     }
 
-    /// How soon the connection at `place` goes, the least first; `None` where it stays.
+    /// The rank of the connection at `place`: the lowest is evicted first. `None` where it must stay.
     fn rank(&self, place: u32, now_ns: u64) -> Option<(u8, u64)> {
         let last_ns = self.table.last_ns(place);
-        // Times may leap.
+        // The sensor's time may jump.
         let silent_ns = last_ns.abs_diff(now_ns);
         let is_proven = self.table.segments(place) >= PROVEN_SEGMENTS;
         let class = if self.table.is(place, flag::FINISHED | flag::CLOSED) || self.is_over(place, now_ns) {
@@ -97,7 +98,7 @@ impl Flows {
         Some((class, last_ns))
     }
 
-    /// Drops an address's connection altogether; its machine keeps the count.
+    /// Discards a connection of an address. Its machine still counts it.
     fn discard(&mut self, id: SourceId, index: usize) {
         let source = &mut self.sources[id as usize];
         let Some(member) = source.connections.remove(index) else { return };

@@ -1,4 +1,4 @@
-//! What goes to analysis and what comes back: frozen copies of source addresses, and which are due.
+//! The interface to analysis: frozen copies of source addresses, which of them are due, and the outcome.
 
 use tmap_common::Address;
 
@@ -11,21 +11,21 @@ use super::{
 };
 use crate::engine::types::Depth;
 
-/// How many tracks one review sorts by phase at the most (one source's always): the looks of many
-/// sources are spread over many reviews.
+/// The most tracks that one review analyses by phase (one source's always): the passes over many sources
+/// are spread over many reviews.
 const REVIEW_TRACKS: usize = 512;
 
-/// How many connections one review has looked at, at the most (one source's always): analysing one
-/// takes some microseconds.
+/// The most connections that one review analyses (one source's always): one connection takes some
+/// microseconds.
 const REVIEW_CONNECTIONS: usize = 1 << 16;
 
-/// How far ahead connections are fetched that are about to be copied.
+/// How many connections ahead of the one being copied are prefetched.
 const FREEZE_AHEAD: usize = 6;
 
-/// A copy of all that analysis needs to know of an address.
+/// A copy of all that analysis needs of a source address.
 #[derive(Debug)]
 pub struct FrozenSource {
-    /// Which one.
+    /// The source's number.
     pub id: SourceId,
     /// The address.
     pub address: Address,
@@ -33,30 +33,30 @@ pub struct FrozenSource {
     pub connections_total: u64,
     /// Segments with TSval 0.
     pub zero_tsvals: u64,
-    /// What was opened without time stamps, if anything.
+    /// Connections opened without time stamps; `None` where there are none.
     pub unstamped: Option<Unstamped>,
-    /// Whether a look now could tell more than the last one did.
+    /// Whether a new pass could find more than the last one did.
     pub stale: bool,
-    /// Connections remembered, open and finished, the oldest first.
+    /// Connections held, open and finished, the oldest first.
     pub connections: Vec<Connection>,
 }
 
-/// What a look found, as far as it decides about the next one.
+/// The outcome of an analysis pass, as far as it decides when the next one is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Analysed {
-    /// At which source.
+    /// The source's number.
     pub id: SourceId,
-    /// How deep the look was; `None` if there was none.
+    /// The depth of the pass; `None` if there was no pass.
     pub depth: Option<Depth>,
-    /// Offsets that only phase can sort.
+    /// Random offsets, which only a pass by phase can assign.
     pub random_offsets: usize,
-    /// The source's `connections_total` at the time.
+    /// The source's `connections_total` when it was frozen.
     pub connections_total: u64,
 }
 
 impl Flows {
-    /// The sources to be looked at now, and how deep: those that changed, the longest waiting first, as
-    /// many as one review may take.
+    /// The sources to be analysed now, with the depth of the pass: those that changed, the longest waiting
+    /// first, as many as one review may take.
     pub fn due(&mut self, now_ns: u64) -> Vec<(SourceId, Depth)> {
         let (sources, pace) = (&mut self.sources, self.pace);
         let mut due = Vec::new();
@@ -70,7 +70,7 @@ impl Flows {
             (sources[id as usize].next_pass_ns, sources[id as usize].address)
         });
         if pace == Pace::Sparse {
-            // Nobody waits: the few looks that there are may take what they take.
+            // Nobody waits for the few passes, so they are not limited.
             return due.into_iter().map(|(id, depth, _)| (id, depth)).collect();
         }
         let (mut tracks_left, mut connections_left) = (REVIEW_TRACKS, REVIEW_CONNECTIONS);
@@ -95,7 +95,7 @@ impl Flows {
         ids
     }
 
-    /// A copy of a source for analysis; what changes from now on makes the source due again.
+    /// Copies a source for analysis. Later changes make the source due again.
     pub fn freeze(&mut self, id: SourceId) -> FrozenSource {
         let source = &mut self.sources[id as usize];
         let stale = source.dirty || (source.random_offsets > 0 && source.phased_at.is_none());
@@ -103,7 +103,7 @@ impl Flows {
         source.void = false;
         source.pressed = false;
         source.frozen_at = source.connections_total;
-        // What is asked for here is there when the connection's turn comes.
+        // Prefetched lines are in the cache when the connection's turn comes.
         let ahead = source.connections.iter().skip(FREEZE_AHEAD);
         let ahead = ahead.map(Some).chain(std::iter::repeat(None));
         let far_ahead = source.connections.iter().skip(2 * FREEZE_AHEAD);
@@ -130,7 +130,7 @@ impl Flows {
         }
     }
 
-    /// Takes note of what a look found.
+    /// Takes back the outcome of a pass, and schedules the next one.
     pub fn analysed(&mut self, analysed: Analysed, now_ns: u64) {
         let Some(depth) = analysed.depth else {
             self.mark(analysed.id);
@@ -145,7 +145,7 @@ impl Flows {
         }
         let remembered = source.connections.len() as u64;
         let interval_ns = PASS_INTERVAL_NS + remembered * PASS_INTERVAL_PER_CONNECTION_NS;
-        // Times of a damaged file can be anything.
+        // Times in a damaged file are arbitrary.
         let watched_ns = now_ns.saturating_sub(source.born_ns);
         source.next_pass_ns = now_ns.saturating_add(match self.pace {
             Pace::Prompt => interval_ns,

@@ -1,4 +1,4 @@
-//! Taking records in: every record costs a bounded and small amount of work.
+//! The intake of records: every record costs a bounded and small amount of work.
 
 use std::collections::hash_map::Entry;
 
@@ -13,21 +13,21 @@ use super::{
     table::{NOWHERE, Table, flag, prefetch},
 };
 
-/// How long a closed connection stays open for its last segments (the other side's FIN,
-/// retransmissions), in nanoseconds: as long as Linux and Windows wait before they let go of it.
+/// How long a closed connection takes in its last segments (the other side's FIN, retransmissions), in
+/// nanoseconds: as long as Linux and Windows stay in TIME-WAIT.
 const LINGER_NS: u64 = 60_000_000_000;
 
-/// Records of which [`Flows::observe_slots`] notes where they begin, at once.
+/// The number of records whose first slots [`Flows::observe_slots`] collects at once.
 const SLOTS_AT_ONCE: usize = 256;
 
-/// How far ahead slots are fetched.
+/// How many slots ahead are prefetched.
 const SLOTS_AHEAD: usize = 32;
 
 /// The stages of taking in a record: hash, find, fetch, update.
 const STAGES: usize = 4;
 
-/// Records that a stage handles at once: enough that what it asked of memory is there when the next
-/// stage needs it.
+/// Records that a stage handles at once: enough that what it prefetched has arrived when the next stage
+/// needs it.
 const GROUP: usize = 32;
 
 /// The first group of these items.
@@ -35,7 +35,7 @@ fn group_of<T>(items: &[T]) -> &[T] {
     &items[..items.len().min(GROUP)]
 }
 
-/// What is known of a record under way.
+/// What earlier stages found out about a record.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ahead {
     hash: u32,
@@ -43,13 +43,13 @@ struct Ahead {
 }
 
 impl Flows {
-    /// Takes in one record. Many at once are cheaper: [`Flows::observe_all`].
+    /// Takes in one record. Many at once cost less each: [`Flows::observe_all`].
     pub fn observe(&mut self, record: &Record) {
         self.observe_all(std::slice::from_ref(record));
     }
 
-    /// Takes in records. They should come roughly in order of time; ones that come late by more than
-    /// the reordering of a network lose precision, never soundness.
+    /// Takes in records, which should come roughly in order of time. A record that comes later than a
+    /// network reorders segments costs precision and is never misread.
     pub fn observe_all(&mut self, records: &[Record]) {
         self.records += records.len() as u64;
         if let Some(rtt) = &mut self.rtt {
@@ -65,18 +65,18 @@ impl Flows {
         );
     }
 
-    /// Takes in records as they cross a ring, whole ones: the way that costs least.
+    /// Takes in whole records in the form in which they cross a ring. This is the cheapest way.
     pub fn observe_slots(&mut self, slots: &[Slot]) {
         let mut starts = [0_u32; SLOTS_AT_ONCE];
         let mut at = 0;
         while at < slots.len() {
             let mut count = 0;
             while at < slots.len() && count < SLOTS_AT_ONCE {
-                // They come from another core's cache.
+                // The slots come from another core's cache.
                 prefetch(slots, at + SLOTS_AHEAD);
                 starts[count] = at as u32;
                 count += 1;
-                // A branch that is foreseen: where the next one begins needn't wait for this one.
+                // The branch is predicted, so the next record's start needn't wait for this one's slots.
                 at += if Plain::is(&slots[at]) { 1 } else { Record::slots_of(&slots[at]) };
             }
             self.observe_slots_at(slots, &starts[..count]);
@@ -106,8 +106,8 @@ impl Flows {
         );
     }
 
-    /// Takes in items in stages, each of which asks for what the next one needs, for a group of items
-    /// at a time: short loops, so that the processor has many requests under way at once.
+    /// Takes in items in stages, a group of items at a time. Each stage prefetches what the next one needs,
+    /// in a short loop, so that the processor has many memory requests under way at once.
     #[inline(always)]
     fn in_stages<T>(
         &mut self,
@@ -142,7 +142,7 @@ impl Flows {
         }
     }
 
-    /// A plain record; `record` is it as a whole, for when that is needed.
+    /// Takes in a plain record; `record` makes the whole record where that is needed.
     #[inline(always)]
     fn observe_plain(&mut self, plain: &Plain, ahead: Ahead, record: impl Fn() -> Record) {
         let place = self.table.find_plain(ahead.hash, plain, ahead.place);
@@ -162,7 +162,7 @@ impl Flows {
     fn observe_one(&mut self, record: &Record, Ahead { hash, place: guess }: Ahead) {
         let mut place = self.table.find(hash, &record.segment, guess);
         if place != NOWHERE && self.is_over(place, record.time_ns) {
-            // Whether a sweep came by in time must not matter.
+            // A connection is finished here as well, so that the result doesn't depend on when sweeps run.
             self.table.finish(place);
             place = NOWHERE;
         }
@@ -181,7 +181,7 @@ impl Flows {
         }
     }
 
-    /// Whether no more segments of a connection are expected at `now_ns`.
+    /// Whether a connection is over at `now_ns`: no more of its segments are expected.
     #[inline(always)]
     pub(super) fn is_over(&self, place: u32, now_ns: u64) -> bool {
         let silent_ns = now_ns.saturating_sub(self.table.last_ns(place));
@@ -189,7 +189,7 @@ impl Flows {
             && (self.table.is(place, flag::CLOSED) || silent_ns > self.options.idle_timeout_ns)
     }
 
-    /// Tells the source that something changed, once between two looks.
+    /// Marks a connection's source as changed, once between two passes.
     #[inline(never)]
     fn tell(&mut self, place: u32, record: &Record) {
         self.table.set(place, flag::TOLD, true);
@@ -198,7 +198,7 @@ impl Flows {
         self.mark(id);
     }
 
-    /// Lists a source as changed.
+    /// Marks a source as changed.
     pub(super) fn mark(&mut self, id: SourceId) {
         let source = &mut self.sources[id as usize];
         source.dirty = true;
@@ -208,8 +208,8 @@ impl Flows {
         }
     }
 
-    /// The place of a connection that `record` opens, or of the known one that it goes on with;
-    /// [`NOWHERE`] if it or its address doesn't fit.
+    /// The place of the connection that `record` opens, or of the known one that it belongs to. [`NOWHERE`]
+    /// where there is no room for the connection or its address.
     #[inline(never)]
     fn open(&mut self, place: u32, hash: u32, record: &Record) -> u32 {
         if place != NOWHERE {
@@ -236,7 +236,7 @@ impl Flows {
         place
     }
 
-    /// The number of a record's source, given now if need be; `None` where no more fit.
+    /// The number of a record's source, which is new for a new address; `None` where no more fit.
     fn source_of(&mut self, record: &Record) -> Option<SourceId> {
         let known = self.sources.len();
         let address = record.segment.src;

@@ -1,24 +1,24 @@
-//! What bounded memory cost.
+//! Losses: the price of bounded memory.
 
-/// What the engine had to let go of to stay within its bounds.
+/// What the engine evicted, refused or thinned to stay within its bounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Flows evicted while still open.
+    /// Flows evicted while they were open.
     pub flows_evicted: u64,
-    /// Finished connections dropped from an address's history.
+    /// Connections discarded, open and finished.
     pub connections_forgotten: u64,
-    /// Machines beyond the bound up to which addresses are compared with each other.
+    /// Machines that were not compared with other addresses', because there were too many.
     pub machines_uncompared: u64,
-    /// Times that a flow gave up every second of its points, for want of memory.
+    /// Times that a flow's history was thinned (every other point dropped) for lack of memory.
     pub flows_thinned: u64,
     /// Records of addresses beyond the address table's bound.
     pub records_unplaced: u64,
-    /// Records of connections for which there was no room beside busy ones.
+    /// Records of connections that were refused because no other could be evicted.
     pub records_refused: u64,
 }
 
 impl Losses {
-    /// The losses of two engines together.
+    /// The sum of two engines' losses.
     pub fn plus(&self, other: &Self) -> Self {
         Self {
             flows_evicted: self.flows_evicted + other.flows_evicted,

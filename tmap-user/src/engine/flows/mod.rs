@@ -1,11 +1,11 @@
-//! The half of the engine that keeps up with the wire: connections and source addresses, as they come.
+//! The half of the engine that keeps up with the wire: it holds connections and source addresses.
 //!
-//! Every record costs a bounded and small amount of work here ([`intake`]). What takes longer, the
-//! analysis of an address, works on a frozen copy of that address's connections ([`FrozenSource`]),
-//! wherever and whenever the caller has time for it; [`Flows::analysed`] then takes back what decides
-//! when the next analysis pass is due.
+//! Every record costs a bounded and small amount of work here ([`intake`]). The analysis of an address
+//! takes longer. It works on a frozen copy of that address's connections ([`FrozenSource`]), on any
+//! thread and at any time. [`Flows::analysed`] then takes back the outcome, which decides when the next
+//! analysis pass is due.
 //!
-//! [`evict`] says which connection goes where there is no room for a new one.
+//! [`evict`] chooses the connection that makes room for a new one.
 
 pub mod connection;
 mod evict;

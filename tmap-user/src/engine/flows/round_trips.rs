@@ -1,15 +1,15 @@
-//! The flow table's round trips: taken from every record, told with the clocks of the last snapshot.
+//! The flow table's round trips: measured on every record, reported with the clocks of the last snapshot.
 
 use super::state::Flows;
 use crate::engine::rtt::{self, clock_directory::ClockDirectory};
 
 impl Flows {
-    /// Whether round trips are taken.
+    /// Whether round trips are measured.
     pub fn takes_round_trips(&self) -> bool {
         self.rtt.is_some()
     }
 
-    /// What is new about round trips; `None` where they aren't taken or nothing is.
+    /// New round trips at `now_ns`; `None` where there are none, or where they aren't measured.
     pub fn review_round_trips(&mut self, now_ns: u64) -> Option<rtt::News> {
         let mut news = self.rtt.as_mut()?.review(now_ns);
         for sample in &mut news.samples {
@@ -19,8 +19,8 @@ impl Flows {
         any.then_some(news)
     }
 
-    /// Everything known about round trips, with the clocks that a snapshot came to know; `None`
-    /// where they aren't taken.
+    /// The report on round trips at `now_ns`, with the clocks that a snapshot found; `None` where round
+    /// trips aren't measured.
     pub(super) fn round_trips(&mut self, now_ns: u64, clocks: Option<ClockDirectory>) -> Option<rtt::Report> {
         self.clocks = clocks;
         let known = self.clocks.as_ref();

@@ -7,65 +7,69 @@ use tmap_common::Address;
 use super::turn::Turn;
 use crate::engine::types::Depth;
 
-/// Looks at an address are this far apart at least, and further the more connections it has: a
-/// look's cost grows with their number, so its share of time doesn't.
+/// The least time between two passes over an address, and the addition for each of its connections, in
+/// nanoseconds: a pass costs more with more connections, so its share of the time stays the same.
 pub(super) const PASS_INTERVAL_NS: u64 = 1_000_000_000;
 pub(super) const PASS_INTERVAL_PER_CONNECTION_NS: u64 = 2_000_000;
 
-/// An address is first looked at when it was watched for this long, where looks are few.
+/// With [`Pace::Sparse`], the time from an address's first segment to its first pass, in nanoseconds.
 pub(super) const FIRST_PASS_NS: u64 = 4_000_000_000;
 
-/// Where looks are few, one is due when an address was watched for so many times as long as at the
-/// last one: all looks on the way together cost less than the last one.
+/// With [`Pace::Sparse`], a pass is due when an address was watched for this many times as long as at the
+/// last pass: all passes before the last one together then cost less than the last one.
 pub(super) const SPARSE_GROWTH: u64 = 8;
 
-/// How often addresses are looked at before anybody asks for a snapshot.
+/// How often addresses are analysed between snapshots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pace {
-    /// As soon as there may be news: somebody is waiting for them.
+    /// As soon as there may be news, because somebody waits for them.
     #[default]
     Prompt,
-    /// Seldom: the end is near anyway, as it is for files. No look is left out that counts
-    /// connections which are about to be forgotten.
+    /// Seldom, for files: the end is near, and the last pass finds everything. A pass that counts
+    /// connections before they are discarded is always done.
     Sparse,
 }
 
-/// The number of a source address: its place in the order of appearance.
+/// The number of a source address, in the order of appearance, from 0.
 pub type SourceId = u32;
 
-/// What is held about a source address here.
+/// A source address in the flow table.
 #[derive(Debug)]
 pub struct Source {
     pub(super) address: Address,
-    /// Connections remembered, open and finished, the oldest first.
+    /// Connections held, open and finished, the oldest first.
     pub(super) connections: VecDeque<Member>,
     pub(super) eviction: Turn,
+    /// Connections ever seen.
     pub(super) connections_total: u64,
     pub(super) zero_tsvals: u64,
-    /// Whether something changed since it was last frozen; it is in `changed` then.
+    /// Whether something changed since the source was last frozen; it is then in the list of
+    /// changed ones.
     pub(super) dirty: bool,
-    /// Whether it is in `changed`.
+    /// Whether the source is in the list of changed ones.
     pub(super) listed: bool,
-    /// Whether a connection was forgotten since the last look: that look is void.
+    /// Whether a connection was discarded since the last pass: that pass's outcome is then void.
     pub(super) void: bool,
-    /// Whether connections are about to be forgotten that no look has seen: one is due at once.
+    /// Whether connections are about to be discarded that no pass has seen: a pass is then due at once.
     pub(super) pressed: bool,
-    /// When it appeared.
+    /// Time of its first segment.
     pub(super) born_ns: u64,
+    /// The earliest time of the next pass.
     pub(super) next_pass_ns: u64,
-    /// Connections ever seen when the source was last frozen.
+    /// The value of `connections_total` when the source was last frozen.
     pub(super) frozen_at: u64,
-    /// Offsets that only phase can sort, as of the last look.
+    /// Random offsets that the last pass found; only a pass by phase can assign them.
     pub(super) random_offsets: u32,
-    /// Connections ever seen when the source was last looked at by phase.
+    /// The value of `connections_total` at the last pass by phase; `None` where there was none.
     pub(super) phased_at: Option<u64>,
 }
 
 /// A source's connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
+    /// Its place in the flow table.
     pub(super) place: u32,
-    /// The how-manieth connection of its source: what names it in looks.
+    /// Its number among the connections of its source, which identifies it in analysis.
     pub(super) serial: u32,
 }
 
@@ -90,11 +94,12 @@ impl Source {
         }
     }
 
-    /// How deep a look is due at `now_ns`, if any, and what it costs in tracks to be sorted.
+    /// The depth of the pass that is due at `now_ns`, and the number of tracks that it analyses by phase;
+    /// `None` where no pass is due.
     ///
-    /// A look by phase is due when the connections have grown by half since the last one: so the
-    /// looks of a source's whole life together cost no more than three of the last one's size. Where
-    /// looks are few and nothing was forgotten yet, they have to have grown [`SPARSE_GROWTH`] times.
+    /// A pass by phase is due when the connections have grown by half since the last one. So all passes
+    /// over a source together cost no more than three of the last one's size. With [`Pace::Sparse`] and
+    /// nothing discarded yet, the connections must have grown [`SPARSE_GROWTH`] times.
     pub(super) fn due(&self, now_ns: u64, pace: Pace) -> Option<(Depth, usize)> {
         if !self.dirty || (now_ns < self.next_pass_ns && !self.pressed) {
             return None;

@@ -1,4 +1,4 @@
-//! The flow table's state: connections and source addresses, as they come.
+//! The state of the intake: connections and source addresses.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::engine::{
     types::Holdings,
 };
 
-/// Connections and addresses.
+/// The intake half of the engine: takes records in, and holds connections and source addresses.
 #[derive(Debug)]
 pub struct Flows {
     pub(super) options: Options,
@@ -26,8 +26,7 @@ pub struct Flows {
     pub(super) table: Table,
     pub(super) ids: HashMap<Address, SourceId, RandomState>,
     pub(super) sources: Vec<Source>,
-    /// Hosts of which something changed since they were last frozen, each once, and perhaps some that
-    /// were frozen since.
+    /// Sources that changed since they were last frozen, each once. Some may have been frozen since.
     pub(super) changed: Vec<SourceId>,
     pub(super) sweep_at: u32,
     pub(super) eviction: Turn,
@@ -35,25 +34,25 @@ pub struct Flows {
     pub(super) losses: Losses,
     /// Connections opened without time stamps.
     pub(super) unstamped: unstamped::Counts,
-    /// Round trips, where they are asked for.
+    /// Round trips; `None` where they aren't measured.
     pub(super) rtt: Option<RttEngine>,
-    /// The clocks behind them, as the last snapshot knew them.
+    /// The clocks behind connections, as the last snapshot found them.
     pub(super) clocks: Option<ClockDirectory>,
 }
 
-/// What only this half knows of a snapshot.
+/// The part of a snapshot that only the intake half knows.
 #[derive(Debug)]
 pub struct Totals {
-    /// What bounded memory cost.
+    /// What was evicted, refused or thinned to stay within the memory bounds.
     pub losses: Losses,
     /// Connections opened without time stamps.
     pub unstamped: UnstampedTotals,
-    /// Round trips, where they are taken.
+    /// Round trips; `None` where they aren't measured.
     pub rtt: Option<rtt::Report>,
 }
 
 impl Flows {
-    /// Nothing known yet.
+    /// An empty intake.
     pub fn new(options: &Options) -> Self {
         Self {
             options: options.clone(),
@@ -72,12 +71,12 @@ impl Flows {
         }
     }
 
-    /// Says how often to look at addresses.
+    /// Sets how often addresses are due for an analysis pass.
     pub fn set_pace(&mut self, pace: Pace) {
         self.pace = pace;
     }
 
-    /// What a snapshot at `now_ns` takes from this half: totals, losses, and round trips with `clocks`.
+    /// The intake's part of a snapshot at `now_ns`; round trips are reported with `clocks`.
     pub fn totals(&mut self, now_ns: u64, clocks: Option<ClockDirectory>) -> Totals {
         Totals {
             losses: Losses { flows_thinned: self.table.thinned(), ..self.losses },
@@ -86,7 +85,7 @@ impl Flows {
         }
     }
 
-    /// What is held here.
+    /// What the intake holds.
     pub fn holdings(&self) -> Holdings {
         let per_source = size_of::<Source>() + size_of::<(Address, SourceId)>() + size_of::<SourceId>();
         Holdings {

@@ -2,19 +2,19 @@
 
 use super::{state::Flows, table::flag};
 
-/// One review looks at this part of all connections for idle ones, so that its cost stays flat; and
-/// at no more than so many.
+/// One sweep visits this part of all connections, so that its cost stays flat, and at most
+/// [`SWEEP_MOST`] of them.
 const SWEEP_PARTS: u32 = 8;
 const SWEEP_MOST: u32 = 1 << 18;
 
 impl Flows {
-    /// Finishes connections that closed or fell silent, a part of them at each call. Meant to be
-    /// called about once a second of engine time.
+    /// Finishes connections that closed or fell silent, a part of them at each call. Call it about once a
+    /// second of engine time.
     pub fn sweep(&mut self, now_ns: u64) {
         self.sweep_next(self.table.places().div_ceil(SWEEP_PARTS).min(SWEEP_MOST), now_ns);
     }
 
-    /// The same for all of them.
+    /// Finishes all connections that closed or fell silent.
     pub fn sweep_all(&mut self, now_ns: u64) {
         self.sweep_next(self.table.places(), now_ns);
     }

@@ -1,25 +1,25 @@
-//! Whose turn it is to be considered for eviction.
+//! The turn in which connections are considered for eviction.
 
-/// How many connections a choice is made from.
+/// The number of connections that one choice considers.
 pub const CANDIDATES: usize = 16;
 
-/// Whose turn it is to be looked at.
+/// The position of the next candidates for eviction.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Turn {
     at: usize,
-    /// When a search was last in vain.
+    /// The time of the last search in vain.
     pub(super) full_at_ns: Option<u64>,
 }
 
 impl Turn {
-    /// The next candidates of `count`.
+    /// The indices of the next candidates among `count` connections.
     pub(super) fn next(&mut self, count: usize) -> impl Iterator<Item = usize> + use<> {
         let from = self.at;
         self.at = (from + CANDIDATES) % count.max(1);
         (from..from + CANDIDATES.min(count)).map(move |at| at % count)
     }
 
-    /// Whether a search is too recent to be done again. Times may leap.
+    /// Whether the last search in vain is less than `pause_ns` ago. The sensor's time may jump.
     pub(super) fn rests(&self, now_ns: u64, pause_ns: u64) -> bool {
         self.full_at_ns.is_some_and(|at| at.abs_diff(now_ns) < pause_ns)
     }

@@ -1,9 +1,8 @@
-//! Connections opened without time stamps: machines whose clock can't be seen, but that they are
-//! there can.
+//! Connections opened without time stamps: machines that are there, but show no clock.
 //!
-//! A SYN that offers no Timestamps makes a connection without any (RFC 7323, section 3.2). It takes
-//! no place among flows, clocks and round trips; it is counted by source address, repetitions left
-//! out as far as a small table remembers them.
+//! A SYN that offers no Timestamps makes a connection without any (RFC 7323, section 3.2). Such a
+//! connection has no flow, clock or round trip. It is counted by source address. A repeated SYN isn't
+//! counted again as long as a small table holds the first one.
 
 use std::collections::{HashMap, hash_map::Entry};
 use std::hash::BuildHasher;
@@ -13,22 +12,22 @@ use tmap_common::{Address, Record};
 
 use crate::engine::{os::signature::Fingerprint, types::FlowKey};
 
-/// Connections that an address opened without time stamps. A host sends them on every connection or
-/// on none, so it was none of the machines known; whether one did it or many can't be told.
+/// Connections that an address opened without time stamps. A machine sends time stamps on every connection
+/// or on none, so these are of other machines than those known. Their number isn't known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unstamped {
-    /// How many; repeated SYNs count once as far as they are remembered.
+    /// The number of connections. A repeated SYN counts once while the first one is held.
     pub connections: u64,
-    /// The latest one's handshake, in p0f's notation.
+    /// The handshake of the latest connection, in p0f's notation.
     pub signature: Option<String>,
 }
 
-/// [`Unstamped`] over all addresses.
+/// Connections opened without time stamps, summed over all addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnstampedTotals {
-    /// Records that were SYNs without Timestamps.
+    /// Records of SYNs without Timestamps.
     pub records: u64,
-    /// Connections opened so.
+    /// Connections opened without time stamps.
     pub connections: u64,
     /// Addresses that never sent a time stamp.
     pub addresses_only: u64,
@@ -37,7 +36,7 @@ pub struct UnstampedTotals {
 }
 
 impl UnstampedTotals {
-    /// The totals of two engines together.
+    /// The sum of two engines' totals.
     pub fn plus(&self, other: &Self) -> Self {
         Self {
             records: self.records + other.records,
@@ -48,18 +47,19 @@ impl UnstampedTotals {
     }
 }
 
-/// SYNs remembered to tell repetitions; a power of two. One that was overwritten counts again.
+/// The number of SYNs held to recognise repetitions, a power of two. The repetition of one that was
+/// overwritten counts again.
 const REMEMBERED: usize = 1 << 14;
 
-/// A SYN with the ends of an earlier one is its repetition for this long after, in seconds: Linux
+/// How long after a SYN another one with the same addresses and ports is its repetition, in seconds: Linux
 /// doubles the pause up to 32 s, Windows and the BSDs stay below.
 const REPEATED_WITHIN_S: u32 = 70;
 
-/// What is held of a source address.
+/// The connections that a source address opened without time stamps.
 #[derive(Clone, Copy, Debug)]
 struct Openings {
     connections: u64,
-    /// The latest SYN's.
+    /// The latest SYN's fingerprint.
     fingerprint: Option<Fingerprint>,
 }
 
@@ -67,15 +67,15 @@ struct Openings {
 #[derive(Debug, Default)]
 pub struct Counts {
     addresses: HashMap<Address, Openings, FixedState>,
-    /// The upper half of a SYN's hash, and when it was seen, in seconds; nothing until the first SYN.
+    /// The upper half of each SYN's hash, and its time in seconds; empty before the first SYN.
     remembered: Vec<(u32, u32)>,
     records: u64,
     unplaced: u64,
 }
 
 impl Counts {
-    /// Takes in a SYN without Timestamps. `is_fallback` says that its connection was tried with them
-    /// before: some stacks leave options away when nobody answers.
+    /// Takes in a SYN without Timestamps. `is_fallback` says that its connection was tried with them before:
+    /// some stacks omit options when nobody answers.
     pub fn observe(&mut self, record: &Record, is_fallback: bool, max_addresses: usize) {
         self.records += 1;
         let key = FlowKey::of(&record.segment);
@@ -97,7 +97,7 @@ impl Counts {
         openings.fingerprint = Fingerprint::of(&record.segment);
     }
 
-    /// Whether these ends were seen a short while ago; remembers them.
+    /// Whether a SYN with this key was seen shortly before; notes this one.
     fn is_repetition(&mut self, key: &FlowKey, time_ns: u64) -> bool {
         self.remembered.resize(REMEMBERED, (0, 0));
         let hash = self.addresses.hasher().hash_one(key);
@@ -107,7 +107,7 @@ impl Counts {
         before == mark && second.abs_diff(then) <= REPEATED_WITHIN_S
     }
 
-    /// What an address opened without time stamps; `None` where nothing.
+    /// The connections that an address opened without time stamps; `None` where there are none.
     pub fn of(&self, address: Address) -> Option<Unstamped> {
         let openings = self.addresses.get(&address)?;
         Some(Unstamped {
@@ -116,7 +116,7 @@ impl Counts {
         })
     }
 
-    /// Sums; `is_stamped` says which addresses sent time stamps as well.
+    /// The sums over all addresses; `is_stamped` says which addresses sent time stamps as well.
     pub fn totals(&self, is_stamped: impl Fn(&Address) -> bool) -> UnstampedTotals {
         let mut totals =
             UnstampedTotals { records: self.records, unplaced: self.unplaced, ..UnstampedTotals::default() };
@@ -176,7 +176,7 @@ mod tests {
         let found = counts.of(Address::from_ip4([192, 0, 2, 1])).unwrap();
         assert_eq!(found.connections, 2);
         assert_eq!(found.signature.unwrap(), "4:127+1:0:1460:mss*44,8:mss,nop,ws,nop,nop,sok:id-,seq-:0");
-        // Ports come round again.
+        // The same ports are used again later.
         counts.observe(&syn(1, 1000, 64 + 71), false, 10);
         assert_eq!(counts.of(Address::from_ip4([192, 0, 2, 1])).unwrap().connections, 3);
     }

@@ -1,7 +1,7 @@
-//! One address, looked at as a whole: from connections to machines.
+//! One analysis pass over an address: from connections to machines.
 //!
-//! Pure: the same connections give the same analysis, whatever was thought before. Numbering
-//! machines so that they keep their numbers from one look to the next is `identity`'s job.
+//! Pure: the same connections give the same analysis, whatever earlier passes found. Machines keep
+//! their numbers from one pass to the next by `numbering`.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::engine::{
     clock::{
-        fit::{Verdict, fit_nominal},
+        fit::{Fitted, fit_nominal},
         unsteady,
     },
     flows::connection::Connection,
@@ -25,22 +25,22 @@ use crate::engine::{
     types::{Depth, Doubt, Estimate, Regime},
 };
 
-/// What one look at an address found.
+/// The result of one analysis pass over an address.
 #[derive(Clone, Debug)]
 pub struct Analysis {
     /// The regime, over all tick rates.
     pub regime: Regime,
-    /// What decided it.
+    /// The evidence that decided the regime.
     pub evidence: String,
-    /// The machines that are told apart.
+    /// The machines that could be told apart.
     pub groups: Vec<Group>,
     /// Best count, interval and certain lower bound.
     pub count: Count,
-    /// What limits the answer.
+    /// What limits the count, if anything does.
     pub doubt: Option<Doubt>,
-    /// Offsets that only phase can sort: what a look by phase would cost, or did.
+    /// Random offsets, which only a pass by phase can assign to machines: the cost of such a pass.
     pub random_offsets: usize,
-    /// Resolution of the time stamps that was allowed for, in nanoseconds.
+    /// The time stamps' resolution that the fits allowed for, in nanoseconds.
     pub resolution_ns: u64,
 }
 
@@ -67,9 +67,9 @@ pub fn analyse(connections: &[&Connection], options: &Options, resolution_ns: u6
     builder.finish()
 }
 
-/// Connections by what their clocks turned out to be.
+/// Connections, sorted by the results of their fits.
 struct Sorted<'a> {
-    /// By the bits of the nominal rate, which order like the rates themselves.
+    /// Keyed by the bits of the nominal rate, whose order is that of the rates.
     steady: BTreeMap<u64, Vec<Item<'a>>>,
     odd: Vec<(usize, Estimate)>,
     unclear: Vec<usize>,
@@ -80,14 +80,14 @@ fn sort_by_rate<'a>(connections: &[&'a Connection], resolution_ns: u64) -> Sorte
     let mut sorted = Sorted { steady: BTreeMap::new(), odd: Vec::new(), unclear: Vec::new() };
     for (index, connection) in connections.iter().enumerate() {
         match connection.clock(resolution_ns) {
-            Verdict::Steady(clock) => sorted.steady.entry(clock.hz.to_bits()).or_default().push(Item {
+            Fitted::Steady(clock) => sorted.steady.entry(clock.hz.to_bits()).or_default().push(Item {
                 index,
                 envelope: &connection.flow.envelope,
                 clock,
             }),
-            Verdict::Odd(rate_hz) => sorted.odd.push((index, rate_hz)),
-            Verdict::Weak(rate_hz) => weak.push((index, rate_hz)),
-            Verdict::Unclear => sorted.unclear.push(index),
+            Fitted::Odd(rate_hz) => sorted.odd.push((index, rate_hz)),
+            Fitted::Weak(rate_hz) => weak.push((index, rate_hz)),
+            Fitted::Unclear => sorted.unclear.push(index),
         }
     }
     for (index, rate_hz) in weak {
@@ -97,11 +97,16 @@ fn sort_by_rate<'a>(connections: &[&'a Connection], resolution_ns: u64) -> Sorte
     sorted
 }
 
-/// How many standard errors a weak rate may lie off a nominal one.
+/// How far a weak rate may be from a nominal one, in standard errors.
 const WEAK_DEVIATION: f64 = 3.0;
 
+/// The range of the slowest unsteady rate, as a share of the nominal one: old Apple systems show 880 to
+/// 998 Hz of 1000, with a margin for load and for measurement.
+const SLOWEST_UNSTEADY: f64 = 0.8;
+const FASTEST_UNSTEADY: f64 = 1.01;
+
 impl<'a> Sorted<'a> {
-    /// A rate too uncertain by itself joins the one class of the address that explains it.
+    /// Adds a connection of a weak rate to the only class of the address that explains the rate.
     fn place_weak(
         &mut self,
         index: usize,
@@ -121,11 +126,11 @@ impl<'a> Sorted<'a> {
         items.push(Item { index, envelope, clock });
     }
 
-    /// Where some connections show an unsteady clock and one counter explains all connections near
-    /// its pace, the seemingly steady ones are that clock too, in its better moments.
+    /// Joins steady connections to the unsteady ones, where one counter explains all connections near
+    /// that rate: an unsteady clock may seem steady for the length of a connection.
     fn join_unsteady(&mut self, connections: &[&Connection]) {
         let Some(slowest) = self.odd.iter().map(|(_, rate)| rate.value).reduce(f64::min) else { return };
-        let near = |hz: f64| hz * 0.8 <= slowest && slowest <= hz * 1.01;
+        let near = |hz: f64| hz * SLOWEST_UNSTEADY <= slowest && slowest <= hz * FASTEST_UNSTEADY;
         let Some(bits) = self.steady.keys().copied().find(|bits| near(f64::from_bits(*bits))) else { return };
         let mut all = self.odd.clone();
         all.extend(self.steady[&bits].iter().map(|item| (item.index, item.clock.rate_hz)));
@@ -158,7 +163,7 @@ impl Class {
         Self { hz, clusters, judgement }
     }
 
-    /// Whether a connection without a clock of its own may be given to `cluster` by its offset.
+    /// Whether a connection without a clock of its own may be assigned to `cluster` by its offset.
     fn may_hold(&self, cluster: usize, peer: Address, connections: &[&Connection]) -> bool {
         match self.judgement.regime {
             Regime::Global => true,
@@ -171,7 +176,7 @@ impl Class {
     }
 }
 
-/// Gives connections too short for a clock of their own to the one cluster that explains them.
+/// Assigns connections that are too short for a clock of their own to the only cluster that explains them.
 fn attach_unclear(
     classes: &mut [Class],
     unclear: &[usize],
@@ -231,7 +236,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Machines that only phase and skew can tell apart.
+    /// Adds machines whose offsets are random: only phase and skew can tell them apart.
     fn add_random(&mut self, class: &Class) {
         self.out.random_offsets += class.judgement.random.len();
         if self.depth == Depth::Offsets {
@@ -305,7 +310,7 @@ impl Builder<'_> {
     }
 }
 
-/// A machine told by its offset.
+/// A machine that was found by its offset.
 fn by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
     let clock = cluster.clock;
     let skew = Estimate {
@@ -323,14 +328,14 @@ fn by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
     }
 }
 
-/// A skew is reported if it is known this well and if a crystal can have it; beyond, it is the
-/// network's queues that were measured.
+/// The largest standard error and the largest skew that are reported. Beyond what a crystal can have,
+/// the slope is that of the network's queues.
 const MAX_SKEW_SIGMA_PPM: f64 = 100.0;
 const MAX_SKEW_PPM: f64 = 1000.0;
 
-/// How sure a match by offset is: two random readings meet within the errors (some tens of
-/// milliseconds of 2^32 ticks) less than once in a million, but hosts booted within that time of
-/// each other are possible.
+/// The probability of a match by offset. Two random counter values agree within the errors (some tens
+/// of milliseconds of 2^32 ticks) less than once in a million, but two machines may have booted within
+/// that time of each other.
 const MATCH_PROBABILITY: f64 = 0.999;
 
 impl Analysis {

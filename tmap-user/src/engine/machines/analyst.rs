@@ -1,12 +1,12 @@
-//! The half of the engine that thinks: what frozen connections say about machines.
+//! The analysing half of the engine: from frozen connections to machines.
 //!
-//! It has no part in what arrives meanwhile, so it may run on another thread and take its time.
+//! It doesn't take part in the intake of records, so it may run for long, on another thread.
 
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use super::{analysis, assemble, clock_moved, history::SourceHistory, part::PartialSnapshot, reboot};
+use super::{analysis, assemble, clock_moved, history::SourceHistory, partial::PartialSnapshot, reboot};
 use crate::engine::{
     flows::{Analysed, FrozenSource, SourceId, connection::Connection},
     options::Options,
@@ -15,7 +15,7 @@ use crate::engine::{
     types::{Depth, Doubt, Wanted},
 };
 
-/// How many tracks a snapshot sorts by phase at the most.
+/// The most tracks that one snapshot analyses by phase.
 const SNAPSHOT_TRACKS: usize = 16_384;
 
 /// Turns frozen connections into machines.
@@ -26,7 +26,7 @@ pub struct Analyst {
     histories: HashMap<SourceId, SourceHistory, RandomState>,
 }
 
-/// A snapshot in the making.
+/// Builds a partial snapshot, source by source.
 #[derive(Debug)]
 pub struct SnapshotBuilder {
     part: PartialSnapshot,
@@ -36,31 +36,31 @@ pub struct SnapshotBuilder {
 }
 
 impl Analyst {
-    /// An analyst who has seen nothing yet.
+    /// An analyst without any history.
     pub fn new(options: &Options) -> Self {
         Self { options: options.clone(), resolution_ns: 1, histories: HashMap::default() }
     }
 
-    /// Tells how coarse the records' times are.
+    /// Sets the resolution of the records' times, in nanoseconds.
     pub fn set_resolution_ns(&mut self, resolution_ns: u64) {
         self.resolution_ns = resolution_ns.max(1);
     }
 
-    /// Looks at a history and says what is new.
+    /// Analyses a source address and adds what is new to `events`.
     pub fn review(&mut self, mut frozen: FrozenSource, depth: Depth, events: &mut Vec<Event>) -> Analysed {
         let history = self.histories.entry(frozen.id).or_insert_with(|| SourceHistory::new(frozen.address));
         history.recall(&mut frozen.connections);
         frozen.connections.iter_mut().for_each(Connection::unpack);
         history.analyse(&mut frozen.connections, &self.options, self.resolution_ns, depth);
-        if let Some(found) = history.found.as_ref().filter(|found| history.has_news(found)) {
-            let machines = assemble::machines(history, found, &frozen.connections, &self.options);
+        if let Some(last_pass) = history.last_pass.as_ref().filter(|last_pass| history.has_news(last_pass)) {
+            let machines = assemble::machines(history, last_pass, &frozen.connections, &self.options);
             announce(history, &frozen, &machines, events);
         }
         analysed(history, &frozen, Some(depth))
     }
 
-    /// Begins a snapshot; all histories are to be added next, the ones with most connections first.
-    pub fn draft(&self, now_ns: u64, wanted: Wanted) -> SnapshotBuilder {
+    /// Begins a snapshot at `now_ns`. The caller then adds all sources, those with most connections first.
+    pub fn begin_snapshot(&self, now_ns: u64, wanted: Wanted) -> SnapshotBuilder {
         SnapshotBuilder {
             part: PartialSnapshot::new(now_ns, wanted.siblings),
             wanted,
@@ -69,18 +69,18 @@ impl Analyst {
         }
     }
 
-    /// Adds a history to a snapshot, looking at it once more where that could tell more; within a budget
-    /// for histories that need phases: beyond it they keep their last look.
-    /// What is new goes to `events`, where they are wanted.
+    /// Adds a source address to a snapshot. A source that changed is analysed anew. A pass by phase is
+    /// done only within the snapshot's budget of tracks; beyond the budget the last pass stays. News go
+    /// to `events`, where the caller wants them.
     pub fn add(
         &mut self,
         mut frozen: FrozenSource,
-        draft: &mut SnapshotBuilder,
+        builder: &mut SnapshotBuilder,
         events: Option<&mut Vec<Event>>,
     ) -> Analysed {
         let history = self.histories.entry(frozen.id).or_insert_with(|| SourceHistory::new(frozen.address));
         history.recall(&mut frozen.connections);
-        if frozen.stale || draft.takes_connections() {
+        if frozen.stale || builder.needs_connections() {
             frozen.connections.iter_mut().for_each(Connection::unpack);
         }
         let mut depth = None;
@@ -89,8 +89,8 @@ impl Analyst {
             history.analyse(&mut frozen.connections, &self.options, self.resolution_ns, Depth::Offsets);
         }
         let tracks = history.random_offsets();
-        if frozen.stale && tracks > 0 && tracks <= draft.tracks_left {
-            draft.tracks_left -= tracks;
+        if frozen.stale && tracks > 0 && tracks <= builder.tracks_left {
+            builder.tracks_left -= tracks;
             depth = Some(Depth::Phases);
             history.analyse(&mut frozen.connections, &self.options, self.resolution_ns, Depth::Phases);
         }
@@ -98,7 +98,7 @@ impl Analyst {
         if let Some(events) = events {
             announce(history, &frozen, &report.machine_list, events);
         }
-        draft.add(history, &frozen, report, self.resolution_ns);
+        builder.add(history, &frozen, report, self.resolution_ns);
         let unchanged = (!frozen.stale).then_some(Depth::Offsets);
         analysed(history, &frozen, depth.or(unchanged))
     }
@@ -115,8 +115,8 @@ fn analysed(history: &SourceHistory, frozen: &FrozenSource, depth: Option<Depth>
 }
 
 impl SnapshotBuilder {
-    /// Whether it takes more than a look to fill it: every connection's own clock.
-    fn takes_connections(&self) -> bool {
+    /// Whether the snapshot needs every connection's own clock.
+    fn needs_connections(&self) -> bool {
         self.wanted.connections || self.clocks.is_some()
     }
 
@@ -128,9 +128,9 @@ impl SnapshotBuilder {
         resolution_ns: u64,
     ) {
         self.part.snapshot.addresses.push(report);
-        if self.takes_connections() {
+        if self.needs_connections() {
             for connection in &frozen.connections {
-                // Its rate is wanted, whether or not a look asked for it.
+                // The listing shows every connection's rate, and a pass doesn't fit all of them.
                 connection.clock(resolution_ns);
             }
         }
@@ -145,31 +145,31 @@ impl SnapshotBuilder {
         }
     }
 
-    /// The part of a snapshot that is these histories', and the clocks behind connections for round trips, where they are
-    /// taken.
+    /// The partial snapshot of the sources added. The clocks behind their connections come with it where
+    /// round trips are measured.
     pub fn finish(self) -> (PartialSnapshot, Option<ClockDirectory>) {
         (self.part, self.clocks)
     }
 }
 
-/// Tells the directory what a history's last look told.
+/// Adds the connections and machines of a source to the clock directory.
 fn add_clocks(clocks: &mut ClockDirectory, history: &SourceHistory, connections: &[Connection]) {
     for connection in connections {
         let Connection { key, serial, machine, .. } = *connection;
         clocks.add_connection(key, serial, machine, connection.tick_hz());
     }
-    let Some(found) = &history.found else { return };
-    for (group, &number) in found.analysis.groups.iter().zip(&found.numbers) {
+    let Some(last_pass) = &history.last_pass else { return };
+    for (group, &number) in last_pass.analysis.groups.iter().zip(&last_pass.numbers) {
         clocks.add_machine(history.address, number, group.rate_hz.value, group.hz);
     }
 }
 
-/// A machine is announced once it was watched for this long, in nanoseconds: the first second of a
-/// busy address has more guesses than machines.
+/// A machine is announced after it was seen for this time, in nanoseconds: in its first seconds, a busy
+/// address has more guesses than machines.
 const SETTLING_NS: u64 = 3_000_000_000;
 
-/// A machine told by its phase is announced once it holds this many connections, and if the lower
-/// end of the interval has a place for it: early lines come and go.
+/// A machine that was found by its phase is announced once it holds this many connections, and only if
+/// there are no more machines than the lower end of the count's interval: early lines come and go.
 const SETTLED_CONNECTIONS: f64 = 5.0;
 
 fn is_settled(machine: &MachineReport, analysis: &analysis::Analysis) -> bool {
@@ -180,16 +180,16 @@ fn is_settled(machine: &MachineReport, analysis: &analysis::Analysis) -> bool {
     certain && machine.last_seen_ns.saturating_sub(machine.first_seen_ns) >= SETTLING_NS
 }
 
-/// Says what a look found for the first time; `machines` are all that it found.
+/// Adds what the last pass found for the first time to `events`; `machines` are all that it found.
 fn announce(
     history: &mut SourceHistory,
     frozen: &FrozenSource,
     machines: &[MachineReport],
     events: &mut Vec<Event>,
 ) {
-    let Some(found) = &history.found else { return };
+    let Some(last_pass) = &history.last_pass else { return };
     for machine in machines {
-        if !history.announced.contains(&machine.id) && is_settled(machine, &found.analysis) {
+        if !history.announced.contains(&machine.id) && is_settled(machine, &last_pass.analysis) {
             let address = history.address;
             if let Some((before, at_s)) = reboot::predecessor(machine, machines) {
                 events.push(Event::Reboot { address, before, after: machine.id, at_s });
@@ -201,7 +201,7 @@ fn announce(
             events.push(Event::NewMachine { address, known, machine: Box::new(machine.clone()) });
         }
     }
-    if found.analysis.doubt == Some(Doubt::OffsetsRandom) && !history.random_announced {
+    if last_pass.analysis.doubt == Some(Doubt::OffsetsRandom) && !history.random_announced {
         history.random_announced = true;
         let connections = frozen.connections_total;
         events.push(Event::OffsetsRandom { address: history.address, connections });

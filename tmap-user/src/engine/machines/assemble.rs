@@ -1,4 +1,4 @@
-//! From a look at a history to the plain data of a report.
+//! From an analysis pass to the plain data of a report.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use tmap_common::Tunnel;
 
 use super::{
     group::Group,
-    history::{Found, SourceHistory},
+    history::{LastPass, SourceHistory},
     siblings::Candidate,
 };
 use crate::engine::{
@@ -17,12 +17,12 @@ use crate::engine::{
     },
     flows::{FrozenSource, connection::Connection},
     options::Options,
-    os::{self, OsReport, Pace, Sightings},
+    os::{self, ClockTraits, Observations, OsReport},
     snapshot::{AddressReport, ConnectionReport, MAX_PORTS, MAX_TUNNELS, MachineReport, PortShare},
     types::{Doubt, Estimate, Regime, Side, WRAP_TICKS},
 };
 
-/// The report on a history that has been looked at.
+/// The report on a source address, by its last analysis pass.
 pub fn address(history: &SourceHistory, frozen: &FrozenSource, options: &Options) -> AddressReport {
     let mut report = AddressReport {
         address: history.address,
@@ -40,8 +40,8 @@ pub fn address(history: &SourceHistory, frozen: &FrozenSource, options: &Options
         unstamped: frozen.unstamped.clone(),
         machine_list: Vec::new(),
     };
-    let Some(found) = &history.found else { return report };
-    let analysis = &found.analysis;
+    let Some(last_pass) = &history.last_pass else { return report };
+    let analysis = &last_pass.analysis;
     report.regime = analysis.regime;
     report.evidence.clone_from(&analysis.evidence);
     report.doubt = analysis.doubt;
@@ -50,11 +50,11 @@ pub fn address(history: &SourceHistory, frozen: &FrozenSource, options: &Options
     report.machines_low = any.then_some(analysis.count.low.max(analysis.count.proven));
     report.machines_high = analysis.count.high.filter(|_| any);
     report.machines_proven = any.then_some(analysis.count.proven);
-    report.machine_list = machines(history, found, &frozen.connections, options);
+    report.machine_list = machines(history, last_pass, &frozen.connections, options);
     report
 }
 
-/// The tunnels that a history was seen in.
+/// The tunnels that the segments of these connections came in.
 fn tunnels(connections: &[Connection]) -> Vec<Tunnel> {
     let mut tunnels = Vec::new();
     for tunnel in connections.iter().filter_map(|connection| connection.flow.tunnel) {
@@ -65,23 +65,23 @@ fn tunnels(connections: &[Connection]) -> Vec<Tunnel> {
     tunnels
 }
 
-/// The machines found behind a history, by number.
+/// The machines that a pass found behind an address, by number.
 pub fn machines(
     history: &SourceHistory,
-    found: &Found,
+    last_pass: &LastPass,
     connections: &[Connection],
     options: &Options,
 ) -> Vec<MachineReport> {
-    // A whole second: there all clocks of whole hertz have the phase that they have at any other
-    // whole second, but for their skew, so phases of different addresses can be compared.
-    let analysed = &connections[..found.connections];
+    // Phases refer to a whole second: there, a clock of whole hertz has the same phase as at any other
+    // whole second, apart from its skew. So phases of different addresses can be compared.
+    let analysed = &connections[..last_pass.connections];
     let first_ns = analysed.iter().map(|connection| connection.flow.first_ns).min().unwrap_or_default();
     let reference_ns = first_ns - first_ns % 1_000_000_000;
-    let mut machines: Vec<MachineReport> = found
+    let mut machines: Vec<MachineReport> = last_pass
         .analysis
         .groups
         .iter()
-        .zip(&found.numbers)
+        .zip(&last_pass.numbers)
         .map(|(group, &number)| machine(history, group, number, reference_ns, connections, options))
         .collect();
     let assigned: f64 = machines.iter().map(|machine| machine.connections).sum();
@@ -92,8 +92,8 @@ pub fn machines(
     machines
 }
 
-/// What a clock shows at `at_ns`, modulo `period` ticks.
-fn reading(clock: &Clock, at_ns: u64, period: f64) -> Estimate {
+/// The counter value of a clock at `at_ns`, modulo `period` ticks.
+fn counter_value(clock: &Clock, at_ns: u64, period: f64) -> Estimate {
     let at = clock.at(at_ns);
     Estimate { value: at.value.rem_euclid(period), sigma: at.sigma }
 }
@@ -116,13 +116,13 @@ fn machine(
         tick_hz: group.hz,
         rate_hz: group.rate_hz,
         skew_ppm: group.skew_ppm,
-        offset_ticks: clock.filter(|_| global).map(|clock| reading(&clock, reference_ns, WRAP_TICKS)),
+        offset_ticks: clock.filter(|_| global).map(|clock| counter_value(&clock, reference_ns, WRAP_TICKS)),
         phase_ticks: clock
             .filter(|_| group.phase_ticks.is_some())
-            .map(|clock| reading(&clock, reference_ns, 1.0)),
+            .map(|clock| counter_value(&clock, reference_ns, 1.0)),
         reference_ns,
         boot: clock.filter(|_| global).map(|clock| boot::boot(&with_skew(clock, group.skew_ppm))),
-        connections: weight + history.forgotten.get(&number).copied().unwrap_or_default() as f64,
+        connections: weight + history.discarded.get(&number).copied().unwrap_or_default() as f64,
         load_percent: 0.0,
         ports: ports(members()),
         first_seen_ns: members().map(|(c, _)| c.flow.first_ns).min().unwrap_or_default(),
@@ -131,41 +131,42 @@ fn machine(
     }
 }
 
-/// The clock with the skew that all the machine's connections gave, where they gave one: the clock's
-/// own is tempered for matching, which would blur a boot time of weeks ago.
+/// The clock with the skew that all connections of the machine gave, where they gave one. The clock's own
+/// skew is combined with a prior for matching, which would blur a boot time of weeks ago.
 fn with_skew(clock: Clock, skew_ppm: Option<Estimate>) -> Clock {
     let skew = skew_ppm.map(|ppm| Estimate { value: ppm.value * 1e-6, sigma: ppm.sigma * 1e-6 });
     Clock { skew: skew.unwrap_or(clock.skew), ..clock }
 }
 
-/// What a machine runs.
+/// The operating system of a machine.
 fn system<'a>(
     group: &Group,
     members: impl Iterator<Item = (&'a Connection, f64)>,
     options: &Options,
 ) -> OsReport {
-    let mut sightings = Sightings::default();
+    let mut observations = Observations::default();
     for (connection, probability) in members {
-        sightings.add(connection.flow.fingerprint, connection.flow.hop_limit, probability);
+        observations.add(connection.flow.fingerprint, connection.flow.hop_limit, probability);
     }
-    let pace = Pace { hz: (group.hz > 0.0).then_some(group.hz), regime: group.regime };
-    os::guess(pace, &sightings, options.signatures())
+    let clock = ClockTraits { hz: (group.hz > 0.0).then_some(group.hz), regime: group.regime };
+    os::guess(clock, &observations, options.signatures())
 }
 
-/// What a machine's regime says about its offset: see [`Candidate::global`].
+/// The probability that a machine's offset is its own, by its regime: the value of
+/// [`Candidate::global`].
 fn offset_is_own(regime: Regime) -> f64 {
     match regime {
         Regime::Global => 1.0,
         Regime::PerPair | Regime::PerConnection => 0.0,
-        // One peer, or one connection: half of all such histories would be guessed wrong either way.
+        // With one peer or one connection, either guess would be wrong for half of all addresses.
         Regime::Undetermined | Regime::Mixed => 0.5,
     }
 }
 
-/// The machines of a history that can be compared with other addresses' machines.
+/// The machines behind an address that can be compared with other addresses' machines.
 pub fn candidates(history: &SourceHistory) -> impl Iterator<Item = Candidate> {
-    history.found.iter().flat_map(|found| {
-        found.analysis.groups.iter().zip(&found.numbers).filter_map(|(group, &machine)| {
+    history.last_pass.iter().flat_map(|last_pass| {
+        last_pass.analysis.groups.iter().zip(&last_pass.numbers).filter_map(|(group, &machine)| {
             let global = offset_is_own(group.regime);
             Some(Candidate { address: history.address, machine, clock: group.clock?, global })
         })
@@ -188,11 +189,11 @@ fn ports<'a>(members: impl Iterator<Item = (&'a Connection, f64)>) -> Vec<PortSh
     shares
 }
 
-/// One line per connection of a history.
+/// The listing of an address's connections.
 pub fn connections(history: &SourceHistory, connections: &[Connection]) -> Vec<ConnectionReport> {
     let mut best: BTreeMap<usize, (u32, f64, &Group)> = BTreeMap::new();
-    if let Some(found) = &history.found {
-        for (group, &number) in found.analysis.groups.iter().zip(&found.numbers) {
+    if let Some(last_pass) = &history.last_pass {
+        for (group, &number) in last_pass.analysis.groups.iter().zip(&last_pass.numbers) {
             for &(position, probability) in &group.members {
                 let entry = best.entry(position).or_insert((number, probability, group));
                 if probability > entry.1 {
@@ -216,18 +217,22 @@ pub fn connections(history: &SourceHistory, connections: &[Connection]) -> Vec<C
                 tunnel: connection.flow.tunnel,
                 segments: connection.flow.segments,
                 rate_hz: connection.measured_rate(),
-                place: place_of(connection, history, assigned.map(|(.., group)| *group)),
+                place: phase_point_of(connection, history, assigned.map(|(.., group)| *group)),
             }
         })
         .collect()
 }
 
-/// Where a connection lies on the cylinder, by the rate of its machine, or else by its own.
-fn place_of(connection: &Connection, history: &SourceHistory, group: Option<&Group>) -> Option<PhasePoint> {
+/// The phase point of a connection, by its machine's rate or else by its own.
+fn phase_point_of(
+    connection: &Connection,
+    history: &SourceHistory,
+    group: Option<&Group>,
+) -> Option<PhasePoint> {
     let (hz, rate_hz) = match group {
         Some(group) => (group.hz, group.rate_hz),
         None => (connection.tick_hz()?, connection.measured_rate()?),
     };
-    let resolution_ns = history.found.as_ref()?.analysis.resolution_ns;
+    let resolution_ns = history.last_pass.as_ref()?.analysis.resolution_ns;
     phase_point::of(&connection.flow.envelope, hz, rate_hz, resolution_ns)
 }

@@ -1,22 +1,22 @@
-//! Clocks that agree: connections whose offsets meet at a common time share one counter.
+//! Machines by offset: connections whose offsets agree at a common time share one counter.
 //!
-//! Two lines are compared where both are best known, never at the time when the counters were
-//! zero: an error of a millionth in the rate moves that time by minutes for a host that has been
-//! up for years (which is how the tool of 2006 split machines in two). With 2^32 possible
-//! readings, a meeting within milliseconds is no accident, whatever the stack randomises.
+//! Two lines are compared where both are best known, never at the time when the counters were zero. For
+//! a machine that has been up for years, an error of a millionth in the rate moves that time by minutes
+//! (which is how the tool of 2006 split machines in two). With 2^32 possible counter values, an
+//! agreement within milliseconds is no accident, whatever the stack randomises.
 
-use super::{cluster::Cluster, counter_values::Readings, slew};
+use super::{cluster::Cluster, counter_values::CounterValues, slew};
 use crate::engine::{
     clock::{
         envelope::Envelope,
         fit::{Clock, SKEW_PRIOR_SIGMA, fit_nominal},
     },
     options::Options,
-    types::{WRAP_TICKS, joint, seconds_between, short_way},
+    types::{WRAP_TICKS, joint, seconds_between, wrap_difference},
 };
 
-/// How many joint standard errors two clocks may differ by and still be one. Errors have heavier
-/// tails than a normal law's (delays do), and a missed match makes a false machine.
+/// The largest difference of two clocks that are one, in joint standard errors. Errors have heavier tails
+/// than a normal law's (as delays do), and a missed match makes a false machine.
 const MAX_DEVIATION: f64 = 5.0;
 
 /// One connection to be matched.
@@ -32,12 +32,14 @@ pub struct Item<'a> {
 
 /// Groups `items`, all of one nominal rate, by offset.
 ///
-/// Best-known clocks come first, so that a cluster's line is sharp before the doubtful ones are
-/// held against it; then the parts of slewed clocks are joined. O(n log n) for n items: clusters are looked up by their reading at a common
-/// time, in a window as wide as the errors.
+/// The best-known clocks come first, so that a cluster's line is sharp before doubtful clocks are compared
+/// with it. Then the stretches of slewed clocks are joined.
+///
+/// O(n log n) for n items: clusters are looked up by their counter value at a common time, in a window
+/// as wide as the errors.
 pub fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns: u64) -> Vec<Cluster> {
     items.sort_by_cached_key(|Item { index, clock, .. }| {
-        // Standard errors aren't negative, so their bits are in the order of their values.
+        // Standard errors aren't negative, so the order of their bits is that of their values.
         ((clock.skew.sigma + clock.offset_ticks.sigma / clock.hz).to_bits(), *index)
     });
     let reference_ns = items.first().map_or(0, |item| item.clock.reference_ns);
@@ -51,9 +53,9 @@ pub fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns: u64) 
     slew::join(index.clusters)
 }
 
-/// The cluster that a connection with too few points for a clock of its own belongs to, if exactly
-/// one explains its newest TSval. The clusters are those of one nominal rate; `allowed` says which of them
-/// may be asked.
+/// The cluster of a connection with too few points for a clock of its own: the only one that explains its
+/// TSvals, `None` where no cluster or several do. All clusters have one nominal rate; `allowed` says
+/// which of them may be considered.
 pub fn attach(
     envelope: &Envelope,
     clusters: &[Cluster],
@@ -72,30 +74,30 @@ pub fn attach(
     matches.next().is_none().then_some(first)
 }
 
-/// Clusters, findable by their reading at one reference time.
+/// Clusters, indexed by their counter value at one reference time.
 #[derive(Default)]
 struct Index {
     reference_ns: u64,
     clusters: Vec<Cluster>,
-    by_reading: Readings,
+    by_value: CounterValues,
 }
 
 impl Index {
-    fn reading(&self, clock: &Clock) -> u32 {
+    fn value(&self, clock: &Clock) -> u32 {
         clock.at(self.reference_ns).value.rem_euclid(WRAP_TICKS) as u32
     }
 
-    /// The best-agreeing cluster among those that may agree at all.
+    /// The cluster that agrees best with `clock`; `None` where none does.
     fn nearest(&self, clock: &Clock, options: &Options) -> Option<usize> {
         let elapsed_s = seconds_between(self.reference_ns, clock.reference_ns).abs();
-        // Any cluster's own drift is bounded by the prior, and so is this clock's.
+        // The drift of every cluster, and that of this clock, is bounded by the prior.
         let reach_s = options.offset_delta_s
             + MAX_DEVIATION * 2.0 * SKEW_PRIOR_SIGMA * elapsed_s
             + MAX_DEVIATION * 2.0 * clock.offset_ticks.sigma / clock.hz
             + 1.0;
         let reach = (reach_s * clock.hz).min(WRAP_TICKS / 4.0) as u32;
-        let centre = self.reading(clock);
-        self.by_reading
+        let centre = self.value(clock);
+        self.by_value
             .near(centre, reach)
             .filter_map(|index| {
                 let agreement = agreement(clock, &self.clusters[index].clock, options)?;
@@ -106,7 +108,7 @@ impl Index {
     }
 
     fn insert(&mut self, item: &Item<'_>) {
-        self.by_reading.insert(self.reading(&item.clock), self.clusters.len());
+        self.by_value.insert(self.value(&item.clock), self.clusters.len());
         self.clusters.push(Cluster {
             members: vec![item.index],
             envelope: item.envelope.clone(),
@@ -114,20 +116,20 @@ impl Index {
         });
     }
 
-    /// Adds a member and redraws the line.
+    /// Adds a member to a cluster and fits its line anew.
     fn grow(&mut self, found: usize, item: &Item<'_>, resolution_ns: u64) {
-        let before = self.reading(&self.clusters[found].clock);
+        let before = self.value(&self.clusters[found].clock);
         let cluster = &mut self.clusters[found];
         let shift = wraps_between(&item.clock, &cluster.clock);
         cluster.members.push(item.index);
         cluster.envelope.absorb(item.envelope, shift);
         cluster.clock = refit(&cluster.envelope, cluster.clock.hz, resolution_ns);
-        let after = self.reading(&self.clusters[found].clock);
-        self.by_reading.replace(before, after, found);
+        let after = self.value(&self.clusters[found].clock);
+        self.by_value.replace(before, after, found);
     }
 }
 
-/// The line through a merged envelope whose nominal rate is known.
+/// The line through a merged envelope of the nominal rate `hz`.
 pub fn refit(envelope: &Envelope, hz: f64, resolution_ns: u64) -> Clock {
     let rate = crate::engine::clock::fit::measure(envelope, resolution_ns);
     fit_nominal(envelope, hz, rate, resolution_ns)
@@ -136,21 +138,21 @@ pub fn refit(envelope: &Envelope, hz: f64, resolution_ns: u64) -> Clock {
 /// How well two clocks agree.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Agreement {
-    /// Difference of the readings at the time where it is best known, in seconds, modulo the wrap.
+    /// Difference of the counter values at the time where it is best known, in seconds, modulo the wrap.
     pub difference_s: f64,
-    /// The larger of the offset's and the rate's difference, each in units of what is allowed:
-    /// up to 1 they agree.
+    /// The larger of the offset's and the rate's difference, each as a share of what is allowed: the
+    /// clocks agree up to 1.
     pub deviation: f64,
 }
 
-/// Compares two clocks of one nominal rate; `None` where they tick at different ones.
+/// Compares two clocks; `None` where their nominal rates differ.
 pub fn agreement(a: &Clock, b: &Clock, options: &Options) -> Option<Agreement> {
     if a.hz != b.hz {
         return None;
     }
     let at_ns = best_meeting(a, b);
     let (left, right) = (a.at(at_ns), b.at(at_ns));
-    let difference = short_way(left.value - right.value);
+    let difference = wrap_difference(left.value - right.value);
     let allowed = options.offset_delta_s * a.hz + MAX_DEVIATION * joint(left.sigma, right.sigma);
     let rate_difference_ppm = (a.skew.value - b.skew.value).abs() * 1e6;
     let rate_allowed_ppm = options.rate_delta_ppm + MAX_DEVIATION * joint(a.skew.sigma, b.skew.sigma) * 1e6;
@@ -160,15 +162,15 @@ pub fn agreement(a: &Clock, b: &Clock, options: &Options) -> Option<Agreement> {
     })
 }
 
-/// Ticks to add to `a`'s unwrapped scale to bring it to `b`'s: a multiple of 2^32.
+/// Ticks from `a`'s unwrapped scale to `b`'s: a multiple of 2^32.
 pub fn wraps_between(a: &Clock, b: &Clock) -> i64 {
     let at_ns = best_meeting(a, b);
     let difference = b.at(at_ns).value - a.at(at_ns).value;
     (difference / WRAP_TICKS).round() as i64 * (1 << 32)
 }
 
-/// The time at which the difference of two clocks is best known: between their references, nearer
-/// to the one whose rate is less certain.
+/// The time at which the difference of two clocks is best known: between their reference times, nearer to
+/// that of the clock whose rate is less certain.
 fn best_meeting(a: &Clock, b: &Clock) -> u64 {
     let (wa, wb) = (a.skew.sigma.powi(2), b.skew.sigma.powi(2));
     let share = if wa + wb > 0.0 { wb / (wa + wb) } else { 0.5 };
@@ -180,17 +182,17 @@ fn best_meeting(a: &Clock, b: &Clock) -> u64 {
 mod tests {
     use super::*;
     use crate::engine::{
-        clock::fit::{Verdict, fit},
+        clock::fit::{Fitted, fit},
         types::Point,
     };
 
-    /// A connection of `span_s` seconds from `start_s`, of a clock with this reading at time 0.
-    fn connection(start_s: f64, span_s: f64, reading: f64, hz: f64, skew: f64) -> Envelope {
+    /// A connection of `span_s` seconds from `start_s`, of a counter with this value at time 0.
+    fn connection(start_s: f64, span_s: f64, value: f64, hz: f64, skew: f64) -> Envelope {
         let mut envelope = Envelope::default();
         let mut newest = i64::MIN;
         for i in 0..=200 {
             let t = start_s + span_s * f64::from(i) / 200.0;
-            let absolute = (reading + hz * (1.0 + skew) * t).floor();
+            let absolute = (value + hz * (1.0 + skew) * t).floor();
             let ticks = absolute.rem_euclid(WRAP_TICKS) as i64;
             let late_s = 1e-4 * f64::from(i * 7919 % 13) / 13.0;
             // Unwrap as a flow does: a connection starts at its raw value.
@@ -208,7 +210,7 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(index, envelope)| match fit(envelope, 1) {
-                Verdict::Steady(clock) => Item { index, envelope, clock },
+                Fitted::Steady(clock) => Item { index, envelope, clock },
                 other => panic!("no clock: {other:?}"),
             })
             .collect();
@@ -226,9 +228,9 @@ mod tests {
     #[test]
     fn one_machine_stays_whole_for_a_day_and_across_the_wrap() {
         // The counter passes 2^32 in the middle of the day.
-        let reading = WRAP_TICKS - 43_200_000.0;
+        let value = WRAP_TICKS - 43_200_000.0;
         let all: Vec<Envelope> =
-            (0..20).map(|i| connection(f64::from(i) * 4300.0, 12.0, reading, 1000.0, 37e-6)).collect();
+            (0..20).map(|i| connection(f64::from(i) * 4300.0, 12.0, value, 1000.0, 37e-6)).collect();
         assert_eq!(clusters_of(&all), vec![(0..20).collect::<Vec<_>>()]);
     }
 
@@ -236,8 +238,8 @@ mod tests {
     fn machines_booted_a_second_apart_are_told_apart() {
         let all: Vec<Envelope> = (0..12)
             .map(|i| {
-                let reading = 5e8 + f64::from(i % 3) * 1000.0;
-                connection(f64::from(i) * 50.0, 20.0, reading, 1000.0, f64::from(i % 3) * 10e-6)
+                let value = 5e8 + f64::from(i % 3) * 1000.0;
+                connection(f64::from(i) * 50.0, 20.0, value, 1000.0, f64::from(i % 3) * 10e-6)
             })
             .collect();
         let thirds: Vec<Vec<usize>> = (0..3).map(|k| (0..4).map(|j| 3 * j + k).collect()).collect();
@@ -259,15 +261,15 @@ mod tests {
             .iter()
             .enumerate()
             .filter_map(|(index, envelope)| match fit(envelope, 1) {
-                Verdict::Steady(clock) => Some(Item { index, envelope, clock }),
+                Fitted::Steady(clock) => Some(Item { index, envelope, clock }),
                 _ => None,
             })
             .collect();
         let options = Options::default();
         let clusters = cluster(items, &options, 1);
-        let lone = |reading: f64| {
+        let lone = |value: f64| {
             let mut envelope = Envelope::default();
-            envelope.add(Point { time_ns: 201_000_000_000, ticks: (reading + 20_000.0) as i64 });
+            envelope.add(Point { time_ns: 201_000_000_000, ticks: (value + 20_000.0) as i64 });
             attach(&envelope, &clusters, &options, 1, |_| true).map(|found| clusters[found].members[0])
         };
         assert_eq!(lone(1e6), Some(0));

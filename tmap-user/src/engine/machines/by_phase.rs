@@ -1,7 +1,7 @@
-//! Connections whose offsets are random: the way into `phase` and back.
+//! Machines by phase, for connections whose offsets are random: the way into `phase` and back.
 //!
-//! Each offset that was found (a connection's own, or one that a pair of addresses shares) becomes
-//! a track; the lines that `phase` draws become machines.
+//! Each offset that was found (a connection's own, or one that a pair of addresses shares) becomes a
+//! track. The lines that `phase` finds become machines.
 
 use super::{
     by_offset::wraps_between,
@@ -17,20 +17,20 @@ use crate::engine::{
     types::{Doubt, Estimate, Point, Regime, Side},
 };
 
-/// What the lines say.
+/// The machines found by phase.
 pub struct Findings {
     /// The machines.
     pub groups: Vec<Group>,
-    /// How many.
+    /// How many there are.
     pub count: Count,
-    /// What limits the answer.
+    /// What limits the count, if anything does.
     pub doubt: Option<Doubt>,
 }
 
-/// A member's probability below this is left out of a group: it says "not this machine".
+/// The lowest probability of a group's member: less means "not this machine".
 const MIN_PROBABILITY: f64 = 0.01;
 
-/// Tells apart the machines behind `clusters`, all of one tick rate and random by `judgement`.
+/// Finds the machines behind the clusters of one tick rate that `judgement` calls random.
 pub fn find(
     hz: f64,
     clusters: &[Cluster],
@@ -85,8 +85,8 @@ pub fn find(
     Findings { groups, count: count_of(&lines, tracks.len()), doubt: lines.doubt }
 }
 
-/// What a cluster shows besides its clock: as the first of its connections whose opening was seen, if
-/// any was. A server's answer depends on what it is asked, so only its distance counts.
+/// The evidence that a cluster shows besides its clock: that of its first connection whose SYN was seen.
+/// Without a SYN only the TTL counts, because a server's SYN-ACK depends on the client's SYN.
 fn shown(hz: f64, cluster: &Cluster, connections: &[&Connection]) -> Evidence {
     let flows = || cluster.members.iter().map(|&member| &connections[member].flow);
     let opened = flows().find_map(|flow| flow.fingerprint.filter(|print| print.side == Side::Client));
@@ -116,8 +116,8 @@ fn count_of(lines: &phase::Lines, tracks: usize) -> Count {
     }
 }
 
-/// The sample of a cluster's first arrivals: its only connection's own, or all members' in order of
-/// time, on one unwrapped scale.
+/// The sample of a cluster's first arrivals: that of its only connection, or those of all members in order
+/// of time, on one unwrapped scale.
 fn sample_of(cluster: &Cluster, connections: &[&Connection], resolution_ns: u64) -> Sample {
     if let [only] = cluster.members[..] {
         return connections[only].sample();

@@ -1,35 +1,36 @@
-//! Clocks that moved: a counter like a known machine's, but for an offset, since that machine fell silent.
+//! Clocks that moved: a machine fell silent, and since then a counter like its own runs at another offset.
 //!
-//! Linux counts in CLOCK_MONOTONIC, which NTP slews and never steps; but it stands still while a machine is
+//! Linux counts in CLOCK_MONOTONIC, which NTP slews and never steps. But it stands still while a machine is
 //! suspended or its virtual machine is paused (`ktime_get` against `ktime_get_boottime` in the kernel's
-//! timekeeping.c). Other systems step theirs. Either way connections opened since show another offset, and
-//! what they show would be taken for another machine.
+//! timekeeping.c). Other systems step their clocks. Either way, connections opened since then show another
+//! offset, which looks like another machine's.
 
 use super::reboot::skews_within;
 use crate::engine::{
     snapshot::MachineReport,
-    types::{Estimate, joint, short_way},
+    types::{Estimate, joint, wrap_difference},
 };
 
-/// A clock is slewed or stepped by at most this, in seconds. Two machines' counters are as close by chance
-/// once in a million times at 1 kHz; machines switched on at one moment may be.
+/// The most by which a clock is slewed or stepped, in seconds. At 1 kHz, the counters of two machines are
+/// this close by chance once in a million times; machines switched on at one moment may be closer.
 const MOST_MOVED_S: f64 = 2.0;
 
-/// Connections from before a small move may go on for so long, in seconds: their fits don't show it.
+/// How long connections from before a small move may go on, in seconds: their fits don't show the move.
 const LINGERING_S: f64 = 60.0;
 
-/// A clock that is slewed is this much off meanwhile, in ppm (the kernel's limit, MAXFREQ, and what
-/// `adjtime` adds).
+/// How far a clock's rate may be off while it is slewed, in ppm: the kernel's limit (MAXFREQ), and what
+/// `adjtime` adds to it.
 const SLEWED_PPM: f64 = 1000.0;
 
-/// A machine that slept did so for most of its silence, and for no longer, but for this, in seconds.
+/// How much longer than its silence a machine's sleep may seem, in seconds. A sleep also takes at least half
+/// of the silence.
 const SLACK_S: f64 = 2.0;
 
-/// What temperature does to a skew over a sleep, in ppm.
+/// How far temperature may change a skew over a sleep, in ppm.
 const TEMPERATURE_PPM: f64 = 2.0;
 
-/// The machine that `new` was before its clock moved, and by how much, in seconds; negative where it fell
-/// behind. With several such machines nothing is claimed.
+/// The number of the machine that `new` was before its clock moved, and the move in seconds, which is
+/// negative where the clock fell behind. `None` where no machine or several machines fit.
 pub fn predecessor(new: &MachineReport, known: &[MachineReport]) -> Option<(u32, Estimate)> {
     let mut moved = known.iter().filter_map(|old| Some((old.id, moved_by(old, new)?)));
     let only = moved.next()?;
@@ -56,8 +57,8 @@ fn moved_by(old: &MachineReport, new: &MachineReport) -> Option<Estimate> {
 fn apart(old: &MachineReport, new: &MachineReport) -> Option<Estimate> {
     let (was, is) = (old.offset_ticks?, new.offset_ticks?);
     let elapsed_s = (new.first_seen_ns as f64 - new.reference_ns as f64) * 1e-9;
-    let ticks = short_way(is.value - was.value + (new.rate_hz.value - old.rate_hz.value) * elapsed_s);
-    // Both readings are at the reference time; what the rates add to their errors is at most this.
+    let ticks = wrap_difference(is.value - was.value + (new.rate_hz.value - old.rate_hz.value) * elapsed_s);
+    // Both counter values are at the reference time; the rates add at most this to their errors.
     let drift = joint(old.rate_hz.sigma, new.rate_hz.sigma) * elapsed_s;
     let sigma = joint(joint(was.sigma, is.sigma), drift);
     Some(Estimate { value: ticks / new.tick_hz, sigma: sigma / new.tick_hz })

@@ -1,14 +1,13 @@
-//! Connections that share a counter.
+//! A cluster: connections that share one counter.
 
 use crate::engine::clock::{envelope::Envelope, fit::Clock};
 
 /// Connections that share a counter.
 #[derive(Clone, Debug)]
 pub struct Cluster {
-    /// The callers' indices, best-known clock first.
+    /// The members, as indices of the caller's connections, best-known clock first.
     pub members: Vec<usize>,
-    /// The hull over all members' points: one clock, so one envelope. Of a clock that was slewed, over
-    /// those of its best known part.
+    /// The hull over all members' points. For a slewed clock, only the points of its best-known stretch.
     pub envelope: Envelope,
     /// The line through it.
     pub clock: Clock,

@@ -1,18 +1,18 @@
-//! Readings of counters in order, so that those near a given one are found without asking all.
+//! An ordered index of counter values, to find those near a given one.
 
 use std::{collections::BTreeSet, iter};
 
-/// Readings modulo 2^32 ticks, each with the caller's index of what shows it.
+/// Counter values modulo 2^32 ticks, each with the caller's index of the clock that shows it.
 #[derive(Debug, Default)]
-pub struct Readings(BTreeSet<(u32, usize)>);
+pub struct CounterValues(BTreeSet<(u32, usize)>);
 
-impl Readings {
-    /// Adds what shows a reading.
-    pub fn insert(&mut self, reading: u32, index: usize) {
-        self.0.insert((reading, index));
+impl CounterValues {
+    /// Adds a value with the caller's index.
+    pub fn insert(&mut self, value: u32, index: usize) {
+        self.0.insert((value, index));
     }
 
-    /// Moves what showed one reading to another.
+    /// Replaces the value of an index.
     pub fn replace(&mut self, before: u32, after: u32, index: usize) {
         if after != before {
             self.0.remove(&(before, index));
@@ -20,7 +20,7 @@ impl Readings {
         }
     }
 
-    /// Indices of what shows a reading within `reach` of `centre`, across the wrap too. O(log n) and what is
+    /// Indices of the values within `reach` of `centre`, also across the wrap. O(log n), plus the number
     /// found.
     pub fn near(&self, centre: u32, reach: u32) -> impl Iterator<Item = usize> {
         let (low, high) = (centre.wrapping_sub(reach), centre.wrapping_add(reach));
@@ -37,12 +37,12 @@ mod tests {
     use super::*;
 
     fn near(centre: u32, reach: u32) -> Vec<usize> {
-        let mut readings = Readings::default();
-        for (index, reading) in [5, 100, 200, u32::MAX - 3].into_iter().enumerate() {
-            readings.insert(reading, index);
+        let mut values = CounterValues::default();
+        for (index, value) in [5, 100, 200, u32::MAX - 3].into_iter().enumerate() {
+            values.insert(value, index);
         }
-        readings.replace(200, 300, 2);
-        readings.near(centre, reach).collect()
+        values.replace(200, 300, 2);
+        values.near(centre, reach).collect()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Connections of one machine, and how many machines there are: what every way of counting returns.
+//! The common result of counting by offset and by phase: groups of connections, and their count.
 
 use crate::engine::{
     clock::fit::Clock,
@@ -10,35 +10,35 @@ use crate::engine::{
 pub struct Group {
     /// Nominal tick rate in Hz.
     pub hz: f64,
-    /// The regime in which this machine draws its offsets.
+    /// How this machine chooses offsets.
     pub regime: Regime,
-    /// The machine's clock; for an unsteady one only its rate means anything.
+    /// The machine's clock; `None` for an unsteady one.
     pub clock: Option<Clock>,
     /// Measured rate in Hz.
     pub rate_hz: Estimate,
     /// Relative skew in ppm, where the clock is steady.
     pub skew_ppm: Option<Estimate>,
-    /// Sub-tick phase at the clock's reference time, where lines were matched by phase.
+    /// The fraction of a tick at the clock's reference time; `None` for a machine found by offset.
     pub phase_ticks: Option<Estimate>,
-    /// Members: position in the connections analysed, and probability.
+    /// Members: position among the analysed connections, and probability.
     pub members: Vec<(usize, f64)>,
 }
 
-/// How many machines.
+/// The number of machines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// The best estimate; `None` where it can't be told.
+    /// The best estimate; `None` where it isn't known.
     pub best: Option<u32>,
     /// Lower end of the 90 % interval.
     pub low: u32,
     /// Upper end; `None` where nothing bounds it.
     pub high: Option<u32>,
-    /// Machines that are certain without statistics.
+    /// Machines that are certain without statistics, at least.
     pub proven: u32,
 }
 
 impl Count {
-    /// Adds another class's machines: no machine ticks at two rates.
+    /// Adds the machines of another tick rate: no machine ticks at two rates.
     pub fn add(&mut self, other: Self) {
         self.best = self.best.zip(other.best).map(|(a, b)| a + b);
         self.low += other.low;

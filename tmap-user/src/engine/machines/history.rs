@@ -1,4 +1,4 @@
-//! What is remembered of a source address between looks: what was found, and the numbers given.
+//! The history of a source address: what analysis keeps from one pass to the next.
 
 use std::collections::BTreeMap;
 
@@ -14,62 +14,66 @@ use crate::engine::{
     types::{Depth, Doubt},
 };
 
-/// What is remembered of a source address.
+/// The history of a source address.
 #[derive(Debug)]
 pub struct SourceHistory {
     /// The address.
     pub address: Address,
-    /// Connections that were forgotten after they had been assigned, by machine number.
-    pub forgotten: BTreeMap<u32, u64>,
-    /// The last look, if it still holds: its members are the first of the history's connections.
-    pub found: Option<Found>,
-    /// Machines already announced: their numbers stay. Others are numbered anew at each look, so
-    /// that guesses of the first seconds don't use numbers up.
+    /// Assigned connections that were discarded since, by machine number.
+    pub discarded: BTreeMap<u32, u64>,
+    /// The last pass; `None` where it no longer holds. Its members are the oldest of the address's
+    /// connections.
+    pub last_pass: Option<LastPass>,
+    /// Machines already announced: their numbers stay. Others are numbered anew at each pass, so that
+    /// guesses of the first seconds don't use numbers up.
     pub announced: Vec<u32>,
-    /// Whether it was said that offsets are random here.
+    /// Whether random offsets were announced for this address.
     pub random_announced: bool,
-    /// The serials of the connections of the last look, in their order, and the machines' numbers
-    /// that they got; 0 for none.
+    /// For each connection of the last pass, in order: its serial, and its machine's number (0 for none).
     assigned: Vec<(u32, u32)>,
 }
 
-/// A look at a history: the analysis and the machines' numbers.
+/// The lowest probability with which a connection is counted as a machine's: it then belongs to at most
+/// one machine.
+const MIN_ASSIGNED: f64 = 0.5;
+
+/// The result of an analysis pass, with the machines' numbers.
 #[derive(Debug)]
-pub struct Found {
-    /// What was found.
+pub struct LastPass {
+    /// The analysis.
     pub analysis: Analysis,
     /// How many connections were analysed: members are positions below this.
     pub connections: usize,
-    /// The number of each group.
+    /// The machine number of each group.
     pub numbers: Vec<u32>,
 }
 
 impl SourceHistory {
-    /// A history of which nothing is known.
+    /// An empty history.
     pub fn new(address: Address) -> Self {
         Self {
             address,
-            forgotten: BTreeMap::new(),
-            found: None,
+            discarded: BTreeMap::new(),
+            last_pass: None,
             announced: Vec::new(),
             random_announced: false,
             assigned: Vec::new(),
         }
     }
 
-    /// Offsets that only phase can sort, as of the last look.
+    /// Random offsets that the last pass found; only a pass by phase can assign them.
     pub fn random_offsets(&self) -> usize {
-        self.found.as_ref().map_or(0, |found| found.analysis.random_offsets)
+        self.last_pass.as_ref().map_or(0, |last_pass| last_pass.analysis.random_offsets)
     }
 
-    /// Whether a look may have found what wasn't announced yet.
-    pub fn has_news(&self, found: &Found) -> bool {
-        found.numbers.iter().any(|number| !self.announced.contains(number))
-            || (found.analysis.doubt == Some(Doubt::OffsetsRandom) && !self.random_announced)
+    /// Whether a pass may have found something that wasn't announced yet.
+    pub fn has_news(&self, last_pass: &LastPass) -> bool {
+        last_pass.numbers.iter().any(|number| !self.announced.contains(number))
+            || (last_pass.analysis.doubt == Some(Doubt::OffsetsRandom) && !self.random_announced)
     }
 
-    /// Gives connections the machines that they had, counts those that are gone, and lets go of a
-    /// look that spoke of them. `connections` are all that the history has, in the order of serials.
+    /// Restores the machine numbers of `connections`, which are all of the address's, in the order of
+    /// serials. Counts connections that were discarded; if there are any, the last pass no longer holds.
     pub fn recall(&mut self, connections: &mut [Connection]) {
         let mut at = 0;
         let before = self.assigned.len();
@@ -83,16 +87,16 @@ impl SourceHistory {
                 return true;
             }
             if machine != 0 {
-                *self.forgotten.entry(machine).or_default() += 1;
+                *self.discarded.entry(machine).or_default() += 1;
             }
             false
         });
         if self.assigned.len() < before {
-            self.found = None;
+            self.last_pass = None;
         }
     }
 
-    /// Analyses the history's connections anew and numbers what was found.
+    /// Analyses the address's connections and numbers the machines found.
     pub fn analyse(
         &mut self,
         connections: &mut [Connection],
@@ -106,7 +110,7 @@ impl SourceHistory {
         let first_free = self.announced.iter().max().map_or(1, |last| last + 1);
         let numbers =
             numbering::number(&analysis, |position| announced(connections[position].machine), first_free);
-        // What this look could not sort keeps its number until one can.
+        // Connections that this pass can't assign keep their number until a pass by phase.
         let unsorted = analysis.random_offsets > 0;
         for connection in connections.iter_mut() {
             let stays = unsorted && self.announced.contains(&connection.machine);
@@ -114,19 +118,19 @@ impl SourceHistory {
         }
         for (group, &number) in analysis.groups.iter().zip(&numbers) {
             for &(position, probability) in &group.members {
-                if probability >= 0.5 {
+                if probability >= MIN_ASSIGNED {
                     connections[position].machine = number;
                 }
             }
         }
         self.assigned.clear();
         self.assigned.extend(connections.iter().map(|connection| (connection.serial, connection.machine)));
-        self.found = Some(Found { analysis, connections: connections.len(), numbers });
+        self.last_pass = Some(LastPass { analysis, connections: connections.len(), numbers });
     }
 
     /// Memory held, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        let groups = self.found.iter().flat_map(|found| &found.analysis.groups);
+        let groups = self.last_pass.iter().flat_map(|last_pass| &last_pass.analysis.groups);
         let members: usize = groups.map(|group| size_of_val(group) + size_of_val(&group.members[..])).sum();
         size_of::<Self>() + members + size_of_val(&self.assigned[..])
     }

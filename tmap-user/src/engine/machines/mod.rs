@@ -14,7 +14,7 @@ mod counter_values;
 pub mod group;
 mod history;
 mod numbering;
-pub mod part;
+pub mod partial;
 mod reboot;
 mod regime;
 mod siblings;

@@ -1,12 +1,12 @@
-//! Machine numbers that stay: a machine keeps its number as long as its connections are known.
+//! Stable machine numbers: a machine keeps its number as long as its connections are held.
 
 use super::analysis::Analysis;
 
 /// Gives every group of `analysis` a number.
 ///
-/// `previous(position)` is the number that a connection had before (0 for none); a group takes
-/// over the number that most of its members had, the group with the strongest claim first, and
-/// each number once. New machines are numbered from `next`, in the order of their first members.
+/// `previous(position)` is the number that a connection had before (0 for none). A group takes over the
+/// number that most of its members had. The group with the most members of a number comes first, and
+/// each number is given once. New machines are numbered from `next`, in the order of their first members.
 pub fn number(analysis: &Analysis, previous: impl Fn(usize) -> u32, mut next: u32) -> Vec<u32> {
     let mut claims: Vec<(f64, usize, u32)> = Vec::new();
     for (index, group) in analysis.groups.iter().enumerate() {

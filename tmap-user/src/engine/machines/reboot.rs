@@ -5,21 +5,22 @@ use crate::engine::{
     types::{Estimate, joint},
 };
 
-/// A new counter may seem to start this much before the old machine's last segment: its boot time
-/// is only known within its error, and hosts send while they shut down. In seconds.
+/// How long before the old machine's last segment the new counter may seem to start, in seconds: a boot
+/// time is only known within its error, and machines send while they shut down.
 const OVERLAP_S: f64 = 2.0;
 
-/// A boot time is known well enough to tell of a reboot within this error, in seconds.
+/// The largest standard error of a boot time that shows a reboot, in seconds.
 const MAX_BOOT_SIGMA_S: f64 = 60.0;
 
-/// What a restart changes of a skew, in ppm: the kernel calibrates its clock anew.
+/// How far a restart may change a skew, in ppm: the kernel calibrates its clock anew.
 const CALIBRATION_PPM: f64 = 100.0;
 
-/// How many standard errors two skews may differ by, beyond what is expected.
+/// How far two skews may differ beyond the expected change, in joint standard errors.
 const SKEW_DEVIATION: f64 = 4.0;
 
-/// The machine that `new` was before it rebooted, and when: the only one of its tick rate that fell
-/// silent before the new counter's zero. With several such machines nothing is claimed.
+/// The number of the machine that `new` was before it rebooted, and the engine time of the boot in
+/// seconds. That machine is the only one of its tick rate that fell silent before the new counter was
+/// zero; `None` where no machine or several machines did.
 pub fn predecessor(new: &MachineReport, known: &[MachineReport]) -> Option<(u32, Estimate)> {
     let boot = new.boot.filter(|boot| boot.engine_s.sigma <= MAX_BOOT_SIGMA_S)?;
     let started_s = boot.engine_s.value;
@@ -35,7 +36,7 @@ pub fn predecessor(new: &MachineReport, known: &[MachineReport]) -> Option<(u32,
     silent.next().is_none().then_some((old.id, boot.engine_s))
 }
 
-/// Whether two machines' skews, where both are known, differ by no more than `most_ppm` and their errors.
+/// Whether two machines' skews differ by at most `most_ppm` plus their errors; true where one isn't known.
 pub fn skews_within(old: &MachineReport, new: &MachineReport, most_ppm: f64) -> bool {
     match (old.skew_ppm, new.skew_ppm) {
         (Some(a), Some(b)) => {
@@ -46,7 +47,7 @@ pub fn skews_within(old: &MachineReport, new: &MachineReport, most_ppm: f64) -> 
 }
 
 #[cfg(test)]
-/// Also lends its fixture.
+/// The tests here, and a fixture for those of `clock_moved`.
 pub mod tests {
     use super::*;
     use crate::engine::{clock::boot::Boot, os::OsReport};

@@ -1,51 +1,51 @@
-//! Which offsets mean anything: one per machine, one per pair of addresses, or one per connection.
+//! The regime of offsets: one per machine, one per pair of addresses, or one per connection.
 //!
-//! The data says so itself. With 2^32 possible readings, two connections share an offset only if
-//! their host gave them the same one: across peers only in the global regime, within a pair of
-//! addresses in the global and per-pair regimes, never where offsets are drawn per connection.
+//! The data itself shows the regime. With 2^32 possible counter values, two connections share an offset
+//! only if their machine gave them the same one. In the global regime that happens across peers; in the
+//! per-pair regime only within a pair of addresses; with an offset per connection never.
 
 use tmap_common::Address;
 
 use crate::engine::types::Regime;
 
-/// Slower clocks than this nearly all predate random offsets: Linux randomises since 4.10, at one tick
-/// per millisecond since 4.13; Windows at 10 and 100 Hz and Solaris never did. NetBSD's and OpenBSD's
-/// 2 Hz is the exception.
+/// Clocks slower than this nearly all have no random offsets. Linux randomises since 4.10, and ticks once
+/// per millisecond since 4.13. Windows at 10 and 100 Hz and Solaris never randomised. NetBSD and OpenBSD
+/// at 2 Hz are the exception.
 const FIRST_RANDOM_HZ: f64 = 1000.0;
 
-/// So many connections of a slow clock, no two of which share an offset, are random after all (Linux
-/// 4.10, and whatever else there is): as many machines, each seen once, are less likely.
+/// The fewest connections of a slow clock that are taken for random because no two share an offset
+/// (Linux 4.10, or an unknown stack): as many machines, each seen once, are less likely.
 const MIN_RANDOM_SLOW: usize = 8;
 
-/// Below that, the slowest rates are BSDs that do randomise.
+/// Up to this rate, clocks are those of BSDs that do randomise.
 const LAST_BSD_HZ: f64 = 2.0;
 
 /// The fewest connections that can show that offsets are drawn at random.
 const MIN_RANDOM: usize = 3;
 
-/// The verdict on the connections of one address and one tick rate.
+/// The judgement on the connections of one address and one tick rate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
     /// The regime.
     pub regime: Regime,
-    /// The counts that decided.
+    /// The counts that decided the regime, as a sentence.
     pub evidence: String,
     /// Clusters that are one machine each, by offset.
     pub machines: Vec<usize>,
-    /// Clusters (often of one connection) whose offsets are random: to be told apart by phase.
+    /// Clusters (often of one connection) whose offsets are random, for an analysis by phase.
     pub random: Vec<usize>,
-    /// The most clusters within one pair of addresses, where a pair shares its offset: so many
-    /// machines there are at least.
+    /// The number of machines that there are at least: the most clusters within one pair of addresses,
+    /// where a machine has one offset per pair.
     pub proven: usize,
 }
 
-/// Judges clusters of one tick rate; `peers` holds, per cluster, its members' peers.
+/// Judges the clusters of one tick rate; `peers` holds each cluster's peers, one per member.
 pub fn judge(hz: f64, peers: &[Vec<Address>]) -> Judgement {
     let all: Vec<usize> = (0..peers.len()).collect();
     let tally = Tally::of(peers);
     let all_differ = tally.shared.is_empty() && tally.connections >= MIN_RANDOM_SLOW;
     let may_be_random = hz >= FIRST_RANDOM_HZ || hz <= LAST_BSD_HZ || all_differ;
-    let verdict = |regime, machines: Vec<usize>, random: Vec<usize>, proven| Judgement {
+    let judgement = |regime, machines: Vec<usize>, random: Vec<usize>, proven| Judgement {
         regime,
         evidence: tally.describe(hz, regime),
         machines,
@@ -53,38 +53,38 @@ pub fn judge(hz: f64, peers: &[Vec<Address>]) -> Judgement {
         proven,
     };
     if tally.connections < 2 {
-        return verdict(Regime::Undetermined, all, Vec::new(), peers.len());
+        return judgement(Regime::Undetermined, all, Vec::new(), peers.len());
     }
     let singles_are_random =
         tally.singles.len() >= MIN_RANDOM && tally.singles.len() > 2 * tally.shared.len() && may_be_random;
     if tally.shared.is_empty() {
         return if singles_are_random || (may_be_random && tally.connections < MIN_RANDOM) {
             let regime = if tally.repeated_pairs > 0 { Regime::PerConnection } else { Regime::Undetermined };
-            verdict(regime, Vec::new(), all, 1)
+            judgement(regime, Vec::new(), all, 1)
         } else {
-            verdict(Regime::Global, all, Vec::new(), peers.len())
+            judgement(Regime::Global, all, Vec::new(), peers.len())
         };
     }
     if tally.across > 0 || !may_be_random {
         return if singles_are_random {
             let proven = tally.shared.len();
-            verdict(Regime::Mixed, tally.shared.clone(), tally.singles.clone(), proven)
+            judgement(Regime::Mixed, tally.shared.clone(), tally.singles.clone(), proven)
         } else {
-            verdict(Regime::Global, all, Vec::new(), peers.len())
+            judgement(Regime::Global, all, Vec::new(), peers.len())
         };
     }
     if tally.peers == 1 {
         return if singles_are_random {
             let proven = tally.shared.len();
-            verdict(Regime::Mixed, tally.shared.clone(), tally.singles.clone(), proven)
+            judgement(Regime::Mixed, tally.shared.clone(), tally.singles.clone(), proven)
         } else {
-            verdict(Regime::Undetermined, all, Vec::new(), peers.len())
+            judgement(Regime::Undetermined, all, Vec::new(), peers.len())
         };
     }
-    verdict(Regime::PerPair, Vec::new(), all, tally.busiest_pair)
+    judgement(Regime::PerPair, Vec::new(), all, tally.busiest_pair)
 }
 
-/// What the clusters look like.
+/// Counts of clusters, connections and peers.
 struct Tally {
     connections: usize,
     peers: usize,

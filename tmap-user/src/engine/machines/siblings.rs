@@ -1,11 +1,11 @@
 //! The same machine behind several addresses: NAT pools, IPv4 and IPv6 siblings, multihomed hosts,
 //! containers that share their host's kernel.
 //!
-//! One kernel has one counter. Where offsets are global, equal readings say so at once; where they
-//! are random, what is left is the fraction of a tick and the skew, and two clocks that agree in
-//! both are one with a probability that depends on how many clocks there are to be confused with.
-//! (Beverly and Berger 2015 and Scheitle et al. 2017 matched siblings by skew and by offset;
-//! random offsets end the second, and NTP nearly ends the first.)
+//! One kernel has one counter. Where offsets are global, equal counter values show it at once. Where they
+//! are random, only the fraction of a tick and the skew remain. Two clocks that agree in both are one
+//! with a probability that depends on the number of other clocks. (Beverly and Berger 2015 and Scheitle
+//! et al. 2017 matched siblings by skew and by offset; random offsets end the second, and NTP nearly
+//! ends the first.)
 
 use tmap_common::Address;
 
@@ -24,28 +24,34 @@ pub struct Candidate {
     pub machine: u32,
     /// Its clock.
     pub clock: Clock,
-    /// How likely it is that the whole ticks of the offset are the machine's own rather than
-    /// random: 1 in the global regime, 0 where offsets are random, between where it isn't known.
+    /// The probability that the whole ticks of the offset are the machine's own rather than random: 1 in
+    /// the global regime, 0 where offsets are random, between where the regime isn't known.
     pub global: f64,
 }
 
-/// The most machines compared with each other: the cost grows with the square.
+/// The most machines compared with each other: the cost grows with their square.
 pub const MAX_CANDIDATES: usize = 4096;
 
-/// Links less likely than this are not reported; those above carry their probability.
+/// The lowest probability of a link that is reported.
 const MIN_PROBABILITY: f64 = 0.5;
 
-/// Paths to different addresses differ a little in their least delay, in seconds.
+/// How far the least delays of paths to different addresses differ, in seconds (one standard deviation).
 const PATH_SIGMA_S: f64 = 30e-6;
 
-/// Two clocks meet by accident in a window of this many ticks at most, whatever the errors claim.
+/// The smallest standard error with which offsets are compared, in ticks, whatever the fits claim.
 const MIN_OFFSET_SIGMA_TICKS: f64 = 1.0;
 
-/// How skews are spread over hosts: half of them disciplined, relative.
+/// The spread of skews over machines: this share of them is disciplined, with this relative standard
+/// deviation. The others run free, within [`SKEW_PRIOR_SIGMA`].
+const DISCIPLINED_SHARE: f64 = 0.5;
 const DISCIPLINED_SIGMA: f64 = 0.3e-6;
 
-/// Finds machines that appear behind several addresses. Machines beyond [`MAX_CANDIDATES`] are left
-/// out; the caller counts them.
+/// The fewest machines assumed to be there for a chance match: with few of them seen, the prior odds of a
+/// match must not rise further.
+const FEWEST_RIVALS: f64 = 10.0;
+
+/// Finds machines that stand behind several addresses. Machines beyond [`MAX_CANDIDATES`] are ignored; the
+/// caller counts them.
 pub fn find(candidates: &[Candidate]) -> Vec<Sibling> {
     let candidates = &candidates[..candidates.len().min(MAX_CANDIDATES)];
     let mut links = Vec::new();
@@ -63,7 +69,7 @@ pub fn find(candidates: &[Candidate]) -> Vec<Sibling> {
     join(candidates, links)
 }
 
-/// Probability that two machines are one, and what it rests on.
+/// The probability that two machines are one, and the evidence for it.
 fn same(a: &Candidate, b: &Candidate, machines: usize) -> (f64, Basis) {
     let meeting_ns = between(a.clock.reference_ns, b.clock.reference_ns);
     let (left, right) = (a.clock.at(meeting_ns), b.clock.at(meeting_ns));
@@ -78,15 +84,16 @@ fn same(a: &Candidate, b: &Candidate, machines: usize) -> (f64, Basis) {
     let by_phase = (1.0 - comparable) * meet(1.0, sigma);
     let basis = if by_offset > by_phase { Basis::Offset } else { Basis::Phase };
     let skew_sigma = a.clock.skew.sigma.hypot(b.clock.skew.sigma);
-    let pace =
+    let by_skew =
         normal(a.clock.skew.value - b.clock.skew.value, skew_sigma) / spread(a.clock.skew.value, skew_sigma);
-    let odds = (by_offset + by_phase) * pace / (machines as f64).max(10.0);
+    let odds = (by_offset + by_phase) * by_skew / (machines as f64).max(FEWEST_RIVALS);
     (odds / (1.0 + odds), basis)
 }
 
-/// Density of the skews of unrelated hosts around `skew`, blurred by the measurement.
+/// Density of the skews of unrelated machines around `skew`, blurred by the measurement.
 fn spread(skew: f64, sigma: f64) -> f64 {
-    0.5 * normal(skew, sigma.hypot(DISCIPLINED_SIGMA)) + 0.5 * normal(skew, sigma.hypot(SKEW_PRIOR_SIGMA))
+    DISCIPLINED_SHARE * normal(skew, sigma.hypot(DISCIPLINED_SIGMA))
+        + (1.0 - DISCIPLINED_SHARE) * normal(skew, sigma.hypot(SKEW_PRIOR_SIGMA))
 }
 
 fn normal(x: f64, sigma: f64) -> f64 {
@@ -97,8 +104,8 @@ fn between(a_ns: u64, b_ns: u64) -> u64 {
     a_ns.wrapping_add_signed((0.5e9 * seconds_between(a_ns, b_ns)) as i64)
 }
 
-/// Joins links into groups, the strongest first. Two machines of one address are two machines,
-/// so a link that would put both into one group is dropped.
+/// Joins links into groups, the strongest first. Machines of one address are different machines, so a link
+/// that would put two of them into one group is dropped.
 fn join(candidates: &[Candidate], mut links: Vec<(f64, usize, usize, Basis)>) -> Vec<Sibling> {
     links.sort_by(|x, y| y.0.total_cmp(&x.0).then((x.1, x.2).cmp(&(y.1, y.2))));
     let mut group_of: Vec<usize> = (0..candidates.len()).collect();

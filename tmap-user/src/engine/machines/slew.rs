@@ -1,52 +1,57 @@
-//! Clocks that are slewed: the parts of one counter that no single line fits.
+//! Slewed clocks: the stretches of one counter that no single line fits.
 //!
 //! NTP and `adjtime` correct a clock by running it up to 500 ppm fast or slow for a while (the kernel's
-//! MAXFREQ). Connections opened meanwhile, and since, don't meet the line of those before: after 150 ms of
-//! correction they are 150 ticks off. But a slewed clock doesn't jump. Where one cluster of connections
-//! ends, the next begins as near as such a clock can have come by then, and no other machine's counter is
-//! that near by chance.
+//! MAXFREQ). Connections opened during and after the correction don't meet the line of those before: after
+//! 150 ms of correction they are 150 ticks off. But a slewed clock doesn't jump. The next cluster of
+//! connections begins as near to the end of the last one as such a clock can have come by then, and no
+//! other machine's counter is that near by chance.
 
-use super::{cluster::Cluster, counter_values::Readings};
+use super::{cluster::Cluster, counter_values::CounterValues};
 use crate::engine::{
     clock::fit::Clock,
-    types::{WRAP_TICKS, joint, short_way},
+    types::{WRAP_TICKS, joint, wrap_difference},
 };
 
-/// How fast a clock may be slewed, with some margin, as a share.
+/// How fast a clock may be slewed, as a share of its rate: 500 ppm, with some margin.
 const FASTEST: f64 = 6e-4;
 
-/// A part follows another within this, in seconds: beyond, chance gets its turn.
+/// The longest gap between two stretches of one clock, in seconds: after longer gaps, other machines'
+/// counters are that near by chance.
 const LONGEST_GAP_S: f64 = 120.0;
 
-/// How long parts may overlap, in seconds: a connection from before the correction goes on during it.
+/// The longest overlap of two stretches, in seconds: a connection from before the correction goes on
+/// during it.
 const LONGEST_OVERLAP_S: f64 = 60.0;
 
-/// A line is no longer than this, in seconds, if a bend in it wasn't noticed.
+/// The longest time that a line can contain an unnoticed bend, in seconds.
 const MOST_BENT_S: f64 = 30.0;
 
-/// How many joint standard errors readings may differ by, beyond what slewing does.
+/// How far counter values may differ beyond what slewing does, in joint standard errors.
 const MAX_DEVIATION: f64 = 5.0;
 
-/// Joins clusters of one nominal rate that follow each other as the parts of a slewed clock do. The clock
-/// kept is the best known one's.
+/// Joins clusters of one nominal rate that follow each other as the stretches of a slewed clock do. The
+/// joined cluster keeps the best-known clock.
 ///
-/// O(n log n) for n clusters: ends are looked up by their readings.
+/// O(n log n) for n clusters: ends are looked up by their counter values.
 pub fn join(clusters: Vec<Cluster>) -> Vec<Cluster> {
-    let mut parts: Vec<(Part, usize, Cluster)> =
-        clusters.into_iter().enumerate().map(|(rank, cluster)| (Part::of(&cluster), rank, cluster)).collect();
-    parts.sort_by_key(|(part, ..)| (part.first_ns, part.last_ns));
+    let mut stretches: Vec<(Stretch, usize, Cluster)> = clusters
+        .into_iter()
+        .enumerate()
+        .map(|(rank, cluster)| (Stretch::of(&cluster), rank, cluster))
+        .collect();
+    stretches.sort_by_key(|(stretch, ..)| (stretch.first_ns, stretch.last_ns));
     let mut chains: Vec<Chain> = Vec::new();
-    let mut ends = Readings::default();
-    for (part, rank, cluster) in parts {
-        match follows(&part, &chains, &ends) {
+    let mut ends = CounterValues::default();
+    for (stretch, rank, cluster) in stretches {
+        match follows(&stretch, &chains, &ends) {
             Some(index) => {
                 let before = chains[index].latest.end();
-                chains[index].extend(part, rank, cluster);
+                chains[index].extend(stretch, rank, cluster);
                 ends.replace(before, chains[index].latest.end(), index);
             }
             None => {
-                ends.insert(part.end(), chains.len());
-                chains.push(Chain { joined: cluster, latest: part, rank });
+                ends.insert(stretch.end(), chains.len());
+                chains.push(Chain { joined: cluster, latest: stretch, rank });
             }
         }
     }
@@ -54,14 +59,14 @@ pub fn join(clusters: Vec<Cluster>) -> Vec<Cluster> {
     chains.into_iter().map(|chain| chain.joined).collect()
 }
 
-/// A cluster's clock, and when its first and last segments came.
-struct Part {
+/// A stretch of a clock: that of one cluster, from its first to its last segment.
+struct Stretch {
     clock: Clock,
     first_ns: u64,
     last_ns: u64,
 }
 
-impl Part {
+impl Stretch {
     fn of(cluster: &Cluster) -> Self {
         let points = cluster.envelope.points();
         let first_ns = points.first().map_or(0, |point| point.time_ns);
@@ -74,30 +79,31 @@ impl Part {
         ((self.last_ns - self.first_ns) as f64 * 1e-9).min(MOST_BENT_S)
     }
 
-    /// Where it begins and ends among readings: see [`nominal`].
+    /// The [`nominal`] counter value at its beginning.
     fn begin(&self) -> u32 {
         nominal(&self.clock, self.first_ns)
     }
 
+    /// The [`nominal`] counter value at its end.
     fn end(&self) -> u32 {
         nominal(&self.clock, self.last_ns)
     }
 }
 
-/// Parts of one clock: all of them as one cluster, the latest one, and the place of the first in the order
-/// given.
+/// Stretches of one clock: all of them as one cluster, the latest one, and the lowest index of any in the
+/// caller's order.
 struct Chain {
     joined: Cluster,
-    latest: Part,
+    latest: Stretch,
     rank: usize,
 }
 
 impl Chain {
-    fn extend(&mut self, part: Part, rank: usize, cluster: Cluster) {
+    fn extend(&mut self, stretch: Stretch, rank: usize, cluster: Cluster) {
         let mut members = std::mem::take(&mut self.joined.members);
         members.extend(&cluster.members);
-        if part.last_ns >= self.latest.last_ns {
-            self.latest = part;
+        if stretch.last_ns >= self.latest.last_ns {
+            self.latest = stretch;
         }
         self.rank = self.rank.min(rank);
         if cluster.clock.skew.sigma < self.joined.clock.skew.sigma {
@@ -107,32 +113,32 @@ impl Chain {
     }
 }
 
-/// A reading less what a clock of exactly the nominal rate gains, modulo 2^32 ticks: the same at any time,
-/// but for the skew.
+/// A counter value minus what a clock of exactly the nominal rate gains, modulo 2^32 ticks. Apart from the
+/// skew, it is the same at any time.
 fn nominal(clock: &Clock, at_ns: u64) -> u32 {
     (clock.at(at_ns).value - clock.hz * at_ns as f64 * 1e-9).rem_euclid(WRAP_TICKS) as u32
 }
 
-/// The one chain that `part` follows.
-fn follows(part: &Part, chains: &[Chain], ends: &Readings) -> Option<usize> {
-    let hz = part.clock.hz;
+/// The only chain that `stretch` follows; `None` where there is none, or several.
+fn follows(stretch: &Stretch, chains: &[Chain], ends: &CounterValues) -> Option<usize> {
+    let hz = stretch.clock.hz;
     let reach = (2.0 * FASTEST * (LONGEST_GAP_S + 2.0 * MOST_BENT_S) * hz + hz).min(WRAP_TICKS / 4.0) as u32;
-    let mut near = ends.near(part.begin(), reach).filter(|&index| is_next(&chains[index].latest, part));
+    let mut near = ends.near(stretch.begin(), reach).filter(|&index| is_next(&chains[index].latest, stretch));
     let only = near.next()?;
     near.next().is_none().then_some(only)
 }
 
-/// Whether a clock that ends as `part` does can have come to where `next` begins.
-fn is_next(part: &Part, next: &Part) -> bool {
-    let gap_s = (next.first_ns as f64 - part.last_ns as f64) * 1e-9;
+/// Whether one slewed clock can have gone from the end of `stretch` to the beginning of `next`.
+fn is_next(stretch: &Stretch, next: &Stretch) -> bool {
+    let gap_s = (next.first_ns as f64 - stretch.last_ns as f64) * 1e-9;
     if !(-LONGEST_OVERLAP_S..=LONGEST_GAP_S).contains(&gap_s) {
         return false;
     }
-    let middle_ns = part.last_ns / 2 + next.first_ns / 2;
-    let (end, begin) = (part.clock.at(middle_ns), next.clock.at(middle_ns));
-    let slewed = FASTEST * (gap_s.abs() + part.bent_s() + next.bent_s()) * part.clock.hz;
+    let middle_ns = stretch.last_ns / 2 + next.first_ns / 2;
+    let (end, begin) = (stretch.clock.at(middle_ns), next.clock.at(middle_ns));
+    let slewed = FASTEST * (gap_s.abs() + stretch.bent_s() + next.bent_s()) * stretch.clock.hz;
     let allowed = slewed + MAX_DEVIATION * joint(end.sigma, begin.sigma) + 1.0;
-    short_way(begin.value - end.value).abs() <= allowed
+    wrap_difference(begin.value - end.value).abs() <= allowed
 }
 
 #[cfg(test)]
@@ -141,7 +147,7 @@ mod tests {
     use crate::engine::{
         clock::{
             envelope::Envelope,
-            fit::{Verdict, fit},
+            fit::{Fitted, fit},
         },
         types::Point,
     };
@@ -149,12 +155,12 @@ mod tests {
     /// A connection of ten seconds of a counter of 1 kHz.
     fn connection(index: usize, start_s: f64, ticks: impl Fn(f64) -> f64) -> Cluster {
         let mut envelope = Envelope::default();
-        // Steps of 7.003 ms meet every part of the tick.
+        // Steps of 7.003 ms meet every stretch of the tick.
         for i in 0..1400 {
             let t = start_s + 0.007_003 * f64::from(i);
             envelope.add(Point { time_ns: (t * 1e9) as u64, ticks: ticks(t).floor() as i64 });
         }
-        let Verdict::Steady(clock) = fit(&envelope, 1) else { panic!("no clock") };
+        let Fitted::Steady(clock) = fit(&envelope, 1) else { panic!("no clock") };
         Cluster { members: vec![index], envelope, clock }
     }
 
@@ -169,45 +175,45 @@ mod tests {
 
     #[test]
     fn a_slewed_clock_stays_one() {
-        let parts = (0..10).map(|k| connection(k, 50.0 + 45.0 * k as f64, slewed)).collect();
-        assert_eq!(joined(parts), [(0..10).collect::<Vec<_>>()]);
+        let stretches = (0..10).map(|k| connection(k, 50.0 + 45.0 * k as f64, slewed)).collect();
+        assert_eq!(joined(stretches), [(0..10).collect::<Vec<_>>()]);
     }
 
     #[test]
     fn clocks_that_jump_do_not() {
         let jumps = |t: f64| 1000.0 * (t + if t < 90.0 { 0.0 } else { 0.5 }) + 7e8;
-        let parts = (0..4).map(|k| connection(k, 50.0 + 25.0 * k as f64, jumps)).collect::<Vec<_>>();
-        assert_eq!(joined(parts), [vec![0, 1], vec![2, 3]]);
+        let stretches = (0..4).map(|k| connection(k, 50.0 + 25.0 * k as f64, jumps)).collect::<Vec<_>>();
+        assert_eq!(joined(stretches), [vec![0, 1], vec![2, 3]]);
     }
 
     #[test]
     fn what_comes_much_later_is_another() {
-        let parts = vec![connection(0, 50.0, slewed), connection(1, 350.0, slewed)];
-        assert_eq!(joined(parts), [[0], [1]]);
+        let stretches = vec![connection(0, 50.0, slewed), connection(1, 350.0, slewed)];
+        assert_eq!(joined(stretches), [[0], [1]]);
     }
 
     #[test]
     fn with_two_that_could_be_it_nothing_is_joined() {
         let near = |t: f64| slewed(t) + 20.0;
-        let parts = vec![
+        let stretches = vec![
             connection(0, 50.0, slewed),
             connection(1, 52.0, near),
             connection(2, 100.0, |t| slewed(t) + 10.0),
         ];
-        // The first two overlap, and are as near as one clock's parts.
-        assert!(joined(parts.clone()).iter().any(|members| members == &[2]), "{:?}", joined(parts));
+        // The first two overlap, and are as near as one clock's stretches.
+        assert!(joined(stretches.clone()).iter().any(|members| members == &[2]), "{:?}", joined(stretches));
     }
 
     #[test]
     fn counters_wrap() {
         let start = WRAP_TICKS - 200_000.0;
-        let parts = (0..4)
+        let stretches = (0..4)
             .map(|k| {
                 connection(k, 50.0 + 60.0 * k as f64, |t| {
                     (start + 1000.0 * t * (1.0 + 400e-6)).rem_euclid(WRAP_TICKS)
                 })
             })
             .collect();
-        assert_eq!(joined(parts), [[0, 1, 2, 3]]);
+        assert_eq!(joined(stretches), [[0, 1, 2, 3]]);
     }
 }

@@ -1,12 +1,12 @@
-//! Signatures of TCP stacks: tmap's own small set, or a p0f database that the user names.
+//! Signatures of TCP stacks: tmap's own small set, or the user's p0f database.
 //!
 //! The format is that of `p0f.fp` (p0f 3, README section 5): sections in brackets, of which
 //! `[tcp:request]` and `[tcp:response]` matter here; `label = type:class:name:flavour`, then `sig =`
 //! lines. One thing is added: `mss*44-55`, any multiple in that range.
 //!
-//! Why no crate: the one that reads this format, huginn-net-db 2.2.1, needs a packet-capture stack
-//! for its TCP part, files current Linux SYNs under Windows and iOS in its bundled database, and
-//! stops at the first match, where fusing wants all of them.
+//! Why no crate: huginn-net-db 2.2.1, which reads this format, needs a packet-capture stack for its
+//! TCP part, matches current Linux SYNs to Windows and iOS in its bundled database, and stops at the
+//! first match. The guess at a system needs all matches.
 
 use std::{fmt, ops::RangeInclusive, str::FromStr, sync::LazyLock};
 
@@ -41,29 +41,29 @@ pub struct Label {
     pub name: String,
     /// Its version or kind; may be empty.
     pub flavour: String,
-    /// Whether it is the last resort for a whole family rather than a particular version.
+    /// Whether it stands for a whole family, as a last resort, rather than for a particular version.
     pub generic: bool,
-    /// Whether it names a program that makes its own packets rather than a system.
+    /// Whether it names a program that builds its own packets rather than a system.
     pub tool: bool,
 }
 
 /// How well a fingerprint fits, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fit {
-    /// In everything, to a particular version.
+    /// All fields fit a particular version.
     Exact,
-    /// In everything, to a family.
+    /// All fields fit a family.
     Generic,
-    /// But for what networks change on the way: TTL, DF, IP id, ECN.
+    /// All fields fit except those that networks change on the way: TTL, DF, IP id, ECN.
     Fuzzy,
 }
 
-/// Why a database can't be used.
+/// A syntax error in a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// The line, from 1.
+    /// The line's number, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// What is wrong with the line.
     pub reason: &'static str,
 }
 
@@ -80,7 +80,7 @@ impl std::error::Error for Malformed {}
 struct Signature {
     ip6: Option<bool>,
     initial_ttl: u8,
-    /// The TTL is drawn at random, up to the initial one.
+    /// Whether the TTL is drawn at random, up to the initial one.
     random_ttl: bool,
     ip_options_bytes: u16,
     mss: Option<u16>,
@@ -106,7 +106,7 @@ impl Database {
         &BUILT_IN
     }
 
-    /// Labels whose signatures fit `fingerprint` equally well and better than all others.
+    /// The labels whose signatures fit `fingerprint` best, and how well; `None` where none fits.
     pub fn matches(&self, fingerprint: &Fingerprint) -> Option<(Fit, Vec<&Label>)> {
         let mut best: Option<(Fit, Vec<&Label>)> = None;
         for entry in self.entries.iter().filter(|entry| entry.side == fingerprint.side) {
@@ -244,7 +244,7 @@ impl Signature {
         }))
     }
 
-    /// How `seen` fits this signature, if it does.
+    /// How well `seen` fits this signature; `None` where it doesn't.
     fn fit(&self, seen: &Fingerprint) -> Option<Fit> {
         let syn = &seen.syn;
         let fits = self.ip6.is_none_or(|ip6| ip6 == seen.ip6)
@@ -272,7 +272,7 @@ impl Signature {
         }
     }
 
-    /// The quirks to expect: a signature for both versions of IP has some that only one can show.
+    /// The quirks to expect: a signature for both IP versions lists quirks that only one can show.
     fn quirks_for(&self, ip6: bool) -> Quirks {
         match (self.ip6, ip6) {
             (None, true) => self.quirks.without(Quirks::ONLY_IP4),
@@ -282,12 +282,13 @@ impl Signature {
     }
 }
 
-/// What may be missing in a fuzzy match, and what may be there in addition (p0f's README). Flow
-/// labels are this project's addition: hosts and sockets choose whether to set them (RFC 6437).
+/// Quirks that may be missing in a fuzzy match, and quirks that may be there in addition (p0f's README).
+/// Flow labels are this project's addition: hosts and sockets choose whether to set them (RFC 6437).
 const VANISHING: Quirks = Quirks::DONT_FRAGMENT.with(Quirks::ID_WITH_DF).with(Quirks::FLOW_LABEL);
 const APPEARING: Quirks = Quirks::NO_ID_WITHOUT_DF.with(Quirks::ECN).with(Quirks::FLOW_LABEL);
 
-/// `64`, `60+4` (observed and distance) or `255-` (random, up to that); `64+?` counts as `64`.
+/// Parses `64`, `60+4` (observed TTL and distance) or `255-` (random, up to that); `64+?` counts as `64`.
+/// Returns the initial TTL, and whether it is random.
 fn ttl_of(text: &str) -> Option<(u8, bool)> {
     let (initial, random): (u8, bool) = if let Some(highest) = text.strip_suffix('-') {
         (highest.parse().ok()?, true)
@@ -300,7 +301,7 @@ fn ttl_of(text: &str) -> Option<(u8, bool)> {
     (initial > 0).then_some((initial, random))
 }
 
-/// `Some(None)` for `*`, `None` for what isn't a number.
+/// Parses a number or `*`: `Some(None)` for `*`, `None` for anything else.
 fn number_or_any<T: FromStr>(text: &str) -> Option<Option<T>> {
     if text == "*" { Some(None) } else { text.parse().ok().map(Some) }
 }

@@ -2,9 +2,9 @@
 //!
 //! A connection shows a few discrete [features](Feature). The log-likelihood ratio of "made by this
 //! machine" against "made by any other host here" is summed over them, each *given the ones before
-//! it*: hosts that share a SYN signature mostly share the window scale as well, and counting that
-//! twice would make twins of strangers. What everybody here shows tells nothing, what few show
-//! tells much, and a contradiction costs as much as such contradictions are rare within one machine.
+//! it*: machines that share a SYN signature mostly share the window scale as well, and counting that
+//! twice would make strangers look alike. A value that all connections here show tells nothing, a rare
+//! value tells much, and a contradiction costs more the rarer it is within one machine.
 //!
 //! ```text
 //! llr = sum over features  ln( ((1 - e) g(v) + e q(v)) / q(v) )
@@ -34,20 +34,20 @@ use super::{
 };
 use crate::engine::types::Side;
 
-/// A kind of evidence, in the order in which they are conditioned.
+/// A kind of evidence. Each is conditioned on those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Feature {
     /// The nominal tick rate.
     RateClass,
-    /// Whether the clock keeps a rate.
+    /// Whether the clock has a constant rate.
     Steadiness,
-    /// Option layout, quirks and kind of window of the SYN or SYN-ACK, each side for itself.
+    /// Option layout, quirks and kind of window of the SYN or the SYN-ACK; the two never compare equal.
     SynSignature,
-    /// The window scale in it.
+    /// The window scale in the SYN or SYN-ACK.
     WindowScale,
-    /// The MSS in it.
+    /// The MSS in the SYN or SYN-ACK.
     Mss,
-    /// The TTL as it arrived: the initial one and the distance.
+    /// The TTL as it arrived, and the initial TTL behind it.
     Ttl,
 }
 
@@ -74,8 +74,9 @@ impl Feature {
         }
     }
 
-    /// How often one machine shows a value that isn't its usual one. Programs set socket buffers
-    /// (window, scale), paths differ (MSS, TTL); rate and option order are the kernel's alone.
+    /// The share of one machine's connections that show another value than its usual one. Programs set
+    /// socket buffers (window, scale), and paths differ (MSS, TTL); rate and option order are the
+    /// kernel's alone.
     fn error_rate(self) -> f64 {
         match self {
             Self::RateClass => 0.001,
@@ -85,7 +86,7 @@ impl Feature {
         }
     }
 
-    /// The share of a value never seen before, before anything is known of the population.
+    /// The prior share of a value, before anything is known of the population.
     fn default_share(self) -> f64 {
         match self {
             Self::RateClass => 0.8,
@@ -97,7 +98,7 @@ impl Feature {
     }
 }
 
-/// Which features count.
+/// The set of features that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Switches(u8);
 
@@ -108,9 +109,9 @@ impl Default for Switches {
 }
 
 impl Switches {
-    /// All.
+    /// All features.
     pub const ALL: Self = Self(0x3f);
-    /// None: the clock alone decides.
+    /// No feature: the clock alone decides.
     pub const NONE: Self = Self(0);
 
     /// These without `feature`.
@@ -130,13 +131,13 @@ impl Switches {
     }
 }
 
-/// What one connection shows, each as a value to compare; `None` where it wasn't seen.
+/// What one connection shows: one value per feature to compare, `None` where it wasn't seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     values: [Option<u64>; FEATURES.len()],
 }
 
-/// The kinds of window: which multiple of what, or a fixed size.
+/// The kinds of window: a multiple of something, or a fixed size.
 #[derive(Hash)]
 enum WindowKind {
     Mss,
@@ -145,8 +146,8 @@ enum WindowKind {
 }
 
 impl Evidence {
-    /// The evidence of a connection. `hz` is its nominal rate (`None` where it isn't known), and
-    /// `steady` whether it keeps one (`None` likewise).
+    /// The evidence of a connection. `hz` is its nominal tick rate and `steady` whether that rate is
+    /// constant; either is `None` where it isn't known.
     pub fn new(
         hz: Option<f64>,
         steady: Option<bool>,
@@ -166,7 +167,7 @@ impl Evidence {
         }
     }
 
-    /// What is left of it with only some features switched on.
+    /// The evidence of only those features that are switched on.
     #[must_use]
     pub fn of(&self, switches: Switches) -> Self {
         let mut values = self.values;
@@ -176,8 +177,8 @@ impl Evidence {
         Self { values }
     }
 
-    /// For each feature that counts and was seen: the feature, the hash of the values before it,
-    /// and that of the values up to it.
+    /// For each feature that counts and was seen: the feature, the key of the values before it, and the
+    /// key of the values up to it.
     fn chain(&self, switches: Switches) -> impl Iterator<Item = (Feature, u64, u64)> {
         let mut prefix = 0;
         FEATURES.into_iter().zip(self.values).filter_map(move |(feature, value)| {
@@ -189,12 +190,12 @@ impl Evidence {
     }
 }
 
-/// The place where those are counted that have reached `feature` with the same values before it.
+/// The key that counts the connections that show `feature` with these values before it.
 fn before_of(prefix: u64, feature: Feature) -> u64 {
     FixedState::with_seed(1).hash_one((prefix, feature))
 }
 
-/// The SYN signature as one value: what the kernel's code decides, not the link or the program.
+/// The SYN signature as one value: only what the kernel's code decides, not the link or the program.
 fn signature_value(fingerprint: &Fingerprint) -> u64 {
     let Syn { window, traces, .. } = fingerprint.syn;
     let window = match fingerprint.window_multiple() {
@@ -216,7 +217,7 @@ fn signature_value(fingerprint: &Fingerprint) -> u64 {
     ))
 }
 
-/// How often what was seen, in a group or in the population of an address.
+/// Counts of values seen, in a group or in the population of an address.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     counts: HashMap<u64, f64, RandomState>,
@@ -231,17 +232,17 @@ impl Tally {
         }
     }
 
-    fn count(&self, place: u64) -> f64 {
-        self.counts.get(&place).copied().unwrap_or_default().max(0.0)
+    fn count(&self, key: u64) -> f64 {
+        self.counts.get(&key).copied().unwrap_or_default().max(0.0)
     }
 }
 
-/// Connections' worth of belief in a feature's default share, against what the population shows.
+/// The weight of a feature's default share against what the population shows, in connections.
 const POPULATION_PRIOR: f64 = 1.0;
 
-/// The natural logarithm of how much likelier `evidence` is from the machine that made `group` than
-/// from any host that makes up `population`, by the features switched on; 0 says nothing. Both
-/// tallies must have been built with the same switches.
+/// The log-likelihood ratio (in nats) of `evidence`: from the machine that made `group`, against from
+/// any machine of `population`. Only features that are switched on count; 0 says nothing. Both tallies
+/// must have been built with the same switches.
 pub fn likeness(evidence: &Evidence, group: &Tally, population: &Tally, switches: Switches) -> f64 {
     evidence
         .chain(switches)
@@ -255,16 +256,14 @@ pub fn likeness(evidence: &Evidence, group: &Tally, population: &Tally, switches
         .sum()
 }
 
-/// [`likeness`] of two connections.
-pub fn of_two(a: &Evidence, b: &Evidence, population: &Tally, switches: Switches) -> f64 {
-    let mut group = Tally::default();
-    group.add(b, switches, 1.0);
-    likeness(a, &group, population, switches)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The likeness of a connection and a group of one.
+    fn of_two(a: &Evidence, b: &Evidence, population: &Tally, switches: Switches) -> f64 {
+        likeness(a, &self::population(&[(*b, 1)], switches), population, switches)
+    }
 
     fn connection(hz: f64, window: u16, scale: u8, ttl: u8) -> Evidence {
         let fingerprint = Fingerprint {

@@ -1,10 +1,10 @@
 //! Which operating system a machine runs: clock, handshake and TTL in one guess.
 //!
-//! No single property tells any more. A clock of 1000 Hz with random offsets is Linux, macOS or
-//! FreeBSD; a SYN with Linux's options is Linux, but of which age its clock tells; behind a proxy
-//! the SYN is the proxy's and so is the clock. Each property therefore contributes a likelihood for
-//! each [stack](stacks), and the posterior is reported: the best name with its probability, the
-//! alternatives, and "unknown" where nothing is probable enough.
+//! No single property is enough today. A clock of 1000 Hz with random offsets is Linux, macOS or
+//! FreeBSD. A SYN with Linux's options is Linux, but only the clock shows its age. Behind a proxy, both
+//! SYN and clock are the proxy's. So each property contributes a likelihood for each [stack](stacks).
+//! The posterior is reported: the best name with its probability, the alternatives, and "unknown"
+//! where nothing is probable enough.
 
 pub mod database;
 pub mod likeness;
@@ -26,66 +26,67 @@ use stacks::{Family, STACKS, Stack};
 pub struct OsReport {
     /// The name; [`UNKNOWN`](crate::engine::os::UNKNOWN) where nothing is probable enough.
     pub name: String,
-    /// How probable that is, 0 to 1; 0 where it is unknown.
+    /// The name's probability, 0 to 1; 0 where it is unknown.
     pub confidence: f64,
-    /// Other names, the most probable first, each with its probability. Where `name` is that of a
-    /// whole family, its members are among them.
+    /// Other names, the most probable first, each with its probability. Where `name` names a whole
+    /// family, its members are among them.
     pub alternatives: Vec<(String, f64)>,
     /// The handshake that most of its connections showed, in p0f's notation.
     pub signature: Option<String>,
-    /// Routers between it and the sensor, where the TTL tells.
+    /// Routers between the machine and the sensor; `None` where the TTL doesn't show them.
     pub hops: Option<u8>,
 }
 
-/// What is said where the evidence doesn't suffice.
+/// The name that is reported where the evidence doesn't suffice.
 pub const UNKNOWN: &str = "unknown";
 
-/// A name is given if it is at least this probable.
+/// The lowest probability with which a name is reported.
 const MIN_CONFIDENCE: f64 = 0.7;
 
-/// Nothing is named by its clock if more than this part of its handshakes fits no signature: clocks of
-/// stacks that nobody wrote down are no rarer at 1000 Hz than at any other rate.
+/// No name is reported if more than this share of the handshakes fits no signature. Clocks of unlisted
+/// stacks are no rarer at 1000 Hz than at any other rate, so the clock alone must not decide then.
 const MAX_UNHEARD_OF: f64 = 0.5;
 
-/// No guess is surer: hosts can imitate each other, and the table has errors.
+/// The highest confidence reported: machines can imitate each other, and the table has errors.
 const MAX_CONFIDENCE: f64 = 0.99;
 
-/// Alternatives are listed from this probability on, and this many.
+/// The lowest probability of an alternative, and the most alternatives listed.
 const MIN_ALTERNATIVE: f64 = 0.05;
 const MAX_ALTERNATIVES: usize = 4;
 
-/// The most different fingerprints of one machine that are looked at; the commonest come first.
+/// The most different fingerprints of one machine that are used, the commonest first.
 const MAX_FINGERPRINTS: usize = 16;
 
-/// Hops are reported if this part of the connections agrees on the TTL.
+/// The number of hops is reported if this share of the connections has the same TTL.
 const MIN_TTL_SHARE: f64 = 0.5;
 
-/// A machine's clock, as far as it tells the system.
+/// The traits of a machine's clock that help to tell its system: tick rate and regime.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pace {
-    /// Nominal tick rate in Hz; `None` for a clock that keeps no rate.
+pub struct ClockTraits {
+    /// Nominal tick rate in Hz; `None` for an unsteady clock.
     pub hz: Option<f64>,
-    /// How its offsets are drawn.
+    /// How it chooses offsets.
     pub regime: Regime,
 }
 
-/// The handshakes and TTLs seen from one machine, weighted by how surely they are its own.
+/// The handshakes and TTLs seen from one machine, weighted by the probability that they are its own.
 #[derive(Clone, Debug, Default)]
-pub struct Sightings {
+pub struct Observations {
     fingerprints: Vec<(Fingerprint, f64)>,
-    /// Where each of them is.
-    places: HashMap<Fingerprint, usize, RandomState>,
-    /// Where the last one that was added is: the next is often the same.
+    /// The index of each fingerprint.
+    indices: HashMap<Fingerprint, usize, RandomState>,
+    /// The index of the last fingerprint added: the next one is often the same.
     last: usize,
     ttls: BTreeMap<u8, f64>,
 }
 
-impl Sightings {
-    /// Adds a connection: its fingerprint, if the handshake was seen, and its TTL.
+impl Observations {
+    /// Adds a connection: its fingerprint, if the handshake was seen, and its TTL. `weight` is the
+    /// probability that the connection is the machine's.
     pub fn add(&mut self, fingerprint: Option<Fingerprint>, hop_limit: u8, weight: f64) {
         if let Some(fingerprint) = fingerprint {
             if self.fingerprints.get(self.last).is_none_or(|(last, _)| *last != fingerprint) {
-                self.last = *self.places.entry(fingerprint).or_insert(self.fingerprints.len());
+                self.last = *self.indices.entry(fingerprint).or_insert(self.fingerprints.len());
                 if self.last == self.fingerprints.len() {
                     self.fingerprints.push((fingerprint, 0.0));
                 }
@@ -115,10 +116,10 @@ impl Sightings {
     }
 }
 
-/// One guess from everything known of a machine.
-pub fn guess(pace: Pace, sightings: &Sightings, database: &Database) -> OsReport {
-    let shares = sightings.shares();
-    let ttl = sightings.ttl();
+/// Guesses the operating system from everything known of a machine.
+pub fn guess(clock: ClockTraits, observations: &Observations, database: &Database) -> OsReport {
+    let shares = observations.shares();
+    let ttl = observations.ttl();
     let matches: Vec<(f64, Match)> =
         shares.iter().map(|(fingerprint, share)| (*share, Match::of(fingerprint, database))).collect();
     let mut candidates: Vec<Candidate> = STACKS.iter().map(|stack| stack.into()).collect();
@@ -131,7 +132,7 @@ pub fn guess(pace: Pace, sightings: &Sightings, database: &Database) -> OsReport
         }
     }
     for candidate in &mut candidates {
-        candidate.weight *= candidate.of_pace(pace);
+        candidate.weight *= candidate.of_clock(clock);
         candidate.weight *= match &matches[..] {
             [] => ttl.map_or(1.0, |(ttl, _)| candidate.of_ttl(ttl)),
             _ => matches.iter().map(|(share, found)| share * candidate.of_match(found)).sum(),
@@ -144,7 +145,7 @@ pub fn guess(pace: Pace, sightings: &Sightings, database: &Database) -> OsReport
     report(candidates, least, shares.first().map(|(fingerprint, _)| fingerprint.to_string()), hops)
 }
 
-/// Normalises the candidates and says what can be said: a name that is at least `least` probable.
+/// Normalises the candidates' weights and reports the best name, if its probability is at least `least`.
 fn report(
     mut candidates: Vec<Candidate>,
     least: f64,
@@ -182,11 +183,11 @@ fn likely_family(candidates: &[Candidate], least: f64) -> Option<(Family, f64)> 
     families.into_iter().find(|(_, probability)| *probability >= least)
 }
 
-/// What a database makes of one fingerprint.
+/// The result of looking up one fingerprint in a database.
 #[derive(Clone, Debug)]
 struct Match {
     fit: Option<Fit>,
-    /// Labels as text, and the families that they speak of.
+    /// Labels as text, and the families that they name.
     labels: Vec<(String, Option<Family>)>,
 }
 
@@ -200,7 +201,7 @@ impl Match {
         }
     }
 
-    /// Labels of systems that are none of the known stacks.
+    /// Labels of systems that are not in the table of stacks.
     fn strangers(&self) -> impl Iterator<Item = &str> {
         self.labels.iter().filter(|(_, family)| family.is_none()).map(|(label, _)| label.as_str())
     }
@@ -215,19 +216,52 @@ struct Candidate {
     weight: f64,
 }
 
-/// The part of hosts that run none of the stacks in the table.
+/// The share of machines that run none of the stacks in the table.
 const OTHER_PRIOR: f64 = 0.03;
 
-/// The part that run any particular one that only the user's database knows.
+/// The share of machines that run one particular stack that only the user's database lists.
 const STRANGER_PRIOR: f64 = 0.01;
 
-/// A clock can be measured wrongly, and a setting be unusual: no likelihood is below these.
+/// The lowest likelihoods of a rate and of a regime: measurements can be wrong and settings unusual.
 const LEAST_RATE: f64 = 1e-4;
 const LEAST_REGIME: f64 = 0.02;
 
-/// Likelihood of any particular rate or regime of a system about whose clock nothing is known.
+/// The likelihood of a particular rate or regime for a system whose clock isn't known.
 const ANY_RATE: f64 = 0.1;
 const ANY_REGIME: f64 = 0.3;
+
+// The likelihoods of TTLs and handshakes below are this project's own rough figures: no published
+// statistics exist. They are checked by the confusion table of simulated stacks (`eval`).
+
+/// The likelihood of a stack's own initial TTL, and of another: proxies and NATs rewrite a few TTLs.
+const OWN_TTL: f64 = 0.95;
+const OTHER_TTL: f64 = 0.03;
+
+/// The likelihood of each of the four usual initial TTLs for a system whose TTL isn't known.
+const ANY_TTL: f64 = 0.25;
+
+/// The likelihood of a handshake that fits no signature, for a stack in the table and for other
+/// systems: an unlisted signature is more often an unlisted system's.
+const UNLISTED_OF_KNOWN: f64 = 0.05;
+const UNLISTED_OF_OTHER: f64 = 0.3;
+
+/// The likelihood of a handshake that fits the system's own signatures, by how well it fits.
+const OWN_EXACT: f64 = 0.9;
+const OWN_GENERIC: f64 = 0.5;
+const OWN_FUZZY: f64 = 0.3;
+
+/// The likelihood of a handshake that fits only other systems' signatures, for a system outside the
+/// table.
+const OTHERS_OF_OTHER: f64 = 0.02;
+
+/// The likelihood of a handshake that fits only another family's signatures: a fuzzy fit is weaker
+/// evidence against a stack.
+const FAMILY_FUZZY: f64 = 0.02;
+const FAMILY_CLOSE: f64 = 0.004;
+
+/// The likelihood of a handshake that fits only other versions of the stack's family: users tune
+/// stacks.
+const OTHER_VERSION: f64 = 0.03;
 
 impl From<&'static Stack> for Candidate {
     fn from(stack: &'static Stack) -> Self {
@@ -249,14 +283,14 @@ impl Candidate {
         Self { name: label.to_owned(), stack: None, family: None, weight: STRANGER_PRIOR }
     }
 
-    /// How likely this clock is here.
-    fn of_pace(&self, pace: Pace) -> f64 {
+    /// The likelihood of this clock for the candidate.
+    fn of_clock(&self, clock: ClockTraits) -> f64 {
         let Some(stack) = self.stack else { return ANY_RATE * ANY_REGIME };
-        let rate = match pace.hz {
+        let rate = match clock.hz {
             Some(hz) => stack.rates.iter().find(|(rate, _)| *rate == hz).map_or(0.0, |(_, share)| *share),
             None => f64::from(u8::from(stack.rates.is_empty())),
         };
-        let regime = match pace.regime {
+        let regime = match clock.regime {
             Regime::Global => stack.offsets.global,
             Regime::PerPair => stack.offsets.per_pair,
             Regime::PerConnection => stack.offsets.per_connection,
@@ -265,39 +299,38 @@ impl Candidate {
         rate.max(LEAST_RATE) * regime.max(LEAST_REGIME)
     }
 
-    /// How likely this TTL is here, where no handshake says more. Proxies and NATs rewrite a few.
+    /// The likelihood of this TTL for the candidate, used where no handshake was seen.
     fn of_ttl(&self, ttl: u8) -> f64 {
         match self.stack {
-            Some(stack) if stack.initial_ttl == initial_ttl(ttl) => 0.95,
-            Some(_) => 0.03,
-            None => 0.25,
+            Some(stack) if stack.initial_ttl == initial_ttl(ttl) => OWN_TTL,
+            Some(_) => OTHER_TTL,
+            None => ANY_TTL,
         }
     }
 
-    /// How likely this handshake is here. Users tune stacks, and middleboxes rewrite options.
+    /// The likelihood of this handshake for the candidate.
     fn of_match(&self, found: &Match) -> f64 {
         let Some(fit) = found.fit else {
-            // A signature that nobody wrote down yet: more often of a system that isn't known.
-            return if self.stack.is_some() { 0.05 } else { 0.3 };
+            return if self.stack.is_some() { UNLISTED_OF_KNOWN } else { UNLISTED_OF_OTHER };
         };
-        let likeliest = match fit {
-            Fit::Exact => 0.9,
-            Fit::Generic => 0.5,
-            Fit::Fuzzy => 0.3,
+        let own_fit = match fit {
+            Fit::Exact => OWN_EXACT,
+            Fit::Generic => OWN_GENERIC,
+            Fit::Fuzzy => OWN_FUZZY,
         };
         let Some(stack) = self.stack else {
             let own = found.labels.iter().any(|(label, _)| *label == self.name);
-            return if own { likeliest } else { 0.02 };
+            return if own { own_fit } else { OTHERS_OF_OTHER };
         };
         if found.labels.iter().any(|(label, _)| label == stack.label) {
-            return likeliest;
+            return own_fit;
         }
         if !found.labels.iter().any(|(_, family)| *family == Some(stack.family)) {
-            return if fit == Fit::Fuzzy { 0.02 } else { 0.004 };
+            return if fit == Fit::Fuzzy { FAMILY_FUZZY } else { FAMILY_CLOSE };
         }
-        // Another version's, unless the label is the user's own or for the whole family.
+        // The signature is another version's, unless the label is the user's own or a whole family's.
         let versions = |label: &str| STACKS.iter().any(|stack| stack.label == label);
-        if found.labels.iter().all(|(label, _)| versions(label)) { 0.03 } else { likeliest }
+        if found.labels.iter().all(|(label, _)| versions(label)) { OTHER_VERSION } else { own_fit }
     }
 }
 
@@ -330,12 +363,12 @@ mod tests {
     const DF_ID: Quirks = Quirks::DONT_FRAGMENT.with(Quirks::ID_WITH_DF);
 
     fn told(hz: f64, regime: Regime, seen: &[Fingerprint]) -> OsReport {
-        let mut sightings = Sightings::default();
+        let mut observations = Observations::default();
         for fingerprint in seen {
-            sightings.add(Some(*fingerprint), fingerprint.hop_limit, 1.0);
+            observations.add(Some(*fingerprint), fingerprint.hop_limit, 1.0);
         }
-        let pace = Pace { hz: (hz > 0.0).then_some(hz), regime };
-        guess(pace, &sightings, Database::built_in())
+        let clock = ClockTraits { hz: (hz > 0.0).then_some(hz), regime };
+        guess(clock, &observations, Database::built_in())
     }
 
     #[test]
@@ -355,10 +388,10 @@ mod tests {
 
     #[test]
     fn a_random_clock_alone_stays_open_and_the_handshake_settles_it() {
-        let mut bare = Sightings::default();
+        let mut bare = Observations::default();
         bare.add(None, 64, 1.0);
-        let pace = Pace { hz: Some(1000.0), regime: Regime::PerConnection };
-        let alone = guess(pace, &bare, Database::built_in());
+        let clock = ClockTraits { hz: Some(1000.0), regime: Regime::PerConnection };
+        let alone = guess(clock, &bare, Database::built_in());
         assert_eq!(alone.name, UNKNOWN, "{alone:?}");
         assert!(alone.alternatives.len() >= 2, "{alone:?}");
         let apple = syn("mss,nop,ws,nop,nop,ts,sok,eol+1", 65535, 64, Quirks::DONT_FRAGMENT);
@@ -380,8 +413,8 @@ mod tests {
         assert_eq!(like_linux.name, UNKNOWN, "its clock is Linux's, its handshake isn't: {like_linux:?}");
         assert!(like_linux.alternatives.iter().any(|(name, _)| name.starts_with("Linux")));
         let hundred = guess(
-            Pace { hz: Some(100.0), regime: Regime::Undetermined },
-            &Sightings::default(),
+            ClockTraits { hz: Some(100.0), regime: Regime::Undetermined },
+            &Observations::default(),
             Database::built_in(),
         );
         assert_eq!(hundred.name, UNKNOWN, "100 Hz alone is Linux, Windows or Solaris: {hundred:?}");
@@ -400,16 +433,16 @@ mod tests {
     #[test]
     fn a_users_database_names_what_the_table_lacks() {
         let console = "[tcp:request]\nlabel = s:other:Nintendo:3DS\nsig = *:64:0:*:32768,7:ts,mss::0";
-        let mut sightings = Sightings::default();
-        sightings.add(Some(syn("ts,mss", 32768, 60, Quirks::default())), 60, 3.0);
-        let pace = Pace { hz: Some(64.0), regime: Regime::Undetermined };
-        let report = guess(pace, &sightings, &console.parse().unwrap());
+        let mut observations = Observations::default();
+        observations.add(Some(syn("ts,mss", 32768, 60, Quirks::default())), 60, 3.0);
+        let clock = ClockTraits { hz: Some(64.0), regime: Regime::Undetermined };
+        let report = guess(clock, &observations, &console.parse().unwrap());
         assert_eq!(report.name, "Nintendo 3DS");
         let linux = "[tcp:request]\nlabel = s:unix:Linux:3.11 and newer\nsig = *:64:0:*:mss*44,7:mss,sok,ts,nop,ws:df,id+:0";
-        let mut sightings = Sightings::default();
-        sightings.add(Some(syn("mss,sok,ts,nop,ws", 64240, 60, DF_ID)), 60, 3.0);
-        let pace = Pace { hz: Some(1000.0), regime: Regime::PerConnection };
-        let report = guess(pace, &sightings, &linux.parse().unwrap());
+        let mut observations = Observations::default();
+        observations.add(Some(syn("mss,sok,ts,nop,ws", 64240, 60, DF_ID)), 60, 3.0);
+        let clock = ClockTraits { hz: Some(1000.0), regime: Regime::PerConnection };
+        let report = guess(clock, &observations, &linux.parse().unwrap());
         assert!(report.name.starts_with("Linux"), "{report:?}");
     }
 }

@@ -40,7 +40,7 @@ impl Quirks {
     /// A window scale beyond 14 (RFC 7323, section 2.3).
     pub const EXCESSIVE_SCALE: Self = Self(1 << 15);
 
-    /// Those that only IPv4 can show.
+    /// The quirks that only IPv4 can show.
     pub const ONLY_IP4: Self =
         Self::DONT_FRAGMENT.with(Self::ID_WITH_DF).with(Self::NO_ID_WITHOUT_DF).with(Self::RESERVED);
 
@@ -92,7 +92,7 @@ impl Quirks {
         Self(self.0 | other.0)
     }
 
-    /// These but for `other`.
+    /// These except `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)

@@ -14,28 +14,28 @@ use crate::engine::types::Side;
 /// The fingerprint of one SYN or SYN-ACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint {
-    /// Who made it: the client a SYN, the server a SYN-ACK.
+    /// The sender's role: a client sends a SYN, a server a SYN-ACK.
     pub side: Side,
     /// Whether it came over IPv6.
     pub ip6: bool,
     /// TTL or hop limit, as it arrived.
     pub hop_limit: u8,
-    /// Whether data came along (RFC 7413, for one).
+    /// Whether the segment carries data (RFC 7413, for one).
     pub has_payload: bool,
-    /// What is particular about the headers.
+    /// Peculiarities of the headers.
     pub quirks: Quirks,
-    /// The rest.
+    /// Window, MSS, window scale and option order.
     pub syn: Syn,
 }
 
-/// Initial TTLs in use; the smallest that is large enough is taken for the one.
+/// The initial TTLs in use. A packet's initial TTL is assumed to be the smallest that isn't below its TTL.
 const INITIAL_TTLS: [u8; 4] = [32, 64, 128, 255];
 
-/// Paths are hardly ever longer (p0f draws the same line): beyond, the initial TTL isn't known.
+/// The longest path assumed, as in p0f: with more hops, the initial TTL isn't known.
 pub const MAX_HOPS: u8 = 35;
 
-/// Length of the Timestamps option with its padding: what some stacks take off the MSS when they
-/// compute a window from it.
+/// Length of the Timestamps option with its padding. Some stacks subtract it from the MSS when they
+/// compute a window.
 const TIMESTAMPS_BYTES: u16 = 12;
 
 /// Header bytes without options: IPv4 and TCP, IPv6 and TCP.
@@ -45,10 +45,10 @@ const HEADERS_IP6: u16 = 60;
 /// A TCP header without options, in bytes.
 const TCP_HEADER: u16 = 20;
 
-/// The usual MTU, which some stacks reckon with whatever the interface has.
+/// The usual MTU, which some stacks compute with whatever the interface's MTU is.
 const USUAL_MTU: u16 = 1500;
 
-/// Below this an MSS says nothing about how a window was chosen.
+/// The smallest MSS that a window can be a multiple of.
 const MIN_MSS: u16 = 100;
 
 /// A window as a multiple of something.
@@ -61,7 +61,7 @@ pub enum Multiple {
 }
 
 impl Fingerprint {
-    /// The fingerprint in `segment`, if that opens or answers a connection.
+    /// The fingerprint of `segment`; `None` where it is no SYN or SYN-ACK.
     pub fn of(segment: &Segment) -> Option<Self> {
         let side = if segment.flags.is_syn_ack() { Side::Server } else { Side::Client };
         let ip6 = segment.src.as_ip4().is_none();
@@ -71,12 +71,12 @@ impl Fingerprint {
             hop_limit: segment.hop_limit,
             has_payload: segment.has_payload,
             quirks: Quirks::of(segment, &syn),
-            // The folded fields differ from connection to connection; all they say is in the quirks.
+            // The first word's fields differ from connection to connection; the quirks hold all they say.
             syn: Syn { traces: Traces::from_words([0, syn.traces.to_words()[1]]), ..syn },
         })
     }
 
-    /// What the window is a multiple of, tried in the order of how common that is.
+    /// What the window is a multiple of, the most common unit tried first; `None` where it is no multiple.
     pub fn window_multiple(&self) -> Option<Multiple> {
         let Syn { window, mss, .. } = self.syn;
         if window == 0 || mss < MIN_MSS {
@@ -92,7 +92,7 @@ impl Fingerprint {
             return Some(Multiple::Mss(window / unit));
         }
         let headers = if self.ip6 { HEADERS_IP6 } else { HEADERS_IP4 };
-        // As long as they are in this very packet.
+        // The length of the headers in this very packet.
         let actual = headers - TCP_HEADER
             + self.syn.traces.ip_options_bytes
             + u16::from(self.syn.traces.tcp_header_bytes);
@@ -119,8 +119,8 @@ pub fn initial_ttl(hop_limit: u8) -> u8 {
     INITIAL_TTLS.into_iter().find(|initial| *initial >= hop_limit).unwrap_or(u8::MAX)
 }
 
-/// How many routers a packet passed, where its TTL tells. A TTL of 32 and less doesn't: few systems
-/// began at 32, and few paths are that long.
+/// The number of routers that a packet passed; `None` where its TTL doesn't show it. A TTL of 32 or less
+/// doesn't: few systems start at 32, and few paths from 64 are that long.
 pub fn hops(hop_limit: u8) -> Option<u8> {
     let hops = initial_ttl(hop_limit) - hop_limit;
     (hop_limit > INITIAL_TTLS[0] && hops <= MAX_HOPS).then_some(hops)
@@ -150,11 +150,11 @@ impl fmt::Display for Fingerprint {
 /// The order of the TCP options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Layout {
-    /// As [`Syn::option_order`].
+    /// Option codes, four bits each, in the form of [`Syn::option_order`].
     pub order: u64,
     /// Bytes behind the end of the list.
     pub eol_padding: u8,
-    /// As [`Syn::other_kind`].
+    /// The kind of the option whose code is [`order::OTHER`], in the form of [`Syn::other_kind`].
     pub other_kind: u8,
 }
 
@@ -246,8 +246,8 @@ impl fmt::Display for QuirkNames {
     }
 }
 
-/// Reads a comma-separated list of quirks; `None` where a word isn't one. `bad` (a malformed list)
-/// is one of p0f's that tmap never sees: such segments are counted and left out.
+/// Reads a comma-separated list of quirks. `None` where a word isn't a quirk; `Some(None)` for a list with
+/// p0f's `bad` (malformed options), because tmap counts and skips such segments.
 pub fn parse_quirks(text: &str) -> Option<Option<Quirks>> {
     let mut quirks = Quirks::default();
     for word in text.split(',').filter(|word| !word.is_empty()) {

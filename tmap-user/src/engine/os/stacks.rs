@@ -1,10 +1,10 @@
-//! The stacks that are told apart, and what their clocks do.
+//! The table of TCP stacks, with the behaviour of their clocks.
 //!
-//! Rates, regimes and their dates: Linux `secure_seq.c` and `tcp_clock_ts()`, FreeBSD
-//! `tcp_new_ts_offset()`, Apple's and Microsoft's as measured on captures. Shares are rough and
-//! only rank what the evidence leaves open; they never decide against evidence.
+//! Sources of rates, regimes and their dates: Linux `secure_seq.c` and `tcp_clock_ts()`, FreeBSD
+//! `tcp_new_ts_offset()`, and captures of Apple's and Microsoft's systems. Shares are rough. They only
+//! rank what the evidence leaves open, and never decide against evidence.
 
-/// Systems that behave alike whatever their version.
+/// A family of systems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
     /// Linux, Android included.
@@ -24,7 +24,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The name that people use.
+    /// The family's common name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Linux => "Linux",
@@ -37,7 +37,7 @@ impl Family {
         }
     }
 
-    /// The family that a database's label speaks of, if it is one of these.
+    /// The family that a database's label names; `None` where it is none of these.
     pub fn of_label(name: &str) -> Option<Self> {
         const WORDS: [(&str, Family); 12] = [
             ("linux", Family::Linux),
@@ -58,7 +58,7 @@ impl Family {
     }
 }
 
-/// How often a stack chooses its offsets in which way; the three sum to 1.
+/// The probability of each way in which a stack may choose offsets; the three sum to 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Offsets {
     /// One offset for all connections.
@@ -75,17 +75,17 @@ const PER_CONNECTION: Offsets = Offsets { global: 0.0, per_pair: 0.0, per_connec
 /// A stack.
 #[derive(Clone, Copy, Debug)]
 pub struct Stack {
-    /// How reports call it.
+    /// The name in reports.
     pub name: &'static str,
-    /// Its label among the built-in signatures.
+    /// The label among the built-in signatures.
     pub label: &'static str,
-    /// Its family.
+    /// The family.
     pub family: Family,
-    /// Its share of hosts that send timestamps, roughly.
+    /// The rough share of machines with timestamps that run it.
     pub prior: f64,
-    /// Its tick rates in Hz with their shares; none for a clock that keeps no rate.
+    /// Tick rates in Hz with their shares; empty for an unsteady clock.
     pub rates: &'static [(f64, f64)],
-    /// How it draws offsets.
+    /// How it chooses offsets.
     pub offsets: Offsets,
     /// Its initial TTL.
     pub initial_ttl: u8,
@@ -266,6 +266,6 @@ mod tests {
             assert_eq!(Family::of_label(stack.label), Some(stack.family), "{}", stack.name);
         }
         let total: f64 = STACKS.iter().map(|stack| stack.prior).sum();
-        assert!((0.9..1.0).contains(&total), "{total}: what is left is for systems unknown here");
+        assert!((0.9..1.0).contains(&total), "{total}: the rest is for systems outside the table");
     }
 }

@@ -1,9 +1,9 @@
-//! When the network was slow for everybody.
+//! Congestion: times when the network was slow for all connections.
 //!
-//! Congestion delays all connections that overlap it, and a machine's connections that live inside an
-//! episode look like another machine's: late together. It shows within connections, though: their
-//! residuals lie later than the law has them, in all connections at once. Points of such times get
-//! laws of their own, so that a connection inside an episode says little instead of something wrong.
+//! Congestion delays all connections that overlap it. A machine's connections that live inside an episode
+//! look like another machine's, because they are late together. It also shows within connections: in all
+//! of them at once, residuals are later than the law predicts. Points of such times get laws of their
+//! own, so that a connection inside an episode says little instead of something wrong.
 
 use super::{
     density::{BUSY, Density},
@@ -11,20 +11,20 @@ use super::{
     piece::Piece,
 };
 
-/// Least length of a stretch of time, in seconds.
+/// The shortest time bin, in seconds.
 const LEAST_BIN_S: f64 = 1.0;
 
-/// The most stretches: bounds memory for long captures.
+/// The most time bins: bounds memory for long captures.
 const MOST_BINS: usize = 4096;
 
-/// How late residuals are in a stretch, on average, against all, in standard deviations of one
-/// residual, for each class of busy times; a stretch must exceed it after shrinking.
+/// The mean lateness from which a bin is busy, for each class of busy times: against all residuals, in
+/// standard deviations of one residual, after shrinking.
 const LEVELS: [f64; 2] = [0.35, 1.0];
 
-/// Points of average lateness added to each stretch: a few late points don't make an episode.
+/// Points of average lateness added to each bin to shrink its mean: a few late points make no episode.
 const CALM_POINTS: f64 = 8.0;
 
-/// Lateness is cut off here, in standard deviations: one stalled segment isn't congestion.
+/// The largest lateness of one point, in standard deviations: one stalled segment isn't congestion.
 const MOST_LATE: f64 = 3.0;
 
 /// How busy the network was, over time.
@@ -69,7 +69,7 @@ impl Congestion {
     }
 }
 
-/// The class of a stretch and its neighbours.
+/// The class of a bin, from the sums of itself and its neighbours.
 fn class_of(sums: &[(f64, f64)]) -> Option<u8> {
     let (late, count) = sums.iter().fold((0.0, 0.0), |(l, c), s| (l + s.0, c + s.1));
     let level = late / (count + CALM_POINTS);

@@ -1,15 +1,15 @@
-//! From lines to machines: how many there are, given how many can be seen.
+//! From lines to machines: the interval of the number of machines, given the lines found.
 //!
-//! Two machines whose lines run closer than can be told apart look like one, and a machine with too
-//! few connections makes no line at all. Both are occupancy problems: given the number of machines,
-//! the distribution of the number of visible lines is known well enough to invert it by Bayes' rule.
+//! Two machines whose lines run too close together look like one, and a machine with too few connections
+//! makes no line at all. Both are occupancy problems: given the number of machines, the distribution of
+//! the number of visible lines is known well enough to invert it by Bayes' rule.
 
 use super::{
     mixture::{Data, Mixture},
     search::Found,
 };
 
-/// How many machines.
+/// The interval of the number of machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
     /// Lower end of the 90 % interval.
@@ -18,51 +18,51 @@ pub struct Count {
     pub high: Option<usize>,
 }
 
-/// What stands between machines and lines.
+/// The observability of machines: what decides how many lines a number of machines makes.
 #[derive(Clone, Debug)]
-pub struct Sight {
+pub struct Observability {
     /// Probability that two machines chosen at random can't be told apart.
     pub merge: f64,
-    /// Connections that a machine needs to be seen.
+    /// Connections that a machine needs to be seen as a line.
     pub needed: f64,
     /// Connections in all.
     pub connections: f64,
-    /// What the connections say of those that are on no line.
-    pub strays: Strays,
+    /// The likelihood of the share of connections that are on no line.
+    pub outliers: Outliers,
 }
 
 /// Each tail of the interval.
 const TAIL: f64 = 0.05;
 
-/// The log evidence that a line must bring to be drawn, roughly: its place and drift cost that much.
+/// The log evidence (in nats) that a line needs, roughly: its phase and drift cost that much.
 const DRAWN_AT: f64 = 9.0;
 
-/// Machines beyond this many times the lines drawn (and a few) aren't considered: the interval is
-/// then open above.
+/// The most machines considered, per line (and a few more). If the posterior reaches that bound, the
+/// interval is open above.
 const MOST_PER_LINE: usize = 6;
 
-/// Where a machine's load counts as nothing, as a share of the mean.
+/// The load below which a machine counts as idle, as a share of the mean.
 const NO_LOAD: f64 = 1e-6;
 
-impl Sight {
-    /// Sees as the best mixture does; `evidence` is its log evidence.
+impl Observability {
+    /// The observability in the best mixture; `evidence` is its log evidence.
     pub fn of(data: &Data, mixture: &Mixture, evidence: f64) -> Self {
         let connections = data.tracks.len() as f64;
         let lines = mixture.lines.len().max(1) as f64;
         let on_lines: f64 = mixture.lines.iter().map(|l| l.weight).sum::<f64>() * connections;
-        // What a connection tells of its line, the others being there: less, the more lines there are.
+        // The gain of a connection from its line, given the other lines: less, the more lines there are.
         let lost: f64 = (0..mixture.lines.len()).map(|j| mixture.loss_without(j)).sum();
         let told = lost / on_lines.max(1.0);
         Self {
             merge: merge_probability(data, mixture, connections / lines),
             needed: DRAWN_AT / told.max(0.05),
             connections,
-            strays: Strays::of(&mixture.likelihoods_on_lines(), evidence / (evidence + DRAWN_AT * lines)),
+            outliers: Outliers::of(&mixture.likelihoods_on_lines(), evidence / (evidence + DRAWN_AT * lines)),
         }
     }
 
-    /// Probability of each number of visible lines up to `most`, for one number of machines, of which
-    /// `drawn` tells how many lines they make when seen.
+    /// The probability of each number of visible lines, for one number of machines. `drawn` holds, for each
+    /// number of machines seen, the probability of each number of lines.
     fn visible(&self, machines: usize, drawn: &[Vec<f64>]) -> Vec<f64> {
         let mean = self.connections / machines as f64;
         let threshold = (self.needed / mean).max(NO_LOAD);
@@ -71,9 +71,9 @@ impl Sight {
         let hidden = binomial(machines, unseen);
         let mut lines_of = vec![0.0; drawn[0].len()];
         for (hidden, chance) in hidden.into_iter().enumerate() {
-            // Unseen machines' connections must be somewhere: off the lines, but for coincidences.
+            // The connections of unseen machines must be off the lines, apart from coincidences.
             let share = hidden as f64 * load_of_unseen / machines as f64;
-            let weight = chance * self.strays.likelihood(share);
+            let weight = chance * self.outliers.likelihood(share);
             for (total, of_seen) in lines_of.iter_mut().zip(&drawn[machines - hidden]) {
                 *total += weight * of_seen;
             }
@@ -81,8 +81,8 @@ impl Sight {
         lines_of
     }
 
-    /// For each number of machines that could be seen, the probability of each number of lines: a
-    /// machine falls on a line that is there, or makes a new one.
+    /// For each number of machines seen, the probability of each number of lines: a machine either falls on
+    /// an existing line or makes a new one.
     fn lines_of_seen(&self, machines: usize, most: usize) -> Vec<Vec<f64>> {
         let mut state = vec![0.0; most + 1];
         state[0] = 1.0;
@@ -99,61 +99,61 @@ impl Sight {
     }
 }
 
-/// How likely the connections are, given the share of them that is on no line, against the likeliest
+/// The likelihood of each share of outliers, which are connections on no line, relative to the likeliest
 /// share.
 #[derive(Clone, Debug)]
-pub struct Strays(Vec<f64>);
+pub struct Outliers(Vec<f64>);
 
-/// Shares looked at.
-const STRAY_STEPS: usize = 100;
+/// The number of shares tried.
+const OUTLIER_STEPS: usize = 100;
 
-/// How much log evidences count for. They assume that the law of delay found is the true one; on recordings
-/// of known machines they are off by some nats either way, more than the law's own uncertainty allows.
+/// The weight of log evidences. They assume that the learned law of delay is the true one. On recordings of
+/// known machines they are off by some nats either way, more than the law's own uncertainty explains.
 const TRUST_IN_LAW: f64 = 0.5;
 
-/// Share of connections that no line explains although their machine has one: exponential, of this mean.
-const STRAYS: f64 = 0.02;
+/// The mean share of connections that no line explains although their machine has one (exponential prior).
+const OUTLIER_SHARE: f64 = 0.02;
 
-impl Strays {
-    /// From each connection's likelihood on a line, against one on none.
+impl Outliers {
+    /// The likelihoods, from each connection's likelihood on a line against that on none.
     ///
-    /// The lines were fitted to the very connections that vouch for them here, and where they are many,
-    /// they take in those of machines that aren't seen. So the connections count for less, the less of
-    /// the lines' gain is left once their cost is paid (`left`, a share): its square, with which the
-    /// intervals of simulated WANs hold the truth about as often as they should.
+    /// The lines were fitted to the same connections that are evidence here, and many lines also take in
+    /// connections of unseen machines. So the connections are weighted by the square of `left`, the share
+    /// of the lines' gain that remains after their cost. With the square, the intervals of simulated WANs
+    /// hold the truth about as often as they should.
     pub fn of(on_lines: &[f64], left: f64) -> Self {
         let trust = left.clamp(0.0, 1.0).powi(2);
         let log = |share: f64| -> f64 {
             on_lines.iter().map(|on_line| (share + (1.0 - share) * on_line).max(f64::MIN_POSITIVE).ln()).sum()
         };
-        let logs: Vec<f64> = (0..STRAY_STEPS).map(|k| log(k as f64 / STRAY_STEPS as f64)).collect();
+        let logs: Vec<f64> = (0..OUTLIER_STEPS).map(|k| log(k as f64 / OUTLIER_STEPS as f64)).collect();
         let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         Self(logs.iter().map(|log| (trust * (log - top)).exp()).collect())
     }
 
-    /// When so large a share is unseen machines', and some more are strays.
+    /// The likelihood that this share belongs to unseen machines, with some more outliers beside it.
     fn likelihood(&self, share: f64) -> f64 {
-        let step = 1.0 / STRAY_STEPS as f64;
-        let first = ((share / step).round() as usize).min(STRAY_STEPS - 1);
-        let prior = |k: usize| (-(k as f64) * step / STRAYS).exp();
-        let more = (STRAY_STEPS - first).min(8);
+        let step = 1.0 / OUTLIER_STEPS as f64;
+        let first = ((share / step).round() as usize).min(OUTLIER_STEPS - 1);
+        let prior = |k: usize| (-(k as f64) * step / OUTLIER_SHARE).exp();
+        let more = (OUTLIER_STEPS - first).min(8);
         let sum: f64 = (0..more).map(|k| prior(k) * self.0[first + k]).sum();
         sum / (0..more).map(prior).sum::<f64>()
     }
 }
 
-/// Combines the evidence for each number of lines with what can be seen.
-pub fn count(found: &Found, sight: &Sight) -> Count {
+/// The interval of the number of machines, from the evidence for each number of lines and the observability.
+pub fn count(found: &Found, observability: &Observability) -> Count {
     let evidences = found.evidences();
     let top = evidences.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = evidences.iter().map(|e| (TRUST_IN_LAW * (e - top)).exp()).collect();
     let most_lines = weights.len() - 1;
     let drawn = weights.iter().rposition(|w| *w > 1e-3).unwrap_or(0);
-    let most = (drawn * MOST_PER_LINE + 8).min(sight.connections as usize).max(drawn).max(1);
-    let drawn_by = sight.lines_of_seen(most, most_lines);
+    let most = (drawn * MOST_PER_LINE + 8).min(observability.connections as usize).max(drawn).max(1);
+    let drawn_by = observability.lines_of_seen(most, most_lines);
     let posterior: Vec<f64> = (1..=most)
         .map(|machines| {
-            let visible = sight.visible(machines, &drawn_by);
+            let visible = observability.visible(machines, &drawn_by);
             let likelihood: f64 = visible.iter().zip(&weights).map(|(v, w)| v * w).sum();
             // Scale-free prior: as likely between 1 and 10 as between 10 and 100.
             likelihood / machines as f64
@@ -172,24 +172,27 @@ pub fn count(found: &Found, sight: &Sight) -> Count {
         posterior.iter().position(beyond).map_or(most, |i| i + 1)
     };
     let high = quantile(1.0 - TAIL);
-    Count { low: quantile(TAIL), high: (high < most || most == sight.connections as usize).then_some(high) }
+    Count {
+        low: quantile(TAIL),
+        high: (high < most || most == observability.connections as usize).then_some(high),
+    }
 }
 
-/// Probability that a machine's load is below `share` of the mean: a gamma distribution of shape 2,
-/// between machines that share the work evenly, as behind a balancer, and people, who don't.
+/// The probability that a machine's load is below `share` of the mean. The loads' gamma distribution of
+/// shape 2 lies between machines that share work evenly, as behind a balancer, and people, who don't.
 fn load_below(share: f64) -> f64 {
     let x = 2.0 * share;
     // 1 - exp(-x) (1 + x), without loss where x is small.
     if x < 1e-3 { x * x / 2.0 } else { 1.0 - (-x).exp() * (1.0 + x) }
 }
 
-/// What machines with loads below `share` of the mean carry on average, those above counting as 0.
+/// The mean load of all machines where only loads below `share` of the mean count, and others as 0.
 fn load_of_those_below(share: f64) -> f64 {
     let x = 2.0 * share;
     if x < 1e-2 { x * x * x / 6.0 } else { 1.0 - (-x).exp() * (1.0 + x + x * x / 2.0) }
 }
 
-/// Probability of each number of successes.
+/// The binomial distribution: the probability of each number of successes.
 fn binomial(trials: usize, probability: f64) -> Vec<f64> {
     let mut chance = vec![0.0; trials + 1];
     chance[0] = 1.0;
@@ -202,15 +205,15 @@ fn binomial(trials: usize, probability: f64) -> Vec<f64> {
     chance
 }
 
-/// Probability that two machines' lines, phases random, drifts spread as those found, run closer
-/// over the data's length than can be told apart.
+/// The probability that the lines of two machines run too close together over the data's length to be
+/// told apart. Phases are random, and drifts are spread like those found.
 fn merge_probability(data: &Data, mixture: &Mixture, connections_per_line: f64) -> f64 {
     let lines = &mixture.lines;
     if lines.is_empty() {
         return 1.0;
     }
-    // Two lines at distance d, each with n connections that tell the phase with variance v, gain
-    // about n d^2 / (4 v) by being two: at the least distance that equals the cost of a line.
+    // Two lines at distance d, each with n connections that give the phase with variance v, gain about
+    // n d^2 / (4 v) by being two. At the least distance, the gain equals the cost of a line.
     let information: f64 = lines.iter().map(|l| l.information.at(0, 0)).sum::<f64>() / lines.len() as f64;
     let per_connection = information / connections_per_line.max(1.0);
     let least = (4.0 * DRAWN_AT / (connections_per_line * per_connection).max(1.0)).sqrt().min(0.5);
@@ -219,7 +222,7 @@ fn merge_probability(data: &Data, mixture: &Mixture, connections_per_line: f64) 
     let spread_s = (times.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / times.len() as f64).sqrt();
     let drift = lines.iter().map(|l| l.drift()).sum::<f64>() / lines.len() as f64;
     let squares: f64 = lines.iter().map(|l| (l.drift() - drift).powi(2)).sum();
-    // With few lines, the spread of drifts isn't known: a tenth of a ppm in 1 kHz ticks at least.
+    // With few lines, the spread of drifts isn't known. It is at least a tenth of a ppm at 1 kHz.
     let sigma = (squares / (lines.len() as f64 - 1.0).max(1.0)).sqrt().max(1e-4);
     let apart = std::f64::consts::SQRT_2 * sigma * spread_s;
     // Chance that phases lie within what the drifts' difference e leaves: mean of 2 sqrt(d^2 - e^2).
@@ -237,14 +240,14 @@ fn merge_probability(data: &Data, mixture: &Mixture, connections_per_line: f64) 
 mod tests {
     use super::*;
 
-    /// Everybody is seen, and every connection is plainly on a line.
-    fn clear(connections: f64) -> Sight {
+    /// All machines are seen, and every connection is clearly on a line.
+    fn clear(connections: f64) -> Observability {
         let on_lines = vec![100.0; connections as usize];
-        Sight { merge: 0.0, needed: 0.0, connections, strays: Strays::of(&on_lines, 1.0) }
+        Observability { merge: 0.0, needed: 0.0, connections, outliers: Outliers::of(&on_lines, 1.0) }
     }
 
-    fn distribution(sight: &Sight, machines: usize, most: usize) -> Vec<f64> {
-        let visible = sight.visible(machines, &sight.lines_of_seen(machines, most));
+    fn distribution(observability: &Observability, machines: usize, most: usize) -> Vec<f64> {
+        let visible = observability.visible(machines, &observability.lines_of_seen(machines, most));
         let total: f64 = visible.iter().sum();
         visible.iter().map(|v| v / total).collect()
     }
@@ -257,21 +260,23 @@ mod tests {
 
     #[test]
     fn coincidences_follow_the_birthday_problem() {
-        let sight = Sight { merge: 1.0 / 365.0, ..clear(100.0) };
-        let visible = distribution(&sight, 23, 23);
+        let observability = Observability { merge: 1.0 / 365.0, ..clear(100.0) };
+        let visible = distribution(&observability, 23, 23);
         assert!((visible[23] - 0.4927).abs() < 1e-3, "{}", visible[23]);
     }
 
     #[test]
     fn unseen_machines_need_connections_on_no_line() {
-        let crowd = Sight { needed: 30.0, ..clear(100.0) };
+        let crowd = Observability { needed: 30.0, ..clear(100.0) };
         let none = distribution(&crowd, 4, 4);
         // A quarter of the connections is nowhere.
         let on_lines: Vec<f64> = (0..100).map(|k| if k % 4 == 0 { 0.01 } else { 100.0 }).collect();
-        let some = distribution(&Sight { strays: Strays::of(&on_lines, 1.0), ..crowd.clone() }, 4, 4);
+        let some =
+            distribution(&Observability { outliers: Outliers::of(&on_lines, 1.0), ..crowd.clone() }, 4, 4);
         assert!(none[4] > 0.99 && some[4] < 0.01, "{none:?} {some:?}");
         // Where the lines' gain barely pays, what they hold proves little.
-        let barely = distribution(&Sight { strays: Strays::of(&[100.0; 100], 0.0), ..crowd }, 4, 4);
+        let barely =
+            distribution(&Observability { outliers: Outliers::of(&[100.0; 100], 0.0), ..crowd }, 4, 4);
         assert!(barely[4] < 0.5, "{barely:?}");
     }
 

@@ -1,26 +1,26 @@
 //! The law of a single residual, tabulated: the wait for the next tick plus the network's delay.
 //!
-//! Segments come about in different ways. Most leave when an application or a peer's segment makes
-//! them, at any phase of the tick. Some are sent by a timer (delayed acknowledgements,
-//! retransmissions), and timers run just after a tick: no wait, sharp residuals. Two segments less
-//! than a tick apart bracket the edge. The time since the previous segment tells these apart,
-//! statistically, so each class of gaps has a law of its own. [`learn`](super::learn) finds them.
+//! Segments have different causes. Most are caused by an application or by a peer's segment, and leave at
+//! any phase of the tick. Some are sent by a timer (delayed acknowledgements, retransmissions), and timers
+//! run just after a tick: no wait, sharp residuals. Two segments less than a tick apart bracket the edge.
+//! The time since the previous segment separates these cases, statistically, so each class of gaps has a
+//! law of its own. [`learn`](super::learn) learns the laws.
 
 use super::sample::NO_GAP_NS;
 
-/// Bins per tick. At 1 kHz a bin is 8 us, far below the jitter of any network that we have seen;
-/// coarser bins would blur the edges of a quiet LAN.
+/// Bins per tick. At 1 kHz a bin is 8 µs, far below the jitter of any network seen so far; coarser bins
+/// would blur the edges of a quiet LAN.
 pub const BINS: usize = 128;
 
 /// Index of residual 0 in a table: one tick of table before it.
 pub const ZERO: usize = BINS;
 
-/// Share of residuals that obey no law (clock reads out of order, a stalled sensor), spread evenly:
-/// keeps one stray point from vetoing a line.
-const STRAY_SHARE: f64 = 0.003;
+/// The share of residuals that follow no law (clock reads out of order, a stalled sensor), spread evenly.
+/// It keeps one outlier from ruling out a line.
+const OUTLIER_SHARE: f64 = 0.003;
 
 /// How far before zero a piece's smallest residual is tried, in bins: a few points may come early
-/// (pacing, a sensor's own time stamping), and the learned density may be anchored a little off.
+/// (pacing, a sensor's own time stamping), and the learned density may be a little off.
 pub const EARLY_BINS: usize = BINS / 4;
 
 /// How many phases are tried for a piece, in bins: its smallest residual may lie this far late.
@@ -60,14 +60,14 @@ impl Density {
     /// Tabulates one law for each class of gaps and for [`ANY_GAP`].
     pub fn new(laws: &[Vec<f64>]) -> Self {
         let bins = laws[0].len();
-        let even = STRAY_SHARE / bins as f64;
+        let even = OUTLIER_SHARE / bins as f64;
         let mass = |law: &[f64]| {
             let total: f64 = law.iter().sum();
-            law.iter().map(|h| (1.0 - STRAY_SHARE) * h / total + even).collect::<Vec<f64>>()
+            law.iter().map(|h| (1.0 - OUTLIER_SHARE) * h / total + even).collect::<Vec<f64>>()
         };
         let mut log: Vec<f32> = Vec::with_capacity(laws.len() * bins);
         for (class, law) in laws.iter().enumerate() {
-            // Classes of which nothing was seen have the same law.
+            // Classes without points have the same law as the one before them.
             if class > 0 && laws[class - 1] == *law {
                 log.extend_from_within(log.len() - bins..);
             } else {
@@ -105,7 +105,7 @@ impl Density {
     }
 }
 
-/// Where a point's table begins. Beyond the table, later is no less likely.
+/// The first bin of a point's table. Residuals beyond the table are all equally likely.
 fn offset(late: f32, bins: usize) -> usize {
     ((late * BINS as f32).round() as usize).min(bins - ZERO - PHASES)
 }
@@ -119,6 +119,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
+    /// An empty histogram with this number of bins per class.
     pub fn new(bins: usize) -> Self {
         Self { bins, rows: vec![0.0; bins * (GAPS + 1)] }
     }
@@ -136,10 +137,12 @@ impl Histogram {
         }
     }
 
+    /// The bins of one class.
     pub fn row(&self, gap: usize) -> &[f32] {
         &self.rows[gap * self.bins..(gap + 1) * self.bins]
     }
 
+    /// The sum of all classes, bin by bin.
     pub fn sum(&self) -> Vec<f64> {
         let mut sum = vec![0.0; self.bins];
         for gap in 0..=GAPS {

@@ -1,4 +1,4 @@
-//! Drifts: how fast lines may move over the phase circle, and which of them are tried.
+//! Drifts: how fast lines may move over the phase circle, and which drifts are tried.
 
 /// The drifts that lines may have, in ticks per second.
 #[derive(Clone, Copy, Debug)]
@@ -27,20 +27,20 @@ pub struct Ladder {
     pub rows: usize,
 }
 
-/// Coarse trial drifts move residuals by this much from one to the next, in ticks (root mean square).
+/// The step between coarse trial drifts, as the move of residuals in ticks (root mean square).
 const COARSE_TICKS: f64 = 0.05;
 
 /// The most coarse drifts tried, which bounds a piece's length.
 const MAX_COARSE: usize = 32;
 
-/// The longest that a piece may be for its coarse ladder to fit in [`MAX_COARSE`], in seconds:
-/// residuals of evenly spread points have a root mean square of span / sqrt(12).
+/// The longest piece whose coarse ladder fits in [`MAX_COARSE`], in seconds: residuals of evenly spread
+/// points have a root mean square of span / sqrt(12).
 pub fn longest_piece_s(window: Window) -> f64 {
     (MAX_COARSE - 1) as f64 * COARSE_TICKS * 12_f64.sqrt() / window.width()
 }
 
 impl Ladder {
-    /// Covers the window at a spacing fit for a piece of this spread.
+    /// Trial drifts over the whole window, spaced for a piece of this spread.
     pub fn coarse(spread_s: f64, window: Window) -> Self {
         let rows = ((window.width() * spread_s / COARSE_TICKS).ceil() as usize + 1).min(MAX_COARSE);
         if rows < 2 {

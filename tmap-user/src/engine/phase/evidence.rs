@@ -1,30 +1,30 @@
-//! The evidence for a mixture: its likelihood integrated over everything that isn't known.
+//! The evidence for a mixture: its likelihood integrated over all unknown parameters.
 //!
-//! Comparing maximised likelihoods (or BIC's count of parameters) splits lines or merges them,
-//! depending on how much a parameter is worth. Here each is worth what the data says: weights are
-//! integrated exactly for the expected counts, places by Laplace's approximation.
+//! Comparing maximised likelihoods (or BIC's count of parameters) splits or merges lines, depending on the
+//! cost of a parameter. Here the data decides that cost: weights are integrated exactly for the expected
+//! counts, phases and drifts by Laplace's approximation.
 
 use super::mixture::{Data, Mixture};
 
-/// How alike machines' drifts are beforehand: standard deviations as shares of the whole range, from
-/// machines kept alike by NTP to ones that run free, all equally likely. A prior flat over the
-/// range would charge every further machine for a freedom that disciplined ones don't use, and miss
-/// those whose lines are close.
+/// The prior of the spread of machines' drifts: standard deviations as shares of the whole range, all
+/// equally likely, from machines kept alike by NTP to free-running ones. A prior flat over the range
+/// would charge each further machine for a freedom that disciplined machines don't use, and would miss
+/// machines whose lines are close.
 const SPREADS: [f64; 6] = [0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1];
 
-/// Log prior odds of one machine against several: most addresses are one, and a second that isn't
-/// there is the worst mistake.
+/// Log prior odds of one machine against several: most addresses have one machine, and a false second one
+/// is the worst mistake.
 const ONE_MACHINE: f64 = 1.5;
 
-/// Log prior odds against each line. A line that holds nothing has an evidence near 0: without a
-/// cost, such lines would pile up.
+/// Log prior odds against each line. A line without connections has an evidence near 0, so without this
+/// cost such lines would accumulate.
 const LINE_COST: f64 = 1.0;
 
 impl Mixture {
     /// Log evidence, against "every connection is a clock of its own".
     pub fn log_evidence(&self, data: &Data) -> f64 {
         let lines = self.lines.len() as f64;
-        // L! equal modes, one for each order of the lines.
+        // There are L! equal modes, one for each order of the lines.
         let orders = log_gamma(lines + 1.0);
         let prior = -LINE_COST * lines - if lines > 1.0 { ONE_MACHINE } else { 0.0 };
         self.log_likelihood
@@ -35,7 +35,7 @@ impl Mixture {
             + prior
     }
 
-    /// Log prior of what the machines usually show, which was chosen to fit.
+    /// Log prior of the machines' usual kinds of evidence, which were chosen to fit.
     fn log_kinds(&self, data: &Data) -> f64 {
         if !data.kinds.differ() {
             return 0.0;
@@ -43,8 +43,8 @@ impl Mixture {
         (0..self.lines.len()).map(|j| data.kinds.choice(&self.shown(data, j))).sum()
     }
 
-    /// Log of flat prior times posterior volume of the weights: the integral of the weights to the
-    /// powers of the expected counts, over their value at the maximum.
+    /// Log of the weights' flat prior times their posterior volume: the integral of the weights to the powers
+    /// of the expected counts, divided by the value at the maximum.
     fn log_weights(&self, data: &Data) -> f64 {
         if self.lines.is_empty() {
             return 0.0;
@@ -62,7 +62,7 @@ impl Mixture {
         log_gamma(lines + 1.0) + used - log_gamma(tracks + lines + 1.0)
     }
 
-    /// Log of prior times posterior volume of all lines' phases, drifts and bends.
+    /// Log of the prior times the posterior volume of all lines' phases, drifts and bends.
     fn log_places(&self, data: &Data) -> f64 {
         if self.lines.is_empty() {
             return 0.0;
@@ -72,8 +72,8 @@ impl Mixture {
         top + (logs.iter().map(|l| (l - top).exp()).sum::<f64>() / SPREADS.len() as f64).ln()
     }
 
-    /// The same, for drifts that are normal with standard deviation `spread`, their common mean
-    /// integrated out over the range.
+    /// [`Mixture::log_places`] for one spread: drifts are normal with standard deviation `spread`, and their
+    /// common mean is integrated over the range.
     fn log_places_for(&self, data: &Data, spread: f64) -> f64 {
         let two_pi = std::f64::consts::TAU;
         let count = self.lines.len() as f64;
@@ -84,7 +84,7 @@ impl Mixture {
             - 0.5 * count.ln()
             - squares / (2.0 * variance)
             - data.drift_range.ln();
-        // The priors' own information: a line that nothing holds fills its prior, no more.
+        // The priors' own information: a line without connections has the volume of its prior.
         let prior = data.knots.prior(two_pi, 1.0 / variance);
         let weak = data.knots.prior(0.0, 0.0);
         // Bends' priors are in the lines' information already.

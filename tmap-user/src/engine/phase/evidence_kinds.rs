@@ -1,41 +1,41 @@
-//! What connections show besides their clocks, as the mixture needs it.
+//! The kinds of evidence that connections show besides their clocks, as the mixture needs them.
 //!
 //! Few kinds of evidence occur behind one address, so a line keeps one log-likelihood ratio per kind
-//! rather than per connection. Evidence never splits a line by itself: two machines whose clocks
-//! coincide and one machine with two ways of opening connections are equally likely, because what a
-//! half of a line gains by its kind it loses in weight. It tells lines apart that are close.
+//! rather than per connection. Evidence never splits a line by itself: what half of a line gains by its
+//! kind, it loses in weight. So two machines whose clocks coincide are as likely as one machine with two
+//! ways of opening connections. Evidence helps to separate lines that are close.
 
 use crate::engine::os::likeness::{Evidence, Switches, Tally, likeness};
 
-/// The most kinds told apart; connections of others show nothing. Bounds the work per line.
+/// The most kinds; connections of further kinds count as without evidence. Bounds the work per line.
 const MOST_KINDS: usize = 64;
 
-/// The kinds of evidence, and which connection is of which.
+/// The kinds of evidence, and the kind of each connection.
 #[derive(Clone, Debug, Default)]
 pub struct EvidenceKinds {
     kinds: Vec<Evidence>,
     of: Vec<Option<u8>>,
-    /// How many connections are of each kind.
+    /// The number of connections of each kind.
     totals: Vec<f64>,
     population: Tally,
     switches: Switches,
 }
 
 impl EvidenceKinds {
-    /// Sorts connections, given in order, by what they show of the features that are switched on.
+    /// Sorts connections, given in order, by their evidence of the features that are switched on.
     pub fn new(shown: impl Iterator<Item = Evidence>, switches: Switches) -> Self {
         let mut kinds = Self { switches, ..Self::default() };
         for evidence in shown {
             kinds.population.add(&evidence, switches, 1.0);
             let evidence = evidence.of(switches);
             let known = kinds.kinds.iter().position(|kind| *kind == evidence);
-            let place = known.or_else(|| {
+            let kind = known.or_else(|| {
                 (kinds.kinds.len() < MOST_KINDS).then(|| {
                     kinds.kinds.push(evidence);
                     kinds.kinds.len() - 1
                 })
             });
-            kinds.of.push(place.map(|place| place as u8));
+            kinds.of.push(kind.map(|kind| kind as u8));
         }
         kinds.counted()
     }
@@ -46,17 +46,17 @@ impl EvidenceKinds {
         self
     }
 
-    /// Those of every `stride`-th connection, against the same population.
+    /// The kinds of every `stride`-th connection, against the same population.
     pub fn every(&self, stride: usize) -> Self {
         Self { of: self.of.iter().step_by(stride).copied().collect(), ..self.clone() }.counted()
     }
 
-    /// Whether connections show different things at all.
+    /// Whether there is more than one kind.
     pub fn differ(&self) -> bool {
         self.kinds.len() > 1
     }
 
-    /// The kind of a connection, by place; `None` where it shows nothing that is told apart.
+    /// The kind of a connection, by its index; `None` beyond [`MOST_KINDS`].
     pub fn kind(&self, track: usize) -> Option<usize> {
         self.of[track].map(usize::from)
     }
@@ -76,8 +76,8 @@ impl EvidenceKinds {
         self.kinds.iter().take(counts.len()).map(ratio).collect()
     }
 
-    /// Log probability that a machine has the commonest of `counts` for its usual kind: what it
-    /// costs to have chosen it after the fact.
+    /// Log probability that a machine's usual kind is the commonest of `counts`: the cost of having chosen
+    /// that kind after the fact.
     pub fn choice(&self, counts: &[f64]) -> f64 {
         let usual = counts.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
         usual.map_or(0.0, |(kind, _)| ((self.totals[kind] + 1.0) / (self.of.len() as f64 + 1.0)).ln())

@@ -1,5 +1,5 @@
-//! Where a further line might lie: a Hough transform (Duda and Hart 1972) of what the present
-//! mixture leaves unexplained.
+//! Candidates for a further line: a Hough transform (Duda and Hart 1972) of what the present mixture
+//! leaves unexplained.
 
 use super::{
     density::BINS,
@@ -8,40 +8,44 @@ use super::{
     table::Table,
 };
 
-/// A place for a new line.
+/// A candidate for a new line.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
     /// Phase at time zero, in ticks.
     pub phase: f64,
     /// Drift, in ticks per second.
     pub drift: f64,
-    /// The middle of the data that it was seen in, in seconds.
+    /// The middle of the time in which it was found, in seconds.
     pub about: f64,
     /// Gain in log likelihood, roughly.
     pub gain: f32,
 }
 
-/// Two trial drifts differ by this much phase at the ends of the data, in ticks.
+/// The step between trial drifts, as the difference in phase at the ends of the data, in ticks.
 const STEP_TICKS: f64 = 0.04;
 
 /// The most trial drifts: bounds the time.
 const MAX_DRIFTS: usize = 1500;
 
-/// The most pieces looked at: proposals don't need all of them.
+/// The most pieces used: candidates don't need all of them.
 const MAX_PIECES: usize = 1024;
 
-/// The share of connections that a new line is supposed to take.
+/// The share of connections that a new line is assumed to take.
 fn trial_weight(lines: usize) -> f32 {
     0.5 / (lines + 1) as f32
 }
 
-/// Lines that may bend are looked for in windows of this length, in which they hardly do.
+/// The length of the windows in which lines that may bend are searched, in seconds: within one, they
+/// hardly bend.
 pub const WINDOW_S: f64 = 600.0;
 
-/// The most windows looked at, spread evenly.
+/// The most windows searched, spread evenly.
 const MAX_WINDOWS: usize = 4;
 
-/// The best `count` places, apart from each other.
+/// Two candidates are different lines if they are further apart than this somewhere in the data, in ticks.
+const LEAST_APART_TICKS: f64 = 0.08;
+
+/// The best `count` candidates that differ from each other.
 pub fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Candidate> {
     let times = data.pieces.iter().map(|(x, _)| *x);
     let (low, high) = times.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
@@ -93,7 +97,7 @@ fn peaks(stretch: &[(f64, &Table, &[f32])], window: Window, span: f64, about: f6
             gain,
         };
         let first = largest(&sums, |_| true);
-        // A second peak at the same drift: machines kept alike by NTP.
+        // NTP keeps machines alike, so there may be a second peak at the same drift.
         let second = largest(&sums, |column| circular(column, first.0) > BINS / 16);
         peaks.extend([at(first), at(second)]);
     }
@@ -110,7 +114,7 @@ fn circular(a: usize, b: usize) -> usize {
     d.min(BINS - d)
 }
 
-/// Per piece, what each phase and drift of a new line of [`trial_weight`] would gain.
+/// For each piece, the gain of a new line of [`trial_weight`], at each phase and drift.
 fn gains(data: &Data, mixture: &Mixture) -> Vec<Vec<f32>> {
     let weight = trial_weight(mixture.lines.len());
     let mut gains = vec![Vec::new(); data.pieces.len()];
@@ -124,8 +128,7 @@ fn gains(data: &Data, mixture: &Mixture) -> Vec<Vec<f32>> {
     gains
 }
 
-/// The largest peaks no two of which describe the same line: apart by a twentieth of a tick
-/// somewhere in the data.
+/// The largest peaks that differ from each other: by [`LEAST_APART_TICKS`] somewhere in the data.
 fn spread_out(mut peaks: Vec<Candidate>, span: f64, count: usize) -> Vec<Candidate> {
     peaks.sort_by(|a, b| b.gain.total_cmp(&a.gain));
     let mut kept: Vec<Candidate> = Vec::new();
@@ -133,7 +136,8 @@ fn spread_out(mut peaks: Vec<Candidate>, span: f64, count: usize) -> Vec<Candida
         let apart = |other: &Candidate| {
             let phase = (peak.phase + peak.drift * peak.about - other.phase - other.drift * peak.about)
                 .rem_euclid(1.0);
-            phase.min(1.0 - phase).max((peak.drift - other.drift).abs() * span / 2.0) > 0.08
+            let apart_ticks = phase.min(1.0 - phase).max((peak.drift - other.drift).abs() * span / 2.0);
+            apart_ticks > LEAST_APART_TICKS
         };
         if kept.iter().all(apart) {
             kept.push(peak);

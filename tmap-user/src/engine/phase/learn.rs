@@ -1,17 +1,17 @@
 //! Learning the law of a single residual: the wait for the next tick plus the network's delay.
 //!
-//! It is learned where no clustering is needed: *within* connections. Each connection's residuals
-//! follow the same law shifted by that connection's own, unknown phase. Maximising the likelihood
-//! with every phase integrated out (flat prior on the circle) estimates the shape from differences
-//! between points of one connection alone, so two machines can never widen it, which is how a
-//! density learned inside the mixture swallows neighbouring lines. Expectation-maximisation
+//! The law is learned *within* connections, where no clustering is needed. Each connection's residuals
+//! follow the same law, shifted by that connection's own, unknown phase. With every phase integrated out
+//! (flat prior on the circle), maximising the likelihood estimates the shape from differences between
+//! points of one connection alone. So two machines can never widen the law; a density learned inside the
+//! mixture does widen, and swallows neighbouring lines. The method is expectation-maximisation
 //! (Dempster, Laird and Rubin 1977) over histograms.
 //!
-//! The law is a sum of smooth parts, each a delay of a certain size with or without a wait uniform
-//! over a tick before it. Parts are as wide as they are late, so the sum is sharp at the edge, where
-//! a quiet LAN is sharp and many points say so, and smooth in the tail, where points are few: a plain
-//! histogram needs one width for both and learns its noise by heart. Each class of gaps has its own
-//! shares of the parts.
+//! The law is a sum of smooth parts. Each is a delay of a certain size, with or without a wait before it
+//! that is uniform over a tick. Parts are as wide as they are late. So the sum is sharp at the edge, where
+//! a quiet LAN is sharp and points are many, and smooth in the tail, where points are few. A plain
+//! histogram needs one width for both, and learns its own noise. Each class of gaps has its own shares
+//! of the parts.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ use super::{
     piece::Piece,
 };
 
-/// The largest residual told apart, in ticks. Beyond it, phase says nothing anyhow.
+/// The largest residual in the tables, in ticks. Beyond it, phase says nothing anyway.
 const MAX_TICKS: usize = 16;
 
 /// Rounds of EM. The log likelihood of simulated and captured traffic gains nothing after six.
@@ -61,12 +61,12 @@ pub fn learn(pieces: &[&Piece], window: Window) -> Density {
     density
 }
 
-/// Delays in the basis: means from 0.01 ticks (10 us at 1 kHz) up, each this much larger.
+/// The delays of the parts: means from 0.01 ticks (10 µs at 1 kHz) up, each larger by [`RATIO`].
 const SIZES: usize = 15;
 const SMALLEST: f64 = 0.01;
 const RATIO: f64 = 1.6;
 
-/// Parts: each size with a wait before it (even indices) and without.
+/// The number of parts: each size with a wait before it (even indices) and without.
 const COUNT: usize = 2 * SIZES;
 
 /// Mean delay of a part, in ticks.
@@ -74,7 +74,7 @@ fn part_mean(k: usize) -> f64 {
     SMALLEST * RATIO.powi((k / 2) as i32)
 }
 
-/// Shares to start from: parts of about `mean`, mostly with a wait.
+/// The initial shares: parts with delays of about `mean`, mostly with a wait.
 fn rough_shares(mean: f64) -> Vec<f64> {
     let weight = |k: usize| {
         let near = (-0.5 * (part_mean(k) / mean).ln().powi(2)).exp();
@@ -84,7 +84,7 @@ fn rough_shares(mean: f64) -> Vec<f64> {
     (0..COUNT).map(|k| weight(k) / total).collect()
 }
 
-/// Parts that are summed up side by side.
+/// Parts that are summed side by side.
 const SIDE_BY_SIDE: usize = 10;
 const _: () = assert!(COUNT.is_multiple_of(SIDE_BY_SIDE));
 
@@ -124,8 +124,8 @@ impl Parts {
         sum
     }
 
-    /// The sum over bins, from `first` on, of each part's mass times `factors`. Parts side by side: each
-    /// addition waits for the one before it.
+    /// The sum over bins, from `first` on, of each part's mass times `factors`. Parts are summed side by
+    /// side, because each addition waits for the one before it.
     fn weigh(&self, first: usize, factors: &[f64]) -> [f64; COUNT] {
         let mut sums = [0.0; COUNT];
         for (group, sums) in sums.as_chunks_mut::<SIDE_BY_SIDE>().0.iter_mut().enumerate() {
@@ -137,7 +137,7 @@ impl Parts {
         sums
     }
 
-    /// Updates each class's shares by EM on its residuals, and those of all together.
+    /// Updates the shares by EM: those of all residuals together, then each class's on its own residuals.
     fn share_out(&self, histogram: &Histogram, shares: &mut [Vec<f64>]) {
         let Some((of_all, of_classes)) = shares.split_last_mut() else { return };
         let all = Residuals::new(histogram.sum().into_iter());
@@ -187,11 +187,11 @@ impl Residuals {
 /// EM steps on shares in each round of EM on phases.
 const INNER_ROUNDS: usize = 3;
 
-/// Points of its own that weigh as much as what a class has in common with the others.
+/// The weight of the common shares in each class's own, in points.
 const CLASS_PRIOR: f64 = 300.0;
 
-/// Erlang distribution of shape 3: delays are sums of several waits, and the smooth start keeps the
-/// edge's exact place from mattering.
+/// Erlang distribution of shape 3: delays are sums of several waits, and with the smooth start the exact
+/// position of the edge doesn't matter.
 fn erlang(e: f64, mean: f64) -> f64 {
     if e <= 0.0 {
         return 0.0;
@@ -200,8 +200,8 @@ fn erlang(e: f64, mean: f64) -> f64 {
     1.0 - (-x).exp() * (1.0 + x + x * x / 2.0)
 }
 
-/// Integral of [`erlang`] from 0: the probability that a uniform wait and the delay end before `e`
-/// is the difference of two of these, a tick apart.
+/// Integral of [`erlang`] from 0. The probability that a uniform wait and the delay end before `e` is the
+/// difference of two of these integrals, a tick apart.
 fn mean_below(e: f64, mean: f64) -> f64 {
     if e <= 0.0 {
         return 0.0;
@@ -210,7 +210,7 @@ fn mean_below(e: f64, mean: f64) -> f64 {
     e - mean + (-x).exp() * mean / 3.0 * (3.0 + 2.0 * x + x * x / 2.0)
 }
 
-/// Joint posterior of drift and phase of one piece, flat prior.
+/// Joint posterior of the drift and phase of one piece, with a flat prior.
 fn posteriors(piece: &Piece, drifts: &[f32], density: &Density, scratch: &mut Vec<f32>) -> Vec<Vec<f32>> {
     let mut all: Vec<Vec<f32>> = drifts
         .iter()
@@ -232,7 +232,7 @@ fn posteriors(piece: &Piece, drifts: &[f32], density: &Density, scratch: &mut Ve
     all
 }
 
-/// A first guess at the mean delay, and how many ticks the table needs.
+/// A first guess at the mean delay in ticks, and the number of ticks that the table needs.
 fn rough_delay(pieces: &[&Piece], window: Window) -> (f64, usize) {
     let middle = ((window.low + window.high) / 2.0) as f32;
     let median = |mut values: Vec<f32>, quantile: f64| {

@@ -4,13 +4,13 @@
 //! phase(x) = phase + drift x + sum of bend_k max(0, |x| - knot_k)
 //! ```
 //!
-//! with knots on both sides of time zero, the middle of the data. Bends are normal beforehand, with
-//! the spread that a wandering clock's rate has after the time between two knots, so a line is
-//! straight unless the data bends it, and short data has no knots at all.
+//! with knots on both sides of time zero, the middle of the data. The prior of bends is normal, with the
+//! spread of a wandering clock's rate over the time between two knots. So a line is straight unless the
+//! data bends it. Short data has no knots at all.
 
 use super::{drift::Window, symmetric::Symmetric, table::Table};
 
-/// Where lines may bend.
+/// The knots: the times at which lines may bend.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Knots {
     spacing_s: f64,
@@ -19,18 +19,18 @@ pub struct Knots {
     bend: f64,
 }
 
-/// Data shorter than this is drawn with straight lines: a clock that wanders by [`WANDER`] strays
-/// from a straight line by a hundredth of a 1 kHz tick in the time.
+/// Data shorter than this is fitted with straight lines, in seconds: in that time, a clock that wanders by
+/// [`WANDER`] deviates from a straight line by a hundredth of a 1 kHz tick.
 const STRAIGHT_S: f64 = 700.0;
 
-/// Least time between knots.
+/// The least time between knots, in seconds.
 const LEAST_SPACING_S: f64 = 200.0;
 
 /// The most knots on each side: bounds the work per line.
 const MOST_EACH_SIDE: usize = 10;
 
-/// How far a rate wanders in ten minutes, as a share: undisciplined crystals in a room do less (0.05
-/// ppm), NTP's corrections from poll to poll do more (0.3 ppm).
+/// How far a rate wanders in ten minutes, as a share: less for undisciplined crystals in a room (0.05
+/// ppm), more with NTP's corrections from poll to poll (0.3 ppm).
 const WANDER: f64 = 0.15e-6;
 
 impl Knots {
@@ -44,7 +44,7 @@ impl Knots {
         Self { spacing_s, each_side, bend: WANDER * hz * (spacing_s / 600.0).sqrt() }
     }
 
-    /// How many numbers describe a line.
+    /// The number of parameters of a line.
     pub fn parameters(&self) -> usize {
         2 + 2 * self.each_side
     }
@@ -58,7 +58,7 @@ impl Knots {
         (k as f64 + 0.5) * self.spacing_s
     }
 
-    /// What each parameter adds to the phase (first) and to the drift (second) at time `x`.
+    /// The derivatives of the phase (first) and of the drift (second) at time `x` by each parameter.
     fn basis(&self, x: f64, phases: &mut Vec<f64>, drifts: &mut Vec<f64>) {
         phases.clear();
         drifts.clear();
@@ -73,20 +73,20 @@ impl Knots {
         }
     }
 
-    /// Prior information of the bends, after two numbers for phase and drift.
+    /// Prior information of all parameters: `phase` and `drift` as given, then that of the bends.
     pub fn prior(&self, phase: f64, drift: f64) -> Vec<f64> {
         let mut prior = vec![1.0 / (self.bend * self.bend); self.parameters()];
         prior[..2].copy_from_slice(&[phase, drift]);
         prior
     }
 
-    /// Log prior density of a line's bends, less the factors of `sqrt(2 pi)`.
+    /// Log prior density of a line's bends, without the factors of `sqrt(2 pi)`.
     pub fn log_prior(&self, line: &Line) -> f64 {
         line.bends().iter().map(|b| -0.5 * (b / self.bend).powi(2) - self.bend.ln()).sum()
     }
 }
 
-/// A machine's clock.
+/// A machine's clock as a line that may bend.
 #[derive(Clone, Debug)]
 pub struct Line {
     /// Phase at time zero, in ticks; gain over the nominal rate there, in ticks per second; bends.
@@ -95,12 +95,12 @@ pub struct Line {
     pub weight: f64,
     /// Log-likelihood ratio of each kind of evidence; empty where nothing is known of the machine.
     pub kinds: Vec<f64>,
-    /// Information (inverse covariance) of the parameters, memberships being uncertain.
+    /// Information (inverse covariance) of the parameters, with uncertain memberships.
     pub information: Symmetric,
 }
 
 impl Line {
-    /// A straight line that nothing holds yet.
+    /// A straight line without connections.
     pub fn at(phase: f64, drift: f64, weight: f64, knots: &Knots) -> Self {
         let mut parameters = vec![0.0; knots.parameters()];
         parameters[..2].copy_from_slice(&[phase, drift]);
@@ -122,7 +122,7 @@ impl Line {
         &self.parameters[2..]
     }
 
-    /// Another line, shifted and turned.
+    /// A copy of the line, shifted by `phase` and turned by `drift`.
     pub fn moved(&self, phase: f64, drift: f64) -> Self {
         let mut other = self.clone();
         other.parameters[0] += phase;
@@ -130,14 +130,14 @@ impl Line {
         other
     }
 
-    /// The same with this share of its weight.
+    /// A copy of the line with this share of its weight.
     pub fn lighter(&self, share: f64) -> Self {
         let mut other = self.clone();
         other.weight *= share;
         other
     }
 
-    /// Phase (not reduced) and drift at a time.
+    /// Phase (not reduced to a tick) and drift at time `x`.
     pub fn at_time(&self, x: f64, knots: &Knots) -> (f64, f64) {
         let [phase, drift, bends @ ..] = &self.parameters[..] else { return (0.0, 0.0) };
         let (right, left) = bends.split_at(knots.each_side);
@@ -176,31 +176,31 @@ impl Line {
     }
 }
 
-/// Prior information on phase and drift (over the window) that keeps the steps of nearly empty lines
-/// finite.
+/// Prior information on phase and on drift (as a share of the window), which keeps the updates of nearly
+/// empty lines finite.
 const WEAK_INFORMATION: f64 = 1.0;
 
 /// Half-width of the difference quotient for the slope of a table, in ticks: one bin.
 const SLOPE_TICKS: f64 = 1.0 / crate::engine::phase::density::BINS as f64;
 
-/// The longest step of a phase, in ticks: derivatives are local, and a step longer than a law is
-/// wide overshoots.
+/// The largest change of a phase in one update, in ticks: derivatives are local, and a change larger than
+/// the law's width overshoots.
 const LONGEST_STEP: f64 = 0.05;
 
-/// One step of Fisher scoring for one line.
+/// One update of one line by Fisher scoring.
 #[derive(Debug)]
-pub struct Step<'a> {
+pub struct Update<'a> {
     knots: &'a Knots,
     gradient: Vec<f64>,
-    /// Weighted by p: what the complete data would tell.
+    /// The information of the complete data: weighted by p.
     complete: Symmetric,
-    /// Weighted by p squared: what the data tells with memberships unknown (Louis 1982).
+    /// The information with memberships unknown: weighted by p squared (Louis 1982).
     observed: Symmetric,
     scratch: [Vec<f64>; 3],
 }
 
-impl<'a> Step<'a> {
-    /// Nothing added yet.
+impl<'a> Update<'a> {
+    /// An update without connections.
     pub fn new(knots: &'a Knots) -> Self {
         let zero = vec![0.0; knots.parameters()];
         let none = Symmetric::diagonal(&zero);
@@ -228,7 +228,7 @@ impl<'a> Step<'a> {
         self.observed.add_square(p * p, own);
     }
 
-    /// Moves the line.
+    /// Applies the update to the line, and sets the line's information.
     pub fn apply(&self, line: &mut Line, window: Window) {
         let weak_drift = WEAK_INFORMATION / (window.width() * window.width());
         let prior = self.knots.prior(WEAK_INFORMATION, weak_drift);

@@ -1,19 +1,19 @@
 //! A mixture of lines on the cylinder (time, phase modulo one tick), fitted by EM.
 //!
-//! Every connection belongs to one of the lines, or, with a small probability, to none. Dempster,
-//! Laird and Rubin 1977; the M step moves each line by one step of Fisher scoring.
+//! Every connection belongs to one of the lines or, with a small probability, to none. EM is that of
+//! Dempster, Laird and Rubin 1977; its M step updates each line once by Fisher scoring.
 
 use super::{
     drift::Window,
     evidence_kinds::EvidenceKinds,
-    line::{Knots, Line, Step},
+    line::{Knots, Line, Update},
     table::Table,
 };
 
-/// All that the data says, as the mixture needs it.
+/// The data, as the mixture needs it.
 #[derive(Debug)]
 pub struct Data {
-    /// Pieces, those of one connection side by side.
+    /// Pieces as middle time and table; those of one connection are side by side.
     pub pieces: Vec<(f64, Table)>,
     /// The pieces of each connection: a range of `pieces`.
     pub tracks: Vec<std::ops::Range<usize>>,
@@ -23,18 +23,18 @@ pub struct Data {
     pub drift_range: f64,
     /// Where lines may bend.
     pub knots: Knots,
-    /// What connections show besides their clocks.
+    /// The evidence that connections show besides their clocks.
     pub kinds: EvidenceKinds,
 }
 
 impl Data {
-    /// How much track `t` could gain from a line at best: the mean of its log Bayes factor under its
-    /// own posterior. Nothing for a track that fits any line as well.
+    /// The most that track `t` could gain from a line: the mean of its log Bayes factor under its own
+    /// posterior. It is 0 for a track that fits all lines equally well.
     pub fn sharpness(&self, t: usize) -> f64 {
         self.pieces[self.tracks[t].clone()].iter().map(|(_, table)| table.sharpness()).fold(0.0, f64::max)
     }
 
-    /// Log Bayes factor of track `t` on a line: by its clock, and by what else it shows.
+    /// Log Bayes factor of track `t` on a line: by its clock and by its other evidence.
     pub fn factor(&self, t: usize, line: &Line) -> f64 {
         let shown = self.kinds.kind(t).and_then(|kind| line.kinds.get(kind)).copied().unwrap_or(0.0);
         let of_clock: f64 = self.pieces[self.tracks[t].clone()]
@@ -63,7 +63,7 @@ pub struct Mixture {
     densities: Vec<f64>,
 }
 
-/// The share of connections on no line is kept at least this large: real captures always have some.
+/// The smallest share of connections on no line: real captures always have some.
 const MIN_NONE: f64 = 0.005;
 
 impl Mixture {
@@ -120,7 +120,7 @@ impl Mixture {
         self.densities.iter().map(|density| (density.exp() - self.none).max(0.0) / on_lines).collect()
     }
 
-    /// Log likelihood that would be lost without line `j`, were nothing else to change.
+    /// The log likelihood that would be lost without line `j` if nothing else changed.
     pub fn loss_without(&self, j: usize) -> f64 {
         let others = (1.0 - self.lines[j].weight).max(f64::MIN_POSITIVE).ln();
         let left = |t| (1.0 - self.posterior(t, j)).max(1e-12).ln();
@@ -138,8 +138,8 @@ impl Mixture {
         self.fit_some(data, rounds, |_| true, Reach::ALL);
     }
 
-    /// Runs EM, but leaves the lines for which `moves` is false where they are: a trial change
-    /// concerns its neighbours, and the others' factors need no new look-ups.
+    /// Runs EM on the lines for which `moves` is true, with the tracks within `reach`. A trial change
+    /// concerns only its neighbours, and the factors of the other lines need no new look-ups.
     pub fn fit_some(&mut self, data: &Data, rounds: usize, moves: impl Fn(usize) -> bool, reach: Reach) {
         for _ in 0..rounds {
             let before = self.log_likelihood;
@@ -159,14 +159,14 @@ impl Mixture {
             shares.iter_mut().zip(row).for_each(|(share, p)| *share += p);
         }
         for j in (0..count).filter(|&j| moves(j)) {
-            let mut step = Step::new(&data.knots);
+            let mut update = Update::new(&data.knots);
             for (t, row) in posteriors.chunks_exact(count).enumerate() {
                 let pieces = &data.pieces[data.tracks[t].clone()];
                 if row[j] > NEGLIGIBLE && reach.holds(pieces) {
-                    step.add(pieces, &self.lines[j], row[j]);
+                    update.add(pieces, &self.lines[j], row[j]);
                 }
             }
-            step.apply(&mut self.lines[j], data.window);
+            update.apply(&mut self.lines[j], data.window);
             let kinds = data.kinds.ratios(&shown(data, posteriors.iter().skip(j).step_by(count).copied()));
             self.lines[j].kinds = kinds;
         }
@@ -174,12 +174,12 @@ impl Mixture {
         self.evaluate(data, moves);
     }
 
-    /// How many connections of each kind line `j` holds.
+    /// The expected number of connections of each kind on line `j`.
     pub fn shown(&self, data: &Data, j: usize) -> Vec<f64> {
         shown(data, (0..data.tracks.len()).map(|t| self.posterior(t, j)))
     }
 
-    /// Weights from expected counts, with the mean of a Dirichlet prior of a half each.
+    /// Sets the weights from expected counts: the posterior mean, with a Dirichlet prior of a half each.
     fn reweigh(&mut self, shares: &[f64], tracks: f64) {
         let on_lines: f64 = shares.iter().sum();
         let total = tracks + 0.5 * (shares.len() + 1) as f64;
@@ -192,7 +192,7 @@ impl Mixture {
     }
 }
 
-/// Expected connections of each kind on a line, given each track's probability to be on it.
+/// The expected number of connections of each kind on a line, from each track's probability to be on it.
 fn shown(data: &Data, posteriors: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut counts = data.kinds.none();
     if !counts.is_empty() {
@@ -205,12 +205,12 @@ fn shown(data: &Data, posteriors: impl Iterator<Item = f64>) -> Vec<f64> {
     counts
 }
 
-/// The times that may move lines.
+/// The time from which tracks may move a line.
 #[derive(Clone, Copy, Debug)]
 pub struct Reach {
-    /// Middle.
+    /// The middle, in seconds.
     pub about: f64,
-    /// How far from it, in seconds.
+    /// The distance from the middle, in seconds.
     pub within_s: f64,
 }
 
@@ -223,8 +223,8 @@ impl Reach {
     }
 }
 
-/// Posteriors below this move no line.
+/// The smallest posterior with which a track moves a line.
 const NEGLIGIBLE: f64 = 1e-3;
 
-/// EM stops when a round gains less than this.
+/// EM stops when a round gains less log likelihood than this.
 const SETTLED: f64 = 0.02;

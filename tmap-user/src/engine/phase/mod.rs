@@ -1,9 +1,9 @@
 //! Machines told apart by the phase and the skew of their clocks.
 //!
-//! Newer stacks add a random number of ticks to TSval for each connection or pair of addresses, so
-//! the whole ticks say nothing. The *fraction* of a tick survives, and so does the rate: seen over
-//! time, a machine is a line on a cylinder, `phase(t) = phase + drift t` modulo one tick, and every
-//! connection of that machine lies on it. Counting machines is finding how many lines there are.
+//! Newer stacks add a random number of ticks to TSval for each connection or pair of addresses, so the
+//! whole ticks say nothing. The *fraction* of a tick survives, and so does the rate. Over time, a machine
+//! is a line on a cylinder, `phase(t) = phase + drift t` modulo one tick, and each of its connections lies
+//! on that line. Counting machines is counting lines.
 //!
 //! ```text
 //! Track (hull + sample) -> Piece (short enough for a few trial drifts)
@@ -14,14 +14,15 @@
 //! ```
 //!
 //! # Cost
-//! Learning looks at no more than [`noise::LEARNED_FROM`] pieces, choosing the noise and proposing lines at no more
-//! than [`noise::CHOSEN_FROM`] and 1024; a table costs the same whatever its connection's length. EM costs
-//! connections times lines per round. All in all O(connections x lines) with a constant part.
+//! Learning uses at most [`noise::LEARNED_FROM`] pieces, choosing the noise at most
+//! [`noise::CHOSEN_FROM`] tracks, and proposing lines at most 1024 pieces. A table costs the same for any
+//! length of connection. EM costs connections times lines per round. In all, the cost is
+//! O(connections x lines) plus a constant.
 //!
-//! # What it can't see
+//! # Limits
 //! Phase is relative to the network's least delay, and skew to the sensor's clock. Containers on one
-//! kernel share its clock: they are one line. Machines whose lines coincide are one line: [`count`]
-//! says how likely that is.
+//! kernel share its clock, so they are one line. Machines whose lines coincide are one line, and
+//! [`count`] computes how likely that is.
 
 mod congestion;
 mod count;
@@ -53,29 +54,29 @@ use piece::Piece;
 pub use sample::{Sampled, Track};
 use search::Found;
 
-/// Fewer tracks with a clock than this, and nothing is said about lines.
+/// The fewest tracks with a clock that lines are fitted to.
 const FEWEST_TRACKS: usize = 4;
 
-/// Lines looked for are at most one for so many tracks: a line through two tracks is no evidence.
+/// The fewest tracks per line searched for: a line through two tracks is no evidence.
 const FEWEST_PER_LINE: usize = 3;
 
-/// Sampled points that make a track's phase worth having.
+/// The fewest points of a track whose phase is used.
 const FEWEST_POINTS: usize = 3;
 
-/// Time stamps coarser than this share of a tick fake phases or hide them.
+/// The coarsest usable resolution of time stamps, as a share of a tick: coarser ones distort phases.
 const COARSEST_TICKS: f64 = 0.1;
 
-/// Mean gain per connection, in nats, below which jitter hides the phases.
+/// The mean gain per connection, in nats, below which jitter hides the phases.
 const LEAST_SHARPNESS: f64 = 0.2;
 
-/// What a fit needs to know besides the tracks.
+/// Settings of a [`fit`].
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Resolution of the capture's time stamps, in nanoseconds.
     pub resolution_ns: u64,
-    /// The most lines looked for.
+    /// The most lines searched for.
     pub max_lines: usize,
-    /// Which other evidence counts.
+    /// The evidence besides clocks that counts.
     pub switches: Switches,
 }
 
@@ -85,40 +86,42 @@ impl Default for Settings {
     }
 }
 
-/// One machine's clock.
+/// One line: a machine's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
     /// Skew against the nominal rate, in ppm.
     pub skew_ppm: Estimate,
-    /// Phase at the reference time, in ticks, 0 to 1, the network's least delay included.
+    /// Phase at [`Lines::reference_ns`], in ticks, 0 to 1. It includes the network's least delay.
     pub phase_ticks: Estimate,
-    /// Share of the tracks.
+    /// Share of the tracks that lie on the line, 0 to 1.
     pub weight: f64,
 }
 
-/// What a fit found.
+/// The result of a [`fit`].
 #[derive(Clone, Debug)]
 pub struct Lines {
-    /// Engine time to which phases refer.
+    /// Engine time to which phases refer, in nanoseconds.
     pub reference_ns: u64,
-    /// The number of lines: the best count of machines that can be told apart. 0 where nothing can be
-    /// said; machines that coincide or are too idle to be seen widen the interval only.
+    /// The number of lines, which is the best count of machines; 0 where no lines could be fitted.
+    /// Machines that coincide or are too idle to be seen only widen the interval.
     pub count: usize,
     /// Lower end of the count's 90 % interval, at least 1.
     pub low: usize,
     /// Upper end; `None` where the data sets none.
     pub high: Option<usize>,
-    /// What limits the answer, if anything.
+    /// What limits the count, if anything does.
     pub doubt: Option<Doubt>,
     /// The lines, the largest share first.
     pub lines: Vec<Line>,
-    /// For each track, the probability of each line; the rest to 1 is "none of them".
+    /// For each track, the probability of each line; the remainder to 1 is "on no line".
     pub posteriors: Vec<Vec<f32>>,
     /// Log evidence for each number of lines, from 0; minus infinity where none was tried.
     pub evidences: Vec<f64>,
 }
 
-/// Finds the lines behind `tracks`, all of which tick nominally at `hz`. Deterministic.
+/// Finds the lines behind `tracks`, whose clocks all tick nominally at `hz`. Deterministic.
+///
+/// With too few tracks or too coarse time stamps there are no lines, and [`Lines::doubt`] says why.
 pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     let zero_ns = middle_ns(tracks);
     let usable: Vec<usize> = (0..tracks.len()).filter(|&t| points(&tracks[t]) >= FEWEST_POINTS).collect();
@@ -150,7 +153,7 @@ fn report(data: &Data, found: &Found, hz: f64) -> Lines {
     let best: &Mixture = found.best();
     let sharpness =
         (0..data.tracks.len()).map(|t| data.sharpness(t)).sum::<f64>() / data.tracks.len().max(1) as f64;
-    let count = count::count(found, &count::Sight::of(data, best, found.best_evidence()));
+    let count = count::count(found, &count::Observability::of(data, best, found.best_evidence()));
     let doubt = match (best.lines.len(), sharpness < LEAST_SHARPNESS) {
         (_, true) => Some(Doubt::JitterTooLarge),
         (0, _) => Some(Doubt::TooFewConnections),
@@ -210,8 +213,8 @@ fn points(track: &Track<'_>) -> usize {
     track.sample.len().max(track.hull.len())
 }
 
-/// Middle of the time that the tracks cover, on a whole second: a phase is counted from a grid of nominal
-/// ticks, and grids of whole seconds are the same one whenever the middle moves.
+/// The middle of the time that the tracks cover, rounded to a whole second. A phase is counted from a grid of
+/// nominal ticks, and on whole seconds the grid stays the same when the middle moves.
 fn middle_ns(tracks: &[Track<'_>]) -> u64 {
     let low = tracks.iter().filter_map(|t| t.hull.first()).map(|p| p.time_ns).min().unwrap_or(0);
     let high = tracks.iter().filter_map(|t| t.hull.last()).map(|p| p.time_ns).max().unwrap_or(0);
@@ -220,17 +223,23 @@ fn middle_ns(tracks: &[Track<'_>]) -> u64 {
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Skews beyond this aren't clocks' (Kohno et al. 2005 saw none; crystals are within 100 ppm, badly
-/// calibrated TSCs within 500), as a share.
+/// The largest skew of a clock, as a share: crystals are within 100 ppm, badly calibrated TSCs within 500
+/// (Kohno et al. 2005 saw no larger one).
 const LARGEST_SKEW: f64 = 5e-4;
 
-/// Hulls this uncertain don't shape the window.
+/// The largest error of a hull's skew, as a share, with which it shapes the window.
 const USEFUL_SKEW: f64 = 4e-5;
 
-/// The window where too few hulls tell: what crystals do.
+/// The skew that bounds the window where too few hulls are useful, as a share: that of crystals.
 const USUAL_SKEW: f64 = 1e-4;
 
-/// The window of drifts that the tracks' own hulls suggest, all but a twentieth on either side.
+/// The margin of the window beyond what the hulls suggest, as a share: 5 ppm.
+const WINDOW_MARGIN: f64 = 5e-6;
+
+/// How far a hull's edge is off the clock over its whole span, in ticks: within about a third.
+const HULL_ERROR_TICKS: f64 = 0.3;
+
+/// The window of drifts that the tracks' own hulls suggest, without a twentieth of them at either end.
 fn rough_window(tracks: &[Track<'_>], hz: f64) -> Window {
     let mut slopes: Vec<(f64, f64)> = tracks.iter().filter_map(|t| hull_drift(t, hz)).collect();
     slopes.retain(|(drift, error)| *error < USEFUL_SKEW * hz && drift.abs() < LARGEST_SKEW * hz);
@@ -242,7 +251,7 @@ fn rough_window(tracks: &[Track<'_>], hz: f64) -> Window {
     lows.sort_unstable_by(f64::total_cmp);
     highs.sort_unstable_by(f64::total_cmp);
     let trim = slopes.len() / 20;
-    let margin = 5e-6 * hz;
+    let margin = WINDOW_MARGIN * hz;
     let limit = LARGEST_SKEW * hz;
     Window {
         low: (lows[trim] - margin).max(-limit),
@@ -250,8 +259,7 @@ fn rough_window(tracks: &[Track<'_>], hz: f64) -> Window {
     }
 }
 
-/// Drift by the hull's edge over its middle, in ticks per second, and a rough error: the hull is
-/// within a third of a tick of the clock.
+/// The drift by the hull's edge over its middle, in ticks per second, and its rough error.
 fn hull_drift(track: &Track<'_>, hz: f64) -> Option<(f64, f64)> {
     let [first, .., last] = track.hull else { return None };
     let middle = first.time_ns + (last.time_ns - first.time_ns) / 2;
@@ -259,5 +267,5 @@ fn hull_drift(track: &Track<'_>, hz: f64) -> Option<(f64, f64)> {
     let seconds = (edge[1].time_ns - edge[0].time_ns) as f64 * 1e-9;
     let span_s = (last.time_ns - first.time_ns) as f64 * 1e-9;
     let drift = (edge[1].ticks - edge[0].ticks) as f64 / seconds - hz;
-    (seconds > 0.0).then_some((drift, 0.3 / span_s))
+    (seconds > 0.0).then_some((drift, HULL_ERROR_TICKS / span_s))
 }

@@ -1,9 +1,9 @@
-//! How much connections scatter about their line: chosen by the evidence of the mixture.
+//! The noise: how much connections scatter about their line, chosen by the evidence of the mixture.
 //!
-//! Within connections the law of residuals is learned exactly; what moves whole connections off
-//! their machine's line (queues that stand as long as a connection, paths through a host) shows only
-//! between them. So lines are drawn with a middling noise, the noise that explains them best is
-//! chosen, and lines are drawn again.
+//! The law of residuals within connections is learned exactly. What moves whole connections off their
+//! machine's line (queues that last as long as a connection, paths through a host) shows only between
+//! connections. So lines are fitted with a medium noise, then the noise that explains them best is
+//! chosen, and lines are fitted again.
 
 use super::{
     congestion::Congestion,
@@ -24,7 +24,7 @@ pub const LEARNED_FROM: usize = 200;
 /// The most tracks that the noise is chosen on.
 pub const CHOSEN_FROM: usize = 400;
 
-/// Makes tables of pieces under any noise.
+/// Tabulates pieces under any noise.
 pub struct Tables {
     cut: Vec<Vec<Piece>>,
     window: Window,
@@ -34,10 +34,10 @@ pub struct Tables {
     kinds: EvidenceKinds,
 }
 
-/// Machines' drifts lie within this, in all, as a share of the rate.
+/// The range of machines' drifts, from the smallest to the largest, as a share of the rate.
 const DRIFT_RANGE: f64 = 4e-4;
 
-/// Shortest piece that the law is learned from: fewer points tell their place, not the law.
+/// The fewest points of a piece that the law is learned from: fewer points show only their phase.
 const LEARNED_POINTS: usize = 8;
 
 impl Tables {
@@ -83,18 +83,18 @@ fn learn(cut: &[Vec<Piece>], window: Window) -> Density {
     learn::learn(&some, window)
 }
 
-/// Temperatures tried: 1 is "residuals are independent". A burst shares its delay, and then n
-/// points tell as much as fewer.
+/// Temperatures tried: 1 is "residuals are independent". A burst shares its delay, so its n points tell
+/// only as much as fewer independent ones.
 const TEMPERATURES: [f32; 5] = [1.0, 1.2, 1.4, 1.7, 2.0];
 
 /// Scatters tried, in ticks: a quarter apart.
 const SCATTERS: [f32; 15] =
     [0.004, 0.005, 0.006_5, 0.008, 0.01, 0.012, 0.016, 0.02, 0.025, 0.03, 0.038, 0.048, 0.06, 0.08, 0.1];
 
-/// Where the search for the noise starts.
-const MIDDLING: Noise = Noise { temperature: 1.4, scatter: 0.02, dull_share: 0.02, stray: 0.01 };
+/// The noise with which the search starts.
+const MIDDLING: Noise = Noise { temperature: 1.4, scatter: 0.02, dull_share: 0.02, outlier_share: 0.01 };
 
-/// Draws lines, chooses the noise, draws again; twice if the second choice differs.
+/// Fits lines, chooses the noise and fits lines again; once more if the second choice differs.
 pub fn choose(tables: &Tables, max_lines: usize) -> (Data, Found) {
     let mut noise = MIDDLING;
     let mut data = tables.tabulate(&noise, 1);
@@ -117,8 +117,8 @@ pub fn choose(tables: &Tables, max_lines: usize) -> (Data, Found) {
     (data, found)
 }
 
-/// The noise under which the present lines, or one more, have the largest evidence: one coordinate
-/// after the other.
+/// The noise under which the present lines, or one more, have the largest evidence. It is searched one
+/// coordinate after the other.
 fn best_noise(tables: &Tables, found: &Found, start: Noise) -> Noise {
     let count = found.best().lines.len();
     let mixtures: Vec<&Mixture> =
@@ -157,7 +157,7 @@ fn best_noise(tables: &Tables, found: &Found, start: Noise) -> Noise {
     best
 }
 
-/// Steps along `grid` from where `start` is, two at first, as long as the evidence grows.
+/// Moves along `grid` from `start` while the evidence grows, first by two values at a time, then by one.
 fn climb(
     grid: &[f32],
     start: Noise,
@@ -183,5 +183,5 @@ fn climb(
     best.0
 }
 
-/// Rounds of EM with each noise: lines are in place already.
+/// Rounds of EM with each noise: few, because the lines are already near.
 const CHOICE_ROUNDS: usize = 15;

@@ -1,4 +1,4 @@
-//! A stretch of one connection, short enough that a few trial drifts cover all plausible skews.
+//! A piece: a part of one connection, short enough that a few trial drifts cover all plausible skews.
 //!
 //! Segment `i` arrives at `x_i` (seconds) with value `v_i` (ticks). Under a clock whose phase at the
 //! piece's reference time is `theta` and which gains `drift` ticks per second over its nominal rate
@@ -24,19 +24,19 @@ pub struct Piece {
     pub x: f64,
     /// Sampled points: time since `x` in seconds; `H x_i - v_i` in ticks less `base`.
     sample: Vec<(f32, f32)>,
-    /// Their classes of gaps.
+    /// The sampled points' classes of gaps.
     gaps: Vec<u8>,
-    /// Corners of the hull, likewise.
+    /// Corners of the hull, in the form of `sample`.
     hull: Vec<(f32, f32)>,
-    /// Whole and fractional ticks taken off the residuals.
+    /// Whole and fractional ticks subtracted from the residuals.
     base: f64,
-    /// First arrivals that the sample left out.
+    /// First arrivals that are not in the sample.
     unsampled: f32,
     /// Root mean square of the sample's times about `x`.
     pub spread_s: f64,
 }
 
-/// What [`Piece::scores`] found besides the scores.
+/// What [`Piece::scores`] returns besides the scores.
 #[derive(Clone, Copy, Debug)]
 pub struct Lowest {
     /// Score `g` belongs to this phase of the clock (modulo 1) plus `g` bins.
@@ -46,8 +46,8 @@ pub struct Lowest {
 impl Piece {
     /// Cuts `track` into pieces no longer than `longest_s`. Points are relative to `zero_ns`.
     pub fn cut(track: &Track<'_>, hz: f64, zero_ns: u64, longest_s: f64) -> Vec<Self> {
-        // The hull's corners are points too, but chosen ones: where there is no sample (bounded
-        // memory), they alone are taken, as the sample of a short connection.
+        // Where memory left no sample, the hull's corners are used instead, although they are chosen by
+        // their delay.
         let chosen: Vec<Sampled>;
         let sample = if track.sample.is_empty() {
             chosen = track.hull.iter().map(|&point| Sampled { point, gap_ns: NO_GAP_NS }).collect();
@@ -95,12 +95,13 @@ impl Piece {
         })
     }
 
-    /// How many points its likelihood uses one by one.
+    /// The number of sampled points.
     pub fn len(&self) -> usize {
         self.sample.len()
     }
 
-    /// Sampled residuals at `drift`, less the smallest of sample and hull; and that smallest one.
+    /// Writes the sampled residuals at `drift` to `out`, minus the smallest of sample and hull. Returns that
+    /// smallest residual, and the smallest of the sample alone.
     fn lateness(&self, drift: f32, out: &mut Vec<f32>) -> (f32, f32) {
         let at = |&(dx, y): &(f32, f32)| y + drift * dx;
         out.clear();
@@ -113,11 +114,11 @@ impl Piece {
         (lowest, of_sample)
     }
 
-    /// Log likelihood at `drift` of each phase at which the smallest residual lies `EARLY_BINS`
-    /// before zero or later, one per bin, written to `scores`.
+    /// Writes the log likelihood at `drift` of each phase to `scores`, one per bin. The first phase is the
+    /// one at which the smallest residual lies [`EARLY_BINS`] before zero.
     ///
-    /// Exact for independent residuals: sampled points by their density; of those left out only the
-    /// smallest is known, so it counts by its density and the others by the survival function.
+    /// Exact for independent residuals. Sampled points count by their density. Of the others only the
+    /// smallest is known, so it counts by its density, and the rest by the survival function.
     pub fn scores(
         &self,
         drift: f32,
@@ -141,8 +142,8 @@ impl Piece {
         Lowest { phase_of_first: -f64::from(lowest) - self.base - EARLY_BINS as f64 / BINS as f64 }
     }
 
-    /// Adds the residuals at `drift`, weighted by the posterior of the phase (as in
-    /// [`Self::scores`]), to a histogram laid out as [`Density`]'s table.
+    /// Adds the residuals at `drift` to a histogram, weighted by the posterior of the phase in the layout of
+    /// [`Self::scores`].
     pub fn add_residuals(
         &self,
         drift: f32,
@@ -156,7 +157,7 @@ impl Piece {
         }
     }
 
-    /// Time and residual of each sampled point, about the phase and drift that the piece alone suggests.
+    /// Time and residual of each sampled point, relative to the phase and drift that fit the piece alone.
     pub fn residuals(&self, window: Window, density: &Density) -> Vec<(f64, f64)> {
         let mut scores = vec![0.0_f32; PHASES];
         let mut late = Vec::new();
@@ -178,7 +179,7 @@ impl Piece {
         self.sample.iter().zip(&late).map(point).collect()
     }
 
-    /// Covers the drifts that the piece itself allows, finely.
+    /// Finely spaced trial drifts over the range that the piece itself allows.
     pub fn fine_ladder(&self, window: Window, density: &Density) -> Ladder {
         let coarse = Ladder::coarse(self.spread_s, window);
         if window.width() * self.spread_s < FINE_TICKS {
@@ -206,8 +207,8 @@ impl Piece {
         Ladder { low, step: width / (rows - 1) as f64, rows }
     }
 
-    /// Puts the points of busy times into classes of their own; `class_at` tells the class of a time, if it
-    /// was busy.
+    /// Moves points of busy times to classes of their own. `class_at` returns the class of a busy time, and
+    /// `None` for other times.
     pub fn mark(&mut self, class_at: impl Fn(f64) -> Option<u8>) {
         for (gap, (dx, _)) in self.gaps.iter_mut().zip(&self.sample) {
             if let Some(busy) = class_at(self.x + f64::from(*dx)) {
@@ -223,7 +224,7 @@ impl Piece {
         late.iter().sum::<f32>() / late.len() as f32
     }
 
-    /// The largest residual above the smallest, in ticks.
+    /// A quantile of the residuals above the smallest one, in ticks.
     pub fn lateness_quantile(&self, drift: f32, quantile: f64) -> f32 {
         let mut late = Vec::new();
         self.lateness(drift, &mut late);
@@ -232,15 +233,15 @@ impl Piece {
     }
 }
 
-/// Fine ones by this much: less than the phase error of the best connections on a quiet LAN, as a
-/// row that is off blurs a connection by as much.
+/// The step between fine trial drifts, as the move of residuals in ticks (root mean square): less than the
+/// phase error of the best connections on a quiet LAN, because the step blurs a connection by as much.
 const FINE_TICKS: f64 = 0.01;
 
 /// The most rows of a fine ladder.
 const MAX_ROWS: usize = 20;
 
-/// Drifts less likely than the best by this factor (log) aren't tabulated.
+/// Drifts whose log likelihood is below the best one's by this are not tabulated.
 const SUPPORT_LOG: f32 = 10.0;
 
-/// A track is cut into at most this many pieces; longer stretches then tolerate less drift.
+/// The most pieces of a track; the pieces of very long tracks are longer and tolerate less drift.
 const MAX_PIECES: usize = 64;

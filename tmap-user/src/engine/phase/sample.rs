@@ -1,9 +1,9 @@
 //! A bounded, unselected sample of a connection's first arrivals.
 //!
-//! The hull keeps the extreme points only. How *all* points scatter above the clock's line tells
-//! more: their density rises within the jitter at the lower edge and falls again one tick later, and
-//! both edges move with the phase. Learning that density, and using it, needs points that were not
-//! chosen by their delay: every 2^k-th first arrival is one such choice, and needs no random numbers.
+//! The hull keeps only the extreme points. How *all* points scatter above the clock's line tells more:
+//! their density rises within the jitter at the lower edge and falls again one tick later, and both edges
+//! move with the phase. Learning and using that density needs points that were not chosen by their delay.
+//! Every 2^k-th first arrival is such a choice, and needs no random numbers.
 
 use crate::engine::{os::likeness::Evidence, types::Point};
 
@@ -11,22 +11,22 @@ use crate::engine::{os::likeness::Evidence, types::Point};
 /// to machines as well as all points do; 16 points lose a tenth of that.
 pub const MAX_SAMPLE: usize = 128;
 
-/// A first arrival, and what preceded it.
+/// A sampled first arrival, and the time since the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampled {
-    /// When, and which value.
+    /// Its time and value.
     pub point: Point,
     /// Time since the connection's previous first arrival, in nanoseconds, at most
-    /// [`NO_GAP_NS`]` - 1`; [`NO_GAP_NS`] for the connection's first. It tells how the segment came
-    /// about: one sent by a timer (a delayed acknowledgement, 40 ms after the data) leaves just
-    /// after a tick, one that answers at once leaves at any phase.
+    /// [`NO_GAP_NS`]` - 1`; [`NO_GAP_NS`] for the connection's first. It shows the segment's cause: one
+    /// sent by a timer (a delayed acknowledgement, 40 ms after the data) leaves just after a tick, one
+    /// that answers at once leaves at any phase.
     pub gap_ns: u32,
 }
 
 /// The gap of a connection's first point.
 pub const NO_GAP_NS: u32 = u32::MAX;
 
-/// Every 2^k-th point offered, with k as small as the bound allows; in order of time.
+/// Every 2^k-th point offered, in order of time, with k as small as [`MAX_SAMPLE`] allows.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
     points: Vec<Sampled>,
@@ -62,12 +62,12 @@ impl Sample {
         self.points.push(Sampled { point, gap_ns });
     }
 
-    /// The points kept: between half of [`MAX_SAMPLE`] and all of it once that many were offered.
+    /// The points kept. Once [`MAX_SAMPLE`] points were offered, at least half that number is kept.
     pub fn points(&self) -> &[Sampled] {
         &self.points
     }
 
-    /// How many points were offered.
+    /// The number of points offered.
     pub fn offered(&self) -> u64 {
         self.offered
     }
@@ -82,16 +82,16 @@ impl Sample {
     }
 }
 
-/// What the fit takes from one connection, or from several that share one offset.
+/// The input of the fit from one connection, or from several that share one offset.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Track<'a> {
     /// Corners of the upper hull of first arrivals, in order of time.
     pub hull: &'a [Point],
     /// An unselected sample of first arrivals, in order of time; empty where memory was short.
     pub sample: &'a [Sampled],
-    /// First arrivals in all.
+    /// The number of first arrivals in all.
     pub offered: u64,
-    /// What the connection shows besides its clock.
+    /// The evidence that the connection shows besides its clock.
     pub shown: Evidence,
 }
 

@@ -1,4 +1,5 @@
-//! How many lines: forward selection by evidence, with split, removal and restart moves.
+//! The search for the number of lines: forward selection by evidence, with split, removal and restart
+//! moves.
 
 use super::{
     hough::{self, Candidate},
@@ -9,9 +10,9 @@ use super::{
 /// The best mixtures found, one per number of lines.
 #[derive(Debug)]
 pub struct Found {
-    /// Index: number of lines. `None` where none was tried.
+    /// The best mixture and its evidence, indexed by the number of lines; `None` where none was tried.
     pub by_count: Vec<Option<(Mixture, f64)>>,
-    /// Evidence found under another noise.
+    /// The evidence found under another noise, indexed by the number of lines.
     elsewhere: Vec<f64>,
 }
 
@@ -35,16 +36,15 @@ impl Found {
             .collect()
     }
 
-    /// Remembers what another search, under another noise, found for each number of lines: the noise
-    /// isn't known either, and what is likely under any counts.
+    /// Adds the evidence that another search found under another noise. The true noise isn't known, so a
+    /// number of lines counts if it is likely under either noise.
     pub fn or_better(mut self, other: &Self) -> Self {
         self.elsewhere = other.evidences();
         self
     }
 
-    /// Takes a mixture in if it is the best of its number of lines, and returns its evidence. A mixture
-    /// with a line that holds next to nothing is none of that number: such lines cost little, and fit what
-    /// they please.
+    /// Keeps a mixture if it is the best of its number of lines, and returns its evidence. Mixtures with a
+    /// nearly empty line are not kept: such lines cost little and can fit anything.
     fn offer(&mut self, mixture: Mixture, data: &Data) -> f64 {
         let evidence = mixture.log_evidence(data);
         let tracks = data.tracks.len() as f64;
@@ -71,20 +71,20 @@ impl Found {
     }
 }
 
-/// Tracks that a line holds at least, by their probabilities.
+/// The fewest tracks on a line, as a sum of probabilities.
 const FEWEST_HELD: f64 = 2.0;
 
-/// Candidates tried per birth.
+/// The candidates tried per birth.
 const CANDIDATES: usize = 6;
-/// EM rounds for the lines that a trial concerns, and for all once it is accepted.
+/// EM rounds for the lines that a trial concerns, and for all lines of a finalist.
 const TRIAL_ROUNDS: usize = 6;
 const FULL_ROUNDS: usize = 60;
-/// Trials that are fitted in full.
+/// The trials that are fitted in full.
 const FINALISTS: usize = 3;
-/// A birth that gains nothing is not the end: another may, with it.
+/// The births without gain after which the search still goes on: the next one may gain.
 const PATIENCE: usize = 2;
 
-/// Searches up to `max_lines` lines, from nothing or from what another search found.
+/// Searches for up to `max_lines` lines, starting with the mixtures of an earlier search if there is one.
 pub fn search(data: &Data, max_lines: usize, before: Option<&Found>) -> Found {
     let mut found = Found { by_count: Vec::new(), elsewhere: Vec::new() };
     found.offer(Mixture::new(data, Vec::new(), 1.0), data);
@@ -109,11 +109,11 @@ pub fn search(data: &Data, max_lines: usize, before: Option<&Found>) -> Found {
     found
 }
 
-/// Passes of growth and improvement, and what one must gain for another to follow.
+/// The most passes of growth and improvement, and the gain in evidence that makes another pass follow.
 const MAX_PASSES: usize = 3;
 const WORTH_A_PASS: f64 = 0.1;
 
-/// Grows the best mixture line by line until that stops paying.
+/// Grows the best mixture line by line until the evidence stops growing.
 fn ascend(data: &Data, found: &mut Found, max_lines: usize) {
     let mut current = found.best().clone();
     let mut without_gain = 0;
@@ -149,7 +149,7 @@ fn birth(data: &Data, current: &Mixture, place: &Candidate) -> Mixture {
     let mut mixture = Mixture::new(data, lines, none);
     let newest = current.lines.len();
     if !data.knots.none() {
-        // A line that bends is true near where it was seen; let it grow from there.
+        // A candidate is right only near the time where it was found, so a bending line grows from there.
         let mut within_s = hough::WINDOW_S / 2.0;
         while within_s < span_s(data) {
             let reach = Reach { about: place.about, within_s };
@@ -157,13 +157,13 @@ fn birth(data: &Data, current: &Mixture, place: &Candidate) -> Mixture {
             within_s += hough::WINDOW_S / 4.0;
         }
     }
-    // The line that was nearest gives way as well; the others hardly do.
+    // The nearest line moves as well; the others hardly would.
     let near = nearest(&mixture, newest);
     mixture.fit_some(data, TRIAL_ROUNDS, |j| j == newest || Some(j) == near, Reach::ALL);
     mixture
 }
 
-/// EM rounds for each stretch that a bending line grows by.
+/// EM rounds for each time span by which a bending line grows.
 const GROWTH_ROUNDS: usize = 3;
 
 /// The line that passes closest to line `j` at time zero.
@@ -175,7 +175,7 @@ fn nearest(mixture: &Mixture, j: usize) -> Option<usize> {
     (0..mixture.lines.len()).filter(|i| *i != j).min_by(|a, b| distance(a).total_cmp(&distance(b)))
 }
 
-/// Each line split in two, in phase and in drift: the few that promise most after a round or two.
+/// The best few mixtures with one line split in two, in phase or in drift.
 fn splits(data: &Data, current: &Mixture) -> Vec<Mixture> {
     let span = span_s(data);
     let newest = current.lines.len();
@@ -200,11 +200,11 @@ fn splits(data: &Data, current: &Mixture) -> Vec<Mixture> {
     halves.into_iter().map(settle).collect()
 }
 
-/// EM rounds after which most splits are given up.
+/// EM rounds after which only the best splits are kept.
 const GLANCE_ROUNDS: usize = 2;
 
-/// Removes each line of the best mixture in turn and lets another be born: frees one that sits
-/// between two.
+/// Removes each line of the best mixture in turn and adds another. That frees a line that lies between two
+/// machines.
 fn improve(data: &Data, found: &mut Found) {
     let start = found.best().clone();
     for j in 0..start.lines.len() {

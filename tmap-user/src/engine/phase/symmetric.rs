@@ -1,4 +1,4 @@
-//! Small symmetric positive definite systems: Cholesky's decomposition.
+//! Small symmetric positive definite systems, solved by Cholesky decomposition.
 
 /// A symmetric matrix of order `n`, row by row.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ impl Symmetric {
         }
     }
 
-    /// Adds to the diagonal.
+    /// The matrix with `more` added to its diagonal.
     pub fn plus_diagonal(&self, more: &[f64]) -> Self {
         let mut sum = self.clone();
         for (i, value) in more.iter().enumerate() {
@@ -35,12 +35,12 @@ impl Symmetric {
         sum
     }
 
-    /// An element.
+    /// The element at `row` and `column`.
     pub fn at(&self, row: usize, column: usize) -> f64 {
         self.values[row * self.n + column]
     }
 
-    /// Its factor; `None` where it isn't positive definite.
+    /// The Cholesky factor; `None` where the matrix isn't positive definite.
     pub fn factor(&self) -> Option<Factor> {
         let n = self.n;
         let mut lower = vec![0.0; n * n];
@@ -62,7 +62,7 @@ impl Symmetric {
     }
 }
 
-/// A lower triangle whose product with its transpose is the matrix.
+/// The Cholesky factor: a lower triangle whose product with its transpose is the matrix.
 #[derive(Clone, Debug)]
 pub struct Factor {
     n: usize,
@@ -90,7 +90,7 @@ impl Factor {
         (0..self.n).map(|i| 2.0 * self.lower[i * self.n + i].ln()).sum()
     }
 
-    /// The quadratic form of the matrix's inverse.
+    /// The quadratic form of `vector` with the matrix's inverse.
     pub fn inverse_form(&self, vector: &[f64]) -> f64 {
         self.solve(vector).iter().zip(vector).map(|(a, b)| a * b).sum()
     }

@@ -1,9 +1,9 @@
-//! What one piece says about any line: a table over phase and drift.
+//! The likelihood of one piece on any line, as a table over phase and drift.
 //!
-//! An entry is the logarithm of a Bayes factor: how much likelier the piece is on a line that passes
-//! its reference time with that phase and drift than on a clock of its own, of which nothing is
-//! known (phase uniform on the circle, drift uniform in the window). Lines are then compared by
-//! look-ups, and a connection costs the same whether it had ten segments or ten million.
+//! An entry is the logarithm of a Bayes factor. It compares a line that has this phase and drift at the
+//! piece's reference time with a clock of its own, of which nothing is known (phase uniform on the circle,
+//! drift uniform in the window). Lines are then compared by look-ups, so a connection costs the same
+//! whether it had ten segments or ten million.
 
 use super::{
     density::{BINS, Density, PHASES},
@@ -11,17 +11,19 @@ use super::{
     piece::Piece,
 };
 
-/// What the density of single residuals doesn't tell: how residuals of one connection go together.
+/// The noise that the density of single residuals doesn't contain: how residuals of one connection depend
+/// on each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Noise {
-    /// Residuals of a burst share their delay, so n points weigh as n / this many.
+    /// The divisor of the number of points: residuals of a burst share their delay, so n points weigh as
+    /// n / `temperature`.
     pub temperature: f32,
     /// Scatter of whole connections about their line, standard deviation in ticks.
     pub scatter: f32,
-    /// Share of connections that tell much less than their points say.
+    /// Share of dull connections, which tell much less than their points suggest.
     pub dull_share: f32,
-    /// Share of pieces that obey no line.
-    pub stray: f32,
+    /// Share of pieces that lie on no line.
+    pub outlier_share: f32,
 }
 
 /// Log Bayes factors over phase (columns) and drift (rows).
@@ -37,7 +39,7 @@ impl Table {
     /// Tabulates `piece`.
     pub fn new(piece: &Piece, window: Window, density: &Density, noise: &Noise) -> Self {
         let Ladder { low, step, rows } = piece.fine_ladder(window, density);
-        // Drifts that aren't tabulated have no likelihood to speak of, but are as likely beforehand.
+        // Drifts that aren't tabulated have hardly any likelihood, but the same prior as the others.
         let covered = if rows == 1 { 1.0 } else { (step * rows as f64 / window.width()).min(1.0) };
         let mut scratch = Vec::new();
         let mut scores = vec![0.0_f32; PHASES];
@@ -55,8 +57,8 @@ impl Table {
         let dull_rows = dull.chunks_exact_mut(BINS).map(|circle| (circle, noise.scatter * DULLER));
         let mut circles: Vec<(&mut [f32], f32)> = sharp_rows.chain(dull_rows).collect();
         circles.chunks_mut(LANES).for_each(scatter);
-        let usual = 1.0 - noise.dull_share - noise.stray;
-        let mixed = |(s, d): (&f32, &f32)| (usual * s + noise.dull_share * d + noise.stray).ln();
+        let usual = 1.0 - noise.dull_share - noise.outlier_share;
+        let mixed = |(s, d): (&f32, &f32)| (usual * s + noise.dull_share * d + noise.outlier_share).ln();
         let values = sharp.iter().zip(&dull).map(mixed).collect();
         Self { low, step, rows, values }
     }
@@ -104,11 +106,11 @@ impl Table {
     }
 }
 
-/// How much less a dull connection tells than its points say.
+/// The factor by which a dull connection tells less than its points suggest.
 const DULLER: f32 = 4.0;
 
-/// Folds scores over phases onto the circle as likelihoods relative to the largest score, which is
-/// returned. Scores a whole tick apart are the same phase with another whole offset: both count.
+/// Folds scores over phases onto the circle, as likelihoods relative to the largest score. Returns that
+/// score. Scores a whole tick apart are the same phase with another whole offset, so both count.
 fn fold(scores: &[f32], phase_of_first: f64, temperature: f32, circle: &mut [f32]) -> f32 {
     let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let first = ((phase_of_first - phase_of_first.floor()) * BINS as f64).round() as usize;
@@ -137,20 +139,20 @@ fn normalise(values: &mut [f32], tops: &[f32], temperature: f32, covered: f32) {
     values.iter_mut().for_each(|v| *v *= norm);
 }
 
-/// Circles that are spread side by side: each step waits for the one before it, so one alone would leave
-/// the processor idle most of the time.
+/// The number of circles that are spread side by side. Each step waits for the one before it, so a single
+/// circle would leave the processor idle most of the time.
 const LANES: usize = 16;
 
 /// One bin of each circle.
 type Column = [f32; LANES];
 
-/// Spreads likelihoods by what moves whole connections off their line, so many ticks (sigma) for each
-/// circle: exponentials twice either way, which is close to normal.
+/// Spreads each circle's likelihoods by the scatter of whole connections, whose standard deviation in ticks
+/// stands beside the circle. Two exponentials in either direction are close to a normal law.
 fn scatter(circles: &mut [(&mut [f32], f32)]) {
     let mut columns = [[0.0; LANES]; BINS];
     let mut keep = [0.0; LANES];
     for (lane, (circle, sigma)) in circles.iter().enumerate() {
-        // Of an exponential whose mean is half of sigma.
+        // The exponential's mean is half of sigma.
         keep[lane] = (-1.0 / (sigma / 2.0 * BINS as f32)).exp();
         columns.iter_mut().zip(&**circle).for_each(|(column, value)| column[lane] = *value);
     }
@@ -163,8 +165,8 @@ fn scatter(circles: &mut [(&mut [f32], f32)]) {
     }
 }
 
-/// Convolves each circle with an exponential that keeps such a share from bin to bin, round the circle in
-/// that order.
+/// Convolves each circle with an exponential that keeps the share `keep` from bin to bin, in the given order
+/// of bins.
 #[inline(always)]
 fn smear(columns: &mut [Column; BINS], keep: &Column, order: impl Fn(usize) -> usize) {
     let step = |state: &mut Column, column: &Column| {
@@ -204,7 +206,7 @@ mod tests {
 
     const HZ: f64 = 1000.0;
     const WINDOW: Window = Window { low: -0.05, high: 0.05 };
-    const PLAIN: Noise = Noise { temperature: 1.0, scatter: 0.0, dull_share: 0.0, stray: 0.0 };
+    const PLAIN: Noise = Noise { temperature: 1.0, scatter: 0.0, dull_share: 0.0, outlier_share: 0.0 };
 
     /// Pieces of a machine whose phase is `phase` and drift 0, without jitter: sent at any time.
     fn pieces(phase: f64, connections: u64) -> Vec<Piece> {
@@ -242,7 +244,7 @@ mod tests {
             let table = Table::new(piece, WINDOW, &density, &PLAIN);
             let mean =
                 table.values.iter().map(|v| f64::from(*v).exp()).sum::<f64>() / table.values.len() as f64;
-            // Over the drifts that it covers; what it leaves out of the window has none.
+            // The mean is over the drifts in the table; other drifts of the window have no likelihood.
             let covered = if table.rows == 1 { 1.0 } else { table.step * table.rows as f64 / WINDOW.width() };
             assert!((mean * covered.min(1.0) - 1.0).abs() < 1e-3, "{mean} {covered}");
         }

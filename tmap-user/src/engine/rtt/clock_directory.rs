@@ -1,6 +1,6 @@
-//! The clocks behind connections, by name: what the analyst found, for round trips.
+//! The clock directory: the clocks that the analyst found behind connections, for round trips.
 //!
-//! With a machine's tick rate, what its own TCP computes (in ticks) becomes a time.
+//! With a machine's tick rate, the round trip that its own TCP computes in ticks becomes a time.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,13 +10,13 @@ use tmap_common::Address;
 use super::report::Clockwork;
 use crate::engine::types::FlowKey;
 
-/// A measured rate this close to the nominal one, relative, is that rate.
+/// The relative deviation up to which a measured rate is replaced by the nominal one.
 const NOMINAL: f64 = 1e-3;
 
-/// What is known of the clocks behind connections.
+/// The clocks behind connections.
 #[derive(Debug, Default)]
 pub struct ClockDirectory {
-    /// The latest connection of each name.
+    /// The latest connection of each key.
     latest: HashMap<FlowKey, Latest, RandomState>,
     /// The tick rates of machines, in Hz.
     rates: BTreeMap<(Address, u32), f64>,
@@ -30,8 +30,8 @@ struct Latest {
 }
 
 impl ClockDirectory {
-    /// Adds a connection side: its number within its source address, its machine's number (0 for none)
-    /// and its tick rate in Hz. Of several with one key, the latest counts.
+    /// Adds a connection side: its number within its source address, its machine's number (0 for none) and
+    /// its tick rate in Hz. Of several with one key, the one with the highest number counts.
     pub fn add_connection(&mut self, key: FlowKey, serial: u32, machine: u32, tick_hz: Option<f64>) {
         let latest = Latest { serial, machine, tick_hz };
         let known = self.latest.entry(key).or_insert(Latest { serial: 0, ..latest });
@@ -40,14 +40,14 @@ impl ClockDirectory {
         }
     }
 
-    /// Adds a machine: its measured rate and its nominal one, in Hz. The nominal one is exact, where it
-    /// is meant.
+    /// Adds a machine: its measured rate and its nominal one, in Hz. The nominal one is used where the
+    /// measured one is near it.
     pub fn add_machine(&mut self, address: Address, number: u32, measured_hz: f64, nominal_hz: f64) {
         let is_nominal = (measured_hz / nominal_hz - 1.0).abs() < NOMINAL;
         self.rates.insert((address, number), if is_nominal { nominal_hz } else { measured_hz });
     }
 
-    /// The clock behind a connection side.
+    /// The clock behind a connection side; empty where nothing is known of it.
     pub fn of(&self, key: &FlowKey) -> Clockwork {
         let Some(connection) = self.latest.get(key) else { return Clockwork::default() };
         let machine = Some(connection.machine).filter(|number| *number != 0);
@@ -55,7 +55,7 @@ impl ClockDirectory {
         Clockwork { machine, tick_hz: connection.tick_hz.or_else(of_machine) }
     }
 
-    /// The tick rate that a connection side itself showed, in Hz.
+    /// The tick rate that a connection side itself showed, in Hz; `None` where it showed none.
     pub fn tick_hz(&self, key: &FlowKey) -> Option<f64> {
         self.latest.get(key)?.tick_hz
     }

@@ -1,46 +1,46 @@
-//! A connection, both directions: which segment answers which.
+//! A connection with both directions: which segment answers which.
 
 use tmap_common::{Flags, Record, Segment};
 
 use super::{
+    half_connection::{Answer, HalfConnection},
     options::Options,
     paws::{Arrival, Cause, Echo, Kind, Oddity, Seen},
     sample::{Counts, Sample},
-    side::{Answer, Side},
 };
 use crate::engine::types::FlowKey;
 
-/// A connection, both directions.
+/// A connection with both directions.
 #[derive(Clone, Debug)]
 pub struct Connection {
     /// Unique among all connections ever seen.
     pub serial: u64,
-    /// Names side 0; side 1 is its reverse.
+    /// The key of side 0; that of side 1 is its reverse.
     pub key: FlowKey,
-    /// Both ends.
-    pub sides: [Side; 2],
-    /// First segment, engine time.
+    /// The state of both sides.
+    pub halves: [HalfConnection; 2],
+    /// Engine time of the first segment.
     pub first_ns: u64,
-    /// Latest segment.
+    /// Engine time of the latest segment.
     pub last_ns: u64,
-    /// First FIN or RST.
+    /// Engine time of the first FIN or RST.
     pub closed_ns: Option<u64>,
     /// Whether no more segments are expected.
     pub finished: bool,
-    /// Whether a segment came since eviction last looked.
+    /// Whether a segment came since eviction last passed the connection over.
     pub active: bool,
-    /// Whether the ports had been used just before: late segments may echo older values.
+    /// Whether an earlier connection had the same ports: late segments may then echo older values.
     pub reused: bool,
 }
 
-/// What a segment brought.
+/// The result of taking in a segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exchange {
-    /// A round trip.
+    /// The round trip that it completes.
     pub sample: Option<Sample>,
-    /// What is odd about it, or turned out to be about the one before.
+    /// The oddities of its echo and of its TSval; the latter may be that of the segment before.
     pub oddities: [Option<Oddity>; 2],
-    /// Whether nothing was odd before on this side.
+    /// Whether this side had no anomaly before.
     pub first_anomaly: bool,
 }
 
@@ -50,7 +50,7 @@ impl Connection {
         Self {
             serial,
             key,
-            sides: [Side::default(), Side::default()],
+            halves: [HalfConnection::default(), HalfConnection::default()],
             first_ns: time_ns,
             last_ns: time_ns,
             closed_ns: None,
@@ -60,11 +60,11 @@ impl Connection {
         }
     }
 
-    /// Whether `record` opens a new connection on the same ports: a SYN after the end, or one that
+    /// Whether `record` opens a new connection on the same ports: a SYN after the end, or a SYN whose TSval
     /// this side's clock doesn't explain.
     pub fn is_reopened_by(&self, side: usize, record: &Record) -> bool {
         record.segment.flags.is_syn()
-            && (self.closed_ns.is_some() || !self.sides[side].tsvals.could_show(&Seen::of(record)))
+            && (self.closed_ns.is_some() || !self.halves[side].tsvals.could_show(&Seen::of(record)))
     }
 
     /// Takes in a segment that `side` sent.
@@ -81,7 +81,7 @@ impl Connection {
         if segment.flags.intersects(Flags::FIN | Flags::RST) && self.closed_ns.is_none() {
             self.closed_ns = Some(record.time_ns);
         }
-        let [own, peer] = pair(&mut self.sides, side);
+        let [own, peer] = pair(&mut self.halves, side);
         own.segments += 1 + u64::from(record.suppressed);
         let mut exchange = Exchange { first_anomaly: own.anomalies == 0, ..Exchange::default() };
         if segment.flags.intersects(Flags::RST) {
@@ -97,11 +97,11 @@ impl Connection {
         let mut shows_time = false;
         if segment.tsval != 0 {
             let was_answered = !peer.is_new_echo(segment.tsval);
-            let (step, oddity) = own.send(record, echo, was_answered, options, counts);
+            let (arrival, oddity) = own.send(record, echo, was_answered, options, counts);
             exchange.oddities[1] = oddity;
-            shows_time = step != Arrival::Odd;
-            if matches!(step, Arrival::Restart(_)) {
-                peer.forget_echoes();
+            shows_time = arrival != Arrival::Odd;
+            if matches!(arrival, Arrival::Restart(_)) {
+                peer.reset_echoes();
             }
         }
         own.anomalies += exchange.oddities.iter().flatten().count() as u64;
@@ -110,21 +110,21 @@ impl Connection {
     }
 }
 
-/// The connection of a segment, whichever end sent it, and which side that is.
+/// The key of a segment's connection, which is the same for both directions, and the sender's side.
 pub fn canonical(segment: &Segment) -> (FlowKey, usize) {
     let key = FlowKey::of(segment);
     let reversed = key.reversed();
     if (key.src, key.src_port) <= (reversed.src, reversed.src_port) { (key, 0) } else { (reversed, 1) }
 }
 
-/// The sender's side and the receiver's.
-fn pair(sides: &mut [Side; 2], sender: usize) -> [&mut Side; 2] {
-    let [a, b] = sides;
+/// The states of the sender's side and the receiver's side.
+fn pair(halves: &mut [HalfConnection; 2], sender: usize) -> [&mut HalfConnection; 2] {
+    let [a, b] = halves;
     if sender == 0 { [a, b] } else { [b, a] }
 }
 
-/// TSecr where it means something and `own` sends it for the first time.
-fn echo_of(segment: &Segment, own: &mut Side, counts: &mut Counts) -> Option<u32> {
+/// The TSecr of a segment, where it is valid and `own` sends it for the first time.
+fn echo_of(segment: &Segment, own: &mut HalfConnection, counts: &mut Counts) -> Option<u32> {
     if !segment.flags.intersects(Flags::ACK) || segment.tsecr == 0 || !own.says_more(segment) {
         return None;
     }
@@ -132,12 +132,12 @@ fn echo_of(segment: &Segment, own: &mut Side, counts: &mut Counts) -> Option<u32
     Some(segment.tsecr).filter(|&tsecr| own.is_new_echo(tsecr))
 }
 
-/// `own` echoes `tsecr` for the first time.
+/// Takes in that `own` echoes `tsecr` for the first time.
 fn echoed(
     record: &Record,
     tsecr: u32,
-    own: &mut Side,
-    peer: &mut Side,
+    own: &mut HalfConnection,
+    peer: &mut HalfConnection,
     options: &Options,
     counts: &mut Counts,
 ) -> (Option<Answer>, Option<Oddity>) {
@@ -155,8 +155,8 @@ fn echoed(
     }
 }
 
-/// An echo of a value never sent: somebody else's segment, or somebody else's time stamps.
-fn never_sent(record: &Record, own: &Side, tsecr: u32, newest: u32) -> Oddity {
+/// The oddity of an echo of a value that was never sent, with its likely cause.
+fn never_sent(record: &Record, own: &HalfConnection, tsecr: u32, newest: u32) -> Oddity {
     let cause = if !own.tsvals.is_usual(record.segment.hop_limit) {
         Cause::Spoofed
     } else if own.tsvals.could_show(&Seen::of(record)) {

@@ -1,4 +1,4 @@
-//! Records in, round trips and anomalies out: a bounded table of connections, both directions of each.
+//! From records to round trips and anomalies: a bounded table of connections with both directions.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -9,26 +9,26 @@ use tmap_common::Record;
 use super::{
     connection::{Connection, canonical},
     distribution::Distribution,
+    half_connection::HalfConnection,
     options::Options,
     order::Order,
     paws::{Anomaly, Kind, Seen},
     report::{Interval, Prefix},
     sample::{Counts, Sample},
-    side::Side,
 };
 use crate::engine::types::FlowKey;
 
-/// The most samples and anomalies that wait to be handed out, and anomalies that are listed.
+/// The most samples that wait for a review, and the most anomalies that are listed.
 const MAX_PENDING: usize = 16_384;
 const MAX_LISTED: usize = 1_000;
 
-/// A closed connection takes in its last segments for this long, in nanoseconds.
+/// How long a closed connection takes in its last segments, in nanoseconds.
 const LINGER_NS: u64 = 5_000_000_000;
 
-/// One review looks at this part of all connections.
+/// One review sweeps this part of all connections.
 const SWEEP_PARTS: usize = 8;
 
-/// How many connections an eviction passes over because they were active.
+/// The most connections that an eviction passes over because they were active.
 const EVICTION_TRIES: usize = 8;
 
 /// Turns records into round trips.
@@ -38,8 +38,9 @@ pub struct RttEngine {
     pub(super) order: Order,
     pub(super) open: HashMap<FlowKey, usize, RandomState>,
     pub(super) connections: Slab<Connection>,
-    /// All connections with their serials: finished ones in one queue, open ones in the other.
+    /// The places and serials of open connections, the next to be considered for eviction first.
     pub(super) eviction: VecDeque<(usize, u64)>,
+    /// The places and serials of finished connections, the oldest first.
     pub(super) finished: VecDeque<(usize, u64)>,
     pub(super) prefixes: HashMap<Prefix, Distribution, RandomState>,
     pub(super) total: Distribution,
@@ -54,14 +55,14 @@ pub struct RttEngine {
     pub(super) sweep_at: usize,
 }
 
-/// What is new since the last review.
+/// Round trips and anomalies since the last review.
 #[derive(Clone, Debug, Default)]
 pub struct News {
     /// Round trips, in order of time.
     pub samples: Vec<Sample>,
-    /// Anomalies.
+    /// Anomalies, in order of time.
     pub anomalies: Vec<Anomaly>,
-    /// The interval that has ended, if one has.
+    /// The interval that has ended; `None` where none has.
     pub interval: Option<Interval>,
 }
 
@@ -89,7 +90,7 @@ impl RttEngine {
         }
     }
 
-    /// Takes in one record; records should come nearly in order of time.
+    /// Takes in one record. Records should come nearly in order of time.
     pub fn observe(&mut self, record: &Record) {
         self.order.push(record);
         while let Some(record) = self.order.pop_due() {
@@ -97,7 +98,7 @@ impl RttEngine {
         }
     }
 
-    /// What is new at `now_ns`; meant to be called about once a second of engine time.
+    /// What is new at `now_ns`. Call it about once a second of engine time.
     pub fn review(&mut self, now_ns: u64) -> News {
         self.settle(now_ns);
         self.sweep(now_ns);
@@ -108,19 +109,21 @@ impl RttEngine {
         }
     }
 
-    /// Takes in what is held back for order, up to `now_ns`.
+    /// Takes in the records up to `now_ns` that are held back for their order.
     pub fn settle(&mut self, now_ns: u64) {
         while let Some(record) = self.order.pop_until(now_ns) {
             self.take_in(&record);
         }
     }
 
-    /// Heap memory held, in bytes, estimated.
+    /// Estimated heap memory held, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        let sides = |connection: &Connection| connection.sides.iter().map(Side::heap_bytes).sum::<usize>();
+        let halves = |(_, connection): (usize, &Connection)| -> usize {
+            connection.halves.iter().map(HalfConnection::heap_bytes).sum()
+        };
         self.order.heap_bytes()
             + self.connections.capacity() * (size_of::<Connection>() + size_of::<(FlowKey, usize)>())
-            + self.connections.iter().map(|(_, connection)| sides(connection)).sum::<usize>()
+            + self.connections.iter().map(halves).sum::<usize>()
             + self.prefixes.values().map(Distribution::heap_bytes).sum::<usize>()
             + self.samples.capacity() * size_of::<Sample>()
             + (self.anomalies.capacity() + self.listed.capacity()) * size_of::<Anomaly>()
@@ -128,7 +131,11 @@ impl RttEngine {
 
     /// TSvals that wait for their echo, over all connections.
     pub fn waiting(&self) -> usize {
-        self.connections.iter().flat_map(|(_, connection)| &connection.sides).map(Side::waiting).sum()
+        self.connections
+            .iter()
+            .flat_map(|(_, connection)| &connection.halves)
+            .map(HalfConnection::waiting)
+            .sum()
     }
 
     fn take_in(&mut self, record: &Record) {
@@ -150,16 +157,16 @@ impl RttEngine {
         }
     }
 
-    /// Books a round trip everywhere it belongs.
+    /// Counts a round trip for its connection, its prefix, the interval and the total.
     fn sample(&mut self, place: usize, side: usize, sample: Sample) {
         self.counts.samples += 1;
-        let side = &mut self.connections[place].sides[side];
+        let side = &mut self.connections[place].halves[side];
         let previous = side.rtt.last();
         side.rtt.record(sample.rtt_ns, previous, &mut self.histograms_left);
         if let Some(ticks) = sample.host_ticks {
             side.host.record(ticks.into(), side.host.last(), &mut self.histograms_left);
         }
-        // These two have histograms of their own, whatever connections took.
+        // These two always have a histogram, however many connections have one.
         self.total.record(sample.rtt_ns, previous, &mut 1);
         if self.options.interval_ns.is_some() {
             self.interval.record(sample.rtt_ns, previous, &mut 1);
@@ -184,7 +191,7 @@ impl RttEngine {
         distribution.record(sample.rtt_ns, previous, &mut self.histograms_left);
     }
 
-    /// Books an anomaly, and lists it if there is room.
+    /// Counts an anomaly, and lists it if there is room.
     fn anomaly(&mut self, anomaly: Anomaly, listed: bool) {
         *match anomaly.kind {
             Kind::Back => &mut self.counts.back,
@@ -210,9 +217,9 @@ impl RttEngine {
         place
     }
 
-    /// The same ports opened anew: the earlier connection is finished.
+    /// Opens a new connection on the ports of an earlier one, which is finished.
     fn reopen(&mut self, place: usize, key: FlowKey, side: usize, record: &Record) -> usize {
-        let oddity = self.connections[place].sides[side].tsvals.reopened_by(&Seen::of(record));
+        let oddity = self.connections[place].halves[side].tsvals.reopened_by(&Seen::of(record));
         if let Some(oddity) = oddity {
             self.anomaly(oddity.of(FlowKey::of(&record.segment)), true);
         }
@@ -229,16 +236,16 @@ impl RttEngine {
         self.finished.push_back((place, connection.serial));
         for side in 0..2 {
             let connection = &mut self.connections[place];
-            connection.sides[side].expire(u64::MAX, &self.options, &mut self.counts);
-            if let Some(oddity) = connection.sides[side].tsvals.close() {
-                connection.sides[side].anomalies += 1;
+            connection.halves[side].expire(u64::MAX, &self.options, &mut self.counts);
+            if let Some(oddity) = connection.halves[side].tsvals.close() {
+                connection.halves[side].anomalies += 1;
                 let key = if side == 0 { connection.key } else { connection.key.reversed() };
                 self.anomaly(oddity.of(key), true);
             }
         }
     }
 
-    /// Keeps the number of connections within its bound: finished ones go first, then idle ones.
+    /// Keeps the number of connections within its bound: discards finished ones first, then idle ones.
     fn make_room(&mut self) {
         while self.connections.len() >= self.options.max_connections.max(1) {
             let Some((place, serial)) = self.finished.pop_front() else {
@@ -248,7 +255,7 @@ impl RttEngine {
             if self.is_current(place, serial) {
                 let connection = self.connections.remove(place);
                 self.counts.connections_forgotten += 1;
-                for side in &connection.sides {
+                for side in &connection.halves {
                     self.histograms_left += usize::from(side.rtt.has_histogram());
                     self.histograms_left += usize::from(side.host.has_histogram());
                 }
@@ -256,7 +263,7 @@ impl RttEngine {
         }
     }
 
-    /// Finishes an open connection: the first in turn that was idle since it was last passed over.
+    /// Finishes an open connection: the first in the queue that was idle since it was last passed over.
     fn evict(&mut self) {
         for attempt in 1.. {
             let Some((place, serial)) = self.eviction.pop_front() else { return };
@@ -279,7 +286,7 @@ impl RttEngine {
 
     /// Expires waiting TSvals and finishes silent connections, a part of them at each call.
     fn sweep(&mut self, now_ns: u64) {
-        // Queues keep the places of forgotten connections until eviction meets them.
+        // The queue keeps the places of discarded connections until eviction reaches them.
         if self.eviction.len() > 2 * self.connections.len() + SWEEP_PARTS {
             let (eviction, connections) = (&mut self.eviction, &self.connections);
             eviction.retain(|&(place, serial)| {
@@ -290,7 +297,7 @@ impl RttEngine {
         for _ in 0..slots.div_ceil(SWEEP_PARTS) {
             self.sweep_at = (self.sweep_at + 1) % slots.max(1);
             let Some(connection) = self.connections.get_mut(self.sweep_at) else { continue };
-            for side in &mut connection.sides {
+            for side in &mut connection.halves {
                 side.expire(now_ns, &self.options, &mut self.counts);
             }
             let silent_ns = now_ns.saturating_sub(connection.last_ns);

@@ -1,29 +1,30 @@
 //! Settings of round trips.
 
-/// Settings, all of them bounds or choices that the user may make.
+/// Settings of round-trip measurement: bounds, and choices of the user.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Take echoes of bare acknowledgements as samples, too.
+    /// Whether echoes of bare acknowledgements are samples, too.
     pub quiet: bool,
-    /// An echo later than this after its TSval is no round trip, in nanoseconds.
+    /// The longest round trip, in nanoseconds: a later echo is no sample.
     pub expire_ns: u64,
-    /// A connection silent for this long is finished, in nanoseconds.
+    /// A connection is finished after this time without a segment, in nanoseconds.
     pub idle_timeout_ns: u64,
     /// The most connections held.
     pub max_connections: usize,
-    /// The most TSvals waiting for their echo, per direction.
+    /// The most TSvals that wait for their echo, per direction.
     pub max_waiting: usize,
-    /// The most histograms held for connections; others keep a selection of values.
+    /// The most histograms held for connections and prefixes; others keep a selection of values.
     pub max_histograms: usize,
     /// The most prefixes held.
     pub max_prefixes: usize,
-    /// Length of an IPv4 prefix.
+    /// Length of an IPv4 prefix, in bits.
     pub prefix_ip4: u8,
-    /// Length of an IPv6 prefix.
+    /// Length of an IPv6 prefix, in bits.
     pub prefix_ip6: u8,
     /// Whether single samples are handed out at reviews.
     pub stream: bool,
-    /// How often the round trips of an interval are handed out, in nanoseconds; `None`: never.
+    /// The length of the intervals whose round trips are handed out, in nanoseconds; `None` for no
+    /// intervals.
     pub interval_ns: Option<u64>,
 }
 

@@ -1,9 +1,9 @@
-//! Puts records into the order of time before round trips are taken from them.
+//! Sorts records by time before round trips are measured.
 //!
-//! The sensor merges its rings by time, but between two rounds of draining the two directions of a
-//! connection, which may arrive on different CPUs or interfaces, can still be out of order by
-//! microseconds: an echo would then come before what it echoes. Holding each record for a
-//! millisecond of record time mends that.
+//! The sensor merges its rings by time. But the two directions of a connection may arrive on different
+//! CPUs or interfaces, and between two rounds of draining they can still be out of order by
+//! microseconds. An echo would then come before the segment that it echoes. Holding each record for a
+//! millisecond of record time avoids that.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use tmap_common::Record;
 /// How long a record is held, in nanoseconds of record time.
 const HOLD_NS: u64 = 1_000_000;
 
-/// The most records held; beyond it the earliest is let go of at once.
+/// The most records held; beyond it, the earliest is passed on at once.
 const MAX_HELD: usize = 4_096;
 
 /// A short queue of records, the earliest first.
@@ -22,19 +22,19 @@ pub struct Order {
 }
 
 impl Order {
-    /// Takes in a record. Records come nearly in order, so its place is near the end.
+    /// Takes in a record. Records come nearly in order, so it belongs near the end of the queue.
     pub fn push(&mut self, record: &Record) {
         let behind = self.held.iter().rev().take_while(|held| held.time_ns > record.time_ns).count();
         self.held.insert(self.held.len() - behind, *record);
     }
 
-    /// The next record that no other one is likely to precede.
+    /// The next record that has been held long enough; `None` where there is none.
     pub fn pop_due(&mut self) -> Option<Record> {
         let due = self.held.back()?.time_ns.saturating_sub(HOLD_NS);
         self.pop_until(due).or_else(|| if self.held.len() > MAX_HELD { self.held.pop_front() } else { None })
     }
 
-    /// The next record from `until_ns` or earlier.
+    /// The next record from `until_ns` or earlier; `None` where there is none.
     pub fn pop_until(&mut self, until_ns: u64) -> Option<Record> {
         if self.held.front()?.time_ns <= until_ns { self.held.pop_front() } else { None }
     }

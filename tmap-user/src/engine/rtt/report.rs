@@ -11,17 +11,17 @@ pub use super::{
 use super::{paws::Anomaly, sample::Counts};
 use crate::engine::types::FlowKey;
 
-/// A network.
+/// A network, as an address prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefix {
-    /// Its address, host bits zero.
+    /// Its address, with host bits zero.
     pub network: Address,
-    /// Its length, in the terms of its IP version.
+    /// Its length in bits: up to 32 for IPv4, up to 128 for IPv6.
     pub bits: u8,
 }
 
 impl Prefix {
-    /// The prefix of `address`.
+    /// The prefix of `address`, with `ip4_bits` or `ip6_bits` by its IP version.
     pub fn of(address: Address, ip4_bits: u8, ip6_bits: u8) -> Self {
         let (bits, before) = match address.as_ip4() {
             Some(_) => (ip4_bits.min(32), 96),
@@ -39,76 +39,76 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// What is known of the machine on one side of a connection.
+/// The machine and the clock behind one side of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Clockwork {
-    /// Its number within its address.
+    /// The machine's number within its address; `None` where the connection isn't assigned.
     pub machine: Option<u32>,
-    /// Its tick rate in Hz.
+    /// The clock's tick rate in Hz; `None` where it isn't known.
     pub tick_hz: Option<f64>,
 }
 
 /// One direction of a connection.
 #[derive(Clone, Debug)]
 pub struct Direction {
-    /// `src` is the host that answers.
+    /// Its addresses and ports; `src` is the host that answers.
     pub key: FlowKey,
-    /// First segment of the connection, engine time in nanoseconds.
+    /// Engine time of the connection's first segment, in nanoseconds.
     pub first_ns: u64,
     /// Time-stamped segments that the host sent.
     pub segments: u64,
-    /// And its peer.
+    /// Time-stamped segments that the host's peer sent.
     pub peer_segments: u64,
-    /// Round trips from the sensor to the host and back, in nanoseconds.
+    /// Round trips from the sensor to the host and back, in nanoseconds; `None` without any.
     pub rtt: Option<Summary>,
-    /// What the host itself computes, in its ticks.
+    /// Round trips that the host itself computes, in its ticks; `None` without any.
     pub host_ticks: Option<Summary>,
-    /// Whose clock that is.
+    /// The host's machine and clock.
     pub clockwork: Clockwork,
-    /// Anomalies in what the host sent.
+    /// Anomalies of the segments that the host sent.
     pub anomalies: u64,
 }
 
-/// A machine.
+/// The round trips to one machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// Its address.
     pub address: Address,
-    /// Its number; `None` gathers the connections of the address that no machine is known for.
+    /// Its number; `None` for all connections of the address that aren't assigned to a machine.
     pub machine: Option<u32>,
-    /// Its tick rate in Hz.
+    /// Its tick rate in Hz; `None` where it isn't known.
     pub tick_hz: Option<f64>,
     /// Connections with round trips.
     pub connections: u64,
     /// Round trips from the sensor to the machine and back, in nanoseconds.
     pub rtt: Summary,
-    /// The same, as bars.
+    /// Histogram of the round trips, in nanoseconds.
     pub histogram: Vec<Bucket>,
-    /// What it computes itself, in its ticks.
+    /// Round trips that the machine itself computes, in its ticks; `None` without any.
     pub host_ticks: Option<Summary>,
 }
 
 /// The round trips of an interval.
 #[derive(Clone, Debug)]
 pub struct Interval {
-    /// When it began and ended, engine time in nanoseconds.
+    /// Engine time of its beginning, in nanoseconds.
     pub began_ns: u64,
-    /// See `began_ns`.
+    /// Engine time of its end, in nanoseconds.
     pub ended_ns: u64,
-    /// All round trips in it, in nanoseconds; `None` without any.
+    /// All round trips in the interval, in nanoseconds; `None` without any.
     pub rtt: Option<Summary>,
-    /// The same, as bars.
+    /// Histogram of these round trips, in nanoseconds.
     pub histogram: Vec<Bucket>,
 }
 
-/// Everything known.
+/// Everything known about round trips.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// All round trips, in nanoseconds; `None` without any.
     pub total: Option<Summary>,
-    /// The same, as bars.
+    /// Histogram of all round trips, in nanoseconds.
     pub histogram: Vec<Bucket>,
-    /// Directions of connections, in the order of the host that answers.
+    /// Both directions of each connection, in the order of the host that answers.
     pub directions: Vec<Direction>,
     /// Machines, by address and number.
     pub machines: Vec<Machine>,
@@ -116,10 +116,10 @@ pub struct Report {
     pub prefixes: Vec<(Prefix, Summary, Vec<Bucket>)>,
     /// Connections held.
     pub connections: u64,
-    /// Connections of which only one direction was seen: no round trip can be told.
+    /// Connections of which only one direction was seen, so that they have no round trips.
     pub one_way: u64,
-    /// What no clock makes, the first of them in order of time.
+    /// The first anomalies (time stamps that no clock makes), in order of time.
     pub anomalies: Vec<Anomaly>,
-    /// What became of everything.
+    /// What became of segments and echoes.
     pub counts: Counts,
 }

@@ -1,4 +1,4 @@
-//! Everything known about round trips at one moment, put together.
+//! The report on round trips at one moment.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use tmap_common::Address;
 use super::{
     distribution::Distribution,
     engine::RttEngine,
+    half_connection::HalfConnection,
     report::{Clockwork, Direction, Machine, Report},
-    side::Side,
 };
 use crate::engine::types::FlowKey;
 
 impl RttEngine {
-    /// Everything known at `now_ns`. `clockwork` tells what is known of a connection side.
+    /// Everything known at `now_ns`. `clockwork` returns the machine and clock behind a connection side.
     pub fn report(&mut self, now_ns: u64, clockwork: impl Fn(&FlowKey) -> Clockwork) -> Report {
         self.settle(now_ns);
         let mut report = Report {
@@ -26,7 +26,7 @@ impl RttEngine {
         };
         let mut machines: BTreeMap<(Address, Option<u32>), Gathering> = BTreeMap::new();
         for (_, connection) in &self.connections {
-            let [a, b] = &connection.sides;
+            let [a, b] = &connection.halves;
             report.one_way += u64::from(a.segments == 0 || b.segments == 0);
             for (own, peer, key) in [(a, b, connection.key), (b, a, connection.key.reversed())] {
                 let clockwork = clockwork(&key);
@@ -56,7 +56,7 @@ impl RttEngine {
     }
 }
 
-/// A machine's connections being added up.
+/// The sum of a machine's connections.
 #[derive(Default)]
 struct Gathering {
     connections: u64,
@@ -66,10 +66,10 @@ struct Gathering {
 }
 
 impl Gathering {
-    fn add(&mut self, side: &Side, clockwork: Clockwork) {
+    fn add(&mut self, side: &HalfConnection, clockwork: Clockwork) {
         self.connections += 1;
         self.rtt.merge(&side.rtt);
-        // Ticks of several clocks don't add up.
+        // Ticks of several clocks can't be added.
         if clockwork.machine.is_some() {
             self.tick_hz = self.tick_hz.or(clockwork.tick_hz);
             self.host.merge(&side.host);

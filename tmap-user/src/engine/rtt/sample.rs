@@ -1,32 +1,32 @@
-//! One round trip, and the tally of all.
+//! One round trip, and the counts of all segments and echoes.
 
 use crate::engine::types::FlowKey;
 
 /// One round trip.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
-    /// When the echo was seen, engine time.
+    /// Engine time of the echo, in nanoseconds.
     pub time_ns: u64,
     /// The echo's direction: `src` is the host that answered.
     pub key: FlowKey,
     /// The TSval that was echoed.
     pub tsval: u32,
-    /// From the sensor to the host and back, in nanoseconds.
+    /// Time from the sensor to the host and back, in nanoseconds.
     pub rtt_ns: u64,
-    /// What the host itself computes, in its ticks, where that can be told.
+    /// The round trip that the host itself computes, in its ticks; `None` where it isn't known.
     pub host_ticks: Option<u32>,
-    /// The host's tick rate in Hz, where it is known by now.
+    /// The host's tick rate in Hz; `None` where it isn't known yet.
     pub tick_hz: Option<f64>,
 }
 
-/// What became of segments and echoes. Nothing that isn't a sample is silent.
+/// What became of segments and echoes: every case that gives no sample has a counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
     /// Time-stamped segments, suppressed ones included.
     pub segments: u64,
     /// Round trips.
     pub samples: u64,
-    /// First echoes of values that no segment asking for an answer had carried.
+    /// First echoes of values that only segments without a request for an answer had carried.
     pub unasked: u64,
     /// TSvals that an acknowledgement of a later one covered.
     pub passed_over: u64,
@@ -38,7 +38,7 @@ pub struct Counts {
     pub late_echoes: u64,
     /// Echoes of values that may have been sent but weren't seen.
     pub unseen: u64,
-    /// TSvals beyond the bound on waiting ones.
+    /// TSvals that weren't tracked, because too many waited for their echo.
     pub untracked: u64,
     /// Segments that came after one with a newer TSval.
     pub reordered: u64,
@@ -46,17 +46,17 @@ pub struct Counts {
     pub disordered: u64,
     /// TSvals that went back beyond reordering.
     pub back: u64,
-    /// TSvals that leapt ahead.
+    /// TSvals that jumped ahead.
     pub leaps: u64,
-    /// SYNs on used ports whose TSval lies before the earlier connection's.
+    /// SYNs on reused ports whose TSval lies before the earlier connection's.
     pub reused_back: u64,
     /// Echoes of values that can't have been sent.
     pub never_sent: u64,
-    /// Connections let go of to stay within the bound.
+    /// Connections discarded to stay within the bound.
     pub connections_forgotten: u64,
-    /// Samples whose prefix didn't fit.
+    /// Samples of prefixes beyond the bound.
     pub prefixes_unplaced: u64,
-    /// Samples not handed out one by one, since there were too many.
+    /// Samples not handed out one by one, because there were too many.
     pub samples_unshown: u64,
     /// Anomalies not handed out or listed one by one.
     pub anomalies_unlisted: u64,

@@ -1,8 +1,8 @@
-//! Segments by hand, for tests.
+//! A builder of segments, for tests.
 
 use tmap_common::{Address, Flags, Record, Segment, record::Direction};
 
-/// A segment in the making: from the client (10.0.0.1) or, with [`Made::back`], the server.
+/// A segment under construction, from the client (10.0.0.1) or, with [`Made::back`], from the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Made(Record);
 

@@ -1,4 +1,4 @@
-//! What is the same for many connections, each combination held once: millions share a few hundred.
+//! Features that many connections share, each combination held once: millions share a few hundred.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use tmap_common::Tunnel;
 
 use crate::engine::os::signature::Fingerprint;
 
-/// What a connection side shares with others.
+/// The features of a connection side that others share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Features {
     /// The handshake's fingerprint, if it was seen.
@@ -19,18 +19,18 @@ pub struct Features {
 /// The largest number: three bytes.
 const MAX_NUMBER: usize = 0xff_ffff;
 
-/// Numbered features, counted so that unused ones make room.
+/// Numbered features with the count of their users: unused numbers are used again.
 #[derive(Debug, Default)]
 pub struct FeatureTable {
     numbers: HashMap<Features, u32, RandomState>,
-    /// Number - 1 is the place here.
+    /// Features and the count of their users, indexed by number - 1.
     held: Vec<(Features, u32)>,
     free: Vec<u32>,
 }
 
 impl FeatureTable {
-    /// The number of features, one more user counted; 0 where there are none, or no more fit: they are
-    /// left out then.
+    /// The number of `features`, with one more user counted. 0 where there are none, or where no more
+    /// numbers are free: the features are then lost.
     pub fn take(&mut self, features: Features) -> u32 {
         if features == Features::default() {
             return 0;
@@ -54,7 +54,7 @@ impl FeatureTable {
         number
     }
 
-    /// One user less.
+    /// Counts one user less.
     pub fn give(&mut self, number: u32) {
         let Some(place) = (number as usize).checked_sub(1) else { return };
         let (features, users) = &mut self.held[place];
@@ -65,7 +65,7 @@ impl FeatureTable {
         }
     }
 
-    /// The features of a number.
+    /// The features of a number; none for number 0.
     pub fn get(&self, number: u32) -> Features {
         let place = (number as usize).checked_sub(1);
         place.and_then(|place| self.held.get(place)).map_or(Features::default(), |held| held.0)

@@ -1,4 +1,4 @@
-//! From a segment to what the table looks up: a packed key and its hash.
+//! The hash of a connection side, by which the table looks it up.
 
 use foldhash::quality::RandomState;
 use std::hash::BuildHasher as _;
@@ -6,14 +6,14 @@ use tmap_common::{Address, Segment, record::Plain};
 
 use crate::engine::types::FlowKey;
 
-/// Folded multiplication (as in wyhash and foldhash): the two halves of the product, combined.
+/// Folded multiplication (as in wyhash and foldhash): the exclusive or of the product's two halves.
 #[inline(always)]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     (product as u64) ^ (product >> 64) as u64
 }
 
-/// Hashes connection sides. Keyed anew for each table: nobody outside can choose flows that collide.
+/// Hashes connection sides. Each table has random keys, so nobody outside can choose flows that collide.
 #[derive(Clone, Debug)]
 pub struct Hasher {
     keys: [u64; 4],
@@ -32,7 +32,7 @@ impl Hasher {
         self.hash_parts(&segment.src, &segment.dst, ports(segment))
     }
 
-    /// The hash of the side that a plain record belongs to: the same as its segment's.
+    /// The hash of the side that a plain record belongs to. It equals the hash of its segment.
     #[inline(always)]
     pub fn hash_plain(&self, plain: &Plain) -> u32 {
         self.hash_words(plain.addresses, plain.ports)

@@ -1,12 +1,13 @@
-//! Where steps go that don't fit into an entry: into blocks that grow, then into a rich flow.
+//! The history of a flow: the steps that don't fit into its entry, in a growing block or in a rich flow.
 //!
-//! A block begins with the first point (when, and its raw TSval); the steps follow. Everything is
-//! kept until a block of the largest size is full; then the flow gets a rich state, a [`Flow`], which
-//! bounds itself by hull and sample. From then on the block only collects steps until it is full
-//! again: a rich state spans a dozen cache lines and more, and is touched once for all of them. All
-//! of this is within one budget. Where that is used up, a flow keeps
-//! every second of its points instead, then every fourth, and so on: a plain subsample, not chosen
-//! by delay, so its clock is as unbiased as before and its standard errors grow as they should.
+//! A block begins with the first point (its time and raw TSval), and the steps follow. All steps are kept
+//! until a block of the largest size is full. Then the flow gets a rich state, a [`Flow`], whose size is
+//! bounded by hull and sample. From then on the block only collects steps until it is full again, because
+//! a rich state spans a dozen cache lines or more, and is thus touched once for many steps.
+//!
+//! All histories share one budget. Once it is used up, a history is thinned: the flow keeps every other
+//! point, then every fourth, and so on. That is a plain subsample, not chosen by delay, so its clock stays
+//! unbiased, and its standard errors grow correctly.
 
 use slab::Slab;
 
@@ -20,29 +21,29 @@ use crate::engine::{flows::flow::Flow, types::Point};
 /// Bytes before the steps in a block: time and TSval of the first point.
 const HEADER_BYTES: usize = 12;
 
-/// What a rich flow is charged: itself, a full hull and a full sample.
+/// The size that a rich flow counts as, in bytes: itself, a full hull and a full sample.
 pub const RICH_BYTES: usize = 4_608;
 
-/// The class of the block that a flow gets which becomes rich for being odd, not for being long.
+/// The class of the block of a flow that becomes rich without a block, because its clock jumps.
 const ODD_CLASS: usize = 2;
 
-/// Beyond this a block's TSvals could have wrapped at 1 MHz.
+/// The span of a block, in nanoseconds, beyond which its TSvals could have wrapped at 1 MHz.
 const NO_WRAP_NS: u64 = 2_000_000_000_000;
 
-/// Points of a flow as they are stored, copied but not unpacked.
+/// Points of a flow in packed form, copied from its history.
 #[derive(Clone, Debug, Default)]
 pub struct Packed {
-    /// Where the steps begin, and whether that is one of the points; nothing where there are none.
+    /// The start of the steps, and whether it is one of the points; `None` without points.
     from: Option<(Point, bool)>,
     units: Box<[u8]>,
 }
 
 impl Packed {
-    /// The steps in a block without its header, from unit `skip` on, and those that are pending.
+    /// The steps in a block (without its header) from unit `skip` on, and then the pending ones.
     fn new(from: Option<(Point, bool)>, block: &[u8], skip: usize, entry: &Entry) -> Self {
         let kept = &block[..usize::from(entry.units) * UNIT_BYTES];
         let pending = &entry.pending[..entry.pending_units() * UNIT_BYTES];
-        // What is to be skipped stands in the block, or where there is none, among the pending.
+        // The skipped units are in the block, or without a block among the pending ones.
         let skip = skip * UNIT_BYTES;
         let (kept, pending) = if entry.history == NO_HISTORY {
             (kept, pending.get(skip..).unwrap_or(&[]))
@@ -65,7 +66,7 @@ impl Packed {
 /// The points that steps lead to.
 struct Points<'a> {
     at: Point,
-    /// Whether `at` itself is still to come.
+    /// Whether `at` itself comes next.
     is_due: bool,
     steps: Steps<'a>,
 }
@@ -92,19 +93,19 @@ pub struct Histories {
     pool: Pool,
     rich: Slab<Flow>,
     budget_bytes: usize,
-    /// Times that a flow had to halve its points.
+    /// Times that a history was thinned.
     pub thinned: u64,
 }
 
 const _: () = assert!(capacity(SIZES.len() - 1) <= u8::MAX as usize);
 
-/// Units that fit into a block of a class.
+/// The number of units that fit into a block of a class.
 const fn capacity(class: usize) -> usize {
     (SIZES[class] - HEADER_BYTES) / UNIT_BYTES
 }
 
 impl Histories {
-    /// Histories of no more than `budget_bytes` together.
+    /// No histories yet, with room for `budget_bytes` together.
     pub fn new(budget_bytes: usize) -> Self {
         Self { pool: Pool::default(), rich: Slab::new(), budget_bytes, thinned: 0 }
     }
@@ -114,7 +115,7 @@ impl Histories {
         self.pool.heap_bytes() + self.rich.len() * RICH_BYTES
     }
 
-    /// What counts against the budget, in bytes.
+    /// The used part of the budget, in bytes.
     pub fn used_bytes(&self) -> usize {
         self.pool.used_bytes() + self.rich.len() * RICH_BYTES
     }
@@ -123,7 +124,7 @@ impl Histories {
         self.used_bytes() + more_bytes <= self.budget_bytes
     }
 
-    /// Asks for what the next step of `entry` will touch, where that isn't the entry alone.
+    /// Prefetches what the next step of `entry` will touch beside the entry.
     #[inline(always)]
     pub fn prefetch(&self, entry: &Entry) {
         if entry.history == NO_HISTORY || entry.pending_units() < PENDING_UNITS {
@@ -134,7 +135,7 @@ impl Histories {
         self.pool.prefetch(block, tail.min(SIZES[block.class()] - 1));
     }
 
-    /// Asks for all that there is behind `entry`, but for a rich flow.
+    /// Prefetches the whole block of `entry`, but not its rich flow.
     pub fn prefetch_all(&self, entry: &Entry) {
         if entry.history == NO_HISTORY {
             return;
@@ -144,7 +145,7 @@ impl Histories {
         (0..used).step_by(64).for_each(|at| self.pool.prefetch(block, at));
     }
 
-    /// The rich flow of an entry, with all that is known in it; `None` where there is none.
+    /// The rich flow of an entry, with all steps moved into it; `None` where there is none.
     pub fn rich_of(&mut self, entry: &mut Entry) -> Option<&mut Flow> {
         self.settle(entry)?;
         Some(&mut self.rich[rich_number(&self.pool, entry)])
@@ -168,16 +169,16 @@ impl Histories {
         Some(())
     }
 
-    /// The first point of an entry that has one and isn't rich, the time of its first record, and
-    /// the steps from there.
+    /// The first point of an entry, the time of its first record, and the steps from there. The entry must
+    /// have a point and not be rich.
     fn read<'a>(&'a self, entry: &'a Entry) -> (Point, u64, impl Iterator<Item = Step> + 'a) {
         let (first, lead_ns, block) = self.first(entry);
         let kept = steps(block, usize::from(entry.is(flag::LEAD)), usize::from(entry.units));
         (first, first.time_ns.saturating_sub(lead_ns), kept.chain(entry.pending_steps()))
     }
 
-    /// The first point of an entry that has one and isn't rich, how long before it the first record
-    /// came, and the units in its block.
+    /// The first point of an entry, how long before it the first record came, and the units in the block.
+    /// The entry must have a point and not be rich.
     fn first(&self, entry: &Entry) -> (Point, u64, &[u8]) {
         if entry.history == NO_HISTORY {
             return (first_of(entry), entry.pending_lead_ns(), &[]);
@@ -188,15 +189,15 @@ impl Histories {
         (first_in(block), lead_ns, units)
     }
 
-    /// The flow behind an entry, as if it had been a [`Flow`] all along; what the entry itself knows
-    /// is left to the caller.
+    /// The history of an entry as a [`Flow`]. The caller adds what the entry itself holds.
     pub fn thaw(&self, entry: &Entry) -> Flow {
         let (mut flow, packed) = self.copy(entry);
         flow.accept_all(packed.points());
         flow
     }
 
-    /// The same, with the points that are still packed left so: that is cheap.
+    /// The history of an entry as a [`Flow`], with the packed points beside it. This is cheaper than
+    /// [`Histories::thaw`].
     pub fn copy(&self, entry: &Entry) -> (Flow, Packed) {
         if entry.is(flag::RICH) {
             let flow = self.rich[rich_number(&self.pool, entry)].clone();
@@ -224,13 +225,13 @@ impl Histories {
         let at = HEADER_BYTES + usize::from(entry.units) * UNIT_BYTES;
         let count = entry.pending_units() * UNIT_BYTES;
         match bytes[at..].first_chunk_mut() {
-            // A length that the compiler knows costs less; what is beyond the end is overwritten later.
+            // A constant length costs less; bytes beyond the end are overwritten later.
             Some(room) => *room = entry.pending,
             None => bytes[at..at + count].copy_from_slice(&entry.pending[..count]),
         }
         entry.units += entry.pending_units() as u8;
-        // The block's header, which tells the pace, is a line of its own: looked at when the block is a
-        // new one, or the pace was lost.
+        // The block's header, from which the rate is computed, is a cache line of its own. It is read only
+        // for a new block, or where the entry has lost its rate.
         if entry.is(flag::RICH) || (entry.history == before && entry.has_pace()) {
             entry.note_pending();
             entry.clear_pending();
@@ -248,8 +249,8 @@ impl Histories {
         }
     }
 
-    /// Makes sure that the pending steps fit into a block; false where there is none to put them in,
-    /// or where the entry was made rich or thinned instead, which leaves nothing to be done.
+    /// Makes sure that the pending steps fit into a block. False where the entry became rich or was thinned
+    /// instead: nothing is left to be moved then.
     fn make_room(&mut self, entry: &mut Entry) -> bool {
         let wanted = usize::from(entry.units) + entry.pending_units();
         let class = match entry.history {
@@ -288,7 +289,7 @@ impl Histories {
         true
     }
 
-    /// Turns what is known of an entry into a rich flow, if that is affordable or done already.
+    /// Turns the history of an entry into a rich flow; false where the budget doesn't allow it.
     pub fn enrich(&mut self, entry: &mut Entry) -> bool {
         if entry.is(flag::RICH) {
             return true;
@@ -314,7 +315,7 @@ impl Histories {
         true
     }
 
-    /// Halves the number of points: each step swallows the next one.
+    /// Thins a history: every other point is dropped, and each two steps become one.
     fn thin(&mut self, entry: &mut Entry) {
         self.thinned += 1;
         let (first, first_ns, all) = self.read(entry);
@@ -350,14 +351,14 @@ impl Histories {
         entry.set_stride_log2((entry.stride_log2() + 1).min(MAX_STRIDE_LOG2));
     }
 
-    /// Begins anew from the newest point.
+    /// Clears the history: it begins again at the newest point.
     pub fn restart(&mut self, entry: &mut Entry) {
         self.forget(entry);
         entry.clear_pending();
         entry.set(flag::LEAD, false);
     }
 
-    /// Gives everything back that an entry has here.
+    /// Frees the history of an entry.
     pub fn forget(&mut self, entry: &mut Entry) {
         if entry.is(flag::RICH) {
             self.rich.remove(rich_number(&self.pool, entry));
@@ -377,7 +378,7 @@ fn rich_number(pool: &Pool, entry: &Entry) -> usize {
     u32::from_le_bytes(*header.expect("a block's header")) as usize
 }
 
-/// Every two steps as one; `None` where one would be too long to be held.
+/// Each two steps joined to one; `None` where one would be longer than [`MAX_STEP_NS`].
 fn halved(all: &[Step]) -> Option<Vec<Step>> {
     let joined = |pair: &[Step]| {
         let time_ns = pair.iter().map(|step| step.time_ns).sum();
@@ -391,7 +392,7 @@ fn units_of(step: &Step) -> usize {
     1 + usize::from(step.pack()[1] != 0)
 }
 
-/// The first point of an entry without a block: back from the newest.
+/// The first point of an entry without a block, computed back from the newest.
 fn first_of(entry: &Entry) -> Point {
     let (time_ns, ticks) = entry.pending_sum();
     Point {
@@ -414,7 +415,7 @@ fn put_first(block: &mut [u8], first: Point) {
     block[8..HEADER_BYTES].copy_from_slice(&(first.ticks as u32).to_le_bytes());
 }
 
-/// Moves the count of segments over before the entry's overflows.
+/// Moves the entry's count of segments to the flow before it overflows.
 fn spill_segments(flow: &mut Flow, entry: &mut Entry) {
     if entry.segments > 1 << 30 {
         flow.segments += u64::from(entry.segments);
@@ -422,7 +423,7 @@ fn spill_segments(flow: &mut Flow, entry: &mut Entry) {
     }
 }
 
-/// Tells the entry its rich flow's pace.
+/// Sets the entry's rate to that of its rich flow.
 pub fn set_rich_pace(flow: &Flow, entry: &mut Entry) {
     if let [first, .., last] = flow.envelope.points() {
         entry.set_pace((last.ticks - first.ticks) as f64, last.time_ns - first.time_ns);

@@ -1,18 +1,17 @@
 //! Open addressing: from a hash to the place of an entry.
 //!
-//! A slot holds 32 bits of hash and 32 bits of place, so that a look-up reads one line here and
-//! comes to the right entry at once, and so that slots can be moved without looking at entries.
-//! A slot's home is its hash scaled to the number of slots, which therefore needs not be a power of
-//! two. And slots lie in the order of their hashes, but for collisions: when the index grows they
-//! move from front to back, sequentially, some nanoseconds each.
+//! A slot holds 32 bits of hash and 32 bits of place. So a look-up reads one line here and then the
+//! right entry, and slots can be moved without reading entries. A slot's home is its hash scaled to the
+//! number of slots, which therefore needn't be a power of two. Apart from collisions, slots lie in the
+//! order of their hashes: when the index grows they move sequentially, some nanoseconds each.
 
 use super::memory;
 
-/// Slots per thousand entries: two thirds of the slots are taken at the most, so a run of taken
-/// slots stays within a line or two.
+/// Slots per thousand entries: at most two thirds of the slots are taken, so a run of taken slots stays
+/// within a line or two.
 const SLOTS_PER_1000: usize = 1500;
 
-/// Slots that a guess looks at: more than nine in ten entries are found within them.
+/// Slots that a guess reads: more than nine in ten entries are found within them.
 const GUESSED_SLOTS: usize = 4;
 
 /// Slots to begin with.
@@ -21,10 +20,10 @@ const FIRST_SLOTS: usize = 1 << 10;
 /// The index of a table.
 #[derive(Debug)]
 pub struct Index {
-    /// Hash in the upper half, place + 1 in the lower; 0 is empty.
+    /// Hash in the upper half, place + 1 in the lower half; 0 is an empty slot.
     slots: Vec<u64>,
     len: usize,
-    /// How many slots there may be.
+    /// The most slots.
     most: usize,
 }
 
@@ -39,12 +38,12 @@ impl Index {
     #[cold]
     fn grow(&mut self) {
         let count = (2 * self.slots.len()).min(self.most);
-        // Zeroed by the kernel when touched, not here.
+        // The kernel zeroes the pages when they are touched.
         let mut slots = vec![0; count];
         if count * size_of::<u64>() > memory::SMALL_BYTES {
             memory::use_large_pages(&mut slots);
         } else {
-            // To look at a page first and to write to it later costs the kernel more than to write.
+            // A page that is read before it is written costs the kernel two faults, so it is written now.
             slots.fill(0);
         }
         let old = std::mem::replace(&mut self.slots, slots);
@@ -79,8 +78,8 @@ impl Index {
         memory::prefetch(&self.slots, self.home(hash));
     }
 
-    /// Where an entry with this hash probably is, told without a branch that depends on it;
-    /// `u32::MAX` where that isn't among the first slots to be looked at.
+    /// The place where an entry with this hash probably is, found without a branch that depends on the hash.
+    /// `u32::MAX` where no slot among the first ones has this hash.
     #[inline(always)]
     pub fn guess(&self, hash: u32) -> u32 {
         let home = self.home(hash);
@@ -91,7 +90,7 @@ impl Index {
         })
     }
 
-    /// The first place under `hash` that `accept` takes for the right one.
+    /// The first place under `hash` that `accept` accepts; `None` where there is none.
     #[inline(always)]
     pub fn find(&self, hash: u32, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut slot = self.home(hash);
@@ -110,7 +109,7 @@ impl Index {
     /// Adds an entry that isn't there yet.
     ///
     /// # Panics
-    /// With more entries than the index was made for.
+    /// If there are more entries than the index was made for.
     pub fn insert(&mut self, hash: u32, place: u32) {
         if (self.len + 1) * SLOTS_PER_1000 / 1000 >= self.slots.len() && self.slots.len() < self.most {
             self.grow();
@@ -128,8 +127,7 @@ impl Index {
         self.slots[slot] = word;
     }
 
-    /// Removes an entry, and moves up those behind it that its going lets closer to their homes
-    /// (Knuth 6.4, algorithm R).
+    /// Removes an entry, and moves entries behind it closer to their homes (Knuth 6.4, algorithm R).
     pub fn remove(&mut self, hash: u32, place: u32) {
         let wanted = u64::from(hash) << 32 | (u64::from(place) + 1);
         let mut hole = self.home(hash);
@@ -171,7 +169,9 @@ mod tests {
     proptest! {
         /// Against a plain map, with few distinct hashes so that runs are long and wrap around.
         #[test]
-        fn agrees_with_a_map(steps in proptest::collection::vec((any::<bool>(), 0_u32..40, 0_u32..8), 0..400)) {
+        fn agrees_with_a_map(
+            steps in proptest::collection::vec((any::<bool>(), 0_u32..40, 0_u32..8), 0..400),
+        ) {
             let mut index = Index::new(40);
             index.slots.truncate(16);
             let mut model: HashMap<u32, u32> = HashMap::new();

@@ -1,17 +1,16 @@
-//! Hints to the processor and the kernel about memory: they change how fast it is, never what it
-//! holds.
+//! Hints to the processor and the kernel about memory: they change its speed, never its content.
 //!
-//! A large table misses the caches at nearly every record. What can be done is to ask for the lines
-//! of a whole batch before the first is needed, and for large pages, so that the addresses'
-//! translation doesn't miss as well.
+//! A large table misses the caches at nearly every record. Two things help: to prefetch the lines of a
+//! whole batch before the first is needed, and to use large pages, so that address translation doesn't
+//! miss as well.
 #![allow(unsafe_code, reason = "prefetch and madvise have no safe form; neither reads nor writes")]
 
 use std::ptr::NonNull;
 
 use nix::sys::mman::{MmapAdvise, madvise};
 
-/// Asks for the cache line of `values[index]`, to be written soon. An index beyond the end is a
-/// harmless hint about some other address.
+/// Prefetches the cache line of `values[index]`. An index beyond the end is a harmless hint about some other
+/// address.
 #[inline(always)]
 pub fn prefetch<T>(values: &[T], index: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -25,11 +24,11 @@ pub fn prefetch<T>(values: &[T], index: usize) {
     let _ = (values, index);
 }
 
-/// Below this size large pages aren't worth it: a short run would clear megabytes for nothing.
+/// The size below which large pages don't pay: a short run would clear megabytes for nothing.
 pub const SMALL_BYTES: usize = 1 << 20;
 
-/// Asks for large pages under the room of a vector that will be touched all over: one translation
-/// then covers 2 MiB. Where memory is short or the kernel set so, pages stay small.
+/// Asks the kernel for large pages under a vector's memory, all of which will be used: one translation then
+/// covers 2 MiB. Where memory is short or large pages are disabled, pages stay small.
 pub fn use_large_pages<T>(values: &mut Vec<T>) {
     const PAGE: usize = 4096;
     const LARGE_PAGE: usize = 2 << 20;

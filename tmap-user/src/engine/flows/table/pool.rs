@@ -1,4 +1,4 @@
-//! Blocks of a few sizes for what doesn't fit into an entry, within one budget.
+//! A pool of blocks of a few sizes, for histories that don't fit into an entry.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use super::memory;
 /// Sizes of blocks in bytes.
 pub const SIZES: [usize; 8] = [32, 64, 128, 256, 384, 512, 768, 1024];
 
-/// A block: its size class in the top three bits, its number below.
+/// A block's handle: its size class in the top three bits, its number below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block(u32);
 
@@ -24,7 +24,7 @@ impl Block {
         (self.0 & ((1 << CLASS_SHIFT) - 1)) as usize
     }
 
-    /// Its chunk, and where it lies there.
+    /// Its chunk, and its range of bytes there.
     #[inline(always)]
     fn at(self) -> (usize, Range<usize>) {
         let (size, log2) = (SIZES[self.class()], CHUNK_BLOCKS_LOG2[self.class()]);
@@ -32,23 +32,23 @@ impl Block {
         (self.number() >> log2, start..start + size)
     }
 
-    /// As a word, never `u32::MAX`.
+    /// The handle as a word, which is never `u32::MAX`.
     pub fn to_word(self) -> u32 {
         self.0
     }
 
-    /// The reverse of [`Block::to_word`].
+    /// The handle of a word from [`Block::to_word`].
     #[inline(always)]
     pub fn from_word(word: u32) -> Self {
         Self(word)
     }
 }
 
-/// Blocks of each size are taken from the allocator so many at a time, as a power of two, some 32 MB:
-/// never moved, so that growing costs no more than what is new.
+/// The number of blocks of each size that are allocated at a time, as a power of two: some 32 MB. Chunks are
+/// never moved, so growth costs only the new memory.
 const CHUNK_BLOCKS_LOG2: [usize; SIZES.len()] = [20, 19, 18, 17, 16, 16, 15, 15];
 
-/// The most blocks of a class: the last number of the last class would be no number at all.
+/// The most blocks of a class: the last number of the last class would be `u32::MAX`, which means no block.
 const MOST_BLOCKS: usize = (1 << CLASS_SHIFT) - 1;
 
 /// The blocks of one size.
@@ -82,7 +82,7 @@ impl Pool {
         self.classes.iter().zip(SIZES).map(of_class).sum()
     }
 
-    /// A block of the given class; its content is arbitrary. `None` where numbers run out.
+    /// Takes a block of the given class, with arbitrary content. `None` where no more numbers are free.
     pub fn take(&mut self, class: usize) -> Option<Block> {
         let size = SIZES[class];
         let of_class = &mut self.classes[class];
@@ -108,7 +108,7 @@ impl Pool {
         &self.classes[block.class()].chunks[chunk][range]
     }
 
-    /// The same, to be written.
+    /// A block's content, for writing.
     #[inline(always)]
     pub fn get_mut(&mut self, block: Block) -> &mut [u8] {
         let (chunk, range) = block.at();
@@ -118,7 +118,7 @@ impl Pool {
     /// Copies the first `count` bytes of a block to another one, of another class.
     ///
     /// # Panics
-    /// Where both are of one class.
+    /// If both are of one class.
     pub fn copy(&mut self, from: Block, to: Block, count: usize) {
         let both = self.classes.get_disjoint_mut([from.class(), to.class()]);
         let [source, target] = both.expect("blocks of two classes");
@@ -127,7 +127,7 @@ impl Pool {
         target.chunks[to_chunk][to_range][..count].copy_from_slice(bytes);
     }
 
-    /// Asks for the line that holds byte `at` of a block.
+    /// Prefetches the line that holds byte `at` of a block.
     #[inline(always)]
     pub fn prefetch(&self, block: Block, at: usize) {
         let (chunk, range) = block.at();
@@ -142,7 +142,7 @@ impl Class {
     fn grow(&mut self, size: usize, chunk_blocks_log2: usize) -> u32 {
         let number = self.count as u32;
         if self.count == self.chunks.len() << chunk_blocks_log2 {
-            // Zeroed by the kernel when touched.
+            // The kernel zeroes the pages when they are touched.
             self.chunks.push(vec![0; size << chunk_blocks_log2]);
             self.has_large_pages = false;
         }

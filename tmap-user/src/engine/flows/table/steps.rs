@@ -1,8 +1,8 @@
-//! First arrivals of TSvals, packed: the steps from one to the next.
+//! First arrivals of TSvals, packed as steps from one to the next.
 //!
-//! Most connections are short, so most of what is remembered is a handful of points. A step of up to
-//! 16,383 ticks within 17 s, nearly any, takes one unit of six bytes; a longer one takes two.
-//! Nothing is rounded.
+//! Most connections are short, so most histories are a handful of points. A step of up to 16,383 ticks
+//! within 17 s takes one unit of six bytes, and nearly all steps are that short. A longer step takes two
+//! units. Nothing is rounded.
 
 use crate::engine::types::Point;
 
@@ -29,8 +29,8 @@ pub struct Step {
 }
 
 impl Step {
-    /// One or two units, each in the lower 48 bits of a word; the second is 0 if there is none: a
-    /// second unit holds ticks, so it never is.
+    /// One or two units, each in the lower 48 bits of a word. The second word is 0 if there is only one
+    /// unit: a second unit holds ticks, so it is never 0.
     #[inline(always)]
     pub fn pack(self) -> [u64; 2] {
         let low = (self.time_ns & ((1 << TIME_BITS) - 1)) << TICK_BITS;

@@ -1,4 +1,4 @@
-//! The table against the plain thing: a map of [`Flow`]s.
+//! The table against a simple model: a map of [`Flow`]s.
 
 use std::collections::HashMap;
 
@@ -44,20 +44,20 @@ fn record(flow: u8, time_ns: u64, tsval: u32, flags: u8) -> Record {
     }
 }
 
-/// One thing that a sender does.
+/// One act of a sender.
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    /// Sends after so many nanoseconds, as the clock has it, less some ticks of lateness.
+    /// Sends the clock's value after a pause, minus some ticks of lateness.
     Send { after_ns: u64, late: u32 },
-    /// The same again and again: an elephant.
+    /// Sends many segments at a fixed interval, as a large transfer does.
     Burst { count: u16, every_ns: u64 },
     /// Sends with a flag.
     Flag { after_ns: u64, flags: u8 },
-    /// The clock leaps.
+    /// The clock jumps.
     Leap { ticks: u32 },
-    /// A stray value.
+    /// Sends a value that isn't the clock's.
     Stray { tsval: u32 },
-    /// The sensor's time runs back a little: another queue.
+    /// The sensor's time runs back a little, as with another queue.
     Back { ns: u64 },
 }
 
@@ -105,7 +105,7 @@ fn play(acts: &[(u8, Act)], hz: u64, mut each: impl FnMut(&Record)) {
     }
 }
 
-/// Takes in a record, every second one that can be the short way.
+/// Takes in a record; about every other plain record goes by the fast path.
 fn observe(table: &mut Table, record: &Record) -> u32 {
     let hash = table.prepare(&record.segment);
     if let Some(plain) = Plain::of(&record.first_slot())
@@ -139,7 +139,7 @@ fn shown() -> impl Strategy<Value = (u64, i64, Option<u32>)> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// What the table shows of a flow is what a flow shows: to the bit.
+    /// The table shows exactly what a [`Flow`] shows, to the bit.
     #[test]
     fn shows_what_a_flow_shows(
         acts in proptest::collection::vec((0_u8..6, act()), 1..120),
@@ -176,13 +176,13 @@ proptest! {
             prop_assert_eq!(thawed.tunnel, flow.tunnel);
             prop_assert_eq!(thawed.hop_limit, flow.hop_limit);
             prop_assert_eq!(thawed.closed_ns.is_some(), flow.closed_ns.is_some());
-            // Behind a clock that ran back, the first record may be later than the first point.
+            // After the sensor's time ran back, the first record may be later than the first point.
             prop_assert!(thawed.first_ns.abs_diff(flow.first_ns) <= 400_000_000);
             prop_assert!(thawed.last_ns <= flow.last_ns && flow.last_ns - thawed.last_ns <= 65_536);
         }
     }
 
-    /// Without any memory for histories every flow still has a clock: of a subsample of its points.
+    /// Without memory for histories, every flow still has a clock, from a subsample of its points.
     #[test]
     fn thinned_flows_keep_true_points(
         acts in proptest::collection::vec((0_u8..6, act()), 1..120), history_bytes in 0_usize..2_000,
@@ -202,7 +202,7 @@ proptest! {
         prop_assert!(table.histories.heap_bytes() <= history_bytes + 6 * 1024);
     }
 
-    /// Sides come and go; what was removed isn't found and leaves nothing behind.
+    /// Connection sides are added and removed: a removed one isn't found and leaves nothing behind.
     #[test]
     fn places_are_reused(steps in proptest::collection::vec((0_u8..40, 0_u8..4), 1..300)) {
         let mut table = Table::new(32, PLENTY);

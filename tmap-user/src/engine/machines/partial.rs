@@ -1,4 +1,4 @@
-//! Snapshots of engines that each have a share of the addresses, and how they become one.
+//! Partial snapshots: those of engines with a share of the addresses each, and how they are joined.
 
 use super::siblings::{self, Candidate, MAX_CANDIDATES};
 use crate::engine::{
@@ -6,18 +6,18 @@ use crate::engine::{
     snapshot::Snapshot,
 };
 
-/// A snapshot of some addresses. What it takes all of them for is still missing.
+/// A snapshot of one engine's addresses, without what needs those of all engines (siblings).
 #[derive(Debug)]
 pub struct PartialSnapshot {
-    /// What is known of these addresses, in any order.
+    /// The reports on these addresses, in any order.
     pub(super) snapshot: Snapshot,
-    /// Machines to be compared with other addresses', where that is wanted.
+    /// Machines to be compared with other addresses' machines; empty where siblings aren't wanted.
     pub(super) candidates: Vec<Candidate>,
     siblings: bool,
 }
 
 impl PartialSnapshot {
-    /// A part without addresses.
+    /// A partial snapshot without addresses.
     pub(super) fn new(now_ns: u64, siblings: bool) -> Self {
         let snapshot = Snapshot { now_ns, ..Snapshot::default() };
         Self { snapshot, candidates: Vec::new(), siblings }
@@ -28,7 +28,7 @@ impl PartialSnapshot {
         self.snapshot.now_ns
     }
 
-    /// Adds what the flow table knows.
+    /// Adds the flow table's totals.
     pub fn complete(&mut self, totals: Totals) {
         let machines_uncompared = self.snapshot.losses.machines_uncompared;
         self.snapshot.losses = Losses { machines_uncompared, ..totals.losses };
@@ -36,8 +36,8 @@ impl PartialSnapshot {
         self.snapshot.rtt = totals.rtt;
     }
 
-    /// The snapshot of all parts. Each address must be in one part only; round trips are the first
-    /// part's, because an engine that takes them needs all addresses.
+    /// Joins all parts into one snapshot. Each address must be in one part only. Round trips are those of
+    /// the first part, because an engine that measures them has all addresses.
     pub fn join(parts: impl IntoIterator<Item = Self>) -> Snapshot {
         let all = parts.into_iter().reduce(Self::plus).unwrap_or_else(|| Self::new(0, false));
         let Self { mut snapshot, mut candidates, siblings } = all;

@@ -1,4 +1,4 @@
-//! One direction of a connection: TSvals sent and not yet echoed, and what its answers took.
+//! One side of a connection: its TSvals that wait for their echo, and its round trips.
 
 use std::collections::VecDeque;
 
@@ -11,78 +11,79 @@ use super::{
     sample::Counts,
 };
 
-/// A segment that asks for no answer may be followed by one that does under the same TSval. Up to
-/// this long after, in nanoseconds, the echo still counts from the first of them: a tick of the
-/// usual 1 kHz clock. Further apart (clocks of 100 Hz and slower) the echo could be of either.
+/// How long after a segment that asks for no answer another one with the same TSval may ask for one, in
+/// nanoseconds, so that the echo still counts from the first: a tick of the usual 1 kHz clock. Further
+/// apart (clocks of 100 Hz and slower), the echo could be of either.
 const QUIET_NS: u64 = 1_000_000;
 
-/// A TSval repeated so long after a newer one was seen, in nanoseconds, is a retransmission with
-/// its old time stamp; sooner it is the same segment on its way in and out of a router.
+/// The least time in nanoseconds after which a TSval that is repeated behind a newer one is on a
+/// retransmission with its old time stamp. Sooner, it is the same segment on its way in and out of a
+/// router.
 const DUPLICATE_NS: u64 = 1_000_000;
 
-/// A TSval carried again so long after its first arrival, in nanoseconds, can be on a
-/// retransmission: the least timeout of Linux (`TCP_RTO_MIN`); RFC 6298 has a second.
+/// The least time in nanoseconds after which a repeated TSval can be on a retransmission: the smallest
+/// timeout of Linux (`TCP_RTO_MIN`); RFC 6298 has a second.
 const LEAST_TIMEOUT_NS: u64 = 200_000_000;
 
 /// Segments that repeat one another within this time, in nanoseconds, say nothing new; a little more than
 /// the age from which the sensor leaves nothing out ([`tmap_common::suppress`]).
 const BURST_NS: u64 = 100_000_000;
 
-/// A TSval on its way to the peer and back.
+/// A TSval that waits for its echo.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     ticks: i64,
-    /// First arrival, engine time.
+    /// Engine time of its first arrival.
     time_ns: u64,
-    /// The TSecr that this segment was the first to carry: what its receiver computes from.
+    /// The TSecr that its segment was the first to carry, from which the receiver computes a round trip.
     echoed: Option<u32>,
     /// Whether an echo could be of more than one segment.
     ambiguous: bool,
 }
 
-/// A TSval answered.
+/// An echo of a TSval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// From the first segment with the TSval to the first with its echo.
+    /// Time from the first segment with the TSval to the first with its echo, in nanoseconds.
     pub rtt_ns: u64,
     /// The TSecr carried by the segment that was answered, where it was new.
     pub echoed: Option<u32>,
 }
 
-/// One side of a connection: the TSvals that it sends, and how fast it answers.
+/// The state of one side of a connection: the TSvals that it sends, and how fast it answers.
 #[derive(Clone, Debug, Default)]
-pub struct Side {
+pub struct HalfConnection {
     /// Time-stamped segments sent, suppressed ones included.
     pub segments: u64,
     /// Anomalies of this side.
     pub anomalies: u64,
     /// Round trips from the sensor to this side and back, in nanoseconds.
     pub rtt: Distribution,
-    /// The same as this side's own TCP computes it, in its ticks.
+    /// Round trips as this side's own TCP computes them, in its ticks.
     pub host: Distribution,
-    /// Its clock, in order.
+    /// The TSvals that it sends, in order.
     pub tsvals: Tsvals,
     /// TSvals that it sent and the peer hasn't echoed, the oldest first.
     waiting: VecDeque<Waiting>,
-    /// The newest TSval, if only segments that ask for no answer have carried it, and since when.
+    /// The newest TSval and its first arrival, if only segments that ask for no answer have carried it.
     quiet: Option<(i64, u64)>,
     /// The newest TSecr that it sent.
     newest_echo: Option<u32>,
-    /// The TSval of its latest segments that came late, and when the first of them did.
+    /// The TSval of its latest segments that came late, and the arrival of the first of them.
     latest_late: Option<(i64, u64)>,
     /// TSval and TSecr of its latest segment with an echo.
     latest_echo: Option<(u32, u32)>,
 }
 
-impl Side {
-    /// Whether a segment says anything but what the one before said. Only then can it be the first echo of
-    /// anything; the sensor may leave out those that say the same again.
+impl HalfConnection {
+    /// Whether a segment's time stamps differ from those of the segment before. Only then can it be a first
+    /// echo; the sensor may suppress segments with the same time stamps.
     pub fn says_more(&mut self, segment: &Segment) -> bool {
         let stamps = (segment.tsval, segment.tsecr);
         self.latest_echo.replace(stamps) != Some(stamps)
     }
 
-    /// Whether `tsecr` is newer than all that this side sent before.
+    /// Whether `tsecr` is newer than every TSecr that this side sent before.
     pub fn is_new_echo(&self, tsecr: u32) -> bool {
         self.newest_echo.is_none_or(|newest| tsecr.wrapping_sub(newest).cast_signed() > 0)
     }
@@ -92,17 +93,17 @@ impl Side {
         self.newest_echo.is_some_and(|newest| tsecr.wrapping_sub(newest).cast_signed() < 0)
     }
 
-    /// Remembers that this side sent `tsecr`.
+    /// Notes that this side sent `tsecr`.
     pub fn sent_echo(&mut self, tsecr: u32) {
         self.newest_echo = Some(tsecr);
     }
 
-    /// Forgets what this side echoed: its peer's clock began anew.
-    pub fn forget_echoes(&mut self) {
+    /// Clears what this side echoed, because its peer's clock began anew.
+    pub fn reset_echoes(&mut self) {
         self.newest_echo = None;
     }
 
-    /// TSvals held.
+    /// The number of TSvals that wait for their echo.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -112,8 +113,8 @@ impl Side {
         self.waiting.capacity() * size_of::<Waiting>() + self.rtt.heap_bytes() + self.host.heap_bytes()
     }
 
-    /// This side sent a segment with a TSval. `echoed` is its TSecr where that is new;
-    /// `answered` tells whether the peer has echoed this very TSval already.
+    /// Takes in a segment with a TSval that this side sent. `echoed` is its TSecr where that is new;
+    /// `answered` says whether the peer has already echoed this TSval.
     pub fn send(
         &mut self,
         record: &Record,
@@ -154,8 +155,8 @@ impl Side {
         (step, oddity)
     }
 
-    /// The peer echoed a TSval of this side, for the first time. Earlier ones won't be echoed any
-    /// more: an acknowledgement covered them too, or was lost.
+    /// Takes in the peer's first echo of a TSval of this side. `None` where it gives no round trip. Earlier
+    /// TSvals won't be echoed any more: an acknowledgement covered them too, or was lost.
     pub fn answered(
         &mut self,
         ticks: i64,
@@ -186,7 +187,7 @@ impl Side {
         Some(Answer { rtt_ns, echoed: waiting.echoed })
     }
 
-    /// Lets go of TSvals that have waited too long, and of the room they took.
+    /// Drops TSvals that have waited too long, and frees their memory.
     pub fn expire(&mut self, now_ns: u64, options: &Options, counts: &mut Counts) {
         while self
             .waiting
@@ -212,8 +213,8 @@ impl Side {
         }
     }
 
-    /// Whether a late TSval is only that of the late segment before it, within a burst: the sensor may have
-    /// left it out.
+    /// Whether a late TSval repeats that of the late segment before it within a burst: the sensor may suppress
+    /// such a segment, so it isn't counted.
     fn is_late_again(&mut self, ticks: i64, time_ns: u64) -> bool {
         match self.latest_late {
             Some((late, since_ns)) if late == ticks && time_ns.saturating_sub(since_ns) < BURST_NS => true,
@@ -224,7 +225,7 @@ impl Side {
         }
     }
 
-    /// A TSval came again `after_ns` or later: an echo of it can be of either segment.
+    /// Marks a repeated TSval as ambiguous if it came `after_ns` or later: its echo can be of either segment.
     fn repeat(&mut self, ticks: i64, time_ns: u64, after_ns: u64) {
         if let Ok(index) = self.waiting.binary_search_by_key(&ticks, |waiting| waiting.ticks)
             && let Some(waiting) = self.waiting.get_mut(index)
