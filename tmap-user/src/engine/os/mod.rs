@@ -291,7 +291,7 @@ mod tests {
     use crate::engine::snapshot::Side;
     use quirks::Quirks;
     use signature::Layout;
-    use tmap_common::{Syn, Traces};
+    use tmap_common::{QuirkFields, Syn};
 
     fn syn(layout: &str, window: u16, hop_limit: u8, quirks: Quirks) -> Fingerprint {
         Fingerprint {
@@ -305,7 +305,10 @@ mod tests {
                 mss: 1460,
                 window_scale: 7,
                 option_order: Layout::parse(layout).unwrap().order,
-                traces: Traces { eol_padding: u8::from(layout.contains("eol")), ..Traces::default() },
+                quirk_fields: QuirkFields {
+                    eol_padding: u8::from(layout.contains("eol")),
+                    ..QuirkFields::default()
+                },
                 ..Syn::default()
             },
         }
