@@ -1,8 +1,8 @@
 //! The filter that kernel and user space run: a short program of tests over a [`Segment`].
 //!
-//! User space compiles `src net 10/8 and not port 22` to a list of [`Test`]s; each test reads one field and names the test to go to
-//! on yes and on no. Jumps only lead forwards, so a program
-//! ends after at most [`MAX_TESTS`] steps: the verifier's proof, and ours.
+//! User space compiles `src net 10/8 and not port 22` to a list of [`Test`]s. Each test reads one field and
+//! names the test to go to on yes and on no. Jumps only lead forwards, so a program ends after at most
+//! [`MAX_TESTS`] steps: the verifier's proof, and ours.
 
 use crate::{Address, Segment};
 

@@ -54,7 +54,8 @@ impl QuirkFields {
         [u64::from_le_bytes(folded), lengths]
     }
 
-    /// The fields from the two words of [`QuirkFields::to_words`]; the upper half of the second word is ignored.
+    /// The fields from the two words of [`QuirkFields::to_words`]. The upper half of the second word is
+    /// ignored.
     #[inline(always)]
     pub const fn from_words(words: [u64; 2]) -> Self {
         let [folded, lengths] = words;

@@ -7,9 +7,9 @@
 //! | 2 | SYN, SYN-ACK | window, MSS, window scale, option order, quirks |
 //! | 3, 4 | in a tunnel | kind and id; both outer addresses |
 //!
-//! The record of an IPv4 data segment, nearly all traffic, is one slot: half a cache line. Slots are built and
-//! taken apart word by word, in the machine's own byte order (both ends are the same machine);
-//! nothing is transmuted, so any bit pattern decodes to some record and none is undefined.
+//! The record of an IPv4 data segment, nearly all traffic, is one slot: half a cache line. Slots are written
+//! and read word by word, in the machine's own byte order (both ends are the same machine). Nothing is
+//! transmuted, so any bit pattern decodes to some record and none is undefined.
 
 use crate::{Address, Flags, QuirkFields, Segment, Syn, Tunnel, tunnel::Kind};
 
@@ -300,7 +300,8 @@ mod tests {
         fn syn()(
             window: u16, mss: u16, window_scale: u8, option_order: u64, other_kind: u8, words: [u64; 2],
         ) -> Syn {
-            Syn { window, mss, window_scale, option_order, other_kind, quirk_fields: QuirkFields::from_words(words) }
+            let quirk_fields = QuirkFields::from_words(words);
+            Syn { window, mss, window_scale, option_order, other_kind, quirk_fields }
         }
     }
 

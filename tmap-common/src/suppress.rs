@@ -30,7 +30,7 @@
 //!   retransmission.
 //! - Late segments that find their entry just taken have their repeats suppressed, which the round-trip
 //!   engine would have counted as reordered. The same holds for a clock that steps back by more than
-//!   [`LATEST_TICKS`] and later forward.
+//!   2^22 ticks and later forward.
 //!
 //! One CPU must receive all segments of a flow's direction, as RSS arranges it; and a SYN must be answered
 //! by a SYN-ACK or RST, as TCP does it.
@@ -269,8 +269,8 @@ impl CacheEntry {
         if (self.state ^ hash.tag()) & bits::TAG == 0 { self.count() } else { 0 }
     }
 
-    /// Does what [`CacheEntry::classify`] does for the segments that [`CacheEntry::classify_fast`] leaves, all
-    /// of which are emitted. Returns how many were suppressed before, and what the entry holds from now on.
+    /// Does what [`CacheEntry::classify`] does for the segments that [`Self::classify_fast`] leaves: all
+    /// are emitted. Returns how many were suppressed before, and what the entry holds from now on.
     /// In the kernel a subprogram.
     #[inline(always)]
     pub fn classify_slow(&self, hash: FlowHash, digest: Digest, now: u64) -> (u8, Self) {

@@ -22,7 +22,8 @@ use crate::{
 /// How many tunnels inside each other are followed before a packet is called too deep.
 pub const MAX_TUNNELS: usize = 2;
 
-/// Layers may not begin beyond this offset, in bytes: cursors stay below [`crate::packet::MAX_CURSOR`] with it.
+/// The greatest offset at which a layer may begin, in bytes: it keeps cursors below
+/// [`crate::packet::MAX_CURSOR`].
 const MAX_LAYER_AT: usize = 2048;
 
 /// How a segment was encapsulated: the innermost tunnel that it was found in.

@@ -30,7 +30,7 @@ pub fn is_set() -> bool {
 /// Whether the filter accepts `segment`; without a filter every segment is accepted.
 #[inline(always)]
 pub fn accepts(segment: &Segment) -> bool {
-    // The second argument is a number opaque to the verifier, which checks the subprogram without its callers.
+    // The second argument is opaque to the verifier, which checks the subprogram without its callers.
     !is_set() || accepts_endpoints(&Endpoints::of(segment), 0) != 0
 }
 

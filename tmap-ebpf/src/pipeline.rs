@@ -98,9 +98,9 @@ impl<const STOP: u8> fast::Visitor for FastPath<'_, STOP> {
     }
 }
 
-/// Subprogram: logs a skipped frame. The argument is one number, the index of a [`Skip`] in the upper half and
-/// the frame's length in bytes in the lower one, because the verifier walks through the log's buffer once more
-/// for each.
+/// Subprogram: logs a skipped frame. The upper half of the argument is the index of a [`Skip`], the lower one
+/// the frame's length in bytes. It is one number because the verifier walks through the log's buffer once
+/// more for each.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn log_skip(reason_and_bytes: u64) -> u64 {

@@ -1,4 +1,4 @@
-//! The way out of the kernel: a single-producer, single-consumer ring per CPU, in memory that user space maps.
+//! The way to user space: a single-producer, single-consumer ring per CPU, in memory that user space maps.
 //!
 //! The pipeline only calls [`push`] and [`push_data`], whatever the design behind them.
 //!
@@ -138,8 +138,8 @@ impl Reservation {
     #[inline(always)]
     fn publish(self) {
         if !crate::CAUTIOUS || WEAK_ORDER.load() == 0 {
-            // SAFETY: `produced` is an aligned u64 of this CPU's state. Volatile accesses stay in order, in the
-            // compiler and on these CPUs.
+            // SAFETY: `produced` is an aligned u64 of this CPU's state. Volatile accesses stay in order, for
+            // the compiler and on these CPUs.
             unsafe { ptr::write_volatile(&raw mut (*self.cpu.state).produced, self.end) };
         } else {
             // SAFETY: `produced` is an aligned u64 of this CPU's state.

@@ -71,7 +71,8 @@ pub fn run(settings: &Settings) -> Result<Report> {
     }
     let lost: f64 = contestants.iter().flat_map(|one| &one.lost.values).sum();
     report.bar_counted("records lost, all ways of draining", Limit::AtMost(0.0), lost);
-    report.note("producer: the whole program on a data segment, clock included; consumer: slots into records, counted");
+    report.note("producer: the whole program on a data segment, with its clock");
+    report.note("consumer: slots into records, which are counted");
     if cpus == 1 {
         report.note("a single CPU: nobody drains while records are made");
     }

@@ -128,8 +128,8 @@ impl Rings {
         })
     }
 
-    /// Passes up to `max` waiting records to `each` as [`Rings::drain`] does, in the form that they have in the
-    /// ring: each record is as many slots as [`Record::slots_of`] says of its first one.
+    /// Passes up to `max` waiting records to `each` as [`Rings::drain`] does, but as they are in the ring:
+    /// each is as many slots as [`Record::slots_of`] says of its first one.
     pub fn drain_slots(&mut self, max: usize, mut each: impl FnMut(&[Slot])) -> usize {
         self.begin_round();
         let mut count = 0;
