@@ -1,89 +1,18 @@
-//! Builds the BPF object that the binary carries.
-//!
-//! `core` has to be built for the BPF target, which takes a toolchain with its source: a nightly
-//! with rust-src, or Debian's rustc (`rustc-web` + `rust-web-src`) told to accept nightly features.
+//! Builds the BPF objects that the binary carries.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env, fs, path::PathBuf};
 
-use anyhow::{Context as _, Result, bail};
-use aya_build::{Package, Toolchain, build_ebpf};
+use anyhow::{Context as _, Result};
 
-/// The name under which `cargo xtask setup` links Debian's toolchain for rustup.
-const LINKED: &str = "tmap-bpf";
-
-const HELP: &str = "no Rust toolchain here can build for BPF; run `cargo xtask setup`, which installs one \
-     (nightly with rust-src, or Debian's rustc-web with rust-web-src), and bpf-linker";
+#[path = "../tmap-ebpf/embed.rs"]
+mod embed;
 
 fn main() -> Result<()> {
-    println!("cargo:rerun-if-env-changed=TMAP_BPF_TOOLCHAIN");
-    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
-    for path in ["tmap-common/src", "tmap-common/Cargo.toml"] {
-        println!("cargo:rerun-if-changed={}", root.join(path).display());
-    }
-    if Command::new("bpf-linker").arg("--version").output().is_err() {
-        bail!("bpf-linker isn't on PATH; run `cargo xtask setup`");
-    }
-    let toolchain = toolchain()?;
-    if !toolchain.nightly {
-        // SAFETY: the build script is single-threaded.
-        unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
-    }
-    // aya-build passes cargo's progress on as warnings; only real ones are wanted.
-    // SAFETY: as above.
-    unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
-    let ebpf = root.join("tmap-ebpf");
-    let package = Package {
-        name: "tmap-ebpf",
-        root_dir: ebpf.to_str().context("path isn't UTF-8")?,
-        ..Package::default()
-    };
-    build_ebpf([package], Toolchain::Custom(&toolchain.name)).context("building the BPF object failed")
-}
-
-/// Which toolchain builds the object.
-struct Choice {
-    /// As rustup calls it; unused where there is no rustup.
-    name: String,
-    /// Whether it accepts unstable options by itself.
-    nightly: bool,
-}
-
-/// Chooses by what is installed. Nothing is downloaded here.
-fn toolchain() -> Result<Choice> {
-    if let Some(name) = env::var("TMAP_BPF_TOOLCHAIN").ok().filter(|name| !name.is_empty()) {
-        let nightly = name.starts_with("nightly");
-        return Ok(Choice { name, nightly });
-    }
-    let Some(installed) = output(Command::new("rustup").args(["toolchain", "list"])) else {
-        // No rustup: whatever rustc is on PATH.
-        let sysroot = output(Command::new("rustc").args(["--print", "sysroot"])).context(HELP)?;
-        if !has_source(&sysroot) {
-            bail!("{HELP}");
-        }
-        return Ok(Choice { name: String::new(), nightly: false });
-    };
-    let names = || installed.lines().filter_map(|line| line.split(' ').next());
-    let nightlies = names().filter(|name| name.starts_with("nightly"));
-    for name in nightlies.chain(names().filter(|name| *name == LINKED)) {
-        let print = ["run", name, "rustc", "--print", "sysroot"];
-        if output(Command::new("rustup").args(print)).is_some_and(|sysroot| has_source(&sysroot)) {
-            return Ok(Choice { name: name.to_owned(), nightly: name != LINKED });
-        }
-    }
-    bail!("{HELP}")
-}
-
-/// Whether the toolchain at `sysroot` brings the source of `core`.
-fn has_source(sysroot: &str) -> bool {
-    Path::new(sysroot).join("lib/rustlib/src/rust/library/core").exists()
-}
-
-/// What a command prints, trimmed; `None` if it can't be run or fails.
-fn output(command: &mut Command) -> Option<String> {
-    let output = command.output().ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let builder = embed::Builder::new(&["tmap-common/src", "tmap-common/Cargo.toml"])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    // The cautious object is the same program with a feature, so it comes out under the same name.
+    builder.build("tmap-ebpf", "tmap-ebpf", &["cautious"])?;
+    fs::rename(out.join("tmap-ebpf"), out.join("tmap-cautious"))
+        .context("can't rename the cautious object")?;
+    builder.build("tmap-ebpf", "tmap-ebpf", &[])
 }

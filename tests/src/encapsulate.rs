@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 use rand_pcg::Pcg64;
-use tmap_common::{Address, Flags, Link, Segment, Syn, Traces, tunnel::Kind};
+use tmap_common::{Address, Flags, Link, QuirkFields, Segment, Syn, tunnel::Kind};
 
 use crate::pcap::{LINUX_SYN, frame};
 
@@ -25,11 +25,11 @@ pub fn segment(rng: &mut Pcg64) -> Segment {
     let (src, dst) = if rng.random() { (ip4(1), ip4(2)) } else { (ip6(1), ip6(2)) };
     let is_syn = rng.random_ratio(1, 4);
     // IPv6 has neither flags nor an identification.
-    let traces = match src.as_ip4() {
-        Some(_) => LINUX_SYN.traces,
-        None => Traces { fragment_flags: 0, id: 0, ..LINUX_SYN.traces },
+    let quirk_fields = match src.as_ip4() {
+        Some(_) => LINUX_SYN.quirk_fields,
+        None => QuirkFields { fragment_flags: 0, id: 0, ..LINUX_SYN.quirk_fields },
     };
-    let syn = Syn { traces, ..LINUX_SYN };
+    let syn = Syn { quirk_fields, ..LINUX_SYN };
     Segment {
         src,
         dst,

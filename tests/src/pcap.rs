@@ -1,7 +1,7 @@
 //! Captures made by the tests themselves: frames from segments, pcap and pcapng around them.
 
 use tmap_common::{
-    Link, Record, Segment, Traces,
+    Link, QuirkFields, Record, Segment,
     tcp::{Syn, kind},
 };
 
@@ -75,9 +75,9 @@ pub fn frame(segment: &Segment, link: Link) -> Vec<u8> {
 }
 
 fn ip4(segment: &Segment, src: [u8; 4], dst: [u8; 4], payload: &[u8]) -> Vec<u8> {
-    let traces = segment.syn.map_or(LINUX_SYN.traces, |syn| syn.traces);
+    let quirk_fields = segment.syn.map_or(LINUX_SYN.quirk_fields, |syn| syn.quirk_fields);
     let total = (20 + payload.len() as u16).to_be_bytes();
-    let Traces { traffic_class, id, fragment_flags, .. } = traces;
+    let QuirkFields { traffic_class, id, fragment_flags, .. } = quirk_fields;
     let mut bytes = vec![0x45, traffic_class, total[0], total[1], 0, id];
     bytes.extend([fragment_flags, 0, segment.hop_limit, 6, 0, 0]);
     bytes.extend(src);
@@ -103,7 +103,7 @@ fn tcp(segment: &Segment) -> Vec<u8> {
     bytes.extend(segment.src_port.to_be_bytes());
     bytes.extend(segment.dst_port.to_be_bytes());
     let (sequence, acknowledgement) =
-        segment.syn.map_or((1, 1), |syn| (syn.traces.sequence, syn.traces.acknowledgement));
+        segment.syn.map_or((1, 1), |syn| (syn.quirk_fields.sequence, syn.quirk_fields.acknowledgement));
     bytes.extend([0, 0, 0, sequence, 0, 0, 0, acknowledgement]);
     bytes.extend([words << 4, segment.flags.0]);
     bytes.extend(window.to_be_bytes());
@@ -145,7 +145,7 @@ pub const LINUX_SYN: Syn = Syn {
     window_scale: 7,
     option_order: 0x3_1842,
     other_kind: 0,
-    traces: Traces {
+    quirk_fields: QuirkFields {
         traffic_class: 0,
         fragment_flags: 0x40,
         id: 1,

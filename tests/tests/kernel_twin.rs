@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use aya::programs::{Program, ProgramFd};
+use aya::programs::Program;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tmap::capture::xdp::{Config, Rings, Sensor};
@@ -27,16 +27,34 @@ const TC_ACT_UNSPEC: u32 = u32::MAX;
 struct Twins {
     sensor: Sensor,
     rings: Rings,
-    programs: Vec<Hook>,
     filter: Vec<Test>,
     decap: bool,
     before: Counters,
 }
 
+/// One of the programs, and the kind of frame that it takes.
+#[derive(Clone, Copy)]
 struct Hook {
-    fd: ProgramFd,
+    program: &'static str,
     link: Link,
     direction: Direction,
+}
+
+const fn hook(program: &'static str, link: Link, direction: Direction) -> Hook {
+    Hook { program, link, direction }
+}
+
+/// All programs.
+const HOOKS: [Hook; 4] = [
+    hook("tmap_xdp_eth", Link::Ethernet, Direction::Ingress),
+    hook("tmap_xdp_ip", Link::Ip, Direction::Ingress),
+    hook("tmap_tc_eth", Link::Ethernet, Direction::Egress),
+    hook("tmap_tc_ip", Link::Ip, Direction::Egress),
+];
+
+/// A loaded program.
+fn program<'a>(sensor: &'a Sensor, hook: &Hook) -> &'a Program {
+    sensor.ebpf().program(hook.program).expect("in the object")
 }
 
 impl Twins {
@@ -55,29 +73,8 @@ impl Twins {
             every_packet: true,
             ..Config::default()
         };
-        let (mut sensor, rings) = Sensor::load(&config).expect("the programs load");
-        let programs = [
-            ("tmap_xdp_eth", Link::Ethernet, Direction::Ingress),
-            ("tmap_xdp_ip", Link::Ip, Direction::Ingress),
-            ("tmap_tc_eth", Link::Ethernet, Direction::Egress),
-            ("tmap_tc_ip", Link::Ip, Direction::Egress),
-        ]
-        .map(|(name, link, direction)| {
-            let fd = match sensor.ebpf().program(name).expect("in the object") {
-                Program::Xdp(program) => program.fd(),
-                Program::SchedClassifier(program) => program.fd(),
-                _ => panic!("{name} is of no known type"),
-            };
-            Hook { fd: fd.expect("loaded").try_clone().expect("cloned"), link, direction }
-        });
-        Self {
-            sensor,
-            rings,
-            programs: programs.into(),
-            filter: filter.to_vec(),
-            decap,
-            before: Counters::default(),
-        }
+        let (sensor, rings) = Sensor::load(&config).expect("the programs load");
+        Self { sensor, rings, filter: filter.to_vec(), decap, before: Counters::default() }
     }
 
     /// What user space makes of a frame.
@@ -92,11 +89,13 @@ impl Twins {
 
     /// Gives a frame to a program and compares all that is to be seen of it.
     fn compare(&mut self, frame: &[u8], hook: usize) -> Result<Segment, Skip> {
-        let Hook { fd, link, direction } = &self.programs[hook];
-        let verdict = test_run::run(fd, frame).unwrap_or_else(|error| panic!("{error}: {frame:02x?}"));
+        let hook = &HOOKS[hook];
+        let Hook { link, direction, .. } = hook;
+        let outcome = test_run::run(program(&self.sensor, hook), frame);
+        let outcome = outcome.unwrap_or_else(|error| panic!("{error}: {frame:02x?}"));
         let pass = if *direction == Direction::Ingress { XDP_PASS } else { TC_ACT_UNSPEC };
-        assert_eq!(verdict.code, pass, "{frame:02x?}");
-        assert_eq!(verdict.frame, frame, "the frame was changed");
+        assert_eq!(outcome.code, pass, "{frame:02x?}");
+        assert_eq!(outcome.frame, frame, "the frame was changed");
         let expected = self.expected(frame, *link);
         let mut records: Vec<Record> = Vec::new();
         self.rings.drain(8, |record| records.push(*record));
@@ -129,11 +128,11 @@ impl Twins {
             let frame = frames::next(rng);
             // Most go to the program that most interfaces use.
             let hook = [0, 0, 0, 0, 0, 1, 2, 3][rng.random_range(0..8)];
-            let is_raw = self.programs[hook].link == Link::Ip;
+            let is_raw = HOOKS[hook].link == Link::Ip;
             // A frame without its link header, where that leaves what the system call demands.
             let start = if is_raw && frame.len() >= 2 * frames::MIN_BYTES { frames::MIN_BYTES } else { 0 };
             let frame = &frame[start..];
-            let is_tc = self.programs[hook].direction == Direction::Egress;
+            let is_tc = HOOKS[hook].direction == Direction::Egress;
             // The XDP program for the same kind of link lies two places before.
             let hook = if is_tc && !test_run::suits_tc(frame) { hook - 2 } else { hook };
             let _ = self.compare(frame, hook);
@@ -216,7 +215,7 @@ fn a_full_ring_is_counted() {
     while sent.len() < 500 {
         let frame = frames::next(&mut rng);
         if let Ok(segment) = parse(&frame[..], Link::Ethernet, true) {
-            test_run::run(&twins.programs[0].fd, &frame).expect("runs");
+            test_run::run(program(&twins.sensor, &HOOKS[0]), &frame).expect("runs");
             sent.push(segment);
         }
     }
@@ -245,8 +244,8 @@ fn a_full_ring_is_counted() {
 fn filled_and_drained_at_once() {
     const RECORDS: usize = 20_000;
     for cautious in [false, true] {
-        let Twins { sensor, mut rings, programs, .. } = Twins::load_with(&[], cautious, true, 512);
-        let fd = &programs[0].fd;
+        let Twins { sensor, mut rings, .. } = Twins::load_with(&[], cautious, true, 512);
+        let program = program(&sensor, &HOOKS[0]);
         let enough = AtomicBool::new(false);
         let mut stamps = Vec::new();
         let frames = thread::scope(|scope| {
@@ -258,7 +257,7 @@ fn filled_and_drained_at_once() {
                     let at = frame.len() - 8;
                     frame[at..at + 4].copy_from_slice(&number.to_be_bytes());
                     frame[at + 4..].copy_from_slice(&(!number).to_be_bytes());
-                    test_run::run(fd, &frame).expect("runs");
+                    test_run::run(program, &frame).expect("runs");
                     number += 1;
                 }
                 number
@@ -333,21 +332,19 @@ fn data(ip6: bool, tagged: bool, sack: bool, tsval: u32, tsecr: u32) -> Vec<u8> 
 fn repeats_are_suppressed_and_told_of() {
     root::require();
     let config = Config { ring_slots: Some(64), decap: true, ..Config::default() };
-    let (mut sensor, mut rings) = Sensor::load(&config).expect("the programs load");
-    let program: &aya::programs::Xdp =
-        sensor.ebpf().program("tmap_xdp_eth").expect("in the object").try_into().expect("XDP");
-    let fd = program.fd().expect("loaded").try_clone().expect("cloned");
+    let (sensor, mut rings) = Sensor::load(&config).expect("the programs load");
+    let program = program(&sensor, &HOOKS[0]);
     let mut tsval = 1_000;
     for (ip6, tagged) in [(false, false), (false, true), (true, false), (true, true)] {
         let before = sensor.statistics().total();
         let mut records = Vec::new();
-        // A new TSval, five repeats; then one with a new TSecr, one with SACK (the long way), a late one,
+        // A new TSval, five repeats; then one with a new TSecr, one with SACK, a late one,
         // and the newest again: each of these goes in. All within a few milliseconds.
         let mut plan = vec![(false, 10, 5); 6];
         plan.extend([(false, 10, 6), (true, 10, 6), (false, 9, 6), (false, 10, 6), (false, 10, 6)]);
         for (sack, ticks, tsecr) in plan {
             let frame = data(ip6, tagged, sack, tsval + ticks, tsecr);
-            test_run::run(&fd, &frame).expect("runs");
+            test_run::run(program, &frame).expect("runs");
             rings.drain(8, |record| records.push(*record));
         }
         tsval += 100;

@@ -22,7 +22,7 @@ fn verified(filter: &[Test], cautious: bool, decap: bool) -> Vec<(String, u32)> 
     root::require();
     let config =
         Config { filter: filter.to_vec(), cautious, decap, ring_slots: Some(64), ..Config::default() };
-    let (mut sensor, _rings) = Sensor::load(&config).expect("the programs load");
+    let (sensor, _rings) = Sensor::load(&config).expect("the programs load");
     let count = |(name, program): (&str, &Program)| {
         let info: ProgramInfo = program.info().expect("the kernel tells of it");
         let count = info.verified_instruction_count().expect("since Linux 5.16");

@@ -6,40 +6,41 @@ use tmap::engine::{flows::flow::Flow, rtt, types::FlowKey};
 use tmap_common::{
     Address, Flags, Record, Segment,
     record::Direction,
-    suppress::{Brief, Name, Slot, UNIT_NS, Verdict},
+    suppress::{CacheEntry, Decision, Digest, FlowHash, UNIT_NS},
 };
 
 const MS: u64 = 1_000_000;
 
-/// What the kernel does, with a cache of a few slots.
+/// What the kernel does, with a cache of a few entries.
 struct Suppressor {
-    slots: Vec<Slot>,
+    entries: Vec<CacheEntry>,
     suppressed: u64,
 }
 
 impl Suppressor {
-    fn new(slots: usize) -> Self {
-        Self { slots: vec![Slot::default(); slots], suppressed: 0 }
+    fn new(entries: usize) -> Self {
+        Self { entries: vec![CacheEntry::default(); entries], suppressed: 0 }
     }
 
     fn take(&mut self, record: &Record) -> Option<Record> {
-        let name = Name::of(&record.segment, record.direction, 0, 7);
-        let index = name.index(self.slots.len() as u32) as usize;
-        let slot = &mut self.slots[index];
-        let (verdict, next) = slot.check(name, Brief::of(&record.segment), record.time_ns / UNIT_NS);
-        *slot = next;
-        match verdict {
-            Verdict::Suppress => {
+        let hash = FlowHash::of(&record.segment, record.direction, 0, 7);
+        let index = hash.index(self.entries.len() as u32) as usize;
+        let entry = &mut self.entries[index];
+        let now = record.time_ns / UNIT_NS;
+        let (decision, next) = entry.classify(hash, Digest::of(&record.segment), now);
+        *entry = next;
+        match decision {
+            Decision::Suppress => {
                 self.suppressed += 1;
                 None
             }
-            Verdict::Emit(suppressed) => Some(Record { suppressed, ..*record }),
+            Decision::Emit(suppressed) => Some(Record { suppressed, ..*record }),
         }
     }
 
     /// Segments that no record has told of yet.
     fn pending(&self) -> u64 {
-        self.slots.iter().map(|slot| u64::from(slot.count())).sum()
+        self.entries.iter().map(|entry| u64::from(entry.count())).sum()
     }
 }
 
@@ -90,8 +91,8 @@ fn learn(records: &[Record]) -> (Learnt, u64) {
 }
 
 /// Compares everything with what is left; returns how much was left out.
-fn compare(records: &[Record], slots: usize) -> Result<u64, TestCaseError> {
-    let mut suppressor = Suppressor::new(slots);
+fn compare(records: &[Record], entries: usize) -> Result<u64, TestCaseError> {
+    let mut suppressor = Suppressor::new(entries);
     let left: Vec<Record> = records.iter().filter_map(|record| suppressor.take(record)).collect();
     let (all, segments) = learn(records);
     let (some, told) = learn(&left);
@@ -271,24 +272,24 @@ fn transfers(bursts: &[Burst], in_order: bool) -> Vec<Record> {
 proptest! {
     #![proptest_config(Config { cases: 1_500, failure_persistence: None, ..Config::default() })]
 
-    /// Whatever the segments: nothing changes as long as a flow keeps its slot.
+    /// Whatever the segments: nothing changes as long as a flow keeps its entry.
     #[test]
     fn any_stream_teaches_the_same(changes in changes()) {
         let records = play(&changes, 40_000);
         compare(&records, 1 << 16)?;
     }
 
-    /// With clocks that tick, nothing changes however often flows lose their slots.
+    /// With clocks that tick, nothing changes however often flows lose their entries.
     #[test]
-    fn transfers_teach_the_same_through_a_cache_too_small(bursts in bursts(), slots_log2 in 0..6_u32) {
-        compare(&transfers(&bursts, true), 1 << slots_log2)?;
+    fn transfers_teach_the_same_through_a_cache_too_small(bursts in bursts(), entries_log2 in 0..6_u32) {
+        compare(&transfers(&bursts, true), 1 << entries_log2)?;
     }
 
     /// And where segments overtake each other, hulls and PAWS still don't care.
     #[test]
-    fn overtaken_transfers_keep_their_hulls(bursts in bursts(), slots_log2 in 0..6_u32) {
+    fn overtaken_transfers_keep_their_hulls(bursts in bursts(), entries_log2 in 0..6_u32) {
         let records = transfers(&bursts, false);
-        let mut suppressor = Suppressor::new(1 << slots_log2);
+        let mut suppressor = Suppressor::new(1 << entries_log2);
         let left: Vec<Record> = records.iter().filter_map(|record| suppressor.take(record)).collect();
         let (all, some) = (learn(&records).0, learn(&left).0);
         prop_assert_eq!(all.flows, some.flows);

@@ -52,7 +52,7 @@ impl Address {
         }
     }
 
-    /// Whether both addresses are IPv4: one test where two would be four.
+    /// Whether both addresses are IPv4: one comparison, where two [`Address::as_ip4`] take four.
     #[inline(always)]
     pub const fn are_ip4(one: &Self, other: &Self) -> bool {
         let high = (one.high ^ MAPPED_HIGH) | (other.high ^ MAPPED_HIGH);
@@ -60,7 +60,7 @@ impl Address {
         high | middle as u64 == 0
     }
 
-    /// The last four octets: all of an IPv4 address. In this machine's byte order.
+    /// The last four octets, all of an IPv4 address, as a word in this machine's byte order.
     #[inline(always)]
     pub const fn low_word(&self) -> u32 {
         self.low
@@ -75,7 +75,7 @@ impl Address {
         [a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, c0, c1, c2, c3]
     }
 
-    /// The octets as two words in this machine's byte order: how records carry them.
+    /// The octets as two words in this machine's byte order, in which records carry them.
     #[inline(always)]
     pub const fn words(&self) -> [u64; 2] {
         let low = if cfg!(target_endian = "little") {
@@ -86,7 +86,7 @@ impl Address {
         [self.high, low]
     }
 
-    /// The reverse of [`Address::words`].
+    /// An address from the two words of [`Address::words`].
     #[inline(always)]
     pub const fn from_words(words: [u64; 2]) -> Self {
         let [high, low] = words;

@@ -1,4 +1,4 @@
-//! What happened to every packet, counted so that the sum is exact.
+//! Counters of what happened to each frame. Their sum is exact: every frame is in one of them.
 
 use core::fmt;
 
@@ -15,7 +15,7 @@ macro_rules! skips {
         impl Skip {
             /// Every reason, in the order of its index.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
-            /// The reason with this index.
+            /// The reason with this index; `None` from [`Skip::COUNT`] on.
             #[inline(always)]
             pub const fn from_index(index: u64) -> Option<Self> {
                 // A table: compiled, a chain of comparisons is another branch for each reason.
@@ -65,13 +65,13 @@ skips! {
     OptionsTooMany => "options_too_many",
     /// A sound segment without the Timestamps option, other than a SYN.
     NoTimestamps => "no_timestamps",
-    /// The filter on the command line doesn't want it.
+    /// The filter rejects it.
     Filtered => "filtered",
 }
 
 impl Skip {
-    /// The reasons that mean a broken frame, rather than one that is none of tmap's business: bit
-    /// `reason as u32` is set.
+    /// The reasons that mean a malformed frame, rather than one without a segment for tmap: bit
+    /// `reason as u32` is set for each.
     pub const ANOMALIES: u64 = 1 << Self::LinkTruncated as u32
         | 1 << Self::IpTruncated as u32
         | 1 << Self::IpMalformed as u32
@@ -98,11 +98,12 @@ impl fmt::Display for Skip {
 pub struct Counters {
     /// Frames handed to the program.
     pub seen: u64,
-    /// Records written to the ring.
+    /// Segments whose record was written to the ring.
     pub emitted: u64,
-    /// Records lost because the ring was full.
+    /// Segments whose record was lost because the ring was full.
     pub ring_full: u64,
-    /// Segments that can't move any estimate, left out of the ring on purpose.
+    /// Segments suppressed: kept out of the ring, because they can't change any estimate
+    /// ([`crate::suppress`]).
     pub suppressed: u64,
     /// Frames that hold no usable segment, by [`Skip`].
     pub skipped: [u64; Skip::COUNT],
@@ -114,12 +115,12 @@ impl Counters {
         self.skipped.iter().sum()
     }
 
-    /// Everything accounted for: equals `seen` when no packet is in flight.
+    /// Frames of which the outcome is counted: as many as `seen` when no packet is in flight.
     pub fn accounted(&self) -> u64 {
         self.skipped_total() + self.suppressed + self.emitted + self.ring_full
     }
 
-    /// Adds another CPU's (or another source's) counters to these.
+    /// Adds the counters of another CPU, or of another source, to these.
     pub fn add(&mut self, other: &Self) {
         self.seen += other.seen;
         self.emitted += other.emitted;

@@ -1,10 +1,10 @@
-//! The short way through the parser, for what nearly all frames are: Ethernet with at most one VLAN
+//! The parser's fast path, for what nearly all frames are: Ethernet with at most one VLAN
 //! tag, an IP header without options, and a TCP header whose options are NOP, NOP, Timestamps
 //! (RFC 7323, appendix A), with or without NOP, NOP, SACK (RFC 2018) behind.
 //!
-//! It gives up at the first thing that is anything else, and the parser's walk through all layers
-//! starts over. Where it does answer, it says what the walk would say; a property test holds the two
-//! together. No loops, few branches, and nothing read twice: this is what a busy link pays for.
+//! It gives up at the first thing that is anything else, and the slow path ([`walk`](crate::parse::walk))
+//! starts over. Where the fast path has a result, it is that of the slow path; a property test proves it.
+//! No loops, few branches, and nothing read twice: a busy link pays for this code.
 
 use crate::{
     Address, Flags, Link, Packet, Segment, Skip,
@@ -21,24 +21,24 @@ const RECOMMENDED: u32 = u32::from_ne_bytes([1, 1, 8, 10]);
 /// TCP header with those options, in bytes.
 const HEADER_BYTES: usize = 32;
 
-/// A segment with time stamps, in no tunnel and no handshake: where it lies. Its fields are read when
-/// they are wanted, and again rather than kept across calls.
+/// Where the headers of a segment lie that has time stamps and is in no tunnel and no handshake. Its fields
+/// are read when they are needed, and again rather than kept across calls.
 #[derive(Clone, Copy, Debug)]
-pub struct Found {
+pub struct HeaderOffsets {
     /// Offset of the IP header in the frame, in bytes.
     ip_at: usize,
     /// Offset of the TCP header in the frame, in bytes.
     tcp_at: usize,
     /// Whether it is IPv4.
     pub is_ip4: bool,
-    /// See [`Segment::has_payload`].
+    /// Whether data follows the header, as [`Segment::has_payload`].
     has_payload: bool,
-    /// How many bytes of options follow Timestamps.
+    /// How many bytes of options follow Timestamps: those of SACK.
     pub more_bytes: u64,
 }
 
-impl Found {
-    /// Reads the segment. `None` can't come back: all of it was there when it was found.
+impl HeaderOffsets {
+    /// Reads the segment. Never returns `None` for the packet in which the headers were found.
     #[inline(always)]
     pub fn segment<P: Packet + ?Sized>(&self, packet: &P) -> Option<Segment> {
         let (src, dst, hop_limit) = if self.is_ip4 {
@@ -68,28 +68,28 @@ impl Found {
     }
 }
 
-/// Takes what was found. A trait rather than a value to return: so each kind of frame has its own
-/// copy of what follows, in which LLVM knows what it is, and nothing goes through memory.
-pub trait Taker {
-    /// What comes of it.
+/// Takes the fast path's result. A visitor rather than a value to return: so each kind of frame has its own
+/// copy of the code that follows, in which LLVM knows the kind, and nothing goes through memory.
+pub trait Visitor {
+    /// What the visitor makes of the result; [`visit`] returns it.
     type Outcome;
 
-    /// A segment.
-    fn segment(&self, found: &Found) -> Self::Outcome;
+    /// The frame holds a segment with time stamps, whose headers lie at `offsets`.
+    fn segment(&self, offsets: &HeaderOffsets) -> Self::Outcome;
 
-    /// None, and why.
+    /// The frame holds no such segment, for the reason `skip`.
     fn skip(&self, skip: Skip) -> Self::Outcome;
 }
 
-/// Hands what was found back.
-struct Return<'a, P: ?Sized>(&'a P);
+/// The visitor that reads the segment and returns it.
+struct ReadSegment<'a, P: ?Sized>(&'a P);
 
-impl<P: Packet + ?Sized> Taker for Return<'_, P> {
+impl<P: Packet + ?Sized> Visitor for ReadSegment<'_, P> {
     type Outcome = Result<Segment, Skip>;
 
     #[inline(always)]
-    fn segment(&self, found: &Found) -> Self::Outcome {
-        found.segment(self.0).ok_or(Skip::TcpTruncated)
+    fn segment(&self, offsets: &HeaderOffsets) -> Self::Outcome {
+        offsets.segment(self.0).ok_or(Skip::TcpTruncated)
     }
 
     #[inline(always)]
@@ -98,29 +98,29 @@ impl<P: Packet + ?Sized> Taker for Return<'_, P> {
     }
 }
 
-/// What [`parse`](crate::parse()) says of `packet`, where that can be told quickly; else `None`.
+/// Returns what [`parse`](crate::parse()) returns for `packet`; `None` where only the slow path can tell.
 #[inline(always)]
 pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool) -> Option<Result<Segment, Skip>> {
-    parse_to(packet, link, decap, &Return(packet))
+    visit(packet, link, decap, &ReadSegment(packet))
 }
 
-/// [`parse`], with what is found given to `taker`.
+/// Parses `packet` and passes the result to `visitor`; `None` where only the slow path can tell.
 #[inline(always)]
-pub fn parse_to<P: Packet + ?Sized, T: Taker>(
+pub fn visit<P: Packet + ?Sized, V: Visitor>(
     packet: &P,
     link: Link,
     decap: bool,
-    taker: &T,
-) -> Option<T::Outcome> {
+    visitor: &V,
+) -> Option<V::Outcome> {
     let (version, at) = match link {
         Link::Ethernet => {
             let outer: [u8; 2] = packet.read(12)?;
             let outer = u16::from_be_bytes(outer);
-            // Asked first, because nearly all frames are one of the two.
+            // Tested first, because nearly all frames are one of the two.
             let is_ip = outer == ethertype::IP4 || outer == ethertype::IP6;
             let (version, at) = if is_ip { (outer, 14) } else { ethernet(packet, outer)? };
-            // So that the verifier walks on once, tag or no tag.
-            (version, packet.forget(at))
+            // Opaque, so that the verifier walks on once for frames with and without a tag.
+            (version, packet.opaque_cursor(at))
         }
         Link::Ip => {
             let [first] = packet.read(0)?;
@@ -129,11 +129,11 @@ pub fn parse_to<P: Packet + ?Sized, T: Taker>(
         _ => return None,
     };
     match version {
-        ethertype::IP4 => ip4(packet, at, decap, taker),
-        ethertype::IP6 => ip6(packet, at, decap, taker),
+        ethertype::IP4 => ip4(packet, at, decap, visitor),
+        ethertype::IP6 => ip6(packet, at, decap, visitor),
         ethertype::ANY_IP => None,
         other if decap && tunnel::is_below_ip(other) => None,
-        _ => Some(taker.skip(Skip::NotIp)),
+        _ => Some(visitor.skip(Skip::NotIp)),
     }
 }
 
@@ -148,7 +148,12 @@ fn ethernet<P: Packet + ?Sized>(packet: &P, outer: u16) -> Option<(u16, usize)> 
 }
 
 #[inline(always)]
-fn ip4<P: Packet + ?Sized, T: Taker>(packet: &P, at: usize, decap: bool, taker: &T) -> Option<T::Outcome> {
+fn ip4<P: Packet + ?Sized, V: Visitor>(
+    packet: &P,
+    at: usize,
+    decap: bool,
+    visitor: &V,
+) -> Option<V::Outcome> {
     let header: [u8; 20] = packet.read(at)?;
     let total_bytes = usize::from(u16::from_be_bytes(part(&header, 2)));
     // All but "don't fragment" and "more fragments" (RFC 791).
@@ -157,13 +162,18 @@ fn ip4<P: Packet + ?Sized, T: Taker>(packet: &P, at: usize, decap: bool, taker: 
         return None;
     }
     if header[9] != TCP {
-        return not_tcp(packet, header[9], at + 20, decap, taker);
+        return not_tcp(packet, header[9], at + 20, decap, visitor);
     }
-    tcp(packet, at, true, total_bytes - 20, taker)
+    tcp(packet, at, true, total_bytes - 20, visitor)
 }
 
 #[inline(always)]
-fn ip6<P: Packet + ?Sized, T: Taker>(packet: &P, at: usize, decap: bool, taker: &T) -> Option<T::Outcome> {
+fn ip6<P: Packet + ?Sized, V: Visitor>(
+    packet: &P,
+    at: usize,
+    decap: bool,
+    visitor: &V,
+) -> Option<V::Outcome> {
     let header: [u8; 40] = packet.read(at)?;
     let payload_bytes = usize::from(u16::from_be_bytes(part(&header, 4)));
     if header[0] >> 4 != 6 {
@@ -172,36 +182,36 @@ fn ip6<P: Packet + ?Sized, T: Taker>(packet: &P, at: usize, decap: bool, taker: 
     if header[6] != TCP {
         // Nothing but UDP and ICMPv6: the rest may be extension headers.
         let is_plain = matches!(header[6], 17 | 58);
-        return if is_plain { not_tcp(packet, header[6], at + 40, decap, taker) } else { None };
+        return if is_plain { not_tcp(packet, header[6], at + 40, decap, visitor) } else { None };
     }
-    tcp(packet, at, false, payload_bytes, taker)
+    tcp(packet, at, false, payload_bytes, visitor)
 }
 
-/// What isn't TCP is skipped, unless there may be TCP inside.
+/// Skips what isn't TCP, unless it may be a tunnel.
 #[inline(always)]
-fn not_tcp<P: Packet + ?Sized, T: Taker>(
+fn not_tcp<P: Packet + ?Sized, V: Visitor>(
     packet: &P,
     protocol: u8,
     at: usize,
     decap: bool,
-    taker: &T,
-) -> Option<T::Outcome> {
+    visitor: &V,
+) -> Option<V::Outcome> {
     if decap && tunnel::may_begin(packet, protocol.into(), at) {
         None
     } else {
-        Some(taker.skip(Skip::NotTcp))
+        Some(visitor.skip(Skip::NotTcp))
     }
 }
 
 /// The TCP header behind the IP header at `ip_at`, which says that `bytes` bytes follow it.
 #[inline(always)]
-fn tcp<P: Packet + ?Sized, T: Taker>(
+fn tcp<P: Packet + ?Sized, V: Visitor>(
     packet: &P,
     ip_at: usize,
     is_ip4: bool,
     bytes: usize,
-    taker: &T,
-) -> Option<T::Outcome> {
+    visitor: &V,
+) -> Option<V::Outcome> {
     let tcp_at = ip_at + if is_ip4 { 20 } else { 40 };
     let header: [u8; 20] = packet.read(tcp_at)?;
     let header_bytes = usize::from(header[12] >> 4) * 4;
@@ -209,7 +219,7 @@ fn tcp<P: Packet + ?Sized, T: Taker>(
         return None;
     }
     if header_bytes == 20 {
-        return Some(taker.skip(Skip::NoTimestamps));
+        return Some(visitor.skip(Skip::NoTimestamps));
     }
     if header_bytes < HEADER_BYTES {
         return None;
@@ -226,9 +236,15 @@ fn tcp<P: Packet + ?Sized, T: Taker>(
             return None;
         }
     }
-    // So that the verifier walks on once, SACK or no SACK.
-    let more_bytes = packet.unknown(more_bytes as u64);
-    Some(taker.segment(&Found { ip_at, tcp_at, is_ip4, has_payload: bytes > header_bytes, more_bytes }))
+    // Opaque, so that the verifier walks on once for segments with and without SACK.
+    let more_bytes = packet.opaque(more_bytes as u64);
+    Some(visitor.segment(&HeaderOffsets {
+        ip_at,
+        tcp_at,
+        is_ip4,
+        has_payload: bytes > header_bytes,
+        more_bytes,
+    }))
 }
 
 /// The `N` bytes at `at` of a header, which must have them. As one piece rather than byte by byte, so

@@ -1,21 +1,21 @@
-//! The filter as both sides run it: a short decision program over a [`Segment`].
+//! The filter that kernel and user space run: a short program of tests over a [`Segment`].
 //!
-//! User space compiles `src net 10/8 and not port 22` to a list of [`Test`]s; each test looks at
-//! one thing and names the test to go to on yes and on no. Jumps only lead forwards, so a program
-//! ends after at most [`MAX_TESTS`] steps: the verifier's proof, and ours.
+//! User space compiles `src net 10/8 and not port 22` to a list of [`Test`]s. Each test reads one field and
+//! names the test to go to on yes and on no. Jumps only lead forwards, so a program ends after at most
+//! [`MAX_TESTS`] steps: the verifier's proof, and ours.
 
 use crate::{Address, Segment};
 
-/// The longest program; a power of two.
+/// The most tests in a program; a power of two.
 pub const MAX_TESTS: usize = 32;
 
-/// A jump target: the segment is wanted.
+/// The jump target that ends the program: the filter accepts the segment.
 pub const ACCEPT: u8 = 0xff;
 
-/// A jump target: the segment is not wanted.
+/// The jump target that ends the program: the filter rejects the segment.
 pub const REJECT: u8 = 0xfe;
 
-/// What a [`Test`] looks at.
+/// The numbers of the fields that a [`Test`] can read.
 pub mod field {
     /// The sender's address, under the mask.
     pub const SRC_NET: u8 = 0;
@@ -27,13 +27,13 @@ pub mod field {
     pub const DST_PORT: u8 = 3;
 }
 
-/// One step of a filter program.
+/// One test of a filter program, and the jumps behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Test {
     /// The network's address, already masked; IPv4 in its mapped form.
     pub net: [u8; 16],
-    /// Which bits of the address count; an IPv4 prefix of /n is a mask of /(96 + n).
+    /// Which bits of the address are compared; an IPv4 prefix of /n is a mask of /(96 + n).
     pub mask: [u8; 16],
     /// The lowest port that matches.
     pub port_low: u16,
@@ -45,14 +45,14 @@ pub struct Test {
     pub on_yes: u8,
     /// Where to go if it doesn't.
     pub on_no: u8,
-    /// Explicit padding.
+    /// Padding, always 0.
     pub reserved: u8,
 }
 
 const _: () = assert!(size_of::<Test>() == 40);
 
 impl Test {
-    /// A test that accepts everything, to fill unused places.
+    /// A test that accepts every segment, to fill unused places.
     pub const ANY: Self = Self {
         net: [0; 16],
         mask: [0; 16],
@@ -64,7 +64,7 @@ impl Test {
         reserved: 0,
     };
 
-    /// The test as it lies in memory on this machine: how it is handed to the kernel.
+    /// The test as it lies in memory on this machine: in this form the kernel programs get it.
     pub fn to_bytes(&self) -> [u8; 40] {
         let mut bytes = [0; 40];
         bytes[..16].copy_from_slice(&self.net);
@@ -75,10 +75,10 @@ impl Test {
         bytes
     }
 
-    /// Whether the test holds for a segment with these ends.
+    /// Whether the test holds for a segment with these endpoints.
     #[inline(always)]
-    fn holds(&self, ends: &Ends) -> bool {
-        let [src_high, src_low, dst_high, dst_low, ports] = ends.words;
+    fn holds(&self, endpoints: &Endpoints) -> bool {
+        let [src_high, src_low, dst_high, dst_low, ports] = endpoints.words;
         let ports_allowed = self.port_low..=self.port_high;
         match self.field {
             field::SRC_NET => self.holds_net([src_high, src_low]),
@@ -96,21 +96,22 @@ impl Test {
     }
 }
 
-/// What a filter looks at, as words: the kernel programs hand it to a function by its address.
+/// The addresses and ports that a filter reads, as words: the kernel programs pass them to a subprogram by
+/// their address.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Ends {
+pub struct Endpoints {
     words: [u64; 5],
 }
 
-impl Ends {
-    /// Those of a segment.
+impl Endpoints {
+    /// The addresses and ports of a segment.
     #[inline(always)]
     pub const fn of(segment: &Segment) -> Self {
         Self::new(&segment.src, &segment.dst, [segment.src_port, segment.dst_port])
     }
 
-    /// Those of a sender and a receiver.
+    /// These addresses and ports, of the sender and the receiver.
     #[inline(always)]
     pub const fn new(src: &Address, dst: &Address, [src_port, dst_port]: [u16; 2]) -> Self {
         let [src_high, src_low] = src.words();
@@ -120,35 +121,36 @@ impl Ends {
     }
 }
 
-/// Runs the program that `test` hands out by index, from index 0; a missing test rejects.
+/// Runs a program over `segment` and returns whether it accepts. `test` returns the program's test of an
+/// index; the program begins at 0, and a missing test rejects.
 #[inline(always)]
 pub fn accepts<'a>(segment: &Segment, test: impl Fn(u8) -> Option<&'a Test>) -> bool {
-    accepts_with(&Ends::of(segment), test, |word| word)
+    accepts_with(&Endpoints::of(segment), test, |word| word)
 }
 
-/// [`accepts`], with a function that returns its argument and leaves the kernel's verifier none the
-/// wiser ([`Packet::unknown`](crate::Packet::unknown)).
+/// Runs a program as [`accepts`] does, in the form that the kernel's verifier checks quickly. `opaque` is
+/// its barrier ([`Packet::opaque`](crate::Packet::opaque)).
 ///
-/// First all tests, then the jumps over what came out. What came out passes through a table that is
-/// written at places unknown to the verifier, so it can't tell which jump is taken: to it that is two
-/// straight lines, where jumping from test to test would be a path per combination.
+/// It first makes all tests, then follows the jumps. The outcomes of the tests pass through a table that is
+/// written at indices opaque to the verifier, so it can't tell which jump is taken: it checks two straight
+/// lines, where jumping from test to test would be a path per combination.
 #[inline(always)]
 pub fn accepts_with<'a>(
-    ends: &Ends,
+    endpoints: &Endpoints,
     test: impl Fn(u8) -> Option<&'a Test>,
-    unknown: impl Fn(u64) -> u64,
+    opaque: impl Fn(u64) -> u64,
 ) -> bool {
     let mut held = Held([0; MAX_TESTS]);
     for index in 0..MAX_TESTS as u8 {
-        let Some(step) = test(index) else { break };
-        held.0[unknown(u64::from(index)) as usize % MAX_TESTS] = u8::from(step.holds(ends));
+        let Some(test) = test(index) else { break };
+        held.0[opaque(u64::from(index)) as usize % MAX_TESTS] = u8::from(test.holds(endpoints));
     }
-    let mut at = unknown(0) as u8;
+    let mut at = opaque(0) as u8;
     for _ in 0..MAX_TESTS {
-        let Some(step) = test(at) else { return false };
+        let Some(test) = test(at) else { return false };
         // All ones where the test held: arithmetic instead of a branch, for the same reason.
-        let mask = unknown(u64::from(held.0[usize::from(at) % MAX_TESTS]).wrapping_neg()) as u8;
-        at = step.on_no ^ (step.on_yes ^ step.on_no) & mask;
+        let mask = opaque(u64::from(held.0[usize::from(at) % MAX_TESTS]).wrapping_neg()) as u8;
+        at = test.on_no ^ (test.on_yes ^ test.on_no) & mask;
         if at >= REJECT {
             return at == ACCEPT;
         }

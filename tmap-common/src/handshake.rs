@@ -1,16 +1,16 @@
-//! What a handshake segment tells of the stack that made it, beyond clock and sizes.
+//! [`QuirkFields`]: the header fields of a handshake that tell TCP/IP stacks apart, beside clock and sizes.
 //!
-//! Only SYN and SYN-ACK pay for this: it reads the headers once more. Judging what was found is
-//! left to user space: a comparison is a branch in BPF, and the verifier walks both ways of each.
-//! Here fields of which only "zero or not" matters are folded into one byte, by or-ing their bytes.
+//! Only SYN and SYN-ACK pay for this: it reads the headers once more. User space interprets the fields: a
+//! comparison is a branch in BPF, and the verifier walks both sides of each. Fields of which only "zero or
+//! not" matters are folded into one byte here, by or-ing their bytes.
 
 use crate::{Packet, ip::Network};
 
-/// Header fields that stacks fill in differently. Those called "folded" are 0 if the field is, and
-/// mean nothing else.
+/// Header fields that stacks fill in differently, from which user space tells quirks (p0f's word). Those
+/// called "folded" are 0 if the field is 0; any other value says only that it isn't.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Traces {
-    /// IPv4 type of service or IPv6 traffic class.
+pub struct QuirkFields {
+    /// IPv4 type of service or IPv6 traffic class (RFC 2474, 3168).
     pub traffic_class: u8,
     /// The octet with the IPv4 flags (RFC 791: reserved 0x80, don't fragment 0x40); 0 for IPv6.
     pub fragment_flags: u8,
@@ -24,9 +24,9 @@ pub struct Traces {
     pub acknowledgement: u8,
     /// TCP urgent pointer, folded.
     pub urgent: u8,
-    /// The last eight option bytes behind the end of the list, folded.
+    /// The last eight bytes of the TCP header, as far as they lie behind the end of the option list, folded.
     pub trailing: u8,
-    /// How many bytes there are behind the end of the list.
+    /// Bytes in the TCP header behind the end of the option list (RFC 9293, kind 0).
     pub eol_padding: u8,
     /// Length of the TCP header with its options, in bytes.
     pub tcp_header_bytes: u8,
@@ -34,8 +34,8 @@ pub struct Traces {
     pub ip_options_bytes: u16,
 }
 
-impl Traces {
-    /// Two words, for records.
+impl QuirkFields {
+    /// The fields as two words, in which records carry them.
     #[inline(always)]
     pub const fn to_words(self) -> [u64; 2] {
         let folded = [
@@ -54,7 +54,8 @@ impl Traces {
         [u64::from_le_bytes(folded), lengths]
     }
 
-    /// The reverse of [`Traces::to_words`]; the upper half of the second word isn't looked at.
+    /// The fields from the two words of [`QuirkFields::to_words`]. The upper half of the second word is
+    /// ignored.
     #[inline(always)]
     pub const fn from_words(words: [u64; 2]) -> Self {
         let [folded, lengths] = words;
@@ -76,32 +77,33 @@ impl Traces {
     }
 }
 
-/// Reads the traces of a handshake: the TCP header `header` at `tcp_at`, the option list of which
-/// ends before `padding_at`. `None` can't come back: all that is read was there before.
+/// Reads the fields of a handshake, whose TCP header `header` lies at `tcp_at` and whose option list ends
+/// before `padding_at`; both are offsets in the frame, in bytes. Never returns `None` for headers of this
+/// `packet`: all bytes were there when they were parsed.
 #[inline(always)]
-pub fn traces<P: Packet + ?Sized>(
+pub fn quirk_fields<P: Packet + ?Sized>(
     packet: &P,
     network: &Network,
     header: &[u8; 20],
     tcp_at: usize,
     padding_at: usize,
-) -> Option<Traces> {
+) -> Option<QuirkFields> {
     let ip_at = network.header_at;
     let [first, second, third, fourth, id_high, id_low, flags, _] = packet.read(ip_at)?;
     let tcp_header_bytes = usize::from(header[12] >> 4) * 4;
-    let tcp_end = packet.forget(tcp_at + tcp_header_bytes);
-    let tcp = Traces {
+    let tcp_end = packet.opaque_cursor(tcp_at + tcp_header_bytes);
+    let tcp = QuirkFields {
         sequence: header[4] | header[5] | header[6] | header[7],
         acknowledgement: header[8] | header[9] | header[10] | header[11],
         urgent: header[18] | header[19],
         trailing: trailing(packet, padding_at, tcp_end)?,
         eol_padding: (tcp_end - padding_at) as u8,
         tcp_header_bytes: tcp_header_bytes as u8,
-        ..Traces::default()
+        ..QuirkFields::default()
     };
     let bytes_between = tcp_at - ip_at;
     Some(if network.is_ip4() {
-        Traces {
+        QuirkFields {
             traffic_class: second,
             fragment_flags: flags,
             id: id_high | id_low,
@@ -109,7 +111,7 @@ pub fn traces<P: Packet + ?Sized>(
             ..tcp
         }
     } else {
-        Traces {
+        QuirkFields {
             traffic_class: first << 4 | second >> 4,
             flow_label: (second & 0x0f) | third | fourth,
             ip_options_bytes: (bytes_between - 40) as u16,
@@ -122,13 +124,13 @@ pub fn traces<P: Packet + ?Sized>(
 /// eight bytes can always be read there; those before `at` are shifted out.
 #[inline(always)]
 fn trailing<P: Packet + ?Sized>(packet: &P, at: usize, end: usize) -> Option<u8> {
-    let bytes = packet.unknown(end as u64 - at as u64);
+    let bytes = packet.opaque(end as u64 - at as u64);
     if bytes == 0 {
         return Some(0);
     }
-    let last = u64::from_be_bytes(packet.read(packet.forget(end - 8))?);
-    let strangers = 8_u64.saturating_sub(bytes);
-    let all = last << ((strangers * 8) & 63);
+    let last = u64::from_be_bytes(packet.read(packet.opaque_cursor(end - 8))?);
+    let before = 8_u64.saturating_sub(bytes);
+    let all = last << ((before * 8) & 63);
     let all = all | all >> 32;
     let all = all | all >> 16;
     Some((all | all >> 8) as u8)

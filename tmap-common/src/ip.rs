@@ -1,4 +1,4 @@
-//! Network layer: IPv4 with options, IPv6 with extension headers.
+//! Network layer: IPv4 with options (RFC 791), IPv6 with extension headers (RFC 8200).
 
 use crate::{
     Address, Packet, Skip,
@@ -9,7 +9,7 @@ use crate::{
 /// once, destination options twice; real traffic has one or two.
 const MAX_EXTENSIONS: usize = 6;
 
-/// TCP's IP protocol number, as [`Network`] has it.
+/// TCP's IP protocol number (IANA), in the type of [`Network::protocol`].
 pub(crate) const TCP: u64 = protocol::TCP as u64;
 
 /// IP protocol numbers (IANA).
@@ -22,30 +22,31 @@ mod protocol {
     pub const DESTINATION: u8 = 60;
 }
 
-/// Where the TCP segment lies, and where to find the rest once it turns out to be wanted.
+/// A network header: where it lies in the frame, and what it says of its payload. The addresses are read
+/// later ([`Network::fields`]), and only from frames that are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     /// Offset of the IP header in the frame, in bytes.
     pub(crate) header_at: usize,
-    /// 4 or 6.
+    /// IP version, 4 or 6.
     pub(crate) version: u64,
-    /// What it carries: the IP protocol number behind any extension headers.
+    /// What it carries: the IP protocol number (IANA) behind any extension headers.
     pub(crate) protocol: u64,
-    /// Offset of the TCP header in the frame, in bytes.
+    /// Offset of the payload in the frame, in bytes: of the TCP header where it carries TCP.
     pub payload_at: usize,
-    /// Offset just past the IP payload; `usize::MAX` where the header leaves it open (a length of
-    /// zero, as offloading NICs and jumbograms write it).
+    /// Offset just past the IP payload, in bytes; `usize::MAX` where the header leaves it open (a length of
+    /// zero, as offloading NICs and jumbograms (RFC 2675) write it).
     pub payload_end: usize,
 }
 
-/// What a record says of the IP header.
+/// The fields of an IP header that a segment keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
-    /// Sender.
+pub struct HeaderFields {
+    /// Address of the sender.
     pub src: Address,
-    /// Receiver.
+    /// Address of the receiver.
     pub dst: Address,
-    /// IPv4 TTL or IPv6 hop limit, as it arrived.
+    /// IPv4 TTL or IPv6 hop limit, as it arrived: in hops.
     pub hop_limit: u8,
 }
 
@@ -80,7 +81,7 @@ fn ip4<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
     }
     Ok(Network {
         header_at: at,
-        version: packet.unknown(4),
+        version: packet.opaque(4),
         protocol: u64::from(header[9]),
         payload_at: at + header_bytes,
         payload_end: if total_bytes == 0 { usize::MAX } else { at + total_bytes },
@@ -95,7 +96,7 @@ fn ip6<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
     let (protocol, payload_at) = extensions(packet, header[6], at + 40)?;
     Ok(Network {
         header_at: at,
-        version: packet.unknown(6),
+        version: packet.opaque(6),
         protocol: u64::from(protocol),
         payload_at,
         payload_end: if payload_bytes == 0 { usize::MAX } else { at + 40 + payload_bytes },
@@ -109,19 +110,19 @@ impl Network {
         self.version == 4
     }
 
-    /// The same; the verifier forgets all about it.
+    /// Hides all values from the verifier ([`Packet::opaque`]), so that it walks on once for all headers.
     #[inline(always)]
-    pub(crate) fn forgotten<P: Packet + ?Sized>(&self, packet: &P) -> Self {
+    pub(crate) fn opaque<P: Packet + ?Sized>(&self, packet: &P) -> Self {
         Self {
-            header_at: packet.forget(self.header_at),
-            version: packet.unknown(self.version),
-            protocol: packet.unknown(self.protocol),
-            payload_at: packet.forget(self.payload_at),
-            payload_end: packet.unknown(self.payload_end as u64) as usize,
+            header_at: packet.opaque_cursor(self.header_at),
+            version: packet.opaque(self.version),
+            protocol: packet.opaque(self.protocol),
+            payload_at: packet.opaque_cursor(self.payload_at),
+            payload_end: packet.opaque(self.payload_end as u64) as usize,
         }
     }
 
-    /// A header of which only the ends are wanted.
+    /// A header of which only the [`HeaderFields`] are wanted: a tunnel's outer one.
     #[inline(always)]
     pub(crate) fn outer(header_at: usize, version: u64) -> Self {
         Self { header_at, version, protocol: 0, payload_at: 0, payload_end: 0 }
@@ -133,18 +134,18 @@ impl Network {
         self.protocol == TCP
     }
 
-    /// Reads the addresses, which only segments that are wanted need. `None` can't come back: the
-    /// header was there when it was parsed.
+    /// Reads addresses and hop limit. Never returns `None` for a header of this `packet`: it was all there
+    /// when it was parsed.
     #[inline(always)]
-    pub fn ends<P: Packet + ?Sized>(&self, packet: &P) -> Option<Ends> {
+    pub fn fields<P: Packet + ?Sized>(&self, packet: &P) -> Option<HeaderFields> {
         if self.is_ip4() {
             let [hop_limit, _, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = packet.read(self.header_at + 8)?;
             let src = Address::from_ip4([s0, s1, s2, s3]);
-            Some(Ends { src, dst: Address::from_ip4([d0, d1, d2, d3]), hop_limit })
+            Some(HeaderFields { src, dst: Address::from_ip4([d0, d1, d2, d3]), hop_limit })
         } else {
             let header: [u8; 40] = packet.read(self.header_at)?;
             let address = |at: usize| Address::from_ip6(core::array::from_fn(|index| header[at + index]));
-            Some(Ends { src: address(8), dst: address(24), hop_limit: header[7] })
+            Some(HeaderFields { src: address(8), dst: address(24), hop_limit: header[7] })
         }
     }
 }
@@ -185,7 +186,7 @@ fn extensions<P: Packet + ?Sized>(
             _ => (usize::from(header[1]) + 1) * 8,
         };
         next_header = header[0];
-        at = packet.forget(at + bytes);
+        at = packet.opaque_cursor(at + bytes);
     }
     if is_extension(next_header) { Err(Skip::ExtensionsTooDeep) } else { Ok((next_header, at)) }
 }
@@ -211,7 +212,7 @@ mod tests {
         bytes
     }
 
-    fn places(bytes: &[u8]) -> Result<(usize, usize), Skip> {
+    fn payload(bytes: &[u8]) -> Result<(usize, usize), Skip> {
         let network = parse(bytes, RAW)?;
         if network.is_tcp() { Ok((network.payload_at, network.payload_end)) } else { Err(Skip::NotTcp) }
     }
@@ -227,25 +228,25 @@ mod tests {
     fn ip4_header() {
         let network = parse(&IP4[..], RAW).unwrap();
         assert_eq!((network.payload_at, network.payload_end), (20, 40));
-        let ends = network.ends(&IP4[..]).unwrap();
-        assert_eq!(ends.src, Address::from_ip4([10, 1, 2, 3]));
-        assert_eq!(ends.dst, Address::from_ip4([192, 0, 2, 4]));
-        assert_eq!(ends.hop_limit, 57);
+        let fields = network.fields(&IP4[..]).unwrap();
+        assert_eq!(fields.src, Address::from_ip4([10, 1, 2, 3]));
+        assert_eq!(fields.dst, Address::from_ip4([192, 0, 2, 4]));
+        assert_eq!(fields.hop_limit, 57);
     }
 
     #[test]
     fn ip4_options_are_stepped_over() {
-        assert_eq!(places(&ip4_with(0, 0x47)), Ok((28, 40)));
-        assert_eq!(places(&ip4_with(0, 0x4a)), Ok((40, 40)));
+        assert_eq!(payload(&ip4_with(0, 0x47)), Ok((28, 40)));
+        assert_eq!(payload(&ip4_with(0, 0x4a)), Ok((40, 40)));
     }
 
     #[test]
     fn ip4_contradictions() {
-        assert_eq!(places(&ip4_with(0, 0x44)), Err(Skip::IpMalformed), "header below 20 bytes");
-        assert_eq!(places(&ip4_with(3, 19)), Err(Skip::IpMalformed), "total below the header");
-        assert_eq!(places(&ip4_with(0, 0x4b)), Err(Skip::IpMalformed), "total below the header");
-        assert_eq!(places(&ip4_with(3, 0)), Ok((20, usize::MAX)), "left open by an offloading NIC");
-        assert_eq!(places(&ip4_with(0, 0x55)), Err(Skip::NotIp));
+        assert_eq!(payload(&ip4_with(0, 0x44)), Err(Skip::IpMalformed), "header below 20 bytes");
+        assert_eq!(payload(&ip4_with(3, 19)), Err(Skip::IpMalformed), "total below the header");
+        assert_eq!(payload(&ip4_with(0, 0x4b)), Err(Skip::IpMalformed), "total below the header");
+        assert_eq!(payload(&ip4_with(3, 0)), Ok((20, usize::MAX)), "left open by an offloading NIC");
+        assert_eq!(payload(&ip4_with(0, 0x55)), Err(Skip::NotIp));
         let announced = |version| parse(&IP4[..], NetworkStart { at: 0, version: Some(version) });
         assert!(announced(Version::V4).is_ok());
         assert_eq!(announced(Version::V6), Err(Skip::IpMalformed));
@@ -253,16 +254,16 @@ mod tests {
 
     #[test]
     fn ip4_fragments() {
-        assert_eq!(places(&ip4_with(6, 0x20)), Ok((20, 40)), "the first: more to come, offset 0");
-        assert_eq!(places(&ip4_with(7, 1)), Err(Skip::LaterFragment));
-        assert_eq!(places(&ip4_with(6, 0x10)), Err(Skip::LaterFragment));
+        assert_eq!(payload(&ip4_with(6, 0x20)), Ok((20, 40)), "the first: more to come, offset 0");
+        assert_eq!(payload(&ip4_with(7, 1)), Err(Skip::LaterFragment));
+        assert_eq!(payload(&ip4_with(6, 0x10)), Err(Skip::LaterFragment));
     }
 
     #[test]
     fn ip4_truncated_or_not_tcp() {
-        assert_eq!(places(&[]), Err(Skip::IpTruncated));
-        assert_eq!(places(&IP4[..19]), Err(Skip::IpTruncated));
-        assert_eq!(places(&ip4_with(9, 17)), Err(Skip::NotTcp));
+        assert_eq!(payload(&[]), Err(Skip::IpTruncated));
+        assert_eq!(payload(&IP4[..19]), Err(Skip::IpTruncated));
+        assert_eq!(payload(&ip4_with(9, 17)), Err(Skip::NotTcp));
     }
 
     #[test]
@@ -270,54 +271,54 @@ mod tests {
         let bytes = ip6(6, &[]);
         let network = parse(&bytes[..], RAW).unwrap();
         assert_eq!((network.payload_at, network.payload_end), (40, 60));
-        let ends = network.ends(&bytes[..]).unwrap();
-        assert_eq!(ends.src, Address::from_ip6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
-        assert_eq!(ends.dst, Address::from_ip6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]));
-        assert_eq!(ends.hop_limit, 63);
-        assert_eq!(places(&bytes[..39]), Err(Skip::IpTruncated));
-        assert_eq!(places(&ip6(58, &[])), Err(Skip::NotTcp), "ICMPv6");
-        assert_eq!(places(&ip6(59, &[])), Err(Skip::NotTcp), "no next header");
+        let fields = network.fields(&bytes[..]).unwrap();
+        assert_eq!(fields.src, Address::from_ip6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
+        assert_eq!(fields.dst, Address::from_ip6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]));
+        assert_eq!(fields.hop_limit, 63);
+        assert_eq!(payload(&bytes[..39]), Err(Skip::IpTruncated));
+        assert_eq!(payload(&ip6(58, &[])), Err(Skip::NotTcp), "ICMPv6");
+        assert_eq!(payload(&ip6(59, &[])), Err(Skip::NotTcp), "no next header");
     }
 
     #[test]
     fn ip6_without_a_length() {
         let mut bytes = ip6(6, &[]);
         bytes[5] = 0;
-        assert_eq!(places(&bytes), Ok((40, usize::MAX)));
+        assert_eq!(payload(&bytes), Ok((40, usize::MAX)));
     }
 
     #[test]
     fn each_extension_header() {
         // Hop-by-hop, routing, destination options: length in units of 8 bytes, less one.
         for kind in [0, 43, 60] {
-            assert_eq!(places(&ip6(kind, &[6, 0, 0, 0])), Ok((48, 60)));
-            assert_eq!(places(&ip6(kind, &[6, 2, 0, 0])), Ok((64, 60)));
-            assert_eq!(places(&ip6(kind, &[17, 0, 0, 0])), Err(Skip::NotTcp));
-            assert_eq!(places(&ip6(kind, &[6, 0, 0])), Err(Skip::IpTruncated));
+            assert_eq!(payload(&ip6(kind, &[6, 0, 0, 0])), Ok((48, 60)));
+            assert_eq!(payload(&ip6(kind, &[6, 2, 0, 0])), Ok((64, 60)));
+            assert_eq!(payload(&ip6(kind, &[17, 0, 0, 0])), Err(Skip::NotTcp));
+            assert_eq!(payload(&ip6(kind, &[6, 0, 0])), Err(Skip::IpTruncated));
         }
         // Authentication: length in units of 4 bytes, less two.
-        assert_eq!(places(&ip6(51, &[6, 4, 0, 0])), Ok((64, 60)));
+        assert_eq!(payload(&ip6(51, &[6, 4, 0, 0])), Ok((64, 60)));
     }
 
     #[test]
     fn ip6_fragments() {
-        assert_eq!(places(&ip6(44, &[6, 0, 0x00, 0x01])), Ok((48, 60)), "the first");
-        assert_eq!(places(&ip6(44, &[6, 0, 0x00, 0x00])), Ok((48, 60)), "an atomic one (RFC 6946)");
-        assert_eq!(places(&ip6(44, &[6, 0, 0x00, 0x08])), Err(Skip::LaterFragment));
-        assert_eq!(places(&ip6(44, &[6, 0, 0xff, 0xf9])), Err(Skip::LaterFragment));
-        assert_eq!(places(&ip6(44, &[6, 0, 0])), Err(Skip::IpTruncated));
+        assert_eq!(payload(&ip6(44, &[6, 0, 0x00, 0x01])), Ok((48, 60)), "the first");
+        assert_eq!(payload(&ip6(44, &[6, 0, 0x00, 0x00])), Ok((48, 60)), "an atomic one (RFC 6946)");
+        assert_eq!(payload(&ip6(44, &[6, 0, 0x00, 0x08])), Err(Skip::LaterFragment));
+        assert_eq!(payload(&ip6(44, &[6, 0, 0xff, 0xf9])), Err(Skip::LaterFragment));
+        assert_eq!(payload(&ip6(44, &[6, 0, 0])), Err(Skip::IpTruncated));
     }
 
     #[test]
     fn chains_of_extension_headers() {
         let hop_by_hop_then_routing = [43, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0];
-        assert_eq!(places(&ip6(0, &hop_by_hop_then_routing)), Ok((56, 60)));
+        assert_eq!(payload(&ip6(0, &hop_by_hop_then_routing)), Ok((56, 60)));
         let chain = |count: usize| {
             let mut bytes = Vec::new();
             for left in (0..count).rev() {
                 bytes.extend([if left == 0 { 6 } else { 60 }, 0, 0, 0, 0, 0, 0, 0]);
             }
-            places(&ip6(60, &bytes))
+            payload(&ip6(60, &bytes))
         };
         assert_eq!(chain(MAX_EXTENSIONS), Ok((40 + 8 * MAX_EXTENSIONS, 60)));
         assert_eq!(chain(MAX_EXTENSIONS + 1), Err(Skip::ExtensionsTooDeep));

@@ -1,10 +1,10 @@
-//! The contract between kernel and user space: one parser, one record layout, one filter.
+//! What kernel and user space share: one parser, one record layout, one filter, one suppression rule.
 //!
 //! Both sides compile this crate, so a segment means the same thing in the XDP program, in the
 //! TC program and when reading a capture file. It is `no_std`, has no dependencies, no features
-//! and no `unsafe`; everything is bounded, because the kernel's verifier wants proof of it.
+//! and no `unsafe`; every loop is bounded, because the kernel's verifier wants proof of it.
 //!
-//! The line through the crate:
+//! The way of a frame through the crate:
 //!
 //! ```text
 //! Packet::read -> link -> ip (-> tunnel -> link -> ip) -> tcp -> Segment | Skip   (parse.rs)
@@ -30,7 +30,7 @@ pub mod tunnel;
 
 pub use address::Address;
 pub use counters::{Counters, Skip};
-pub use handshake::Traces;
+pub use handshake::QuirkFields;
 pub use link::Link;
 pub use packet::Packet;
 pub use parse::parse;

@@ -1,4 +1,4 @@
-//! Link layer: from the first byte to the network header.
+//! Link layer: from the first byte of a frame to the network header.
 
 use crate::{Packet, Skip};
 
@@ -21,10 +21,10 @@ pub(crate) mod ethertype {
 /// VLAN tags followed before a frame is called too deep: 802.1ad's two.
 const MAX_VLAN_TAGS: usize = 2;
 
-/// How a frame begins.
+/// How a frame begins. The `LINKTYPE_` names are those of the pcap registry (tcpdump.org/linktypes.html).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// Ethernet II, with or without VLAN tags.
+    /// Ethernet II, with or without VLAN tags (LINKTYPE_ETHERNET; IEEE 802.3, 802.1Q).
     Ethernet,
     /// The network header itself (tun devices; LINKTYPE_RAW, _IPV4 and _IPV6).
     Ip,
@@ -41,7 +41,7 @@ pub enum Link {
 pub struct NetworkStart {
     /// Offset of the network header from the start of the frame, in bytes.
     pub at: usize,
-    /// Which IP version the link layer announces; `None` where it doesn't say.
+    /// The IP version that the link layer announces; `None` where it announces none.
     pub version: Option<Version>,
 }
 
@@ -54,7 +54,7 @@ pub enum Version {
     V6,
 }
 
-/// Walks the link header and up to two VLAN tags.
+/// Walks the link header and up to two VLAN tags, and returns where the network header starts.
 ///
 /// # Errors
 /// [`Skip::LinkTruncated`], [`Skip::VlanTooDeep`] or [`Skip::NotIp`].
@@ -63,7 +63,7 @@ pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<NetworkStart,
     Layer::first(packet, link)?.network()
 }
 
-/// Where a layer begins, and what it is.
+/// A layer of headers: its EtherType and where it begins, in bytes from the frame's start.
 #[derive(Clone, Copy)]
 pub(crate) struct Layer {
     pub(crate) ethertype: u16,
@@ -71,7 +71,7 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// The layer behind the link header and VLAN tags.
+    /// Returns the layer behind the link header and VLAN tags.
     ///
     /// # Errors
     /// Those of [`parse`]; [`Skip::NotIp`] only for BSD loopback.
@@ -88,7 +88,7 @@ impl Layer {
         Self { ethertype: u16::from_be_bytes(ethertype), at }.behind_tags(packet)
     }
 
-    /// The layer behind VLAN tags.
+    /// Returns the layer behind VLAN tags, or itself where it has none.
     ///
     /// # Errors
     /// [`Skip::LinkTruncated`] or [`Skip::VlanTooDeep`].
@@ -101,12 +101,12 @@ impl Layer {
             }
             let [_, _, high, low] = packet.read(at).ok_or(Skip::LinkTruncated)?;
             ethertype = u16::from_be_bytes([high, low]);
-            at = packet.forget(at + 4);
+            at = packet.opaque_cursor(at + 4);
         }
         if is_vlan(ethertype) { Err(Skip::VlanTooDeep) } else { Ok(Self { ethertype, at }) }
     }
 
-    /// The layer as a network header.
+    /// Takes the layer for a network header.
     ///
     /// # Errors
     /// [`Skip::NotIp`].
@@ -119,6 +119,13 @@ impl Layer {
             _ => return Err(Skip::NotIp),
         };
         Ok(NetworkStart { at: self.at, version })
+    }
+
+    /// Hides both values from the verifier ([`Packet::opaque`]).
+    #[inline(always)]
+    pub(crate) fn opaque<P: Packet + ?Sized>(self, packet: &P) -> Self {
+        let Self { ethertype, at } = self;
+        Self { ethertype: packet.opaque(u64::from(ethertype)) as u16, at: packet.opaque_cursor(at) }
     }
 }
 

@@ -1,55 +1,61 @@
-//! How the parser reads a frame, wherever the frame lives.
+//! [`Packet`]: how the parser reads a frame, wherever the frame lies in memory.
 
-use crate::{Skip, tcp::Options, tunnel::Descent};
+use crate::{Skip, tcp::OptionOffsets, tunnel::DecapCursor};
 
 /// A frame (or the captured beginning of one) that can be read at any offset.
 ///
 /// This is the parser's only access to bytes. User space implements it for slices; the kernel
 /// programs implement it with the bounds check that the verifier wants to see.
+///
+/// The `opaque` methods are barriers for that verifier (libbpf calls its one `barrier_var`). They return
+/// their argument unchanged, and hide from compiler and verifier what was known of it. Outside the kernel
+/// they do nothing.
 pub trait Packet {
     /// The `N` bytes at `offset`, or `None` where the frame ends before `offset + N`.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// `cursor`, below [`MAX_CURSOR`], of whose value compiler and verifier must forget all else.
+    /// Returns `cursor`, an offset in the frame in bytes below [`MAX_CURSOR`], and hides its value: all
+    /// that the verifier still knows is that limit.
     ///
     /// The parser passes its cursors through here at the end of each loop. The verifier tells states
-    /// apart by the range of anything added to a packet pointer, so without this it would walk every
-    /// combination of header or option lengths; with it, all iterations look alike. Outside the
-    /// kernel it does nothing.
+    /// apart by the range of anything added to a packet pointer, so without this barrier it would walk
+    /// every combination of header or option lengths. With it, all iterations look alike.
     #[inline(always)]
-    fn forget(&self, cursor: usize) -> usize {
+    fn opaque_cursor(&self, cursor: usize) -> usize {
         debug_assert!(cursor < MAX_CURSOR, "cursor {cursor}");
         cursor
     }
 
-    /// `word`, whose value the verifier must forget: it would walk what follows once per value.
+    /// Returns `word` and hides its value: the verifier would walk the code behind it once per value.
     #[inline(always)]
-    fn unknown(&self, word: u64) -> u64 {
+    fn opaque(&self, word: u64) -> u64 {
         word
     }
 
-    /// [`Options::walk`], overridden in the same way as [`Packet::step`].
+    /// Calls [`OptionOffsets::walk`]. The kernel programs override this with a BPF subprogram that makes
+    /// the call: the verifier checks a subprogram once, and inlined code again for every path to it.
     ///
     /// # Errors
-    /// Those of [`Options::walk`].
+    /// Those of [`OptionOffsets::walk`].
     #[inline(always)]
-    fn options(&self, at: usize, bytes: usize, found: &mut Options) -> Result<(), Skip> {
-        found.walk(self, at, bytes)
+    fn walk_options(&self, at: usize, bytes: usize, offsets: &mut OptionOffsets) -> Result<(), Skip> {
+        offsets.walk(self, at, bytes)
     }
 
-    /// One layer further down. The kernel programs override this with a call of a function that the
-    /// verifier walks by itself, once, which then does the same.
+    /// Calls [`DecapCursor::next_layer`]. The kernel programs override this as
+    /// [`Packet::walk_options`].
     ///
     /// # Errors
-    /// Those of [`Descent::step`].
+    /// Those of [`DecapCursor::next_layer`].
     #[inline(always)]
-    fn step(&self, descent: &mut Descent) -> Result<bool, Skip> {
-        descent.step(self)
+    fn next_layer(&self, cursor: &mut DecapCursor) -> Result<bool, Skip> {
+        cursor.next_layer(self)
     }
 }
 
-/// Cursors stay below this: a layer that begins at most 2,048 bytes into the frame
-/// ([`crate::tunnel`]), IPv6 header (40), six extension headers of at most 2,048 bytes, TCP header (60).
+/// The limit of all cursors, in bytes, a power of two. A cursor is at most the sum of these: a layer
+/// begins at most 2,048 bytes into the frame ([`crate::tunnel`]), an IPv6 header has 40 bytes, each of six
+/// extension headers at most 2,048, a TCP header at most 60.
 pub const MAX_CURSOR: usize = 1 << 14;
 
 impl Packet for [u8] {

@@ -1,13 +1,13 @@
-//! The parser's entry: a frame in, a [`Segment`] or the reason why not out.
+//! The parser's entry: it takes a frame and returns a [`Segment`], or the reason why there is none.
 
 use crate::{
     Link, Packet, Segment, Skip, fast, ip,
     link::Layer,
-    tcp::{self, Options},
-    tunnel::{self, Descent, Place},
+    tcp::{self, OptionOffsets},
+    tunnel::{self, DecapCursor, InnerHeader},
 };
 
-/// Parses one frame that begins with `link`; `decap` says whether to look into tunnels.
+/// Parses one frame that begins with `link`; `decap` says whether to decapsulate tunnels.
 ///
 /// # Errors
 /// The [`Skip`] reason of the first layer that holds nothing for tmap.
@@ -19,65 +19,73 @@ pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool) -> Result<
     }
 }
 
-/// [`parse`] without its short way.
+/// Parses one frame on the slow path only: it walks through all layers, whatever they are. The result is
+/// that of [`parse`].
 ///
 /// # Errors
 /// As [`parse`].
 #[inline(always)]
 pub fn walk<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool) -> Result<Segment, Skip> {
-    let mut way = Descent::default();
-    find(packet, link, decap, &mut way)?;
-    segment(packet, &way.place)
+    let mut cursor = DecapCursor::default();
+    find(packet, link, decap, &mut cursor)?;
+    segment(packet, &cursor.inner)
 }
 
-/// The first half of [`walk`]: down to TCP, which then is at `way.place`. `way` comes as its default.
+/// Walks down to the TCP header, which `cursor.inner` then tells: the first half of [`walk`]. The caller
+/// passes `cursor` as its default.
 ///
 /// # Errors
 /// As [`parse`].
 #[inline(always)]
-pub fn find<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool, way: &mut Descent) -> Result<(), Skip> {
+pub fn find<P: Packet + ?Sized>(
+    packet: &P,
+    link: Link,
+    decap: bool,
+    cursor: &mut DecapCursor,
+) -> Result<(), Skip> {
     let layer = Layer::first(packet, link)?;
     let start = match layer.network() {
         Err(Skip::NotIp) if decap && tunnel::is_below_ip(layer.ethertype) => {
-            return way.follow(packet, layer);
+            return cursor.follow(packet, layer);
         }
         start => start?,
     };
     let network = ip::parse(packet, start)?;
-    // All there is to nearly every frame: its own network header, and TCP.
+    // Nearly every frame has no more than its own network header, and TCP.
     if network.is_tcp() {
-        way.place.set(&network);
+        cursor.inner.set(&network);
         Ok(())
     } else if decap && tunnel::may_follow(packet, &network) {
-        way.follow(packet, layer)
+        cursor.follow(packet, layer)
     } else {
         Err(Skip::NotTcp)
     }
 }
 
-/// The second half of [`walk`]: the segment at `place`.
+/// Reads the segment whose headers [`find`] found: the second half of [`walk`].
 ///
 /// # Errors
 /// As [`parse`].
 #[inline(always)]
-pub fn segment<P: Packet + ?Sized>(packet: &P, place: &Place) -> Result<Segment, Skip> {
+pub fn segment<P: Packet + ?Sized>(packet: &P, inner: &InnerHeader) -> Result<Segment, Skip> {
     let mut segment = Segment::default();
-    segment_into(packet, place, &mut Options::default(), &mut segment)?;
+    segment_into(packet, inner, &mut OptionOffsets::default(), &mut segment)?;
     Ok(segment)
 }
 
-/// [`segment`], put where it will stay, by way of `options`; it may be half filled in where that fails.
+/// Reads the segment whose headers [`find`] found into `segment`, which may be half filled in after an
+/// error. `options` is working memory: in the kernel it lies in a map, because the stack has no room.
 ///
 /// # Errors
 /// As [`parse`].
 #[inline(always)]
 pub fn segment_into<P: Packet + ?Sized>(
     packet: &P,
-    place: &Place,
-    options: &mut Options,
+    inner: &InnerHeader,
+    options: &mut OptionOffsets,
     segment: &mut Segment,
 ) -> Result<(), Skip> {
-    tcp::parse_into(packet, &place.network(packet), options, segment)?;
-    segment.tunnel = place.tunnel(packet);
+    tcp::parse_into(packet, &inner.network(packet), options, segment)?;
+    segment.tunnel = inner.tunnel(packet);
     Ok(())
 }

@@ -1,23 +1,24 @@
-//! What crosses the ring: a record of one to five slots of 32 bytes.
+//! [`Record`]: what the kernel programs write to the ring for a segment. One to five slots of 32 bytes.
 //!
 //! | slot | present | holds |
 //! |---|---|---|
 //! | 0 | always | time, ports, flags, TTL, TSval, TSecr, suppressed count, kind; IPv4 addresses |
 //! | 1 | IPv6 | both addresses |
-//! | 2 | SYN, SYN-ACK | window, MSS, window scale, option order, what else is particular |
+//! | 2 | SYN, SYN-ACK | window, MSS, window scale, option order, quirks |
 //! | 3, 4 | in a tunnel | kind and id; both outer addresses |
 //!
-//! An IPv4 data segment, nearly all traffic, is one slot: half a cache line. Slots are built and
-//! taken apart word by word, in the machine's own byte order (both ends are the same machine);
-//! nothing is transmuted, so any bit pattern decodes to some record and none is undefined.
+//! The record of an IPv4 data segment, nearly all traffic, is one slot: half a cache line. Slots are written
+//! and read word by word, in the machine's own byte order (both ends are the same machine). Nothing is
+//! transmuted, so any bit pattern decodes to some record and none is undefined.
 
-use crate::{Address, Flags, Segment, Syn, Traces, Tunnel, tunnel::Kind};
+use crate::{Address, Flags, QuirkFields, Segment, Syn, Tunnel, tunnel::Kind};
 
-/// A quarter-kilobit of ring.
+/// A slot of the ring: 32 bytes, aligned so that none crosses a cache line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(32))]
 pub struct Slot {
-    /// Four words, laid out as [`Record::slots`] says.
+    /// Four words. Their meaning depends on the slot's place in its record: [`Record::first_slot`],
+    /// [`Record::address_slot`], [`Record::syn_slot`] and [`Record::tunnel_slots`] write them.
     pub words: [u64; 4],
 }
 
@@ -40,26 +41,26 @@ mod kind {
     pub const TUNNEL: u8 = 1 << 4;
 }
 
-/// A time-stamped segment on its way to the engine.
+/// A segment with the time at which it was seen, as the engine takes it in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// When the segment was seen: live, `CLOCK_MONOTONIC` (`bpf_ktime_get_ns`); from a file, the
-    /// capture's own time since the Unix epoch. Nanoseconds.
+    /// When the segment was seen, in nanoseconds: live, of `CLOCK_MONOTONIC` (`bpf_ktime_get_ns`); from a
+    /// file, of the capture's own clock since the Unix epoch.
     pub time_ns: u64,
-    /// Which way it passed the sensor.
+    /// The direction in which it passed the sensor.
     pub direction: Direction,
     /// How many segments of this flow were suppressed since its last record; saturates at 255.
     pub suppressed: u8,
-    /// What the parser read.
+    /// The segment as the parser read it.
     pub segment: Segment,
 }
 
-/// Which way a segment passed the sensor.
+/// The direction in which a segment passed the sensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Received by the interface (XDP), or read from a file.
     Ingress,
-    /// Sent by this host (TC egress): its time of sending is known without any network delay.
+    /// Sent by this machine (TC egress): the time of sending is known without any network delay.
     Egress,
 }
 
@@ -78,14 +79,14 @@ impl Record {
             + 2 * usize::from(self.segment.tunnel.is_some())
     }
 
-    /// Slot 0.
+    /// Slot 0: time, IPv4 addresses, TSval and TSecr; ports, flags, TTL, suppressed count and kind.
     #[inline(always)]
     pub fn first_slot(&self) -> Slot {
         self.first_slot_with(self.has_address_slot())
     }
 
-    /// Slot 0, with the addresses in a slot of their own or not: IPv4 addresses may be, IPv6
-    /// addresses must.
+    /// Slot 0 as [`Record::first_slot`]; the caller says whether the addresses have a slot of their own. IPv4
+    /// addresses may have one, IPv6 addresses must.
     #[inline(always)]
     pub fn first_slot_with(&self, has_address_slot: bool) -> Slot {
         let segment = &self.segment;
@@ -115,13 +116,13 @@ impl Record {
         Slot { words: [self.time_ns, addresses, join(segment.tsval, segment.tsecr), last] }
     }
 
-    /// The slot with IPv6 addresses; only where slot 0 has none.
+    /// The slot with both addresses; `None` where slot 0 holds them, which are IPv4.
     #[inline(always)]
     pub fn address_slot(&self) -> Option<Slot> {
         self.has_address_slot().then(|| self.addresses())
     }
 
-    /// Both addresses as a slot.
+    /// The slot with both addresses, whether the record needs one or not.
     #[inline(always)]
     pub fn addresses(&self) -> Slot {
         let [src_high, src_low] = self.segment.src.words();
@@ -129,7 +130,7 @@ impl Record {
         Slot { words: [src_high, src_low, dst_high, dst_low] }
     }
 
-    /// The slot with the handshake's fingerprint; only for SYN and SYN-ACK.
+    /// The slot with the handshake's fingerprint; `None` but for SYN and SYN-ACK.
     #[inline(always)]
     pub fn syn_slot(&self) -> Option<Slot> {
         let syn = self.segment.syn?;
@@ -137,18 +138,18 @@ impl Record {
             | u64::from(syn.mss) << 16
             | u64::from(syn.window_scale) << 32
             | u64::from(syn.other_kind) << 40;
-        let [folded, lengths] = syn.traces.to_words();
+        let [folded, lengths] = syn.quirk_fields.to_words();
         Some(Slot { words: [sizes, syn.option_order, folded, lengths] })
     }
 
-    /// The two slots with the tunnel; only in one.
+    /// The two slots with the tunnel, its kind and id before its outer addresses; `None` outside of tunnels.
     #[inline(always)]
     pub fn tunnel_slots(&self) -> Option<[Slot; 2]> {
         let tunnel = self.segment.tunnel?;
         let [src_high, src_low] = tunnel.src.words();
         let [dst_high, dst_low] = tunnel.dst.words();
-        let name = join(u32::from(tunnel.kind.0), tunnel.id);
-        Some([Slot { words: [name, 0, 0, 0] }, Slot { words: [src_high, src_low, dst_high, dst_low] }])
+        let key = join(u32::from(tunnel.kind.0), tunnel.id);
+        Some([Slot { words: [key, 0, 0, 0] }, Slot { words: [src_high, src_low, dst_high, dst_low] }])
     }
 
     /// How many slots the record that begins with `first` takes, 1 to [`MAX_SLOTS`].
@@ -160,8 +161,8 @@ impl Record {
             + 2 * usize::from(kind & kind::TUNNEL != 0)
     }
 
-    /// Rebuilds the record that begins with `first`; `next` hands out the slots behind it, and is
-    /// called [`Record::slots_of`] - 1 times.
+    /// Rebuilds the record that begins with `first`. `next` returns the slots behind it one by one; it is
+    /// called [`Record::slots_of`] - 1 times. Every bit pattern gives a record.
     #[inline(always)]
     pub fn from_slots(first: &Slot, mut next: impl FnMut() -> Slot) -> Self {
         let [time_ns, addresses, stamps, last] = first.words;
@@ -182,7 +183,7 @@ impl Record {
                 window_scale,
                 option_order,
                 other_kind,
-                traces: Traces::from_words([folded, lengths]),
+                quirk_fields: QuirkFields::from_words([folded, lengths]),
             }
         });
         let tunnel = (kind & kind::TUNNEL != 0).then(|| {
@@ -217,35 +218,35 @@ impl Record {
     }
 }
 
-/// A record that takes one slot, nearly every one: an IPv4 data segment or acknowledgement, taken apart
-/// as far as whoever looks up its flow needs.
+/// A record that takes one slot, as nearly every one: of an IPv4 data segment or acknowledgement. It has the
+/// fields that the flow table needs, in the form in which it needs them.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain {
-    /// See [`Record::time_ns`].
+    /// When the segment was seen, in nanoseconds ([`Record::time_ns`]).
     pub time_ns: u64,
     /// Both IPv4 addresses as [`Address::low_word`] has them, the sender's in the lower half.
     pub addresses: u64,
     /// Both ports, the sender's in the lower half.
     pub ports: u32,
-    /// TSval.
+    /// The sender's clock, in its ticks ([`Segment::tsval`]).
     pub tsval: u32,
     /// TCP flags.
     pub flags: Flags,
-    /// TTL.
+    /// IPv4 TTL, in hops.
     pub hop_limit: u8,
-    /// See [`Record::suppressed`].
+    /// Segments of the flow suppressed since its last record ([`Record::suppressed`]).
     pub suppressed: u8,
 }
 
 impl Plain {
-    /// Whether the record that begins with `slot` is one.
+    /// Whether the record that begins with `slot` takes no other slot.
     #[inline(always)]
     pub fn is(slot: &Slot) -> bool {
         let [.., kind] = slot.words[3].to_le_bytes();
         kind & (kind::IP6 | kind::SYN | kind::TUNNEL) == 0
     }
 
-    /// The record in `slot`, if one slot is all it takes.
+    /// Reads the record in `slot`; `None` where it takes more slots.
     #[inline(always)]
     pub fn of(slot: &Slot) -> Option<Self> {
         let [time_ns, addresses, stamps, last] = slot.words;
@@ -299,7 +300,8 @@ mod tests {
         fn syn()(
             window: u16, mss: u16, window_scale: u8, option_order: u64, other_kind: u8, words: [u64; 2],
         ) -> Syn {
-            Syn { window, mss, window_scale, option_order, other_kind, traces: Traces::from_words(words) }
+            let quirk_fields = QuirkFields::from_words(words);
+            Syn { window, mss, window_scale, option_order, other_kind, quirk_fields }
         }
     }
 

@@ -1,8 +1,8 @@
 //! Transport layer: the TCP header (RFC 9293) and its options down to Timestamps (RFC 7323).
 
-use crate::{Address, Packet, Skip, Traces, handshake, ip::Network, tunnel::Tunnel};
+use crate::{Address, Packet, QuirkFields, Skip, handshake, ip::Network, tunnel::Tunnel};
 
-/// TCP flags, the low eight of RFC 9293.
+/// TCP flags: the octet 13 of the header (RFC 9293, section 3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Flags(pub u8);
@@ -31,12 +31,13 @@ impl Flags {
         self.0 & other.0 != 0
     }
 
-    /// The first segment of a connection: SYN without ACK.
+    /// Whether this is the first segment of a connection: SYN without ACK.
     pub const fn is_syn(self) -> bool {
         self.0 & (Self::SYN.0 | Self::ACK.0) == Self::SYN.0
     }
 
-    /// The answer to it: SYN with ACK. Its TSval may carry SYN-cookie bits instead of time.
+    /// Whether this is the answer to a SYN: SYN with ACK. Its TSval may carry SYN-cookie bits instead of
+    /// time.
     pub const fn is_syn_ack(self) -> bool {
         self.0 & (Self::SYN.0 | Self::ACK.0) == Self::SYN.0 | Self::ACK.0
     }
@@ -49,13 +50,12 @@ impl core::ops::BitOr for Flags {
     }
 }
 
-/// One TCP segment that carries Timestamps, or opens a connection without: all that tmap wants to know
-/// of it.
+/// The fields that tmap keeps of one TCP segment, which carries Timestamps or opens a connection without.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
-    /// Sender: the host whose clock made `tsval`.
+    /// Address of the sender, whose clock made `tsval`.
     pub src: Address,
-    /// Receiver.
+    /// Address of the receiver.
     pub dst: Address,
     /// Sender's port.
     pub src_port: u16,
@@ -63,88 +63,89 @@ pub struct Segment {
     pub dst_port: u16,
     /// TCP flags.
     pub flags: Flags,
-    /// Whether data follows the header. Such a segment asks for an answer, as do SYN and FIN: its
-    /// echo tells a round-trip time. A bare acknowledgement doesn't.
+    /// Whether data follows the header. The receiver acknowledges such a segment, as it does SYN and FIN, so
+    /// that its echo shows a round-trip time. It doesn't acknowledge a bare acknowledgement.
     pub has_payload: bool,
-    /// TTL or hop limit, as it arrived.
+    /// IPv4 TTL or IPv6 hop limit, as it arrived: in hops.
     pub hop_limit: u8,
     /// The sender's clock, in its ticks, modulo 2^32 (RFC 7323, section 3.2); 0 without Timestamps.
     pub tsval: u32,
-    /// The last TSval that the sender saw from its peer; significant only with ACK.
+    /// The last TSval that the sender saw from its peer, in the peer's ticks (RFC 7323, section 3.2);
+    /// significant only with ACK.
     pub tsecr: u32,
-    /// What a SYN or SYN-ACK tells of the stack that made it; `None` on other segments.
+    /// The fingerprint of the sender's TCP/IP stack, on SYN and SYN-ACK; `None` on other segments.
     pub syn: Option<Syn>,
-    /// The tunnel that it came in, if any; addresses and ports above are those inside.
+    /// The tunnel that it came in, if any. The addresses and ports above are those inside.
     pub tunnel: Option<Tunnel>,
 }
 
 impl Segment {
-    /// Whether it carries Timestamps. Only a SYN may not: it shows a host whose clock can't be seen.
+    /// Whether it carries Timestamps. Only a SYN may lack them: it shows a sender whose clock is invisible.
     #[inline(always)]
     pub fn is_stamped(&self) -> bool {
         self.syn.is_none_or(|syn| syn.offers_timestamps())
     }
 }
 
-/// The handshake's fingerprint: what stacks choose differently.
+/// The fingerprint of a handshake: what TCP/IP stacks choose differently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Syn {
-    /// Receive window, unscaled.
+    /// Receive window in bytes, unscaled as always in a handshake (RFC 7323, section 2.2).
     pub window: u16,
-    /// Maximum segment size; 0 where the option is absent.
+    /// Maximum segment size in bytes (RFC 9293, section 3.7.1); 0 where the option is absent or malformed.
     pub mss: u16,
-    /// Window scale shift; [`Syn::NO_SCALE`] where the option is absent.
+    /// Window scale as a shift in bits (RFC 7323); [`Syn::NO_SCALE`] where the option is absent or malformed.
     pub window_scale: u8,
     /// The order of the options, four bits each, the first in the lowest bits: the option's kind, or
-    /// one of [`order`]; the rest is zero.
+    /// one of [`order`]; unused bits are zero.
     pub option_order: u64,
     /// Kind of the last option that `option_order` calls [`order::OTHER`]; 0 where there is none.
     pub other_kind: u8,
-    /// What else stacks fill in differently.
-    pub traces: Traces,
+    /// Header fields that stacks fill in differently.
+    pub quirk_fields: QuirkFields,
 }
 
 impl Syn {
-    /// `window_scale` where the option is absent: shifts end at 14 (RFC 7323, section 2.2).
+    /// [`Syn::window_scale`] where there is none. Real shifts end at 14 (RFC 7323, section 2.3).
     pub const NO_SCALE: u8 = 0xff;
 
-    /// How many options, NOPs included, are followed before a segment is called strange: as many as
-    /// `option_order` has room for. A header could hold 40 NOPs; what stacks send has no more than a
-    /// dozen options, and the verifier walks the loop this often.
+    /// How many options, NOPs included, are followed ([`Skip::OptionsTooMany`]): as many as `option_order`
+    /// has room for. A header could hold 40 NOPs; real stacks send no more than a dozen options, and the
+    /// verifier walks the loop this often.
     pub const MAX_OPTIONS: usize = 16;
 
-    /// Whether Timestamps are among the options.
+    /// Whether Timestamps (RFC 7323) are among the options.
     pub fn offers_timestamps(&self) -> bool {
         (0..Self::MAX_OPTIONS).any(|index| self.option_order >> (4 * index) & 15 == kind::TIMESTAMPS.into())
     }
 }
 
-/// How [`Syn::option_order`] writes options whose kind says too little or doesn't fit.
+/// Codes in [`Syn::option_order`] for options whose kind doesn't fit four bits, or is that of no option.
 pub mod order {
-    /// End of the list, kind 0.
+    /// End of the option list: kind 0, which would look like no option.
     pub const END: u8 = 14;
-    /// Kinds from 14 on.
+    /// Any kind from 14 on.
     pub const OTHER: u8 = 15;
 }
 
-/// Option kinds (IANA).
+/// Option kinds (IANA's registry of TCP parameters).
 pub mod kind {
-    /// End of the list.
+    /// End of the option list (RFC 9293).
     pub const END: u8 = 0;
-    /// No operation.
+    /// No operation (RFC 9293).
     pub const NOP: u8 = 1;
-    /// Maximum segment size.
+    /// Maximum segment size (RFC 9293).
     pub const MSS: u8 = 2;
-    /// Window scale.
+    /// Window scale (RFC 7323).
     pub const WINDOW_SCALE: u8 = 3;
-    /// SACK permitted.
+    /// SACK permitted (RFC 2018).
     pub const SACK_PERMITTED: u8 = 4;
-    /// Timestamps.
+    /// Timestamps (RFC 7323).
     pub const TIMESTAMPS: u8 = 8;
 }
 
-/// Parses the TCP header behind `network` into `segment`, which may be half filled in where that fails, by
-/// way of `options`: in the kernel both lie in a map, of which the verifier forgets what was put there.
+/// Parses the TCP header behind `network` into `segment`, which may be half filled in after an error.
+/// `options` is working memory. In the kernel both lie in a map, whose contents are opaque to the verifier.
 ///
 /// All options are walked, also those behind Timestamps: a malformed list is worth a counter, and
 /// a stack that writes one can't be trusted with a clock. Of several options of a kind the last
@@ -157,93 +158,95 @@ pub mod kind {
 pub(crate) fn parse_into<P: Packet + ?Sized>(
     packet: &P,
     network: &Network,
-    options: &mut Options,
+    options: &mut OptionOffsets,
     segment: &mut Segment,
 ) -> Result<(), Skip> {
-    let at = packet.forget(network.payload_at);
+    let at = packet.opaque_cursor(network.payload_at);
     let header: [u8; 20] = packet.read(at).ok_or(Skip::TcpTruncated)?;
     let header_bytes = usize::from(header[12] >> 4) * 4;
     if header_bytes < 20 || at + header_bytes > network.payload_end {
         return Err(Skip::TcpDataOffset);
     }
-    *options = Options::default();
-    packet.options(at + 20, header_bytes - 20, options)?;
-    let network = network.forgotten(packet);
+    *options = OptionOffsets::default();
+    packet.walk_options(at + 20, header_bytes - 20, options)?;
+    let network = network.opaque(packet);
     let flags = Flags(header[13]);
     let (tsval, tsecr) = options.timestamps(packet, flags.is_syn())?;
     segment.syn = None;
     if flags.intersects(Flags::SYN) {
-        let traces = handshake::traces(packet, &network, &header, at, options.padding_at as usize);
+        let quirk_fields =
+            handshake::quirk_fields(packet, &network, &header, at, options.padding_at as usize);
         let window = u16::from_be_bytes([header[14], header[15]]);
-        segment.syn = Some(options.syn(packet, window, traces.ok_or(Skip::TcpTruncated)?));
+        segment.syn = Some(options.syn(packet, window, quirk_fields.ok_or(Skip::TcpTruncated)?));
     }
-    let ends = network.ends(packet).ok_or(Skip::IpTruncated)?;
-    segment.src = ends.src;
-    segment.dst = ends.dst;
+    let fields = network.fields(packet).ok_or(Skip::IpTruncated)?;
+    segment.src = fields.src;
+    segment.dst = fields.dst;
     segment.src_port = u16::from_be_bytes([header[0], header[1]]);
     segment.dst_port = u16::from_be_bytes([header[2], header[3]]);
     segment.flags = flags;
     segment.has_payload = at + header_bytes < network.payload_end;
-    segment.hop_limit = ends.hop_limit;
+    segment.hop_limit = fields.hop_limit;
     segment.tsval = tsval;
     segment.tsecr = tsecr;
     segment.tunnel = None;
     Ok(())
 }
 
-/// How a segment's options begin with NOP, NOP, Timestamps.
+/// How the options of a segment continue that begin with NOP, NOP, Timestamps (RFC 7323, appendix A).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// And end.
+pub enum TimestampsLayout {
+    /// No option follows: the recommended layout.
     Recommended,
-    /// And go on: with SACK blocks, mostly.
+    /// Other options follow, mostly SACK blocks.
     Longer,
 }
 
-/// The order of NOP, NOP, Timestamps.
+/// [`Syn::option_order`] of NOP, NOP, Timestamps.
 const RECOMMENDED: u64 = kind::NOP as u64 | (kind::NOP as u64) << 4 | (kind::TIMESTAMPS as u64) << 8;
 
-/// Where a walk over the options found what. Aligned, so that it is cleared by words.
+/// Offsets of a segment's options, as a walk over them found them. Aligned, so that it is cleared by words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(8))]
-pub struct Options {
+pub struct OptionOffsets {
     /// Offset in the frame of the last option of each kind, 0 for none; kinds from 14 on share the
     /// last place. A table, because storing into it takes no branch, and branches in the walk
     /// multiply what the verifier has to look at.
     at: [u16; 16],
-    /// As [`Syn::option_order`].
+    /// The order of the options, as in [`Syn::option_order`].
     order: u64,
-    /// Offset just past the list.
+    /// Offset in the frame just past the option list.
     padding_at: u64,
 }
 
-impl Options {
-    /// Whether the list begins with NOP, NOP, Timestamps (RFC 7323, appendix A), and whether it ends there.
+impl OptionOffsets {
+    /// How the list continues behind NOP, NOP, Timestamps; `None` where it doesn't begin so.
     #[inline(always)]
-    pub fn layout(&self) -> Option<Layout> {
+    pub fn timestamps_layout(&self) -> Option<TimestampsLayout> {
         if self.order & 0xfff != RECOMMENDED {
             return None;
         }
-        Some(if self.order == RECOMMENDED { Layout::Recommended } else { Layout::Longer })
+        Some(if self.order == RECOMMENDED { TimestampsLayout::Recommended } else { TimestampsLayout::Longer })
     }
 
-    /// Walks over `bytes` bytes of options from `at`; begins with nothing found.
+    /// Walks over `bytes` bytes of options that begin at the offset `at`, and notes them down. Call it on a
+    /// default value.
     ///
     /// # Errors
     /// [`Skip::TcpTruncated`], [`Skip::OptionLength`], [`Skip::OptionOverrun`] or [`Skip::OptionsTooMany`].
     #[inline(always)]
     pub fn walk<P: Packet + ?Sized>(&mut self, packet: &P, at: usize, bytes: usize) -> Result<(), Skip> {
-        if self.know(packet, at, bytes) { Ok(()) } else { walk(packet, at, bytes, self) }
+        if self.note_linux_syn(packet, at, bytes) { Ok(()) } else { walk(packet, at, bytes, self) }
     }
 
-    /// Whether these are the options of Linux's SYN, which then are noted down: MSS, SACK permitted,
-    /// Timestamps, NOP, window scale (`tcp_options_write`).
+    /// Notes the options down if they are those of Linux's SYN: MSS, SACK permitted, Timestamps, NOP, window
+    /// scale (`tcp_options_write`). Returns whether they are.
     #[inline(always)]
-    fn know<P: Packet + ?Sized>(&mut self, packet: &P, at: usize, bytes: usize) -> bool {
+    fn note_linux_syn<P: Packet + ?Sized>(&mut self, packet: &P, at: usize, bytes: usize) -> bool {
         if bytes != LINUX_SYN.len() {
             return false;
         }
-        let at = packet.forget(at);
+        let at = packet.opaque_cursor(at);
         let Some(options) = packet.read::<{ LINUX_SYN.len() }>(at) else { return false };
         let mut differs = 0;
         for (own, (wanted, mask)) in options.into_iter().zip(LINUX_SYN) {
@@ -272,15 +275,15 @@ impl Options {
     /// leave bytes undefined, on which LLVM computes ahead of the test and the verifier trips.)
     #[inline(always)]
     fn read_or_zero<P: Packet + ?Sized, const N: usize>(&self, packet: &P, kind: u8) -> [u8; N] {
-        let at = packet.forget(usize::from(self.at[usize::from(kind)]));
+        let at = packet.opaque_cursor(usize::from(self.at[usize::from(kind)]));
         if at == 0 { [0; N] } else { packet.read(at).unwrap_or([0; N]) }
     }
 
     #[inline(always)]
     fn timestamps<P: Packet + ?Sized>(&self, packet: &P, is_syn: bool) -> Result<(u32, u32), Skip> {
-        let at = packet.forget(usize::from(self.at[usize::from(kind::TIMESTAMPS)]));
+        let at = packet.opaque_cursor(usize::from(self.at[usize::from(kind::TIMESTAMPS)]));
         if at == 0 {
-            let nothing = packet.unknown(0) as u32;
+            let nothing = packet.opaque(0) as u32;
             return if is_syn { Ok((nothing, nothing)) } else { Err(Skip::NoTimestamps) };
         }
         let [_, length] = packet.read(at).ok_or(Skip::TcpTruncated)?;
@@ -292,7 +295,7 @@ impl Options {
     }
 
     #[inline(always)]
-    fn syn<P: Packet + ?Sized>(&self, packet: &P, window: u16, traces: Traces) -> Syn {
+    fn syn<P: Packet + ?Sized>(&self, packet: &P, window: u16, quirk_fields: QuirkFields) -> Syn {
         let mss = match self.read_or_zero(packet, kind::MSS) {
             [_, 4, high, low] => u16::from_be_bytes([high, low]),
             _ => 0,
@@ -302,11 +305,11 @@ impl Options {
             _ => Syn::NO_SCALE,
         };
         let [other_kind] = self.read_or_zero(packet, order::OTHER);
-        Syn { window, mss, window_scale, option_order: self.order, other_kind, traces }
+        Syn { window, mss, window_scale, option_order: self.order, other_kind, quirk_fields }
     }
 }
 
-/// The options of Linux's SYN, and which of their bits are always these.
+/// The options of Linux's SYN byte by byte: the value, and a mask of the bits that always have it.
 const LINUX_SYN: [(u8, u8); 20] = {
     let (fixed, any) = (0xff, (0, 0));
     [
@@ -333,7 +336,7 @@ const LINUX_SYN: [(u8, u8); 20] = {
     ]
 };
 
-/// The same, each with its bytes.
+/// The options of Linux's SYN option by option: the kind, and the length in bytes.
 const LINUX_SYN_KINDS: [(u8, u64); 5] = [
     (kind::MSS, 4),
     (kind::SACK_PERMITTED, 2),
@@ -344,13 +347,18 @@ const LINUX_SYN_KINDS: [(u8, u64); 5] = [
 
 /// Walks over `bytes` bytes of options from `at`.
 #[inline(always)]
-fn walk<P: Packet + ?Sized>(packet: &P, at: usize, bytes: usize, found: &mut Options) -> Result<(), Skip> {
-    let mut cursor = packet.forget(at);
-    let mut left = packet.unknown(bytes as u64);
-    // Written out: of a loop's turns, which are all in one place, the verifier forgets which it has seen.
+fn walk<P: Packet + ?Sized>(
+    packet: &P,
+    at: usize,
+    bytes: usize,
+    offsets: &mut OptionOffsets,
+) -> Result<(), Skip> {
+    let mut cursor = packet.opaque_cursor(at);
+    let mut left = packet.opaque(bytes as u64);
+    // Written out: all iterations of a loop share one place, at which the verifier keeps few states.
     macro_rules! options {
         ($($index:literal)+) => {
-            $(if !option(packet, $index, &mut cursor, &mut left, found)? {
+            $(if !option(packet, $index, &mut cursor, &mut left, offsets)? {
                 return Ok(());
             })+
             const _: () = assert!(Syn::MAX_OPTIONS == [$($index),+].len());
@@ -360,50 +368,50 @@ fn walk<P: Packet + ?Sized>(packet: &P, at: usize, bytes: usize, found: &mut Opt
     if left != 0 {
         return Err(Skip::OptionsTooMany);
     }
-    found.padding_at = cursor as u64;
+    offsets.padding_at = cursor as u64;
     Ok(())
 }
 
-/// Notes the option at `cursor` down and goes on to the next, of which `left` bytes may be left; `false` at
-/// the end of the list.
+/// Notes the option at `cursor` down and moves `cursor` behind it; `left` bytes of the list are left.
+/// Returns `false` at the end of the list.
 #[inline(always)]
 fn option<P: Packet + ?Sized>(
     packet: &P,
     index: usize,
     cursor: &mut usize,
     left: &mut u64,
-    found: &mut Options,
+    offsets: &mut OptionOffsets,
 ) -> Result<bool, Skip> {
     if *left == 0 {
-        found.padding_at = *cursor as u64;
+        offsets.padding_at = *cursor as u64;
         return Ok(false);
     }
     let [kind] = packet.read(*cursor).ok_or(Skip::TcpTruncated)?;
     if kind == kind::END {
-        found.note(index, order::END);
-        found.padding_at = packet.forget(*cursor + 1) as u64;
+        offsets.note(index, order::END);
+        offsets.padding_at = packet.opaque_cursor(*cursor + 1) as u64;
         return Ok(false);
     }
-    let place = place(packet, kind);
-    found.note(index, place as u8);
-    found.at[place] = *cursor as u16;
+    let code = order_code(packet, kind);
+    offsets.note(index, code as u8);
+    offsets.at[code] = *cursor as u16;
     let bytes = if kind == kind::NOP { 1 } else { option_bytes(packet, *cursor, *left)? };
-    *cursor = packet.forget(*cursor + bytes as usize);
-    *left = packet.unknown(*left - bytes);
+    *cursor = packet.opaque_cursor(*cursor + bytes as usize);
+    *left = packet.opaque(*left - bytes);
     Ok(true)
 }
 
-/// Where [`Options::at`] notes `kind`: `kind` itself below 14, else 15. In arithmetic, because a
-/// branch would leave the verifier with two cases from here on.
+/// The code of `kind` in the order, and its index in [`OptionOffsets::at`]: `kind` itself below 14, else
+/// [`order::OTHER`]. In arithmetic, because a branch would leave the verifier with two cases from here on.
 #[inline(always)]
-fn place<P: Packet + ?Sized>(packet: &P, kind: u8) -> usize {
-    let other = packet.unknown(u64::from(order::END - 1).wrapping_sub(u64::from(kind)));
+fn order_code<P: Packet + ?Sized>(packet: &P, kind: u8) -> usize {
+    let other = packet.opaque(u64::from(order::END - 1).wrapping_sub(u64::from(kind)));
     let mask = (other as i64 >> 63) as usize;
     (usize::from(kind) | mask) & 15
 }
 
-/// The length of the option at `cursor`, which isn't one of the two kinds of a single byte; `left`
-/// bytes of options are left.
+/// Reads the length in bytes of the option at `cursor`, which isn't of the two kinds that have none; `left`
+/// bytes of the list are left.
 #[inline(always)]
 fn option_bytes<P: Packet + ?Sized>(packet: &P, cursor: usize, left: u64) -> Result<u64, Skip> {
     if left < 2 {
@@ -441,7 +449,7 @@ mod tests {
     fn parse_raw(bytes: &[u8]) -> Result<Segment, Skip> {
         let mut segment = Segment::default();
         let network = ip::parse(bytes, NetworkStart { at: 0, version: None })?;
-        parse_into(bytes, &network, &mut Options::default(), &mut segment)?;
+        parse_into(bytes, &network, &mut OptionOffsets::default(), &mut segment)?;
         Ok(segment)
     }
 
@@ -457,16 +465,16 @@ mod tests {
         [before, &STAMP, after].concat()
     }
 
-    /// What is known at a glance is what the walk finds, whatever byte is another.
+    /// The comparison with Linux's SYN and the walk have one result, whichever byte is changed.
     #[test]
     fn linux_syns_are_known() {
         let mut options: Vec<u8> = LINUX_SYN.iter().map(|(byte, mask)| byte & mask | 0x5a & !mask).collect();
         let glance = |options: &[u8]| {
-            let mut found = Options::default();
-            found.know(options, 0, options.len()).then_some(found)
+            let mut found = OptionOffsets::default();
+            found.note_linux_syn(options, 0, options.len()).then_some(found)
         };
         let walked = |options: &[u8]| {
-            let mut found = Options::default();
+            let mut found = OptionOffsets::default();
             walk(options, 0, options.len(), &mut found).map(|()| found)
         };
         assert!(glance(&options).is_some());

@@ -1,4 +1,4 @@
-//! Encapsulations: from a header that isn't TCP's to the next layer inside.
+//! Decapsulation: from a header that isn't TCP's to the next layer inside.
 //!
 //! | kind | recognised by | identified by |
 //! |---|---|---|
@@ -19,10 +19,11 @@ use crate::{
     link::{Layer, ethertype},
 };
 
-/// Tunnels inside each other followed before a packet is called too deep.
+/// How many tunnels inside each other are followed before a packet is called too deep.
 pub const MAX_TUNNELS: usize = 2;
 
-/// Layers may not begin beyond this: cursors stay below [`crate::packet::MAX_CURSOR`] with it.
+/// The greatest offset at which a layer may begin, in bytes: it keeps cursors below
+/// [`crate::packet::MAX_CURSOR`].
 const MAX_LAYER_AT: usize = 2048;
 
 /// How a segment was encapsulated: the innermost tunnel that it was found in.
@@ -30,22 +31,23 @@ const MAX_LAYER_AT: usize = 2048;
 pub struct Tunnel {
     /// Which encapsulation.
     pub kind: Kind,
-    /// What identifies the tunnel, as the table above says; 0 where nothing does.
+    /// What identifies the tunnel (label, session, key, VNI or TEID: the module's table); 0 where nothing
+    /// does.
     pub id: u32,
-    /// Ends of the tunnel; unspecified (`::`) where it isn't one over IP.
+    /// Outer address of the tunnel's sending end; unspecified (`::`) where it doesn't run over IP.
     pub src: Address,
-    /// See `src`.
+    /// Outer address of the tunnel's receiving end; unspecified (`::`) where it doesn't run over IP.
     pub dst: Address,
 }
 
 impl Tunnel {
-    /// Whether it has ends: whether it runs over IP.
+    /// Whether it runs over IP, so that `src` and `dst` are addresses.
     pub fn has_ends(&self) -> bool {
         self.src.octets() != [0; 16] || self.dst.octets() != [0; 16]
     }
 }
 
-/// Which encapsulation. A number rather than an enum: records carry it.
+/// An encapsulation: the number that records carry it by. The module's table names the standards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Kind(pub u8);
@@ -66,7 +68,7 @@ impl Kind {
     /// GPRS tunnelling, user plane.
     pub const GTP_U: Self = Self(7);
 
-    /// The name in reports.
+    /// The encapsulation as reports name it: lower case; `unknown` for a number without a constant above.
     pub const fn name(self) -> &'static str {
         match self {
             Self::MPLS => "mpls",
@@ -81,21 +83,22 @@ impl Kind {
     }
 }
 
-/// The tunnel entered last, before its addresses are needed. In words, of which the verifier knows
-/// nothing.
+/// The tunnel entered last, whose addresses aren't read yet. In words that are opaque to the verifier.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 struct Outer {
     /// [`Kind`], 0 for none.
     kind: u64,
+    /// [`Tunnel::id`].
     id: u64,
-    /// The network header around it, and its version; 0 for none.
+    /// Offset of the network header around it, in bytes.
     header_at: u64,
+    /// IP version of that header; 0 where there is none.
     version: u64,
 }
 
 impl Outer {
-    /// Reads the tunnel's ends. `None` can't come back for a tunnel that was entered.
+    /// Reads the tunnel's outer addresses. Returns `None` where no tunnel was entered.
     #[inline(always)]
     pub(crate) fn tunnel<P: Packet + ?Sized>(&self, packet: &P) -> Option<Tunnel> {
         if self.kind == 0 {
@@ -105,8 +108,9 @@ impl Outer {
         let (src, dst) = if self.version == 0 {
             (nowhere, nowhere)
         } else {
-            let ends = Network::outer(packet.forget(self.header_at as usize), self.version).ends(packet)?;
-            (ends.src, ends.dst)
+            let fields =
+                Network::outer(packet.opaque_cursor(self.header_at as usize), self.version).fields(packet)?;
+            (fields.src, fields.dst)
         };
         Some(Tunnel { kind: Kind(self.kind as u8), id: self.id as u32, src, dst })
     }
@@ -118,10 +122,10 @@ pub(crate) const fn is_below_ip(ethertype: u16) -> bool {
     matches!(ethertype, ethertype::MPLS | ethertype::MPLS_UPSTREAM | ethertype::PPPOE)
 }
 
-/// Whether a tunnel may follow `network`: a quick look, for the sake of all that is no tunnel.
+/// Whether the payload of `network` may be a tunnel: a cheap test, since most payloads are none.
 #[inline(always)]
 pub(crate) fn may_follow<P: Packet + ?Sized>(packet: &P, network: &Network) -> bool {
-    may_begin(packet, network.protocol, packet.forget(network.payload_at))
+    may_begin(packet, network.protocol, packet.opaque_cursor(network.payload_at))
 }
 
 /// Whether a tunnel may begin at `at`, where a header of `protocol` does.
@@ -138,7 +142,7 @@ pub(crate) fn may_begin<P: Packet + ?Sized>(packet: &P, protocol: u64, at: usize
     }
 }
 
-/// A tunnel header, read.
+/// What a tunnel's header says.
 struct Header {
     kind: Kind,
     id: u32,
@@ -154,12 +158,12 @@ mod protocol {
     pub const MPLS: u64 = 137;
 }
 
-/// Where TCP was found, and in which tunnel. All words, and no gaps: the kernel programs hand it to
-/// functions by its address, and the verifier wants every byte of it written.
+/// The innermost network header, which carries TCP, and the tunnel around it. All words, and no gaps: the
+/// kernel programs pass it to subprograms by its address, and the verifier wants every byte of it written.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
-pub struct Place {
-    /// The network header before TCP, as [`Network`] has it.
+pub struct InnerHeader {
+    /// The fields of [`Network`] except the protocol, which is TCP.
     header_at: u64,
     version: u64,
     payload_at: u64,
@@ -167,8 +171,8 @@ pub struct Place {
     outer: Outer,
 }
 
-impl Place {
-    /// Sets the network header.
+impl InnerHeader {
+    /// Takes over the network header.
     #[inline(always)]
     pub(crate) fn set(&mut self, network: &Network) {
         self.header_at = network.header_at as u64;
@@ -177,78 +181,81 @@ impl Place {
         self.payload_end = network.payload_end as u64;
     }
 
-    /// The network header before TCP.
+    /// The network header.
     #[inline(always)]
     pub(crate) fn network<P: Packet + ?Sized>(&self, packet: &P) -> Network {
         Network {
-            header_at: packet.forget(self.header_at as usize),
+            header_at: packet.opaque_cursor(self.header_at as usize),
             version: self.version,
             protocol: ip::TCP,
-            payload_at: packet.forget(self.payload_at as usize),
+            payload_at: packet.opaque_cursor(self.payload_at as usize),
             payload_end: self.payload_end as usize,
         }
     }
 
-    /// What tells the tunnel around it from others; 0 for none.
+    /// A key that tells the tunnel around it from others: kind and id. 0 for none.
     #[inline(always)]
-    pub fn tunnel_name(&self) -> u64 {
+    pub fn tunnel_key(&self) -> u64 {
         self.outer.id << 8 | self.outer.kind
     }
 
-    /// The tunnel around it.
+    /// Reads the tunnel around it from `packet`; `None` where there is none.
     #[inline(always)]
     pub(crate) fn tunnel<P: Packet + ?Sized>(&self, packet: &P) -> Option<Tunnel> {
         self.outer.tunnel(packet)
     }
 }
 
-/// A way down through layers and tunnels; in words as [`Place`].
+/// The decapsulation cursor: it goes down through layers and tunnels until it reaches TCP. In words as
+/// [`InnerHeader`], and for the same reason.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
-pub struct Descent {
-    /// The next layer: its EtherType and where it begins.
+pub struct DecapCursor {
+    /// EtherType of the next layer.
     ethertype: u64,
+    /// Offset of the next layer in the frame, in bytes.
     at: u64,
-    /// The network header before TCP once that is reached, and the tunnel around it.
-    pub place: Place,
+    /// The innermost network header, once it is reached, and the tunnel entered last.
+    pub inner: InnerHeader,
 }
 
-impl Descent {
-    /// Goes down from `layer`, tunnel by tunnel, to TCP.
+impl DecapCursor {
+    /// Goes down from `layer` to TCP, through [`MAX_TUNNELS`] tunnels at most.
     ///
     /// # Errors
     /// The [`Skip`] reason of the first layer that holds nothing for tmap.
     #[inline(always)]
     pub(crate) fn follow<P: Packet + ?Sized>(&mut self, packet: &P, layer: Layer) -> Result<(), Skip> {
-        let Layer { ethertype, at } = forgotten(packet, layer);
+        let Layer { ethertype, at } = layer.opaque(packet);
         self.ethertype = ethertype.into();
         self.at = at as u64;
         for _ in 0..=MAX_TUNNELS {
-            if packet.step(self)? {
+            if packet.next_layer(self)? {
                 return Ok(());
             }
         }
         Err(Skip::TunnelTooDeep)
     }
 
-    /// One layer down: past a network header, to TCP (`true`) or into the tunnel that it carries.
+    /// Goes one layer down, past a network header. Returns `true` where it carries TCP; else the cursor has
+    /// entered the tunnel that it carries.
     ///
     /// # Errors
     /// The [`Skip`] reason of the first header that holds nothing for tmap.
     #[inline(always)]
-    pub fn step<P: Packet + ?Sized>(&mut self, packet: &P) -> Result<bool, Skip> {
-        let layer = Layer { ethertype: self.ethertype as u16, at: packet.forget(self.at as usize) };
+    pub fn next_layer<P: Packet + ?Sized>(&mut self, packet: &P) -> Result<bool, Skip> {
+        let layer = Layer { ethertype: self.ethertype as u16, at: packet.opaque_cursor(self.at as usize) };
         let layer = self.below_ip(packet, layer)?;
-        let network = ip::parse(packet, layer.network()?)?.forgotten(packet);
+        let network = ip::parse(packet, layer.network()?)?.opaque(packet);
         if network.is_tcp() {
-            self.place.set(&network);
+            self.inner.set(&network);
             return Ok(true);
         }
         let mut layer = self.enter(packet, &network)?;
         if layer.ethertype == ethertype::ETHERNET {
             // A whole frame: its own EtherType follows the addresses.
             let inner = packet.read(layer.at + 12).ok_or(Skip::TunnelTruncated)?;
-            layer = Layer { ethertype: u16::from_be_bytes(inner), at: packet.forget(layer.at + 14) };
+            layer = Layer { ethertype: u16::from_be_bytes(inner), at: packet.opaque_cursor(layer.at + 14) };
             layer = layer.behind_tags(packet)?;
         }
         self.ethertype = layer.ethertype.into();
@@ -256,7 +263,7 @@ impl Descent {
         Ok(false)
     }
 
-    /// Takes off MPLS or PPPoE. It is named as the tunnel only where it isn't itself in another.
+    /// Decapsulates MPLS or PPPoE. It is noted as the tunnel only where it isn't itself inside another.
     #[inline(always)]
     fn below_ip<P: Packet + ?Sized>(&mut self, packet: &P, layer: Layer) -> Result<Layer, Skip> {
         let (kind, (id, inside)) = match layer.ethertype {
@@ -264,12 +271,12 @@ impl Descent {
             ethertype::PPPOE => (Kind::PPPOE, pppoe(packet, layer.at)?),
             _ => return Ok(layer),
         };
-        let outer = &mut self.place.outer;
+        let outer = &mut self.inner.outer;
         if outer.kind == 0 || outer.kind == u64::from(kind.0) {
-            outer.kind = packet.unknown(u64::from(kind.0));
-            outer.id = packet.unknown(u64::from(id));
+            outer.kind = packet.opaque(u64::from(kind.0));
+            outer.id = packet.opaque(u64::from(id));
         }
-        Ok(forgotten(packet, inside))
+        Ok(inside.opaque(packet))
     }
 
     /// Enters the tunnel in `network`'s payload.
@@ -278,7 +285,7 @@ impl Descent {
     /// [`Skip::NotTcp`] where there is none, [`Skip::TunnelTruncated`] or [`Skip::TunnelTooDeep`].
     #[inline(always)]
     fn enter<P: Packet + ?Sized>(&mut self, packet: &P, network: &Network) -> Result<Layer, Skip> {
-        let at = packet.forget(network.payload_at);
+        let at = packet.opaque_cursor(network.payload_at);
         if at > MAX_LAYER_AT {
             return Err(Skip::TunnelTooDeep);
         }
@@ -291,24 +298,18 @@ impl Descent {
             protocol::UDP => udp(packet, at)?,
             _ => return Err(Skip::NotTcp),
         };
-        self.place.outer = Outer {
-            kind: packet.unknown(u64::from(header.kind.0)),
-            id: packet.unknown(u64::from(header.id)),
-            header_at: packet.unknown(network.header_at as u64),
-            version: packet.unknown(network.version),
+        self.inner.outer = Outer {
+            kind: packet.opaque(u64::from(header.kind.0)),
+            id: packet.opaque(u64::from(header.id)),
+            header_at: packet.opaque(network.header_at as u64),
+            version: packet.opaque(network.version),
         };
         if header.inside.at > MAX_LAYER_AT {
             Err(Skip::TunnelTooDeep)
         } else {
-            Ok(forgotten(packet, header.inside))
+            Ok(header.inside.opaque(packet))
         }
     }
-}
-
-/// The same; the verifier forgets all about it.
-#[inline(always)]
-fn forgotten<P: Packet + ?Sized>(packet: &P, layer: Layer) -> Layer {
-    Layer { ethertype: packet.unknown(u64::from(layer.ethertype)) as u16, at: packet.forget(layer.at) }
 }
 
 /// GRE: checksum, key and sequence number are there or not, in this order.
@@ -320,13 +321,13 @@ fn gre<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Header, Skip> {
         return Err(Skip::NotTcp);
     }
     let bit = |mask: u8| usize::from(flags & mask != 0);
-    let key_at = packet.forget(at + 4 + 4 * bit(0x80));
+    let key_at = packet.opaque_cursor(at + 4 + 4 * bit(0x80));
     let id = if bit(0x20) != 0 {
         u32::from_be_bytes(packet.read(key_at).ok_or(Skip::TunnelTruncated)?)
     } else {
         0
     };
-    let at = packet.forget(key_at + 4 * bit(0x20) + 4 * bit(0x10));
+    let at = packet.opaque_cursor(key_at + 4 * bit(0x20) + 4 * bit(0x10));
     Ok(Header { kind: Kind::GRE, id, inside: Layer { ethertype: u16::from_be_bytes([high, low]), at } })
 }
 
@@ -364,7 +365,7 @@ fn udp<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Header, Skip> {
             Ok(Header { kind: Kind::VXLAN, id: id >> 8, inside })
         }
         port::GENEVE if first >> 6 == 0 => {
-            let at = packet.forget(at + 8 + usize::from(first & 0x3f) * 4);
+            let at = packet.opaque_cursor(at + 8 + usize::from(first & 0x3f) * 4);
             let inside = Layer { ethertype: u16::from_be_bytes([high, low]), at };
             Ok(Header { kind: Kind::GENEVE, id: id >> 8, inside })
         }
@@ -376,7 +377,7 @@ fn udp<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Header, Skip> {
     }
 }
 
-/// GTP-U extension headers followed.
+/// GTP-U extension headers followed before a packet is called too deep.
 const MAX_GTP_EXTENSIONS: usize = 4;
 
 /// What follows the eight mandatory bytes of a GTP-U header at `at`.
@@ -388,7 +389,7 @@ fn gtp_u<P: Packet + ?Sized>(packet: &P, at: usize, flags: u8) -> Result<Layer, 
         if flags & 0x04 == 0 {
             next = 0;
         }
-        at = packet.forget(at + 4);
+        at = packet.opaque_cursor(at + 4);
         for _ in 0..MAX_GTP_EXTENSIONS {
             if next == 0 {
                 break;
@@ -397,9 +398,9 @@ fn gtp_u<P: Packet + ?Sized>(packet: &P, at: usize, flags: u8) -> Result<Layer, 
             if words == 0 {
                 return Err(Skip::NotTcp);
             }
-            let last_at = packet.forget(at + usize::from(words) * 4 - 1);
+            let last_at = packet.opaque_cursor(at + usize::from(words) * 4 - 1);
             [next] = packet.read(last_at).ok_or(Skip::TunnelTruncated)?;
-            at = packet.forget(last_at + 1);
+            at = packet.opaque_cursor(last_at + 1);
         }
         if next != 0 {
             return Err(Skip::TunnelTooDeep);
@@ -408,7 +409,7 @@ fn gtp_u<P: Packet + ?Sized>(packet: &P, at: usize, flags: u8) -> Result<Layer, 
     Ok(Layer { ethertype: ethertype::ANY_IP, at })
 }
 
-/// MPLS labels followed.
+/// MPLS labels followed before a packet is called too deep.
 const MAX_LABELS: usize = 6;
 
 /// Follows a label stack at `at`: the bottom label and what lies behind it.
@@ -420,7 +421,7 @@ pub(crate) fn mpls<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<(u32, La
     let mut at = at;
     for _ in 0..MAX_LABELS {
         let [high, middle, low, _] = packet.read(at).ok_or(Skip::TunnelTruncated)?;
-        at = packet.forget(at + 4);
+        at = packet.opaque_cursor(at + 4);
         if low & 1 != 0 {
             let label = u32::from_be_bytes([0, high, middle, low]) >> 4;
             return Ok((label, Layer { ethertype: ethertype::ANY_IP, at }));
@@ -438,5 +439,5 @@ pub(crate) fn pppoe<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<(u32, L
         (0x11, 0, 0x0057) => ethertype::IP6,
         _ => return Err(Skip::NotIp),
     };
-    Ok((u32::from(u16::from_be_bytes([high, low])), Layer { ethertype, at: packet.forget(at + 8) }))
+    Ok((u32::from(u16::from_be_bytes([high, low])), Layer { ethertype, at: packet.opaque_cursor(at + 8) }))
 }

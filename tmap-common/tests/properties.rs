@@ -1,7 +1,7 @@
 //! What holds for any bytes, and for any segment.
 
 use proptest::prelude::*;
-use tmap_common::{Address, Flags, Link, Segment, Syn, Traces, fast, parse, parse::walk, tcp::kind};
+use tmap_common::{Address, Flags, Link, QuirkFields, Segment, Syn, fast, parse, parse::walk, tcp::kind};
 
 const LINKS: [Link; 5] = [Link::Ethernet, Link::Ip, Link::LinuxCooked, Link::LinuxCooked2, Link::BsdLoopback];
 
@@ -71,8 +71,8 @@ prop_compose! {
         has_payload: bool, tsval: u32, tsecr: u32, window: u16, mss: u16, window_scale: u8,
     ) -> Segment {
         // MSS, window scale, NOP, NOP, NOP, Timestamps.
-        let traces = Traces { tcp_header_bytes: 40, ..Traces::default() };
-        let syn = Syn { window, mss, window_scale, option_order: 0x81_1132, other_kind: 0, traces };
+        let quirk_fields = QuirkFields { tcp_header_bytes: 40, ..QuirkFields::default() };
+        let syn = Syn { window, mss, window_scale, option_order: 0x81_1132, other_kind: 0, quirk_fields };
         let flags = Flags(flags);
         Segment {
             src, dst, src_port, dst_port, flags, has_payload, hop_limit, tsval, tsecr,
@@ -90,7 +90,7 @@ proptest! {
 
     /// The recommended options, and perhaps SACK; one byte changed, and perhaps the end cut off.
     #[test]
-    fn the_short_way_says_what_the_walk_says(
+    fn the_fast_path_says_what_the_slow_path_says(
         segment in segments(), tags in 0..=2_usize, blocks in 0..=3_u8,
         damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
         keep in prop::option::of(any::<prop::sample::Index>()),

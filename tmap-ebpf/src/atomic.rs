@@ -3,26 +3,29 @@
 
 use core::arch::asm;
 
-/// Stores `value`, returns what was there.
+/// Stores `value` at `address` and returns the value that was there before.
 ///
 /// # Safety
-/// `place` is valid for writes and aligned.
+/// `address` is valid for reads and writes, and aligned.
 #[inline(always)]
-pub unsafe fn swap(place: *mut u64, mut value: u64) -> u64 {
-    // SAFETY: the caller vouches for the place.
-    unsafe { asm!("{1} = xchg_64({0} + 0, {1})", in(reg) place, inout(reg) value, options(nostack)) };
+pub unsafe fn swap(address: *mut u64, mut value: u64) -> u64 {
+    // SAFETY: the caller vouches for the address; the instruction accesses the eight bytes there.
+    unsafe { asm!("{1} = xchg_64({0} + 0, {1})", in(reg) address, inout(reg) value, options(nostack)) };
     value
 }
 
-/// Adds `value`, returns what was there.
+/// Adds `value` to the word at `address` and returns the word that was there before.
 ///
 /// # Safety
-/// As for [`swap`].
+/// `address` is valid for reads and writes, and aligned.
 #[inline(always)]
-pub unsafe fn fetch_add(place: *mut u64, mut value: u64) -> u64 {
-    // SAFETY: the caller vouches for the place.
+pub unsafe fn fetch_add(address: *mut u64, mut value: u64) -> u64 {
+    // SAFETY: the caller vouches for the address; the instruction accesses the eight bytes there.
     unsafe {
-        asm!("{1} = atomic_fetch_add((u64 *)({0} + 0), {1})", in(reg) place, inout(reg) value, options(nostack));
+        asm!(
+            "{1} = atomic_fetch_add((u64 *)({0} + 0), {1})",
+            in(reg) address, inout(reg) value, options(nostack)
+        );
     };
     value
 }

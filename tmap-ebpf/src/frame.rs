@@ -1,16 +1,17 @@
 //! The frame as the parser reads it, with the bounds check that the verifier wants to see.
 
-use core::{arch::asm, ptr};
+use core::ptr;
 
-use crate::calls;
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{__sk_buff, xdp_md},
     programs::{TcContext, XdpContext},
 };
-use tmap_common::{Packet, Skip, packet::MAX_CURSOR, tcp::Options, tunnel::Descent};
+use tmap_common::{Packet, Skip, packet::MAX_CURSOR, tcp::OptionOffsets, tunnel::DecapCursor};
 
-/// How much of a packet must lie in its linear part for the parser to see all it wants: link header
+use crate::opaque;
+
+/// How much of a packet must lie in its linear part for the parser to see all it needs, in bytes: link header
 /// with tags, IP header with extensions of reasonable size, TCP header with all options.
 const HEADER_BYTES: usize = 256;
 
@@ -21,10 +22,12 @@ pub struct Frame {
     context: Context,
 }
 
-/// What the program was called with.
+/// The context with which the kernel called the program.
 #[derive(Clone, Copy)]
 pub enum Context {
+    /// An XDP program's.
     Xdp(*mut xdp_md),
+    /// A TC program's.
     Skb(*mut __sk_buff),
 }
 
@@ -51,13 +54,14 @@ impl Frame {
         Self::of_pulled_skb(ctx)
     }
 
-    /// The same packet again, where [`Frame::of_skb`] has been called before.
+    /// The packet that a TC program was called for, in a subprogram: [`Frame::of_skb`] has pulled its headers
+    /// in before.
     #[inline(always)]
     pub fn of_pulled_skb(ctx: &TcContext) -> Self {
         Self { start: ctx.data(), end: ctx.data_end(), context: Context::Skb(ctx.skb.skb) }
     }
 
-    /// What the program was called with. Known where everything is inlined, so it costs nothing.
+    /// The context with which the program was called. Known where everything is inlined, so it costs nothing.
     #[inline(always)]
     pub fn context(&self) -> Context {
         self.context
@@ -76,7 +80,7 @@ impl Packet for Frame {
         let at = self.start + offset;
         // Opaque, because LLVM would turn `at + 1 > end` into `at >= end`, from which the verifier
         // learns nothing.
-        if opaque(at + N) > self.end {
+        if opaque::to_compiler(at + N) > self.end {
             return None;
         }
         // SAFETY: start..end is the packet's linear part, valid for this call of the program, and
@@ -85,58 +89,94 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
-    fn forget(&self, cursor: usize) -> usize {
-        self.unknown(cursor as u64) as usize & (MAX_CURSOR - 1)
+    fn opaque_cursor(&self, cursor: usize) -> usize {
+        self.opaque(cursor as u64) as usize & (MAX_CURSOR - 1)
     }
 
     #[inline(always)]
-    fn unknown(&self, word: u64) -> u64 {
+    fn opaque(&self, word: u64) -> u64 {
         // The length is a number of which the verifier knows nothing.
-        unknown(word, self.len() as u64)
+        opaque::to_verifier(word, self.len() as u64)
     }
 
     #[inline(always)]
-    fn options(&self, at: usize, bytes: usize, found: &mut Options) -> Result<(), Skip> {
-        calls::options(self, at, bytes, found)
+    fn walk_options(&self, at: usize, bytes: usize, offsets: &mut OptionOffsets) -> Result<(), Skip> {
+        let outcome = match self.context() {
+            Context::Xdp(context) => options_xdp(context, at as u64, bytes as u64, offsets),
+            Context::Skb(context) => options_skb(context, at as u64, bytes as u64, offsets),
+        };
+        if outcome == WALKED {
+            return Ok(());
+        }
+        Err(Skip::from_index(outcome).unwrap_or(Skip::TcpTruncated))
     }
 
     #[inline(always)]
-    fn step(&self, descent: &mut Descent) -> Result<bool, Skip> {
-        calls::step(self, descent)
+    fn next_layer(&self, cursor: &mut DecapCursor) -> Result<bool, Skip> {
+        let outcome = match self.context() {
+            Context::Xdp(context) => layer_xdp(context, cursor),
+            Context::Skb(context) => layer_skb(context, cursor),
+        };
+        match outcome {
+            TUNNEL => Ok(false),
+            TCP => Ok(true),
+            reason => Err(Skip::from_index(reason).unwrap_or(Skip::TunnelTooDeep)),
+        }
     }
 }
 
-/// `word`, of which the verifier forgets what it knows, given `any` number of which it knows nothing.
-#[inline(always)]
-pub fn unknown(mut word: u64, any: u64) -> u64 {
-    // Not `pure`: the compiler would make one of two calls with the same word, and the verifier,
-    // which sees where values come from, would tell states apart by which of them are still one.
-    // SAFETY: exclusive-or with the same number twice changes nothing.
-    unsafe {
-        asm!(
-            "{0} ^= {1}", "{0} ^= {1}",
-            inout(reg) word, in(reg) any, options(nomem, nostack, preserves_flags)
-        );
-    };
-    word
+/// Outcome of `layer_*`: the layer carries a tunnel. Outcomes that aren't the index of a [`Skip`] begin here.
+const TUNNEL: u64 = 1 << 32;
+/// Outcome of `layer_*`: the layer carries TCP.
+const TCP: u64 = TUNNEL + 1;
+/// Outcome of `options_*`: all options are noted down.
+const WALKED: u64 = TUNNEL + 2;
+
+/// Subprogram: [`OptionOffsets::walk`] over the frame of an XDP program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn options_xdp(context: *mut xdp_md, at: u64, bytes: u64, offsets: *mut OptionOffsets) -> u64 {
+    walk_options(&Frame::of_xdp(&XdpContext::new(context)), at, bytes, offsets)
 }
 
-/// `value`, with the compiler kept from knowing so. Unlike `black_box` it stays in a register.
-///
-/// The price is a move to itself. An empty assembly text would be free, but Rust wants the operand
-/// used, and a comment gives two line entries at one instruction, which the kernel refuses.
-#[inline(always)]
-pub fn opaque(mut value: usize) -> usize {
-    // SAFETY: the instruction changes nothing.
-    unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
-    value
+/// Subprogram: [`OptionOffsets::walk`] over the packet of a TC program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn options_skb(context: *mut __sk_buff, at: u64, bytes: u64, offsets: *mut OptionOffsets) -> u64 {
+    walk_options(&Frame::of_pulled_skb(&TcContext::new(context)), at, bytes, offsets)
 }
 
-/// Has the compiler work out `words` where a program ends before it uses them.
 #[inline(always)]
-pub fn needed<const N: usize>(words: [u64; N]) {
-    for word in words {
-        // SAFETY: the instruction changes nothing.
-        unsafe { asm!("{0} = {0}", inout(reg) word => _, options(nomem, nostack, preserves_flags)) };
+fn walk_options(frame: &Frame, at: u64, bytes: u64, offsets: *mut OptionOffsets) -> u64 {
+    // SAFETY: the caller lent it, and uses it no more. For all that the verifier knows it may be null.
+    let Some(offsets) = (unsafe { offsets.as_mut() }) else { return Skip::TcpTruncated as u64 };
+    match offsets.walk(frame, at as usize, bytes as usize) {
+        Ok(()) => WALKED,
+        Err(skip) => skip as u64,
+    }
+}
+
+/// Subprogram: [`DecapCursor::next_layer`] in the frame of an XDP program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn layer_xdp(context: *mut xdp_md, cursor: *mut DecapCursor) -> u64 {
+    next_layer(&Frame::of_xdp(&XdpContext::new(context)), cursor)
+}
+
+/// Subprogram: [`DecapCursor::next_layer`] in the packet of a TC program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn layer_skb(context: *mut __sk_buff, cursor: *mut DecapCursor) -> u64 {
+    next_layer(&Frame::of_pulled_skb(&TcContext::new(context)), cursor)
+}
+
+#[inline(always)]
+fn next_layer(frame: &Frame, cursor: *mut DecapCursor) -> u64 {
+    // SAFETY: the caller lent it, and uses it no more. For all that the verifier knows it may be null.
+    let Some(cursor) = (unsafe { cursor.as_mut() }) else { return Skip::TunnelTooDeep as u64 };
+    match cursor.next_layer(frame) {
+        Ok(false) => TUNNEL,
+        Ok(true) => TCP,
+        Err(skip) => skip as u64,
     }
 }

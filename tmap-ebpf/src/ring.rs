@@ -1,12 +1,13 @@
-//! The way out: a single-producer, single-consumer ring per CPU, in memory that user space maps.
+//! The way to user space: a single-producer, single-consumer ring per CPU, in memory that user space maps.
 //!
-//! This module is the seam: whatever the design behind it, the pipeline only calls [`push`].
+//! The pipeline only calls [`push`] and [`push_data`], whatever the design behind them.
 //!
 //! Ordering. The producer writes the slots, then publishes `produced`; the consumer reads
 //! `produced` (acquire), copies the slots, then publishes `consumed` (release). The producer's read
-//! of `consumed` and its writes into freed slots are ordered by the branch between them; what it saw of
-//! `consumed` it keeps, since what was free then still is. Its slot writes and its publishing are ordered on CPUs that keep stores in order (x86, s390); elsewhere
-//! publishing must be a full barrier, which in BPF a fetching atomic is. The loader says which.
+//! of `consumed` and its writes into freed slots are ordered by the branch between them. It may use a value
+//! of `consumed` that it read before, since slots that were free then still are. Its slot writes and its
+//! publishing are ordered on CPUs that keep stores in order (x86, s390). Elsewhere publishing must be a full
+//! barrier, which in BPF a fetching atomic is; the loader says so.
 
 use core::ptr;
 
@@ -15,9 +16,8 @@ use tmap_common::{Record, record::Slot, ring::MIN_SLOTS};
 
 use crate::{
     atomic,
-    counters::{Row, preemptible},
-    frame::needed,
-    pipeline::step,
+    state::{ThisCpu, preemptible},
+    stop,
 };
 
 /// All rings, one after another; the loader sets the size: CPUs x slots.
@@ -33,59 +33,59 @@ static SLOTS: Global<u32> = Global::new(MIN_SLOTS);
 #[unsafe(no_mangle)]
 static WEAK_ORDER: Global<u8> = Global::new(0);
 
-/// Stamps `record` and writes it to the ring of the CPU with this row; `false` if there is no room.
+/// Writes the time into `record`, and the record to the ring of `cpu`; `false` if there is no room.
 #[inline(always)]
-pub fn push(row: Row, record: &mut Record) -> bool {
-    let Some(room) = Room::make(row, record.slot_count() as u64) else { return false };
+pub fn push(cpu: ThisCpu, record: &mut Record) -> bool {
+    let Some(reserved) = Reservation::make(cpu, record.slot_count() as u64) else { return false };
     record.time_ns = now();
-    let mut at = room.at;
-    room.ring.write(at, record.first_slot());
+    let mut at = reserved.at;
+    reserved.ring.write(at, record.first_slot());
     if let Some(slot) = record.address_slot() {
         at += 1;
-        room.ring.write(at, slot);
+        reserved.ring.write(at, slot);
     }
     if let Some(slot) = record.syn_slot() {
         at += 1;
-        room.ring.write(at, slot);
+        reserved.ring.write(at, slot);
     }
-    if let Some([name, ends]) = record.tunnel_slots() {
-        room.ring.write(at + 1, name);
-        room.ring.write(at + 2, ends);
+    if let Some([key, addresses]) = record.tunnel_slots() {
+        reserved.ring.write(at + 1, key);
+        reserved.ring.write(at + 2, addresses);
     }
-    room.publish();
+    reserved.publish();
     true
 }
 
-/// The same for a record without handshake and tunnel, of which the caller knows the IP version. Ends
-/// after the step `LAST`.
+/// Writes a data segment's record, which has neither handshake nor tunnel, to the ring of `cpu`; `false` if
+/// there is no room. The caller knows the IP version at compile time.
 ///
-/// The clock, the dearest step, is read when all else is written: reading it waits for what was begun
-/// before, and nothing has to be kept across the call.
+/// The clock, the most expensive step, is read when everything else is written: reading it waits for the
+/// instructions begun before, and nothing has to be kept across the call.
 #[inline(always)]
-pub fn push_short<const LAST: u8>(row: Row, is_ip4: bool, record: &Record) -> bool {
-    let Some(room) = Room::make(row, if is_ip4 { 1 } else { 2 }) else { return false };
-    if LAST == step::ROOM {
-        needed([room.end]);
-        release(row);
+pub fn push_data<const STOP: u8>(cpu: ThisCpu, is_ip4: bool, record: &Record) -> bool {
+    let Some(reserved) = Reservation::make(cpu, if is_ip4 { 1 } else { 2 }) else { return false };
+    if STOP == stop::AFTER_RESERVE {
+        stop::compute([reserved.end]);
+        release(cpu);
         return true;
     }
-    let Some(place) = room.ring.place(room.at) else { return false };
-    let place = place.cast::<u64>();
+    let Some(slot) = reserved.ring.slot(reserved.at) else { return false };
+    let words = slot.cast::<u64>();
     let Slot { words: [_, rest @ ..] } = record.first_slot_with(!is_ip4);
     for (index, word) in (1..).zip(rest) {
         // SAFETY: a slot is four words. Volatile keeps these writes before the publishing one.
-        unsafe { ptr::write_volatile(place.add(index), word) };
+        unsafe { ptr::write_volatile(words.add(index), word) };
     }
     if !is_ip4 {
-        room.ring.write(room.at + 1, record.addresses());
+        reserved.ring.write(reserved.at + 1, record.addresses());
     }
-    if LAST == step::WRITE {
-        release(row);
+    if STOP == stop::AFTER_WRITE {
+        release(cpu);
         return true;
     }
-    // SAFETY: as above.
-    unsafe { ptr::write_volatile(place, now()) };
-    room.publish();
+    // SAFETY: the time is the slot's first word. Volatile keeps this write before the publishing one.
+    unsafe { ptr::write_volatile(words, now()) };
+    reserved.publish();
     true
 }
 
@@ -96,62 +96,65 @@ fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// Slots to be filled and published.
-struct Room {
-    row: Row,
+/// Free slots, to be filled and published.
+struct Reservation {
+    cpu: ThisCpu,
     ring: Ring,
-    /// Position of the first slot, and the one behind the last.
+    /// Position of the first slot.
     at: u32,
+    /// Position behind the last slot.
     end: u64,
 }
 
-impl Room {
-    /// Finds `count` free slots.
+impl Reservation {
+    /// Finds `count` free slots; `None` if there aren't so many, or another producer of this CPU is at work.
     #[inline(always)]
-    fn make(row: Row, count: u64) -> Option<Self> {
-        // SAFETY: `busy` is an aligned u64 of this CPU's row.
-        if preemptible() && unsafe { atomic::swap(&raw mut (*row.at).busy, 1) } != 0 {
+    fn make(cpu: ThisCpu, count: u64) -> Option<Self> {
+        // SAFETY: `busy` is an aligned u64 of this CPU's state.
+        if preemptible() && unsafe { atomic::swap(&raw mut (*cpu.state).busy, 1) } != 0 {
             return None;
         }
         let slots = u64::from(SLOTS.load());
-        // SAFETY: the row is a value of the map; the accesses are volatile because user space shares
-        // it, and aligned words aren't torn.
+        // SAFETY: the state is a value of the map. `produced` is read volatile because user space shares it;
+        // aligned words aren't torn.
         let (produced, before) =
-            unsafe { (ptr::read_volatile(&raw const (*row.at).produced), (*row.at).consumed_before) };
+            unsafe { (ptr::read_volatile(&raw const (*cpu.state).produced), (*cpu.state).consumed_before) };
         let end = produced + count;
         if end - before > slots {
-            // SAFETY: as above.
-            let consumed = unsafe { ptr::read_volatile(&raw const (*row.at).consumed) };
+            // SAFETY: the state is a value of the map. `consumed` is read volatile because user space writes
+            // it; aligned words aren't torn.
+            let consumed = unsafe { ptr::read_volatile(&raw const (*cpu.state).consumed) };
             if end - consumed > slots {
-                release(row);
+                release(cpu);
                 return None;
             }
-            // SAFETY: as above.
-            unsafe { (*row.at).consumed_before = consumed };
+            // SAFETY: the state is a value of the map, and nobody else uses this field.
+            unsafe { (*cpu.state).consumed_before = consumed };
         }
-        Some(Self { row, ring: Ring::of(row.cpu), at: produced as u32, end })
+        Some(Self { cpu, ring: Ring::of(cpu.number), at: produced as u32, end })
     }
 
-    /// Shows the slots to user space.
+    /// Publishes the slots to user space.
     #[inline(always)]
     fn publish(self) {
         if !crate::CAUTIOUS || WEAK_ORDER.load() == 0 {
-            // SAFETY: as above; volatile accesses stay in order, in the compiler and on these CPUs.
-            unsafe { ptr::write_volatile(&raw mut (*self.row.at).produced, self.end) };
+            // SAFETY: `produced` is an aligned u64 of this CPU's state. Volatile accesses stay in order, for
+            // the compiler and on these CPUs.
+            unsafe { ptr::write_volatile(&raw mut (*self.cpu.state).produced, self.end) };
         } else {
-            // SAFETY: `produced` is an aligned u64 of this CPU's row.
-            unsafe { atomic::swap(&raw mut (*self.row.at).produced, self.end) };
+            // SAFETY: `produced` is an aligned u64 of this CPU's state.
+            unsafe { atomic::swap(&raw mut (*self.cpu.state).produced, self.end) };
         }
-        release(self.row);
+        release(self.cpu);
     }
 }
 
-/// Lets other producers of this CPU at the ring again.
+/// Lets other producers of this CPU use the ring again.
 #[inline(always)]
-fn release(row: Row) {
+fn release(cpu: ThisCpu) {
     if preemptible() {
-        // SAFETY: `busy` is an aligned u64 of this CPU's row.
-        unsafe { atomic::swap(&raw mut (*row.at).busy, 0) };
+        // SAFETY: `busy` is an aligned u64 of this CPU's state.
+        unsafe { atomic::swap(&raw mut (*cpu.state).busy, 0) };
     }
 }
 
@@ -169,25 +172,25 @@ impl Ring {
     }
 
     /// Where the slot of a position lies. The map has a slot for every index of this form; the check
-    /// is the verifier's.
+    /// is for the verifier.
     #[inline(always)]
-    fn place(&self, position: u32) -> Option<*mut Slot> {
+    fn slot(&self, position: u32) -> Option<*mut Slot> {
         RING.get_ptr_mut(self.base + (position & self.mask))
     }
 
     #[inline(always)]
     fn write(&self, position: u32, slot: Slot) {
-        if let Some(place) = self.place(position) {
-            write(place, slot);
+        if let Some(to) = self.slot(position) {
+            write(to, slot);
         }
     }
 }
 
 #[inline(always)]
-fn write(place: *mut Slot, slot: Slot) {
-    let place = place.cast::<u64>();
+fn write(to: *mut Slot, slot: Slot) {
+    let words = to.cast::<u64>();
     for (index, word) in slot.words.into_iter().enumerate() {
         // SAFETY: a slot is four words. Volatile keeps these writes before the publishing one.
-        unsafe { ptr::write_volatile(place.add(index), word) };
+        unsafe { ptr::write_volatile(words.add(index), word) };
     }
 }

@@ -1,37 +1,37 @@
-//! Memory for the long way through the parser: the stack of 512 bytes has no room for it beside what the
-//! functions on that way need.
+//! Working memory for the slow path: the stack of 512 bytes has no room for it beside what the subprograms
+//! on that path need.
 
 use aya_ebpf::{macros::map, maps::Array};
-use tmap_common::{Record, tcp::Options, tunnel::Descent};
+use tmap_common::{Record, tcp::OptionOffsets, tunnel::DecapCursor};
 
-use crate::{atomic, counters::preemptible};
+use crate::{atomic, state::preemptible};
 
 /// One per CPU; the loader sets how many.
 #[map]
 static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 
-/// A CPU's memory, in lines of its own.
+/// A CPU's memory, in cache lines of its own.
 #[derive(Clone, Copy)]
 #[repr(C, align(128))]
 struct Scratch {
     work: Work,
-    /// 1 while in use. Looked at only where programs may interrupt each other.
+    /// 1 while in use. Used only where programs may interrupt each other.
     busy: u64,
 }
 
-/// What the functions on the long way hand on to each other.
+/// What the subprograms of the slow path pass on to each other.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Work {
-    /// Where the segment lies.
-    pub way: Descent,
-    /// Its options.
-    pub options: Options,
-    /// The segment, and what else its record says.
+    /// The decapsulation cursor, which ends at the segment's headers.
+    pub cursor: DecapCursor,
+    /// The offsets of the segment's options.
+    pub options: OptionOffsets,
+    /// The segment, and the other fields of its record.
     pub record: Record,
 }
 
-/// This CPU's memory, its way cleared; `None` while another program uses it.
+/// Borrows this CPU's memory, with its cursor reset; `None` while another program uses it.
 #[inline(always)]
 pub fn borrow<'a>(cpu: u32) -> Option<&'a mut Work> {
     let scratch = SCRATCH.get_ptr_mut(cpu)?;
@@ -42,17 +42,17 @@ pub fn borrow<'a>(cpu: u32) -> Option<&'a mut Work> {
     // SAFETY: the map's value outlives the program's run, and only this program uses it now. It began as
     // zeros, which are a record as well.
     let work = unsafe { &mut (*scratch).work };
-    work.way = Descent::default();
+    work.cursor = DecapCursor::default();
     Some(work)
 }
 
-/// Lets other programs of this CPU use it.
+/// Gives the memory back, so that other programs of this CPU can use it.
 #[inline(always)]
 pub fn give_back(cpu: u32) {
     if preemptible()
         && let Some(scratch) = SCRATCH.get_ptr_mut(cpu)
     {
-        // SAFETY: as above.
+        // SAFETY: `busy` is an aligned u64 of this CPU's value.
         unsafe { atomic::swap(&raw mut (*scratch).busy, 0) };
     }
 }

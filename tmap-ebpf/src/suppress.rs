@@ -1,5 +1,5 @@
-//! The cache that tells which segments can be left out of the ring: a slice of one array per CPU.
-//! What is left out, and why that changes nothing, is told in [`tmap_common::suppress`].
+//! The cache that tells which segments repeat the one before: a part of each CPU's state.
+//! [`tmap_common::suppress`] explains which segments are suppressed, and why that changes no result.
 
 use core::ptr;
 
@@ -7,12 +7,12 @@ use aya_ebpf::{Global, helpers::generated::bpf_jiffies64};
 use tmap_common::{
     Segment,
     record::Direction,
-    suppress::{Brief, DEFAULT_SLOTS, Name, Slot, Verdict},
+    suppress::{CACHE_ENTRIES, CacheEntry, Decision, Digest, FlowHash},
 };
 
-use crate::{calls, counters::Row};
+use crate::state::ThisCpu;
 
-/// Whether anything is left out; the loader sets it. The verifier knows read-only data: with 0 all this
+/// Whether anything is suppressed; the loader sets it. The verifier knows read-only data: with 0 all this
 /// is dead code.
 #[unsafe(no_mangle)]
 static SUPPRESS: Global<u8> = Global::new(0);
@@ -21,7 +21,7 @@ static SUPPRESS: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 static SUPPRESS_SEED: Global<u64> = Global::new(0);
 
-/// The time that [`judge`] wants. By itself, because a call takes the registers: it comes before
+/// The time for [`classify`]. A function of its own, because a call takes the registers: it comes before
 /// anything that is kept in them.
 #[inline(always)]
 pub fn now() -> u64 {
@@ -29,50 +29,56 @@ pub fn now() -> u64 {
     if SUPPRESS.load() == 0 { 0 } else { unsafe { bpf_jiffies64() } }
 }
 
-/// The flow of `segment`, in the tunnel of this name.
+/// Hashes the flow of `segment`, in the tunnel of this key (0 for none).
 #[inline(always)]
-pub fn name(segment: &Segment, direction: Direction, tunnel: u64) -> Name {
-    Name::of(segment, direction, tunnel, SUPPRESS_SEED.load())
+pub fn flow_hash(segment: &Segment, direction: Direction, tunnel_key: u64) -> FlowHash {
+    FlowHash::of(segment, direction, tunnel_key, SUPPRESS_SEED.load())
 }
 
-/// Judges a segment; `now` as [`now`] told it.
+/// Decides what becomes of a segment; `now` is the time as [`now`] returned it.
 #[inline(always)]
-pub fn judge(row: Row, name: Name, brief: Brief, now: u64) -> Verdict {
-    let Some(slot) = slot(row, name) else { return Verdict::Emit(0) };
-    // SAFETY: the slot is in the map's value, which only this CPU's programs use, one at a time.
-    let Some((verdict, next)) = unsafe { *slot }.check_quickly(name, brief, now) else {
-        return Verdict::Emit(calls::judge_slowly(slot, name, brief, now));
+pub fn classify(cpu: ThisCpu, hash: FlowHash, digest: Digest, now: u64) -> Decision {
+    let Some(entry) = entry(cpu, hash) else { return Decision::Emit(0) };
+    // SAFETY: the entry is in the map's value, which only this CPU's programs use, one at a time.
+    let Some((decision, next)) = unsafe { *entry }.classify_fast(hash, digest, now) else {
+        return Decision::Emit(classify_entry(entry, hash.0, digest.stamps, digest.rest, now) as u8);
     };
-    // SAFETY: as above.
-    unsafe { ptr::write(slot, next) };
-    verdict
+    // SAFETY: the entry is in the map's value, which only this CPU's programs use, one at a time.
+    unsafe { ptr::write(entry, next) };
+    decision
 }
 
-/// The rest of [`judge`].
+/// Subprogram: classifies a segment that is emitted in any case, and updates the entry. Returns how many
+/// segments of its flow were suppressed before.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn classify_entry(entry: *mut CacheEntry, hash: u64, stamps: u64, rest: u64, now: u64) -> u64 {
+    // SAFETY: the caller lent it, and uses it no more. For all that the verifier knows it may be null.
+    let Some(entry) = (unsafe { entry.as_mut() }) else { return 0 };
+    let (count, next) = entry.classify_slow(FlowHash(hash), Digest { stamps, rest }, now);
+    *entry = next;
+    count.into()
+}
+
+/// Empties a flow's entry, so that its next segment repeats nothing. Returns how many of its segments were
+/// suppressed since its last record.
 #[inline(always)]
-pub fn judge_slowly(slot: &mut Slot, name: Name, brief: Brief, now: u64) -> u8 {
-    let (count, next) = slot.check_slowly(name, brief, now);
-    *slot = next;
+pub fn reset(cpu: ThisCpu, hash: FlowHash) -> u8 {
+    let Some(entry) = entry(cpu, hash) else { return 0 };
+    // SAFETY: the entry is in the map's value, which only this CPU's programs use, one at a time.
+    let count = unsafe { *entry }.count_of(hash);
+    // SAFETY: the entry is in the map's value, which only this CPU's programs use, one at a time.
+    unsafe { ptr::write(entry, CacheEntry::default()) };
     count
 }
 
-/// Makes a flow start over: what comes next repeats nothing. Returns how many of its segments were left
-/// out since its last record.
+/// Where a flow's entry lies; `None` if nothing is suppressed.
 #[inline(always)]
-pub fn forget(row: Row, name: Name) -> u8 {
-    let Some(slot) = slot(row, name) else { return 0 };
-    // SAFETY: as above.
-    let count = unsafe { *slot }.count_of(name);
-    // SAFETY: as above.
-    unsafe { ptr::write(slot, Slot::default()) };
-    count
-}
-
-#[inline(always)]
-fn slot(row: Row, name: Name) -> Option<*mut Slot> {
+fn entry(cpu: ThisCpu, hash: FlowHash) -> Option<*mut CacheEntry> {
     if SUPPRESS.load() == 0 {
         return None;
     }
-    // SAFETY: the index is below the number of slots.
-    Some(unsafe { (&raw mut (*row.at).flows).cast::<Slot>().add(name.index(DEFAULT_SLOTS) as usize) })
+    let index = hash.index(CACHE_ENTRIES) as usize;
+    // SAFETY: the map's value outlives the program's run, and the index is below the number of entries.
+    Some(unsafe { (&raw mut (*cpu.state).flow_cache).cast::<CacheEntry>().add(index) })
 }

@@ -105,18 +105,18 @@ struct Reading<'a, W> {
     stats: Option<Interval>,
 }
 
-/// Where a frame goes: the filter, then the engine.
-struct Way<'a> {
+/// The parser's visitor: it passes a frame's segment through the filter to the engine.
+struct FrameVisitor<'a> {
     frame: &'a Frame<'a>,
     filter: &'a Program,
-    /// Taken by whoever comes first, who is the only one: a frame holds one segment at the most.
+    /// Taken when the segment is passed on, which happens once: a frame holds one segment at most.
     workers: Cell<Option<&'a mut Workers>>,
 }
 
-impl Way<'_> {
-    /// What the short way left: handshakes, tunnels, whatever is rare.
+impl FrameVisitor<'_> {
+    /// Parses what the fast path leaves: handshakes, tunnels, whatever is rare.
     #[inline(never)]
-    fn long(&self, link: Link, decap: bool) -> Result<(), Skip> {
+    fn slow_path(&self, link: Link, decap: bool) -> Result<(), Skip> {
         self.take(parse::walk(self.frame.bytes, link, decap)?)
     }
 
@@ -133,12 +133,12 @@ impl Way<'_> {
     }
 }
 
-impl fast::Taker for Way<'_> {
+impl fast::Visitor for FrameVisitor<'_> {
     type Outcome = Result<(), Skip>;
 
     #[inline(always)]
-    fn segment(&self, found: &fast::Found) -> Self::Outcome {
-        self.take(found.segment(self.frame.bytes).ok_or(Skip::TcpTruncated)?)
+    fn segment(&self, offsets: &fast::HeaderOffsets) -> Self::Outcome {
+        self.take(offsets.segment(self.frame.bytes).ok_or(Skip::TcpTruncated)?)
     }
 
     #[inline(always)]
@@ -274,9 +274,10 @@ impl<'a, W: Write> Reading<'a, W> {
         self.counters.seen += 1;
         let Ok(link) = frame.link else { return };
         let decap = self.config.decap;
-        let way = Way { frame, filter: &self.config.filter, workers: Cell::new(Some(&mut self.workers)) };
-        let outcome = fast::parse_to(frame.bytes, link, decap, &way);
-        let outcome = outcome.unwrap_or_else(|| way.long(link, decap));
+        let workers = Cell::new(Some(&mut self.workers));
+        let visitor = FrameVisitor { frame, filter: &self.config.filter, workers };
+        let outcome = fast::visit(frame.bytes, link, decap, &visitor);
+        let outcome = outcome.unwrap_or_else(|| visitor.slow_path(link, decap));
         match outcome {
             Ok(()) => self.counters.emitted += 1,
             Err(skip) => self.counters.skipped[skip as usize] += 1,

@@ -65,7 +65,7 @@ pub fn verb(args: &Args) -> Result<()> {
 fn selection(args: &[String]) -> &'static [&'static str] {
     let named = |arg: &String| arg == "-p" || arg.starts_with("--package") || arg.starts_with("-p=");
     let own = args.iter().take_while(|arg| *arg != "--").any(named);
-    if own { &[] } else { &["--workspace", "--exclude", "tmap-ebpf"] }
+    if own { &[] } else { &["--workspace", "--exclude", "tmap-ebpf", "--exclude", "tmap-ebpf-bench"] }
 }
 
 /// Starts a test program in place of this one. Kernel tests run as root, one at a time: they share

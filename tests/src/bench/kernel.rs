@@ -4,13 +4,13 @@
 //! The kernel tells whole nanoseconds; means over several short runs resolve them further.
 
 use anyhow::{Context as _, Result, ensure};
-use aya::programs::{ProgramFd, ProgramInfo};
+use aya::programs::{ProgramInfo, Xdp};
 use tmap::capture::xdp::{Config, Rings, Sensor};
 
 use super::{
     Figure, Report, Series, Settings,
     machine::Pinned,
-    object::{Draw, Handshakes, Object, program_fd},
+    object::{self, Draw, Handshakes, Object},
     packets,
     report::Limit,
     rounds::{interleave, quantile},
@@ -30,10 +30,28 @@ const SLOTS: u32 = 1 << 18;
 struct Contestant {
     name: String,
     kind: Kind,
-    program: ProgramFd,
+    subject: Subject,
     frame: Vec<u8>,
     /// Which traffic hands the program its frames; `None` for one frame over and over.
     traffic: Option<usize>,
+}
+
+/// The program that a contestant runs, by its name.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject {
+    /// One of the benchmarks' own.
+    Bench(&'static str),
+    /// One of the sensor's.
+    Sensor(&'static str),
+}
+
+impl Subject {
+    fn program<'a>(self, sensor: &'a Sensor, bench: &'a Object) -> Result<&'a Xdp> {
+        match self {
+            Self::Bench(name) => bench.program(name),
+            Self::Sensor(name) => object::program(sensor.ebpf(), name),
+        }
+    }
 }
 
 /// What is measured, and whose rings a run fills.
@@ -47,7 +65,7 @@ enum Kind {
     Unstamped,
     /// Data segments, all emitted.
     Emitted,
-    /// What takes the long way or more than a record of data, all emitted.
+    /// Segments that take the slow path or more than a record of data, all emitted.
     Rare,
     /// Nearly all suppressed.
     Suppressed,
@@ -59,7 +77,7 @@ enum Kind {
 const BULK: usize = 0;
 /// A million flows by Zipf's law, three million segments a second of clocks of 1 kHz.
 const ZIPF: usize = 1;
-/// The same, all flows equally often: nothing repeats.
+/// A million flows, all equally often, at the same rates: nothing repeats.
 const UNIFORM: usize = 2;
 
 /// Which contestant only reads the clock: as steady a piece of work as there is.
@@ -80,20 +98,16 @@ pub fn run(settings: &Settings) -> Result<Report> {
         Object::load(Draw::Zipf(1 << 20), Handshakes::Never, 3_000)?,
         Object::load(Draw::Uniform(1 << 20), Handshakes::Never, 3_000)?,
     ];
-    let mut contestants = contestants(&mut sensors, &mut traffic)?;
+    let mut contestants = contestants();
     let repeat = if settings.quick { 10_000 } else { 100_000 };
     let series = interleave(settings.rounds, &mut contestants, |contestant| {
-        let Contestant { name, program, frame, traffic: index, kind } = &*contestant;
-        let mut program = program.try_clone()?;
-        if let Some(index) = index {
-            traffic[*index].set_target(&program)?;
-            program = traffic[*index].fd("bench_step")?;
-        }
-        let rings = &mut sensors[usize::from(!matches!(kind, Kind::Suppressed | Kind::Mixed))].1;
-        round(&program, frame, repeat, rings).with_context(|| format!("{name} doesn't run"))
+        let Contestant { name, subject, frame, traffic: index, kind } = &*contestant;
+        let sensor = &mut sensors[usize::from(!matches!(kind, Kind::Suppressed | Kind::Mixed))];
+        let value = round(*subject, sensor, &mut traffic, *index, frame, repeat);
+        value.with_context(|| format!("{name} doesn't run"))
     })?;
     let mut report = table(&contestants, &series);
-    verified(&mut report, sensors[0].0.ebpf())?;
+    verified(&mut report, &sensors[0].0)?;
     for (sensor, _) in &sensors {
         let counters = sensor.statistics().total();
         let full = counters.ring_full;
@@ -107,34 +121,30 @@ pub fn run(settings: &Settings) -> Result<Report> {
 }
 
 /// The baselines first: a bare program for one frame, then one for each traffic.
-fn contestants(sensors: &mut [(Sensor, Rings); 2], traffic: &mut [Object; 3]) -> Result<Vec<Contestant>> {
-    let [suppressing, every] = sensors;
-    let suppressing = program_fd(suppressing.0.ebpf(), PROGRAM)?;
-    let every = program_fd(every.0.ebpf(), PROGRAM)?;
-    let pass = traffic[0].fd("bench_pass")?;
+fn contestants() -> Vec<Contestant> {
+    let (pass, tmap) = (Subject::Bench("bench_pass"), Subject::Sensor(PROGRAM));
     let mut all = Vec::new();
-    let mut add = |name: &str, kind, program: &ProgramFd, frame: Vec<u8>, traffic| {
-        all.push(Contestant { name: name.to_owned(), kind, program: program.try_clone()?, frame, traffic });
-        anyhow::Ok(())
+    let mut add = |name: &str, kind, subject, frame: Vec<u8>, traffic| {
+        all.push(Contestant { name: name.to_owned(), kind, subject, frame, traffic });
     };
-    add("XDP_PASS", Kind::Bare, &pass, packets::data(), None)?;
+    add("XDP_PASS", Kind::Bare, pass, packets::data(), None);
     for (index, name) in ["bulk", "Zipf", "uniform"].into_iter().enumerate() {
-        add(&format!("XDP_PASS, {name}"), Kind::Bare, &pass, packets::data(), Some(index))?;
+        add(&format!("XDP_PASS, {name}"), Kind::Bare, pass, packets::data(), Some(index));
     }
-    add("clock alone", Kind::Bare, &traffic[0].fd("bench_clock")?, packets::data(), None)?;
+    add("clock alone", Kind::Bare, Subject::Bench("bench_clock"), packets::data(), None);
     for class in packets::classes() {
-        add(class.name, class.kind(), &every, class.frame, None)?;
+        add(class.name, class.kind(), tmap, class.frame, None);
     }
-    for (name, kind, program, traffic) in [
-        ("8 bulk flows: suppressed", Kind::Suppressed, &suppressing, BULK),
-        ("8 bulk flows: all emitted", Kind::Emitted, &every, BULK),
-        ("1M flows, Zipf", Kind::Mixed, &suppressing, ZIPF),
-        ("1M flows, Zipf: all emitted", Kind::Emitted, &every, ZIPF),
-        ("1M flows, uniform", Kind::Mixed, &suppressing, UNIFORM),
+    for (name, kind, traffic) in [
+        ("8 bulk flows: suppressed", Kind::Suppressed, BULK),
+        ("8 bulk flows: all emitted", Kind::Emitted, BULK),
+        ("1M flows, Zipf", Kind::Mixed, ZIPF),
+        ("1M flows, Zipf: all emitted", Kind::Emitted, ZIPF),
+        ("1M flows, uniform", Kind::Mixed, UNIFORM),
     ] {
-        add(name, kind, program, packets::data(), Some(traffic))?;
+        add(name, kind, tmap, packets::data(), Some(traffic));
     }
-    Ok(all)
+    all
 }
 
 impl packets::Class {
@@ -148,15 +158,31 @@ impl packets::Class {
     }
 }
 
-/// One round's value for a program and a frame: the mean of the faster half of its runs, in nanoseconds per packet.
-/// `rings` are emptied after each.
+/// One round's value for a program and a frame: the mean of the faster half of its runs, in nanoseconds per
+/// packet. The sensor's rings are emptied after each. Where `index` names one of `traffic`, that makes the
+/// frames and calls the program.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn round(program: &ProgramFd, frame: &[u8], repeat: u32, rings: &mut Rings) -> Result<f64> {
+pub fn round(
+    subject: Subject,
+    (sensor, rings): &mut (Sensor, Rings),
+    traffic: &mut [Object],
+    index: Option<usize>,
+    frame: &[u8],
+    repeat: u32,
+) -> Result<f64> {
+    if let Some(index) = index {
+        let target = subject.program(sensor, &traffic[0])?.fd()?.try_clone()?;
+        traffic[index].set_target(&target)?;
+    }
+    let program = match index {
+        Some(index) => traffic[index].program("bench_step")?,
+        None => subject.program(sensor, &traffic[0])?,
+    };
     let mut values = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {
-        values.push(f64::from(test_run::time(program, frame, repeat)?));
+        values.push(test_run::time(program, frame, repeat)?);
         while rings.drain(usize::MAX, |_| ()) > 0 {}
     }
     let middle = quantile(&values, 0.5);
@@ -193,10 +219,10 @@ fn table(contestants: &[Contestant], series: &[Series]) -> Report {
     report
 }
 
-/// What the verifier walked.
-fn verified(report: &mut Report, ebpf: &mut aya::Ebpf) -> Result<()> {
+/// Notes how many instructions the verifier walked for each program.
+fn verified(report: &mut Report, sensor: &Sensor) -> Result<()> {
     let mut most = 0;
-    for (name, program) in ebpf.programs() {
+    for (name, program) in sensor.ebpf().programs() {
         let info: ProgramInfo = program.info()?;
         let count =
             info.verified_instruction_count().context("the kernel doesn't tell verified instructions")?;

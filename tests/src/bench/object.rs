@@ -1,4 +1,4 @@
-//! The benchmarks' own BPF programs (`tmap-ebpf/src/bench.rs`), loaded.
+//! The benchmarks' own BPF programs (`tests/ebpf-bench`), loaded.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,9 @@ use aya::{
 };
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use tmap::capture::xdp::BENCH_OBJECT;
+
+/// The object with the programs that make traffic and those that others are measured against.
+static TRAFFIC: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tmap-bench-traffic"));
 
 /// How the flows of generated traffic are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +37,7 @@ pub enum Handshakes {
 /// Frames until flows repeat in the same order.
 pub const DRAWS: u32 = 1 << 20;
 
-/// The mark of a handshake's frame (`tmap-ebpf/src/bench.rs`).
+/// The mark of a handshake's frame (`tests/ebpf-bench/src/traffic.rs`).
 const HANDSHAKE: u32 = 1 << 31;
 
 impl Handshakes {
@@ -89,7 +91,7 @@ impl Object {
         let mut ebpf = EbpfLoader::new()
             .override_global("DRAWS_MASK", &(DRAWS - 1), true)
             .map_max_entries("DRAWS", DRAWS)
-            .load(BENCH_OBJECT)
+            .load(TRAFFIC)
             .context("the kernel refused the benchmarks' maps")?;
         let mut draws: Array<_, u32> = ebpf.map_mut("DRAWS").context("no DRAWS")?.try_into()?;
         let mut all = draw.all();
@@ -120,19 +122,19 @@ impl Object {
     ///
     /// # Errors
     /// Where there is none of that name.
-    pub fn program(&mut self, name: &str) -> Result<&mut Xdp> {
-        Ok(self.ebpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
+    pub fn program(&self, name: &str) -> Result<&Xdp> {
+        program(&self.ebpf, name)
     }
 
-    /// A program's descriptor.
+    /// One of its programs, to attach it.
     ///
     /// # Errors
-    /// As [`Object::program`].
-    pub fn fd(&mut self, name: &str) -> Result<ProgramFd> {
-        Ok(self.program(name)?.fd()?.try_clone()?)
+    /// Where there is none of that name.
+    pub fn program_mut(&mut self, name: &str) -> Result<&mut Xdp> {
+        program_mut(&mut self.ebpf, name)
     }
 
-    /// Has `bench_step` go on to this program.
+    /// Has `bench_step` call this program.
     ///
     /// # Errors
     /// Where the kernel finds that they don't go together.
@@ -152,12 +154,20 @@ impl Object {
     }
 }
 
-/// The descriptor of a program of any object.
+/// An XDP program of any object.
 ///
 /// # Errors
-/// Where there is none of that name, or it isn't loaded.
-pub fn program_fd(ebpf: &mut Ebpf, name: &str) -> Result<ProgramFd> {
+/// Where there is none of that name.
+pub fn program<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a Xdp> {
     let program: &Program = ebpf.program(name).with_context(|| format!("no program {name}"))?;
-    let program: &Xdp = program.try_into()?;
-    Ok(program.fd()?.try_clone()?)
+    Ok(program.try_into()?)
+}
+
+/// An XDP program of any object, to attach it.
+///
+/// # Errors
+/// Where there is none of that name.
+pub fn program_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+    let program: &mut Program = ebpf.program_mut(name).with_context(|| format!("no program {name}"))?;
+    Ok(program.try_into()?)
 }

@@ -10,19 +10,17 @@ use std::{
 };
 
 use anyhow::Result;
-use aya::programs::ProgramFd;
+use aya::programs::Xdp;
 use nix::time::ClockId;
 use tmap::capture::xdp::{Config, Rings, Sensor};
 
-use super::{
-    Report, Series, Settings, machine::Pinned, object::program_fd, packets, report::Limit, rounds::interleave,
-};
+use super::{Report, Series, Settings, machine::Pinned, object, packets, report::Limit, rounds::interleave};
 use crate::{root, test_run};
 
 /// One way of draining.
 struct Contestant {
     name: &'static str,
-    /// Between two looks at the ring; `None`: only when the producer has finished.
+    /// Between two drains of the ring; `None`: one drain when the producer has finished.
     pause: Option<Duration>,
     consumer_ns: Series,
     lost: Series,
@@ -38,8 +36,8 @@ const SLOTS: u32 = 1 << 18;
 pub fn run(settings: &Settings) -> Result<Report> {
     root::require();
     let config = Config { ring_slots: Some(SLOTS), every_packet: true, ..Config::default() };
-    let (mut sensor, mut rings) = Sensor::load(&config)?;
-    let program = program_fd(sensor.ebpf(), "tmap_xdp_eth")?;
+    let (sensor, mut rings) = Sensor::load(&config)?;
+    let program = object::program(sensor.ebpf(), "tmap_xdp_eth")?;
     let own =
         |name, pause| Contestant { name, pause, consumer_ns: Series::default(), lost: Series::default() };
     let mut contestants = vec![own("drained afterwards", None)];
@@ -56,7 +54,7 @@ pub fn run(settings: &Settings) -> Result<Report> {
         let mut values = Vec::new();
         let (mut taken, mut spent_ns) = (0, 0.0);
         for _ in 0..runs {
-            let (producer_ns, count, consumer_ns) = one.race(&program, &mut rings)?;
+            let (producer_ns, count, consumer_ns) = one.race(program, &mut rings)?;
             values.push(producer_ns);
             taken += count;
             spent_ns += consumer_ns;
@@ -73,7 +71,8 @@ pub fn run(settings: &Settings) -> Result<Report> {
     }
     let lost: f64 = contestants.iter().flat_map(|one| &one.lost.values).sum();
     report.bar_counted("records lost, all ways of draining", Limit::AtMost(0.0), lost);
-    report.note("producer: the whole program on a data segment, clock included; consumer: slots into records, counted");
+    report.note("producer: the whole program on a data segment, with its clock");
+    report.note("consumer: slots into records, which are counted");
     if cpus == 1 {
         report.note("a single CPU: nobody drains while records are made");
     }
@@ -82,10 +81,10 @@ pub fn run(settings: &Settings) -> Result<Report> {
 
 impl Contestant {
     /// One run: nanoseconds per record of the producer, records taken, and the consumer's CPU time.
-    fn race(&self, program: &ProgramFd, rings: &mut Rings) -> Result<(f64, usize, f64)> {
+    fn race(&self, program: &Xdp, rings: &mut Rings) -> Result<(f64, usize, f64)> {
         let produce = || {
             let _pinned = Pinned::to(0)?;
-            anyhow::Ok(f64::from(test_run::time(program, &packets::data(), SLOTS * 3 / 4)?))
+            test_run::time(program, &packets::data(), SLOTS * 3 / 4)
         };
         let Some(pause) = self.pause else {
             let producer_ns = produce()?;

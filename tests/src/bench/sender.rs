@@ -8,7 +8,6 @@
 
 use std::{
     fs,
-    os::fd::AsFd as _,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -72,7 +71,7 @@ impl Sender {
     /// # Errors
     /// What the kernel says.
     pub fn count_there(&mut self) -> Result<FdLink> {
-        attach_there(&self.wire, self.object.program("bench_count")?)
+        attach_there(&self.wire, self.object.program_mut("bench_count")?)
     }
 
     /// Attaches the program that only passes at the far end.
@@ -80,7 +79,7 @@ impl Sender {
     /// # Errors
     /// What the kernel says.
     pub fn pass_there(&mut self) -> Result<FdLink> {
-        attach_there(&self.wire, self.object.program("bench_pass")?)
+        attach_there(&self.wire, self.object.program_mut("bench_pass")?)
     }
 
     /// Sends so many frames, `per_second` of them in a second where that is given, else as fast as it
@@ -94,7 +93,7 @@ impl Sender {
             let burst = f64::from(rate) * BURST_EVERY.as_secs_f64();
             (f64::from(frames) / burst).round().max(1.0) as u32
         });
-        let program = self.object.fd("bench_send")?;
+        let program = self.object.program("bench_send")?;
         let frame = packets::data();
         self.wire.near.run(|| {
             let _pinned = Pinned::to(CPU)?;
@@ -105,7 +104,7 @@ impl Sender {
                 if let Some(early) = (began + BURST_EVERY * burst).checked_duration_since(Instant::now()) {
                     thread::sleep(early);
                 }
-                test_run::send(program.as_fd(), &frame, frames / bursts, index)?;
+                test_run::send(program, &frame, frames / bursts, index)?;
             }
             let sent = f64::from(frames / bursts * bursts);
             let spent_ns = thread_ns()? - cpu_ns + (run_ns(&helper) - helper_ns);

@@ -1,8 +1,9 @@
 //! What each step of tmap's kernel program costs: the program stopped after each of them, over one that
 //! only says `XDP_PASS`.
 //!
-//! The stopped programs are compiled from the shipped program's modules (`tmap-ebpf/src/steps.rs`), which
-//! pays nothing for it. First by `BPF_PROG_TEST_RUN`, where all is in the CPU's nearest caches, as in
+//! The stopped programs (`tests/ebpf-bench/src/stops.rs`) are compiled from the shipped program's modules,
+//! which pays nothing for it (`tmap-ebpf/src/stop.rs`). First by `BPF_PROG_TEST_RUN`, where all is in the
+//! CPU's nearest caches, as in
 //! [`kernel`](super::kernel); then on a veth between the driver and the stack, as in
 //! [`wire::live`](super::wire::live), where it isn't.
 
@@ -14,13 +15,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use aya::programs::{ProgramFd, Xdp};
 use tmap::capture::xdp::{Config, Rings, Sensor};
 
 use super::{
-    Figure, Report, Series, Settings, kernel,
+    Figure, Report, Series, Settings,
+    kernel::{self, Subject},
     machine::Pinned,
-    object::{Draw, Handshakes, Object, program_fd},
+    object::{self, Draw, Handshakes, Object},
     packets,
     rounds::interleave,
     sender::{Sender, WARM_UP, attach_there},
@@ -28,12 +29,15 @@ use super::{
 };
 use crate::root;
 
-/// The stopped programs, each a step further than the one before.
-const STEPS: [&str; 7] =
-    ["step_count", "step_parse", "step_name", "step_judge", "step_room", "step_write", "step_all"];
+/// The object with the stopped programs.
+static STOPS_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tmap-bench-stops"));
 
-/// Columns: what `STEPS` do last, and the whole of tmap.
-const COLUMNS: [&str; 8] = ["count", "parse", "name", "judge", "room", "write", "clock", "tmap live"];
+/// The stopped programs, each a step further than the one before.
+const STOPS: [&str; 7] =
+    ["stop_count", "stop_parse", "stop_hash", "stop_classify", "stop_reserve", "stop_write", "stop_never"];
+
+/// Columns: the last step of each of [`STOPS`], and the whole of tmap.
+const COLUMNS: [&str; 8] = ["count", "parse", "hash", "classify", "reserve", "write", "clock", "tmap live"];
 
 /// Slots per ring: room for all records of a run.
 const SLOTS: u32 = 1 << 18;
@@ -56,7 +60,7 @@ pub fn run(settings: &Settings) -> Result<Report> {
     let over: Vec<Option<Figure>> = live[1..].iter().map(|series| Some(series.over(&live[0]))).collect();
     report.row("live, 1M flows by Zipf's law", &over);
     report.note(format!("on the veth, XDP_PASS took {:.0} ns a frame", live[0].figure().median));
-    report.note("up to \"clock\", a thread takes records out of the rings and forgets them");
+    report.note("up to \"clock\", a thread takes records out of the rings and drops them");
     Ok(report)
 }
 
@@ -66,47 +70,42 @@ struct Class {
     frame: Vec<u8>,
     /// Which traffic makes the frames, if it isn't this one over and over.
     traffic: Option<usize>,
-    /// Whether segments may be left out.
+    /// Whether segments may be suppressed.
     suppresses: bool,
 }
 
 /// One class under one program.
 struct Contestant {
     class: usize,
-    program: ProgramFd,
+    subject: Subject,
+}
+
+/// Loads the stopped programs.
+fn load(config: &Config) -> Result<(Sensor, Rings)> {
+    Sensor::load_programs(config, STOPS_OBJECT, &STOPS)
 }
 
 /// By `BPF_PROG_TEST_RUN`: each class with a figure for each step.
 fn warm(settings: &Settings) -> Result<Vec<(String, Vec<Option<Figure>>)>> {
     let _pinned = Pinned::to(0)?;
     let config = Config { ring_slots: Some(SLOTS), decap: true, ..Config::default() };
-    let mut sensors = [
-        Sensor::load_steps(&config, &STEPS)?,
-        Sensor::load_steps(&Config { every_packet: true, ..config.clone() }, &STEPS)?,
-    ];
+    let mut sensors = [load(&config)?, load(&Config { every_packet: true, ..config.clone() })?];
     let mut traffic = [
         Object::load(Draw::Uniform(8), Handshakes::Never, 2_000)?,
         Object::load(Draw::Zipf(1 << 20), Handshakes::Never, 3_000)?,
     ];
     let classes = classes();
     let mut contestants = Vec::new();
-    for (class, Class { suppresses, .. }) in classes.iter().enumerate() {
-        contestants.push(Contestant { class, program: traffic[0].fd("bench_pass")? });
-        for step in STEPS {
-            let ebpf = sensors[usize::from(!suppresses)].0.ebpf();
-            contestants.push(Contestant { class, program: program_fd(ebpf, step)? });
-        }
+    for class in 0..classes.len() {
+        contestants.push(Contestant { class, subject: Subject::Bench("bench_pass") });
+        contestants.extend(STOPS.map(|name| Contestant { class, subject: Subject::Sensor(name) }));
     }
     let repeat = if settings.quick { 10_000 } else { 100_000 };
-    let series = interleave(settings.rounds, &mut contestants, |Contestant { class, program }| {
+    let series = interleave(settings.rounds, &mut contestants, |Contestant { class, subject }| {
         let Class { frame, traffic: index, suppresses, name } = &classes[*class];
-        let mut program = program.try_clone()?;
-        if let Some(index) = index {
-            traffic[*index].set_target(&program)?;
-            program = traffic[*index].fd("bench_step")?;
-        }
-        let rings = &mut sensors[usize::from(!suppresses)].1;
-        kernel::round(&program, frame, repeat, rings).with_context(|| format!("{name} doesn't run"))
+        let sensor = &mut sensors[usize::from(!suppresses)];
+        let value = kernel::round(*subject, sensor, &mut traffic, *index, frame, repeat);
+        value.with_context(|| format!("{name} doesn't run"))
     })?;
     for (sensor, _) in &sensors {
         let full = sensor.statistics().total().ring_full;
@@ -116,7 +115,7 @@ fn warm(settings: &Settings) -> Result<Vec<(String, Vec<Option<Figure>>)>> {
         let steps = series[1..].iter().map(|own| Some(own.over(&series[0])));
         steps.chain(iter::once(None)).collect()
     };
-    let rows = classes.iter().zip(series.chunks(1 + STEPS.len()));
+    let rows = classes.iter().zip(series.chunks(1 + STOPS.len()));
     Ok(rows.map(|(class, series)| (class.name.to_owned(), of_class(series))).collect())
 }
 
@@ -139,28 +138,26 @@ fn classes() -> Vec<Class> {
 /// What receives the frames on the veth.
 enum Receiver {
     Pass,
-    Step(&'static str),
+    Stop(&'static str),
     Tmap,
 }
 
-/// On a veth: `XDP_PASS`, each step, and tmap as it comes.
+/// On a veth: `XDP_PASS`, each stopped program, and the command `tmap`.
 fn live(settings: &Settings) -> Result<Vec<Series>> {
     let frames = if settings.quick { 300_000 } else { 2_000_000 };
     let mut sender = Sender::new(Draw::Zipf(1 << 20), Handshakes::Some)?;
-    let mut sensor = Sensor::load_steps(&Config { decap: true, ..Config::default() }, &STEPS)?;
+    let mut sensor = load(&Config { decap: true, ..Config::default() })?;
     let mut receivers = vec![Receiver::Pass];
-    receivers.extend(STEPS.map(Receiver::Step));
+    receivers.extend(STOPS.map(Receiver::Stop));
     receivers.push(Receiver::Tmap);
     let series = interleave(settings.rounds, &mut receivers, |receiver| match receiver {
         Receiver::Pass => {
             let _link = sender.pass_there()?;
             cost(&mut sender, frames)
         }
-        Receiver::Step(name) => {
+        Receiver::Stop(name) => {
             let (sensor, rings) = &mut sensor;
-            let program: &mut Xdp =
-                sensor.ebpf().program_mut(name).with_context(|| format!("no {name}"))?.try_into()?;
-            let _link = attach_there(&sender.wire, program)?;
+            let _link = attach_there(&sender.wire, object::program_mut(sensor.ebpf_mut(), name)?)?;
             drained(rings, || cost(&mut sender, frames))
         }
         Receiver::Tmap => {

@@ -17,7 +17,7 @@ use tmap::engine::{
     },
     snapshot::Regime,
 };
-use tmap_common::{Address, Flags, Segment, Syn, Traces};
+use tmap_common::{Address, Flags, QuirkFields, Segment, Syn};
 
 /// The built-in signatures.
 const SIGNATURES: &str = include_str!("../../../tmap-user/src/engine/os/stacks.fp");
@@ -209,14 +209,14 @@ impl<'a> Template<'a> {
                 },
                 option_order: layout.order,
                 other_kind: layout.other_kind,
-                traces: Traces {
+                quirk_fields: QuirkFields {
                     fragment_flags: if !ip6 && has("df") { 0x40 } else { 0 },
                     id: u8::from(!ip6 && (has("id+") || !has("df"))),
                     flow_label: u8::from(has("flow")),
                     sequence: 1,
                     eol_padding: layout.eol_padding,
                     tcp_header_bytes: 40,
-                    ..Traces::default()
+                    ..QuirkFields::default()
                 },
             }),
             tunnel: None,

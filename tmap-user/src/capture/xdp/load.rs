@@ -24,7 +24,7 @@ use tmap_common::{
 
 use super::{
     Config,
-    ring::{CounterRows, RingGauge, Rings, Shape},
+    ring::{CounterReader, RingGauge, Rings, Shape},
 };
 
 /// The oldest kernel that is supported (and tested): the long-term one of Debian 12.
@@ -40,9 +40,11 @@ const DEFAULT_TOTAL_BYTES: usize = 512 << 20;
 /// The most memory for all rings together, in any case (a BPF array can't hold 4 GiB).
 const MAX_TOTAL_BYTES: usize = 2 << 30;
 
+/// The object for all other machines.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tmap-ebpf"));
 
-/// The same for machines with weakly ordered stores or a preemptible kernel.
+/// The object for machines with weakly ordered stores or a preemptible kernel: tmap-ebpf with the feature
+/// `cautious`.
 static CAUTIOUS_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tmap-cautious"));
 
 /// The object that this machine needs.
@@ -55,7 +57,7 @@ pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     pub(super) rings: Rings,
     pub(super) gauge: RingGauge,
-    pub(super) counters: CounterRows,
+    pub(super) counters: CounterReader,
 }
 
 /// Creates the maps of `object` and maps them into memory.
@@ -66,7 +68,7 @@ pub(super) fn load(config: &Config, object: &[u8]) -> Result<Loaded> {
     let ebpf = create(config, shape, object).map_err(|error| explain(&error))?;
     let fd = |name| fd_of(&ebpf, name);
     let (rings, gauge) = Rings::map(fd("RING")?, fd("CPUS")?, shape)?;
-    let counters = CounterRows::map(fd("CPUS")?, shape.cpus)?;
+    let counters = CounterReader::map(fd("CPUS")?, shape.cpus)?;
     Ok(Loaded { rings, gauge, counters, ebpf })
 }
 
@@ -100,7 +102,7 @@ fn create(config: &Config, shape: Shape, object: &[u8]) -> Result<Ebpf> {
     let mut tests: Vec<u8> = filter.iter().flat_map(Test::to_bytes).collect();
     tests.resize(MAX_TESTS * size_of::<Test>(), 0);
     let cpus = shape.cpus as u32;
-    // Its slots are written by one producer at a time.
+    // The suppression cache must have one writer at a time.
     let suppresses = !(config.every_packet || *cautious || is_realtime());
     EbpfLoader::new()
         .override_global("SLOTS", &shape.slots, true)

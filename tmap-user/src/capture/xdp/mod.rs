@@ -25,15 +25,6 @@ use crate::engine::snapshot::WallClock;
 
 pub use self::{load::OLDEST_KERNEL, ring::Rings};
 
-/// The object with the programs that benchmarks measure against. Nothing in tmap refers to it, so
-/// the linker leaves it out.
-#[doc(hidden)]
-pub static BENCH_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tmap-bench"));
-
-/// tmap's program stopped after each of its steps, for benchmarks: programs with maps like its own.
-#[doc(hidden)]
-static STEPS_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tmap-steps"));
-
 /// What to watch, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -46,14 +37,14 @@ pub struct Config {
     /// Use the older way to attach to the sending side (a clsact filter) even where the kernel has
     /// TCX. Kernels before 6.6 always do.
     pub clsact: bool,
-    /// Look into tunnels.
+    /// Decapsulate tunnels.
     pub decap: bool,
     /// The filter, compiled; empty to accept everything.
     pub filter: Vec<Test>,
     /// Slots (32 bytes) per CPU's ring; `None` chooses by the number of CPUs. Rounded up to a power
     /// of two.
     pub ring_slots: Option<u32>,
-    /// Put every segment into the ring, also those that can't move any estimate
+    /// Write the record of every segment to the ring, also of those that can't change any estimate
     /// ([`tmap_common::suppress`]).
     pub every_packet: bool,
     /// Take the precautions that weakly ordered CPUs (arm64) and preemptible kernels (PREEMPT_RT)
@@ -131,7 +122,7 @@ pub struct Statistics {
     pub cpus: Vec<CpuStatistics>,
     /// Slots in each CPU's ring.
     pub ring_slots: u32,
-    /// Records that the drain half handed on.
+    /// Records that the drain half took out of the rings.
     pub received: u64,
 }
 
@@ -162,7 +153,7 @@ pub struct Sensor {
     links: attach::Links,
     ebpf: Ebpf,
     anomalies: anomalies::Anomalies,
-    counters: ring::CounterRows,
+    counters: ring::CounterReader,
     gauge: ring::RingGauge,
 }
 
@@ -190,16 +181,13 @@ impl Sensor {
         Self::load_programs(config, load::object(config), &attach::PROGRAMS)
     }
 
-    /// Loads the programs called `names` of [`STEPS_OBJECT`] and attaches none.
+    /// Loads the programs called `names` of another object, which has the maps of tmap's own, and attaches
+    /// none: for benchmarks of parts of the programs.
     ///
     /// # Errors
     /// As [`Sensor::load`].
     #[doc(hidden)]
-    pub fn load_steps(config: &Config, names: &[&str]) -> Result<(Self, Rings)> {
-        Self::load_programs(config, STEPS_OBJECT, names)
-    }
-
-    fn load_programs(config: &Config, object: &[u8], names: &[&str]) -> Result<(Self, Rings)> {
+    pub fn load_programs(config: &Config, object: &[u8], names: &[&str]) -> Result<(Self, Rings)> {
         let load::Loaded { mut ebpf, rings, gauge, counters } = load::load(config, object)?;
         // The log's map must stay open while programs are loaded: they refer to it.
         let anomalies = anomalies::Anomalies::open(&mut ebpf)?;
@@ -238,7 +226,12 @@ impl Sensor {
     }
 
     /// The loaded object, for tests and benchmarks.
-    pub fn ebpf(&mut self) -> &mut Ebpf {
+    pub fn ebpf(&self) -> &Ebpf {
+        &self.ebpf
+    }
+
+    /// The loaded object, for tests and benchmarks that attach its programs themselves.
+    pub fn ebpf_mut(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
 }

@@ -30,7 +30,7 @@ pub async fn merging(interface: &str) -> Result<Vec<&'static str>> {
     Ok(replies.iter().flat_map(|reply| merging_of(&reply.payload.nlas)).collect())
 }
 
-/// The same, of one reply.
+/// Which of [`MERGING`] one reply says are on.
 fn merging_of(attributes: &[EthtoolAttr]) -> Vec<&'static str> {
     let active = attributes.iter().filter_map(|attribute| match attribute {
         EthtoolAttr::Feature(EthtoolFeatureAttr::Active(bits)) => Some(bits),

@@ -1,8 +1,8 @@
 //! The user side of the rings and counters: memory shared with the kernel programs.
 //!
-//! The only module with `unsafe`: it reads and writes mapped memory. Layout and ordering are
-//! described in `tmap_common::ring` and on the kernel side (`tmap-ebpf/src/ring.rs`). Another
-//! design needs to replace only this file and that one.
+//! The only module of the live capture with `unsafe`: it reads and writes mapped memory. Layout and ordering
+//! are described in `tmap_common::ring` and on the kernel side (`tmap-ebpf/src/ring.rs`). Another design
+//! needs to replace only this file and that one.
 #![allow(unsafe_code, reason = "memory shared with the kernel is reached by raw pointers")]
 
 use std::{
@@ -25,7 +25,7 @@ use memmap2::{MmapOptions, MmapRaw};
 use tmap_common::{
     Counters, Record, Skip,
     record::{MAX_SLOTS, Slot},
-    ring::Cpu,
+    ring::CpuState,
 };
 
 /// Records handed on before their slots are given back to the kernel. Small enough that a slow
@@ -83,7 +83,7 @@ impl<T> Shared<T> {
 #[derive(Debug)]
 pub struct Rings {
     slots: Shared<Slot>,
-    cpus: Arc<Shared<Cpu>>,
+    cpus: Arc<Shared<CpuState>>,
     shape: Shape,
     /// One cursor per CPU.
     cursors: Vec<Cursor>,
@@ -128,8 +128,8 @@ impl Rings {
         })
     }
 
-    /// The same with records as they are in the ring: each of as many slots as
-    /// [`Record::slots_of`] its first one says.
+    /// Passes up to `max` waiting records to `each` as [`Rings::drain`] does, but as they are in the ring:
+    /// each is as many slots as [`Record::slots_of`] says of its first one.
     pub fn drain_slots(&mut self, max: usize, mut each: impl FnMut(&[Slot])) -> usize {
         self.begin_round();
         let mut count = 0;
@@ -175,7 +175,7 @@ impl Rings {
         self.order.clear();
         for (cpu, cursor) in self.cursors.iter_mut().enumerate() {
             // Acquire: the slots before this position were written before it was published.
-            let produced = self.cpus.word(cpu, offset_of!(Cpu, produced)).load(Acquire);
+            let produced = self.cpus.word(cpu, offset_of!(CpuState, produced)).load(Acquire);
             // The kernel never gets further ahead than a ring's length; anything else isn't real.
             cursor.end = produced.min(cursor.read + u64::from(self.shape.slots));
             if cursor.read < cursor.end {
@@ -187,7 +187,7 @@ impl Rings {
     /// Gives all slots read so far back to the kernel.
     fn release(&self) {
         for (cpu, cursor) in self.cursors.iter().enumerate() {
-            let consumed = self.cpus.word(cpu, offset_of!(Cpu, consumed));
+            let consumed = self.cpus.word(cpu, offset_of!(CpuState, consumed));
             if consumed.load(Relaxed) != cursor.read {
                 // Release: the slots were copied before the kernel may reuse them.
                 consumed.store(cursor.read, Release);
@@ -235,10 +235,10 @@ fn index_of(shape: Shape, cpu: usize, position: u64) -> usize {
     cpu * shape.slots as usize + within as usize
 }
 
-/// How full the rings are, for whoever doesn't drain them.
+/// How full the rings are, for the half that doesn't drain them.
 #[derive(Debug)]
 pub(super) struct RingGauge {
-    cpus: Arc<Shared<Cpu>>,
+    cpus: Arc<Shared<CpuState>>,
     received: Arc<AtomicU64>,
     shape: Shape,
 }
@@ -247,8 +247,8 @@ impl RingGauge {
     /// Slots waiting in the ring of `cpu`.
     pub(super) fn fill(&self, cpu: usize) -> u64 {
         // In this order the difference can't be negative.
-        let consumed = self.cpus.word(cpu, offset_of!(Cpu, consumed)).load(Acquire);
-        let produced = self.cpus.word(cpu, offset_of!(Cpu, produced)).load(Acquire);
+        let consumed = self.cpus.word(cpu, offset_of!(CpuState, consumed)).load(Acquire);
+        let produced = self.cpus.word(cpu, offset_of!(CpuState, produced)).load(Acquire);
         produced.saturating_sub(consumed)
     }
 
@@ -265,9 +265,9 @@ impl RingGauge {
 
 /// The counters of all CPUs, as the kernel programs write them.
 #[derive(Debug)]
-pub(super) struct CounterRows(Shared<Cpu>);
+pub(super) struct CounterReader(Shared<CpuState>);
 
-impl CounterRows {
+impl CounterReader {
     /// Maps the BPF array that the counters are in.
     pub(super) fn map(fd: BorrowedFd<'_>, cpus: usize) -> Result<Self> {
         Shared::map(fd, cpus, false).map(Self)
@@ -276,7 +276,7 @@ impl CounterRows {
     /// The counters of `cpu`. What became of frames is read before how many were seen, so that
     /// frames under way show as seen and not yet accounted for, never the other way round.
     pub(super) fn read(&self, cpu: usize) -> Counters {
-        let word = |offset| self.0.word(cpu, offset_of!(Cpu, counters) + offset).load(Acquire);
+        let word = |offset| self.0.word(cpu, offset_of!(CpuState, counters) + offset).load(Acquire);
         let mut counters = Counters::default();
         for (index, count) in counters.skipped.iter_mut().enumerate() {
             *count = word(offset_of!(Counters, skipped) + index * size_of::<u64>());

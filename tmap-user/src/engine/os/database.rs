@@ -248,7 +248,7 @@ impl Signature {
     fn fit(&self, seen: &Fingerprint) -> Option<Fit> {
         let syn = &seen.syn;
         let fits = self.ip6.is_none_or(|ip6| ip6 == seen.ip6)
-            && self.ip_options_bytes == syn.traces.ip_options_bytes
+            && self.ip_options_bytes == syn.quirk_fields.ip_options_bytes
             && self.mss.is_none_or(|mss| mss == syn.mss)
             && self.window.fits(seen)
             && self.scale.is_none_or(|scale| scale == seen.scale())

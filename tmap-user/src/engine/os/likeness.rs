@@ -197,7 +197,7 @@ fn before_of(prefix: u64, feature: Feature) -> u64 {
 
 /// The SYN signature as one value: only what the kernel's code decides, not the link or the program.
 fn signature_value(fingerprint: &Fingerprint) -> u64 {
-    let Syn { window, traces, .. } = fingerprint.syn;
+    let Syn { window, quirk_fields, .. } = fingerprint.syn;
     let window = match fingerprint.window_multiple() {
         Some(Multiple::Mss(_)) => WindowKind::Mss,
         Some(Multiple::Mtu(factor)) => WindowKind::Mtu(factor),
@@ -212,7 +212,7 @@ fn signature_value(fingerprint: &Fingerprint) -> u64 {
         fingerprint.ip6,
         layout,
         quirks,
-        traces.ip_options_bytes,
+        quirk_fields.ip_options_bytes,
         window,
     ))
 }

@@ -340,7 +340,7 @@ mod tests {
     use crate::engine::types::Side;
     use quirks::Quirks;
     use signature::Layout;
-    use tmap_common::{Syn, Traces};
+    use tmap_common::{QuirkFields, Syn};
 
     fn syn(layout: &str, window: u16, hop_limit: u8, quirks: Quirks) -> Fingerprint {
         Fingerprint {
@@ -354,7 +354,10 @@ mod tests {
                 mss: 1460,
                 window_scale: 7,
                 option_order: Layout::parse(layout).unwrap().order,
-                traces: Traces { eol_padding: u8::from(layout.contains("eol")), ..Traces::default() },
+                quirk_fields: QuirkFields {
+                    eol_padding: u8::from(layout.contains("eol")),
+                    ..QuirkFields::default()
+                },
                 ..Syn::default()
             },
         }

@@ -46,29 +46,29 @@ impl Quirks {
 
     /// The quirks of a handshake segment.
     pub fn of(segment: &Segment, syn: &Syn) -> Self {
-        let traces = &syn.traces;
+        let fields = &syn.quirk_fields;
         let flag = |flag: Flags| segment.flags.intersects(flag);
-        let has = |bits: u8| traces.fragment_flags & bits != 0;
+        let has = |bits: u8| fields.fragment_flags & bits != 0;
         let ip4 = segment.src.as_ip4().is_some();
         let dont_fragment = has(0x40);
         let scale = syn.window_scale;
-        let congestion = traces.traffic_class & 0x03 != 0 || flag(Flags::ECE | Flags::CWR);
+        let congestion = fields.traffic_class & 0x03 != 0 || flag(Flags::ECE | Flags::CWR);
         [
             (Self::DONT_FRAGMENT, dont_fragment),
-            (Self::ID_WITH_DF, dont_fragment && traces.id != 0),
-            (Self::NO_ID_WITHOUT_DF, ip4 && !dont_fragment && traces.id == 0),
+            (Self::ID_WITH_DF, dont_fragment && fields.id != 0),
+            (Self::NO_ID_WITHOUT_DF, ip4 && !dont_fragment && fields.id == 0),
             (Self::ECN, congestion),
             (Self::RESERVED, has(0x80)),
-            (Self::FLOW_LABEL, traces.flow_label != 0),
-            (Self::SEQUENCE_ZERO, traces.sequence == 0),
-            (Self::ACK_WITHOUT_FLAG, !flag(Flags::ACK) && traces.acknowledgement != 0),
-            (Self::ACK_ZERO, flag(Flags::ACK) && traces.acknowledgement == 0),
-            (Self::URGENT_WITHOUT_FLAG, !flag(Flags::URG) && traces.urgent != 0),
+            (Self::FLOW_LABEL, fields.flow_label != 0),
+            (Self::SEQUENCE_ZERO, fields.sequence == 0),
+            (Self::ACK_WITHOUT_FLAG, !flag(Flags::ACK) && fields.acknowledgement != 0),
+            (Self::ACK_ZERO, flag(Flags::ACK) && fields.acknowledgement == 0),
+            (Self::URGENT_WITHOUT_FLAG, !flag(Flags::URG) && fields.urgent != 0),
             (Self::URG, flag(Flags::URG)),
             (Self::PSH, flag(Flags::PSH)),
             (Self::OWN_STAMP_ZERO, segment.is_stamped() && segment.tsval == 0),
             (Self::PEER_STAMP, !flag(Flags::ACK) && segment.tsecr != 0),
-            (Self::TRAILING, traces.trailing != 0),
+            (Self::TRAILING, fields.trailing != 0),
             (Self::EXCESSIVE_SCALE, scale > 14 && scale != Syn::NO_SCALE),
         ]
         .into_iter()

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use tmap_common::{Segment, Syn, Traces, tcp::order};
+use tmap_common::{QuirkFields, Segment, Syn, tcp::order};
 
 use super::quirks::Quirks;
 use crate::engine::types::Side;
@@ -72,7 +72,7 @@ impl Fingerprint {
             has_payload: segment.has_payload,
             quirks: Quirks::of(segment, &syn),
             // The first word's fields differ from connection to connection; the quirks hold all they say.
-            syn: Syn { traces: Traces::from_words([0, syn.traces.to_words()[1]]), ..syn },
+            syn: Syn { quirk_fields: QuirkFields::from_words([0, syn.quirk_fields.to_words()[1]]), ..syn },
         })
     }
 
@@ -94,8 +94,8 @@ impl Fingerprint {
         let headers = if self.ip6 { HEADERS_IP6 } else { HEADERS_IP4 };
         // The length of the headers in this very packet.
         let actual = headers - TCP_HEADER
-            + self.syn.traces.ip_options_bytes
-            + u16::from(self.syn.traces.tcp_header_bytes);
+            + self.syn.quirk_fields.ip_options_bytes
+            + u16::from(self.syn.quirk_fields.tcp_header_bytes);
         let packets = [HEADERS_IP4, actual, headers].map(|headers| mss.saturating_add(headers));
         let packets = packets.into_iter().chain([USUAL_MTU]);
         let mut packets = packets;
@@ -109,8 +109,8 @@ impl Fingerprint {
 
     /// Which options came in which order.
     pub fn layout(&self) -> Layout {
-        let Syn { option_order, other_kind, traces, .. } = self.syn;
-        Layout { order: option_order, eol_padding: traces.eol_padding, other_kind }
+        let Syn { option_order, other_kind, quirk_fields, .. } = self.syn;
+        Layout { order: option_order, eol_padding: quirk_fields.eol_padding, other_kind }
     }
 }
 
@@ -128,7 +128,7 @@ pub fn hops(hop_limit: u8) -> Option<u8> {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Syn { window, mss, traces, .. } = self.syn;
+        let Syn { window, mss, quirk_fields, .. } = self.syn;
         let version = if self.ip6 { 6 } else { 4 };
         let distance = initial_ttl(self.hop_limit) - self.hop_limit;
         if distance > MAX_HOPS {
@@ -136,7 +136,7 @@ impl fmt::Display for Fingerprint {
         } else {
             write!(f, "{version}:{}+{distance}", self.hop_limit)?;
         }
-        write!(f, ":{}:{mss}:", traces.ip_options_bytes)?;
+        write!(f, ":{}:{mss}:", quirk_fields.ip_options_bytes)?;
         match self.window_multiple() {
             Some(Multiple::Mss(factor)) => write!(f, "mss*{factor}")?,
             Some(Multiple::Mtu(factor)) => write!(f, "mtu*{factor}")?,
@@ -291,7 +291,7 @@ mod tests {
             window: 31337,
             mss: 0,
             window_scale: Syn::NO_SCALE,
-            traces: Traces { eol_padding: 2, ..Traces::default() },
+            quirk_fields: QuirkFields { eol_padding: 2, ..QuirkFields::default() },
             option_order: Layout::parse("?6,ts,?253,eol+2").unwrap().order,
             other_kind: 253,
         };

@@ -124,12 +124,12 @@ impl HalfConnection {
         counts: &mut Counts,
     ) -> (Arrival, Option<Oddity>) {
         let segment = &record.segment;
-        let (step, oddity) = self.tsvals.see(&Seen::of(record));
+        let (arrival, oddity) = self.tsvals.see(&Seen::of(record));
         let asks = options.quiet || segment.has_payload || segment.flags.intersects(Flags::SYN | Flags::FIN);
         let time_ns = record.time_ns;
-        match step {
+        match arrival {
             Arrival::Restart(ticks) | Arrival::New(ticks) => {
-                if matches!(step, Arrival::Restart(_)) {
+                if matches!(arrival, Arrival::Restart(_)) {
                     self.waiting.clear();
                 }
                 self.quiet = (!asks).then_some((ticks, time_ns));
@@ -152,7 +152,7 @@ impl HalfConnection {
             }
             Arrival::Repeat(_) | Arrival::Odd => {}
         }
-        (step, oddity)
+        (arrival, oddity)
     }
 
     /// Takes in the peer's first echo of a TSval of this side. `None` where it gives no round trip. Earlier

@@ -1,5 +1,5 @@
-//! Programs for `cargo xtask bench`: what tmap's own are measured against, and what makes their
-//! traffic. They are in an object of their own, which tmap doesn't carry.
+//! Programs for `cargo xtask bench`: those that tmap's own are measured against, and those that make the
+//! traffic.
 #![no_std]
 #![no_main]
 #![expect(missing_docs, reason = "the entry macros lose the docs of what they wrap")]
@@ -8,44 +8,47 @@ use core::ptr;
 
 use aya_ebpf::{
     Global,
-    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
+    bindings::xdp_action::{XDP_ABORTED, XDP_PASS, XDP_TX},
     helpers::bpf_ktime_get_ns,
     macros::{map, xdp},
     maps::{Array, PerCpuArray, ProgramArray},
     programs::XdpContext,
 };
 
-/// Frames counted by [`bench_count`] and its like.
+/// Frames counted by [`bench_count`].
 #[map]
 static COUNT: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// Where [`bench_step`] goes on to.
+/// The program that [`bench_step`] calls.
 #[map]
 static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// The flows of the next frames, drawn beforehand; the loader sets how many, a power of two. Bit 0
-/// is the direction, bit 31 set for a handshake's, the rest the connection.
+/// is the direction, bit 31 marks a handshake's, the other bits are the connection.
 #[map]
 static DRAWS: Array<u32> = Array::with_max_entries(1, 0);
 
-/// Where in the traffic the generator is.
+/// The generator's state.
 #[map]
 static STATE: Array<State> = Array::with_max_entries(1, 0);
 
-/// How many draws there are, less one.
+/// The number of draws minus one.
 #[unsafe(no_mangle)]
 static DRAWS_MASK: Global<u32> = Global::new(0);
 
-/// The generator's place in the traffic. One CPU runs it; user space sets it up: three words.
+/// Where the generator is in the traffic. One CPU runs it. User space sets it up, as three words.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct State {
+    /// Frames made.
     position: u64,
-    /// Hosts' clocks, and how many frames they still stand still for.
+    /// The time that all clocks show, in ticks.
     tick: u32,
+    /// Frames until the next tick.
     left: u32,
-    /// How many frames make a tick.
+    /// Frames per tick.
     per_tick: u32,
+    /// Padding.
     unused: u32,
 }
 
@@ -66,22 +69,18 @@ pub fn bench_clock(_: XdpContext) -> u32 {
 /// Counts the frame.
 #[xdp(frags)]
 pub fn bench_count(_: XdpContext) -> u32 {
-    count();
+    if let Some(count) = COUNT.get_ptr_mut(0) {
+        // SAFETY: the value is this CPU's own.
+        unsafe { *count += 1 };
+    }
     XDP_PASS
 }
 
-/// Counts the frame and drops it: what receiving costs without the stack behind.
-#[xdp(frags)]
-pub fn bench_drop(_: XdpContext) -> u32 {
-    count();
-    XDP_DROP
-}
-
-/// Makes the frame the next one of the traffic and hands it to the program in [`TARGET`].
+/// Makes the frame the next one of the traffic and calls the program in [`TARGET`] with it.
 #[xdp(frags)]
 pub fn bench_step(ctx: XdpContext) -> u32 {
     next_frame(&ctx, false);
-    // SAFETY: programs of one type; comes back only where there is none.
+    // SAFETY: both programs are of one type. The call returns only where TARGET holds no program.
     unsafe { TARGET.tail_call(&ctx, 0) };
     XDP_ABORTED
 }
@@ -91,14 +90,6 @@ pub fn bench_step(ctx: XdpContext) -> u32 {
 pub fn bench_send(ctx: XdpContext) -> u32 {
     next_frame(&ctx, true);
     XDP_TX
-}
-
-#[inline(always)]
-fn count() {
-    if let Some(place) = COUNT.get_ptr_mut(0) {
-        // SAFETY: this CPU's own value.
-        unsafe { *place += 1 };
-    }
 }
 
 /// Offsets in an untagged frame of IPv4 and TCP with NOP, NOP, Timestamps.
@@ -113,7 +104,7 @@ mod at {
 /// Marks a draw as a handshake's: a SYN of the client, a SYN-ACK of the server.
 const HANDSHAKE: u32 = 1 << 31;
 
-/// Writes flow, TSval and TSecr of the next frame over a frame of the form that [`at`] tells.
+/// Writes flow, TSval and TSecr of the next frame over a frame that is laid out as [`at`] says.
 #[inline(always)]
 fn next_frame(ctx: &XdpContext, handshakes: bool) {
     let Some(state) = STATE.get_ptr_mut(0) else { return };
@@ -153,7 +144,7 @@ fn next_frame(ctx: &XdpContext, handshakes: bool) {
             [clocks[1].wrapping_add(state.tick), clocks[0].wrapping_add(echo)],
         )
     };
-    // SAFETY: all places lie before END, which was compared with the frame's end.
+    // SAFETY: all offsets lie before END, which was compared with the frame's end.
     unsafe {
         write_both(start + at::ADDRESSES, addresses);
         write(start + at::PORTS, ports);
@@ -169,25 +160,26 @@ fn next_frame(ctx: &XdpContext, handshakes: bool) {
 /// Writes a word in network order.
 ///
 /// # Safety
-/// `place` is inside the frame.
+/// The four bytes at `address` are inside the frame.
 #[inline(always)]
-unsafe fn write(place: usize, word: u32) {
-    // SAFETY: the caller's.
-    unsafe { ptr::write_unaligned(place as *mut u32, word.to_be()) };
+unsafe fn write(address: usize, word: u32) {
+    // SAFETY: the caller vouches for the address.
+    unsafe { ptr::write_unaligned(address as *mut u32, word.to_be()) };
 }
 
-/// Writes two words in network order, at once: a load of both would have to wait until two stores are in the
-/// cache, which no frame from a card has anybody wait for.
+/// Writes two words in network order at once. A program that loads both as one word would have to wait until
+/// two stores are in the cache, which never happens with frames from a network card.
 ///
 /// # Safety
-/// `place` is inside the frame.
+/// The eight bytes at `address` are inside the frame.
 #[inline(always)]
-unsafe fn write_both(place: usize, words: [u32; 2]) {
+unsafe fn write_both(address: usize, words: [u32; 2]) {
     let both = u64::from(words[0]) << 32 | u64::from(words[1]);
-    // SAFETY: the caller's.
-    unsafe { ptr::write_unaligned(place as *mut u64, both.to_be()) };
+    // SAFETY: the caller vouches for the address.
+    unsafe { ptr::write_unaligned(address as *mut u64, both.to_be()) };
 }
 
+/// Some helpers are only for programs that are compatible with the kernel's licence; MIT is.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
