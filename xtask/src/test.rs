@@ -167,7 +167,8 @@ fn runner_command() -> Result<String> {
     let own = std::env::current_exe()?.to_string_lossy().into_owned();
     if own.contains(' ') {
         bail!(
-            "the path {own} has a space in it, which cargo can't handle here: set CARGO_TARGET_DIR to one without"
+            "the path {own} has a space in it, which cargo can't handle here: set CARGO_TARGET_DIR to one \
+             without"
         );
     }
     Ok(format!("{own} test-runner --"))
@@ -199,7 +200,8 @@ fn kernel_verdict(release: &str, has_bpf: bool) -> Result<()> {
     }
     if !has_bpf {
         bail!(
-            "this kernel ({release}) has no BPF: use one built with CONFIG_BPF_SYSCALL=y, as distributions' are"
+            "this kernel ({release}) has no BPF: use one built with CONFIG_BPF_SYSCALL=y, as distributions' \
+             are"
         );
     }
     Ok(())

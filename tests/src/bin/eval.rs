@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use anyhow::{Context, Result};
@@ -20,7 +21,7 @@ use tmap_tests::{
 #[derive(Parser)]
 #[command(name = "eval")]
 struct Args {
-    /// Seeds per row. The same seeds give the same table, but for the time.
+    /// Seeds per row. All figures but the time are equal on every run.
     #[arg(long, default_value_t = 5)]
     seeds: u64,
     /// Only rows whose name contains this.
@@ -47,8 +48,17 @@ struct Args {
     readers: Option<PathBuf>,
 }
 
-fn main() -> Result<()> {
-    let args = &Args::parse();
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("eval: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
     if let Some(folder) = &args.readers {
         return readers(folder);
     }
@@ -163,7 +173,7 @@ fn row(name: &str, outcomes: &[Outcome]) {
     );
 }
 
-/// The same captures through p0f and through tmap.
+/// Prints what p0f and tmap make of each capture.
 fn compare(args: &Args) -> Result<()> {
     println!(
         "{:<28}{:>5}{:>7}  | p0f:{:>6}{:>9}{:>9}{:>9}{:>7}",

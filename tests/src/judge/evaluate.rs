@@ -201,7 +201,7 @@ pub fn single_client(path: &Path) -> Result<Option<(Address, Outcome)>> {
     Ok(Some((client, Outcome { machines: 1, ..outcome })))
 }
 
-/// A machine's line, by one who knows its connections.
+/// A machine's line, fitted to its own connections alone.
 fn own_line(
     traces: &[Trace],
     machine_of: &[usize],

@@ -1,4 +1,4 @@
-//! The best that could be done: assignment by one who knows every machine's clock and the noise.
+//! The best possible assignment: it knows every machine's clock and the law of the noise.
 //!
 //! The oracle is told the true clocks and learns the law of residuals from the truth; each
 //! connection then goes to the machine under which its first arrivals are likeliest. What it gets

@@ -172,12 +172,18 @@ mod tests {
 
     const LOG: &str = "\
 [2026/11/22 03:00:10] mod=syn|cli=192.0.2.1/1025|srv=198.51.100.1/80|subj=cli|os=Linux|raw_sig=4:64
-[2026/11/22 03:00:10] mod=uptime|cli=192.0.2.1/1025|srv=198.51.100.1/80|subj=cli|uptime=1 days 2 hrs 3 min (modulo 49 days)|raw_freq=1000.00 Hz
-[2026/11/22 03:01:10] mod=uptime|cli=192.0.2.1/1026|srv=198.51.100.1/80|subj=cli|uptime=1 days 2 hrs 4 min (modulo 49 days)|raw_freq=1000.00 Hz
-[2026/11/22 03:01:10] mod=uptime|cli=192.0.2.1/1026|srv=198.51.100.1/80|subj=srv|uptime=9 days 2 hrs 4 min (modulo 49 days)|raw_freq=1000.00 Hz
-[2026/11/22 03:01:20] mod=uptime|cli=192.0.2.1/1027|srv=198.51.100.1/80|subj=cli|uptime=7 days 0 hrs 4 min (modulo 49 days)|raw_freq=990.00 Hz
-[2026/11/22 03:01:20] mod=host change|cli=192.0.2.1/1027|srv=198.51.100.1/80|subj=cli|reason=tstamp|raw_hits=0,1,1,1
-[2026/11/22 03:01:30] mod=ip sharing|cli=192.0.2.1/1027|srv=198.51.100.1/80|subj=cli|reason=tstamp port|raw_hits=0,5,5,5
+[2026/11/22 03:00:10] mod=uptime|cli=192.0.2.1/1025|srv=198.51.100.1/80|\
+    subj=cli|uptime=1 days 2 hrs 3 min (modulo 49 days)|raw_freq=1000.00 Hz
+[2026/11/22 03:01:10] mod=uptime|cli=192.0.2.1/1026|srv=198.51.100.1/80|\
+    subj=cli|uptime=1 days 2 hrs 4 min (modulo 49 days)|raw_freq=1000.00 Hz
+[2026/11/22 03:01:10] mod=uptime|cli=192.0.2.1/1026|srv=198.51.100.1/80|\
+    subj=srv|uptime=9 days 2 hrs 4 min (modulo 49 days)|raw_freq=1000.00 Hz
+[2026/11/22 03:01:20] mod=uptime|cli=192.0.2.1/1027|srv=198.51.100.1/80|\
+    subj=cli|uptime=7 days 0 hrs 4 min (modulo 49 days)|raw_freq=990.00 Hz
+[2026/11/22 03:01:20] mod=host change|cli=192.0.2.1/1027|srv=198.51.100.1/80|\
+    subj=cli|reason=tstamp|raw_hits=0,1,1,1
+[2026/11/22 03:01:30] mod=ip sharing|cli=192.0.2.1/1027|srv=198.51.100.1/80|\
+    subj=cli|reason=tstamp port|raw_hits=0,5,5,5
 ";
 
     #[test]

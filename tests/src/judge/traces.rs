@@ -1,4 +1,4 @@
-//! First arrivals of each connection, unwrapped: what an oracle looks at.
+//! First arrivals of each connection, unwrapped: what an oracle judges by.
 
 use std::collections::HashMap;
 

@@ -87,7 +87,7 @@ fn rates() -> Vec<Row> {
     [at(100.0), at(250.0)].concat()
 }
 
-/// How long one looks, and how much there is to see.
+/// Length of the capture, and how much traffic there is.
 fn observation() -> Vec<Row> {
     let lan = Scenario::default();
     [

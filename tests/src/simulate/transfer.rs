@@ -282,7 +282,7 @@ impl Transfer {
         receiver.unacknowledged = 0;
         receiver.acknowledgements += 1;
         let next = receiver.next;
-        // Before that, what the handshake said would be echoed: nobody saw it here.
+        // Before that, what the handshake said would be echoed: the sensor saw none here.
         let Some(echoed) = receiver.recent.map(|number| self.copies[number]) else { return };
         let way = self.way(now_ns, [far_ns, near_ns]);
         if way.arrives {

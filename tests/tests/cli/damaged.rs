@@ -54,6 +54,11 @@ enum Damage {
     Insert(prop::sample::Index, Vec<u8>),
 }
 
+/// Failures aren't kept in files: a case worth keeping becomes a test.
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 fn damage() -> impl Strategy<Value = Damage> {
     let at = any::<prop::sample::Index>;
     prop_oneof![
@@ -62,7 +67,8 @@ fn damage() -> impl Strategy<Value = Damage> {
             .prop_map(|(at, word)| Damage::OverwriteWord(at, word)),
         1 => at().prop_map(Damage::Cut),
         1 => at().prop_map(Damage::Remove),
-        1 => (at(), prop::collection::vec(any::<u8>(), 1..9)).prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
+        1 => (at(), prop::collection::vec(any::<u8>(), 1..9))
+            .prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
     ]
 }
 
@@ -93,7 +99,7 @@ fn damaged(mut capture: Vec<u8>, all: &[Damage]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(4_000))]
 
     /// The reader never panics and never goes on for ever: each packet takes bytes.
     #[test]
@@ -114,7 +120,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(200))]
 
     /// Neither does the command: it reports, says what is wrong, and ends with 0 or 1.
     #[test]

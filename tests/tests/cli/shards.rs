@@ -23,7 +23,7 @@ fn found(capture: &Path, shards: usize) -> Vec<Value> {
     lines
 }
 
-/// The same traffic behind other addresses, of either version.
+/// A record as if it were of other addresses, of either version.
 fn moved(record: &Record, to: u8) -> Record {
     let other = |address: Address| match address.as_ip4() {
         Some([a, b, c, d]) if to % 3 == 2 => {

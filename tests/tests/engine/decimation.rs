@@ -110,7 +110,8 @@ fn what_a_full_ring_leaves_gives_the_same_clock() {
             let means = [mean(&of_truth), mean(&of_full), mean(&of_phase)];
             let _ = writeln!(
                 table,
-                "{law:<12?} {loss:<7?} kept {:4.1} %, {} runs: skew off the truth {:.2} rms, {:+.2} mean; off the full {:.2}, {:+.2}; phase {:.2}, {:+.2}; errors x {:.2}",
+                "{law:<12?} {loss:<7?} kept {:4.1} %, {} runs: skew off the truth {:.2} rms, {:+.2} mean; \
+                 off the full {:.2}, {:+.2}; phase {:.2}, {:+.2}; errors x {:.2}",
                 100.0 * kept,
                 of_truth.len(),
                 values[0],

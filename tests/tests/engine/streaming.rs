@@ -11,7 +11,7 @@ use tmap_tests::{simulate::received, wire::frame::LINUX_SYN};
 
 const S: u64 = 1_000_000_000;
 
-/// How long is watched, and how often everything is asked for, in seconds.
+/// Length of the traffic, and time between snapshots, in seconds.
 const HOURS_S: u64 = 2 * 3600;
 const SNAPSHOT_S: u64 = 600;
 
@@ -229,10 +229,10 @@ fn machines_told_by_phase_keep_their_numbers_for_hours() {
     assert_eq!((new_machines(&watched.events), reboots), (3, 0), "{:?}", watched.events);
 }
 
-/// Files are looked at seldom on the way: what is forgotten meanwhile is counted all the same, and what
-/// is told in the end is what many looks tell.
+/// From a file, an address is analysed seldom: connections that are discarded in between are counted all
+/// the same, and the final report is that of many analysis passes.
 #[test]
-fn few_looks_count_the_connections_that_are_forgotten() {
+fn few_analysis_passes_count_the_connections_that_are_discarded() {
     let machines = [
         Machine { name: 'a', ticks: |t| Some(1000.0 * slewed(t, 12.0, 0.0, 0.0, 0.0) + 5e8) },
         Machine { name: 'b', ticks: |t| Some(1000.0 * slewed(t, -9.0, 0.0, 0.0, 0.0) + 9e8) },

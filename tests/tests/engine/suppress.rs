@@ -136,7 +136,7 @@ enum Echo {
     Other(u32),
 }
 
-/// Segments that nobody planned: clocks that stand still, leap and go back; echoes of nothing.
+/// Segments without any plan: clocks that stand still, leap and go back; echoes of nothing.
 fn changes() -> impl Strategy<Value = Vec<Change>> {
     let gap = prop_oneof![
         4 => 0..200_000_u64, 3 => 0..3 * MS, 2 => 0..90 * MS, 1 => 60 * MS..400 * MS, 1 => 0..20_000 * MS,
@@ -282,6 +282,7 @@ fn transfers(bursts: &[Burst], in_order: bool) -> Vec<Record> {
 }
 
 proptest! {
+    // Failures aren't kept in files: a case worth keeping becomes a test, as below.
     #![proptest_config(Config { cases: 1_500, failure_persistence: None, ..Config::default() })]
 
     /// Whatever the segments: nothing changes as long as a flow keeps its slot.

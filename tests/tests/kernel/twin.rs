@@ -350,7 +350,7 @@ fn repeats_are_suppressed_and_told_of() {
     for (ip6, tagged) in [(false, false), (false, true), (true, false), (true, true)] {
         let before = sensor.statistics().total();
         let mut records = Vec::new();
-        // A new TSval, five repeats; then one with a new TSecr, one with SACK (the long way), a late one,
+        // A new TSval, five repeats; then one with a new TSecr, one with SACK (the slow path), a late one,
         // and the newest again: each of these goes in. All within a few milliseconds.
         let mut plan = vec![(false, 10, 5); 6];
         plan.extend([(false, 10, 6), (true, 10, 6), (false, 9, 6), (false, 10, 6), (false, 10, 6)]);

@@ -29,7 +29,7 @@ pub struct RoundTrips {
     pub found: Option<(u64, u64)>,
     /// How many that were.
     pub samples: usize,
-    /// How many there are for one who knows everything: first echoes of transmissions that were seen.
+    /// How many can be found at most: first echoes of transmissions that the sensor saw.
     pub possible: usize,
     /// The most by which a sample is longer than its exchange: transmissions of one tick share a
     /// TSval, and the first that the sensor sees counts.
