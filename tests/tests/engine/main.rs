@@ -1,0 +1,16 @@
+//! Tests of the library: what is found against what is true, golden tables, properties.
+
+mod captures;
+mod crowded;
+mod decimation;
+mod evaluation;
+mod p0f;
+mod phase;
+mod plot;
+mod report;
+mod restored_vm;
+mod siblings;
+mod streaming;
+mod suppress;
+mod tables;
+mod tunnels;
