@@ -3,8 +3,8 @@
 //! Cargo itself never runs as root. It starts each test program through a runner, which is this
 //! program again: those named `kernel_*` are started as root and one test at a time.
 
-use crate::packages::Group;
-use crate::{build, setup, shell};
+use crate::setup::{self, Group};
+use crate::{build, shell};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
