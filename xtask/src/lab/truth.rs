@@ -96,7 +96,8 @@ impl Truth {
         let (low, high) = (end(found.interval.0), end(found.interval.1));
         let doubt = found.doubt.as_deref().map(|doubt| format!(", {doubt}")).unwrap_or_default();
         let _ = writeln!(text, "; tmap: {count} ({low} to {high}; offsets {}{doubt})", found.regime);
-        text += "  ports        kernel:timestamps:ppm  connections  seen  |  no.  skew ppm          assigned right\n";
+        text += "  ports        kernel:timestamps:ppm  connections  seen  ";
+        text += "|  no.  skew ppm          assigned right\n";
         for (index, machine) in self.machines.iter().enumerate() {
             let (first, last) = nat_ports(index).into_inner();
             let opened = machine.opened.map_or("?".to_owned(), |count| count.to_string());

@@ -66,7 +66,8 @@ fn newest(series: &str) -> Result<String> {
     }
     shell::run(shell::as_root("apt-get")?.args(["update", "-q"]))?;
     search()?.with_context(|| {
-        format!("the package lists have no linux-image-{series}…-cloud-amd64: add Debian bookworm to apt's sources")
+        let wanted = format!("linux-image-{series}…-cloud-amd64");
+        format!("the package lists have no {wanted}: add Debian bookworm to apt's sources")
     })
 }
 
