@@ -1,23 +1,25 @@
 //! `cargo xtask bench`: what tmap costs, measured on this machine.
 
-use crate::packages::Group;
-use crate::{build, setup, shell};
-use anyhow::{Context, Result};
 use std::process::Command;
 
-/// What to measure.
+use anyhow::{Context, Result};
+
+use crate::setup::{self, Group};
+use crate::{build, shell};
+
+/// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Handed to the benchmarks: names of them, --rounds N, --quick, --json; --list tells the names.
+    /// Arguments for the benchmarks: names, --rounds N, --quick, --json. `--list` prints the names.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
-/// Runs the verb. Benchmarks of the kernel take root, so all run with it; cargo doesn't.
+/// Runs the verb. Kernel benchmarks need root, so all benchmarks run as root; cargo does not.
 pub fn verb(args: &Args) -> Result<()> {
     let toolchain = setup::ensure(&[Group::Bpf, Group::Netns])?
-        .context("set-up found no compiler for the kernel program")?;
-    // The program itself as well: some benchmarks run it.
+        .context("setup found no compiler for the kernel program")?;
+    // Some benchmarks run the tmap program, so it is built as well.
     let mut command = build::cargo(&toolchain)?;
     command.args(["build", "--quiet", "--release", "--package", "tmap", "--package", "tmap-tests"]);
     command.args(["--bin", "tmap", "--bin", "bench", "--target-dir"]).arg(build::target_folder()?);
@@ -25,21 +27,21 @@ pub fn verb(args: &Args) -> Result<()> {
     if compares_with_others(&args.arguments)
         && let Err(error) = peers()
     {
-        eprintln!("huginn-net can't be built, so it is left out: {error:#}");
+        eprintln!("huginn-net cannot be built; the comparison runs without it: {error:#}");
     }
     let mut command = shell::as_root(build::target_folder()?.join("release/bench"))?;
     shell::run(command.args(&args.arguments)).context("a benchmark failed")
 }
 
-/// Whether one of the benchmarks asked for (all, where none is named) runs other programs on a veth.
+/// Whether one of the requested benchmarks compares tmap with other programs. No name requests all.
 fn compares_with_others(arguments: &[String]) -> bool {
     let named = |names: &[&str]| arguments.iter().any(|argument| names.contains(&argument.as_str()));
     let alone = ["kernel", "steps", "ring", "live", "engine", "file", "scale", "--list", "--help"];
     named(&["versus", "sweep"]) || !named(&alone)
 }
 
-/// Builds huginn-net's TCP half, which has no program of its own, from its crate: a project outside of
-/// tmap's, so that nothing of tmap depends on it.
+/// Builds a small program around huginn-net's TCP crate, which has none of its own. It is a cargo project
+/// outside of tmap's workspace, so that nothing of tmap depends on it.
 fn peers() -> Result<()> {
     let folder = build::target_folder()?.join("peers/huginn");
     if folder.join("target/release/huginn").exists() {

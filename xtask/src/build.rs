@@ -1,16 +1,17 @@
 //! `cargo xtask build`: the tmap program, with the kernel program inside it.
 
-use crate::packages::Group;
-use crate::toolchain::Toolchain;
-use crate::{setup, shell};
-use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How to build.
+use anyhow::{Context, Result};
+
+use crate::setup::{self, Group, Toolchain};
+use crate::shell;
+
+/// Arguments of `cargo xtask build`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Build with optimisations, into target/release.
+    /// Build with optimisations. The program goes to target/release instead of target/debug.
     #[arg(long)]
     release: bool,
 }
@@ -18,36 +19,36 @@ pub struct Args {
 /// Runs the verb.
 pub fn verb(args: &Args) -> Result<()> {
     let binary = tmap(args.release)?;
-    eprintln!("tmap is at {}", binary.display());
+    eprintln!("tmap was built: {}", binary.display());
     Ok(())
 }
 
-/// Sets up what building needs, builds tmap and returns the path of the program.
+/// Installs what a build needs, builds tmap and returns the path of the program.
 pub fn tmap(release: bool) -> Result<PathBuf> {
     let toolchain =
-        setup::ensure(&[Group::Bpf])?.context("set-up found no compiler for the kernel program")?;
+        setup::ensure(&[Group::Bpf])?.context("setup found no compiler for the kernel program")?;
     let mut command = cargo(&toolchain)?;
     command.args(["build", "--package", "tmap", "--bin", "tmap"]);
     if release {
         command.arg("--release");
     }
     command.arg("--target-dir").arg(target_folder()?);
-    shell::run(&mut command).context("tmap could not be built; cargo's messages above say why")?;
+    shell::run(&mut command).context("tmap could not be built. cargo's messages above say why")?;
     Ok(target_folder()?.join(if release { "release" } else { "debug" }).join("tmap"))
 }
 
-/// Cargo, in this repository, with the toolchain for the kernel program made known to tmap's
-/// build script.
+/// A cargo command in this repository. Its environment tells tmap's build script which toolchain
+/// compiles the kernel program.
 pub fn cargo(toolchain: &Toolchain) -> Result<Command> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in no repository")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is not inside a repository")?;
     let mut command = Command::new("cargo");
     command.current_dir(root).envs(toolchain.environment());
     Ok(command)
 }
 
-/// The target folder, wherever the user has put it: cargo built this program into its `debug`.
+/// The target folder, wherever the user put it: cargo built this program into its `debug` folder.
 pub fn target_folder() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("this program can't find itself")?;
-    let folder = own.ancestors().nth(2).context("this program lies in no target folder")?;
+    let own = std::env::current_exe().context("this program cannot find its own path")?;
+    let folder = own.ancestors().nth(2).context("this program is not inside a target folder")?;
     Ok(folder.to_path_buf())
 }

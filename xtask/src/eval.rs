@@ -1,13 +1,14 @@
-//! `cargo xtask eval`: the engine against the truth, in one table.
+//! `cargo xtask eval`: the engine's results beside the truth, in one table.
 
-use crate::packages::Group;
-use crate::{build, setup, shell};
 use anyhow::{Context, Result};
 
-/// What to evaluate.
+use crate::setup::{self, Group};
+use crate::{build, shell};
+
+/// Arguments of `cargo xtask eval`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Handed to the evaluation: --seeds N, --only NAME, --lab FOLDER, --clients FOLDER,
+    /// Arguments for the evaluation: --seeds N, --only NAME, --lab FOLDER, --clients FOLDER,
     /// --no-captures, --peers, --segments, --readers FOLDER.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
@@ -23,7 +24,7 @@ pub fn verb(args: &Args) -> Result<()> {
     if has("--readers") {
         groups.push(Group::Test);
     }
-    let toolchain = setup::ensure(&groups)?.context("set-up found no compiler for the kernel program")?;
+    let toolchain = setup::ensure(&groups)?.context("setup found no compiler for the kernel program")?;
     let mut command = build::cargo(&toolchain)?;
     command.args(["run", "--quiet", "--release", "--package", "tmap-tests", "--bin", "eval", "--target-dir"]);
     command.arg(build::target_folder()?).arg("--").args(&args.arguments);

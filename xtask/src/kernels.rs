@@ -1,9 +1,9 @@
-//! `cargo xtask kernels`: tmap inside virtual machines, on the oldest kernel that it supports and on
-//! a later one, so that every verifier has its say.
+//! `cargo xtask kernels`: runs tmap inside virtual machines, on the oldest kernel that it supports and on
+//! a later one, so that each kernel's verifier checks tmap's programs.
 //!
-//! Each machine attaches tmap natively to a veth, with the egress hook, and generically to the
-//! loopback, sends TCP through both and hands back what tmap says. It needs no root: the machines
-//! have no network but their own.
+//! Each machine attaches tmap natively to a veth with the egress hook, and generically to the loopback,
+//! sends TCP through both and prints tmap's output. This needs no root, because the machines have no
+//! network to the outside.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,22 +13,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use crate::lab::{
-    image,
-    kernel::{self, Kernel},
-    vm::{Boot, Vm},
-};
-use crate::namespaces::Scratch;
-use crate::packages::Group;
-use crate::{build, setup};
+use crate::build;
+use crate::setup::{self, Group};
+use crate::testbed::scratch::Scratch;
+use crate::vm::kernel::{self, Kernel};
+use crate::vm::{self, Boot, Vm, ram_disk};
 
-/// Emulated, and with the verifier at work, a machine takes this long at most.
+/// An emulated machine needs at most this long, verifier included.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// Two namespaces on a veth (busybox leaves it to the kernel to name the peer) with a web server, then one run of tmap for each way of attaching.
-/// What a run says goes to the console word by word, for [`Check::read`].
+/// Makes two namespaces on a veth, with a web server in each, then runs tmap once for each way of
+/// attaching. busybox cannot name the veth's peer, so the script asks for the name that the kernel chose.
+/// Each run prints its results to the console, one `tmapx: RUN KEY VALUE` a line, for [`Check::read`].
 const SCRIPT: &str = r#"
-# Even if nobody is left to end this machine, it ends.
+# The machine ends by itself, even if the program that started it was killed.
 (sleep 170; poweroff -f) &
 ip link add v0 type veth
 peer=$(basename /sys/class/net/veth*)
@@ -49,12 +47,14 @@ try() {
         grep -q verified_insns /proc/$pid/fdinfo/* 2>/dev/null && break
     done
     sleep 2
-    grep -h verified_insns /proc/$pid/fdinfo/* | while read word count; do echo "tmapx: $name verified $count"; done
+    grep -h verified_insns /proc/$pid/fdinfo/* | while read key count; do
+        echo "tmapx: $name verified $count"
+    done
     for round in 1 2 3 4 5 6; do wget -q -O /dev/null http://$server/page; done
     sleep 1
     kill -TERM $pid 2>/dev/null; wait $pid
     echo "tmapx: $name exit $?"
-    while read line; do echo "tmapx: $name words $line"; done </tmp/err
+    while read line; do echo "tmapx: $name message $line"; done </tmp/err
     grep '"type":"summary"' /tmp/out | while read -r line; do echo "tmapx: $name summary $line"; done
 }
 try native 192.0.2.2 -i v0 --xdp-mode native --egress
@@ -65,13 +65,13 @@ echo 'tmapx: opened 1'
 /// The runs of the script, by name.
 const RUNS: [&str; 2] = ["native", "generic"];
 
-/// Which kernels.
+/// Arguments of `cargo xtask kernels`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Kernel series, newest package of each.
+    /// Kernel series. The newest package of each is used.
     #[arg(default_values = ["6.1", "6.12"])]
     series: Vec<String>,
-    /// The built tmap; without it, tmap is built first.
+    /// Use this tmap program instead of building one.
     #[arg(long, value_name = "PATH")]
     tmap: Option<PathBuf>,
 }
@@ -86,32 +86,32 @@ pub fn verb(args: &Args) -> Result<()> {
     let mut failures = Vec::new();
     for series in &args.series {
         let console = boot(&kernel::get(series)?, &tmap)?;
-        let release = console.said("release").unwrap_or_else(|| series.clone());
+        let release = console.printed("release").unwrap_or_else(|| series.clone());
         for run in RUNS {
             let check = Check::read(&console.text, run);
-            println!("{release}: {run}: {}", check.sentence());
+            println!("{release}: {run}: {}", check.summary_line());
             failures.extend(check.failures().into_iter().map(|why| format!("{release}: {run}: {why}")));
         }
     }
     if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("\n")) }
 }
 
-/// What a machine printed.
+/// The text of a machine's console.
 struct Console {
     text: String,
 }
 
 impl Console {
-    fn said(&self, word: &str) -> Option<String> {
-        crate::lab::vm::said(&self.text, word)
+    fn printed(&self, key: &str) -> Option<String> {
+        vm::printed(&self.text, key)
     }
 }
 
-/// Boots one machine to its end.
+/// Boots one machine and waits for its end.
 fn boot(kernel: &Kernel, tmap: &Path) -> Result<Console> {
     let scratch = Scratch::new()?;
     let ram_disk = scratch.path().join("disk.cpio");
-    image::make(&ram_disk, &scratch.path().join("parts"), kernel, &[(tmap, "bin/tmap")], SCRIPT)?;
+    ram_disk::make(&ram_disk, &scratch.path().join("parts"), kernel, &[(tmap, "bin/tmap")], SCRIPT)?;
     let boot = Boot {
         image: &kernel.image,
         ram_disk: &ram_disk,
@@ -123,12 +123,12 @@ fn boot(kernel: &Kernel, tmap: &Path) -> Result<Console> {
     let start = Instant::now();
     while vm.ended()?.is_none() {
         if start.elapsed() > LIMIT {
-            bail!("{} did not end within {} s:\n{}", kernel.package, LIMIT.as_secs(), vm.last_words());
+            bail!("{} did not end within {} s:\n{}", kernel.package, LIMIT.as_secs(), vm.last_lines());
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    if vm.said("opened").is_none() {
-        bail!("{} did not come to its end:\n{}", kernel.package, vm.last_words());
+    if vm.printed("opened").is_none() {
+        bail!("{} ended too early:\n{}", kernel.package, vm.last_lines());
     }
     Ok(Console { text: vm.console() })
 }
@@ -137,9 +137,9 @@ fn boot(kernel: &Kernel, tmap: &Path) -> Result<Console> {
 #[derive(Debug, Default)]
 struct Check {
     exit: Option<i32>,
-    /// Instructions that the verifier went through, for each program.
+    /// Instructions that the verifier checked, for each program.
     verified: Vec<u64>,
-    words: Vec<String>,
+    messages: Vec<String>,
     summary: Option<Value>,
 }
 
@@ -152,7 +152,7 @@ impl Check {
             match key {
                 "exit" => check.exit = value.parse().ok(),
                 "verified" => check.verified.extend(value.parse::<u64>().ok()),
-                "words" => check.words.push(value.to_owned()),
+                "message" => check.messages.push(value.to_owned()),
                 "summary" => check.summary = serde_json::from_str(value).ok(),
                 _ => {}
             }
@@ -170,7 +170,7 @@ impl Check {
         self.summary.as_ref()?["records"].as_u64()
     }
 
-    fn sentence(&self) -> String {
+    fn summary_line(&self) -> String {
         let packets = self.packets();
         let packet = |name: &str| packets.get(name).copied().unwrap_or(0);
         let verified: Vec<String> = self.verified.iter().map(u64::to_string).collect();
@@ -199,13 +199,13 @@ impl Check {
         }
         if self.records() != Some(packet("emitted")) {
             failures.push(format!(
-                "{} records of {} arrived",
+                "{} of {} records arrived",
                 self.records().unwrap_or(0),
                 packet("emitted")
             ));
         }
         if !failures.is_empty() {
-            failures.extend(self.words.iter().map(|line| format!("tmap said: {line}")));
+            failures.extend(self.messages.iter().map(|line| format!("tmap printed: {line}")));
         }
         failures
     }
@@ -216,8 +216,9 @@ mod tests {
     use super::*;
 
     const CONSOLE: &str = "tmapx: release 6.1.0\r\ntmapx: native verified 4100\r\ntmapx: native exit 0\r\n\
-        tmapx: native summary {\"type\":\"summary\",\"records\":7,\"packets\":{\"seen\":9,\"emitted\":7,\"skipped\":{}}}\r\n\
-        tmapx: generic exit 1\r\ntmapx: generic words the verifier: no\r\n";
+        tmapx: native summary {\"type\":\"summary\",\"records\":7,\
+        \"packets\":{\"seen\":9,\"emitted\":7,\"skipped\":{}}}\r\n\
+        tmapx: generic exit 1\r\ntmapx: generic message the verifier: no\r\n";
 
     #[test]
     fn a_good_run_has_no_failures() {
@@ -227,11 +228,11 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_run_says_all_that_is_wrong() {
+    fn a_bad_run_lists_every_failure() {
         let failures = Check::read(CONSOLE, "generic").failures();
-        assert_eq!(failures.last().unwrap(), "tmap said: the verifier: no");
+        assert_eq!(failures.last().unwrap(), "tmap printed: the verifier: no");
         assert!(failures.contains(&"no program was loaded".to_owned()));
         let lossy = CONSOLE.replace("\"records\":7", "\"records\":6");
-        assert_eq!(Check::read(&lossy, "native").failures(), ["6 records of 7 arrived"]);
+        assert_eq!(Check::read(&lossy, "native").failures(), ["6 of 7 records arrived"]);
     }
 }

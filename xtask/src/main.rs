@@ -1,31 +1,25 @@
-//! tmap's chores: `cargo xtask VERB`. One file per verb; this one only chooses between them.
+//! tmap's development tasks: `cargo xtask VERB`. Each verb has a file or a folder of its own.
 #![forbid(unsafe_code)]
 
 mod bench;
 mod build;
 mod demo;
 mod eval;
-mod findings;
 mod kernels;
 mod lab;
-mod machine;
-mod namespaces;
-mod packages;
-mod plan;
 mod run;
-mod sensor;
-mod server;
 mod setup;
 mod shell;
-mod stage;
 mod test;
-mod toolchain;
+mod testbed;
+mod vm;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
 
-/// tmap's chores: set up this machine, build, run, test.
+/// tmap's development tasks: set up this computer, build, run, test, measure.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -35,34 +29,34 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Install what is missing to build, run and test tmap. Says what it will do first.
+    /// Install what is missing to build, run and test tmap. Prints the plan first.
     ///
-    /// The other verbs call this by themselves, for the part that they need.
+    /// Each other verb installs what it needs by itself.
     Setup(setup::Args),
-    /// Build the tmap program, with the kernel program inside it.
+    /// Build the tmap program, with the kernel program inside.
     Build(build::Args),
-    /// Build tmap and run it: `cargo xtask run -- -i eth0`. Without arguments: a demonstration.
+    /// Build tmap and run it, for example: `cargo xtask run -- -i eth0`. Default: the demonstration.
     ///
-    /// sudo is asked for only where tmap attaches to an interface.
+    /// This uses sudo only if tmap attaches to an interface.
     Run(run::Args),
-    /// Run the demonstration alone, with settings: hosts with known clocks, and what tmap finds.
+    /// Run the demonstration: simulated machines with known clocks, and what tmap finds.
     Demo(demo::Args),
-    /// Boot virtual machines, each with a clock of its own, behind a NAT: record them, or watch live.
+    /// Boot virtual machines with clocks of their own behind a NAT. Record or watch their traffic.
     Lab(lab::Args),
-    /// Talk to servers from inside a virtual machine. Used by `lab` alone.
+    /// Talk to servers from inside a virtual machine. Only `lab` uses this.
     #[command(hide = true)]
     LabGuest(lab::guest::Args),
-    /// Evaluate the engine on simulated traffic and labelled captures: one table.
+    /// Evaluate tmap on simulated traffic and labelled captures. Prints one table.
     Eval(eval::Args),
-    /// Measure what tmap costs: per packet, per record, against other programs (`-- --list`).
+    /// Measure what tmap costs per packet and per record, also beside other programs.
     Bench(bench::Args),
-    /// Boot other kernels in virtual machines and run tmap in each: every verifier has its say.
+    /// Run tmap on other kernels, in virtual machines, so that each kernel's verifier checks it.
     Kernels(kernels::Args),
-    /// Run every test, those on the real kernel included (with sudo, unless you are root).
+    /// Run every test. Kernel tests run as root, through sudo if necessary.
     ///
-    /// Arguments are handed to cargo: `cargo xtask test -- -p tmap engine`.
+    /// Arguments are passed to cargo: `cargo xtask test -- -p tmap engine`.
     Test(test::Args),
-    /// Start a test program, as root if it needs the kernel. Used by `test` alone.
+    /// Start a test program, as root if it is a kernel test. Only `test` uses this.
     #[command(hide = true)]
     TestRunner(test::RunnerArgs),
 }
@@ -71,7 +65,7 @@ fn main() -> ExitCode {
     match dispatch(Cli::parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not by returning it: with RUST_BACKTRACE set, that adds a page of our own functions.
+            // Returning the error would print a page of our own functions if RUST_BACKTRACE is set.
             eprintln!("\nError: {error}");
             for cause in error.chain().skip(1) {
                 eprintln!("  because: {cause}");
@@ -87,11 +81,11 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Build(args) => build::verb(&args),
         Verb::Run(args) => run::verb(&args),
         Verb::Demo(args) => demo::verb(&args),
+        Verb::Lab(args) => lab::verb(&args),
+        Verb::LabGuest(args) => lab::guest::verb(&args),
         Verb::Eval(args) => eval::verb(&args),
         Verb::Bench(args) => bench::verb(&args),
         Verb::Kernels(args) => kernels::verb(&args),
-        Verb::Lab(args) => lab::verb(&args),
-        Verb::LabGuest(args) => lab::guest::verb(&args),
         Verb::Test(args) => test::verb(&args),
         Verb::TestRunner(args) => test::runner(&args),
     }
@@ -99,8 +93,9 @@ fn dispatch(verb: Verb) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use clap::CommandFactory;
+
+    use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {

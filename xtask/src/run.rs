@@ -1,14 +1,15 @@
-//! `cargo xtask run`: build tmap and become it.
+//! `cargo xtask run`: builds tmap and runs it.
 
-use crate::{build, demo, shell};
-use anyhow::{Context, Result};
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// What to run.
+use anyhow::Result;
+
+use crate::{build, demo, shell};
+
+/// Arguments of `cargo xtask run`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Arguments for tmap, after `--`. None: the demonstration.
+    /// Arguments for tmap, after `--`. Without arguments, run the demonstration.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     tmap: Vec<String>,
 }
@@ -20,13 +21,12 @@ pub fn verb(args: &Args) -> Result<()> {
         return demo::run(&binary);
     }
     let mut command = if needs_root(&args.tmap) { shell::as_root(&binary)? } else { Command::new(&binary) };
-    // Becoming tmap, rather than waiting for it, hands it the terminal's signals and its exit code
-    // to the caller. It returns only if it failed.
-    let error = command.args(&args.tmap).exec();
-    Err(error).with_context(|| format!("could not start {}", shell::show(&command)))
+    // As a child of this process, tmap would share the terminal's signals with it, and the caller would
+    // not get tmap's exit code.
+    shell::replace_with(command.args(&args.tmap))
 }
 
-/// True if these arguments make tmap attach to an interface: reading files and help need no root.
+/// True if these arguments make tmap attach to an interface. Files and help need no root.
 fn needs_root(args: &[String]) -> bool {
     let asks_for_help = |arg: &String| matches!(arg.as_str(), "-h" | "--help" | "help" | "-V" | "--version");
     let attaches = |arg: &String| {

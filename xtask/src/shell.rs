@@ -1,34 +1,28 @@
 //! Running other programs: find them, run them as root where needed, say what failed.
 
-use anyhow::{Context, Result, bail};
-use std::path::{Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Where a program is, looking in PATH and then in the system folders that an ordinary user's
-/// PATH lacks on Debian.
+use anyhow::{Context, Result, bail};
+use nix::unistd::Uid;
+
+/// Where a program is: in PATH, or in a system folder that an ordinary user's PATH lacks on Debian.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|folder| folder.join(program))
-        .find(|file| is_executable(file))
-}
-
-/// True if `file` is a regular file that someone may execute.
-fn is_executable(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let folders = std::env::join_paths(std::env::split_paths(&path).chain(system)).ok()?;
+    which::which_in(program, Some(folders), "/").ok()
 }
 
 /// True if this process runs as root.
 pub fn is_root() -> bool {
-    // The owner of /proc/self is the effective user; std has no geteuid.
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
+    Uid::effective().is_root()
 }
 
 /// A command that runs as root: as it is for root, else through sudo with this environment kept.
-pub fn as_root(program: impl AsRef<std::ffi::OsStr>) -> Result<Command> {
+pub fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
     if is_root() {
         return Ok(Command::new(program));
     }
@@ -40,9 +34,9 @@ pub fn as_root(program: impl AsRef<std::ffi::OsStr>) -> Result<Command> {
     };
     let mut command = Command::new(sudo);
     command.arg("-E");
-    // sudo replaces PATH even with -E, and then what the tests start isn't found.
+    // sudo replaces PATH even with -E, and then programs that the tests start are not found.
     if let Some(path) = std::env::var_os("PATH") {
-        let mut assignment = std::ffi::OsString::from("PATH=");
+        let mut assignment = OsString::from("PATH=");
         assignment.push(path);
         command.arg("env").arg(assignment);
     }
@@ -60,10 +54,33 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Replaces this process by a command. Returns only if the command does not start.
+pub fn replace_with(command: &mut Command) -> Result<()> {
+    let error = command.exec();
+    Err(error).with_context(|| format!("could not start: {}", show(command)))
+}
+
 /// Runs a command silently; its standard output if it succeeded.
 pub fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs a program to its end and returns what it printed.
+///
+/// # Errors
+/// When it cannot be started, or when it fails; then the error has its standard error.
+pub fn capture(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("could not start {program}: is it installed?"))?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr);
+        bail!("`{program} {}` failed: {}", arguments.join(" "), message.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// A command as one would type it.
@@ -74,4 +91,15 @@ pub fn show(command: &Command) -> String {
         .filter(|word| !word.starts_with("PATH="))
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    #[test]
+    fn finds_programs_and_nothing_else() {
+        assert!(find("sh").is_some_and(|path| path.is_absolute()));
+        assert_eq!(find("tmap-no-such-program"), None);
+    }
 }

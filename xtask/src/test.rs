@@ -6,8 +6,8 @@
 //! Tests that need root or another program are ignored by a plain `cargo test`; here they run. What
 //! this machine can't run is left out by name, and listed with its reason in the end.
 
-use crate::packages::Group;
-use crate::{build, setup, shell};
+use crate::setup::{self, Group};
+use crate::{build, shell};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;

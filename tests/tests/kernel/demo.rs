@@ -50,7 +50,7 @@ fn machines_are_counted_right() {
     let output = demo("15").output().expect("the demonstration starts");
     let text = text(&output);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("198.51.100.1: 4 machines are there; tmap counts 4"), "{text}");
+    assert!(text.contains("198.51.100.1: 4 machines; tmap counts 4"), "{text}");
     assert!(text.contains("native mode"), "{text}");
 }
 
@@ -66,7 +66,7 @@ fn an_interrupt_still_gives_the_table_and_leaves_nothing() {
     let start = Instant::now();
     let output = child.wait_with_output().expect("it ends");
     assert!(start.elapsed() < Duration::from_secs(20), "it took {:?} to end", start.elapsed());
-    assert!(text(&output).contains("198.51.100.1: 4 machines are there"), "{}", text(&output));
+    assert!(text(&output).contains("198.51.100.1: 4 machines;"), "{}", text(&output));
     assert_eq!(namespaces_of(pid), Vec::<String>::new());
 }
 

@@ -1,21 +1,21 @@
-//! The clocks of the demonstration's hosts: what the stack puts into TSval when a segment leaves.
+//! The clocks of the demonstration's machines: the TSval that the stack writes when a segment leaves.
 
 use std::cell::RefCell;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// The connections that one host can hold at once.
+/// The largest number of simultaneous connections of a machine.
 pub const SLOTS: usize = 12;
 
-/// What a host's clock is, for good.
+/// A machine's clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clock {
     /// Nominal ticks per second.
     pub tick_hz: f64,
-    /// How much faster than nominal it runs, in parts per million of the sensor's own clock.
+    /// How much faster than nominal it runs, in parts per million, relative to the sensor's clock.
     pub skew_ppm: f64,
-    /// When it was zero, on CLOCK_MONOTONIC, in nanoseconds (before that clock's own zero, mostly).
+    /// When it was zero, in nanoseconds of CLOCK_MONOTONIC. This is usually negative.
     pub zero_ns: i64,
 }
 
@@ -23,47 +23,47 @@ impl Clock {
     /// Whole ticks at `now_ns` on CLOCK_MONOTONIC.
     pub fn ticks(&self, now_ns: i64) -> u64 {
         let rate = self.tick_hz * (1.0 + self.skew_ppm * 1e-6);
-        // 100 days are 1e16 ns: a rounding error of an f64 there is 1 ns.
+        // 100 days are 1e16 ns, where an f64 has a rounding error of 1 ns.
         ((now_ns - self.zero_ns) as f64 * 1e-9 * rate).floor() as u64
     }
 }
 
-/// CLOCK_MONOTONIC in nanoseconds: what the kernel calls `ktime_get_ns`, the sensor's own clock.
+/// CLOCK_MONOTONIC in nanoseconds, which is the sensor's clock (the kernel's `ktime_get_ns`).
 pub fn monotonic_ns() -> i64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC is always there");
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC always exists");
     Duration::from(now).as_nanos() as i64
 }
 
 thread_local! {
-    /// The clock of the host that this thread plays, and the offset of each of its connections.
-    static HOST: RefCell<Option<(Clock, [u32; SLOTS])>> = const { RefCell::new(None) };
+    /// The clock of the machine that runs in this thread, and the offset of each of its connections.
+    static MACHINE: RefCell<Option<(Clock, [u32; SLOTS])>> = const { RefCell::new(None) };
 }
 
-/// Gives the calling thread its clock.
+/// Sets the clock of the machine that runs in the calling thread.
 pub fn install(clock: Clock) {
-    HOST.set(Some((clock, [0; SLOTS])));
+    MACHINE.set(Some((clock, [0; SLOTS])));
 }
 
-/// Sets the offset that the connection in `slot` adds to the host's clock.
+/// Sets the offset that the connection in `slot` adds to the machine's clock.
 pub fn set_offset(slot: usize, offset: u32) {
-    HOST.with_borrow_mut(|host| {
-        if let Some((_, offsets)) = host {
+    MACHINE.with_borrow_mut(|machine| {
+        if let Some((_, offsets)) = machine {
             offsets[slot] = offset;
         }
     });
 }
 
-/// TSval for the connection in slot `N`, now. The stack takes a plain function for each socket, so
+/// The present TSval of the connection in slot `N`. The stack needs a plain function for each socket, so
 /// the slot is part of the function's type.
 fn tsval<const N: usize>() -> u32 {
-    HOST.with_borrow(|host| match host {
-        // TSval is the clock modulo 2^32 (RFC 7323, section 4): the cast wraps on purpose.
+    MACHINE.with_borrow(|machine| match machine {
+        // TSval is the clock modulo 2^32 (RFC 7323, section 4), so the cast may wrap.
         Some((clock, offsets)) => (clock.ticks(monotonic_ns()) as u32).wrapping_add(offsets[N]),
         None => 0,
     })
 }
 
-/// The generators, one for each slot.
+/// The TSval function of each slot.
 pub const GENERATORS: [fn() -> u32; SLOTS] = [
     tsval::<0>,
     tsval::<1>,
@@ -97,7 +97,7 @@ mod tests {
         install(Clock { tick_hz: 1.0, skew_ppm: 0.0, zero_ns: monotonic_ns() - 500_000_000 });
         set_offset(3, 1_000_000);
         let apart = GENERATORS[3]().wrapping_sub(GENERATORS[2]());
-        // A tick may pass between the two readings.
+        // A tick may pass between the two calls.
         assert!((999_999..=1_000_000).contains(&apart), "{apart}");
     }
 }

@@ -1,4 +1,4 @@
-//! What tmap found beside what is true: pure, from tmap's JSON lines.
+//! Compares what tmap found with the truth. Pure: from tmap's findings alone.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -6,46 +6,48 @@ use std::net::Ipv4Addr;
 use anyhow::{Result, bail};
 
 use super::clock::monotonic_ns;
-use super::world::{HOSTS, Offsets, SERVERS, owner};
-use crate::findings::{Findings, FoundAddress, FoundMachine, Table};
+use super::scenario::{MACHINES, Offsets, SERVERS, owner};
+use crate::testbed::findings::{Findings, FoundAddress, FoundMachine};
+use crate::testbed::matching::ContingencyTable;
 
-/// One machine as it is.
+/// The truth about one machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Truth {
-    /// What the table calls it.
+    /// Its name in the table.
     pub name: &'static str,
-    /// The address beyond the NAT.
+    /// Its address behind the NAT.
     pub address: Ipv4Addr,
     /// Nominal ticks per second.
     pub tick_hz: f64,
-    /// Against the sensor's clock.
+    /// Skew relative to the sensor's clock.
     pub skew_ppm: f64,
-    /// When its counter was zero, in Unix time, where the offset tells it.
+    /// Unix time at which its counter was zero; `None` if offsets are random.
     pub boot_unix_s: Option<f64>,
-    /// Connections that it opened, or accepted.
+    /// Number of connections that it opened or accepted.
     pub connections: u64,
 }
 
-/// All machines: the hosts, and the kernel that runs all this, which serves them.
+/// All machines: the simulated ones, and the kernel that runs the demonstration, which is their server.
 ///
-/// `opened` has the connections of each host to each of the server's addresses.
+/// `opened` has the number of connections of each machine to each of the server's addresses.
 pub fn truths(start_ns: i64, opened: &[[u64; SERVERS.len()]]) -> Vec<Truth> {
     let unix_ns = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as i64);
     let unix_minus_monotonic_ns = unix_ns - monotonic_ns();
     let boot_unix_s = |zero_ns: i64| (zero_ns + unix_minus_monotonic_ns) as f64 * 1e-9;
-    let mut truths: Vec<_> = HOSTS
+    let mut truths: Vec<_> = MACHINES
         .iter()
         .zip(opened)
-        .map(|(host, opened)| Truth {
-            name: host.name,
-            address: host.public,
-            tick_hz: host.tick_hz,
-            skew_ppm: host.skew_ppm,
-            boot_unix_s: (host.offsets == Offsets::Boot).then(|| boot_unix_s(host.clock(start_ns).zero_ns)),
+        .map(|(machine, opened)| Truth {
+            name: machine.name,
+            address: machine.public,
+            tick_hz: machine.tick_hz,
+            skew_ppm: machine.skew_ppm,
+            boot_unix_s: (machine.offsets == Offsets::Boot)
+                .then(|| boot_unix_s(machine.clock(start_ns).zero_ns)),
             connections: opened.iter().sum(),
         })
         .collect();
-    // Linux ticks at 1 kHz whatever its HZ (since 4.13), from CLOCK_MONOTONIC: the sensor's own.
+    // Since Linux 4.13, TSval ticks at 1 kHz for every HZ, from CLOCK_MONOTONIC, the sensor's clock.
     truths.extend(SERVERS.iter().enumerate().map(|(server, &address)| Truth {
         name: "this kernel",
         address,
@@ -57,25 +59,25 @@ pub fn truths(start_ns: i64, opened: &[[u64; SERVERS.len()]]) -> Vec<Truth> {
     truths
 }
 
-/// One true machine and the found one that has most of its connections.
+/// One true machine, and the found machine that has most of its connections.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What is true.
+    /// The truth.
     pub truth: Truth,
-    /// What was found for it.
+    /// The machine that tmap found for it.
     pub found: Option<FoundMachine>,
-    /// How many of its connections tmap saw.
+    /// The number of its connections that tmap saw.
     pub seen: u64,
-    /// How many of those it gave to the found machine.
+    /// The number of those that tmap assigned to the found machine.
     pub assigned: u64,
 }
 
-/// One address: the count and its machines.
+/// The comparison for one address.
 #[derive(Clone, Debug)]
-pub struct Verdict {
+pub struct Comparison {
     /// The address.
     pub address: Ipv4Addr,
-    /// What tmap says of it.
+    /// What tmap found.
     pub found: FoundAddress,
     /// The true machines.
     pub rows: Vec<Row>,
@@ -83,26 +85,26 @@ pub struct Verdict {
     pub surplus: Vec<FoundMachine>,
 }
 
-/// How a count compares with the truth.
+/// How tmap's count compares with the truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
-    /// Equal.
+    /// It is equal.
     Right,
-    /// Not equal, but the truth is inside the stated interval.
+    /// It is not equal, but its interval contains the truth.
     WithinInterval,
-    /// Neither.
+    /// It is not equal, and its interval does not contain the truth.
     Wrong,
-    /// tmap says that it can't tell.
-    Untold,
+    /// tmap gives no count.
+    None,
 }
 
-impl Verdict {
-    /// The count beside the truth.
+impl Comparison {
+    /// Compares the count with the truth.
     pub fn count(&self) -> Count {
         let truth = self.rows.len() as u64;
         let (low, high) = self.found.interval;
         match self.found.machines {
-            None => Count::Untold,
+            None => Count::None,
             Some(machines) if machines == truth => Count::Right,
             Some(_) if low.is_some_and(|low| low <= truth) && high.is_none_or(|high| truth <= high) => {
                 Count::WithinInterval
@@ -111,14 +113,14 @@ impl Verdict {
         }
     }
 
-    /// Whether offsets tell these machines apart, so that the count must be exact.
-    pub fn is_plain(&self) -> bool {
+    /// Whether the offsets distinguish these machines, so that the count must be exact.
+    pub fn must_be_exact(&self) -> bool {
         self.rows.iter().all(|row| row.truth.boot_unix_s.is_some())
     }
 }
 
-/// Lays the findings beside the truth, one verdict for each true address.
-pub fn compare(truths: &[Truth], findings: &Findings) -> Vec<Verdict> {
+/// Compares the findings with the truth, for each true address.
+pub fn compare(truths: &[Truth], findings: &Findings) -> Vec<Comparison> {
     let mut by_address: BTreeMap<Ipv4Addr, Vec<usize>> = BTreeMap::new();
     for (index, truth) in truths.iter().enumerate() {
         by_address.entry(truth.address).or_default().push(index);
@@ -127,10 +129,10 @@ pub fn compare(truths: &[Truth], findings: &Findings) -> Vec<Verdict> {
         let found = findings.addresses.get(&address).cloned().unwrap_or_default();
         let truth_of = |&(source, port, machine): &(Ipv4Addr, u16, Option<u64>)| {
             let server = SERVERS.iter().position(|&server| server == source);
-            let index = server.map(|server| HOSTS.len() + server).or_else(|| owner(source, port));
+            let index = server.map(|server| MACHINES.len() + server).or_else(|| owner(source, port));
             (source == address).then_some((index?, machine))
         };
-        let table = Table::new(findings.connections.iter().filter_map(truth_of));
+        let table = ContingencyTable::new(findings.connections.iter().filter_map(truth_of));
         let matches = table.matching();
         let row = |&index: &usize| {
             let machine = matches.get(&index).copied();
@@ -144,26 +146,27 @@ pub fn compare(truths: &[Truth], findings: &Findings) -> Vec<Verdict> {
         let rows: Vec<Row> = members.iter().map(row).collect();
         let taken: Vec<u64> = matches.values().copied().collect();
         let surplus = found.list.iter().filter(|one| !taken.contains(&one.id)).cloned().collect();
-        Verdict { address, found, rows, surplus }
+        Comparison { address, found, rows, surplus }
     };
     by_address.into_iter().map(one).collect()
 }
 
-/// The regression check.
+/// Checks every count.
 ///
 /// # Errors
-/// When a count is wrong, or untold where offsets tell the machines apart.
-pub fn check(verdicts: &[Verdict]) -> Result<()> {
-    let wrong: Vec<String> = verdicts
+/// When a count is wrong, or when it is not exact although the offsets distinguish the machines.
+pub fn check(results: &[Comparison]) -> Result<()> {
+    let wrong: Vec<String> = results
         .iter()
-        .filter(|verdict| match verdict.count() {
+        .filter(|result| match result.count() {
             Count::Right => false,
-            Count::WithinInterval | Count::Untold => verdict.is_plain(),
+            Count::WithinInterval | Count::None => result.must_be_exact(),
             Count::Wrong => true,
         })
-        .map(|verdict| {
-            let found = verdict.found.machines.map_or("no count".to_owned(), |count| count.to_string());
-            format!("{}: {} machines are there, tmap says {found}", verdict.address, verdict.rows.len())
+        .map(|result| {
+            let found = result.found.machines.map_or("none".to_owned(), |count| count.to_string());
+            let truth = result.rows.len();
+            format!("{}: tmap should count {truth} machines, but its count is {found}", result.address)
         })
         .collect();
     if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join("\n")) }
@@ -174,7 +177,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::findings::Measured;
+    use crate::testbed::findings::Measured;
 
     fn findings(machines: Value, list: &[(u16, Option<u64>)]) -> Findings {
         let mut lines = vec![json!({
@@ -189,34 +192,37 @@ mod tests {
         Findings::parse(&lines).unwrap()
     }
 
-    fn verdict(findings: &Findings) -> Verdict {
-        let verdicts = compare(&truths(0, &[[0; 2]; HOSTS.len()]), findings);
-        verdicts.into_iter().find(|one| one.address == Ipv4Addr::new(198, 51, 100, 3)).unwrap()
+    fn third_address(findings: &Findings) -> Comparison {
+        let results = compare(&truths(0, &[[0; 2]; MACHINES.len()]), findings);
+        results.into_iter().find(|one| one.address == Ipv4Addr::new(198, 51, 100, 3)).unwrap()
     }
 
     #[test]
     fn connections_decide_which_machine_is_which() {
         let list = [(25_001, Some(7)), (26_001, Some(7)), (26_002, Some(7)), (26_003, None)];
-        let verdict = verdict(&findings(json!(1), &list));
-        let [phone, tablet] = &verdict.rows[..] else { panic!("two machines are true") };
+        let result = third_address(&findings(json!(1), &list));
+        let [phone, tablet] = &result.rows[..] else { panic!("the scenario has two machines there") };
         assert_eq!((phone.seen, phone.assigned, phone.found.is_none()), (1, 0, true));
         assert_eq!((tablet.seen, tablet.assigned), (3, 2));
         assert_eq!(tablet.found.as_ref().unwrap().skew, Some(Measured { value: 30.0, sigma: 2.0 }));
-        assert_eq!(verdict.count(), Count::WithinInterval);
+        assert_eq!(result.count(), Count::WithinInterval);
     }
 
     #[test]
     fn no_count_passes_only_where_offsets_are_random() {
-        let verdict = verdict(&findings(Value::Null, &[]));
-        assert_eq!(verdict.count(), Count::Untold);
-        assert!(check(std::slice::from_ref(&verdict)).is_ok());
-        let wrong = Verdict {
-            found: FoundAddress { machines: Some(9), interval: (Some(4), None), ..verdict.found.clone() },
-            ..verdict
+        let result = third_address(&findings(Value::Null, &[]));
+        assert_eq!(result.count(), Count::None);
+        assert!(check(std::slice::from_ref(&result)).is_ok());
+        let wrong = Comparison {
+            found: FoundAddress { machines: Some(9), interval: (Some(4), None), ..result.found.clone() },
+            ..result
         };
         assert!(check(&[wrong]).is_err());
-        let all = compare(&truths(0, &[[0; 2]; HOSTS.len()]), &findings(Value::Null, &[]));
+        let all = compare(&truths(0, &[[0; 2]; MACHINES.len()]), &findings(Value::Null, &[]));
         let error = check(&all).unwrap_err().to_string();
-        assert!(error.contains("198.51.100.1: 4 machines are there, tmap says no count"), "{error}");
+        assert!(
+            error.contains("198.51.100.1: tmap should count 4 machines, but its count is none"),
+            "{error}"
+        );
     }
 }

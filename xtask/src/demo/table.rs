@@ -1,84 +1,88 @@
-//! The demonstration's words and its table.
+//! The demonstration's introduction and its table of results.
 
 use std::fmt::Write as _;
 
-use super::compare::{Count, Row, Verdict};
-use super::world::{HOSTS, SERVERS};
-use crate::findings::{FoundMachine, Measured};
+use super::compare::{Comparison, Count, Row};
+use super::scenario::{MACHINES, SERVERS};
+use crate::testbed::findings::{FoundMachine, Measured};
 
-/// Says what is set up and where the sensor sits.
-pub fn print_scene(mode: &str, seconds: u32) {
-    println!("demonstration: {} hosts, each with a TCP stack and a clock of its own, talk to", HOSTS.len());
+/// Prints what runs, and where the sensor is.
+pub fn print_introduction(mode: &str, seconds: u32) {
     let [one, other] = SERVERS;
-    println!("this kernel's TCP server at {one} and {other} for {seconds} s, in namespaces:\n");
-    println!("  hosts (user-space TCP on TUN) -- kernel NAT -- west [router: tmap] east -- server\n");
-    println!("  tmap's XDP program is on both veths of the router ({mode} mode, says the kernel):");
-    println!("  XDP sees what an interface receives, so west shows the hosts and east the server");
+    println!(
+        "Demonstration: for {seconds} s, {} simulated machines talk to this kernel's TCP",
+        MACHINES.len()
+    );
+    println!("server at {one} and {other}. Each has a TCP stack and a clock of its own.");
+    println!("Everything runs in network namespaces:\n");
+    println!("  machines (user-space TCP on TUN) -- kernel NAT -- west [router: tmap] east -- server\n");
+    println!("  tmap's XDP program is on both interfaces of the router, in {mode} mode. XDP sees what an");
+    println!("  interface receives: west receives from the machines, east from the server.");
 }
 
-/// Prints the table, and tmap's own warnings if it had any.
-pub fn print(verdicts: &[Verdict], words: &str) {
+/// Prints the table, and tmap's warnings if it had any.
+pub fn print(results: &[Comparison], messages: &str) {
     println!();
-    // How to end it is not for the reader of this table.
-    for line in words.lines().filter(|line| !line.trim().is_empty() && !line.contains("^C ends")) {
+    // The line that says how to end tmap is of no use to the reader of this table.
+    for line in messages.lines().filter(|line| !line.trim().is_empty() && !line.contains("^C ends")) {
         println!("  {line}");
     }
-    for verdict in verdicts {
-        print!("\n{}", section(verdict));
+    for result in results {
+        print!("\n{}", section(result));
     }
-    println!("\nskew in ppm against the sensor's clock; ± one standard error; the boot time found is");
-    println!("given by its error in seconds; the last column: connections given to the right machine");
-    println!("of those of this machine that tmap saw");
+    println!(
+        "\nSkew is in ppm relative to the sensor's clock. ± is one standard error. \"boot error\" is the"
+    );
+    println!("boot time that tmap found minus the true one. \"right\" is the number of the machine's");
+    println!("connections that tmap assigned to it, of those that tmap saw.");
 }
 
-fn section(verdict: &Verdict) -> String {
-    let truth = verdict.rows.len();
-    let plural = if truth == 1 { "machine is" } else { "machines are" };
-    let mut text = format!("{}: {truth} {plural} there; {}\n", verdict.address, statement(verdict));
+fn section(result: &Comparison) -> String {
+    let truth = result.rows.len();
+    let plural = if truth == 1 { "machine" } else { "machines" };
+    let mut text = format!("{}: {truth} {plural}; {}\n", result.address, statement(result));
     text += "              |  true                                       |  found\n";
-    text += "  machine     |  rate Hz   skew  up for              conns  |  no.  rate Hz  skew            boot error s       right\n";
-    for row in &verdict.rows {
+    text += "  machine     |  rate Hz   skew  up for              conns  ";
+    text += "|  no.  rate Hz  skew            boot error s       right\n";
+    for row in &result.rows {
         text += &line(row);
     }
-    for found in &verdict.surplus {
+    for found in &result.surplus {
         let none = "(no such machine)";
         let _ = writeln!(text, "  {none:<10} {:46}|{}", "", machine(found, None));
     }
     text
 }
 
-/// What tmap says, in words.
-fn statement(verdict: &Verdict) -> String {
-    let found = &verdict.found;
+/// tmap's count in words, and whether it is right.
+fn statement(result: &Comparison) -> String {
+    let found = &result.found;
     let interval = match found.interval {
         (Some(low), Some(high)) => format!(" ({low} to {high})"),
         (Some(low), None) => format!(" (at least {low})"),
         _ => String::new(),
     };
     let machines = found.machines.unwrap_or(0);
-    let regime = if found.regime.is_empty() { "unseen" } else { &found.regime };
-    match verdict.count() {
-        Count::Right => format!("tmap counts {machines}{interval}: right (offsets: {regime})"),
-        Count::WithinInterval => {
-            format!(
-                "tmap counts {machines}{interval}: not exact, but within its interval (offsets: {regime})"
-            )
-        }
-        Count::Wrong => format!("tmap counts {machines}{interval}: WRONG (offsets: {regime})"),
-        Count::Untold => {
+    let regime = if found.regime.is_empty() { "not seen" } else { &found.regime };
+    let judgement = match result.count() {
+        Count::Right => "right",
+        Count::WithinInterval => "not exact, but the interval contains the truth",
+        Count::Wrong => "WRONG",
+        Count::None => {
             let doubt = found.doubt.as_deref().unwrap_or("no reason given");
-            format!("tmap says that it can't tell{interval} (offsets: {regime}; {doubt})")
+            return format!("tmap cannot count them{interval} (offsets: {regime}; {doubt})");
         }
-    }
+    };
+    format!("tmap counts {machines}{interval}: {judgement} (offsets: {regime})")
 }
 
 fn line(row: &Row) -> String {
     let truth = &row.truth;
     let now_s = std::time::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64());
-    let up = truth.boot_unix_s.map_or("offsets random".to_owned(), |boot| duration(now_s - boot));
+    let up = truth.boot_unix_s.map_or("random offsets".to_owned(), |boot| duration(now_s - boot));
     let found = match &row.found {
         Some(found) => machine(found, truth.boot_unix_s),
-        None => format!("  {:<51}", "not told apart"),
+        None => format!("  {:<51}", "not found"),
     };
     format!(
         "  {:<12}|  {:>7} {:>6}  {up:<18} {:>6}  |{found}{:>4} of {}\n",
@@ -96,7 +100,7 @@ fn machine(found: &FoundMachine, boot_unix_s: Option<f64>) -> String {
     let skew = found.skew.map_or("-".to_owned(), estimate);
     let boot = match (found.boot, boot_unix_s) {
         (Some(boot), Some(truth)) => estimate(Measured { value: boot.value - truth, ..boot }),
-        (Some(_), None) => "claimed, not true".to_owned(),
+        (Some(_), None) => "found, but wrong".to_owned(),
         (None, _) => "-".to_owned(),
     };
     format!("  {:>3}  {rate:>7}  {skew:<14}  {boot:<18}", found.id)

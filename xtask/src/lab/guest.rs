@@ -1,4 +1,4 @@
-//! What runs inside a virtual machine: many short-to-medium TCP conversations with echo servers.
+//! The program inside a virtual machine: many short and medium TCP conversations with echo servers.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -7,27 +7,27 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Conversations at a time.
+/// Number of simultaneous conversations.
 const TALKERS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest request, in bytes; the server sends it back.
 const MAX_REQUEST: usize = 400;
 
-/// Whom to talk to, and for how long.
+/// Arguments of `cargo xtask lab-guest`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The servers' addresses.
+    /// Addresses of the servers.
     #[arg(long, value_delimiter = ',', required = true)]
     servers: Vec<Ipv4Addr>,
-    /// Their ports.
+    /// Ports of the servers.
     #[arg(long, value_delimiter = ',', required = true)]
     ports: Vec<u16>,
-    /// How long.
+    /// How long to talk, in seconds.
     #[arg(long)]
     seconds: u32,
 }
 
-/// Talks, and says on standard output how many connections it opened.
+/// Talks, then prints how many connections it opened.
 pub fn verb(args: &Args) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(args.seconds.into());
     let opened = AtomicU64::new(0);
@@ -38,7 +38,7 @@ pub fn verb(args: &Args) -> Result<()> {
                 while Instant::now() < end {
                     let server = args.servers[fastrand::usize(..args.servers.len())];
                     let port = args.ports[fastrand::usize(..args.ports.len())];
-                    // A conversation that fails is part of the traffic, and the next one follows.
+                    // A failed conversation is part of the traffic. The next one follows.
                     if let Err(error) = converse(SocketAddr::from((server, port)), end, &opened) {
                         println!("a conversation with {server}:{port} failed: {error}");
                     }
@@ -52,8 +52,8 @@ pub fn verb(args: &Args) -> Result<()> {
     if opened == 0 { bail!("no connection could be opened") } else { Ok(()) }
 }
 
-/// One conversation: 4 to 250 exchanges (the logarithm evenly spread, so the short ones are many),
-/// 80 ms apart in the mean, with sizes at random.
+/// One conversation: 4 to 250 exchanges (log-uniform, so that most are short) of random sizes, 80 ms
+/// apart on average.
 fn converse(server: SocketAddr, end: Instant, opened: &AtomicU64) -> std::io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
     opened.fetch_add(1, Ordering::Relaxed);
@@ -73,7 +73,7 @@ fn converse(server: SocketAddr, end: Instant, opened: &AtomicU64) -> std::io::Re
     Ok(())
 }
 
-/// Sleeps for a time with the exponential distribution, cut at five times its mean.
+/// Sleeps for an exponentially distributed time, at most five times its mean.
 fn sleep_exponential(mean: Duration) {
     let times = -(1.0 - fastrand::f64()).ln();
     std::thread::sleep(mean.mul_f64(times.min(5.0)));

@@ -1,4 +1,4 @@
-//! Captures: written by tcpdump, read by tmap.
+//! Captures: tcpdump writes them, tmap reads them.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -10,24 +10,24 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::namespaces::Namespace;
-use crate::stage::LAN;
+use crate::testbed::namespaces::Namespace;
+use crate::testbed::topology::LAN;
 
-/// Bytes kept of each frame: all headers, no payload to speak of.
+/// Bytes recorded of each frame: all headers and little payload.
 const SNAP_BYTES: &str = "128";
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// A running tcpdump. Dropping it ends it.
+/// A running tcpdump. Dropping it kills it.
 #[derive(Debug)]
 pub struct Recorder {
     child: Child,
-    words: ChildStderr,
+    messages: ChildStderr,
 }
 
-/// Starts to record TCP on the server's interface, with nanoseconds.
+/// Starts to record TCP on the server's interface, with nanosecond timestamps.
 ///
 /// # Errors
-/// When tcpdump does not start, or not in time.
+/// When tcpdump does not start in time.
 pub fn start(far: &Namespace, file: &Path) -> Result<Recorder> {
     let mut child = far
         .command("tcpdump")
@@ -39,17 +39,17 @@ pub fn start(far: &Namespace, file: &Path) -> Result<Recorder> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .context("tcpdump cannot be started: install tcpdump")?;
-    let words = child.stderr.take().expect("piped");
-    let mut recorder = Recorder { child, words };
+        .context("could not start tcpdump: install tcpdump")?;
+    let messages = child.stderr.take().expect("piped");
+    let mut recorder = Recorder { child, messages };
     let start = Instant::now();
-    // The file's header is written when the interface is open.
+    // tcpdump writes the file's header after it has opened the interface.
     while !file.metadata().is_ok_and(|meta| meta.len() > 0) {
         if recorder.child.try_wait()?.is_some() {
-            bail!("tcpdump failed: {}", recorder.words()?);
+            bail!("tcpdump failed: {}", recorder.read_messages()?);
         }
         if start.elapsed() > START_LIMIT {
-            bail!("tcpdump wrote no header to {} within {} s", file.display(), START_LIMIT.as_secs());
+            bail!("tcpdump did not start to write {} within {} s", file.display(), START_LIMIT.as_secs());
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -57,49 +57,51 @@ pub fn start(far: &Namespace, file: &Path) -> Result<Recorder> {
 }
 
 impl Recorder {
-    /// Ends the recording; returns what tcpdump says of its losses.
+    /// Ends the recording. Returns tcpdump's report of captured and lost packets.
     ///
     /// # Errors
-    /// When tcpdump had ended before, or fails.
+    /// When tcpdump has ended before, or fails.
     pub fn finish(mut self) -> Result<String> {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).context("tcpdump has already ended")?;
-        let words = self.words()?;
+        let messages = self.read_messages()?;
         let status = self.child.wait()?;
         if !status.success() {
-            bail!("tcpdump failed ({status}): {words}");
+            bail!("tcpdump failed ({status}): {messages}");
         }
-        let counts = words.lines().filter(|line| line.contains("packets"));
+        let counts = messages.lines().filter(|line| line.contains("packets"));
         Ok(format!("tcpdump: {}", counts.collect::<Vec<_>>().join(", ")))
     }
 
-    /// Everything that tcpdump says until it ends.
-    fn words(&mut self) -> Result<String> {
-        let mut words = String::new();
-        self.words.read_to_string(&mut words)?;
-        Ok(words)
+    /// Everything that tcpdump prints to standard error until it ends.
+    fn read_messages(&mut self) -> Result<String> {
+        let mut text = String::new();
+        self.messages.read_to_string(&mut text)?;
+        Ok(text)
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        // Both fail only when it has ended, which is the aim.
+        // Both fail only if tcpdump has ended, which is what we want.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What `tmap read` says of a capture, line by line.
+/// The output of `tmap read` for a capture: one JSON value for each line.
 ///
 /// # Errors
-/// When tmap fails, with its own words.
+/// When tmap fails; the error has its messages.
 pub fn read(tmap: &Path, file: &Path) -> Result<Vec<Value>> {
     let mut command = Command::new(tmap);
     command.args(["read", "--json", "--connections"]).arg(file);
-    let output = command.output().with_context(|| format!("{} cannot be started", tmap.display()))?;
+    let output = command.output().with_context(|| format!("could not start {}", tmap.display()))?;
     if !output.status.success() {
         bail!("tmap read failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    let parse = |line: &str| serde_json::from_str(line).with_context(|| format!("no JSON: {line}"));
+    let parse = |line: &str| {
+        serde_json::from_str(line).with_context(|| format!("tmap printed a line that is not JSON: {line}"))
+    };
     text.lines().map(parse).collect()
 }

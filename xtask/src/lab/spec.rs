@@ -1,4 +1,4 @@
-//! What a virtual machine of the laboratory is asked to be.
+//! The specification of a virtual machine: its kernel, its timestamps and its clock.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,20 +12,20 @@ pub struct Spec {
     pub series: String,
     /// The sysctl `tcp_timestamps`: 0 none, 1 random offsets, 2 one offset.
     pub timestamps: u8,
-    /// Frequency set by adjtimex, on top of the machine's own calibration error.
+    /// Frequency that adjtimex sets. The machine's own calibration error adds to it.
     pub ppm: f64,
 }
 
-/// The most machines at once: each has a thousand source ports from 20000 on.
+/// The largest number of machines: each has a thousand source ports, from 20000.
 pub const MAX_MACHINES: usize = 16;
-/// adjtimex takes no more (`MAXFREQ` in the kernel's `timex.h`).
+/// The largest frequency that adjtimex accepts (`MAXFREQ` in the kernel's `timex.h`).
 const MAX_PPM: f64 = 500.0;
 
-/// The machines of a run without `--machine`: both kernels, skews that real crystals have.
+/// The machines of a run without `--machine`: both kernels, and skews of real crystals.
 const MIX: [&str; 8] =
     ["6.1:1:+9", "6.12:1:-7", "6.12:1:+18", "6.1:1:-20", "6.12:1:+4", "6.1:1:-3", "6.12:1:-13", "6.1:1:+25"];
 
-/// The default machines, the mix repeated as often as it takes.
+/// The first `machines` of the default mix, which repeats.
 pub fn default_mix(machines: usize) -> Vec<Spec> {
     let parse = |text: &&str| text.parse().expect("the mix is well-formed");
     MIX.iter().cycle().take(machines).map(parse).collect()
@@ -37,11 +37,11 @@ impl FromStr for Spec {
     fn from_str(text: &str) -> Result<Self> {
         let parts: Vec<&str> = text.split(':').collect();
         let [series, timestamps, ppm] = parts[..] else {
-            bail!("a machine is KERNEL:TIMESTAMPS:PPM, such as 6.1:1:+9, not `{text}`");
+            bail!("`{text}` is not a machine: write KERNEL:TIMESTAMPS:PPM, for example 6.1:1:+9");
         };
         let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         if !series.split('.').all(plain) || series.split('.').count() != 2 {
-            bail!("`{series}` is no kernel series: give two numbers, such as 6.12");
+            bail!("`{series}` is not a kernel series: write two numbers, for example 6.12");
         }
         let timestamps = match timestamps {
             "0" => 0,
@@ -51,9 +51,9 @@ impl FromStr for Spec {
                 bail!("tcp_timestamps is 0 (none), 1 (random offsets) or 2 (one offset), not `{timestamps}`")
             }
         };
-        let ppm: f64 = ppm.parse().with_context(|| format!("`{ppm}` is no frequency in ppm"))?;
+        let ppm: f64 = ppm.parse().with_context(|| format!("`{ppm}` is not a frequency in ppm"))?;
         if !(-MAX_PPM..=MAX_PPM).contains(&ppm) {
-            bail!("adjtimex sets at most {MAX_PPM} ppm, not {ppm}");
+            bail!("the frequency must be at most {MAX_PPM} ppm, not {ppm}");
         }
         Ok(Self { series: series.to_owned(), timestamps, ppm })
     }

@@ -1,4 +1,4 @@
-//! What is true of a run of the laboratory, and what tmap found beside it.
+//! The truth of a laboratory run, and its comparison with what tmap found.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::kernel::Kernel;
+use super::network::{NAT, PORTS, SERVERS};
 use super::spec::Spec;
-use super::vm::Vm;
-use super::{NAT, PORTS, SERVERS};
-use crate::findings::{Findings, Table};
-use crate::stage::{nat_ports, owner};
+use crate::testbed::findings::Findings;
+use crate::testbed::matching::ContingencyTable;
+use crate::testbed::topology::{nat_ports, owner};
+use crate::vm::Vm;
+use crate::vm::kernel::Kernel;
 
 /// The truth of a run.
 #[derive(Clone, Debug)]
@@ -27,20 +28,20 @@ pub struct Truth {
 struct Machine {
     spec: Spec,
     package: String,
-    /// `uname -r`, from the machine itself.
+    /// `uname -r` as the machine printed it.
     release: Option<String>,
-    /// What the machine says that it opened; `None` if it was stopped before the end.
+    /// The number of connections that it opened, as it printed it; `None` if it was stopped early.
     opened: Option<u64>,
 }
 
 impl Truth {
-    /// Gathers the truth from what was asked for and from what the machines said.
+    /// Gathers the truth from the specifications and from what the machines printed.
     pub fn new(seconds: u32, specs: &[Spec], kernels: &HashMap<String, Kernel>, vms: &[Vm]) -> Self {
         let machine = |(spec, vm): (&Spec, &Vm)| Machine {
             spec: spec.clone(),
             package: kernels[&spec.series].package.clone(),
-            release: vm.said("release"),
-            opened: vm.said("opened").and_then(|count| count.parse().ok()),
+            release: vm.printed("release"),
+            opened: vm.printed("opened").and_then(|count| count.parse().ok()),
         };
         Self { seconds, machines: specs.iter().zip(vms).map(machine).collect() }
     }
@@ -72,31 +73,31 @@ impl Truth {
         });
         let path = capture.with_added_extension("json");
         fs::write(&path, serde_json::to_string_pretty(&truth)? + "\n")
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+            .with_context(|| format!("could not write {}", path.display()))?;
         Ok(path)
     }
 
-    /// The table of truth and findings, with the figures of merit.
+    /// A table of truth and findings.
     pub fn compare(&self, findings: &Findings) -> String {
         let connections = findings.connections.iter().filter(|connection| connection.0 == NAT);
         let owned = connections
             .filter_map(|&(_, port, found)| Some((owner(port, self.machines.len())?, found)))
             .collect::<Vec<_>>();
-        let table = Table::new(owned.iter().copied());
+        let table = ContingencyTable::new(owned.iter().copied());
         let matches = table.matching();
         let found = findings.addresses.get(&NAT).cloned().unwrap_or_default();
         let visible = self.machines.iter().filter(|machine| machine.spec.timestamps > 0).count();
-        let mut text = format!("{NAT}: {visible} machines show timestamps");
+        let mut text = format!("{NAT}: {visible} machines send timestamps");
         if visible < self.machines.len() {
-            let _ = write!(text, " ({} more have none)", self.machines.len() - visible);
+            let _ = write!(text, " ({} more send none)", self.machines.len() - visible);
         }
-        let count = found.machines.map_or("can't tell".to_owned(), |machines| machines.to_string());
+        let count = found.machines.map_or("cannot tell".to_owned(), |machines| machines.to_string());
         let end = |end: Option<u64>| end.map_or("?".to_owned(), |end| end.to_string());
         let (low, high) = (end(found.interval.0), end(found.interval.1));
         let doubt = found.doubt.as_deref().map(|doubt| format!(", {doubt}")).unwrap_or_default();
         let _ = writeln!(text, "; tmap: {count} ({low} to {high}; offsets {}{doubt})", found.regime);
-        text +=
-            "  ports        kernel:timestamps:ppm  connections  seen  |  no.  skew ppm          assigned\n";
+        text += "  ports        kernel:timestamps:ppm  connections  seen  ";
+        text += "|  no.  skew ppm          assigned right\n";
         for (index, machine) in self.machines.iter().enumerate() {
             let (first, last) = nat_ports(index).into_inner();
             let opened = machine.opened.map_or("?".to_owned(), |count| count.to_string());
@@ -109,17 +110,16 @@ impl Truth {
             };
             let skew = found.list.iter().find(|one| one.id == id).and_then(|one| one.skew);
             let skew = skew.map_or("-".to_owned(), |skew| format!("{:+.2} ± {:.2}", skew.value, skew.sigma));
-            let _ = writeln!(text, "  {id:>3}  {skew:<16}  {:>8}", table.shared[&(index, id)]);
+            let _ = writeln!(text, "  {id:>3}  {skew:<16}  {:>14}", table.shared[&(index, id)]);
         }
         let assigned: u64 = table.shared.values().sum();
         let right: u64 = matches.iter().map(|(&index, &id)| table.shared[&(index, id)]).sum();
-        let index = table.adjusted_rand().map_or("-".to_owned(), |index| format!("{index:.3}"));
         let _ = writeln!(
             text,
-            "  {assigned} of {} connections assigned, {right} of them to the machine that has most of its \
-             own; adjusted Rand index {index}",
+            "  {assigned} of {} connections were assigned to a machine, {right} of them to the right one",
             owned.len()
         );
-        text + "  skews found are against the sensor's clock and include each machine's own calibration error\n"
+        text + "  The skew that tmap finds is relative to the sensor's clock and includes the machine's \
+                calibration error.\n"
     }
 }

@@ -1,5 +1,5 @@
-//! huginn-net's TCP half on an interface, until SIGINT: for `cargo xtask bench versus`, which builds it
-//! from its crate. It prints what it found, as its own example does.
+//! Runs huginn-net's TCP analysis on an interface until SIGINT. `cargo xtask bench versus` builds this
+//! program. It prints every result, as huginn-net's own example does.
 
 use huginn_net_db::{SharedTcpSignatureMatcher, TcpDatabase};
 use huginn_net_tcp::{HuginnNetTcp, SharedTcpMatcher};

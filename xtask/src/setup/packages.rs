@@ -1,27 +1,32 @@
-//! The system's packages: which programs each verb needs, and what each distribution calls them.
+//! The system's packages: the programs that each verb needs, and their names in each distribution.
 
 use clap::ValueEnum;
 
-/// What a verb can ask `setup` for.
+/// A group of things that `setup` can install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Group {
-    /// A compiler and linker for the kernel program.
+    /// Compiler and linker for the kernel program.
     Bpf,
-    /// Network namespaces and NAT, for tests and the demonstration.
+    /// Tools for network namespaces and NAT: tests and the demonstration need them.
     Netns,
-    /// Peers to compare with in tests.
+    /// Programs that tests compare tmap with.
     Test,
-    /// Peers to compare with in the evaluation.
+    /// cargo-deny, which checks the licences and sources of dependencies.
+    Deny,
+    /// Programs that the evaluation compares tmap with.
     Peers,
-    /// Virtual machines with kernels and clocks of their own.
+    /// QEMU and tools for virtual machines.
     Lab,
 }
 
 impl Group {
-    /// The programs of this group. The compiler and linker of `Bpf` are found by other means.
+    /// The groups that `.ci/run` needs.
+    pub const CI: [Self; 4] = [Self::Bpf, Self::Netns, Self::Test, Self::Deny];
+
+    /// The programs of this group that come in packages. `Bpf` and `Deny` are found by other means.
     pub fn tools(self) -> &'static [Tool] {
         match self {
-            Self::Bpf => &[],
+            Self::Bpf | Self::Deny => &[],
             Self::Netns => &[IP, NFT],
             Self::Test => &[TCPDUMP, TSHARK],
             Self::Peers => &[P0F],
@@ -30,10 +35,10 @@ impl Group {
     }
 }
 
-/// A program, and the package that brings it under each package manager (None: not known).
+/// A program and its package in each distribution (None: we do not know the package).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tool {
-    /// What is looked for in PATH.
+    /// The program's name in PATH.
     pub program: &'static str,
     apt: &'static str,
     dnf: Option<&'static str>,
@@ -42,7 +47,7 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// A tool whose package has one name everywhere.
+    /// A tool whose package has the same name everywhere.
     const fn same(program: &'static str, package: &'static str) -> Self {
         Self { program, apt: package, dnf: Some(package), pacman: Some(package), apk: Some(package) }
     }
@@ -57,7 +62,7 @@ impl Tool {
         }
     }
 
-    /// Debian's name, which most distributions share or explain.
+    /// Debian's package. Most distributions use the same name or list it.
     pub fn usual_package(&self) -> &'static str {
         self.apt
     }
@@ -80,24 +85,24 @@ const BUSYBOX: Tool = Tool { program: "busybox", apt: "busybox-static", dnf: Non
 const CPIO: Tool = Tool::same("cpio", "cpio");
 const ZSTD: Tool = Tool::same("zstd", "zstd");
 
-/// A package manager that we can drive.
+/// A package manager that `setup` can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manager {
-    /// Debian, Ubuntu and kin.
+    /// Debian, Ubuntu and derivatives.
     Apt,
-    /// Fedora and kin.
+    /// Fedora and derivatives.
     Dnf,
-    /// Arch and kin.
+    /// Arch and derivatives.
     Pacman,
     /// Alpine.
     Apk,
 }
 
 impl Manager {
-    /// Every manager, in the order in which they are looked for.
+    /// Every manager, in the order in which `setup` searches for them.
     pub const ALL: [Self; 4] = [Self::Apt, Self::Dnf, Self::Pacman, Self::Apk];
 
-    /// The program to look for.
+    /// The manager's program.
     pub fn program(self) -> &'static str {
         match self {
             Self::Apt => "apt-get",
@@ -107,9 +112,9 @@ impl Manager {
         }
     }
 
-    /// The words after the program's name that install packages without asking. apt-get would also
-    /// remove what is in the way without asking: it is told not to.
-    pub fn install_words(self) -> &'static [&'static str] {
+    /// The arguments that install packages without a question. `--no-remove`, because apt-get would
+    /// otherwise also remove conflicting packages without a question.
+    pub fn install_arguments(self) -> &'static [&'static str] {
         match self {
             Self::Apt => &["install", "-q", "-y", "--no-install-recommends", "--no-remove"],
             Self::Dnf => &["install", "-y"],
@@ -118,12 +123,13 @@ impl Manager {
         }
     }
 
-    /// The words that fetch the list of packages, for managers that don't do so by themselves.
-    pub fn update_words(self) -> Option<&'static [&'static str]> {
+    /// The arguments that update the list of packages, for managers that don't do so by themselves.
+    pub fn update_arguments(self) -> Option<&'static [&'static str]> {
         match self {
             Self::Apt => Some(&["update", "-q"]),
             Self::Apk => Some(&["update"]),
-            // dnf refreshes by itself; refreshing pacman alone would leave a partial upgrade.
+            // dnf updates its list by itself. An update of pacman's list alone is a partial upgrade,
+            // which Arch does not support.
             Self::Dnf | Self::Pacman => None,
         }
     }

@@ -1,4 +1,4 @@
-//! The far side: an echo server on the kernel's own TCP stack.
+//! An echo server on the kernel's TCP stack, in the namespace `far`.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::namespaces::Namespace;
+use super::namespaces::Namespace;
 
-/// No thread outlives a silent peer for longer than this.
+/// A thread whose peer is silent for this long ends.
 const PATIENCE: Duration = Duration::from_secs(30);
 const STACK_BYTES: usize = 64 * 1024;
 
-/// Listens inside `far` on every address and port, and echoes until `stop`; the threads end by
-/// themselves after it.
+/// Listens inside `far` on every address and port, and echoes until `stop` is set. Then the threads end
+/// by themselves.
 ///
 /// # Errors
 /// When an address cannot be bound.
@@ -25,9 +25,10 @@ pub fn start(far: &Namespace, addresses: &[Ipv4Addr], ports: &[u16], stop: &Arc<
             let listener = std::thread::scope(|scope| {
                 let bind = || -> Result<TcpListener> {
                     far.enter()?;
-                    // A socket stays in the namespace in which it was made.
+                    // A socket stays in the namespace in which it was created.
                     let local = SocketAddr::from((address, port));
-                    TcpListener::bind(local).with_context(|| format!("the server cannot listen on {local}"))
+                    TcpListener::bind(local)
+                        .with_context(|| format!("the echo server could not listen on {local}"))
                 };
                 scope.spawn(bind).join().expect("the thread does not panic")
             })?;
@@ -44,16 +45,16 @@ fn accept(listener: &TcpListener, stop: &Arc<AtomicBool>) {
         match listener.accept() {
             Ok((stream, _)) => {
                 let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
-                // Without a thread the stream is dropped, which the client sees as an end.
+                // If there is no thread, the stream is dropped and the client sees a closed connection.
                 let _ = thread.spawn(move || echo(stream));
             }
-            // Nothing waits: the handshake is the kernel's, so a pause here delays no segment of it.
+            // No connection is waiting. The kernel does the handshake, so this pause delays no segment.
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
     }
 }
 
-/// Sends back what comes until the client closes.
+/// Sends everything back until the client closes the connection.
 fn echo(mut stream: TcpStream) {
     let ready = stream
         .set_nonblocking(false)

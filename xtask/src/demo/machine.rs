@@ -1,7 +1,7 @@
-//! One host: a user-space TCP stack (smoltcp) on a TUN device, with a clock of its own.
+//! One simulated machine: a user-space TCP stack (smoltcp) on a TUN device, with a clock of its own.
 //!
-//! The stack asks the clock for TSval while it writes the segment, and hands the segment to the
-//! kernel at once, so TSval is the time of leaving, as in a kernel's own stack.
+//! The stack reads the clock for TSval while it writes a segment, and gives the segment to the kernel at
+//! once. TSval is therefore the time at which the segment leaves, as in a kernel's stack.
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -16,52 +16,53 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
 use super::clock::{self, GENERATORS, SLOTS, monotonic_ns};
-use super::world::{self, Host, Offsets};
-use crate::namespaces::Namespace;
+use super::scenario::{self, MachineSpec, Offsets};
+use crate::testbed::namespaces::Namespace;
 
 const MS: i64 = 1_000_000;
-/// A closed socket stays this long, so that its last acknowledgement leaves.
+/// A closed socket is kept this long, so that its last acknowledgement leaves.
 const LINGER_NS: i64 = 300 * MS;
-/// The longest sleep, so that a stop is seen.
+/// The longest sleep. Then the machine checks whether the run has ended.
 const NAP_NS: i64 = 50 * MS;
-/// So many of a host's conversations last for the whole run.
+/// The number of a machine's conversations that last for the whole run.
 const LONG_SLOTS: usize = 2;
 const FIRST_PORT: u16 = 33_000;
-/// The longest request; the server sends back what it gets.
+/// The longest request. The server sends it back.
 const MAX_REQUEST_BYTES: usize = 700;
 
-/// Connections that a host opened, to each of the servers' addresses.
-pub type Opened = [AtomicU64; world::SERVERS.len()];
+/// The number of connections that a machine opened to each of the server's addresses.
+pub type Opened = [AtomicU64; scenario::SERVERS.len()];
 
-/// What all hosts share.
+/// What all machines share.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Set when everything ends.
+    /// Set when the run must end.
     pub stop: Arc<AtomicBool>,
-    /// The start on CLOCK_MONOTONIC, in nanoseconds: clocks refer to it.
+    /// The start of the run, to which clocks refer, in nanoseconds of CLOCK_MONOTONIC.
     pub start_ns: i64,
-    /// When conversations wind up, on CLOCK_MONOTONIC, in nanoseconds.
+    /// When conversations end, in nanoseconds of CLOCK_MONOTONIC.
     pub end_ns: i64,
 }
 
-/// Where a slot's conversation stands. Times are on CLOCK_MONOTONIC, in nanoseconds.
+/// The state of a slot's conversation. Times are in nanoseconds of CLOCK_MONOTONIC.
 #[derive(Clone, Copy, Debug)]
-enum Stage {
-    /// No conversation until then.
+enum State {
+    /// No conversation until `until_ns`.
     Idle { until_ns: i64 },
-    /// Connected or connecting: `left` exchanges to go, the next one at `next_ns`.
+    /// Connected or connecting. `left` exchanges remain, the next at `next_ns`; `awaited` bytes of the
+    /// present exchange have not come back yet.
     Talking { left: u32, next_ns: i64, awaited: usize },
-    /// Our FIN is out.
+    /// Our FIN was sent.
     Closing { since_ns: i64 },
 }
 
 struct Slot {
-    stage: Stage,
+    state: State,
     handle: Option<SocketHandle>,
 }
 
-struct Player {
-    spec: Host,
+struct Machine {
+    spec: MachineSpec,
     device: TunTapInterface,
     interface: Interface,
     sockets: SocketSet<'static>,
@@ -70,43 +71,43 @@ struct Player {
     opened: Arc<Opened>,
 }
 
-/// Plays host `index` inside `nat` until the run ends; `opened` counts its connections.
+/// Runs machine `index` inside `nat` until the run ends. `opened` counts its connections.
 ///
 /// # Errors
 /// When the TUN device cannot be opened.
-pub fn play(index: usize, nat: &Namespace, run: &Run, opened: Arc<Opened>) -> Result<()> {
+pub fn run(index: usize, nat: &Namespace, run: &Run, opened: Arc<Opened>) -> Result<()> {
     nat.enter()?;
-    let mut player = Player::new(index, run, opened)?;
+    let mut machine = Machine::new(index, run, opened)?;
     while !run.stop.load(Ordering::Relaxed) {
         let now_ns = monotonic_ns();
         let mut wake_ns = now_ns + NAP_NS;
         for slot in 0..SLOTS {
-            wake_ns = wake_ns.min(player.step(slot, now_ns, run.end_ns));
+            wake_ns = wake_ns.min(machine.step(slot, now_ns, run.end_ns));
         }
-        player.exchange(wake_ns)?;
-        if now_ns > run.end_ns && player.slots.iter().all(|slot| slot.handle.is_none()) {
+        machine.exchange(wake_ns)?;
+        if now_ns > run.end_ns && machine.slots.iter().all(|slot| slot.handle.is_none()) {
             break;
         }
     }
     Ok(())
 }
 
-impl Player {
+impl Machine {
     fn new(index: usize, run: &Run, opened: Arc<Opened>) -> Result<Self> {
-        let spec = world::HOSTS[index];
+        let spec = scenario::MACHINES[index];
         clock::install(spec.clock(run.start_ns));
-        let name = world::device(index);
+        let name = scenario::device(index);
         let mut device = TunTapInterface::new(&name, Medium::Ip)
-            .with_context(|| format!("TUN device {name} cannot be opened: is /dev/net/tun there?"))?;
+            .with_context(|| format!("could not open the TUN device {name}: does /dev/net/tun exist?"))?;
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = fastrand::u64(..);
         let mut interface = Interface::new(config, &mut device, stack_time(monotonic_ns()));
         interface.update_ip_addrs(|addresses| {
-            addresses.push(IpCidr::new(world::private(index).into(), 24)).expect("room for one address");
+            addresses.push(IpCidr::new(scenario::private(index).into(), 24)).expect("room for one address");
         });
-        interface.routes_mut().add_default_ipv4_route(world::private(index)).expect("room for one route");
+        interface.routes_mut().add_default_ipv4_route(scenario::private(index)).expect("room for one route");
         let start = |_| Slot {
-            stage: Stage::Idle { until_ns: run.start_ns + fastrand::i64(0..1500 * MS) },
+            state: State::Idle { until_ns: run.start_ns + fastrand::i64(0..1500 * MS) },
             handle: None,
         };
         let slots = (0..SLOTS).map(start).collect();
@@ -115,31 +116,31 @@ impl Player {
         Ok(Self { spec, device, interface, sockets, slots, next_port, opened })
     }
 
-    /// Moves one conversation on; returns when it wants to be looked at again.
+    /// Advances one conversation. Returns when it must be advanced again.
     fn step(&mut self, slot: usize, now_ns: i64, end_ns: i64) -> i64 {
-        match (self.slots[slot].stage, self.slots[slot].handle) {
-            (Stage::Idle { until_ns }, None) => {
+        match (self.slots[slot].state, self.slots[slot].handle) {
+            (State::Idle { until_ns }, None) => {
                 if now_ns < until_ns || now_ns >= end_ns {
                     return until_ns.max(now_ns + MS);
                 }
                 self.open(slot, now_ns);
                 now_ns
             }
-            (Stage::Talking { left, next_ns, awaited }, Some(handle)) => {
+            (State::Talking { left, next_ns, awaited }, Some(handle)) => {
                 self.talk(slot, handle, (left, next_ns, awaited), now_ns, end_ns)
             }
-            (Stage::Closing { since_ns }, Some(handle)) => {
-                let state = self.sockets.get::<tcp::Socket>(handle).state();
-                let done = matches!(state, tcp::State::TimeWait | tcp::State::Closed);
+            (State::Closing { since_ns }, Some(handle)) => {
+                let socket = self.sockets.get::<tcp::Socket>(handle);
+                let done = matches!(socket.state(), tcp::State::TimeWait | tcp::State::Closed);
                 if now_ns < since_ns + LINGER_NS || (!done && now_ns < since_ns + 10 * LINGER_NS) {
                     return (since_ns + LINGER_NS).max(now_ns + MS);
                 }
                 self.sockets.remove(handle);
                 let pause_ns = fastrand::i64(50 * MS..600 * MS);
-                self.slots[slot] = Slot { stage: Stage::Idle { until_ns: now_ns + pause_ns }, handle: None };
+                self.slots[slot] = Slot { state: State::Idle { until_ns: now_ns + pause_ns }, handle: None };
                 now_ns + pause_ns
             }
-            (stage, handle) => unreachable!("{stage:?} with {handle:?}"),
+            (state, handle) => unreachable!("{state:?} with {handle:?}"),
         }
     }
 
@@ -155,20 +156,21 @@ impl Player {
         socket.set_tsval_generator(Some(GENERATORS[slot]));
         socket.set_nagle_enabled(false);
         self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
-        let server = fastrand::usize(..world::SERVERS.len());
-        let port = world::PORTS[fastrand::usize(..world::PORTS.len())];
+        let server = fastrand::usize(..scenario::SERVERS.len());
+        let port = scenario::PORTS[fastrand::usize(..scenario::PORTS.len())];
         socket
-            .connect(self.interface.context(), (world::SERVERS[server], port), self.next_port)
+            .connect(self.interface.context(), (scenario::SERVERS[server], port), self.next_port)
             .expect("a fresh socket with a valid port connects");
         self.opened[server].fetch_add(1, Ordering::Relaxed);
         let left = if slot < LONG_SLOTS { u32::MAX } else { fastrand::u32(25..80) };
         self.slots[slot] = Slot {
-            stage: Stage::Talking { left, next_ns: now_ns, awaited: 0 },
+            state: State::Talking { left, next_ns: now_ns, awaited: 0 },
             handle: Some(self.sockets.add(socket)),
         };
     }
 
-    /// Reads what came, sends the next request when its time has come, closes after the last.
+    /// Reads answers, sends the next request when it is due, and closes the connection after the last one.
+    /// Returns when the conversation must be advanced again.
     fn talk(
         &mut self,
         slot: usize,
@@ -185,27 +187,27 @@ impl Player {
             left = 0;
         }
         while socket.can_recv() && awaited > 0 {
-            // A reading error shows as a closed state below.
+            // After a read error the socket is not active; see below.
             awaited -= socket.recv(|data| (data.len(), data.len())).unwrap_or(awaited);
         }
         let lost = !socket.is_active() || socket.state() == tcp::State::CloseWait;
         if lost || (awaited == 0 && (left == 0 || now_ns >= end_ns)) {
             socket.close();
-            self.slots[slot].stage = Stage::Closing { since_ns: now_ns };
+            self.slots[slot].state = State::Closing { since_ns: now_ns };
             return now_ns;
         }
         if awaited == 0 && now_ns >= next_ns && socket.can_send() {
-            // The buffer is empty and larger than a request.
+            // The request fits, because the buffer is empty and larger than a request.
             awaited = fastrand::usize(20..MAX_REQUEST_BYTES);
             let _ = socket.send_slice(&[b'.'; MAX_REQUEST_BYTES][..awaited]);
             left = left.saturating_sub(u32::from(left != u32::MAX));
             next_ns = now_ns + fastrand::i64(40 * MS..180 * MS);
         }
-        self.slots[slot].stage = Stage::Talking { left, next_ns, awaited };
+        self.slots[slot].state = State::Talking { left, next_ns, awaited };
         if awaited > 0 { now_ns + NAP_NS } else { next_ns }
     }
 
-    /// Lets segments in and out, then sleeps until the next is due or has come.
+    /// Receives and sends segments, then sleeps until `wake_ns` or until the next segment.
     fn exchange(&mut self, wake_ns: i64) -> Result<()> {
         let now = stack_time(monotonic_ns());
         self.interface.poll(now, &mut self.device, &mut self.sockets);
@@ -220,8 +222,8 @@ impl Player {
     }
 }
 
-/// Sleeps until the device has a frame, at most `sleep_ns`. The last millisecond is slept to the
-/// nanosecond: sleeping whole milliseconds only would tie the times of sending to the ticks.
+/// Sleeps until the device has a frame, at most `sleep_ns`. The last millisecond is slept with nanosecond
+/// resolution. With whole milliseconds, the times of sending would correlate with the ticks.
 fn wait_readable(device: &TunTapInterface, sleep_ns: i64) -> Result<()> {
     if sleep_ns < MS {
         std::thread::sleep(Duration::from_nanos(sleep_ns.unsigned_abs()));
@@ -230,13 +232,13 @@ fn wait_readable(device: &TunTapInterface, sleep_ns: i64) -> Result<()> {
     let whole = smoltcp::time::Duration::from_millis((sleep_ns / MS).unsigned_abs());
     match phy::wait(device.as_raw_fd(), Some(whole)) {
         Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
-            Err(error).context("waiting for the TUN device failed")
+            Err(error).context("could not wait for the TUN device")
         }
         _ => Ok(()),
     }
 }
 
-/// The stack's own time (for its timers, not for TSval).
+/// The time that the stack uses for its timers. TSval does not depend on it.
 fn stack_time(now_ns: i64) -> Instant {
     Instant::from_micros(now_ns / 1000)
 }

@@ -1,102 +1,107 @@
-//! What this machine has: everything that a plan depends on, looked up once.
+//! What this computer has: everything that a plan depends on, determined once.
 
-use crate::packages::{Group, Manager, Tool};
-use crate::shell;
-use crate::toolchain::{self, NIGHTLY, Rustc, Toolchain};
 use std::process::Command;
 
-/// A description of a machine. Plans are made from it alone, so that they can be tested.
+use super::cargo_deny;
+use super::packages::{Group, Manager, Tool};
+use super::toolchain::{self, NIGHTLY, Rustc, Toolchain};
+use crate::shell;
+
+/// What a computer has. Plans are made from this description alone, so that they can be tested.
 #[derive(Clone, Debug)]
-pub struct Machine {
-    /// Programs of the groups asked for that aren't there.
+pub struct Inventory {
+    /// Programs of the requested groups that are missing.
     pub missing: Vec<Tool>,
-    /// The package manager, if it is one that we know.
+    /// The package manager, if we know it.
     pub manager: Option<Manager>,
-    /// True for root, or where sudo is there.
+    /// True for root, or if sudo is installed.
     pub may_install: bool,
-    /// The state of everything that compiles the kernel program; None if it wasn't asked for.
+    /// Compilers and linker for the kernel program; None if they were not requested.
     pub bpf: Option<Bpf>,
+    /// True if cargo-deny was requested and is missing.
+    pub lacks_cargo_deny: bool,
 }
 
-/// The state of what compiles and links the kernel program.
+/// What is installed to compile and link the kernel program.
 #[derive(Clone, Debug)]
 pub struct Bpf {
-    /// The user's own choice, from TMAP_BPF_TOOLCHAIN, and its compiler if that starts.
+    /// The user's choice in TMAP_BPF_TOOLCHAIN, and its compiler if that starts.
     pub chosen: Option<(String, Option<Rustc>)>,
-    /// True if rustup is there.
+    /// True if rustup is installed.
     pub rustup: bool,
-    /// True if rustup may be asked to fetch a toolchain (and wasn't yet).
-    pub rustup_may_fetch: bool,
-    /// True if the distribution's packages may be asked for (and weren't yet).
+    /// True if rustup may install a toolchain, and has not tried yet.
+    pub rustup_may_install: bool,
+    /// True if we have not yet tried to get a compiler from the distribution's packages.
     pub packages_may_help: bool,
-    /// Nightlies that are there, by name, the preferred one first.
+    /// Installed nightlies by name, the preferred one first.
     pub nightlies: Vec<(String, Rustc)>,
     /// The system's rustc: /usr/bin/rustc, or without rustup the one in PATH.
     pub system: Option<Rustc>,
-    /// True if the folder of links for the system's rustc is in order.
+    /// True if the folder of links for the system's rustc is valid.
     pub linked: bool,
     /// Whether bpf-linker works.
     pub linker: Linker,
 }
 
-/// What a try at linking for BPF said.
+/// The result of linking a test program for BPF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Linker {
     /// bpf-linker is not installed.
     Missing,
-    /// It is installed, and there is no compiler yet to try it with.
-    Untried,
-    /// It is installed, but this went wrong.
+    /// It is installed, but there is no compiler yet to test it with.
+    Untested,
+    /// It is installed, but failed with this message.
     Unfit(String),
     /// It made a BPF object.
     Works,
 }
 
-/// Who has been asked for a compiler already, so that nobody is asked twice.
+/// The sources of a compiler that were tried already. None is tried twice.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked {
+pub struct Tried {
     /// rustup, for a nightly.
     pub rustup: bool,
-    /// The distribution, for its rustc.
+    /// The distribution's packages, for its rustc.
     pub packages: bool,
 }
 
-impl Machine {
-    /// Looks at this machine, for these groups.
-    pub fn look(groups: &[Group], asked: Asked) -> Self {
+impl Inventory {
+    /// Determines what this computer has of these groups.
+    pub fn take(groups: &[Group], tried: Tried) -> Self {
         let tools = groups.iter().flat_map(|group| group.tools());
         Self {
             missing: tools.filter(|tool| shell::find(tool.program).is_none()).copied().collect(),
             manager: Manager::ALL.into_iter().find(|manager| shell::find(manager.program()).is_some()),
             may_install: shell::is_root() || shell::find("sudo").is_some(),
-            bpf: groups.contains(&Group::Bpf).then(|| Bpf::look(asked)),
+            bpf: groups.contains(&Group::Bpf).then(|| Bpf::take(tried)),
+            lacks_cargo_deny: groups.contains(&Group::Deny) && !cargo_deny::is_installed(),
         }
     }
 }
 
 impl Bpf {
-    fn look(asked: Asked) -> Self {
+    fn take(tried: Tried) -> Self {
         let rustup = shell::find("rustup").is_some();
-        // 0 is the user's word that rustup is not to fetch toolchains by itself.
+        // The user sets this to 0 to forbid rustup to install toolchains by itself.
         let forbidden = std::env::var_os("RUSTUP_AUTO_INSTALL").is_some_and(|value| value == "0");
         let system = Rustc::ask(|| Command::new(if rustup { "/usr/bin/rustc" } else { "rustc" }));
         let mut bpf = Self {
             chosen: if rustup { chosen() } else { None },
             rustup,
-            rustup_may_fetch: rustup && !asked.rustup && !forbidden,
-            packages_may_help: !asked.packages,
+            rustup_may_install: rustup && !tried.rustup && !forbidden,
+            packages_may_help: !tried.packages,
             nightlies: if rustup { nightlies() } else { Vec::new() },
             system,
             linked: system.is_some_and(|rustc| {
-                toolchain::links_hold(rustc.llvm, rustup) && (!rustup || toolchain::is_linked())
+                toolchain::links_are_valid(rustc.llvm, rustup) && (!rustup || toolchain::is_linked())
             }),
             linker: Linker::Missing,
         };
-        bpf.linker = try_linker(bpf.ready().as_ref());
+        bpf.linker = test_linker(bpf.ready().as_ref());
         bpf
     }
 
-    /// The LLVM of the toolchain that can be used as things are, if we asked it.
+    /// The LLVM version of the toolchain that is ready, if it is known.
     pub fn ready_llvm(&self) -> Option<u32> {
         match self.ready()? {
             Toolchain::System => Some(self.system?.llvm),
@@ -106,7 +111,7 @@ impl Bpf {
         }
     }
 
-    /// The toolchain that can be used as things are: the user's choice, a nightly, the system's.
+    /// The toolchain that is ready to use: the user's choice, a nightly, or the system's.
     pub fn ready(&self) -> Option<Toolchain> {
         if let Some((name, _)) = &self.chosen {
             return Some(Toolchain::Rustup(name.clone()));
@@ -122,7 +127,7 @@ impl Bpf {
     }
 }
 
-/// The nightlies that we would use and that are installed. None is fetched by asking.
+/// The installed nightlies that we would use. This installs none.
 fn nightlies() -> Vec<(String, Rustc)> {
     let Some(list) = shell::output(Command::new("rustup").args(["toolchain", "list", "--quiet"])) else {
         return Vec::new();
@@ -134,7 +139,7 @@ fn nightlies() -> Vec<(String, Rustc)> {
         .collect()
 }
 
-/// What the compiler of a toolchain says of itself. rustup is told to fetch nothing for that.
+/// The compiler of one of rustup's toolchains. RUSTUP_AUTO_INSTALL=0, so that rustup installs nothing.
 fn ask_rustup(toolchain: &str) -> Option<Rustc> {
     Rustc::ask(|| {
         let mut command = Command::new("rustup");
@@ -150,20 +155,20 @@ fn chosen() -> Option<(String, Option<Rustc>)> {
     Some((name, rustc))
 }
 
-/// True if a line of rustup's list is the toolchain `name`: the name and then the host, not a date.
+/// True if a line of rustup's list is the toolchain `name`: the name, then the host and not a date.
 fn is_toolchain(line: &str, name: &str) -> bool {
     line.strip_prefix(name)
         .and_then(|rest| rest.strip_prefix('-'))
         .is_some_and(|host| !host.starts_with(|first: char| first.is_ascii_digit()))
 }
 
-fn try_linker(toolchain: Option<&Toolchain>) -> Linker {
+fn test_linker(toolchain: Option<&Toolchain>) -> Linker {
     let own = toolchain::cargo_home().join("bin/bpf-linker");
     if shell::find("bpf-linker").is_none() && !own.exists() {
         return Linker::Missing;
     }
     let Some(toolchain) = toolchain else {
-        return Linker::Untried;
+        return Linker::Untested;
     };
     match toolchain::try_link(toolchain) {
         Ok(()) => Linker::Works,

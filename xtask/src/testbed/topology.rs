@@ -1,41 +1,41 @@
-//! The stage of the demonstration and the laboratory: three namespaces in a row.
+//! The network of the demonstration and of the laboratory: three namespaces in a row.
 //!
 //! ```text
 //! machines - [nat] wan - west [router] east - lan [far: a kernel TCP server]
 //! ```
-//! `nat` is the kernel's own NAT, with a source-port range for each machine, so that the port seen
-//! beyond it names the machine. The router in the middle is the place for a sensor: XDP sees what
-//! an interface receives, and here each direction arrives on an interface of its own.
+//! `nat` is the kernel's NAT. It gives each machine a range of source ports, so that the port behind the
+//! NAT identifies the machine. The sensor is on the router in the middle: XDP sees what an interface
+//! receives, and each direction arrives on an interface of its own.
 
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 use anyhow::Result;
 
-use crate::namespaces::{Namespace, Namespaces};
+use super::namespaces::{Namespace, Namespaces};
 
-/// The router's interfaces: `west` receives what the machines send, `east` what the server sends.
+/// The router's interfaces: `west` receives from the machines, `east` from the server.
 pub const INTERFACES: [&str; 2] = ["west", "east"];
 /// The server's interface.
 pub const LAN: &str = "lan";
 
-/// A machine's addresses on both sides of the NAT.
+/// A machine's addresses before and behind the NAT.
 #[derive(Clone, Copy, Debug)]
 pub struct Mapping {
     /// The machine's own address.
     pub private: Ipv4Addr,
-    /// The address that it has beyond the NAT, in 198.51.100.0/24.
+    /// Its address behind the NAT, in 198.51.100.0/24.
     pub public: Ipv4Addr,
 }
 
-/// The namespaces.
+/// The namespaces and their links.
 #[derive(Clone, Debug)]
-pub struct Stage {
-    /// Where machines connect and addresses are translated.
+pub struct Topology {
+    /// The machines' links, and the NAT.
     pub nat: Namespace,
-    /// Where the sensor sits.
+    /// The router with the sensor.
     pub router: Namespace,
-    /// Where the server listens.
+    /// The server.
     pub far: Namespace,
 }
 
@@ -45,17 +45,17 @@ pub fn nat_ports(index: usize) -> RangeInclusive<u16> {
     first..=first + 999
 }
 
-/// The machine that a source port beyond the NAT belongs to.
+/// The machine that has this source port behind the NAT.
 pub fn owner(port: u16, machines: usize) -> Option<usize> {
     (0..machines).find(|&index| nat_ports(index).contains(&port))
 }
 
-impl Stage {
-    /// Sets the stage: links, routes, the servers' addresses (in 203.0.113.0/24) and the NAT. The
-    /// machines' own links are the caller's.
+impl Topology {
+    /// Makes the links, the routes, the servers' addresses (in 203.0.113.0/24) and the NAT. The caller
+    /// makes the machines' links.
     ///
     /// # Errors
-    /// When `ip` or `nft` refuses.
+    /// When `ip` or `nft` fails.
     pub fn new(namespaces: &mut Namespaces, servers: &[Ipv4Addr], mappings: &[Mapping]) -> Result<Self> {
         let nat = namespaces.add("nat")?;
         let router = namespaces.add("router")?;
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_name_their_machine() {
+    fn ports_identify_their_machine() {
         assert_eq!(owner(20_000, 4), Some(0));
         assert_eq!(owner(23_999, 4), Some(3));
         assert_eq!(owner(24_000, 4), None);

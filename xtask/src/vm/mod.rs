@@ -1,4 +1,7 @@
-//! A virtual machine under QEMU's software emulation: a kernel and a clock of its own.
+//! Virtual machines under QEMU's software emulation, each with a kernel and a clock of its own.
+
+pub mod kernel;
+pub mod ram_disk;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,15 +19,15 @@ pub struct Boot<'a> {
     pub image: &'a Path,
     /// The initial RAM disk.
     pub ram_disk: &'a Path,
-    /// Settings for the script, `NAME=VALUE`.
+    /// Settings for the script, as `NAME=VALUE`.
     pub settings: &'a [String],
-    /// The TAP device of its network interface, if it has one.
+    /// The TAP device behind its network interface, if it has one.
     pub tap: Option<&'a str>,
-    /// Where its console is written.
+    /// The file for the text of its console.
     pub console: PathBuf,
 }
 
-/// A running machine. Dropping it ends it.
+/// A running machine. Dropping it kills it.
 #[derive(Debug)]
 pub struct Vm {
     child: Child,
@@ -32,10 +35,10 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Boots a machine. `qemu` is the command for `qemu-system-x86_64`, in whatever namespace.
+    /// Boots a machine. `qemu` is the command `qemu-system-x86_64`, in a namespace of the caller's choice.
     ///
     /// # Errors
-    /// When QEMU cannot be started.
+    /// When QEMU does not start.
     pub fn boot(mut qemu: Command, boot: &Boot<'_>) -> Result<Self> {
         let settings: Vec<String> = boot.settings.iter().map(|setting| format!("tmapx.{setting}")).collect();
         let line = format!("console=ttyS0 quiet panic=-1 {}", settings.join(" "));
@@ -53,31 +56,31 @@ impl Vm {
             .stdout(Stdio::null())
             .stderr(errors)
             .spawn()
-            .context("qemu-system-x86_64 cannot be started: install qemu-system-x86")?;
+            .context("could not start qemu-system-x86_64: install qemu-system-x86")?;
         Ok(Self { child, console: boot.console.clone() })
     }
 
-    /// How it ended, once it has.
+    /// The exit status, or `None` while it runs.
     ///
     /// # Errors
-    /// When the process cannot be asked.
+    /// When the kernel does not give the status.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Everything that was printed on its console so far.
+    /// The text of its console so far.
     pub fn console(&self) -> String {
         let bytes = fs::read(&self.console).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The last value that the machine's script gave to a word: `tmapx: WORD VALUE`.
-    pub fn said(&self, word: &str) -> Option<String> {
-        said(&self.console(), word)
+    /// The last value that the machine's script printed for a key: `tmapx: KEY VALUE`.
+    pub fn printed(&self, key: &str) -> Option<String> {
+        printed(&self.console(), key)
     }
 
-    /// The console and QEMU's own messages, for an error.
-    pub fn last_words(&self) -> String {
+    /// The last lines of the console and of QEMU's messages, for an error.
+    pub fn last_lines(&self) -> String {
         let errors = fs::read_to_string(self.console.with_extension("qemu")).unwrap_or_default();
         let console = self.console();
         let lines: Vec<&str> = errors.lines().chain(console.lines()).collect();
@@ -87,29 +90,29 @@ impl Vm {
 
 impl Drop for Vm {
     fn drop(&mut self) {
-        // Both fail only when it has ended, which is the aim.
+        // Both fail only if QEMU has ended, which is what we want.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The last value that a machine's script gave to a word, in what its console shows.
-pub fn said(console: &str, word: &str) -> Option<String> {
+/// The last value that a machine's script printed for a key, in the text of its console.
+pub fn printed(console: &str, key: &str) -> Option<String> {
     let value = |line: &str| {
         let (_, rest) = line.split_once("tmapx: ")?;
-        Some(rest.strip_prefix(word)?.strip_prefix(' ')?.trim().to_owned())
+        Some(rest.strip_prefix(key)?.strip_prefix(' ')?.trim().to_owned())
     };
     console.lines().rev().find_map(value)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::said;
+    use super::printed;
 
     #[test]
-    fn the_last_word_counts() {
+    fn the_last_value_counts() {
         let console = "[    0.1] boot\r\ntmapx: opened 3\r\nnoise tmapx: opened 17\r\ntmapx: openedx 4\r\n";
-        assert_eq!(said(console, "opened").as_deref(), Some("17"));
-        assert_eq!(said(console, "closed"), None);
+        assert_eq!(printed(console, "opened").as_deref(), Some("17"));
+        assert_eq!(printed(console, "closed"), None);
     }
 }

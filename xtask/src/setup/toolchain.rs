@@ -3,36 +3,39 @@
 //! bpf-linker loads libLLVM at run time, from the folders of LD_LIBRARY_PATH and then from
 //! `../lib` beside each folder of PATH (aya-rustc-llvm-proxy 0.10, `SHARED_LIB`). rustup puts a
 //! toolchain's own `lib` first in LD_LIBRARY_PATH. Debian keeps its libLLVM in a multiarch folder
-//! that neither rule reaches, so linking `/usr` as a toolchain compiles but can't link. Hence a
-//! folder of symbolic links of our own: rustc, cargo and the one libLLVM that belongs to rustc.
+//! that neither rule covers, so `/usr` linked as a toolchain compiles but cannot link. We therefore
+//! make a folder of symbolic links: rustc, cargo and the one libLLVM that belongs to rustc.
 
-use crate::shell;
-use anyhow::{Context, Result};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::{Context, Result};
+
+use crate::shell;
+
 /// The name under which rustup knows the folder of links.
 pub const LINKED: &str = "tmap-bpf";
-/// The nightly that `setup` asks rustup for: dated, so that nobody's own `nightly` is touched.
-/// Later nightlies moved to an LLVM that bpf-linker 0.10.3 can't read.
+/// The nightly that `setup` installs with rustup. It has a date, so the user's own `nightly` stays as
+/// it is. Later nightlies have an LLVM that bpf-linker 0.10.3 can't read.
 pub const NIGHTLY: &str = "nightly-2026-05-20";
 /// The version of bpf-linker that we install.
 pub const BPF_LINKER: &str = "0.10.3";
-/// LLVM majors that this bpf-linker can be built for (its `rust-llvm-*` features).
-pub const LLVM_MAJORS: std::ops::RangeInclusive<u32> = 20..=22;
+/// LLVM major versions that this bpf-linker can be built for (its `rust-llvm-*` features).
+pub const LLVM_MAJORS: RangeInclusive<u32> = 20..=22;
 /// The oldest rustc that compiles the workspace: (major, minor), as in Cargo.toml.
 pub const OLDEST_RUSTC: (u32, u32) = (1, 95);
 
-/// What `rustc -vV` says about a compiler.
+/// A compiler, as `rustc -vV` describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rustc {
     /// Major and minor version.
     pub version: (u32, u32),
     /// The major version of its LLVM.
     pub llvm: u32,
-    /// True if the source of core is there, which a build for the BPF target needs.
+    /// True if the source of `core` is installed: a build for the BPF target needs it.
     pub source: bool,
 }
 
@@ -54,7 +57,7 @@ impl Rustc {
         Self::parse(&text, source.exists())
     }
 
-    /// Why this compiler can't serve, if it can't (its source aside).
+    /// Why this compiler can't compile the kernel program, if it can't (apart from a missing source).
     pub fn unfit(&self) -> Option<String> {
         let (major, minor) = self.version;
         if self.version < OLDEST_RUSTC {
@@ -65,7 +68,7 @@ impl Rustc {
         }
         if !LLVM_MAJORS.contains(&self.llvm) {
             return Some(format!(
-                "rustc {major}.{minor} uses LLVM {}, and bpf-linker {BPF_LINKER} reads LLVM {} to {} only",
+                "rustc {major}.{minor} uses LLVM {}, but bpf-linker {BPF_LINKER} reads only LLVM {} to {}",
                 self.llvm,
                 LLVM_MAJORS.start(),
                 LLVM_MAJORS.end()
@@ -78,9 +81,9 @@ impl Rustc {
 /// A compiler for the kernel program that is ready to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Toolchain {
-    /// One that rustup knows by this name.
+    /// A toolchain of rustup, by name.
     Rustup(String),
-    /// The system's own, without rustup.
+    /// The system's compiler, without rustup.
     System,
 }
 
@@ -101,7 +104,7 @@ impl Toolchain {
         command
     }
 
-    /// The environment with which cargo must be started for this toolchain to be taken.
+    /// The environment that makes cargo use this toolchain for the kernel program.
     pub fn environment(&self) -> Vec<(&'static str, OsString)> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = joined(cargo_home().join("bin"), &path);
@@ -115,8 +118,8 @@ impl Toolchain {
     }
 }
 
-/// `first` in front of a list of folders, unless it is in the list already.
-fn joined(first: PathBuf, list: &std::ffi::OsStr) -> OsString {
+/// The list of folders with `first` in front, or unchanged if `first` is already in it.
+fn joined(first: PathBuf, list: &OsStr) -> OsString {
     let folders: Vec<PathBuf> = std::env::split_paths(list).filter(|f| !f.as_os_str().is_empty()).collect();
     if folders.contains(&first) {
         return list.to_owned();
@@ -134,26 +137,26 @@ pub fn cargo_home() -> PathBuf {
     std::env::var_os("CARGO_HOME").map_or_else(|| home().join(".cargo"), PathBuf::from)
 }
 
-/// The folder of links: rustc, cargo, libLLVM.
+/// The folder of symbolic links to rustc, cargo and libLLVM.
 pub fn links_folder() -> PathBuf {
     let data = std::env::var_os("XDG_DATA_HOME").map_or_else(|| home().join(".local/share"), PathBuf::from);
     data.join("tmap/bpf-toolchain")
 }
 
-/// True if rustup's `tmap-bpf` is our folder (somebody else's link of that name isn't trusted).
+/// True if rustup's toolchain `tmap-bpf` is our folder. A link of that name to another place is not ours.
 pub fn is_linked() -> bool {
     let rustup = std::env::var_os("RUSTUP_HOME").map_or_else(|| home().join(".rustup"), PathBuf::from);
     std::fs::read_link(rustup.join("toolchains").join(LINKED)).is_ok_and(|target| target == links_folder())
 }
 
-/// True if every link in the folder leads somewhere, libLLVM's to the major that is asked for.
-pub fn links_hold(llvm: u32, with_rustup: bool) -> bool {
+/// True if no link in the folder is broken, and libLLVM's major version is `llvm`.
+pub fn links_are_valid(llvm: u32, with_rustup: bool) -> bool {
     let folder = links_folder();
     let programs = !with_rustup || (folder.join("bin/rustc").exists() && folder.join("bin/cargo").exists());
     programs && library_in(&folder.join("lib"), llvm).is_some()
 }
 
-/// The libLLVM of this major that the system has.
+/// The system's libLLVM of this major version.
 pub fn system_library(llvm: u32) -> Option<PathBuf> {
     let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     let own = [format!("/usr/lib/llvm-{llvm}/lib"), format!("/usr/lib/llvm{llvm}/lib")];
@@ -178,13 +181,13 @@ fn library_in(folder: &Path, llvm: u32) -> Option<PathBuf> {
     found.pop()
 }
 
-/// Makes the folder of links for the system's rustc, and makes rustup know it if there is one.
+/// Makes the folder of links for the system's rustc, and registers it with rustup if that is installed.
 pub fn link_system(llvm: u32, with_rustup: bool) -> Result<()> {
     let folder = links_folder();
     let library = system_library(llvm).with_context(|| {
-        format!("libLLVM of LLVM {llvm} is not in the system's library folders: install libllvm{llvm}")
+        format!("libLLVM {llvm} is not in the system's library folders: install libllvm{llvm}")
     })?;
-    // Stale links of an earlier LLVM would be found first.
+    // bpf-linker would find links to an earlier LLVM first.
     if folder.exists() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("could not clear {}", folder.display()))?;
     }
@@ -194,8 +197,8 @@ pub fn link_system(llvm: u32, with_rustup: bool) -> Result<()> {
     };
     make(&library, folder.join("lib").join(library.file_name().unwrap_or_default()))?;
     if with_rustup {
-        // Without a cargo of its own, rustup falls back to that of *any* official toolchain,
-        // nightly first, and to none if the default has another name.
+        // If the toolchain has no cargo, rustup uses that of *any* official toolchain, nightly first,
+        // and none if the default toolchain has another name.
         let cargo = shell::output(Command::new("rustup").args(["which", "cargo"]))
             .context("rustup has no cargo: run `rustup default stable`")?;
         make(Path::new("/usr/bin/rustc"), folder.join("bin/rustc"))?;
@@ -205,8 +208,8 @@ pub fn link_system(llvm: u32, with_rustup: bool) -> Result<()> {
     Ok(())
 }
 
-/// Compiles one function with the toolchain and links it with bpf-linker. The error is what went
-/// wrong, in the linker's words.
+/// Compiles one function with the toolchain and links it with bpf-linker. The error is the message of
+/// the tool that failed.
 pub fn try_link(toolchain: &Toolchain) -> Result<()> {
     const SOURCE: &str = "#![no_std]\n#[unsafe(no_mangle)]\npub extern \"C\" fn tmap_probe() -> u32 { 2 }\n";
     let folder = std::env::temp_dir().join(format!("tmap-link-probe-{}", std::process::id()));
@@ -232,7 +235,7 @@ pub fn try_link(toolchain: &Toolchain) -> Result<()> {
     result
 }
 
-/// Runs a command silently; the first line of its complaint is the error.
+/// Runs a command silently. The error is the first line of its standard error that names one.
 fn quietly(command: &mut Command) -> Result<()> {
     let output = command
         .env("RUST_BACKTRACE", "0")
@@ -244,7 +247,7 @@ fn quietly(command: &mut Command) -> Result<()> {
     let text = String::from_utf8_lossy(&output.stderr);
     let telling = ["error", "unable to find", "Invalid", "invalid", "Unknown", "No such file"];
     let line = text.lines().find(|line| telling.iter().any(|word| line.contains(word)));
-    anyhow::bail!("{}", line.or(text.lines().next()).unwrap_or("it failed and said nothing").trim())
+    anyhow::bail!("{}", line.or(text.lines().next()).unwrap_or("it failed without a message").trim())
 }
 
 #[cfg(test)]
@@ -256,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_rustc_says() {
+    fn reads_the_version_of_rustc() {
         let rustc = Rustc::parse(&version_text("1.96.0", "22.1.8"), true);
         assert_eq!(rustc, Some(Rustc { version: (1, 96), llvm: 22, source: true }));
         let nightly = Rustc::parse(&version_text("1.101.0-nightly", "23.1.4"), false);
@@ -265,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_why_a_compiler_cannot_serve() {
+    fn says_why_a_compiler_is_unfit() {
         let unfit = |version, llvm| Rustc { version, llvm, source: true }.unfit();
         assert_eq!(unfit((1, 96), 22), None);
         assert!(unfit((1, 85), 19).unwrap().contains("too old"));
@@ -285,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_put_in_front_once() {
+    fn a_folder_is_prepended_once() {
         let list = OsString::from("/usr/bin:/bin");
         assert_eq!(joined("/new".into(), &list), OsString::from("/new:/usr/bin:/bin"));
         assert_eq!(joined("/bin".into(), &list), list);

@@ -1,20 +1,31 @@
-//! `cargo xtask setup`: says what is missing, installs it, and checks that it works.
+//! `cargo xtask setup`: prints what is missing, installs it, and checks that it works.
 
-use crate::machine::{Asked, Machine};
-use crate::packages::{Group, Manager};
-use crate::plan::{Step, plan};
-use crate::shell;
-use crate::toolchain::{self, BPF_LINKER, NIGHTLY, Rustc, Toolchain};
-use anyhow::{Context, Result, anyhow, bail};
+mod cargo_deny;
+mod inventory;
+mod packages;
+mod plan;
+mod toolchain;
+
 use std::process::Command;
 
-/// What to set up.
+use anyhow::{Context, Result, anyhow, bail};
+
+pub use self::packages::Group;
+pub use self::toolchain::Toolchain;
+
+use self::inventory::{Inventory, Tried};
+use self::packages::Manager;
+use self::plan::{Step, plan};
+use self::toolchain::{BPF_LINKER, NIGHTLY, Rustc};
+use crate::shell;
+
+/// Arguments of `cargo xtask setup`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only these groups (default: bpf, netns and test).
+    /// The groups to install [default: bpf netns test deny].
     #[arg(value_enum)]
     groups: Vec<Group>,
-    /// Say what would be done, and do nothing.
+    /// Print the plan and change nothing.
     #[arg(long)]
     dry_run: bool,
     /// Print the environment for plain cargo commands: eval "$(cargo xtask setup --shell)".
@@ -24,10 +35,9 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn verb(args: &Args) -> Result<()> {
-    let default = [Group::Bpf, Group::Netns, Group::Test];
-    let groups = if args.groups.is_empty() { &default[..] } else { &args.groups };
+    let groups = if args.groups.is_empty() { &Group::CI[..] } else { &args.groups };
     if args.dry_run {
-        let steps = plan(&Machine::look(groups, Asked::default())).map_err(|error| anyhow!(error))?;
+        let steps = plan(&Inventory::take(groups, Tried::default())).map_err(|error| anyhow!(error))?;
         print_plan(&steps);
         if steps.is_empty() {
             eprintln!("Nothing is missing.");
@@ -38,30 +48,30 @@ pub fn verb(args: &Args) -> Result<()> {
     match (&toolchain, args.shell) {
         (Some(toolchain), true) => print_environment(toolchain),
         (Some(Toolchain::Rustup(name)), false) => {
-            eprintln!("Ready. The kernel program is compiled by rustup's toolchain {name}.");
+            eprintln!("Ready. rustup's toolchain {name} compiles the kernel program.");
         }
         (Some(Toolchain::System), false) => {
-            eprintln!("Ready. The kernel program is compiled by the system's rustc.");
+            eprintln!("Ready. The system's rustc compiles the kernel program.");
         }
         (None, _) => eprintln!("Ready."),
     }
     Ok(())
 }
 
-/// Makes sure that these groups are there, and says nothing if they are. Returns the compiler for
-/// the kernel program, if `Group::Bpf` was asked for.
+/// Installs what is missing of these groups; prints nothing if nothing is missing. Returns the
+/// compiler for the kernel program if `Group::Bpf` was requested.
 pub fn ensure(groups: &[Group]) -> Result<Option<Toolchain>> {
-    let mut asked = Asked::default();
+    let mut tried = Tried::default();
     let mut done: Option<Step> = None;
     let mut shown = false;
     loop {
-        let machine = Machine::look(groups, asked);
-        let steps = plan(&machine).map_err(|error| anyhow!(error))?;
+        let inventory = Inventory::take(groups, tried);
+        let steps = plan(&inventory).map_err(|error| anyhow!(error))?;
         let Some(step) = steps.first() else {
-            return Ok(machine.bpf.and_then(|bpf| bpf.ready()));
+            return Ok(inventory.bpf.and_then(|bpf| bpf.ready()));
         };
         if done.as_ref() == Some(step) {
-            bail!("this step was run and changed nothing: {step}");
+            bail!("this step succeeded but changed nothing: {step}");
         }
         if !shown {
             print_plan(&steps);
@@ -69,17 +79,17 @@ pub fn ensure(groups: &[Group]) -> Result<Option<Toolchain>> {
         }
         eprintln!("\n==> {step}");
         if *step == Step::Nightly {
-            asked.rustup = true;
+            tried.rustup = true;
             if let Err(why) = install_nightly() {
-                eprintln!("rustup can't provide it ({why:#}). There may be another way.");
+                eprintln!("rustup cannot install it ({why:#}). setup tries another way.");
             }
-            // Whatever came, what follows may differ from what was announced.
+            // The next steps may differ from those that were printed.
             shown = false;
         } else {
-            asked.packages |= matches!(step, Step::Packages(..));
-            execute(step).with_context(|| format!("setup stopped at: {step}"))?;
+            tried.packages |= matches!(step, Step::Packages(..));
+            execute(step).with_context(|| format!("setup stopped at this step: {step}"))?;
         }
-        // One step at a time: what it brought decides what the next one is.
+        // Only one step for each plan: the next step depends on the result of this one.
         done = Some(step.clone());
     }
 }
@@ -89,7 +99,7 @@ fn print_plan(steps: &[Step]) {
         return;
     }
     let sudo = if shell::is_root() { "" } else { "sudo " };
-    eprintln!("tmap needs some things that are missing here. These steps will be run:");
+    eprintln!("tmap needs some things that are not installed. setup will run these steps:");
     for (number, step) in steps.iter().enumerate() {
         let prefix = if matches!(step, Step::Packages(..)) { sudo } else { "" };
         eprintln!("  {}. {prefix}{step}", number + 1);
@@ -112,26 +122,27 @@ fn execute(step: &Step) -> Result<()> {
             toolchain::link_system(rustc.llvm, *with_rustup)
         }
         Step::BpfLinker(..) => install_bpf_linker(),
+        Step::CargoDeny => cargo_install(&cargo_deny::install_arguments()),
     }
 }
 
-/// Installs packages, from a fresh list: an old one offers a rustc that is too old, or none.
+/// Installs packages. Updates the list of packages first: in an old list, rustc is too old or missing.
 fn install_packages(manager: Manager, names: &[&str]) -> Result<()> {
-    let command = |words: &[&str]| -> Result<Command> {
+    let command = |arguments: &[&str]| -> Result<Command> {
         let mut command = shell::as_root("env")?;
-        command.arg("DEBIAN_FRONTEND=noninteractive").arg(manager.program()).args(words);
+        command.arg("DEBIAN_FRONTEND=noninteractive").arg(manager.program()).args(arguments);
         Ok(command)
     };
-    if let Some(words) = manager.update_words()
-        && let Err(error) = shell::run(&mut command(words)?)
+    if let Some(arguments) = manager.update_arguments()
+        && let Err(error) = shell::run(&mut command(arguments)?)
     {
-        // One broken source among several is common, and need not matter.
-        eprintln!("{error:#}. Going on with the list that is there.");
+        // Often only one of several sources is broken, and we may not need that one.
+        eprintln!("{error:#}. setup continues with the old list of packages.");
     }
-    shell::run(command(manager.install_words())?.args(names))
+    shell::run(command(manager.install_arguments())?.args(names))
 }
 
-/// Has rustup fetch the nightly. The error is rustup's own line, without its stack trace.
+/// Lets rustup install the nightly. The error is rustup's own message, without its stack trace.
 fn install_nightly() -> Result<()> {
     let mut command = Command::new("rustup");
     command.args(["toolchain", "install", NIGHTLY, "--profile", "minimal"]);
@@ -147,8 +158,8 @@ fn install_nightly() -> Result<()> {
 
 /// Builds bpf-linker for the LLVM of the toolchain that is ready by now.
 fn install_bpf_linker() -> Result<()> {
-    let machine = Machine::look(&[Group::Bpf], Asked::default());
-    let ready = machine.bpf.and_then(|bpf| bpf.ready());
+    let inventory = Inventory::take(&[Group::Bpf], Tried::default());
+    let ready = inventory.bpf.and_then(|bpf| bpf.ready());
     let toolchain = ready.context("no compiler for the kernel program is ready")?;
     let rustc = Rustc::ask(|| toolchain.command("rustc")).context("the compiler does not start")?;
     if let Some(why) = rustc.unfit() {
@@ -156,9 +167,12 @@ fn install_bpf_linker() -> Result<()> {
     }
     let feature = format!("rust-llvm-{}", rustc.llvm);
     let version = format!("bpf-linker@{BPF_LINKER}");
+    cargo_install(&["install", &version, "--no-default-features", "--features", &feature, "--locked"])
+}
+
+/// Runs `cargo install` outside of this repository: its target folder and configuration do not apply.
+fn cargo_install(arguments: &[impl AsRef<std::ffi::OsStr>]) -> Result<()> {
     let mut command = Command::new("cargo");
-    // Away from this repository, so that its target folder and configuration stay out of it.
-    command.current_dir(std::env::temp_dir()).env_remove("CARGO_TARGET_DIR");
-    command.args(["install", &version, "--no-default-features", "--features", &feature, "--locked"]);
+    command.current_dir(std::env::temp_dir()).env_remove("CARGO_TARGET_DIR").args(arguments);
     shell::run(&mut command)
 }

@@ -1,4 +1,4 @@
-//! tmap itself, as a child process inside the router's namespace.
+//! tmap as a child process in the router's namespace.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt as _;
@@ -13,9 +13,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::namespaces::Namespace;
+use super::namespaces::Namespace;
 
-/// Loading and verifying takes well under a second; a loaded machine gets ten.
+/// tmap attaches in well under a second; this leaves time for a busy computer.
 const ATTACH_LIMIT: Duration = Duration::from_secs(10);
 const SUMMARY_LIMIT: Duration = Duration::from_secs(15);
 
@@ -25,38 +25,38 @@ pub struct Sensor {
     child: Child,
     lines: Arc<Mutex<Vec<Value>>>,
     reader: Option<JoinHandle<()>>,
-    words: Option<JoinHandle<String>>,
+    messages: Option<JoinHandle<String>>,
 }
 
-/// What a sensor left when it ended.
+/// Everything that a sensor printed.
 #[derive(Debug)]
 pub struct Output {
-    /// Its standard output, line by line.
+    /// Its standard output: one JSON value for each line.
     pub lines: Vec<Value>,
     /// Its standard error.
-    pub words: String,
+    pub messages: String,
 }
 
 impl Sensor {
-    /// Starts `tmap live` on the interfaces and waits until the kernel says that they have a
-    /// program; returns with it the mode that the kernel names.
+    /// Starts `tmap live` on the interfaces and waits until the kernel reports a program on each. Also
+    /// returns the mode of those programs, as the kernel reports it.
     ///
     /// # Errors
-    /// When tmap ends early (with its own words) or attaches nothing in time.
+    /// When tmap ends early (the error has its messages) or does not attach in time.
     pub fn start(tmap: &Path, router: &Namespace, interfaces: &[&str]) -> Result<(Self, &'static str)> {
         let mut command = router.command(tmap);
         command.args(["live", "--json", "--connections"]);
         for interface in interfaces {
             command.args(["-i", interface]);
         }
-        // A group of its own: ^C reaches us alone, and we ask it for its summary.
+        // tmap gets a process group of its own, so that ^C reaches only us. We then ask for its summary.
         let mut child = command
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("{} cannot be started", tmap.display()))?;
+            .with_context(|| format!("could not start {}", tmap.display()))?;
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (stdout, mut stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
         let sink = Arc::clone(&lines);
@@ -66,13 +66,13 @@ impl Sensor {
                 sink.lock().expect("no holder panics").push(value);
             }
         });
-        let words = std::thread::spawn(move || {
+        let messages = std::thread::spawn(move || {
             let mut bytes = Vec::new();
-            // What came before an error is still worth showing.
+            // After a read error, what came before it is still useful.
             let _ = stderr.read_to_end(&mut bytes);
             String::from_utf8_lossy(&bytes).into_owned()
         });
-        let mut sensor = Self { child, lines, reader: Some(reader), words: Some(words) };
+        let mut sensor = Self { child, lines, reader: Some(reader), messages: Some(messages) };
         let mode = sensor.wait_attached(router, interfaces)?;
         Ok((sensor, mode))
     }
@@ -81,7 +81,7 @@ impl Sensor {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
-                bail!("tmap ended before it was attached ({status}):\n{}", self.last_words());
+                bail!("tmap ended before it attached ({status}):\n{}", self.take_messages());
             }
             let modes: Vec<_> =
                 interfaces.iter().map(|interface| xdp_mode(router, interface)).collect::<Result<_>>()?;
@@ -90,27 +90,27 @@ impl Sensor {
             }
             if start.elapsed() > ATTACH_LIMIT {
                 let limit = ATTACH_LIMIT.as_secs();
-                bail!("tmap attached nothing to {} within {limit} s", interfaces.join(" and "));
+                bail!("tmap did not attach to {} within {limit} s", interfaces.join(" and "));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Events of this kind so far.
+    /// The number of events of this kind so far.
     pub fn count_events(&self, kind: &str) -> usize {
         let lines = self.lines.lock().expect("no holder panics");
         lines.iter().filter(|line| line["event"] == kind).count()
     }
 
-    /// Whether it still runs.
+    /// Whether tmap still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Asks for the final summary, as ^C does, and returns everything that was printed.
+    /// Ends tmap with SIGINT, as ^C does, and returns everything that it printed.
     ///
     /// # Errors
-    /// When it fails (with its own words), or does not end in time.
+    /// When tmap fails (the error has its messages) or does not end in time.
     pub fn finish(mut self) -> Result<Output> {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).context("tmap has already ended")?;
         let start = Instant::now();
@@ -123,32 +123,32 @@ impl Sensor {
             }
             std::thread::sleep(Duration::from_millis(20));
         };
-        let words = self.last_words();
+        let messages = self.take_messages();
         if let Some(reader) = self.reader.take() {
-            // It ends with the pipe; a panic there would have lost lines only.
+            // The thread ends with the pipe. If it panicked, only lines are lost.
             let _ = reader.join();
         }
         if !status.success() {
-            bail!("tmap failed ({status}):\n{words}");
+            bail!("tmap failed ({status}):\n{messages}");
         }
         let lines = std::mem::take(&mut *self.lines.lock().expect("no holder panics"));
-        Ok(Output { lines, words })
+        Ok(Output { lines, messages })
     }
 
-    fn last_words(&mut self) -> String {
-        self.words.take().and_then(|words| words.join().ok()).unwrap_or_default()
+    fn take_messages(&mut self) -> String {
+        self.messages.take().and_then(|messages| messages.join().ok()).unwrap_or_default()
     }
 }
 
 impl Drop for Sensor {
     fn drop(&mut self) {
-        // Both fail only when it has ended, which is the aim.
+        // Both fail only if tmap has ended, which is what we want.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// How the kernel runs the XDP program of an interface; `None` without one. The numbers are
+/// The mode of the XDP program on an interface; `None` without a program. The numbers are
 /// `XDP_ATTACHED_DRV` and its neighbours in `linux/if_link.h`.
 fn xdp_mode(router: &Namespace, interface: &str) -> Result<Option<&'static str>> {
     let links: Value = serde_json::from_str(&router.ip(&format!("-j link show dev {interface}"))?)

@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::kernel::Kernel;
-use crate::{namespaces::run, shell};
+use crate::shell;
 
-/// What every machine does first. Settings come from the kernel's command line, as `tmapx.NAME=…`.
+/// The first part of every script. Settings are on the kernel's command line, as `tmapx.NAME=…`.
 const PROLOGUE: &str = "#!/bin/busybox sh
 export PATH=/bin
 /bin/busybox mkdir -p /proc /sys /dev /tmp /run
@@ -26,11 +26,11 @@ ip link set lo up
 echo \"tmapx: release $(uname -r)\"
 ";
 
-/// Makes an initial RAM disk at `path`: `programs` (from, to) and `script`, run after the set-up.
-/// `scratch` is a folder for its parts.
+/// Makes an initial RAM disk at `path`, with `programs` (from, to) and with `script`, which runs after the
+/// first part. `scratch` is a folder for its files.
 ///
 /// # Errors
-/// When a part is missing or a tool fails.
+/// When a file is missing or a tool fails.
 pub fn make(
     path: &Path,
     scratch: &Path,
@@ -42,8 +42,8 @@ pub fn make(
     fs::create_dir_all(root.join("bin"))?;
     fs::create_dir_all(root.join("modules"))?;
     let busybox = shell::find("busybox").context("busybox is missing: install busybox-static")?;
-    if run("ldd", &[&busybox.to_string_lossy()]).is_ok_and(|text| text.contains("=>")) {
-        bail!("{} needs libraries: install busybox-static", busybox.display());
+    if shell::capture("ldd", &[&busybox.to_string_lossy()]).is_ok_and(|text| text.contains("=>")) {
+        bail!("{} is not statically linked: install busybox-static", busybox.display());
     }
     fs::copy(busybox, root.join("bin/busybox"))?;
     let mut order = String::new();
@@ -61,9 +61,9 @@ pub fn make(
     pack(&root, path)
 }
 
-/// Copies a module, unpacked; returns the name of the file.
+/// Copies a module and decompresses it. Returns the name of the file.
 fn add_module(module: &Path, root: &Path) -> Result<String> {
-    let name = module.file_name().context("a module has a name")?.to_string_lossy().into_owned();
+    let name = module.file_name().context("a kernel module has no file name")?.to_string_lossy().into_owned();
     let (name, tool) = match name.rsplit_once(".ko") {
         Some((stem, ".xz")) => (format!("{stem}.ko"), Some("xz")),
         Some((stem, ".zst")) => (format!("{stem}.ko"), Some("zstd")),
@@ -81,30 +81,30 @@ fn add_module(module: &Path, root: &Path) -> Result<String> {
     Ok(name)
 }
 
-/// Copies a program and the libraries that it loads, to the places where it looks for them.
+/// Copies a program and the libraries that it loads, to the paths at which it expects them.
 fn add_program(from: &Path, to: &str, root: &Path) -> Result<()> {
     let target = root.join(to);
-    // Debug information would only fill the machine's memory; without `strip` it does so.
+    // Debug information only wastes the machine's memory, but the program also works with it.
     let stripped = Command::new("strip").arg("-o").args([&target, from]).stderr(Stdio::null()).status();
     if !stripped.is_ok_and(|status| status.success()) {
         fs::copy(from, &target)
-            .with_context(|| format!("{} cannot be put into the RAM disk", from.display()))?;
+            .with_context(|| format!("could not copy {} to the RAM disk", from.display()))?;
     }
-    let listed = run("ldd", &[&from.to_string_lossy()]).unwrap_or_default();
+    let listed = shell::capture("ldd", &[&from.to_string_lossy()]).unwrap_or_default();
     for library in libraries(&listed) {
         let place = root.join(library.trim_start_matches('/'));
-        let folder = place.parent().context("a library lies in a folder")?;
+        let folder = place.parent().context("a library is in no folder")?;
         fs::create_dir_all(folder)?;
-        fs::copy(library, &place).with_context(|| format!("{library} cannot be copied"))?;
+        fs::copy(library, &place).with_context(|| format!("could not copy {library} to the RAM disk"))?;
     }
-    // The interpreter is named by the program as /lib64/…, whatever the folders are here.
+    // Programs name their interpreter as /lib64/…, even where that is a link to /usr/lib64.
     if !root.join("lib64").exists() && root.join("usr/lib64").exists() {
         symlink("usr/lib64", root.join("lib64"))?;
     }
     Ok(())
 }
 
-/// The paths in what `ldd` prints: `name => /path (address)` or `/path (address)`.
+/// The paths in the output of `ldd`: `name => /path (address)` or `/path (address)`.
 fn libraries(listed: &str) -> impl Iterator<Item = &str> {
     listed.lines().filter_map(|line| {
         let right = line.rsplit_once("=> ").map_or(line, |(_, right)| right);
@@ -121,14 +121,14 @@ fn pack(root: &Path, path: &Path) -> Result<()> {
         .stdin(Stdio::piped())
         .stdout(File::create(path)?)
         .spawn()
-        .context("cpio cannot be started: install cpio")?;
+        .context("could not start cpio: install cpio")?;
     let mut input = cpio.stdin.take().expect("stdin was piped");
     for name in names {
         writeln!(input, "{}", name.display())?;
     }
     drop(input);
     if !cpio.wait()?.success() {
-        bail!("cpio failed to pack {}", path.display());
+        bail!("cpio could not make {}", path.display());
     }
     Ok(())
 }

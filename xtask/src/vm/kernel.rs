@@ -1,4 +1,4 @@
-//! Kernels for virtual machines, from Debian's cloud packages, kept in `target/lab/kernels`.
+//! Kernels for virtual machines, from Debian's cloud packages. They are kept in `target/lab/kernels`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::namespaces::run;
 use crate::{build, shell};
 
-/// What our machines need, in the order of loading. A kernel that has one built in has no file.
+/// The modules that our machines need, in the order of loading. A module that is built into the kernel has
+/// no file.
 const MODULES: [&str; 11] = [
     "virtio_ring",
     "virtio",
@@ -24,10 +24,10 @@ const MODULES: [&str; 11] = [
     "cls_bpf",
 ];
 
-/// A kernel, ready to boot.
+/// A kernel that is ready to boot.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    /// The package that it came in.
+    /// The package that it comes from.
     pub package: String,
     /// The bzImage.
     pub image: PathBuf,
@@ -35,38 +35,39 @@ pub struct Kernel {
     pub modules: Vec<PathBuf>,
 }
 
-/// The newest kernel of a series that this machine's package lists have, from the cache if it is
-/// there.
+/// The newest kernel of a series in this computer's package lists. It is downloaded if it is not in the
+/// cache.
 ///
 /// # Errors
-/// When there is no such package, or it cannot be had.
+/// When there is no such package, or the download fails.
 pub fn get(series: &str) -> Result<Kernel> {
     if shell::find("apt-get").is_none() || shell::find("dpkg-deb").is_none() {
-        bail!("the kernels are Debian's packages, and this machine has no apt-get and dpkg-deb");
+        bail!("the kernels come from Debian's packages, and apt-get or dpkg-deb is not installed");
     }
     let cache = build::target_folder()?.join("lab/kernels");
-    fs::create_dir_all(&cache).with_context(|| format!("{} cannot be made", cache.display()))?;
+    fs::create_dir_all(&cache).with_context(|| format!("could not make the folder {}", cache.display()))?;
     let package = newest(series)?;
     let folder = cache.join(&package);
     if !folder.is_dir() {
-        eprintln!("fetching {package}");
+        eprintln!("downloading {package}");
         fetch(&package, &cache, &folder)?;
     }
     load(package, &folder)
 }
 
-/// The name of the newest package; the lists are fetched if they have none.
+/// The name of the newest package. The package lists are updated if they have none.
 fn newest(series: &str) -> Result<String> {
-    let look = || -> Result<Option<String>> {
-        let names = run("apt-cache", &["pkgnames", &format!("linux-image-{series}")])?;
+    let search = || -> Result<Option<String>> {
+        let names = shell::capture("apt-cache", &["pkgnames", &format!("linux-image-{series}")])?;
         Ok(pick(series, names.lines()))
     };
-    if let Some(package) = look()? {
+    if let Some(package) = search()? {
         return Ok(package);
     }
     shell::run(shell::as_root("apt-get")?.args(["update", "-q"]))?;
-    look()?.with_context(|| {
-        format!("no package linux-image-{series}…-cloud-amd64 in this machine's lists: add Debian's bookworm")
+    search()?.with_context(|| {
+        let wanted = format!("linux-image-{series}…-cloud-amd64");
+        format!("the package lists have no {wanted}: add Debian bookworm to apt's sources")
     })
 }
 
@@ -82,26 +83,26 @@ fn pick<'a>(series: &str, names: impl Iterator<Item = &'a str>) -> Option<String
     numbered.max().map(|(_, name)| name.to_owned())
 }
 
-/// Downloads and unpacks a package; the folder appears only when it is complete.
+/// Downloads and unpacks a package. The folder appears only when it is complete.
 fn fetch(package: &str, cache: &Path, folder: &Path) -> Result<()> {
     let scratch = cache.join(format!("{package}.{}", std::process::id()));
     fs::create_dir_all(&scratch)?;
     let fetched = (|| {
-        // As root, apt would hand the download to a user who can't write here.
+        // As root, apt would download as a user who can't write to this folder.
         let words = ["-q", "-o", "APT::Sandbox::User=root", "download", package];
         let output = Command::new("apt-get").args(words).current_dir(&scratch).output()?;
         if !output.status.success() {
-            let words = String::from_utf8_lossy(&output.stderr);
-            bail!("apt-get cannot download {package}: {}", words.trim());
+            let message = String::from_utf8_lossy(&output.stderr);
+            bail!("apt-get could not download {package}: {}", message.trim());
         }
         let archive = files(&scratch)?.into_iter().find(|path| path.extension().is_some_and(|e| e == "deb"));
-        let archive = archive.context("apt-get left no package")?;
+        let archive = archive.context("apt-get downloaded no package")?;
         let unpacked = scratch.join("tree");
         shell::run(Command::new("dpkg-deb").arg("-x").args([&archive, &unpacked]))?;
         match fs::rename(&unpacked, folder) {
-            // Another run was faster.
+            // Another run has made it in the meantime.
             Err(_) if folder.is_dir() => Ok(()),
-            renamed => renamed.with_context(|| format!("{} cannot be made", folder.display())),
+            renamed => renamed.with_context(|| format!("could not make the folder {}", folder.display())),
         }
     })();
     fs::remove_dir_all(&scratch)?;
@@ -109,12 +110,14 @@ fn fetch(package: &str, cache: &Path, folder: &Path) -> Result<()> {
 }
 
 fn load(package: String, folder: &Path) -> Result<Kernel> {
-    let release = package.strip_prefix("linux-image-").context("an image package's name")?;
+    let release = package
+        .strip_prefix("linux-image-")
+        .context("the package's name does not start with linux-image-")?;
     let image = folder.join("boot").join(format!("vmlinuz-{release}"));
     if !image.is_file() {
-        bail!("{} holds no kernel: remove it and try again", folder.display());
+        bail!("{} has no kernel: remove the folder and try again", folder.display());
     }
-    // Newer Debians have /usr/lib in the package.
+    // Packages of newer Debian releases have /usr/lib.
     let roots = [folder.join("lib/modules"), folder.join("usr/lib/modules")];
     let mut all = Vec::new();
     for root in roots.iter().filter(|root| root.is_dir()) {
@@ -142,7 +145,7 @@ fn walk(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+    let entries = fs::read_dir(folder).with_context(|| format!("could not read {}", folder.display()))?;
     entries.map(|entry| Ok(entry?.path())).collect()
 }
 
