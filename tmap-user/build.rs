@@ -29,11 +29,11 @@ fn main() -> Result<()> {
     }
     let toolchain = toolchain()?;
     if !toolchain.nightly {
-        // SAFETY: the build script is single-threaded.
+        // SAFETY: the build script is single-threaded, so nobody reads the environment meanwhile.
         unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
     }
     // aya-build passes cargo's progress on as warnings; only real ones are wanted.
-    // SAFETY: as above.
+    // SAFETY: the build script is single-threaded, so nobody reads the environment meanwhile.
     unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
     let ebpf = root.join("tmap-ebpf");
     let package = Package {

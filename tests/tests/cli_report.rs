@@ -7,10 +7,11 @@ use tmap::{
         Event, Holdings, Snapshot,
         snapshot::{
             AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport, Place,
-            PortShare, Regime, Side, Unstamped, UnstampedTotals, WallClock,
+            PortShare, Regime, Side, Unstamped, UnstampedTotals,
         },
     },
     report::{Format, Reporter, Stats, Summary, stats::CpuStats},
+    time::WallClock,
 };
 use tmap_common::{
     Address, Counters, Skip,

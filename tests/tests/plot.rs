@@ -3,8 +3,9 @@
 use std::ffi::OsStr;
 
 use tmap::{
-    engine::{Engine, Options, Snapshot, Wanted, snapshot::WallClock},
+    engine::{Engine, Options, Snapshot, Wanted},
     report::{number::Clock, plot},
+    time::WallClock,
 };
 use tmap_tests::{
     command::tmap,

@@ -33,10 +33,11 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
 use crate::{
     Outcome,
-    capture::xdp::{self, Sensor, offload, wall_clock},
+    capture::xdp::{self, Sensor, offload},
     config::LiveConfig,
     report::{Reporter, Stats, Summary, stats::CpuStats},
     signals::Signals,
+    time::{WallClock, now_ns},
 };
 use drain::Drain;
 
@@ -67,18 +68,16 @@ pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
         warnings: Vec::new(),
         sensor,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(async {
-        warn_of_merging(&config.interfaces).await;
-        control.run(signals).await
-    })
+    warn_of_merging(&config.interfaces);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    runtime.block_on(control.run(signals))
 }
 
 /// Says which interfaces merge segments: what tmap then sees came earlier than it seems.
-async fn warn_of_merging(interfaces: &[String]) {
+fn warn_of_merging(interfaces: &[String]) {
     for name in interfaces {
         // Where the kernel doesn't tell there is nothing to say.
-        for feature in offload::merging(name).await.unwrap_or_default() {
+        for feature in offload::merging(name).unwrap_or_default() {
             eprintln!(
                 "tmap: {name}: {feature} is on: the card merges segments, so arrival times are coarse, and \
                  clocks and round trips with them; `ethtool -K {name} {feature} off` ends that"
@@ -162,7 +161,7 @@ impl<W: Write> Control<'_, W> {
     }
 
     fn event(&mut self, event: &drain::Timed) -> std::io::Result<()> {
-        self.reporter.event(&event.event, event.time_ns, wall_clock())
+        self.reporter.event(&event.event, event.time_ns, WallClock::of_live())
     }
 
     /// Passes anomalies on; true where an interface vanished, which is then a warning.
@@ -187,7 +186,7 @@ impl<W: Write> Control<'_, W> {
             seen: of_cpu.counters.seen,
         };
         let stats = Stats {
-            now_ns: drain::now_ns(),
+            now_ns: now_ns(),
             interval_s: self.stats_began.elapsed().as_secs_f64(),
             counters,
             before: self.before,
@@ -196,7 +195,7 @@ impl<W: Write> Control<'_, W> {
         };
         self.before = counters;
         self.stats_began = Instant::now();
-        Ok(self.reporter.stats(&stats, wall_clock())?)
+        Ok(self.reporter.stats(&stats, WallClock::of_live())?)
     }
 
     async fn summary(&mut self) -> anyhow::Result<()> {
@@ -205,7 +204,7 @@ impl<W: Write> Control<'_, W> {
             snapshot,
             counters: self.sensor.statistics().total(),
             holdings,
-            wall: wall_clock(),
+            wall: WallClock::of_live(),
             warnings: self.warnings.clone(),
         };
         Ok(self.reporter.summary(&summary)?)

@@ -1,7 +1,7 @@
 //! What the engine found, as plain data: the only thing that reports read.
 //!
 //! Times are engine time (nanoseconds as in [`tmap_common::Record::time_ns`]); reports turn them
-//! into wall-clock time with [`WallClock`]. Every estimate carries its standard error, and what
+//! into wall-clock time with [`crate::time::WallClock`]. Every estimate carries its standard error, and what
 //! the data can't support is `None`.
 
 use tmap_common::{Address, Tunnel};
@@ -20,13 +20,6 @@ pub struct Estimate {
     pub value: f64,
     /// One standard error.
     pub sigma: f64,
-}
-
-/// How engine time maps to wall-clock time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WallClock {
-    /// Unix time minus engine time, in nanoseconds: 0 for files.
-    pub unix_minus_engine_ns: i64,
 }
 
 /// Everything known at one moment.

@@ -1,7 +1,7 @@
 //! The user side of the rings and counters: memory shared with the kernel programs.
 //!
-//! The only module with `unsafe`: it reads and writes mapped memory. Layout and ordering are
-//! described in `tmap_common::ring` and on the kernel side (`tmap-ebpf/src/ring.rs`). Another
+//! All `unsafe` of the live sensor's user side is here: it reads and writes mapped memory. Layout and
+//! ordering are described in `tmap_common::ring` and on the kernel side (`tmap-ebpf/src/ring.rs`). Another
 //! design needs to replace only this file and that one.
 #![allow(unsafe_code, reason = "memory shared with the kernel is reached by raw pointers")]
 

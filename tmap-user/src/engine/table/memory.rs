@@ -6,9 +6,7 @@
 //! translation doesn't miss as well.
 #![allow(unsafe_code, reason = "prefetch and madvise have no safe form; neither reads nor writes")]
 
-use std::ptr::NonNull;
-
-use nix::sys::mman::{MmapAdvise, madvise};
+use rustix::mm::{Advice, madvise};
 
 /// Asks for the cache line of `values[index]`, to be written soon. An index beyond the end is a
 /// harmless hint about some other address.
@@ -39,9 +37,7 @@ pub fn use_large_pages<T>(values: &mut Vec<T>) {
     if end < first + 2 * LARGE_PAGE {
         return;
     }
-    if let Some(at) = NonNull::new(first as *mut _) {
-        // SAFETY: the range lies inside the vector's own allocation; the advice leaves its content
-        // alone. A kernel without large pages refuses, and nothing is lost.
-        let _ = unsafe { madvise(at, end - first, MmapAdvise::MADV_HUGEPAGE) };
-    }
+    // SAFETY: the range lies inside the vector's own allocation; the advice leaves its content
+    // alone. A kernel without large pages refuses, and nothing is lost.
+    let _ = unsafe { madvise(first as *mut _, end - first, Advice::LinuxHugepage) };
 }
