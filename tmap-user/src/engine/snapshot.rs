@@ -1,8 +1,8 @@
 //! What the engine found, as plain data: the only thing that reports read.
 //!
 //! Times are engine time (nanoseconds as in [`tmap_common::Record::time_ns`]); reports turn them
-//! into wall-clock time with [`crate::time::WallClock`]. Every estimate carries its standard error, and what
-//! the data can't support is `None`.
+//! into wall-clock time. Every estimate carries its standard error, and what the data can't support is
+//! `None`.
 
 use tmap_common::{Address, Tunnel};
 

@@ -117,3 +117,50 @@ fn vacant(used: &mut VecDeque<Bytes>) -> BytesMut {
     let oldest = if used.len() > BLOCKS_IN_USE { used.pop_front() } else { None };
     oldest.and_then(|block| block.try_into_mut().ok()).unwrap_or_else(|| BytesMut::zeroed(BLOCK_BYTES))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_filled_again_once_nobody_holds_it() {
+        let blocks = || (0..=BLOCKS_IN_USE).map(|_| BytesMut::zeroed(BLOCK_BYTES).freeze());
+        let mut used: VecDeque<Bytes> = blocks().collect();
+        let (oldest, frame) = (used[0].as_ptr(), used[1].slice(10..20));
+        let block = vacant(&mut used);
+        assert_eq!((block.as_ptr(), block.len()), (oldest, BLOCK_BYTES));
+        used.push_back(block.freeze());
+        let mut block = vacant(&mut used);
+        block.fill(1);
+        assert_eq!(frame, [0; 10][..], "a block that a frame holds was filled again");
+    }
+
+    #[test]
+    fn few_blocks_waiting_are_left_alone() {
+        let mut used = VecDeque::from([BytesMut::zeroed(BLOCK_BYTES).freeze()]);
+        vacant(&mut used);
+        assert_eq!(used.len(), 1);
+    }
+
+    struct Broken;
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("as the test wants it");
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_thread_goes_on_here() {
+        let mut blocks = Blocks::read(Box::new(Broken)).expect("a thread");
+        let result = panic::catch_unwind(panic::AssertUnwindSafe(|| blocks.next().is_none()));
+        assert_eq!(result.expect_err("a panic").downcast_ref(), Some(&"as the test wants it"));
+    }
+
+    #[test]
+    fn dropping_does_not_wait_for_a_silent_pipe() {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        drop(Blocks::read(Box::new(reader)).expect("a thread"));
+        drop(writer);
+    }
+}

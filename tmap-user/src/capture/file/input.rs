@@ -126,3 +126,58 @@ impl Input {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    /// Gives so many bytes at a time.
+    struct Dribble(io::Cursor<Vec<u8>>, usize);
+
+    impl Read for Dribble {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let count = into.len().min(self.1);
+            self.0.read(&mut into[..count])
+        }
+    }
+
+    #[test]
+    fn what_lies_across_the_ends_of_blocks_is_whole() {
+        let content: Vec<u8> = (0..20_000u32).map(|at| (at / 7) as u8).collect();
+        for piece in [1, 2, 3, 7, 100, 50_000] {
+            let source = Dribble(io::Cursor::new(content.clone()), piece);
+            let mut input = Input::of_blocks(Blocks::read(Box::new(source)).expect("a thread"));
+            let mut all = Vec::new();
+            for wanted in [1, 16, 33, 150, 999].into_iter().cycle() {
+                let waiting = input.fill(wanted).len();
+                assert!(waiting >= wanted || all.len() + waiting == content.len(), "{piece} at a time");
+                let taken = input.take(wanted);
+                if taken.is_empty() {
+                    break;
+                }
+                all.extend_from_slice(&input.block()[taken]);
+                assert_eq!(input.offset(), all.len() as u64);
+            }
+            assert!(all == content, "{piece} at a time");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_said_once_and_after_what_came_before_it() {
+        let source = io::Cursor::new([7; 10]).chain(Failing);
+        let mut input = Input::of_blocks(Blocks::read(Box::new(source)).expect("a thread"));
+        assert_eq!(input.fill(20), [7; 10]);
+        assert!(matches!(input.shortage(), ReadError::Io(_)));
+        assert!(matches!(input.shortage(), ReadError::Truncated(0)));
+    }
+
+    struct Failing;
+
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("as the test wants it"))
+        }
+    }
+}

@@ -255,3 +255,46 @@ fn unknown(input: &mut Input) -> ReadError {
         _ => "is not a capture: neither pcap nor pcapng, plain or packed with gzip or zstd",
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// Packets of a thousand bytes, each full of its number: more than all blocks in use hold.
+    fn capture(packets: u32) -> Vec<u8> {
+        let mut bytes = [0xa1b2_c3d4, 0x0002_0004, 0, 0, 65_535, 1].map(u32::to_le_bytes).concat();
+        for number in 0..packets {
+            bytes.extend([number, 0, 1_000, 1_000].map(u32::to_le_bytes).concat());
+            bytes.extend(number.to_le_bytes().repeat(250));
+        }
+        bytes
+    }
+
+    fn assert_kept_frames_are_sound(mut capture: Capture, packets: u32) {
+        let mut kept = Vec::new();
+        while let Some(frame) = capture.next_frame().expect("sound") {
+            kept.push(frame.to_bytes());
+        }
+        drop(capture);
+        let check = move || {
+            assert_eq!(kept.len(), packets as usize);
+            for (number, bytes) in (0u32..).zip(kept) {
+                assert!(bytes == number.to_le_bytes().repeat(250), "packet {number}");
+            }
+        };
+        thread::spawn(check).join().expect("all as they were captured");
+    }
+
+    #[test]
+    fn frames_outlive_their_capture() {
+        let bytes = capture(3_000);
+        let read = Capture::new(Box::new(io::Cursor::new(bytes.clone()))).expect("a capture");
+        assert_kept_frames_are_sound(read, 3_000);
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        io::Write::write_all(&mut file, &bytes).expect("written");
+        let mapped = Source::new(file.path()).map().expect("a capture").expect("mapped");
+        assert_kept_frames_are_sound(mapped, 3_000);
+    }
+}
