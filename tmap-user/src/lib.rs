@@ -15,6 +15,7 @@ pub mod live;
 pub mod read;
 pub mod report;
 pub mod signals;
+pub mod time;
 
 /// How a run that didn't fail ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,10 +33,11 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
 use crate::{
     Outcome,
-    capture::xdp::{self, Sensor, offload, wall_clock},
+    capture::xdp::{self, Sensor, offload},
     config::LiveConfig,
     report::{Reporter, Stats, Summary, stats::CpuStats},
     signals::Signals,
+    time::{WallClock, now_ns},
 };
 use drain::Drain;
 
@@ -66,18 +67,16 @@ pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
         warnings: Vec::new(),
         sensor,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(async {
-        warn_of_merging(&config.interfaces).await;
-        control.run(signals).await
-    })
+    warn_of_merging(&config.interfaces);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    runtime.block_on(control.run(signals))
 }
 
 /// Warns of interfaces that merge segments: their segments arrived earlier than tmap sees them.
-async fn warn_of_merging(interfaces: &[String]) {
+fn warn_of_merging(interfaces: &[String]) {
     for name in interfaces {
         // Where the kernel doesn't report the features, there is no warning.
-        for feature in offload::merging(name).await.unwrap_or_default() {
+        for feature in offload::merging(name).unwrap_or_default() {
             eprintln!(
                 "tmap: {name}: {feature} is on: the card merges segments, so arrival times are coarse, and \
                  clocks and round trips with them; `ethtool -K {name} {feature} off` ends that"
@@ -161,7 +160,7 @@ impl<W: Write> Control<'_, W> {
     }
 
     fn event(&mut self, event: &drain::Timed) -> std::io::Result<()> {
-        self.reporter.event(&event.event, event.time_ns, wall_clock())
+        self.reporter.event(&event.event, event.time_ns, WallClock::of_live())
     }
 
     /// Reports anomalies. True where an interface is gone, which is then also a warning.
@@ -186,7 +185,7 @@ impl<W: Write> Control<'_, W> {
             seen: of_cpu.counters.seen,
         };
         let stats = Stats {
-            now_ns: drain::now_ns(),
+            now_ns: now_ns(),
             interval_s: self.stats_began.elapsed().as_secs_f64(),
             counters,
             before: self.before,
@@ -195,7 +194,7 @@ impl<W: Write> Control<'_, W> {
         };
         self.before = counters;
         self.stats_began = Instant::now();
-        Ok(self.reporter.stats(&stats, wall_clock())?)
+        Ok(self.reporter.stats(&stats, WallClock::of_live())?)
     }
 
     async fn summary(&mut self) -> anyhow::Result<()> {
@@ -204,7 +203,7 @@ impl<W: Write> Control<'_, W> {
             snapshot,
             counters: self.sensor.statistics().total(),
             holdings,
-            wall: wall_clock(),
+            wall: WallClock::of_live(),
             warnings: self.warnings.clone(),
         };
         Ok(self.reporter.summary(&summary)?)

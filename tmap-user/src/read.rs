@@ -21,7 +21,7 @@ use crate::{
     Outcome,
     capture::file::{Capture, Frame, LinkType, ReadError, Source},
     config::{Common, ReadConfig},
-    engine::{Snapshot, Wanted, snapshot::WallClock},
+    engine::{Snapshot, Wanted},
     filter::Program,
     report::{
         Reporter, Stats, Summary,
@@ -29,6 +29,7 @@ use crate::{
         plot,
     },
     signals::Signals,
+    time::WallClock,
 };
 use worker::Workers;
 
@@ -414,7 +415,7 @@ impl Progress {
     }
 
     /// Counts what is read from the file itself, packed or not.
-    fn count(&self, reader: Box<dyn Read>) -> Box<dyn Read> {
+    fn count(&self, reader: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
         Box::new(self.bar.wrap_read(reader))
     }
 

@@ -10,10 +10,11 @@ use std::{
     thread,
 };
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::Notify,
+use signal_hook::{
+    consts::{SIGINT, SIGTERM, SIGUSR1},
+    iterator,
 };
+use tokio::sync::Notify;
 
 /// What the user asked for by signal.
 #[derive(Debug, Default)]
@@ -35,11 +36,10 @@ impl Signals {
     pub fn listen() -> io::Result<Arc<Self>> {
         let signals = Arc::new(Self::default());
         let shared = Arc::clone(&signals);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            // A failure to register leaves the signal's default action, which is to end: sane.
-            let _: io::Result<()> = runtime.block_on(shared.watch());
-        })?;
+        let mut received = iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || received.forever().for_each(|signal| shared.take_in(signal)))?;
         Ok(signals)
     }
 
@@ -58,23 +58,12 @@ impl Signals {
         self.changed.notified().await;
     }
 
-    async fn watch(&self) -> io::Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut user = signal(SignalKind::user_defined1())?;
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => self.ask_to_stop(),
-                _ = terminate.recv() => self.ask_to_stop(),
-                _ = user.recv() => self.summary.store(true, Ordering::Relaxed),
-            }
-            self.changed.notify_one();
-        }
-    }
-
-    fn ask_to_stop(&self) {
-        if self.stop.swap(true, Ordering::Relaxed) {
+    fn take_in(&self, signal: i32) {
+        if signal == SIGUSR1 {
+            self.summary.store(true, Ordering::Relaxed);
+        } else if self.stop.swap(true, Ordering::Relaxed) {
             exit(INTERRUPTED);
         }
+        self.changed.notify_one();
     }
 }

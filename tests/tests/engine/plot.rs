@@ -1,8 +1,9 @@
 //! The picture of clocks, and the phases that it shows, against the truth.
 
 use tmap::{
-    engine::{Engine, Options, Snapshot, Wanted, snapshot::WallClock},
+    engine::{Engine, Options, Snapshot, Wanted},
     report::{number::Clock, plot},
+    time::WallClock,
 };
 use tmap_tests::simulate::{Offsets, Scenario, Simulation};
 

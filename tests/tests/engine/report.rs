@@ -10,10 +10,11 @@ use tmap::{
         Event, Holdings, Snapshot,
         snapshot::{
             AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport,
-            PhasePoint, PortShare, Regime, Side, Unstamped, UnstampedTotals, WallClock,
+            PhasePoint, PortShare, Regime, Side, Unstamped, UnstampedTotals,
         },
     },
     report::{Format, Reporter, Stats, Summary, stats::CpuStats},
+    time::WallClock,
 };
 use tmap_common::{
     Address, Counters, Skip,

@@ -14,7 +14,10 @@ use smoltcp::{
     phy::{Device, Medium, RawSocket, TunTapInterface, TxToken},
     time::Instant as StackInstant,
 };
-use tmap::capture::xdp::{Config, Hook, Rings, Sensor, XdpMode, wall_clock};
+use tmap::{
+    capture::xdp::{Config, Hook, Rings, Sensor, XdpMode},
+    time::WallClock,
+};
 use tmap_common::{Counters, Link, Record, Skip, parse, record::Direction};
 use tmap_tests::{
     command::{binary, wait_for},
@@ -129,7 +132,7 @@ fn compare_with_tcpdump(config: &Config, expected: &[Hook]) {
     let sent = lines(&records, Direction::Egress);
     assert_same(&sent, &outbound, "sent");
     assert!(records.is_sorted_by_key(|record| record.time_ns), "CPUs are merged by time");
-    let to_unix = wall_clock().unix_minus_engine_ns;
+    let to_unix = WallClock::of_live().unix_minus_engine_ns;
     for record in &records {
         let unix_ns = record.time_ns as i64 + to_unix;
         assert!((begin_ns - 1_000_000..=self::unix_ns()).contains(&unix_ns), "{unix_ns}");

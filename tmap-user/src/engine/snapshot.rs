@@ -1,8 +1,8 @@
 //! What the engine found, as plain data: the only thing that reports read.
 //!
 //! Times are engine time (nanoseconds as in [`tmap_common::Record::time_ns`]); reports turn them
-//! into wall-clock time with [`WallClock`]. Every estimate carries its standard error, and what
-//! the data can't support is `None`.
+//! into wall-clock time. Every estimate carries its standard error, and what the data can't support is
+//! `None`.
 
 use tmap_common::{Address, Tunnel};
 
@@ -17,13 +17,6 @@ pub use super::{
     os::OsReport,
     types::{Doubt, Estimate, Regime, Side},
 };
-
-/// The relation of engine time to wall-clock time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WallClock {
-    /// Unix time minus engine time, in nanoseconds: 0 for files.
-    pub unix_minus_engine_ns: i64,
-}
 
 /// Everything known at one moment.
 #[derive(Clone, Debug, Default)]

@@ -17,7 +17,6 @@ use std::{
 };
 
 use anyhow::Context;
-use nix::time::ClockId;
 use tokio::sync::{mpsc as events, oneshot};
 
 use crate::{
@@ -168,11 +167,3 @@ impl Drain {
 
 /// The error message for a thread that failed.
 pub const FAILED: &str = "a thread that takes in records failed; what it held is lost";
-
-/// The sensor's clock, `CLOCK_MONOTONIC`: the time of live records.
-pub fn now_ns() -> u64 {
-    // This clock exists everywhere, so reading it can't fail; it begins at boot and is never
-    // negative.
-    let now = ClockId::CLOCK_MONOTONIC.now();
-    now.map_or(0, |time| (time.tv_sec() * 1_000_000_000 + time.tv_nsec()).unsigned_abs())
-}

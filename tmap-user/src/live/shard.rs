@@ -11,11 +11,14 @@ use tokio::sync::oneshot;
 
 use super::{
     analysis::Events,
-    drain::{BATCH, Timed, now_ns},
+    drain::{BATCH, Timed},
     intake::{Intake, Pause},
     schedule::{Asker, Schedule},
 };
-use crate::engine::{Event, Flows, Holdings, Wanted};
+use crate::{
+    engine::{Event, Flows, Holdings, Wanted},
+    time::now_ns,
+};
 
 /// The time between two reviews.
 const REVIEW_EVERY: Duration = Duration::from_secs(1);

@@ -14,7 +14,10 @@ use std::io::{self, Write};
 use jiff::tz::TimeZone;
 use tmap_common::Counters;
 
-use crate::engine::{Event, Holdings, Snapshot, snapshot::WallClock};
+use crate::{
+    engine::{Event, Holdings, Snapshot},
+    time::WallClock,
+};
 
 pub use stats::Stats;
 

@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::engine::snapshot::{Estimate, WallClock};
+use crate::{engine::snapshot::Estimate, time::WallClock};
 
 /// Tells times.
 #[derive(Clone, Copy, Debug)]

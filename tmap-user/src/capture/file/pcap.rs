@@ -65,7 +65,10 @@ impl Pcap {
         if input.fill(bytes).len() < bytes {
             return Err(input.shortage());
         }
-        Ok(Some(Frame { time_ns, link: self.link, bytes: &input.take(bytes)[self.header_bytes..] }))
+        let packet = input.take(bytes);
+        let block = input.block();
+        let bytes = &block[packet.start + self.header_bytes..packet.end];
+        Ok(Some(Frame { time_ns, link: self.link, bytes, block }))
     }
 
     /// What too few bytes for a header mean.

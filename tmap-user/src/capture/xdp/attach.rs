@@ -14,7 +14,7 @@ use aya::{
     },
     util::KernelVersion,
 };
-use nix::errno::Errno;
+use rustix::io::Errno;
 use tmap_common::Link;
 
 use super::{
@@ -156,8 +156,8 @@ fn link_xdp(program: &mut Xdp, interface: &Interface, mode: xdp::XdpMode) -> Res
 
 /// Whether native mode failed for want of the driver's ability: generic mode may do then.
 fn is_drivers_limit(error: &anyhow::Error) -> bool {
-    let others = [Errno::EBUSY, Errno::EEXIST, Errno::EPERM, Errno::ENODEV];
-    !errno(error.as_ref()).is_some_and(|code| others.contains(&Errno::from_raw(code)))
+    let others = [Errno::BUSY, Errno::EXIST, Errno::PERM, Errno::NODEV];
+    !errno(error.as_ref()).is_some_and(|code| others.contains(&code))
 }
 
 /// The last error of the chain, which names what the kernel said.
@@ -172,15 +172,15 @@ fn root_cause(error: &anyhow::Error) -> String {
 /// Says why an interface takes no XDP program, and what to do.
 fn refusal(interface: &Interface, mode: XdpMode, error: &anyhow::Error) -> anyhow::Error {
     let name = &interface.name;
-    match errno(error.as_ref()).map(Errno::from_raw) {
-        Some(Errno::EBUSY | Errno::EEXIST) => {
+    match errno(error.as_ref()) {
+        Some(Errno::BUSY | Errno::EXIST) => {
             let others = others_on(interface);
             anyhow!(
                 "{name}: another XDP program is attached already{others}; remove it (`ip link set dev {name} xdp off`, or stop its owner) and try again"
             )
         }
-        Some(Errno::EPERM) => explain(error),
-        Some(Errno::ENODEV) => anyhow!("{name}: the interface has gone"),
+        Some(Errno::PERM) => explain(error),
+        Some(Errno::NODEV) => anyhow!("{name}: the interface has gone"),
         _ if mode == XdpMode::Native => {
             anyhow!(
                 "{name}: the driver can't run XDP in native mode ({}); use --xdp-mode auto or generic",
@@ -212,7 +212,7 @@ fn attach_egress(program: &mut SchedClassifier, interface: &Interface, clsact: b
         return Ok((Hook::EgressTcx, Held::Link(link), None));
     }
     if let Err(error) = tc::qdisc_add_clsact(name)
-        && errno(&error) != Some(Errno::EEXIST as i32)
+        && errno(&error) != Some(Errno::EXIST)
         && !matches!(error, tc::TcError::AlreadyAttached)
     {
         bail!("can't add a clsact qdisc: {error}");

@@ -1,15 +1,13 @@
 //! Network interfaces, as rtnetlink lists them: names, link types, XDP programs already there.
-//!
-//! Netlink rather than sysfs, because it answers for the network namespace that the caller is in.
 
 use anyhow::{Context as _, Result, bail};
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{LinkAttribute, LinkLayerType, LinkMessage, LinkXdp},
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use tmap_common::Link;
+
+use super::netlink;
 
 /// One interface.
 #[derive(Clone, Debug)]
@@ -54,38 +52,13 @@ pub(super) fn find(name: &str) -> Result<Interface> {
 
 /// All interfaces of this network namespace.
 pub(super) fn list() -> Result<Vec<Interface>> {
-    dump().context("can't list network interfaces by rtnetlink")
-}
-
-fn dump() -> Result<Vec<Interface>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetLink(LinkMessage::default()));
-    request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    request.finalize();
-    let mut bytes = vec![0; request.buffer_len()];
-    request.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
-    let mut interfaces = Vec::new();
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        let mut rest = &datagram[..];
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)?;
-            let length = message.header.length as usize;
-            match message.payload {
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                    interfaces.extend(interface(&link));
-                }
-                NetlinkPayload::Done(_) => return Ok(interfaces),
-                NetlinkPayload::Error(error) => return Err(error.to_io().into()),
-                _ => {}
-            }
-            // Messages are padded to four bytes.
-            rest = rest.get(length.next_multiple_of(4).max(4)..).unwrap_or_default();
-        }
-    }
+    let replies = netlink::dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))
+        .context("can't list network interfaces by rtnetlink")?;
+    let links = replies.iter().filter_map(|reply| match reply {
+        RouteNetlinkMessage::NewLink(link) => interface(link),
+        _ => None,
+    });
+    Ok(links.collect())
 }
 
 /// What we want to know of one link; `None` if it has no name.

@@ -15,7 +15,7 @@ use aya::{
     programs::{Program, ProgramError},
     util::{KernelVersion, nr_cpus},
 };
-use nix::{errno::Errno, sys::utsname::uname};
+use rustix::{io::Errno, system::uname};
 use tmap_common::{
     filter::{MAX_TESTS, Test},
     record::Slot,
@@ -132,7 +132,7 @@ fn stores_may_reorder() -> bool {
 /// a ring that another is writing.
 fn is_realtime() -> bool {
     fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1")
-        || uname().is_ok_and(|names| names.version().to_string_lossy().contains("PREEMPT_RT"))
+        || uname().version().to_string_lossy().contains("PREEMPT_RT")
 }
 
 fn check_kernel() -> Result<()> {
@@ -181,10 +181,10 @@ pub(super) fn verify(ebpf: &mut Ebpf, names: &[&str]) -> Result<()> {
 }
 
 /// The `errno` behind an error, wherever in its chain.
-pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
+pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        if let Some(code) = error.downcast_ref::<io::Error>().and_then(Errno::from_io_error) {
             return Some(code);
         }
         next = error.source();
@@ -193,16 +193,16 @@ pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
 }
 
 fn is_permission(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::EPERM as i32)
+    Errno::from_io_error(error) == Some(Errno::PERM)
 }
 
 /// Puts the errors that a user can do something about into words.
 pub(super) fn explain(error: &anyhow::Error) -> anyhow::Error {
-    match errno(error.as_ref()).map(Errno::from_raw) {
-        Some(Errno::EPERM) => anyhow!(
+    match errno(error.as_ref()) {
+        Some(Errno::PERM) => anyhow!(
             "no permission to load BPF programs: run tmap as root (sudo), or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
         ),
-        Some(Errno::ENOMEM) => {
+        Some(Errno::NOMEM) => {
             anyhow!("not enough memory for the rings; make them smaller, or raise the limit of this cgroup")
         }
         _ => anyhow!("can't load tmap's kernel side: {error:#}"),

@@ -11,6 +11,7 @@ mod anomalies;
 mod attach;
 mod interface;
 mod load;
+mod netlink;
 pub mod offload;
 mod ring;
 
@@ -18,10 +19,7 @@ use std::fmt;
 
 use anyhow::{Result, ensure};
 use aya::Ebpf;
-use nix::time::ClockId;
 use tmap_common::{Counters, filter::Test};
-
-use crate::engine::snapshot::WallClock;
 
 pub use self::{load::OLDEST_KERNEL, ring::Rings};
 
@@ -234,16 +232,4 @@ impl Sensor {
     pub fn ebpf_mut(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
-}
-
-/// How the time of live records maps to wall-clock time, as of now: `CLOCK_REALTIME` may be set
-/// while `CLOCK_MONOTONIC`, the records' clock, runs on.
-pub fn wall_clock() -> WallClock {
-    // These two clocks exist everywhere, so reading them can't fail.
-    let read = |clock: ClockId| clock.now().map_or(0, |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec());
-    // Between two readings of the one clock lies one of the other: take the middle.
-    let before = read(ClockId::CLOCK_MONOTONIC);
-    let unix = read(ClockId::CLOCK_REALTIME);
-    let after = read(ClockId::CLOCK_MONOTONIC);
-    WallClock { unix_minus_engine_ns: unix - before.midpoint(after) }
 }

@@ -6,31 +6,25 @@
 //! this is asked once everything is attached.
 
 use anyhow::{Context as _, Result};
-use ethtool::{EthtoolAttr, EthtoolFeatureAttr, EthtoolFeatureBit};
-use futures_util::TryStreamExt as _;
+use ethtool::{EthtoolAttr, EthtoolFeatureAttr, EthtoolFeatureBit, EthtoolMessage};
+
+use super::netlink;
 
 /// Features that merge, as the kernel calls them (`netdev_features_strings`), and as `ethtool -K` does.
 const MERGING: [(&str, &str); 2] = [("rx-lro", "lro"), ("rx-gro-hw", "rx-gro-hw")];
 
 /// The features of `interface` that are on and merge segments, by the names that `ethtool -K` takes.
-/// Needs a tokio runtime with I/O. Linux 5.7 or later answers.
+/// Linux 5.7 or later answers.
 ///
 /// # Errors
 /// Where the kernel doesn't tell.
-pub async fn merging(interface: &str) -> Result<Vec<&'static str>> {
-    let (connection, mut handle, _) = ethtool::new_connection().context("can't open generic netlink")?;
-    let connection = tokio::spawn(connection);
-    let answer = async {
-        let replies = handle.feature().get(Some(interface)).execute().await?;
-        replies.try_collect::<Vec<_>>().await
-    };
-    let answer = answer.await;
-    connection.abort();
-    let replies = answer.with_context(|| format!("can't ask for the offloads of {interface}"))?;
-    Ok(replies.iter().flat_map(|reply| merging_of(&reply.payload.nlas)).collect())
+pub fn merging(interface: &str) -> Result<Vec<&'static str>> {
+    let replies = netlink::ask_family(EthtoolMessage::new_feature_get(Some(interface)))
+        .with_context(|| format!("can't ask for the offloads of {interface}"))?;
+    Ok(replies.iter().flat_map(|reply| merging_of(&reply.nlas)).collect())
 }
 
-/// Which of [`MERGING`] one reply says are on.
+/// The features that one reply says are on and merge segments.
 fn merging_of(attributes: &[EthtoolAttr]) -> Vec<&'static str> {
     let active = attributes.iter().filter_map(|attribute| match attribute {
         EthtoolAttr::Feature(EthtoolFeatureAttr::Active(bits)) => Some(bits),
@@ -48,7 +42,6 @@ fn merging_of(attributes: &[EthtoolAttr]) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ethtool::EthtoolMessage;
     use netlink_packet_core::ParseableParametrized as _;
     use netlink_packet_generic::GenlHeader;
 
@@ -83,10 +76,9 @@ mod tests {
     /// The loopback has features, none of which merges; an interface that isn't there has none.
     #[test]
     fn this_kernel_answers() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-        let found = runtime.block_on(merging("lo")).expect("since Linux 5.7");
+        let found = merging("lo").expect("since Linux 5.7");
         assert_eq!(found, [""; 0]);
-        let error = runtime.block_on(merging("no-such-if")).expect_err("isn't there");
+        let error = merging("no-such-if").expect_err("isn't there");
         assert!(error.to_string().contains("no-such-if"), "{error:#}");
     }
 

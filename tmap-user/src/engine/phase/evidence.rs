@@ -4,6 +4,8 @@
 //! cost of a parameter. Here the data decides that cost: weights are integrated exactly for the expected
 //! counts, phases and drifts by Laplace's approximation.
 
+use libm::lgamma;
+
 use super::mixture::{Data, Mixture};
 
 /// The prior of the spread of machines' drifts: standard deviations as shares of the whole range, all
@@ -25,7 +27,7 @@ impl Mixture {
     pub fn log_evidence(&self, data: &Data) -> f64 {
         let lines = self.lines.len() as f64;
         // There are L! equal modes, one for each order of the lines.
-        let orders = log_gamma(lines + 1.0);
+        let orders = lgamma(lines + 1.0);
         let prior = -LINE_COST * lines - if lines > 1.0 { ONE_MACHINE } else { 0.0 };
         self.log_likelihood
             + self.log_weights(data)
@@ -57,9 +59,9 @@ impl Mixture {
             .iter()
             .map(|line| (line.weight * tracks, line.weight))
             .chain([on_none])
-            .map(|(count, weight)| log_gamma(count + 1.0) - count * weight.max(1e-9).ln())
+            .map(|(count, weight)| lgamma(count + 1.0) - count * weight.max(1e-9).ln())
             .sum();
-        log_gamma(lines + 1.0) + used - log_gamma(tracks + lines + 1.0)
+        lgamma(lines + 1.0) + used - lgamma(tracks + lines + 1.0)
     }
 
     /// Log of the prior times the posterior volume of all lines' phases, drifts and bends.
@@ -95,39 +97,5 @@ impl Mixture {
             two_pi.ln() - 0.5 * determinant + data.knots.log_prior(line)
         });
         drifts + volumes.sum::<f64>()
-    }
-}
-
-/// Logarithm of the gamma function for arguments of 1 and more (Lanczos 1964; g = 5, n = 6).
-fn log_gamma(x: f64) -> f64 {
-    const COEFFICIENTS: [f64; 6] = [
-        76.180_091_729_471_46,
-        -86.505_320_329_416_77,
-        24.014_098_240_830_91,
-        -1.231_739_572_450_155,
-        0.120_865_097_386_617_9e-2,
-        -0.539_523_938_495_3e-5,
-    ];
-    let t = x + 5.5;
-    let mut series = 1.000_000_000_190_015;
-    let mut denominator = x;
-    for coefficient in COEFFICIENTS {
-        denominator += 1.0;
-        series += coefficient / denominator;
-    }
-    (x + 0.5) * t.ln() - t + (2.506_628_274_631_000_5 * series / x).ln()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gamma_of_whole_and_half_numbers() {
-        let factorial = |n: u32| (1..=n).map(|k| f64::from(k).ln()).sum::<f64>();
-        for n in [0, 1, 2, 5, 50, 500] {
-            assert!((log_gamma(f64::from(n) + 1.0) - factorial(n)).abs() < 1e-8 * (1.0 + factorial(n)));
-        }
-        assert!((log_gamma(1.5) - (std::f64::consts::PI.sqrt() / 2.0).ln()).abs() < 1e-9);
     }
 }

@@ -5,9 +5,7 @@
 //! miss as well.
 #![allow(unsafe_code, reason = "prefetch and madvise have no safe form; neither reads nor writes")]
 
-use std::ptr::NonNull;
-
-use nix::sys::mman::{MmapAdvise, madvise};
+use rustix::mm::{Advice, madvise};
 
 /// Prefetches the cache line of `values[index]`. An index beyond the end is a harmless hint about some other
 /// address.
@@ -38,9 +36,7 @@ pub fn use_large_pages<T>(values: &mut Vec<T>) {
     if end < first + 2 * LARGE_PAGE {
         return;
     }
-    if let Some(at) = NonNull::new(first as *mut _) {
-        // SAFETY: the range lies inside the vector's own allocation; the advice leaves its content
-        // alone. A kernel without large pages refuses, and nothing is lost.
-        let _ = unsafe { madvise(at, end - first, MmapAdvise::MADV_HUGEPAGE) };
-    }
+    // SAFETY: the range lies inside the vector's own allocation; the advice leaves its content
+    // alone. A kernel without large pages refuses, and nothing is lost.
+    let _ = unsafe { madvise(first as *mut _, end - first, Advice::LinuxHugepage) };
 }

@@ -1,0 +1,82 @@
+//! Questions to the kernel by netlink: one request, and all replies to it.
+//!
+//! Netlink rather than sysfs, because it answers for the network namespace that the caller is in.
+
+use anyhow::{Context as _, Result};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, NetlinkSerializable, ParseableParametrized,
+};
+use netlink_packet_generic::{
+    GenlFamily, GenlHeader, GenlMessage,
+    ctrl::{
+        GenlCtrl, GenlCtrlCmd,
+        nlas::GenlCtrlAttrs::{FamilyId, FamilyName},
+    },
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::{
+    Socket, SocketAddr,
+    protocols::{NETLINK_GENERIC, NETLINK_ROUTE},
+};
+
+/// All that rtnetlink has of what `request` asks for.
+pub(super) fn dump(request: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>> {
+    ask(NETLINK_ROUTE, NLM_F_DUMP, request)
+}
+
+/// What the generic netlink family of `request` answers.
+pub(super) fn ask_family<T>(request: T) -> Result<Vec<T>>
+where
+    T: GenlFamily + netlink_packet_core::Emitable + ParseableParametrized<[u8], GenlHeader> + std::fmt::Debug,
+{
+    let mut message = GenlMessage::from_payload(request);
+    message.set_resolved_family_id(family_id(T::family_name())?);
+    let replies = ask(NETLINK_GENERIC, NLM_F_ACK, message)?;
+    Ok(replies.into_iter().map(|reply| reply.payload).collect())
+}
+
+/// The number that the kernel gave to a generic netlink family.
+fn family_id(name: &str) -> Result<u16> {
+    let request = GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![FamilyName(name.to_owned())] };
+    let replies = ask(NETLINK_GENERIC, NLM_F_ACK, GenlMessage::from_payload(request))?;
+    let mut attributes = replies.iter().flat_map(|reply| &reply.payload.nlas);
+    let id = attributes.find_map(|attribute| if let FamilyId(id) = attribute { Some(*id) } else { None });
+    id.with_context(|| format!("this kernel has no {name} netlink"))
+}
+
+/// Sends `request` and takes in replies up to the last one.
+fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
+    protocol: isize,
+    flags: u16,
+    request: T,
+) -> Result<Vec<T>> {
+    let mut socket = Socket::new(protocol)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let mut request = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(request));
+    request.header.flags = NLM_F_REQUEST | flags;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+    let mut replies = Vec::new();
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        let mut rest = &datagram[..];
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<T>::deserialize(rest)?;
+            let length = message.header.length as usize;
+            match message.payload {
+                NetlinkPayload::InnerMessage(reply) => replies.push(reply),
+                NetlinkPayload::Done(_) => return Ok(replies),
+                // An error of no code acknowledges the request.
+                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(replies),
+                NetlinkPayload::Error(error) => return Err(error.to_io().into()),
+                _ => {}
+            }
+            // Messages are padded to four bytes.
+            rest = rest.get(length.next_multiple_of(4).max(4)..).unwrap_or_default();
+        }
+    }
+}
