@@ -107,7 +107,7 @@ pub enum Doubt {
     JitterTooLarge,
     /// Clocks that fit no straight line (old Apple systems).
     Unsteady,
-    /// Offsets are random and this build or these options don't count machines by phase.
+    /// Offsets are random and the connections were not yet analysed by phase.
     OffsetsRandom,
 }
 
@@ -179,6 +179,19 @@ impl UnstampedTotals {
 
 /// The most tunnels listed per address.
 pub const MAX_TUNNELS: usize = 8;
+
+impl AddressReport {
+    /// The average uptime of its machines in seconds at `now_ns`, and over how many machines it is: the
+    /// mean of `now - boot` over those whose boot time is known, each counted once whatever its load.
+    pub fn average_uptime_s(&self, now_ns: u64) -> Option<(f64, u64)> {
+        let now_s = now_ns as f64 / 1e9;
+        let machines = self.machine_list.iter();
+        let uptimes: Vec<f64> =
+            machines.filter_map(|machine| Some(now_s - machine.boot?.engine_s.value)).collect();
+        let mean_s = uptimes.iter().sum::<f64>() / uptimes.len() as f64;
+        (!uptimes.is_empty()).then_some((mean_s, uptimes.len() as u64))
+    }
+}
 
 /// One machine behind an address.
 #[derive(Clone, Debug)]

@@ -139,7 +139,7 @@ pub struct Sample {
 }
 
 /// What became of segments and echoes. Nothing that isn't a sample is silent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Time-stamped segments, suppressed ones included.
     pub segments: u64,
