@@ -2,16 +2,16 @@
 //!
 //! ```text
 //! kernel -> rings -> shard's thread (Flows)         <- requests - control loop -> Reporter
-//!                      | frozen hosts    ^ looks                     ^
+//!                      | frozen sources  ^ results                   ^
 //!                      v                 |                           |
 //!                    analysis thread (Analyst) --- events -----------'
 //! ```
 //!
-//! Where there are several shards, each with a share of the addresses and an analysis thread of its own,
-//! one more thread empties the rings and shares records out. Those that take records in never wait for
-//! analysis or output: events that can't be passed on are counted, requests are taken between batches,
-//! and all analysis is done on another thread, with frozen copies. The control loop owns the sensor's
-//! control half and the output, and may wait for a slow terminal as long as it likes.
+//! With N shards, each has a share of the addresses and an analysis thread of its own, and one more thread
+//! empties the rings and distributes the records. Threads that take records in never wait for analysis or
+//! output: they count events that they cannot pass on, they take requests between batches, and analysis
+//! runs on other threads, with frozen copies. The control loop owns the control half of the sensor and the
+//! output, so a slow terminal delays nothing else.
 
 mod analysis;
 mod drain;
@@ -40,24 +40,23 @@ use crate::{
 };
 use drain::Drain;
 
-/// How often interfaces are looked after, and anomalies passed on.
+/// How often interfaces are checked and malformed frames reported.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
-/// A packet that was inside the program when it was detached is through after this.
+/// A frame that was inside the program when it was detached has left it after this time.
 const IN_FLIGHT: Duration = Duration::from_millis(5);
 
 /// Watches the interfaces until told to stop, and writes reports to `out`.
 ///
 /// # Errors
-/// Where the sensor can't be attached, where `out` can't be written, or where the drain thread
-/// failed.
+/// If the sensor cannot be attached, if `out` cannot be written, or if an engine thread failed.
 pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
     let signals = Signals::listen()?;
     let (sensor, rings) = Sensor::open(&sensor_config(config))?;
     for attachment in sensor.attachments() {
         eprintln!("tmap: {attachment}");
     }
-    eprintln!("tmap: ^C ends with a summary; kill -USR1 {} shows one now", std::process::id());
+    eprintln!("tmap: ^C ends with a summary; kill -USR1 {} prints one now", std::process::id());
     let control = Control {
         config,
         reporter: Reporter::new(out, config.common.format, config.common.zone.clone()),
@@ -74,14 +73,14 @@ pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
     })
 }
 
-/// Says which interfaces merge segments: what tmap then sees came earlier than it seems.
+/// Warns of interfaces that merge segments, because their arrival times are then too late.
 async fn warn_of_merging(interfaces: &[String]) {
     for name in interfaces {
-        // Where the kernel doesn't tell there is nothing to say.
+        // If the kernel does not answer, there is nothing to report.
         for feature in offload::merging(name).await.unwrap_or_default() {
             eprintln!(
-                "tmap: {name}: {feature} is on: the card merges segments, so arrival times are coarse, and \
-                 clocks and round trips with them; `ethtool -K {name} {feature} off` ends that"
+                "tmap: {name}: {feature} merges segments, which makes clocks and round trips less exact; \
+                 turn it off with `ethtool -K {name} {feature} off`"
             );
         }
     }
@@ -165,7 +164,7 @@ impl<W: Write> Control<'_, W> {
         self.reporter.event(&event.event, event.time_ns, wall_clock())
     }
 
-    /// Passes anomalies on; true where an interface vanished, which is then a warning.
+    /// Prints malformed frames; warns and returns true if an interface is gone.
     fn interface_gone(&mut self) -> bool {
         for line in self.sensor.anomalies() {
             eprintln!("tmap: {line}");
@@ -211,7 +210,7 @@ impl<W: Write> Control<'_, W> {
         Ok(self.reporter.summary(&summary)?)
     }
 
-    /// Detaches, takes in what is still in the rings, and says how things ended.
+    /// Detaches, takes in the records left in the rings, and writes the final summary.
     async fn finish(mut self) -> anyhow::Result<Outcome> {
         self.sensor.detach();
         sleep(IN_FLIGHT).await;
@@ -221,7 +220,9 @@ impl<W: Write> Control<'_, W> {
         }
         let missed = self.drain.events_missed();
         if missed > 0 {
-            self.warn(format!("{missed} events were not shown: standard output was too slow"));
+            self.warn(format!(
+                "{missed} events were not printed, because standard output was too slow; the summary has them"
+            ));
         }
         self.summary().await?;
         Ok(if self.warnings.is_empty() { Outcome::Fine } else { Outcome::Warned })
@@ -233,14 +234,14 @@ impl<W: Write> Control<'_, W> {
     }
 }
 
-/// A timer whose first tick comes after one period; ticks missed are left out.
+/// A timer whose first tick comes after one period; missed ticks are skipped.
 fn ticks(period: Duration) -> Interval {
     let mut interval = interval_at(tokio::time::Instant::now() + period, period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
     interval
 }
 
-/// Waits for the next tick of a timer that may not exist.
+/// Waits for the next tick of a timer, or for ever if there is none.
 async fn tick(timer: &mut Option<Interval>) {
     match timer {
         Some(timer) => {
@@ -250,7 +251,7 @@ async fn tick(timer: &mut Option<Interval>) {
     }
 }
 
-/// Waits until the run has lasted as long as it should.
+/// Waits until the run has lasted for its duration.
 async fn time_up(duration: Option<Duration>) {
     match duration {
         Some(duration) => sleep(duration).await,
@@ -258,10 +259,10 @@ async fn time_up(duration: Option<Duration>) {
     }
 }
 
-/// Puts the calling thread before others.
+/// Raises the priority of the calling thread.
 ///
-/// Of everything on this machine only what empties the rings can't be late: they overflow. It takes the
-/// time that records need, no more. Where the system refuses, it runs as anybody else.
+/// The threads that empty the rings must not be late, or the rings overflow. They use only the time that
+/// records need. If the system refuses, they run at normal priority.
 fn hurry() {
     let _ = rustix::process::nice(-10);
 }

@@ -1,6 +1,6 @@
-//! The analysis thread: frozen hosts in, events and snapshots out.
+//! The analysis thread: frozen source addresses in, events and snapshots out.
 //!
-//! A look by phase can take seconds. Here it delays nothing but the next look.
+//! An analysis pass by phase can take seconds. Here it delays nothing but the next pass.
 
 use std::{
     io,
@@ -17,37 +17,37 @@ use tokio::sync::mpsc as events;
 use super::drain::Timed;
 use crate::engine::{Analyst, Clockworks, Depth, Draft, FrozenHost, Looked, Part, Wanted};
 
-/// What the shard's thread asks for, in order.
+/// A job from the shard's thread; jobs are done in order.
 pub enum Job {
-    /// Look at a host, and say what is new.
+    /// Analyse an address and report new events.
     Review(FrozenHost, Depth, u64),
     /// Begin a snapshot.
     Begin(u64, Wanted),
-    /// Add a host to it.
+    /// Add an address to the snapshot.
     Add(FrozenHost),
-    /// Finish it.
+    /// Finish the snapshot.
     Finish,
 }
 
-/// What comes back: one answer to each job but [`Job::Begin`], in order.
+/// An answer to a job. Every job but [`Job::Begin`] has one, in order.
 pub enum Answer {
-    /// A host was looked at.
+    /// An address was analysed.
     Looked(Looked),
-    /// A part of a snapshot is finished, but for what only the shard's own thread knows.
+    /// A partial snapshot is finished, except for what only the shard's own thread knows.
     Finished(Box<Part>, Option<Clockworks>),
 }
 
-/// Where events go: to a reader who may be slow, so they may have to be left out.
+/// The channel for events. If the reader is slow and the channel full, events are dropped and counted.
 #[derive(Clone, Debug)]
 pub struct Events {
-    /// The way to the reader.
+    /// The channel to the reader.
     pub sender: events::Sender<Timed>,
-    /// How many were left out.
+    /// How many events were dropped.
     pub missed: Arc<AtomicU64>,
 }
 
 impl Events {
-    /// Passes an event on, or counts it.
+    /// Sends an event, or counts it as dropped.
     pub fn send(&self, event: Timed) {
         if self.sender.try_send(event).is_err() {
             self.missed.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +59,7 @@ impl Events {
 pub struct Analysis {
     jobs: mpsc::Sender<Job>,
     answers: mpsc::Receiver<Answer>,
-    /// Connections that were sent and not yet answered for, host by host.
+    /// Memory that the analyst holds, in bytes.
     memory_bytes: Arc<AtomicUsize>,
 }
 
@@ -67,7 +67,7 @@ impl Analysis {
     /// Starts the thread.
     ///
     /// # Errors
-    /// Where the system grants no thread.
+    /// If the system grants no thread.
     pub fn start(analyst: Analyst, events: Events) -> io::Result<Self> {
         let (jobs, jobs_in) = mpsc::channel();
         let (answers_out, answers) = mpsc::channel();
@@ -78,7 +78,7 @@ impl Analysis {
         Ok(Self { jobs, answers, memory_bytes })
     }
 
-    /// Hands a job over; false where the thread failed. The caller bounds what is under way.
+    /// Sends a job; false if the thread failed. The caller bounds the number of unanswered jobs.
     pub fn send(&self, job: Job) -> bool {
         self.jobs.send(job).is_ok()
     }
@@ -106,7 +106,7 @@ struct Worker {
 impl Worker {
     /// Works until one of the channels ends.
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
-        // What it finds can wait a little; what it looks at keeps.
+        // Results may be a little late, and frozen copies do not change meanwhile.
         let _ = rustix::process::nice(5);
         while let Ok(job) = jobs.recv() {
             let Some(answer) = self.work(job) else { continue };

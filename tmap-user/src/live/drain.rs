@@ -1,8 +1,8 @@
-//! The control loop's end of all threads that take in records, and how they are started.
+//! The control loop's handle on the threads that take in records: how they start, and requests to them.
 //!
 //! ```text
 //! one shard:    rings -> shard (Flows) <-> analysis (Analyst)
-//! several:      rings -> sharer -> shard (Flows) <-> analysis (Analyst), as often as there are shards
+//! N shards:     rings -> sharer -> N times: shard (Flows) <-> analysis (Analyst)
 //! ```
 
 use std::{
@@ -33,19 +33,19 @@ use super::{
     sharer::Sharer,
 };
 
-/// Records taken in between two looks at requests and time.
+/// Records taken in between two checks of requests and time.
 pub const BATCH: usize = 16_384;
 
-/// Of so many cores, one has a shard unless the user says otherwise: the others have packets to receive.
+/// Cores per shard, unless the user sets the number of shards: the other cores receive packets.
 const CORES_PER_SHARD: usize = 4;
 
-/// Events that wait for a slow reader; more are counted and left out, the summary has them anyway.
+/// Events that wait for a slow reader; further ones are dropped and counted, but the summary has them.
 const EVENTS_WAITING: usize = 1_024;
 
-/// Requests that wait for a thread; the control loop waits for each answer, so one would do.
+/// Requests that wait for a thread; the control loop waits for each answer, so one would be enough.
 const REQUESTS_WAITING: usize = 4;
 
-/// An event and when it was noticed, in engine time.
+/// An event and the engine time at which it was noticed.
 #[derive(Debug)]
 pub struct Timed {
     /// What happened.
@@ -54,9 +54,9 @@ pub struct Timed {
     pub time_ns: u64,
 }
 
-/// The control loop's end. Dropping it ends the threads.
+/// The control loop's handle. Dropping it ends the threads.
 pub struct Drain {
-    /// What happened, as it happens.
+    /// Events, as they happen.
     pub events: events::Receiver<Timed>,
     missed: Arc<AtomicU64>,
     shards: Vec<mpsc::SyncSender<Request>>,
@@ -65,10 +65,10 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Starts the threads: with so many shards, or as many as this machine can use.
+    /// Starts the threads, with `shards` shards or as many as this machine can use.
     ///
     /// # Errors
-    /// Where the system grants no thread.
+    /// If the system grants no thread.
     pub fn start(rings: Rings, options: &Options, shards: Option<usize>) -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let count = shard::count(options, shards, (cores / CORES_PER_SHARD).max(1));
@@ -114,7 +114,7 @@ impl Drain {
         Ok(())
     }
 
-    /// Whether a thread ended, which none does as long as this lives: by a panic.
+    /// Whether a thread ended. While this handle exists, a thread ends only by a panic.
     pub fn has_failed(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)
     }
@@ -132,7 +132,7 @@ impl Drain {
         Ok((Part::join(parts), holdings.iter().fold(Holdings::default(), Holdings::plus)))
     }
 
-    /// Takes in what is left in the rings; call it once nothing fills them any more.
+    /// Takes in the records left in the rings; call it once nothing fills them any more.
     pub async fn take_in_the_rest(&self) -> anyhow::Result<()> {
         if let Some(sharer) = &self.sharer {
             let (answer, answered) = oneshot::channel();
@@ -143,12 +143,12 @@ impl Drain {
         Ok(())
     }
 
-    /// Events that nobody took in time.
+    /// How many events were dropped.
     pub fn events_missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }
 
-    /// Asks all shards at once, and waits for all.
+    /// Sends a request to all shards and waits for all answers.
     async fn ask<T>(&self, request: impl Fn(oneshot::Sender<T>) -> Request) -> anyhow::Result<Vec<T>> {
         let mut answers = Vec::with_capacity(self.shards.len());
         for shard in &self.shards {
@@ -165,8 +165,8 @@ impl Drain {
     }
 }
 
-/// What is said when a thread is gone.
-pub const FAILED: &str = "a thread that takes in records failed; what it held is lost";
+/// The error when a thread has panicked.
+pub const FAILED: &str = "an engine thread failed and its data is lost; please report this";
 
 /// The sensor's clock, `CLOCK_MONOTONIC`: the time of live records.
 pub fn now_ns() -> u64 {

@@ -1,4 +1,4 @@
-//! Where a shard's records come from: the rings themselves, or the thread that shares them out.
+//! The source of a shard's records: the rings themselves, or the thread that distributes them.
 
 use std::{
     sync::mpsc::{self, RecvTimeoutError, TryRecvError},
@@ -18,10 +18,10 @@ const AT_ONCE: usize = 256;
 const PAUSE_MIN: Duration = Duration::from_micros(100);
 const PAUSE_MAX: Duration = Duration::from_millis(5);
 
-/// More records than this in one go and the pause was too long.
+/// If more records than this come at once, the pause was too long.
 const BUSY: usize = 1_024;
 
-/// How long to pause, by how much there was to do.
+/// The length of a pause, which adapts to the number of records.
 #[derive(Clone, Copy, Debug)]
 pub struct Pause(Duration);
 
@@ -32,51 +32,51 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// The next pause, after `count` records in one go.
+    /// The next pause, after `count` records at once.
     pub fn after(&mut self, count: usize) -> Duration {
         self.0 = if count > BUSY { self.0 / 2 } else { self.0 * 2 }.clamp(PAUSE_MIN, PAUSE_MAX);
         self.0
     }
 }
 
-/// Where records come from.
+/// A shard's source of records.
 pub enum Intake {
-    /// The only shard empties the rings itself; the vector is for its batches.
+    /// A single shard empties the rings itself; the vector is for its batches.
     Rings(Rings, Vec<Slot>),
-    /// One of several is handed its share.
+    /// One of N shards is handed its share.
     Share(Share),
 }
 
 /// The end of a queue of batches.
 pub struct Share {
     full: mpsc::Receiver<Vec<Slot>>,
-    /// Batches go back this way, to be filled again.
+    /// Takes empty batches back, to be filled again.
     empty: mpsc::Sender<Vec<Slot>>,
-    /// What came during a pause.
+    /// A batch that came during a pause.
     next: Option<Vec<Slot>>,
 }
 
 impl Share {
-    /// A share that comes through `full`; what was taken in goes back through `empty`.
+    /// A share that comes through `full`; empty batches go back through `empty`.
     pub fn new(full: mpsc::Receiver<Vec<Slot>>, empty: mpsc::Sender<Vec<Slot>>) -> Self {
         Self { full, empty, next: None }
     }
 }
 
-/// Nobody hands out shares any more.
+/// The thread that distributes records has ended.
 #[derive(Debug)]
 pub struct Ended;
 
 impl Intake {
-    /// The rings, for a shard that is the only one.
+    /// The rings, for a single shard.
     pub fn of_rings(rings: Rings) -> Self {
         Self::Rings(rings, Vec::with_capacity(AT_ONCE))
     }
 
-    /// Has `flows` take in what waits, up to `most` records or one batch more; returns about how many.
+    /// Feeds `flows` the waiting records, up to `most` or one batch more; returns about how many.
     ///
     /// # Errors
-    /// Where none are left and none will come.
+    /// If none are left and none will come.
     pub fn feed(&mut self, flows: &mut Flows, most: usize) -> Result<usize, Ended> {
         match self {
             Self::Rings(rings, batch) => Ok(feed_from_rings(rings, batch, flows, most)),
@@ -84,14 +84,14 @@ impl Intake {
         }
     }
 
-    /// Waits for so long, or until there is something to do.
+    /// Waits for `pause`, or until records come.
     pub fn wait(&mut self, pause: Duration) {
         match self {
             Self::Rings(..) => thread::sleep(pause),
             Self::Share(share) => match share.full.recv_timeout(pause) {
                 Ok(batch) => share.next = Some(batch),
                 Err(RecvTimeoutError::Timeout) => {}
-                // The next feed finds out.
+                // The next feed notices it.
                 Err(RecvTimeoutError::Disconnected) => thread::sleep(pause),
             },
         }
@@ -124,7 +124,7 @@ impl Share {
             flows.observe_slots(&batch);
             count += batch.len();
             batch.clear();
-            // Where nobody fills it again it is dropped.
+            // If the other end is gone, the batch is dropped.
             let _ = self.empty.send(batch);
         }
         Ok(count)

@@ -1,8 +1,8 @@
-//! The one place that decides when hosts are looked at and snapshots taken.
+//! The schedule of analysis: decides when addresses are analysed and snapshots taken.
 //!
-//! Freezing a host takes the drain thread about a microsecond per connection, so it is done in
-//! slices, between batches of records; and no faster than the analysis thread keeps up, so that no
-//! more than [`MOST_UNDER_WAY`] frozen connections (or one host's) are held at a time.
+//! Freezing an address takes the drain thread about 1 µs per connection. So it is done in slices, between
+//! batches of records, and only as fast as the analysis thread keeps up: at most [`MOST_UNDER_WAY`]
+//! frozen connections (or those of one address) are held at a time.
 
 use std::collections::VecDeque;
 
@@ -11,29 +11,29 @@ use tokio::sync::oneshot;
 use super::analysis::{Analysis, Answer, Job};
 use crate::engine::{Depth, Flows, Holdings, HostId, Looked, Part, Wanted};
 
-/// Connections frozen between two batches of records, at the most; one host's always.
+/// The most connections frozen between two batches of records; an address is always frozen whole.
 const SLICE: usize = 512;
 
-/// Frozen connections that wait for analysis or are in it.
+/// The most frozen connections that wait for analysis or are in it.
 const MOST_UNDER_WAY: usize = 8_192;
 
-/// Somebody who waits for a snapshot: these addresses' part of it.
+/// The caller who waits for the shard's part of a snapshot.
 pub type Asker = oneshot::Sender<(Part, Holdings)>;
 
-/// What is being done.
+/// The current pass.
 enum Pass {
-    /// Looking at hosts that changed; whoever waits for the end of it is told.
+    /// Analysing addresses that changed; the caller who waits for the end, if any, gets an answer.
     Review(VecDeque<(HostId, Depth)>, Option<oneshot::Sender<()>>),
-    /// Taking a snapshot of all hosts.
+    /// Taking a snapshot of all addresses.
     Snapshot(VecDeque<HostId>, Asker),
 }
 
-/// What is to be done, and how far it is.
+/// The state of the schedule.
 pub struct Schedule {
     analysis: Analysis,
     pass: Option<Pass>,
     now_ns: u64,
-    /// Sizes of the hosts under way, in the order of the jobs.
+    /// Connections of the addresses under way, in the order of the jobs.
     under_way: VecDeque<usize>,
     connections_under_way: usize,
     finishing: bool,
@@ -41,7 +41,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Nothing to do yet.
+    /// An idle schedule.
     pub fn new(analysis: Analysis) -> Self {
         Self {
             analysis,
@@ -54,19 +54,19 @@ impl Schedule {
         }
     }
 
-    /// Asks for a snapshot. It comes before anything else that isn't a snapshot.
+    /// Requests a snapshot. Snapshots come before reviews.
     pub fn snapshot(&mut self, wanted: Wanted, asker: Asker) {
         self.waiting.push_back((wanted, asker));
     }
 
-    /// Begins a review, unless something is going on: then what changed waits for the next one.
+    /// Begins a review, unless a pass is running: then changed addresses wait for the next review.
     pub fn review(&mut self, flows: &mut Flows, now_ns: u64) {
         if self.pass.is_none() && self.waiting.is_empty() {
             self.begin_review(flows, now_ns, None);
         }
     }
 
-    /// Reviews once more and tells `asker` when that is done.
+    /// Reviews once more and answers `asker` at the end.
     pub fn last_review(&mut self, flows: &mut Flows, now_ns: u64, asker: oneshot::Sender<()>) {
         self.begin_review(flows, now_ns, Some(asker));
     }
@@ -76,7 +76,7 @@ impl Schedule {
         self.pass = Some(Pass::Review(flows.due(now_ns).into(), asker));
     }
 
-    /// Whether there is something to do that doesn't wait for analysis.
+    /// Whether there is work that does not wait for analysis.
     pub fn is_busy(&self) -> bool {
         (self.pass.is_some() || !self.waiting.is_empty()) && self.has_room()
     }
@@ -90,7 +90,7 @@ impl Schedule {
         self.connections_under_way < MOST_UNDER_WAY && !self.finishing
     }
 
-    /// Does a slice of what there is to do; false where analysis failed.
+    /// Does a slice of work; false if analysis failed.
     pub fn step(&mut self, flows: &mut Flows, now_ns: u64) -> bool {
         while let Some(answer) = self.analysis.answer() {
             self.take(answer, flows);
@@ -108,7 +108,7 @@ impl Schedule {
         true
     }
 
-    /// What is left of a review is let go of: it will be due again.
+    /// Begins a snapshot. The rest of a running review is dropped, as its addresses will be due again.
     fn begin_snapshot(&mut self, flows: &Flows, now_ns: u64) {
         let Some((wanted, asker)) = self.waiting.pop_front() else { return };
         self.now_ns = now_ns;
@@ -117,7 +117,7 @@ impl Schedule {
         }
     }
 
-    /// Freezes the next host of the pass, or ends it; the number of connections frozen.
+    /// Freezes the next address of the pass, or ends the pass; returns the number of connections frozen.
     fn freeze_next(&mut self, flows: &mut Flows) -> Result<usize, Failed> {
         let job = match &mut self.pass {
             None => return Ok(0),
@@ -147,10 +147,10 @@ impl Schedule {
         if self.analysis.send(job) { Ok(count) } else { Err(Failed) }
     }
 
-    /// A review ends when its last host was looked at, if anybody waits for that.
+    /// Ends a review. If a caller waits for it, it ends when its last address was analysed.
     fn end_review(&mut self) {
         if !self.under_way.is_empty() && matches!(self.pass, Some(Pass::Review(_, Some(_)))) {
-            // Comes here again with every answer.
+            // Every further answer leads here again.
             self.finishing = true;
             return;
         }

@@ -1,6 +1,6 @@
-//! A shard's thread: records in, flows fed, requests taken.
+//! A shard's thread: feeds records to the flows and takes requests.
 //!
-//! What takes long is done elsewhere: see `schedule` and `analysis`.
+//! Slow work is done elsewhere: see `schedule` and `analysis`.
 
 use std::{
     sync::mpsc,
@@ -17,19 +17,19 @@ use super::{
 };
 use crate::engine::{Flows, Holdings, Wanted};
 
-/// How often the engine looks for news.
+/// How often the engine reviews what changed.
 const REVIEW_EVERY: Duration = Duration::from_secs(1);
 
-/// The same where single round trips are to be shown as they come.
+/// How often it reviews round trips, which are printed as they come.
 const REVIEW_ROUND_TRIPS_EVERY: Duration = Duration::from_millis(100);
 
-/// What the control loop may ask for.
+/// A request of the control loop.
 pub enum Request {
     /// What the engine holds.
     Holdings(oneshot::Sender<Holdings>),
-    /// Everything known, with what is wanted beside the addresses.
+    /// Everything known, with what is wanted in addition to addresses.
     Snapshot(Wanted, Asker),
-    /// Take in what is left, as nothing more will come, and look at the news once more.
+    /// Take in the remaining records, as no more will come, and review once more.
     TakeInTheRest(oneshot::Sender<()>),
 }
 
@@ -55,7 +55,7 @@ impl Shard {
         Self { intake, flows, schedule, requested, events, review_at: Instant::now() }
     }
 
-    /// Works until nobody can ask any more, or a thread is gone that it needs.
+    /// Works until the control loop or a thread that it needs has ended.
     pub fn run(mut self) {
         super::hurry();
         let mut pause = Pause::default();
@@ -84,7 +84,7 @@ impl Shard {
         let time_ns = now_ns();
         self.flows.sweep(time_ns);
         if self.flows.takes_round_trips() {
-            // Who asks for round trips isn't told of machines as they appear; the summary looks.
+            // `tmap rtt` does not report machines as they appear, only in the summary.
             self.review_round_trips(time_ns);
         } else {
             self.schedule.review(&mut self.flows, time_ns);
@@ -97,7 +97,7 @@ impl Shard {
         }
     }
 
-    /// Takes a request; answers come now or, where analysis has a part in them, from the schedule.
+    /// Takes a request. The answer comes now or, if it needs analysis, from the schedule.
     fn answer(&mut self, request: Request) {
         match request {
             Request::Holdings(answer) => {

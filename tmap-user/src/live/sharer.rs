@@ -1,7 +1,7 @@
-//! The thread that shares records out, where there are several shards.
+//! The thread that distributes records among N shards.
 //!
-//! It does nothing but copy slots, so one keeps up with several shards. A shard that falls behind makes
-//! it wait; then the rings fill up, and the kernel counts what doesn't fit: nothing is lost unseen.
+//! It only copies slots, so it keeps up with many shards. A shard that falls behind makes it wait; then the
+//! rings fill up, and the kernel counts the records that do not fit, so no loss is silent.
 
 use std::sync::mpsc::{self, TryRecvError};
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{capture::xdp::Rings, engine::shard};
 
-/// Slots handed over at once, at the most: enough that waking a thread for them costs nothing.
+/// The most slots handed over at once: so many that waking a thread for them is cheap.
 const SLOTS: usize = 8_192;
 
 /// Batches that wait for a shard: with [`SLOTS`] of 32 bytes each, 1 MiB for each shard.
@@ -27,11 +27,11 @@ const BATCHES_WAITING: usize = 4;
 pub struct Sharer {
     rings: Rings,
     outlets: Vec<Outlet>,
-    /// Whoever wants the rings emptied, which nobody fills any more.
+    /// Requests to empty the rings once nothing fills them any more.
     requested: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
-/// The way to a shard.
+/// The sending end of a shard's queue.
 struct Outlet {
     batch: Vec<Slot>,
     full: mpsc::SyncSender<Vec<Slot>>,
@@ -42,7 +42,7 @@ struct Outlet {
 struct Gone;
 
 impl Sharer {
-    /// One for so many shards, and what is theirs.
+    /// A sharer for `count` shards, and the receiving end of each.
     pub fn new(
         rings: Rings,
         count: usize,
@@ -52,7 +52,7 @@ impl Sharer {
         (Self { rings, outlets, requested }, shares)
     }
 
-    /// Works until nobody can ask any more, or a shard is gone.
+    /// Works until the control loop or a shard has ended.
     pub fn run(mut self) {
         super::hurry();
         let mut pause = Pause::default();
@@ -73,7 +73,7 @@ impl Sharer {
         }
     }
 
-    /// Hands on what waits in the rings; returns how many records.
+    /// Distributes the records that wait in the rings; returns how many.
     fn share_out(&mut self) -> Result<usize, Gone> {
         let Self { rings, outlets, .. } = self;
         let mut gone = Ok(());
@@ -104,7 +104,7 @@ impl Outlet {
         if self.batch.len() > SLOTS - MAX_SLOTS { self.flush() } else { Ok(()) }
     }
 
-    /// Hands over what there is; waits where the shard is behind.
+    /// Hands the batch over; waits if the shard is behind.
     fn flush(&mut self) -> Result<(), Gone> {
         if self.batch.is_empty() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! A refillable buffer over any reader, or a mapped file that is all there from the beginning.
+//! The bytes of a capture: a buffer over any reader that is refilled, or a mapped file.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
@@ -6,7 +6,7 @@ use memmap2::Mmap;
 
 use super::{READ_BYTES, ReadError, map::ask_ahead};
 
-/// Bytes that wait to be taken, from a reader that may hand out as little as it likes.
+/// Waiting bytes, from a reader that may hand out any number at a time.
 pub struct Input {
     bytes: Bytes,
     /// Where the waiting bytes begin and end in `buffer`.
@@ -18,7 +18,7 @@ pub struct Input {
     failure: Option<io::Error>,
 }
 
-/// Where the bytes are.
+/// The place of the bytes.
 enum Bytes {
     /// In a buffer that is filled again and again.
     Read(Box<dyn Read>, Vec<u8>),
@@ -52,7 +52,7 @@ impl Input {
         matches!(self.bytes, Bytes::Mapped(_))
     }
 
-    /// The waiting bytes: at least `wanted` of them, unless the source ends (or fails) before.
+    /// The waiting bytes: at least `wanted` of them, unless the source ends or fails first.
     #[inline]
     pub fn fill(&mut self, wanted: usize) -> &[u8] {
         if self.end - self.start < wanted {
@@ -79,17 +79,17 @@ impl Input {
         &self.bytes.all()[from..self.start]
     }
 
-    /// How many bytes were taken: the offset of the next one.
+    /// The number of bytes taken, which is the offset of the next one.
     pub fn offset(&self) -> u64 {
         self.taken
     }
 
-    /// What made the source fail, if it did; said once.
+    /// The error of the source, if it failed; returned once.
     pub fn failure(&mut self) -> Option<ReadError> {
         self.failure.take().map(ReadError::Io)
     }
 
-    /// Why there are fewer bytes than a packet needs.
+    /// The reason for too few bytes: the source failed, or the capture is truncated.
     pub fn shortage(&mut self) -> ReadError {
         let at = self.offset();
         self.failure().unwrap_or(ReadError::Truncated(at))
@@ -118,7 +118,7 @@ impl Input {
     }
 }
 
-/// As a reader an input hands on what its source gives: the decompressors sit between two inputs.
+/// An input is a reader too, because decompressors sit between two inputs.
 impl BufRead for Input {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end {

@@ -1,4 +1,4 @@
-//! The live sensor: loads the kernel programs, attaches them, and hands out what they see.
+//! The live sensor: loads the kernel programs, attaches them, and hands out their records.
 //!
 //! [`Sensor`] is the control half: it holds the attachments and reads the counters. [`Rings`] is
 //! the drain half, for the thread that feeds the engine. Everything is attached by `bpf_link`
@@ -34,37 +34,37 @@ pub static BENCH_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_D
 #[doc(hidden)]
 static STEPS_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tmap-steps"));
 
-/// What to watch, and how.
+/// The configuration of a sensor.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// Names of the interfaces.
     pub interfaces: Vec<String>,
     /// Where XDP runs.
     pub xdp_mode: XdpMode,
-    /// Whether to watch what the interfaces send, too.
+    /// Whether outgoing segments are watched too.
     pub egress: bool,
     /// Use the older way to attach to the sending side (a clsact filter) even where the kernel has
     /// TCX. Kernels before 6.6 always do.
     pub clsact: bool,
-    /// Look into tunnels.
+    /// Whether tunnels are decapsulated.
     pub decap: bool,
     /// The filter, compiled; empty to accept everything.
     pub filter: Vec<Test>,
     /// Slots (32 bytes) per CPU's ring; `None` chooses by the number of CPUs. Rounded up to a power
     /// of two.
     pub ring_slots: Option<u32>,
-    /// Put every segment into the ring, also those that can't move any estimate
+    /// Put every segment into the ring, even repeats that cannot change any result
     /// ([`tmap_common::suppress`]).
     pub every_packet: bool,
-    /// Take the precautions that weakly ordered CPUs (arm64) and preemptible kernels (PREEMPT_RT)
-    /// need, whatever the machine: for tests. Where they are needed, they are always taken.
+    /// For tests: take the precautions of weakly ordered CPUs (arm64) and preemptible kernels (PREEMPT_RT)
+    /// on any machine. Where they are needed, they are always taken.
     pub cautious: bool,
 }
 
-/// Where XDP runs.
+/// The place where XDP runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum XdpMode {
-    /// In the driver, or in the kernel's generic receive path where the driver can't.
+    /// In the driver, or in the kernel's generic receive path if the driver cannot.
     #[default]
     Auto,
     /// In the driver.
@@ -83,14 +83,14 @@ impl fmt::Display for XdpMode {
     }
 }
 
-/// How an interface is watched.
+/// An attachment of a program to an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
     /// The interface.
     pub interface: String,
     /// The hook.
     pub hook: Hook,
-    /// Why native mode wasn't possible, where generic mode is used instead.
+    /// Why generic mode is used, if native mode was not possible.
     pub fallback: Option<String>,
 }
 
@@ -138,7 +138,7 @@ pub struct Statistics {
 /// One CPU's part.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuStatistics {
-    /// What became of the frames that this CPU saw.
+    /// What happened to the frames that this CPU saw.
     pub counters: Counters,
     /// Slots waiting in its ring.
     pub ring_fill: u64,
@@ -170,10 +170,10 @@ impl Sensor {
     /// Loads what `config` needs and attaches it.
     ///
     /// # Errors
-    /// One line that says what to do: no such interface, no permission, kernel too old, another XDP
-    /// program in the way, a driver that can't. Nothing stays attached then.
+    /// One line that says what to do: no such interface, no permission, kernel too old, another XDP program
+    /// attached, driver without XDP. Then nothing stays attached.
     pub fn open(config: &Config) -> Result<(Self, Rings)> {
-        ensure!(!config.interfaces.is_empty(), "no interface named; name one with -i");
+        ensure!(!config.interfaces.is_empty(), "no interface to watch; name one with -i");
         let plan = attach::plan(config)?;
         let names: Vec<_> = plan.iter().map(|step| step.program()).collect();
         let (mut sensor, rings) = Self::load_programs(config, load::object(config), &names)?;
@@ -185,7 +185,7 @@ impl Sensor {
     /// (`BPF_PROG_TEST_RUN`).
     ///
     /// # Errors
-    /// As [`Sensor::open`], apart from interfaces.
+    /// The errors of [`Sensor::open`] that do not concern interfaces.
     pub fn load(config: &Config) -> Result<(Self, Rings)> {
         Self::load_programs(config, load::object(config), &attach::PROGRAMS)
     }
@@ -193,7 +193,7 @@ impl Sensor {
     /// Loads the programs called `names` of [`STEPS_OBJECT`] and attaches none.
     ///
     /// # Errors
-    /// As [`Sensor::load`].
+    /// The errors of [`Sensor::load`].
     #[doc(hidden)]
     pub fn load_steps(config: &Config, names: &[&str]) -> Result<(Self, Rings)> {
         Self::load_programs(config, STEPS_OBJECT, names)
@@ -208,7 +208,7 @@ impl Sensor {
         Ok((Self { links, ebpf, anomalies, counters, gauge }, rings))
     }
 
-    /// What is attached where.
+    /// All attachments.
     pub fn attachments(&self) -> &[Attachment] {
         self.links.attachments()
     }
@@ -218,13 +218,12 @@ impl Sensor {
         self.links = attach::Links::default();
     }
 
-    /// The first watched interface that isn't there any more, if any.
+    /// The first watched interface that is gone, if any.
     pub fn interface_gone(&self) -> Option<&str> {
         self.links.interface_gone()
     }
 
-    /// The counters, now. Frames that are being handled meanwhile show as seen and not yet
-    /// accounted for.
+    /// The current counters. Frames in flight show as seen and not yet accounted for.
     pub fn statistics(&self) -> Statistics {
         let shape = self.gauge.shape();
         let received = self.gauge.received();
@@ -243,12 +242,12 @@ impl Sensor {
     }
 }
 
-/// How the time of live records maps to wall-clock time, as of now: `CLOCK_REALTIME` may be set
-/// while `CLOCK_MONOTONIC`, the records' clock, runs on.
+/// The current mapping from the time of live records to wall-clock time: `CLOCK_REALTIME` may be set, while
+/// `CLOCK_MONOTONIC`, the records' clock, runs on.
 pub fn wall_clock() -> WallClock {
-    // These two clocks exist everywhere, so reading them can't fail.
+    // These two clocks exist everywhere, so reading them cannot fail.
     let read = |clock: ClockId| clock.now().map_or(0, |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec());
-    // Between two readings of the one clock lies one of the other: take the middle.
+    // The wall clock is read between two readings of the monotonic clock, so their middle fits best.
     let before = read(ClockId::CLOCK_MONOTONIC);
     let unix = read(ClockId::CLOCK_REALTIME);
     let after = read(ClockId::CLOCK_MONOTONIC);

@@ -1,8 +1,8 @@
 //! The user side of the rings and counters: memory shared with the kernel programs.
 //!
-//! The only module with `unsafe`: it reads and writes mapped memory. Layout and ordering are
-//! described in `tmap_common::ring` and on the kernel side (`tmap-ebpf/src/ring.rs`). Another
-//! design needs to replace only this file and that one.
+//! It needs `unsafe` to read and write mapped memory. Layout and ordering are described in
+//! `tmap_common::ring` and on the kernel side (`tmap-ebpf/src/ring.rs`). Another design needs to replace
+//! only this file and that one.
 #![allow(unsafe_code, reason = "memory shared with the kernel is reached by raw pointers")]
 
 use std::{
@@ -57,7 +57,7 @@ impl<T> Shared<T> {
         let fd = fd.as_raw_fd();
         let map = if writable { options.map_raw(fd) } else { options.map_raw_read_only(fd) };
         Ok(Self {
-            map: map.context("can't map a BPF array into memory")?,
+            map: map.context("cannot map a BPF array into memory")?,
             len,
             item: std::marker::PhantomData,
         })
@@ -120,7 +120,7 @@ impl Rings {
     /// Hands up to `max` waiting records to `each`, and returns how many; never blocks.
     ///
     /// Records that wait when the call begins come out merged by time over all CPUs. Between calls
-    /// order can be off by the time that it takes to look at all rings, some microseconds.
+    /// order can be off by the time that one pass over all rings takes, some microseconds.
     pub fn drain(&mut self, max: usize, mut each: impl FnMut(&Record)) -> usize {
         self.drain_slots(max, |slots| {
             let mut rest = slots[1..].iter().copied();
@@ -128,8 +128,8 @@ impl Rings {
         })
     }
 
-    /// The same with records as they are in the ring: each of as many slots as
-    /// [`Record::slots_of`] its first one says.
+    /// Hands up to `max` waiting records to `each` as they are in the ring: each as its slots, of which
+    /// there are [`Record::slots_of`] the first one. Order and return value are those of [`Rings::drain`].
     pub fn drain_slots(&mut self, max: usize, mut each: impl FnMut(&[Slot])) -> usize {
         self.begin_round();
         let mut count = 0;
@@ -170,7 +170,7 @@ impl Rings {
         }
     }
 
-    /// Looks at what every ring holds.
+    /// Reads how far every ring is filled.
     fn begin_round(&mut self) {
         self.order.clear();
         for (cpu, cursor) in self.cursors.iter_mut().enumerate() {
@@ -235,7 +235,7 @@ fn index_of(shape: Shape, cpu: usize, position: u64) -> usize {
     cpu * shape.slots as usize + within as usize
 }
 
-/// How full the rings are, for whoever doesn't drain them.
+/// The fill level of the rings, for threads that do not drain them.
 #[derive(Debug)]
 pub(super) struct RingGauge {
     cpus: Arc<Shared<Cpu>>,
