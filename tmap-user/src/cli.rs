@@ -1,15 +1,16 @@
-//! The command line: raw arguments, and their way to a [`Config`].
+//! The command line: raw arguments, checked and turned into a [`Config`].
 
 mod rtt;
 
 use std::{
     ffi::OsString,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use bytesize::ByteSize;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use jiff::{SignedDuration, tz::TimeZone};
 
@@ -27,32 +28,43 @@ use crate::{
     report::Format,
 };
 
-const ABOUT: &str = "Counts the machines behind an address by their TCP timestamp clocks";
+const ABOUT: &str = "Counts the machines behind an IP address by their TCP timestamp clocks";
 
 const EXAMPLES: &str = "\
 Examples:
-  tmap -i eth0                                   watch eth0 until ^C, then the summary
-  tmap -i eth0 -i eth1 src net 10.0.0.0/8        two interfaces, one side of the traffic
-  tmap -i eth0 --stats 1s --json                 JSON lines, the sensor's health every second
-  tmap read capture.pcap.gz                      a capture, packed or not
-  tmap rtt -i eth0 --egress                      round-trip times, as they are seen
+  tmap -i eth0                                   watch eth0; ^C ends with a summary
+  tmap -i eth0 -i eth1 src net 10.0.0.0/8        watch two interfaces, one side only
+  tmap -i eth0 --stats 1s --json                 print JSON lines, counters every second
+  tmap read capture.pcap.gz                      read a capture, compressed or not
+  tmap rtt -i eth0 --egress                      print round-trip times as they are seen
   tmap read --filter 'port 80 or 443' a.pcapng b.pcapng
-  tmap read --plot phases.svg a.pcapng           a picture of the clocks behind each address
-  ssh router tcpdump -w - tcp | tmap read -      standard input
+  tmap read --plot phases.svg a.pcapng           draw the clocks behind each address
+  ssh router tcpdump -w - tcp | tmap read -      read standard input
 
-SIGUSR1 asks for a summary at once. Exit code: 0 all well; 1 failed, or finished with a
-warning (a capture cut short, an interface gone); 2 a mistake on the command line.";
+Watching an interface needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+The signal SIGUSR1 prints a summary at once.
+Exit code: 0 success; 1 failed, or finished with a warning (such as a truncated capture);
+2 a mistake on the command line.";
 
 const NOTES: &str = "\
-Filters are pcap-filter's words: src dst, host net (A/len, A mask M), port portrange, ip ip6 tcp,
+Filters use pcap-filter's words: src dst, host net (A/len, A mask M), port portrange, ip ip6 tcp,
 and or not (&& || !), parentheses. `and` and `or` have equal rank, from left to right.
 
-How to read the report: `a` is the measured tick rate and `b` the clock's value at the time given,
-in ticks; skew is against this sensor's own clock; ± is one standard error. `up since` is when the
-clock was at zero: on most systems that is the boot, and it may be earlier by any multiple of the
-time that the counter takes to wrap. The average uptime of an address is the mean, over its
-machines with a known boot time, of the summary's time minus boot. A load is a machine's share of
-the address's connections.";
+How to read the report: every machine has a clock that counts ticks, and its TCP timestamps show
+the count (TSval).
+  clock     the measured tick rate; skew is its deviation from the nominal rate, measured with
+            this sensor's own clock
+  offset    a number that the system adds to the count: fixed per machine, or random per pair of
+            addresses or per connection; tmap counts machines by offset or, where it is random,
+            by phase and skew
+  TSval     the clock's count at the time given, where offsets are fixed
+  phase     the position within a tick at the time given, where offsets are random
+  up since  when the count was zero. On most systems that is the boot. It may be earlier by any
+            multiple of the time that the counter takes to wrap
+  (50.0 %)  the machine's share of the connections of its address (its load)
+± is one standard error; `90 % sure: 4 to 6` is a 90 % interval. A clock shows only in connections
+of at least 2 s and 5 segments. The average uptime of an address is the mean, over its machines
+with a known boot time, of the summary's time minus boot.";
 
 #[derive(Debug, Parser)]
 #[command(name = "tmap", version, about = ABOUT, after_help = EXAMPLES, arg_required_else_help = true)]
@@ -66,39 +78,38 @@ enum Command {
     /// Watch network interfaces until ^C (`tmap -i eth0` is short for `tmap live -i eth0`)
     #[command(after_help = NOTES)]
     Live(LiveArgs),
-    /// Read capture files: pcap and pcapng, plain or packed with gzip or zstd
+    /// Read captures: pcap or pcapng, plain or compressed with gzip or zstd
     #[command(after_help = NOTES)]
     Read(ReadArgs),
-    /// Take round-trip times from time stamps, on interfaces (-i) or captures
+    /// Measure round-trip times by TCP timestamps, on interfaces (-i) or in captures
     #[command(after_help = rtt::NOTES)]
     Rtt(rtt::RttArgs),
 }
 
 #[derive(Debug, Args)]
 struct LiveArgs {
-    /// Interface to watch; may be given several times
+    /// Interface to watch; give -i again for another one
     #[arg(short, long = "interface", value_name = "IFACE", required = true, action = ArgAction::Append)]
     interface: Vec<String>,
-    /// Which segments to look at, e.g. src net 10.0.0.0/8 and not port 22 (quote parentheses and !)
+    /// Use only segments that match, e.g. src net 10.0.0.0/8 and not port 22
     #[arg(value_name = "FILTER", conflicts_with = "filter")]
     words: Vec<String>,
-    /// Where to attach: auto tries the driver (native) and falls back to generic
+    /// XDP mode: native, generic, or auto (native if possible)
     #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
     xdp_mode: XdpMode,
-    /// Read this host's outgoing segments too
+    /// Watch outgoing segments too (XDP sees only incoming ones)
     #[arg(long)]
     egress: bool,
-    /// Stop after this long, e.g. 90s or 10m
+    /// Stop after this time, e.g. 90s or 10m
     #[arg(long, value_name = "TIME", value_parser = positive_time)]
     duration: Option<Duration>,
-    /// Ring buffer per CPU, in bytes; K and M are understood
+    /// Size of the ring buffer per CPU, e.g. 8M
     #[arg(long, value_name = "BYTES", value_parser = size)]
     ring_size: Option<usize>,
-    /// Hand every segment on, also those that can't change any result
+    /// For debugging: do not suppress repeats in the kernel
     #[arg(long)]
     every_packet: bool,
-    /// Engines at once, each with a share of the addresses and of the bounds below, for links on which
-    /// one can't keep up [default: one for every four cores, 8 at the most]
+    /// Engine threads, which share addresses and limits [default: cores / 4, at most 8]
     #[arg(long, value_name = "N", value_parser = shards)]
     shards: Option<usize>,
     #[command(flatten)]
@@ -107,14 +118,13 @@ struct LiveArgs {
 
 #[derive(Debug, Args)]
 struct ReadArgs {
-    /// Captures in the order of time; - is standard input
+    /// Captures in order of time; - is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Draw phase against time, connections and machines, into this file (SVG)
+    /// Draw phase against time into this file
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
-    /// Threads beside the reader, each with a share of the addresses and of the bounds below
-    /// [default: two per core, 8 at the most]
+    /// Engine threads, which share addresses and limits [default: 2 per core, at most 8]
     #[arg(long, value_name = "N", value_parser = shards)]
     shards: Option<usize>,
     #[command(flatten)]
@@ -123,22 +133,22 @@ struct ReadArgs {
 
 #[derive(Debug, Args)]
 struct CommonArgs {
-    /// Which segments to look at, as one argument
+    /// Use only segments that match; quote the filter as one argument
     #[arg(short, long, value_name = "FILTER")]
     filter: Option<String>,
-    /// JSON lines on standard output, and nothing else there
+    /// Print JSON lines, and nothing else on standard output
     #[arg(long)]
     json: bool,
-    /// Keep to the outside of tunnels (VXLAN, Geneve, GTP-U, GRE, IP in IP, MPLS, PPPoE)
+    /// Do not decapsulate tunnels (VXLAN, Geneve, GTP-U, GRE, IP in IP, MPLS, PPPoE)
     #[arg(long)]
     no_decap: bool,
-    /// List every connection in summaries (with --json)
+    /// List every connection in summaries (needs --json)
     #[arg(long, requires = "json")]
     connections: bool,
-    /// List machines that appear behind several addresses
+    /// List machines seen behind several addresses
     #[arg(long)]
     siblings: bool,
-    /// Show the sensor's health this often, e.g. 1s
+    /// Print frame counters, losses and memory this often, e.g. 1s
     #[arg(long, value_name = "INTERVAL", value_parser = positive_time)]
     stats: Option<Duration>,
     #[command(flatten)]
@@ -146,43 +156,48 @@ struct CommonArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Estimation and bounds")]
+#[command(next_help_heading = "Estimation and limits")]
 struct EngineArgs {
-    /// How far rates of one machine may differ beyond their standard errors, in ppm
-    #[arg(long, value_name = "PPM", default_value_t = Options::default().rate_delta_ppm, value_parser = not_negative)]
+    /// Tolerance for the rates of a machine, beyond standard errors
+    #[arg(long, value_name = "PPM", value_parser = not_negative)]
+    #[arg(default_value_t = Options::default().rate_delta_ppm)]
     rate_delta: f64,
-    /// How far offsets of one machine may differ beyond their standard errors, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().offset_delta_s, value_parser = not_negative)]
+    /// Tolerance for the offsets of a machine, beyond standard errors
+    #[arg(long, value_name = "SECONDS", value_parser = not_negative)]
+    #[arg(default_value_t = Options::default().offset_delta_s)]
     offset_delta: f64,
-    /// The most open flows held at once
-    #[arg(long, value_name = "N", default_value_t = Options::default().max_flows, value_parser = at_least_one)]
+    /// Limit of open flows
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(default_value_t = Options::default().max_flows)]
     max_flows: usize,
-    /// The most memory for flows' histories, e.g. 512M; flows thin out where it is used up
+    /// Limit of memory for history, at which flows drop every other point
     #[arg(long, value_name = "BYTES", default_value = "512M", value_parser = size)]
     history_memory: usize,
-    /// The most source addresses held at once
-    #[arg(long, value_name = "N", default_value_t = Options::default().max_addresses, value_parser = at_least_one)]
+    /// Limit of source addresses
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(default_value_t = Options::default().max_addresses)]
     max_addresses: usize,
-    /// The most finished connections remembered per address
-    #[arg(long, value_name = "N", default_value_t = Options::default().max_connections_per_address, value_parser = at_least_one)]
+    /// Limit of finished connections kept per address
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(default_value_t = Options::default().max_connections_per_address)]
     max_connections: usize,
-    /// A connection that is silent for this long is finished
+    /// Time without segments after which a connection is finished
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = positive_time)]
     idle_timeout: Duration,
-    /// Leave evidence out when machines with random offsets are told apart by more than their clocks:
-    /// syn, scale, mss, ttl (several with commas)
+    /// Do not tell machines apart by these: syn, scale, mss, ttl (comma-separated)
     #[arg(long, value_name = "EVIDENCE", value_delimiter = ',', value_parser = feature)]
     without: Vec<Feature>,
-    /// Signatures of operating systems, in p0f's format, instead of the built-in ones
+    /// OS signatures in p0f's format, instead of the built-in ones
     #[arg(long, value_name = "FILE")]
     p0f: Option<PathBuf>,
 }
 
-/// A feature that may be left out. Rates and steadiness can't: no line holds clocks of two rates.
+/// A feature that the user may switch off. Rates and steadiness are always used: no line holds clocks of
+/// two rates.
 fn feature(name: &str) -> Result<Feature, String> {
     let optional = |f: &&Feature| !matches!(f, Feature::RateClass | Feature::Steadiness);
     let known = FEATURES.iter().filter(optional).find(|feature| feature.name() == name);
-    known.copied().ok_or_else(|| "known are syn, scale, mss and ttl".to_owned())
+    known.copied().ok_or_else(|| "expected syn, scale, mss or ttl".to_owned())
 }
 
 /// Parses the command line.
@@ -196,7 +211,7 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
         Command::Live(args) => {
             let filter = args.common.filter.clone().unwrap_or_else(|| args.words.join(" "));
             Ok(Config::Live(LiveConfig {
-                common: args.common.resolve(&filter)?,
+                common: args.common.resolve("live", &filter)?,
                 interfaces: unique(args.interface),
                 xdp_mode: args.xdp_mode,
                 egress: args.egress,
@@ -209,8 +224,8 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
         Command::Read(args) => {
             let filter = args.common.filter.clone().unwrap_or_default();
             Ok(Config::Read(ReadConfig {
-                common: args.common.resolve(&filter)?,
-                files: sources(&args.files)?,
+                common: args.common.resolve("read", &filter)?,
+                files: sources("read", &args.files)?,
                 plot: args.plot,
                 shards: args.shards,
             }))
@@ -219,11 +234,11 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
     }
 }
 
-/// Where captures are read from.
-fn sources(files: &[PathBuf]) -> Result<Vec<Source>, clap::Error> {
+/// The sources of captures; standard input can be read once.
+fn sources(verb: &str, files: &[PathBuf]) -> Result<Vec<Source>, clap::Error> {
     let files: Vec<Source> = files.iter().map(|name| Source::new(name)).collect();
     if files.iter().filter(|&source| *source == Source::Stdin).count() > 1 {
-        return Err(usage(ErrorKind::ValueValidation, "standard input (-) can be read only once"));
+        return Err(usage(verb, ErrorKind::ValueValidation, "standard input (-) can be read only once"));
     }
     Ok(files)
 }
@@ -239,7 +254,7 @@ fn with_implied_live(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// Attaching twice to one interface would fail in a less clear way.
+/// Drops repeated names: attaching twice to one interface would fail with a less clear error.
 fn unique(names: Vec<String>) -> Vec<String> {
     let mut seen = Vec::with_capacity(names.len());
     for name in names {
@@ -252,12 +267,12 @@ fn unique(names: Vec<String>) -> Vec<String> {
 
 impl CommonArgs {
     #[allow(clippy::needless_update, reason = "the engine may gain settings that have no option here")]
-    fn resolve(&self, filter: &str) -> Result<Common, clap::Error> {
+    fn resolve(&self, verb: &str, filter: &str) -> Result<Common, clap::Error> {
         let engine = &self.engine;
         Ok(Common {
             decap: !self.no_decap,
             filter: Program::new(filter)
-                .map_err(|error| usage(ErrorKind::ValueValidation, &error.to_string()))?,
+                .map_err(|error| usage(verb, ErrorKind::ValueValidation, &error.to_string()))?,
             engine: Options {
                 rate_delta_ppm: engine.rate_delta,
                 offset_delta_s: engine.offset_delta,
@@ -267,7 +282,7 @@ impl CommonArgs {
                 max_connections_per_address: engine.max_connections,
                 idle_timeout_ns: engine.idle_timeout.as_nanos().try_into().unwrap_or(u64::MAX),
                 evidence: engine.without.iter().fold(Switches::ALL, |all, &feature| all.without(feature)),
-                signatures: engine.p0f.as_deref().map(signatures).transpose()?,
+                signatures: engine.p0f.as_deref().map(|path| signatures(verb, path)).transpose()?,
                 ..Options::default()
             },
             format: if self.json { Format::Json } else { Format::Text },
@@ -279,17 +294,27 @@ impl CommonArgs {
 }
 
 /// Reads a signature database.
-fn signatures(path: &Path) -> Result<Arc<Database>, clap::Error> {
+fn signatures(verb: &str, path: &Path) -> Result<Arc<Database>, clap::Error> {
     let failed = |error: &dyn std::fmt::Display| {
         let message = format!("--p0f {}: {error}", path.display());
-        usage(ErrorKind::ValueValidation, &message)
+        usage(verb, ErrorKind::ValueValidation, &message)
     };
-    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => failed(&"is no signature file in p0f's format (such as p0f.fp)"),
+        _ => failed(&error),
+    })?;
     text.parse().map(Arc::new).map_err(|error: Malformed| failed(&error))
 }
 
-fn usage(kind: ErrorKind, message: &str) -> clap::Error {
-    Cli::command().error(kind, message)
+/// A mistake in the arguments of `verb`, with the usage of that verb.
+fn usage(verb: &str, kind: ErrorKind, message: &str) -> clap::Error {
+    let mut command = Cli::command();
+    // Only then does a subcommand know its full name.
+    command.build();
+    match command.find_subcommand_mut(verb) {
+        Some(verb) => verb.error(kind, message),
+        None => command.error(kind, message),
+    }
 }
 
 /// More threads than this only take memory.
@@ -298,7 +323,7 @@ const MOST_SHARDS: usize = 256;
 /// 1 to [`MOST_SHARDS`].
 fn shards(text: &str) -> Result<usize, String> {
     let count = text.parse().ok().filter(|count| (1..=MOST_SHARDS).contains(count));
-    count.ok_or_else(|| format!("a number from 1 to {MOST_SHARDS}"))
+    count.ok_or_else(|| format!("expected a number from 1 to {MOST_SHARDS}"))
 }
 
 /// `500ms`, `1s`, `2m`, `1h 30m`; a bare number is seconds.
@@ -310,32 +335,31 @@ fn positive_time(text: &str) -> Result<Duration, String> {
     parsed
         .and_then(|time| Duration::try_from(time).ok())
         .filter(|time| !time.is_zero())
-        .ok_or_else(|| "a time such as 500ms, 1s or 5m".to_owned())
+        .ok_or_else(|| "expected a time such as 500ms, 1s or 5m".to_owned())
 }
 
-/// `65536`, `64K`, `4M`.
+/// `65536`, `64K`, `4M`, `2G`, `1T`. A prefix is a power of 1024 with or without `i` and `B`, as in most
+/// tools that size memory; bytesize itself takes `64K` for 64,000.
 fn size(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.trim_end_matches(['i', 'B']).to_ascii_uppercase() {
-        upper if upper.ends_with('K') => (upper.trim_end_matches('K').to_owned(), 1 << 10),
-        upper if upper.ends_with('M') => (upper.trim_end_matches('M').to_owned(), 1 << 20),
-        upper if upper.ends_with('G') => (upper.trim_end_matches('G').to_owned(), 1 << 30),
-        upper => (upper, 1),
-    };
-    let value: Option<usize> = digits.parse().ok();
-    value
-        .and_then(|value| value.checked_mul(unit))
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(|| "a size such as 65536, 64K or 4M".to_owned())
+    let bare = text.strip_suffix('B').unwrap_or(text);
+    let bare = bare.strip_suffix('i').unwrap_or(bare);
+    let is_prefixed = bare.ends_with(|c: char| "KMGT".contains(c.to_ascii_uppercase()));
+    let parsed = if is_prefixed { format!("{bare}iB").parse() } else { text.parse::<ByteSize>() };
+    parsed
+        .ok()
+        .and_then(|size| usize::try_from(size.as_u64()).ok())
+        .filter(|bytes| (1..usize::MAX).contains(bytes))
+        .ok_or_else(|| "expected a size such as 65536, 64K, 4M or 2G".to_owned())
 }
 
 fn not_negative(text: &str) -> Result<f64, String> {
     let value = text.parse().ok().filter(|value: &f64| value.is_finite() && *value >= 0.0);
-    value.ok_or_else(|| "a number that isn't negative".to_owned())
+    value.ok_or_else(|| "expected a number of 0 or more, such as 0.5".to_owned())
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
     let value = text.parse().ok().filter(|value| *value > 0);
-    value.ok_or_else(|| "a number, at least 1".to_owned())
+    value.ok_or_else(|| "expected a whole number of 1 or more".to_owned())
 }
 
 #[cfg(test)]
@@ -376,6 +400,43 @@ mod tests {
         assert_eq!(config.ring_bytes, Some(65_536));
         assert_eq!(config.common.engine.idle_timeout_ns, 10_000_000_000);
         assert_eq!(config.common.engine.rate_delta_ppm, 0.5);
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        for (line, says) in [
+            ("tmap rtt", "name captures to read, or an interface to watch with -i"),
+            ("tmap -i e prot 80", "Usage: tmap live"),
+            ("tmap -i e --ring-size 64BBiB", "expected a size such as 65536, 64K, 4M or 2G"),
+            ("tmap -i e --stats soon", "expected a time such as 500ms, 1s or 5m"),
+            ("tmap read - -", "standard input (-) can be read only once"),
+            ("tmap read --without all a", "expected syn, scale, mss or ttl"),
+        ] {
+            let error = parsed(line).expect_err(line).to_string();
+            assert!(error.contains(says), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024_and_nothing_else() {
+        for (text, bytes) in [
+            ("65536", 65_536),
+            ("64K", 65_536),
+            ("64k", 65_536),
+            ("64KB", 65_536),
+            ("64KiB", 65_536),
+            ("64Ki", 65_536),
+            ("512B", 512),
+            ("4M", 4 << 20),
+            ("1.5M", 3 << 19),
+            ("2G", 2 << 30),
+            ("1T", 1 << 40),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "K", "0", "-1", "64BBiB", "64KK", "64 apples", "1e30T", "99999999999999999999"] {
+            assert!(size(text).is_err_and(|says| says.contains("64K")), "{text}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a run is to do: the command line, checked and resolved.
+//! The configuration of a run: the command line, checked and resolved.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,55 +20,55 @@ pub enum Config {
     Read(ReadConfig),
 }
 
-/// What both kinds of run share.
+/// Settings of both kinds of run.
 #[derive(Clone, Debug)]
 pub struct Common {
-    /// Which segments are wanted.
+    /// The filter for segments.
     pub filter: Program,
-    /// Whether to look into tunnels.
+    /// Whether tunnels are decapsulated.
     pub decap: bool,
     /// Settings of the engine.
     pub engine: Options,
-    /// How to report.
+    /// The format of reports.
     pub format: Format,
-    /// What summaries list beside the addresses.
+    /// What summaries list in addition to addresses.
     pub wanted: Wanted,
-    /// How often to show statistics.
+    /// How often statistics are printed.
     pub stats: Option<Duration>,
-    /// The time zone of times told to people.
+    /// The time zone of times in text reports.
     pub zone: TimeZone,
 }
 
-/// `tmap live`.
+/// The settings of `tmap live`.
 #[derive(Clone, Debug)]
 pub struct LiveConfig {
-    /// What both kinds share.
+    /// Settings of both kinds of run.
     pub common: Common,
-    /// Names of interfaces.
+    /// Names of the interfaces to watch.
     pub interfaces: Vec<String>,
-    /// How to attach.
+    /// The XDP mode.
     pub xdp_mode: XdpMode,
-    /// Whether outgoing segments are read as well.
+    /// Whether outgoing segments are watched too.
     pub egress: bool,
-    /// When to stop by itself.
+    /// How long to run; `None`: until a signal.
     pub duration: Option<Duration>,
-    /// Ring size per CPU in bytes, where the user set one.
+    /// Ring size per CPU in bytes; `None`: chosen by the number of CPUs.
     pub ring_bytes: Option<usize>,
-    /// Whether segments that can't change any result are handed on, too.
+    /// Whether the kernel passes repeats on instead of suppressing them.
     pub every_packet: bool,
-    /// Threads that have the engine; as many as are useful where the user doesn't say.
+    /// Number of engine threads; `None`: chosen by the number of cores.
     pub shards: Option<usize>,
 }
 
-/// `tmap read`.
+/// The settings of `tmap read`.
 #[derive(Clone, Debug)]
 pub struct ReadConfig {
-    /// What both kinds share.
+    /// Settings of both kinds of run.
     pub common: Common,
-    /// The captures, in the order of time.
+    /// The captures, in order of time.
     pub files: Vec<Source>,
-    /// Where to draw the clocks, if anywhere.
+    /// The file for a picture of the clocks.
     pub plot: Option<PathBuf>,
-    /// Threads that have the engine; as many as are useful where the user doesn't say.
+    /// Number of engine threads; `None`: chosen by the number of cores.
     pub shards: Option<usize>,
 }

@@ -17,11 +17,11 @@ pub mod report;
 pub mod signals;
 pub mod time;
 
-/// How a run that didn't fail ended.
+/// The result of a run that didn't fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing to complain about.
+    /// Finished without a warning.
     Fine,
-    /// Finished, but not everything was as it should be; standard error says what.
+    /// Finished with warnings, which are on standard error and in the summary.
     Warned,
 }

@@ -57,7 +57,7 @@ pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
     for attachment in sensor.attachments() {
         eprintln!("tmap: {attachment}");
     }
-    eprintln!("tmap: ^C ends with a summary; kill -USR1 {} shows one now", std::process::id());
+    eprintln!("tmap: ^C ends with a summary; kill -USR1 {} prints one now", std::process::id());
     let control = Control {
         config,
         reporter: Reporter::new(out, config.common.format, config.common.zone.clone()),
@@ -72,14 +72,14 @@ pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
     runtime.block_on(control.run(signals))
 }
 
-/// Warns of interfaces that merge segments: their segments arrived earlier than tmap sees them.
+/// Warns of interfaces that merge segments, because their arrival times are then too late.
 fn warn_of_merging(interfaces: &[String]) {
     for name in interfaces {
         // Where the kernel doesn't report the features, there is no warning.
         for feature in offload::merging(name).unwrap_or_default() {
             eprintln!(
-                "tmap: {name}: {feature} is on: the card merges segments, so arrival times are coarse, and \
-                 clocks and round trips with them; `ethtool -K {name} {feature} off` ends that"
+                "tmap: {name}: {feature} merges segments, which makes clocks and round trips less exact; \
+                 turn it off with `ethtool -K {name} {feature} off`"
             );
         }
     }
@@ -219,7 +219,9 @@ impl<W: Write> Control<'_, W> {
         }
         let missed = self.drain.events_missed();
         if missed > 0 {
-            self.warn(format!("{missed} events were not shown: standard output was too slow"));
+            self.warn(format!(
+                "{missed} events were not printed, because standard output was too slow; the summary has them"
+            ));
         }
         self.summary().await?;
         Ok(if self.warnings.is_empty() { Outcome::Fine } else { Outcome::Warned })
@@ -238,7 +240,7 @@ fn ticks(period: Duration) -> Interval {
     interval
 }
 
-/// Waits for the next tick of a timer that may not exist.
+/// Waits for the next tick of a timer, or for ever if there is none.
 async fn tick(timer: &mut Option<Interval>) {
     match timer {
         Some(timer) => {

@@ -1,4 +1,4 @@
-//! The `tmap` command: arguments, a run, an exit code.
+//! The `tmap` command: from arguments to an exit code.
 
 use std::{
     env,
@@ -9,7 +9,7 @@ use std::{
 use tmap::{Outcome, cli, config::Config, live, read};
 
 fn main() -> ExitCode {
-    // A mistake on the command line ends here, with exit code 2.
+    // A mistake on the command line ends the process here, with exit code 2.
     let config = cli::config(env::args_os()).unwrap_or_else(|error| error.exit());
     exit_code(run(&config))
 }
@@ -27,7 +27,7 @@ fn exit_code(result: anyhow::Result<Outcome>) -> ExitCode {
     match result {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Warned) => ExitCode::FAILURE,
-        // `tmap ... | head` got what it wanted.
+        // `tmap ... | head` read all that it wanted.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tmap: {error:#}");

@@ -1,6 +1,6 @@
 //! `tmap read`: capture files through the same parser and engine as live traffic.
 //!
-//! One thread reads and parses, others have the engine ([`worker`]).
+//! One thread reads and parses; the engine runs on other threads ([`worker`]).
 
 mod worker;
 
@@ -33,26 +33,26 @@ use crate::{
 };
 use worker::Workers;
 
-/// How often the engine looks for news, in capture time.
+/// How often the engine reviews what changed, in capture time.
 const REVIEW_NS: u64 = 1_000_000_000;
 
-/// A step in time that needs confirmation.
+/// A larger step in time is believed only when the next packet confirms it.
 const LEAP_NS: u64 = 3_600 * 1_000_000_000;
 
-/// How many packets go by between two looks at signals, progress and the wall clock.
+/// Packets between two checks of signals, progress and the wall clock.
 const PACKETS_PER_LOOK: u32 = 8_192;
 
 /// A file that takes no longer than this to read needs no progress bar.
 const PROGRESS_AFTER: Duration = Duration::from_millis(700);
 
-/// Files tell their own time.
+/// Captures carry wall-clock time themselves.
 const WALL: WallClock = WallClock { unix_minus_engine_ns: 0 };
 
 /// Reads all files and writes reports to `out`.
 ///
 /// # Errors
-/// A file that isn't there (before anything is read), or writing that failed. What is wrong with
-/// the content of a file is a warning: what came before it is reported.
+/// If a file cannot be opened (checked before anything is read), or `out` cannot be written. A fault in the
+/// content of a file is a warning: the packets before it are reported.
 pub fn run(config: &ReadConfig, out: impl Write) -> anyhow::Result<Outcome> {
     let plot = config.plot.as_deref().map(create).transpose()?;
     for source in &config.files {
@@ -70,17 +70,17 @@ pub fn run(config: &ReadConfig, out: impl Write) -> anyhow::Result<Outcome> {
     reading.finish(plot)
 }
 
-/// Creates the picture's file before hours are spent on what goes into it.
+/// Creates the picture's file before hours are spent on its content.
 fn create(path: &Path) -> anyhow::Result<File> {
-    File::create(path).with_context(|| format!("can't write the plot to {}", path.display()))
+    File::create(path).with_context(|| format!("cannot write the plot to {}", path.display()))
 }
 
-/// A word of the filter where a file was expected is a habit from other tools.
+/// A hint for users of other tools, who write the filter after the file.
 fn filter_hint(source: &Source) -> &'static str {
     const WORDS: [&str; 9] = ["src", "dst", "host", "net", "port", "portrange", "tcp", "ip", "not"];
     match source {
         Source::Path(path) if WORDS.iter().any(|word| path.as_os_str() == *word) => {
-            "; a filter for files is one argument: --filter 'src net 10.0.0.0/8'"
+            "; give a filter as one argument: --filter 'src net 10.0.0.0/8'"
         }
         _ => "",
     }
@@ -97,10 +97,10 @@ struct Reading<'a, W> {
     warnings: Vec<String>,
     /// The latest time seen: packets may come out of order, the engine's time never runs back.
     now_ns: u64,
-    /// The time of the last packet, whatever it was.
+    /// The time of the last packet, even where it was an outlier.
     last_ns: u64,
     next_review_ns: u64,
-    /// What the engine was told, and the coarsest of the files already read.
+    /// The resolution that the engine uses, and the coarsest of the files already read.
     resolution_ns: u64,
     coarsest_ns: u64,
     stats: Option<Interval>,
@@ -189,11 +189,11 @@ impl<'a, W: Write> Reading<'a, W> {
             Ok(mut capture) => {
                 let result = self.packets(&mut capture, &mut foreign, &mut first_ns)?;
                 if let Err(error) = result {
-                    self.warn(format!("{source}: {error}; what came before it is reported"));
+                    self.warn(format!("{source}: {error}; the packets before it are reported"));
                 }
                 if capture.untimed() > 0 {
                     let packets = count(capture.untimed(), "packet");
-                    self.warn(format!("{source}: {packets} without a time stamp, left out"));
+                    self.warn(format!("{source}: skipped {packets} without a capture time"));
                 }
                 self.settle_resolution(&capture);
                 self.coarsest_ns = self.resolution_ns;
@@ -201,11 +201,13 @@ impl<'a, W: Write> Reading<'a, W> {
         }
         for (link_type, packets) in foreign {
             let packets = count(packets, "packet");
-            self.warn(format!("{source}: {packets} of link type {link_type}, which tmap doesn't read"));
+            self.warn(format!(
+                "{source}: skipped {packets} of link type {link_type}, which tmap cannot read"
+            ));
         }
         if first_ns.is_some_and(|first_ns| first_ns.saturating_add(REVIEW_NS) < began_ns) {
             self.note(&format!(
-                "{source} begins before the previous file ends: give files in the order of time"
+                "{source} begins before the previous file ends; name the files in order of time, each once"
             ));
         }
         Ok(())
@@ -221,7 +223,7 @@ impl<'a, W: Write> Reading<'a, W> {
         }
     }
 
-    /// Reads packets to the end; the inner result is the file's, the outer one the output's.
+    /// Reads packets to the end. The inner result is that of reading, the outer one that of writing.
     fn packets(
         &mut self,
         capture: &mut Capture,
@@ -259,8 +261,8 @@ impl<'a, W: Write> Reading<'a, W> {
         }
     }
 
-    /// Moves engine time on. One absurd stamp must not carry it off into the future, so a leap is
-    /// believed when the next packet confirms it.
+    /// Advances engine time. One absurd time must not carry it off into the future, so a leap is believed
+    /// only when the next packet confirms it.
     fn advance(&mut self, time_ns: u64) {
         let leaps = time_ns > self.now_ns.saturating_add(LEAP_NS);
         if !leaps || self.now_ns == 0 || time_ns.abs_diff(self.last_ns) <= LEAP_NS {
@@ -269,7 +271,7 @@ impl<'a, W: Write> Reading<'a, W> {
         self.last_ns = time_ns;
     }
 
-    /// One packet: the same steps as in the kernel.
+    /// Parses and counts one packet, in the steps that the kernel program takes.
     #[inline(always)]
     fn frame(&mut self, frame: &Frame<'_>) {
         self.counters.seen += 1;
@@ -291,7 +293,7 @@ impl<'a, W: Write> Reading<'a, W> {
         self.tell_news()
     }
 
-    /// Reports what came to be known.
+    /// Reports new events.
     fn tell_news(&mut self) -> io::Result<()> {
         let news = self.workers.news();
         if news.is_empty() {
@@ -302,7 +304,7 @@ impl<'a, W: Write> Reading<'a, W> {
         self.progress.bar.suspend(&mut tell)
     }
 
-    /// Signals and statistics, now and then.
+    /// Checks signals and statistics.
     fn look_around(&mut self) -> io::Result<()> {
         self.progress.show_if_slow();
         if self.signals.take_summary() {
@@ -328,7 +330,7 @@ impl<'a, W: Write> Reading<'a, W> {
         self.progress.bar.suspend(|| reporter.stats(&stats, WALL))
     }
 
-    /// Tells the engine how fine the time stamps are: as coarse as the coarsest file.
+    /// Tells the engine the resolution of the capture times: that of the coarsest file.
     fn settle_resolution(&mut self, capture: &Capture) {
         let resolution_ns = self.coarsest_ns.max(capture.resolution_ns());
         if resolution_ns != self.resolution_ns {
@@ -348,7 +350,7 @@ impl<'a, W: Write> Reading<'a, W> {
     }
 
     fn write_summary(&mut self, snapshot: Snapshot) -> io::Result<()> {
-        // What was noticed before it comes before it.
+        // Events come before the summary that includes them.
         self.tell_news()?;
         let summary = Summary {
             snapshot,
@@ -368,24 +370,24 @@ impl<'a, W: Write> Reading<'a, W> {
         let mut out = BufWriter::new(file);
         let clock = Clock { wall: WALL, zone: &self.config.zone };
         if plot::svg(&mut out, &snapshot, &clock)? == 0 {
-            self.warn("the plot is empty: no connection shows the phase of a steady clock".to_owned());
+            self.warn("the plot is empty, because no connection shows a steady clock".to_owned());
         }
-        out.flush().context("can't write the plot")
+        out.flush().context("cannot write the plot")
     }
 
-    /// Something to know that isn't wrong.
+    /// Prints a note, which is no warning.
     fn note(&self, text: &str) {
         self.progress.bar.suspend(|| eprintln!("tmap: {text}"));
     }
 
-    /// Something is wrong with the input: said now, in the summary, and in the exit code.
+    /// Prints a warning, which also goes into the summary and the exit code.
     fn warn(&mut self, text: String) {
         self.note(&text);
         self.warnings.push(text);
     }
 }
 
-/// Progress on standard error, where that is a terminal and reading takes a while.
+/// A progress bar on standard error, if that is a terminal and reading takes long.
 struct Progress {
     bar: ProgressBar,
     began: Instant,
@@ -398,7 +400,7 @@ impl Progress {
         Self { bar, began: Instant::now(), shown: false }
     }
 
-    /// A new file begins.
+    /// Begins a new file.
     fn file(&self, source: &Source, bytes: Option<u64>) {
         self.bar.reset();
         let template = match bytes {
@@ -422,7 +424,7 @@ impl Progress {
     fn show_if_slow(&mut self) {
         if !self.shown && self.began.elapsed() > PROGRESS_AFTER {
             self.shown = true;
-            // Stays hidden where standard error is no terminal.
+            // It stays hidden if standard error is no terminal.
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
     }

@@ -1,4 +1,4 @@
-//! Signals, received by a thread of their own: they work however busy or stuck the others are.
+//! Signals, received by a thread of their own, so that they work while other threads are busy or stuck.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use signal_hook::{
 };
 use tokio::sync::Notify;
 
-/// What the user asked for by signal.
+/// Requests that came by signal.
 #[derive(Debug, Default)]
 pub struct Signals {
     stop: AtomicBool,
@@ -28,11 +28,11 @@ pub struct Signals {
 pub const INTERRUPTED: i32 = 130;
 
 impl Signals {
-    /// Starts listening: SIGINT or SIGTERM asks to stop (the second one ends the process at once),
-    /// SIGUSR1 for a summary.
+    /// Starts listening. SIGINT and SIGTERM request a stop, and a second one ends the process at once;
+    /// SIGUSR1 requests a summary.
     ///
     /// # Errors
-    /// Where the system grants no thread or signal handler.
+    /// If the system grants no thread or signal handler.
     pub fn listen() -> io::Result<Arc<Self>> {
         let signals = Arc::new(Self::default());
         let shared = Arc::clone(&signals);
@@ -43,12 +43,12 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Whether to stop.
+    /// Whether a stop was requested.
     pub fn stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Whether a summary was asked for since the last call.
+    /// Whether a summary was requested since the last call.
     pub fn take_summary(&self) -> bool {
         self.summary.load(Ordering::Relaxed) && self.summary.swap(false, Ordering::Relaxed)
     }

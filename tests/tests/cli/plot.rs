@@ -37,5 +37,5 @@ fn a_picture_that_can_t_be_written_is_said_before_anything_is_read() {
     let (_folder, path) = capture();
     let run = tmap([OsStr::new("read"), path.as_os_str(), OsStr::new("--plot=/nowhere/phases.svg")]);
     assert_eq!((run.code, run.out.as_str()), (1, ""));
-    assert!(run.err.contains("can't write the plot to /nowhere/phases.svg"), "{}", run.err);
+    assert!(run.err.contains("cannot write the plot to /nowhere/phases.svg"), "{}", run.err);
 }

@@ -152,7 +152,7 @@ fn one_direction_is_named_as_the_reason() {
     let run = tmap(["rtt", "--filter", "src host 192.0.2.10", path.to_str().expect("a path")]);
     assert_eq!(run.code, 0);
     assert!(run.out.contains("gave 0 round trips"), "{}", run.out);
-    assert!(run.out.contains("1 of 1 connection in one direction only"), "{}", run.out);
+    assert!(run.out.contains("1 of 1 connection seen in one direction only"), "{}", run.out);
 }
 
 #[test]

@@ -114,5 +114,5 @@ fn losses_stand_in_the_text() {
     thread::sleep(Duration::from_millis(300));
     let out = tmap.interrupt();
     assert!(out.lines().any(|line| line.contains("CPU 0:") && line.ends_with(" LOST")), "{out}");
-    assert!(out.contains("because the ring was full; use a larger --ring-size."), "{out}");
+    assert!(out.contains("because a ring buffer was full; raise --ring-size."), "{out}");
 }

@@ -1,4 +1,4 @@
-//! `tmap rtt`: live on interfaces or on captures, with the same options as `live` and `read`.
+//! `tmap rtt`: round trips on interfaces or in captures, with the options of `live` and `read`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,80 +12,90 @@ use crate::{
 };
 
 pub const NOTES: &str = "\
-A round trip is the time from the first segment with a TSval to the first that echoes it: from
-this sensor to the host that answers, and back. With the sensor in the middle of a path, add the
-round trips of both sides. Both directions must be seen: on a router give both interfaces, on a
-host add --egress; a filter that names one side (src, dst) hides the other.
+A round trip is the time from the first segment with a TSval to the first segment that echoes it:
+from this sensor to the host that answers, and back. If the sensor is in the middle of a path, add
+the round trips to both sides. tmap must see both directions. On a host, add --egress. On a router,
+watch both interfaces; on a router with NAT, watch one interface with --egress, because addresses
+differ between the two. A filter with src or dst hides one direction.
 
-`host` is what the answering host's own TCP computes: longer, since it includes the other half of
-the path, the peer's application and held-back acknowledgements. It takes the host's tick rate,
-which is known after some seconds of its traffic.
+`host` is the round trip that the TCP of the answering host computes. It is longer: it includes the
+other half of the path, the peer's application and delayed acknowledgements. It is in ticks until
+the host's tick rate is known, which takes some seconds of its traffic.
 
-Jitter is the mean difference between one round trip and the next of a connection. The summary
-lists what no clock makes (TSvals that go back or leap, echoes of values never sent) with the likely
-cause.";
+Jitter is the mean difference between one round trip of a connection and the next. The summary
+lists implausible timestamps (TSvals that step back or leap, echoes of values never sent), each
+with the probable cause.";
 
 #[derive(Debug, Args)]
 pub struct RttArgs {
-    /// Captures in the order of time; - is standard input
-    #[arg(value_name = "FILE", conflicts_with = "interface", required_unless_present_any = ["interface", "read"])]
+    /// Captures in order of time; - is standard input
+    #[arg(value_name = "FILE", conflicts_with = "interface")]
     files: Vec<PathBuf>,
-    /// A capture; may be given several times
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interface", "files"], action = ArgAction::Append)]
+    /// Capture to read; give -r again for another one
+    #[arg(short, long, value_name = "FILE", action = ArgAction::Append)]
+    #[arg(conflicts_with_all = ["interface", "files"])]
     read: Vec<PathBuf>,
-    /// Interface to watch; may be given several times
+    /// Interface to watch; give -i again for another one
     #[arg(short, long, value_name = "IFACE", action = ArgAction::Append)]
     interface: Vec<String>,
-    /// Where to attach: auto tries the driver (native) and falls back to generic
+    /// XDP mode: native, generic, or auto (native if possible)
     #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
     xdp_mode: XdpMode,
-    /// Read this host's outgoing segments too
+    /// Watch outgoing segments too (XDP sees only incoming ones)
     #[arg(long, conflicts_with_all = ["files", "read"])]
     egress: bool,
-    /// Stop after this long, e.g. 90s or 10m
+    /// Stop after this time, e.g. 90s or 10m
     #[arg(long, value_name = "TIME", value_parser = positive_time, conflicts_with_all = ["files", "read"])]
     duration: Option<Duration>,
-    /// Ring buffer per CPU, in bytes; K and M are understood
+    /// Size of the ring buffer per CPU, e.g. 8M
     #[arg(long, value_name = "BYTES", value_parser = size, conflicts_with_all = ["files", "read"])]
     ring_size: Option<usize>,
-    /// Print no single round trips, only intervals and summaries
+    /// Print only intervals and summaries, not every round trip
     #[arg(short, long)]
     summary: bool,
-    /// Sum up this often, e.g. 10s
+    /// Print the round trips of each interval of this length, e.g. 10s
     #[arg(long, value_name = "INTERVAL", value_parser = positive_time)]
     every: Option<Duration>,
-    /// Take echoes of bare acknowledgements too: more samples, which include the time until the
-    /// other side had something to say
+    /// Measure echoes of bare acknowledgements too; they may include idle time
     #[arg(long)]
     all_echoes: bool,
-    /// An echo later than this is no round trip
+    /// Ignore echoes later than this
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_time)]
     max_rtt: Duration,
-    /// Length of the IPv4 prefixes to sum up by
-    #[arg(long, value_name = "BITS", default_value_t = Options::default().prefix_ip4, value_parser = clap::value_parser!(u8).range(0..=32))]
+    /// Length of IPv4 prefixes in the summary
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(0..=32))]
+    #[arg(default_value_t = Options::default().prefix_ip4)]
     prefix4: u8,
-    /// Length of the IPv6 prefixes to sum up by
-    #[arg(long, value_name = "BITS", default_value_t = Options::default().prefix_ip6, value_parser = clap::value_parser!(u8).range(0..=128))]
+    /// Length of IPv6 prefixes in the summary
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(0..=128))]
+    #[arg(default_value_t = Options::default().prefix_ip6)]
     prefix6: u8,
-    /// The most connections held for round trips
-    #[arg(long, value_name = "N", default_value_t = Options::default().max_connections, value_parser = at_least_one)]
+    /// Limit of connections held for round trips
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(default_value_t = Options::default().max_connections)]
     rtt_connections: usize,
     #[command(flatten)]
     common: CommonArgs,
 }
 
 impl RttArgs {
-    /// What is to be run.
+    /// Checks and resolves the arguments.
     pub fn config(self) -> Result<Config, clap::Error> {
+        if self.interface.is_empty() && self.files.is_empty() && self.read.is_empty() {
+            let message = "name captures to read, or an interface to watch with -i";
+            return Err(usage("rtt", ErrorKind::MissingRequiredArgument, message));
+        }
         let filter = self.common.filter.clone().unwrap_or_default();
-        let mut common = self.common.resolve(&filter)?;
+        let mut common = self.common.resolve("rtt", &filter)?;
         common.engine.rtt = Some(self.options(common.engine.idle_timeout_ns));
         if self.interface.is_empty() {
             let files = if self.files.is_empty() { &self.read } else { &self.files };
-            return Ok(Config::Read(ReadConfig { common, files: sources(files)?, plot: None, shards: None }));
+            let files = sources("rtt", files)?;
+            return Ok(Config::Read(ReadConfig { common, files, plot: None, shards: None }));
         }
         if self.common.siblings {
-            return Err(usage(ErrorKind::ArgumentConflict, "--siblings belongs to live and read"));
+            let message = "--siblings works with `tmap live` and `tmap read` only";
+            return Err(usage("rtt", ErrorKind::ArgumentConflict, message));
         }
         Ok(Config::Live(LiveConfig {
             common,

@@ -94,6 +94,19 @@ pub struct AddressReport {
 /// The most tunnels listed per address.
 pub const MAX_TUNNELS: usize = 8;
 
+impl AddressReport {
+    /// The average uptime of its machines in seconds at `now_ns`, and over how many machines it is: the
+    /// mean of `now - boot` over those whose boot time is known, each counted once whatever its load.
+    pub fn average_uptime_s(&self, now_ns: u64) -> Option<(f64, u64)> {
+        let now_s = now_ns as f64 / 1e9;
+        let machines = self.machine_list.iter();
+        let uptimes: Vec<f64> =
+            machines.filter_map(|machine| Some(now_s - machine.boot?.engine_s.value)).collect();
+        let mean_s = uptimes.iter().sum::<f64>() / uptimes.len() as f64;
+        (!uptimes.is_empty()).then_some((mean_s, uptimes.len() as u64))
+    }
+}
+
 /// One machine behind an address.
 #[derive(Clone, Debug)]
 pub struct MachineReport {

@@ -1,4 +1,4 @@
-//! From the tree to the program of tests.
+//! The compiler of filters, from an expression to a program of tests.
 //!
 //! The classic short-circuit scheme: every expression is told where to go on yes and on no. It is
 //! built from the end, so that targets are known when a test is written and all jumps lead

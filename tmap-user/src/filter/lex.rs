@@ -1,13 +1,13 @@
-//! From text to words.
+//! The lexer of filters, from text to words.
 
 use std::ops::Range;
 
-/// A word of the filter and where it stands.
+/// A word of the filter and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word<'a> {
     /// The word itself: a keyword, a value, `(`, `)`, `!`, `&&` or `||`.
     pub text: &'a str,
-    /// Its place in the text, in bytes.
+    /// Its position in the text, in bytes.
     pub at: Range<usize>,
 }
 

@@ -1,11 +1,11 @@
-//! The filter language of the command line: pcap-filter's familiar words, compiled to the program
-//! that kernel and file reader run alike ([`tmap_common::filter`]).
+//! The filter language of the command line: pcap-filter's words, compiled to a program that the kernel and
+//! the file reader run ([`tmap_common::filter`]).
 //!
 //! ```text
 //! text -> lex -> words -> parse -> Expr -> compile -> Program of tests
 //! ```
 //!
-//! What is understood, as in pcap-filter(7):
+//! The language is a part of pcap-filter(7):
 //!
 //! | | |
 //! |---|---|
@@ -17,8 +17,8 @@
 //!
 //! A value without its keyword takes the last one: `port 80 or 443`, `host (A or B)`.
 //!
-//! Beyond pcap-filter: a bare `A` or `A/len` needs no keyword, and `10/8` is 10.0.0.0/8. Short of
-//! it: no names of hosts or services, and nothing but TCP, because nothing else carries a clock.
+//! It adds to pcap-filter: a bare `A` or `A/len` needs no keyword, and `10/8` is 10.0.0.0/8. It lacks names
+//! of hosts and services, and protocols other than TCP, because only TCP carries timestamps.
 
 pub mod compile;
 pub mod expr;
@@ -55,7 +55,8 @@ impl Program {
                 text,
                 0..text.len(),
                 format!(
-                    "the filter takes {needed} tests and at most {} fit: join ports to a portrange, hosts to a net",
+                    "the filter needs {needed} tests, and the limit is {}; join ports to a portrange, \
+                     hosts to a net",
                     filter::MAX_TESTS
                 ),
             )
@@ -67,7 +68,7 @@ impl Program {
         &self.tests
     }
 
-    /// Whether the segment is wanted.
+    /// Whether the filter accepts the segment.
     #[inline(always)]
     pub fn accepts(&self, segment: &Segment) -> bool {
         self.tests.is_empty() || self.run(segment)
@@ -79,7 +80,7 @@ impl Program {
     }
 }
 
-/// What is wrong with a filter, and where.
+/// A mistake in a filter, and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterError {
     text: String,
@@ -96,7 +97,7 @@ impl FilterError {
 impl std::error::Error for FilterError {}
 
 impl fmt::Display for FilterError {
-    /// One line that says what is wrong, the filter, and carets under the word.
+    /// The mistake on one line, then the filter, then carets under the word.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let before = self.text[..self.at.start].chars().count();
         let marked = self.text[self.at.clone()].chars().count().max(1);

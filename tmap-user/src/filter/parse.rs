@@ -1,4 +1,4 @@
-//! From words to the tree: pcap-filter's grammar, as far as it concerns TCP segments.
+//! The parser of filters, from words to an expression: pcap-filter's grammar for TCP segments.
 //!
 //! ```text
 //! expr  := term { ("and" | "or") term }                     equal rank, from left to right
@@ -25,7 +25,11 @@ const MAX_WORDS: usize = 1024;
 pub fn parse(text: &str) -> Result<Expr, FilterError> {
     let mut parser = Parser { text, words: words(text), next: 0, last: None, depth: 0 };
     if parser.words.len() > MAX_WORDS {
-        return Err(FilterError::new(text, 0..text.len(), format!("more than {MAX_WORDS} words")));
+        return Err(FilterError::new(
+            text,
+            0..text.len(),
+            format!("the filter has more than {MAX_WORDS} words; shorten it"),
+        ));
     }
     let expr = parser.expr(None)?;
     match parser.words.get(parser.next) {
@@ -35,7 +39,7 @@ pub fn parse(text: &str) -> Result<Expr, FilterError> {
     }
 }
 
-/// Which end a qualifier means.
+/// The direction of a qualifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {
     Src,
@@ -59,7 +63,7 @@ enum Kind {
     PortRange,
 }
 
-/// What stands before a value.
+/// The qualifiers before a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Qualifiers {
     protocol: Option<Protocol>,
@@ -139,7 +143,7 @@ impl<'a> Parser<'a> {
             return Ok(expr);
         }
         match self.words.get(self.next) {
-            None => Err(self.error(&open, "this `(` is never closed")),
+            None => Err(self.error(&open, "this `(` is never closed; add a `)`")),
             Some(word) => {
                 Err(self.error(word, format!("expected `and`, `or` or `)` before `{}`", word.text)))
             }
@@ -156,7 +160,7 @@ impl<'a> Parser<'a> {
             return Err(FilterError::new(
                 self.text,
                 0..self.text.len(),
-                format!("nested deeper than {MAX_DEPTH}"),
+                format!("parentheses and `not` are nested deeper than {MAX_DEPTH}; simplify the filter"),
             ));
         }
         let result = inner(self);
@@ -291,7 +295,7 @@ impl<'a> Parser<'a> {
         }
         let expr = self.ends(qualifiers, |end| Primitive::Net(end, net));
         // IPv4 is held as ::ffff:a.b.c.d; a net written as IPv6 mustn't catch it. Both ends of a
-        // segment have the same version, so looking at one will do.
+        // segment have the same version, so checking one is enough.
         let ip6_only = !is_ip4 && net.meets_ip4();
         Ok(if ip6_only { protocol_alone(Protocol::Ip6).and(expr) } else { expr })
     }
@@ -313,7 +317,7 @@ impl<'a> Parser<'a> {
                 text if text.contains('-') => "; a range is written `portrange A-B`",
                 text if text.parse::<IpAddr>().is_ok() => "; an address is written `host A`",
                 text if text.starts_with(|c: char| c.is_ascii_alphabetic()) => {
-                    " (names of services aren't looked up)"
+                    " (tmap does not look up names of services)"
                 }
                 _ => "",
             };
@@ -339,17 +343,21 @@ impl<'a> Parser<'a> {
     fn address(&self, word: &Word<'_>) -> Result<IpAddr, FilterError> {
         word.text.parse().map_err(|_| {
             let message = match word.text {
-                text if text.parse::<u32>().is_ok() => format!("`{text}` alone: write `port {text}`"),
+                text if text.parse::<u32>().is_ok() => {
+                    format!("`{text}` is not an address; for a port, write `port {text}`")
+                }
                 text if text.starts_with(|c: char| c.is_ascii_digit()) || text.contains(':') => {
                     format!("`{text}` is not an IP address")
                 }
                 text @ ("udp" | "icmp" | "icmp6" | "arp" | "sctp") => {
-                    format!("`{text}`: only TCP carries timestamps, so there is nothing else to choose from")
+                    format!("`{text}`: tmap sees only TCP, because only TCP carries timestamps")
                 }
                 text if self.last.is_some() || self.next > 1 => {
-                    format!("`{text}` is neither an address (names aren't looked up) nor a word that filters know")
+                    format!("`{text}` is no IP address (tmap does not look up names) and no filter word")
                 }
-                text => format!("`{text}` is not a word that filters know: src dst host net port portrange ip ip6 tcp and or not"),
+                text => format!(
+                    "`{text}` is not a filter word; use src dst host net port portrange ip ip6 tcp and or not"
+                ),
             };
             self.error(word, message)
         })
@@ -389,8 +397,8 @@ impl<'a> Parser<'a> {
         self.masked(word, u128::from(base), u128::MAX << 32 | u128::from(mask), true)
     }
 
-    /// A net from its base and mask, both in the low bits. As in pcap-filter, bits outside the mask
-    /// are a mistake that is better said than guessed at.
+    /// A net from its base and mask, both in the low bits. As in pcap-filter, bits outside the mask are an
+    /// error.
     fn masked(
         &self,
         word: &Word<'_>,
@@ -399,7 +407,9 @@ impl<'a> Parser<'a> {
         is_ip4: bool,
     ) -> Result<(Net, bool), FilterError> {
         if base & !mask != 0 {
-            return Err(self.error(word, format!("`{}` has bits set outside its mask", word.text)));
+            return Err(
+                self.error(word, format!("`{}` has bits set outside its mask; clear them", word.text))
+            );
         }
         if !is_ip4 {
             return Ok((Net { net: base, mask }, false));

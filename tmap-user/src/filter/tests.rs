@@ -85,9 +85,9 @@ fn the_familiar_words_mean_what_they_mean() {
 #[test]
 fn errors_point_at_the_word() {
     for (text, word, says) in [
-        ("prot 80", "prot", "not a word"),
+        ("prot 80", "prot", "not a filter word"),
         ("port 80 and udp", "udp", "port"),
-        ("udp", "udp", "only TCP"),
+        ("udp", "udp", "only TCP carries"),
         ("port http", "http", "names"),
         ("port 70000", "70000", "not a port"),
         ("port 80-90", "80-90", "portrange"),
@@ -135,7 +135,7 @@ fn too_long_a_program_is_refused_with_its_length() {
     };
     assert_eq!(Program::new(&ports(32)).unwrap().tests().len(), filter::MAX_TESTS);
     let error = Program::new(&ports(33)).expect_err("33 tests").to_string();
-    assert!(error.contains("33 tests") && error.contains("at most 32"), "{error}");
+    assert!(error.contains("33 tests") && error.contains("limit is 32"), "{error}");
 }
 
 #[test]

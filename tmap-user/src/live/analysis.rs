@@ -49,7 +49,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Passes an event on, or counts it.
+    /// Sends an event, or counts it as dropped.
     pub fn send(&self, event: Timed) {
         if self.sender.try_send(event).is_err() {
             self.missed.fetch_add(1, Ordering::Relaxed);

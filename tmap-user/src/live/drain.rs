@@ -165,5 +165,5 @@ impl Drain {
     }
 }
 
-/// The error message for a thread that failed.
-pub const FAILED: &str = "a thread that takes in records failed; what it held is lost";
+/// The error when a thread has panicked.
+pub const FAILED: &str = "an engine thread failed and its data is lost; please report this";

@@ -1,4 +1,4 @@
-//! The engine on threads of its own: each of its shards has a share of the source addresses.
+//! The engine on threads of its own: N engines, each with a share of the source addresses.
 //!
 //! Tasks are done in the order in which they are given, so the result is that of one engine on one
 //! thread.
@@ -18,18 +18,18 @@ use tmap_common::{
 
 use crate::engine::{Engine, Event, Holdings, Options, Pace, PartialSnapshot, Snapshot, Wanted, shard};
 
-/// Slots handed over at once. Packed as in the kernel's rings: a fifth of what records take, and
-/// handing them from core to core is what costs. So many that waking a thread for them doesn't.
+/// Slots handed over at once. They are packed as in the kernel's rings, a fifth of the size of records,
+/// because moving them from core to core is expensive. The batch is so large that waking a thread is cheap.
 const BATCH: usize = 8192;
 
-/// Tasks that wait for a shard: enough to keep it busy while the reader looks around, few enough to
+/// Tasks that wait for a shard: enough to keep it busy while the reader does other things, few enough to
 /// stay in the cache.
 const TASKS_WAITING: usize = 4;
 
-/// Addresses differ in how much there is to them: of shares twice as fine, cores get more equal ones.
+/// Some addresses are much busier than others; with two shards per core, the load is more even.
 const SHARDS_PER_CORE: usize = 2;
 
-/// What a shard is to do.
+/// A task for a shard.
 enum Task {
     Observe(Vec<Slot>),
     Resolution(u64),
@@ -39,11 +39,11 @@ enum Task {
     Conclude(u64, Wanted),
 }
 
-/// What it did.
+/// The result of a task.
 enum Done {
-    /// Slots taken in: the vector may be used again.
+    /// The slots were taken in; the vector may be used again.
     Observed(Vec<Slot>),
-    /// What is new.
+    /// New events.
     Reviewed(Vec<Event>),
     Holdings(Holdings),
     Part(Box<PartialSnapshot>),
@@ -52,7 +52,7 @@ enum Done {
 /// The reader's end of all shards.
 pub struct Workers {
     shards: Vec<Shard>,
-    /// When the reviews were that not all shards have answered yet.
+    /// Times of the reviews that not all shards have answered yet.
     reviews: VecDeque<u64>,
 }
 
@@ -68,10 +68,10 @@ struct Shard {
 }
 
 impl Workers {
-    /// Starts the threads: `shards` of them, or as many as the machine can use.
+    /// Starts `shards` threads, or as many as the machine can use.
     ///
     /// # Errors
-    /// Where the system grants no thread.
+    /// If the system grants no thread.
     pub fn start(options: &Options, shards: Option<usize>) -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let count = shard::count(options, shards, SHARDS_PER_CORE * cores);
@@ -80,25 +80,25 @@ impl Workers {
         Ok(Self { shards, reviews: VecDeque::new() })
     }
 
-    /// Hands a record over, sooner or later.
+    /// Hands a record over, with the next batch.
     #[inline(always)]
     pub fn observe(&mut self, record: &Record) {
         let shard = shard::of(&record.segment.src, self.shards.len());
         self.shards[shard].observe(record);
     }
 
-    /// Tells how coarse the records' times are, from here on.
+    /// Sets the resolution of the records' times from now on.
     pub fn set_resolution_ns(&mut self, resolution_ns: u64) {
         self.shards.iter_mut().for_each(|shard| shard.give(Task::Resolution(resolution_ns)));
     }
 
-    /// Looks at what changed; what is new comes with a later [`Workers::news`].
+    /// Reviews what changed; new events come with a later [`Workers::news`].
     pub fn review(&mut self, now_ns: u64) {
         self.reviews.push_back(now_ns);
         self.shards.iter_mut().for_each(|shard| shard.give(Task::Review(now_ns)));
     }
 
-    /// What came to be known since the last call: in the order of reviews, then of addresses.
+    /// New events since the last call, in the order of reviews, then of addresses.
     pub fn news(&mut self) -> Vec<(Event, u64)> {
         self.shards.iter_mut().for_each(Shard::take_what_is_done);
         let mut news = Vec::new();
@@ -124,7 +124,7 @@ impl Workers {
         self.join(|| Task::Snapshot(now_ns, wanted))
     }
 
-    /// Everything known in the end; what is new comes with [`Workers::news`].
+    /// Everything known at the end; new events come with [`Workers::news`].
     pub fn conclude(&mut self, now_ns: u64, wanted: Wanted) -> Snapshot {
         self.reviews.push_back(now_ns);
         self.join(|| Task::Conclude(now_ns, wanted))
@@ -137,14 +137,14 @@ impl Workers {
         )
     }
 
-    /// Gives a task to all shards and waits for what each makes of it.
+    /// Gives a task to all shards and waits for their results.
     fn ask(&mut self, task: impl Fn() -> Task) -> Vec<Done> {
         self.shards.iter_mut().for_each(|shard| shard.give(task()));
         self.shards.iter_mut().map(Shard::wait).collect()
     }
 }
 
-/// Shards answer in the order in which they are asked.
+/// Shards answer in the order of their tasks, so an answer of another kind is a bug.
 fn unasked() -> ! {
     unreachable!("an answer to another question")
 }
@@ -205,14 +205,14 @@ impl Shard {
         }
     }
 
-    /// Takes back what needs nobody's attention now.
+    /// Stores the results that have arrived.
     fn take_what_is_done(&mut self) {
         while let Ok(done) = self.done.try_recv() {
             self.take(done);
         }
     }
 
-    /// Waits for the answer to what was asked.
+    /// Waits for the answer to the latest request.
     fn wait(&mut self) -> Done {
         loop {
             match self.done.recv() {
@@ -226,7 +226,7 @@ impl Shard {
         }
     }
 
-    /// Keeps what can wait; answers are the asker's.
+    /// Stores a result of a batch or a review; any other answer goes to the caller.
     fn take(&mut self, done: Done) -> Option<Done> {
         match done {
             Done::Observed(batch) => self.spare.push(batch),
@@ -236,7 +236,7 @@ impl Shard {
         None
     }
 
-    /// The thread ends early only by a panic, which goes on here.
+    /// A thread ends early only by a panic, which is resumed here.
     fn fail(&mut self) -> ! {
         match self.thread.take().map(JoinHandle::join) {
             Some(Err(panic)) => std::panic::resume_unwind(panic),

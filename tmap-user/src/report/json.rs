@@ -1,7 +1,11 @@
 //! JSON lines: one object a line, told apart by `type`. Fields are only ever added.
 //!
-//! Times are RFC 3339 in UTC. `null` means that the data can't tell. A field `x_sigma` (or
+//! Times are RFC 3339 in UTC. `null` means that the data cannot tell. A field `x_sigma` (or
 //! `x_sigma_s`) is one standard error of `x`, in its unit.
+//!
+//! Every line and object has a structure of its own here, and none of the engine's is serialised. The
+//! engine may rename and regroup what it finds, and scripts never notice; it doesn't depend on serde;
+//! and most fields differ anyway (an estimate is two fields, a time is text).
 //!
 //! # `address`: one line per source address, in summaries
 //!
@@ -16,9 +20,9 @@
 //! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `jitter_too_large`, `unsteady`, `offsets_random` |
 //! | `connections` | connection sides seen from the address |
 //! | `zero_tsvals` | segments with TSval 0 |
-//! | `average_uptime_s` | mean over the machines with a boot time, of the summary's time minus boot |
+//! | `average_uptime_s` | mean uptime of the machines with a known boot time, at the summary's time |
 //! | `tunnels` | the tunnels it was seen in, at most 8: objects of `kind` (`vxlan`, `geneve`, `gtp-u`, `gre`, `ip`, `mpls`, `pppoe`), `id` (VNI, TEID, key, label or session; 0 for none), `src`, `dst` (`null` below IP) |
-//! | `unstamped` | `null`, or the connections that it opened without time stamps: `connections`, `signature` (the latest one's handshake, in p0f's notation) |
+//! | `unstamped` | `null`, or the connections that it opened without timestamps: `connections`, `signature` (the latest one's handshake, in p0f's notation) |
 //! | `machine_list` | the machines, below |
 //!
 //! A machine: `id` (from 1, stable within a run), `tick_hz` (nominal), `rate_hz`, `skew_ppm`,
@@ -47,8 +51,8 @@
 //! `time`, `addresses`, `connections`, `machines` (sum of the best counts), `records`, `packets`
 //! (`seen`, `suppressed`, `emitted`, `ring_full`, `skipped` by reason), `losses` (`flows_evicted`,
 //! `connections_forgotten`, `machines_uncompared`, `flows_thinned`, `records_unplaced`, `records_refused`), `unstamped`
-//! (SYNs without time stamps: `records`, `connections`, `addresses_only` = addresses that never sent a time stamp,
-//! `unplaced` = connections of addresses beyond the bound), `flows`, `memory_bytes`, `warnings`.
+//! (SYNs without timestamps: `records`, `connections`, `addresses_only` = addresses that never sent a timestamp,
+//! `unplaced` = connections of addresses beyond the limit), `flows`, `memory_bytes`, `warnings`.
 //!
 //! # `event`: as it happens
 //!
@@ -73,11 +77,11 @@ use std::{
 use serde::Serialize;
 use tmap_common::{Address, Counters, Skip, Tunnel};
 
-use super::{Stats, Summary, number::Clock, rtt_json, siblings, text::average_uptime_s};
+use super::{Stats, Summary, number::Clock, rtt_json, siblings};
 use crate::engine::{
     Event,
     snapshot::{
-        AddressReport, ConnectionReport, Doubt, Estimate, MachineReport, PortShare, Regime, Side,
+        AddressReport, ConnectionReport, Doubt, Estimate, Losses, MachineReport, PortShare, Regime, Side,
         UnstampedTotals,
     },
 };
@@ -200,7 +204,7 @@ struct SummaryLine<'a> {
     machines: u64,
     records: u64,
     packets: Packets,
-    losses: Losses,
+    losses: LossesObject,
     unstamped: UnstampedTotalsObject,
     flows: usize,
     memory_bytes: usize,
@@ -217,7 +221,7 @@ struct Packets {
 }
 
 #[derive(Serialize)]
-struct Losses {
+struct LossesObject {
     flows_evicted: u64,
     connections_forgotten: u64,
     machines_uncompared: u64,
@@ -316,14 +320,7 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
             machines: snapshot.addresses.iter().filter_map(|report| report.machines).map(u64::from).sum(),
             records: holdings.records,
             packets: packets(counters),
-            losses: Losses {
-                flows_evicted: snapshot.losses.flows_evicted,
-                connections_forgotten: snapshot.losses.connections_forgotten,
-                machines_uncompared: snapshot.losses.machines_uncompared,
-                flows_thinned: snapshot.losses.flows_thinned,
-                records_unplaced: snapshot.losses.records_unplaced,
-                records_refused: snapshot.losses.records_refused,
-            },
+            losses: losses(snapshot.losses),
             unstamped: unstamped_totals(snapshot.unstamped),
             flows: holdings.flows,
             memory_bytes: holdings.memory_bytes,
@@ -377,7 +374,7 @@ fn address_line<'a>(report: &'a AddressReport, now_ns: u64, clock: &Clock<'_>) -
         doubt: report.doubt.map(doubt),
         connections: report.connections,
         zero_tsvals: report.zero_tsvals,
-        average_uptime_s: average_uptime_s(report, now_ns).map(|(mean_s, _)| mean_s),
+        average_uptime_s: report.average_uptime_s(now_ns).map(|(mean_s, _)| mean_s),
         tunnels: report.tunnels.iter().map(tunnel_object).collect(),
         unstamped: report.unstamped.as_ref().map(|unstamped| UnstampedObject {
             connections: unstamped.connections,
@@ -434,6 +431,26 @@ fn port_object(share: &PortShare) -> Port {
     Port { port: share.port, side, share_percent: share.share_percent }
 }
 
+/// Names every field, so that a loss that the engine comes to count can't stay out of the summary.
+fn losses(losses: Losses) -> LossesObject {
+    let Losses {
+        flows_evicted,
+        connections_forgotten,
+        machines_uncompared,
+        flows_thinned,
+        records_unplaced,
+        records_refused,
+    } = losses;
+    LossesObject {
+        flows_evicted,
+        connections_forgotten,
+        machines_uncompared,
+        flows_thinned,
+        records_unplaced,
+        records_refused,
+    }
+}
+
 fn unstamped_totals(totals: UnstampedTotals) -> UnstampedTotalsObject {
     let UnstampedTotals { records, connections, addresses_only, unplaced } = totals;
     UnstampedTotalsObject { records, connections, addresses_only, unplaced }
@@ -478,7 +495,7 @@ fn packets(counters: &Counters) -> Packets {
     }
 }
 
-/// The names that scripts see.
+/// The regime's name in JSON.
 fn regime(regime: Regime) -> &'static str {
     match regime {
         Regime::Global => "global",
@@ -489,6 +506,7 @@ fn regime(regime: Regime) -> &'static str {
     }
 }
 
+/// The doubt's name in JSON.
 fn doubt(doubt: Doubt) -> &'static str {
     match doubt {
         Doubt::TooFewSegments => "too_few_segments",

@@ -1,4 +1,4 @@
-//! From snapshots to text and JSON lines: formatting only, nothing is estimated here.
+//! Reports: snapshots as text, JSON lines and pictures. This room only formats; the engine computes.
 
 pub mod json;
 pub mod number;
@@ -21,7 +21,7 @@ use crate::{
 
 pub use stats::Stats;
 
-/// How to report.
+/// The format of reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people.
@@ -30,18 +30,18 @@ pub enum Format {
     Json,
 }
 
-/// Everything that a summary tells.
+/// Everything in a summary.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// What the engine found.
     pub snapshot: Snapshot,
-    /// What happened to the packets, over all CPUs or files.
+    /// What happened to the frames, over all CPUs or files.
     pub counters: Counters,
     /// What the engine holds.
     pub holdings: Holdings,
-    /// Engine time to wall-clock time.
+    /// The mapping from engine time to wall-clock time.
     pub wall: WallClock,
-    /// What went wrong on the way, in words; also said on standard error.
+    /// Warnings so far, in words; they are on standard error too.
     pub warnings: Vec<String>,
 }
 
@@ -54,41 +54,46 @@ pub struct Reporter<W> {
 }
 
 impl<W: Write> Reporter<W> {
-    /// A reporter to `out` that tells local time in `zone`.
+    /// A reporter to `out`, with local times in `zone`.
     pub fn new(out: W, format: Format, zone: TimeZone) -> Self {
         Self { out, format, zone }
     }
 
-    /// Something happened at engine time `now_ns`.
+    /// Reports an event that was noticed at engine time `now_ns`.
     ///
     /// # Errors
-    /// Those of writing, as in all methods here.
+    /// If `out` can't be written; this holds for all methods here.
     pub fn event(&mut self, event: &Event, now_ns: u64, wall: WallClock) -> io::Result<()> {
-        let clock = number::Clock { wall, zone: &self.zone };
-        match self.format {
-            Format::Text => text::event(&mut self.out, event, &clock)?,
-            Format::Json => json::event(&mut self.out, event, now_ns, &clock)?,
-        }
-        self.out.flush()
+        self.write(wall, |out, format, clock| match format {
+            Format::Text => text::event(out, event, clock),
+            Format::Json => json::event(out, event, now_ns, clock),
+        })
     }
 
-    /// The state of things: at the end, or on request.
+    /// Reports everything known: at the end, or on request.
     pub fn summary(&mut self, summary: &Summary) -> io::Result<()> {
-        let clock = number::Clock { wall: summary.wall, zone: &self.zone };
-        match self.format {
-            Format::Text => text::summary(&mut self.out, summary, &clock)?,
-            Format::Json => json::summary(&mut self.out, summary, &clock)?,
-        }
-        self.out.flush()
+        self.write(summary.wall, |out, format, clock| match format {
+            Format::Text => text::summary(out, summary, clock),
+            Format::Json => json::summary(out, summary, clock),
+        })
     }
 
-    /// The sensor's own health.
+    /// Reports the sensor's own counters.
     pub fn stats(&mut self, stats: &Stats, wall: WallClock) -> io::Result<()> {
+        self.write(wall, |out, format, clock| match format {
+            Format::Text => stats::write(out, stats, clock),
+            Format::Json => json::stats(out, stats, clock),
+        })
+    }
+
+    /// Writes and flushes; an error says what could not be written.
+    fn write(
+        &mut self,
+        wall: WallClock,
+        report: impl FnOnce(&mut W, Format, &number::Clock<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let clock = number::Clock { wall, zone: &self.zone };
-        match self.format {
-            Format::Text => stats::write(&mut self.out, stats, &clock)?,
-            Format::Json => json::stats(&mut self.out, stats, &clock)?,
-        }
-        self.out.flush()
+        let written = report(&mut self.out, self.format, &clock).and_then(|()| self.out.flush());
+        written.map_err(|error| io::Error::new(error.kind(), format!("cannot write the report: {error}")))
     }
 }

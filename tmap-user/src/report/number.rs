@@ -1,15 +1,17 @@
 //! Numbers and times as people read them, with no more digits than their uncertainty supports.
 
+use bytesize::ByteSize;
+use indicatif::HumanCount;
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{engine::snapshot::Estimate, time::WallClock};
 
-/// Tells times.
+/// Engine time as wall-clock time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock<'a> {
     /// Engine time to wall-clock time.
     pub wall: WallClock,
-    /// Where the reader lives.
+    /// The time zone of local times.
     pub zone: &'a TimeZone,
 }
 
@@ -32,13 +34,17 @@ impl Clock<'_> {
             return "a time beyond the calendar".to_owned();
         };
         let format = match sigma_s {
-            sigma if sigma >= 43_200.0 => "%Y-%m-%d",
-            sigma if sigma >= 60.0 => "%Y-%m-%d %H:%M %Z",
+            sigma if sigma >= DAY_S / 2.0 => "%Y-%m-%d",
+            sigma if sigma >= MINUTE_S => "%Y-%m-%d %H:%M %Z",
             _ => "%Y-%m-%d %H:%M:%S %Z",
         };
         timestamp.to_zoned(self.zone.clone()).strftime(format).to_string()
     }
 }
+
+const MINUTE_S: f64 = 60.0;
+const HOUR_S: f64 = 60.0 * MINUTE_S;
+const DAY_S: f64 = 24.0 * HOUR_S;
 
 /// `100.0012 ± 0.0003`.
 pub fn measured(estimate: Estimate) -> String {
@@ -93,15 +99,15 @@ pub fn hertz(value: f64) -> String {
     }
 }
 
-/// A span of time in its own unit: `0.3 ms`, `12 s`, `34 min`, `5.2 h`, `49.7 days`.
+/// A span of time in its own unit: `30 µs`, `0.3 ms`, `12 s`, `34 min`, `5.2 h`, `49.7 days`.
 pub fn span(seconds: f64) -> String {
     match seconds.abs() {
-        s if s < 1e-3 => format!("{} us", brief(seconds * 1e6)),
+        s if s < 1e-3 => format!("{} µs", brief(seconds * 1e6)),
         s if s < 1.0 => format!("{} ms", brief(seconds * 1e3)),
-        s if s < 120.0 => format!("{} s", brief(seconds)),
-        s if s < 7_200.0 => format!("{} min", brief(seconds / 60.0)),
-        s if s < 172_800.0 => format!("{} h", brief(seconds / 3_600.0)),
-        _ => format!("{} days", brief(seconds / 86_400.0)),
+        s if s < 2.0 * MINUTE_S => format!("{} s", brief(seconds)),
+        s if s < 2.0 * HOUR_S => format!("{} min", brief(seconds / MINUTE_S)),
+        s if s < 2.0 * DAY_S => format!("{} h", brief(seconds / HOUR_S)),
+        _ => format!("{} days", brief(seconds / DAY_S)),
     }
 }
 
@@ -116,35 +122,33 @@ fn brief(value: f64) -> String {
 
 /// `1,234,567`.
 pub fn grouped(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(value).to_string()
 }
 
 /// `1 machine`, `2 machines`.
 pub fn count(value: u64, one: &str) -> String {
-    let ending = match (value, one) {
-        (1, _) => "",
-        (_, one) if one.ends_with("ss") => "es",
+    let ending = match value {
+        1 => "",
+        _ if one.ends_with("ss") => "es",
         _ => "s",
     };
     format!("{} {one}{ending}", grouped(value))
 }
 
-/// Bytes in binary units.
+/// `36 more machines`.
+pub fn more_of(more: u64, one: &str) -> String {
+    count(more, one).replacen(' ', " more ", 1)
+}
+
+/// The line after a list that shows `shown` of `total`: `... and 36 more machines (use --json)`.
+pub fn and_more(shown: usize, total: usize, one: &str) -> Option<String> {
+    let more = total.saturating_sub(shown) as u64;
+    (more > 0).then(|| format!("... and {} (use --json)", more_of(more, one)))
+}
+
+/// `1.5 KiB`.
 pub fn bytes(value: u64) -> String {
-    match value as f64 {
-        b if b < 1024.0 => format!("{value} B"),
-        b if b < 1024.0 * 1024.0 => format!("{:.1} KiB", b / 1024.0),
-        b if b < 1024.0 * 1024.0 * 1024.0 => format!("{:.1} MiB", b / (1024.0 * 1024.0)),
-        b => format!("{:.2} GiB", b / (1024.0 * 1024.0 * 1024.0)),
-    }
+    ByteSize(value).to_string()
 }
 
 #[cfg(test)]
@@ -183,7 +187,7 @@ mod tests {
 
     #[test]
     fn spans_pick_their_unit() {
-        assert_eq!(span(0.000_03), "30 us");
+        assert_eq!(span(0.000_03), "30 µs");
         assert_eq!(span(0.25), "250 ms");
         assert_eq!(span(1.0), "1 s");
         assert_eq!(span(4_294_967.296), "49.7 days");
@@ -196,7 +200,10 @@ mod tests {
         assert_eq!(count(1_234_567, "connection"), "1,234,567 connections");
         assert_eq!(count(2, "address"), "2 addresses");
         assert_eq!(grouped(100), "100");
-        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!([7, 1536, 5 << 30].map(bytes), ["7 B", "1.5 KiB", "5.0 GiB"]);
+        assert_eq!(more_of(1, "machine"), "1 more machine");
+        assert_eq!(and_more(64, 100, "machine").as_deref(), Some("... and 36 more machines (use --json)"));
+        assert_eq!(and_more(64, 64, "machine"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use tmap_common::Address;
 
-use super::number::{Clock, count, hertz, signed, span};
+use super::number::{Clock, count, hertz, more_of, signed, span};
 use crate::engine::snapshot::{
     AddressReport, ConnectionReport, Estimate, MachineReport, PhasePoint, Snapshot,
 };
@@ -33,6 +33,15 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 770.0;
 const TOP: f64 = 56.0;
 const BOTTOM: f64 = 400.0;
+
+/// Distance of two entries of the legend, in pixels.
+const LEGEND_STEP: f64 = 19.0;
+
+/// The smallest and the largest radius of a point, in pixels.
+const RADII: (f64, f64) = (2.0, 6.5);
+
+/// The radius of a point whose phase is known to a tick, in pixels; it grows with the square root of precision.
+const RADIUS_AT_ONE_TICK: f64 = 0.65;
 
 /// Colours that differ for most colour-blind readers too (Okabe and Ito), then hues far apart.
 const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195"];
@@ -122,7 +131,7 @@ impl Panel<'_> {
     fn title(&self, text: &mut String, clock: &Clock<'_>) {
         let machines = match (self.report.machines, self.report.machines_low, self.report.machines_high) {
             (Some(best), Some(low), Some(high)) if low != high => {
-                format!("{} (90 %: {low} to {high})", count(best.into(), "machine"))
+                format!("{} (90 % sure: {low} to {high})", count(best.into(), "machine"))
             }
             (Some(best), ..) => count(best.into(), "machine"),
             (None, ..) => "machines unknown".to_owned(),
@@ -136,7 +145,7 @@ impl Panel<'_> {
         let _ = writeln!(
             text,
             "<text x=\"{LEFT}\" y=\"24\" font-size=\"17\" font-weight=\"bold\">{address}: {machines}</text>\n\
-             <text x=\"{LEFT}\" y=\"44\" fill=\"#555\">{shown} at {hz}, from {}{blurred}</text>",
+             <text x=\"{LEFT}\" y=\"44\" fill=\"#555\">{shown} at {hz}, starting {}{blurred}</text>",
             clock.local(self.from_ns as f64 / 1e9, 0.0),
         );
     }
@@ -170,7 +179,7 @@ impl Panel<'_> {
         let _ = writeln!(
             text,
             "<rect x=\"{LEFT}\" y=\"{TOP}\" width=\"{}\" height=\"{}\" fill=\"none\" stroke=\"#888\"/>\n\
-             <text x=\"{}\" y=\"{}\" text-anchor=\"middle\">time since then ({unit})</text>\n\
+             <text x=\"{}\" y=\"{}\" text-anchor=\"middle\">time since the start ({unit})</text>\n\
              <text transform=\"translate(22 {middle}) rotate(-90)\" text-anchor=\"middle\">\
              phase (of a tick of {tick})</text>",
             RIGHT - LEFT,
@@ -226,7 +235,7 @@ impl Panel<'_> {
                 text,
                 "<g transform=\"translate({x} {y})\">{mark}<text x=\"30\" y=\"4.5\">{words}</text></g>"
             );
-            y += 19.0;
+            y += LEGEND_STEP;
         };
         for machine in machines.iter().take(MAX_NAMED) {
             let colour = colour(machine.id);
@@ -238,17 +247,17 @@ impl Panel<'_> {
             entry(&mark, &format!("#{}{skew}", machine.id));
         }
         if let Some(more) = machines.len().checked_sub(MAX_NAMED + 1) {
-            entry("", &format!("and {} more", more + 1));
+            entry("", &format!("and {}", more_of(more as u64 + 1, "machine")));
         }
         if self.points.iter().any(|(_, connection)| connection.machine.is_none()) {
-            entry("<circle cx=\"11\" r=\"4\" fill=\"#999\" fill-opacity=\"0.4\"/>", "no machine's");
+            entry("<circle cx=\"11\" r=\"4\" fill=\"#999\" fill-opacity=\"0.4\"/>", "machine unknown");
         }
         entry("", "");
         for sigma in [0.01, 0.1] {
             let mark = format!("<circle cx=\"11\" r=\"{:.1}\" fill=\"#444\"/>", size(sigma));
             entry(&mark, &format!("phase ± {sigma}"));
         }
-        entry("<circle cx=\"11\" r=\"4\" fill=\"#444\" fill-opacity=\"0.4\"/>", "pale: unsure whose");
+        entry("<circle cx=\"11\" r=\"4\" fill=\"#444\" fill-opacity=\"0.4\"/>", "pale: machine uncertain");
     }
 
     fn span_s(&self) -> f64 {
@@ -262,7 +271,8 @@ impl Panel<'_> {
 
 /// Radius of a point.
 fn size(sigma: f64) -> f64 {
-    (0.65 / sigma.max(1e-3).sqrt()).clamp(2.0, 6.5)
+    let (least, most) = RADII;
+    (RADIUS_AT_ONE_TICK / sigma.max(1e-3).sqrt()).clamp(least, most)
 }
 
 fn y(phase: f64) -> f64 {

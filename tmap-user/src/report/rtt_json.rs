@@ -1,11 +1,11 @@
 //! Round trips as JSON lines: one object a line, told apart by `type`. Fields are only ever added.
 //!
 //! Times are RFC 3339 in UTC; durations are in the unit that their name ends with. `null` means
-//! that the data can't tell.
+//! that the data cannot tell.
 //!
 //! A *distribution* is an object of `samples`, `min_us`, `median_us`, `p95_us`, `max_us`, `mean_us`
 //! and `jitter_us` (mean difference between successive round trips of a connection). A *histogram*
-//! is a list of `[to_us, count]`: so many values were at most `to_us`, and above the entry before.
+//! is a list of `[to_us, count]`: `count` values were at most `to_us`, and above the entry before.
 //! Quantiles and histograms are right to 1 %.
 //!
 //! # `rtt`: a round trip, as it happens (not with `--summary`)
@@ -13,8 +13,8 @@
 //! | field | |
 //! |---|---|
 //! | `time` | when the echo was seen |
-//! | `host`, `port` | who answered: the round trip is from the sensor to this host and back |
-//! | `peer`, `peer_port` | whom |
+//! | `host`, `port` | the end that answered: the round trip is from the sensor to this host and back |
+//! | `peer`, `peer_port` | the end that was answered |
 //! | `rtt_us` | the round trip |
 //! | `tsval` | the TSval that was echoed |
 //! | `host_ticks`, `host_ms` | what the host's own TCP computes: in its ticks, and in time once its tick rate is known |
@@ -31,12 +31,12 @@
 //! null), `host_min_ticks`, `host_median_ticks`, `host_min_ms`, `host_median_ms`, `tick_hz`,
 //! `anomalies`.
 //!
-//! # `rtt_machine` and `rtt_prefix`: the same, added up
+//! # `rtt_machine` and `rtt_prefix`: round trips by machine and by prefix, in summaries
 //!
 //! `address` and `machine` (null: connections that no machine is known for), or `prefix`; then
 //! `rtt`, `histogram`; for machines `connections`, `tick_hz`, `host_min_ms`, `host_median_ms`, too.
 //!
-//! # `rtt_anomaly`: what no clock makes, as it happens and again in summaries
+//! # `rtt_anomaly`: implausible timestamps, as they happen and again in summaries
 //!
 //! `time`, `host`, `port`, `peer`, `peer_port` (the sender is `host`), `kind` (`tsval_back`,
 //! `tsval_leap`, `reused_ports_back`, `echo_never_sent`), `cause` (`spoofed`, `corrupted`,
@@ -46,8 +46,8 @@
 //! # `rtt_summary`: the last line of a summary
 //!
 //! `time`, `rtt`, `histogram`, `connections`, `one_way` (connections seen in one direction only),
-//! `counts` (an object, see `tmap::engine::rtt::Counts`), `packets_seen`, `ring_full`,
-//! `memory_bytes`, `warnings`.
+//! `counts` (an object of what became of segments and echoes: the fields of
+//! [`Counts`]), `packets_seen`, `ring_full`, `memory_bytes`, `warnings`.
 
 use std::io::{self, Write};
 
@@ -75,7 +75,7 @@ enum Line<'a> {
     RttSummary(SummaryLine<'a>),
 }
 
-/// Who answers whom.
+/// The two ends of a connection, the answering one first.
 #[derive(Serialize)]
 struct Ends {
     host: String,
@@ -169,14 +169,37 @@ struct SummaryLine<'a> {
     histogram: Vec<(f64, u64)>,
     connections: u64,
     one_way: u64,
-    counts: Counts,
+    counts: CountsObject,
     packets_seen: u64,
     ring_full: u64,
     memory_bytes: usize,
     warnings: &'a [String],
 }
 
-/// Writes what is new.
+#[derive(Serialize)]
+struct CountsObject {
+    segments: u64,
+    samples: u64,
+    unasked: u64,
+    passed_over: u64,
+    ambiguous: u64,
+    expired: u64,
+    late_echoes: u64,
+    unseen: u64,
+    untracked: u64,
+    reordered: u64,
+    disordered: u64,
+    back: u64,
+    leaps: u64,
+    reused_back: u64,
+    never_sent: u64,
+    connections_forgotten: u64,
+    prefixes_unplaced: u64,
+    samples_unshown: u64,
+    anomalies_unlisted: u64,
+}
+
+/// Writes round trips, anomalies and intervals as they come.
 pub fn news(out: &mut impl Write, news: &News, clock: &Clock<'_>) -> io::Result<()> {
     for sample in &news.samples {
         line(out, &Line::Rtt(sample_line(sample, clock)))?;
@@ -212,7 +235,7 @@ pub fn summary(out: &mut impl Write, whole: &Whole, report: &Report, clock: &Clo
             histogram: histogram(&report.histogram),
             connections: report.connections,
             one_way: report.one_way,
-            counts: report.counts,
+            counts: counts_object(report.counts),
             packets_seen: whole.counters.seen,
             ring_full: whole.counters.ring_full,
             memory_bytes: whole.holdings.memory_bytes,
@@ -237,7 +260,7 @@ fn sample_line(sample: &Sample, clock: &Clock<'_>) -> SampleLine {
         rtt_us: us(sample.rtt_ns),
         tsval: sample.tsval,
         host_ticks: sample.host_ticks,
-        host_ms: host_ms(sample.host_ticks.map(u64::from), sample.tick_hz),
+        host_ms: sample.host_ms(),
         tick_hz: sample.tick_hz,
     }
 }
@@ -252,19 +275,17 @@ fn interval_line(interval: &Interval, clock: &Clock<'_>) -> IntervalLine {
 }
 
 fn connection_line(direction: &Direction) -> ConnectionLine {
-    let (min, median) = (direction.host_ticks.map(|h| h.min), direction.host_ticks.map(|h| h.median));
-    let tick_hz = direction.clockwork.tick_hz;
     ConnectionLine {
         ends: ends(&direction.key),
         machine: direction.clockwork.machine,
         segments: direction.segments,
         peer_segments: direction.peer_segments,
         rtt: direction.rtt.as_ref().map(distribution),
-        host_min_ticks: min,
-        host_median_ticks: median,
-        host_min_ms: host_ms(min, tick_hz),
-        host_median_ms: host_ms(median, tick_hz),
-        tick_hz,
+        host_min_ticks: direction.host_ticks.map(|host| host.min),
+        host_median_ticks: direction.host_ticks.map(|host| host.median),
+        host_min_ms: direction.host_min_ms(),
+        host_median_ms: direction.host_median_ms(),
+        tick_hz: direction.clockwork.tick_hz,
         anomalies: direction.anomalies,
     }
 }
@@ -276,8 +297,8 @@ fn machine_line(machine: &Machine) -> MachineLine {
         connections: machine.connections,
         tick_hz: machine.tick_hz,
         rtt: distribution(&machine.rtt),
-        host_min_ms: host_ms(machine.host_ticks.map(|host| host.min), machine.tick_hz),
-        host_median_ms: host_ms(machine.host_ticks.map(|host| host.median), machine.tick_hz),
+        host_min_ms: machine.host_min_ms(),
+        host_median_ms: machine.host_median_ms(),
         histogram: histogram(&machine.histogram),
     }
 }
@@ -318,12 +339,53 @@ fn us(ns: u64) -> f64 {
     ns as f64 / 1e3
 }
 
-/// Ticks as time, where the rate is known.
-pub fn host_ms(ticks: Option<u64>, tick_hz: Option<f64>) -> Option<f64> {
-    Some(ticks? as f64 / tick_hz? * 1e3)
+/// Names every field, so that none that the engine comes to count can stay out of the summary.
+fn counts_object(counts: Counts) -> CountsObject {
+    let Counts {
+        segments,
+        samples,
+        unasked,
+        passed_over,
+        ambiguous,
+        expired,
+        late_echoes,
+        unseen,
+        untracked,
+        reordered,
+        disordered,
+        back,
+        leaps,
+        reused_back,
+        never_sent,
+        connections_forgotten,
+        prefixes_unplaced,
+        samples_unshown,
+        anomalies_unlisted,
+    } = counts;
+    CountsObject {
+        segments,
+        samples,
+        unasked,
+        passed_over,
+        ambiguous,
+        expired,
+        late_echoes,
+        unseen,
+        untracked,
+        reordered,
+        disordered,
+        back,
+        leaps,
+        reused_back,
+        never_sent,
+        connections_forgotten,
+        prefixes_unplaced,
+        samples_unshown,
+        anomalies_unlisted,
+    }
 }
 
-/// The names that scripts see.
+/// The kind's name in JSON.
 fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Back => "tsval_back",
@@ -333,6 +395,7 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
+/// The cause's name in JSON.
 fn cause(cause: Cause) -> &'static str {
     match cause {
         Cause::Spoofed => "spoofed",
@@ -342,18 +405,5 @@ fn cause(cause: Cause) -> &'static str {
         Cause::Middlebox => "middlebox",
         Cause::Reboot => "reboot",
         Cause::PortReuse => "port_reuse",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ticks_become_time_only_where_the_rate_is_known() {
-        assert_eq!(host_ms(Some(100), Some(1000.0)), Some(100.0));
-        assert_eq!(host_ms(Some(3), Some(10.0)), Some(300.0));
-        assert_eq!(host_ms(Some(100), None), None);
-        assert_eq!(host_ms(None, Some(1000.0)), None);
     }
 }

@@ -10,8 +10,8 @@ use tmap_common::Address;
 
 use super::{
     Summary as Whole,
-    number::{self, Clock, count, grouped},
-    rtt_json::host_ms,
+    number::{self, Clock, and_more, count, grouped},
+    text::{evicted, lost_records},
 };
 use crate::engine::{
     rtt::{
@@ -22,7 +22,7 @@ use crate::engine::{
     types::FlowKey,
 };
 
-/// The most rows of a table; the rest is counted.
+/// The most rows of a table; the others are only counted.
 const MAX_ROWS: usize = 20;
 
 /// The most bars of a histogram: neighbours are added up.
@@ -31,7 +31,7 @@ const MAX_BARS: usize = 16;
 /// Length of the longest bar.
 const BAR: usize = 40;
 
-/// Writes what is new.
+/// Writes round trips, implausible timestamps and intervals as they come.
 pub fn news(out: &mut impl Write, news: &News, clock: &Clock<'_>) -> io::Result<()> {
     for sample in &news.samples {
         writeln!(out, "{}", sample_line(sample, clock))?;
@@ -45,7 +45,7 @@ pub fn news(out: &mut impl Write, news: &News, clock: &Clock<'_>) -> io::Result<
     Ok(())
 }
 
-/// Writes a summary.
+/// Writes a summary of round trips.
 pub fn summary(out: &mut impl Write, whole: &Whole, report: &Report, clock: &Clock<'_>) -> io::Result<()> {
     writeln!(out)?;
     connections(out, report)?;
@@ -58,10 +58,7 @@ pub fn summary(out: &mut impl Write, whole: &Whole, report: &Report, clock: &Clo
         writeln!(out, "  {}", in_words(total))?;
     }
     explain(out, report)?;
-    let lost = whole.counters.ring_full;
-    if lost > 0 {
-        writeln!(out, "{} LOST: the sensor's rings were full", count(lost, "record"))?;
-    }
+    lost_records(out, whole.counters.ring_full)?;
     for warning in &whole.warnings {
         writeln!(out, "warning: {warning}")?;
     }
@@ -70,7 +67,7 @@ pub fn summary(out: &mut impl Write, whole: &Whole, report: &Report, clock: &Clo
 
 /// `12:00:01.313000  203.0.113.7:443 answers 198.51.100.1:40000 in 31.0 ms; host 100 ms`.
 fn sample_line(sample: &Sample, clock: &Clock<'_>) -> String {
-    let host = match (sample.host_ticks, host_ms(sample.host_ticks.map(u64::from), sample.tick_hz)) {
+    let host = match (sample.host_ticks, sample.host_ms()) {
         (None, _) => String::new(),
         (Some(ticks), None) => format!("; host {}", count(ticks.into(), "tick")),
         (Some(_), Some(ms)) => format!("; host {}", number::span(ms / 1e3)),
@@ -95,25 +92,24 @@ fn connections(out: &mut impl Write, report: &Report) -> io::Result<()> {
         report.directions.iter().filter_map(|direction| Some((direction, direction.rtt?))).collect();
     directions.sort_by_key(|(direction, rtt)| (Reverse(rtt.count), direction.key));
     let rows = directions.iter().map(|(direction, rtt)| {
-        let ticks = direction.host_ticks.map(|host| host.median);
-        let host = match (ticks, host_ms(ticks, direction.clockwork.tick_hz)) {
+        let host = match (direction.host_ticks, direction.host_median_ms()) {
             (Some(_), Some(ms)) => number::span(ms / 1e3),
-            (Some(ticks), None) => count(ticks, "tick"),
+            (Some(host), None) => count(host.median, "tick"),
             (None, _) => "-".to_owned(),
         };
         (answers(&direction.key), *rtt, host)
     });
-    table(out, "Connections, by the side that answers", "connection side", rows.collect())
+    table(out, "Connections, answering side first", "connection side", rows.collect())
 }
 
 fn machines(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let rows = report.machines.iter().map(|machine| {
         let name = match machine.machine {
             Some(number) => format!("{} machine {number}", machine.address),
-            None => format!("{} (no machine told apart)", machine.address),
+            None => format!("{} (machine unknown)", machine.address),
         };
-        let host = host_ms(machine.host_ticks.map(|host| host.median), machine.tick_hz);
-        (name, machine.rtt, host.map_or("-".to_owned(), |ms| number::span(ms / 1e3)))
+        let host = machine.host_median_ms().map_or("-".to_owned(), |ms| number::span(ms / 1e3));
+        (name, machine.rtt, host)
     });
     table(out, "Machines", "machine", rows.collect())
 }
@@ -134,7 +130,7 @@ fn table(
         return Ok(());
     }
     rows.sort_by_key(|(_, rtt, _)| Reverse(rtt.count));
-    let more = rows.len().saturating_sub(MAX_ROWS);
+    let more = and_more(MAX_ROWS, rows.len(), one);
     rows.truncate(MAX_ROWS);
     let width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0).max(title.len());
     let host = if rows.iter().any(|(.., host)| !host.is_empty()) { "host" } else { "" };
@@ -154,8 +150,8 @@ fn table(
         );
         writeln!(out, "{}", row.trim_end())?;
     }
-    if more > 0 {
-        writeln!(out, "... and {} (use --json)", count(more as u64, one).replacen(' ', " more ", 1))?;
+    if let Some(more) = more {
+        writeln!(out, "{more}")?;
     }
     writeln!(out)
 }
@@ -167,14 +163,17 @@ fn anomalies(out: &mut impl Write, report: &Report, clock: &Clock<'_>) -> io::Re
     }
     writeln!(
         out,
-        "Time stamps that no clock makes: {back} back, {leaps} ahead, {reused_back} back on ports used \
-         again, {never_sent} echoes of values never sent"
+        "Implausible timestamps: {}, {}, {} on reused ports, {} echoed but never sent",
+        count(back, "backward step"),
+        count(leaps, "forward leap"),
+        count(reused_back, "backward step"),
+        count(never_sent, "value")
     )?;
     for anomaly in report.anomalies.iter().take(MAX_ROWS) {
         writeln!(out, "  {}", anomaly_line(anomaly, clock))?;
     }
-    if let Some(more) = report.anomalies.len().checked_sub(MAX_ROWS + 1) {
-        writeln!(out, "  ... and {} more (use --json)", more + 1)?;
+    if let Some(more) = and_more(MAX_ROWS, report.anomalies.len(), "timestamp") {
+        writeln!(out, "  {more}")?;
     }
     writeln!(out)
 }
@@ -184,71 +183,77 @@ fn anomaly_line(anomaly: &Anomaly, clock: &Clock<'_>) -> String {
     let what = match kind {
         Kind::Back => format!("TSval goes back from {newest} to {value}"),
         Kind::Leap => format!("TSval leaps from {newest} to {value}"),
-        Kind::ReusedBack => format!("ports used again with TSval {value} after {newest}"),
+        Kind::ReusedBack => format!("ports reused with TSval {value} after {newest}"),
         Kind::NeverSent => format!("echoes {value}, which was never sent (newest {newest})"),
     };
     let (from, to) = (end(key.src, key.src_port), end(key.dst, key.dst_port));
-    format!("{}  {from} to {to}: {what}; likely {}", time_of_day(*time_ns, clock), cause_in_words(*cause))
+    format!("{}  {from} to {to}: {what}; probably {}", time_of_day(*time_ns, clock), cause_in_words(*cause))
 }
 
 fn cause_in_words(cause: Cause) -> &'static str {
     match cause {
-        Cause::Spoofed => "spoofed: a lone segment with another TTL",
-        Cause::Corrupted => "corrupted, or spoofed with care: a lone segment, TTL as usual",
+        Cause::Spoofed => "a spoofed segment (one segment, with another TTL)",
+        Cause::Corrupted => "a corrupted or spoofed segment (one segment, with the usual TTL)",
         Cause::OtherMachine => "another machine behind the same addresses and ports",
         Cause::SynProxy => "a middlebox that answers handshakes (SYN proxy)",
-        Cause::Middlebox => "a middlebox that rewrites time stamps, or the host moved (fail-over)",
+        Cause::Middlebox => "a middlebox that rewrites timestamps, or a fail-over to another machine",
         Cause::Reboot => "a reboot",
         Cause::PortReuse => "a random offset per connection, or another machine behind a NAT",
     }
 }
 
-/// What the figures rest on, and what is missing.
+/// What the figures are based on, and what is missing.
 fn explain(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let counts = &report.counts;
     writeln!(
         out,
-        "{} in {} with time stamps gave {}.",
+        "{} in {} with timestamps gave {}.",
         count(counts.segments, "segment"),
         count(report.connections + counts.connections_forgotten, "connection"),
         count(counts.samples, "round trip")
     )?;
     let reasons: Vec<String> = [
-        (counts.unasked, "echoes of segments that asked for no answer"),
+        (counts.unasked, "echoes of segments that need no answer"),
         (counts.passed_over, "TSvals covered by a later acknowledgement"),
         (counts.ambiguous, "echoes of repeated TSvals"),
-        (counts.expired, "TSvals not echoed in time"),
+        (counts.expired, "TSvals not echoed within --max-rtt"),
         (counts.late_echoes, "echoes out of order"),
-        (counts.unseen, "echoes of segments that weren't seen"),
-        (counts.untracked, "TSvals beyond the bound on waiting ones"),
-        (counts.disordered, "echoes stamped before what they echo"),
+        (counts.unseen, "echoes of segments that were not seen"),
+        (counts.untracked, "TSvals beyond the limit per connection"),
+        (counts.disordered, "echoes captured before the segments that they echo"),
     ]
     .into_iter()
     .filter(|(number, _)| *number > 0)
-    .map(|(number, what)| format!("{} {what}", grouped(number)))
+    .map(|(number, what)| format!("{what} ({})", grouped(number)))
     .collect();
     if !reasons.is_empty() {
-        writeln!(out, "Not taken: {}.", reasons.join(", "))?;
+        writeln!(out, "Not measured: {}.", reasons.join(", "))?;
     }
     if report.one_way > 0 {
         writeln!(
             out,
-            "{} of {} in one direction only, which shows no round trips: watch both directions (another \
-             -i, --egress, or a filter without src or dst).",
+            "{} of {} seen in one direction only, which gives no round trips. To see both, add --egress or \
+             another -i (across a NAT only --egress works), or drop src and dst from the filter.",
             grouped(report.one_way),
             count(report.connections, "connection")
         )?;
     }
-    for (number, what) in [
-        (counts.connections_forgotten, "connections forgotten to stay within --rtt-connections"),
-        (counts.samples_unshown, "round trips not printed one by one: too many at once"),
-        (counts.prefixes_unplaced, "round trips of prefixes beyond the bound on these"),
-    ] {
-        if number > 0 {
-            writeln!(out, "{} {what}.", grouped(number))?;
-        }
+    if counts.samples_unshown > 0 {
+        writeln!(
+            out,
+            "{} not printed one by one, because there were too many at once.",
+            count(counts.samples_unshown, "round trip")
+        )?;
     }
-    Ok(())
+    if counts.prefixes_unplaced > 0 {
+        writeln!(
+            out,
+            "{} missing from the prefixes, because there are too many prefixes; use a shorter --prefix4 or \
+             --prefix6.",
+            count(counts.prefixes_unplaced, "round trip")
+        )?;
+    }
+    evicted(out, counts.connections_forgotten, "connection", "--rtt-connections")
 }
 
 fn bars(out: &mut impl Write, buckets: &[Bucket]) -> io::Result<()> {

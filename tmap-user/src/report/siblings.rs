@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::number::and_more;
 use crate::engine::snapshot::{Basis, Sibling};
 
 /// The most lines shown to people.
@@ -14,7 +15,7 @@ pub fn text(out: &mut impl Write, siblings: &[Sibling]) -> io::Result<()> {
     if siblings.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\nOne clock behind several addresses (one host, or containers on one host):")?;
+    writeln!(out, "\nOne clock behind several addresses (one machine, or containers on one machine):")?;
     for sibling in siblings.iter().take(MAX_LINES) {
         let members: Vec<String> =
             sibling.members.iter().map(|(address, machine)| format!("{address} #{machine}")).collect();
@@ -24,8 +25,8 @@ pub fn text(out: &mut impl Write, siblings: &[Sibling]) -> io::Result<()> {
         };
         writeln!(out, "  {} ({basis}, probability {:.3})", members.join(", "), floor(sibling.probability))?;
     }
-    if let Some(more) = siblings.len().checked_sub(MAX_LINES + 1) {
-        writeln!(out, "  ... and {} more (use --json)", more + 1)?;
+    if let Some(more) = and_more(MAX_LINES, siblings.len(), "machine") {
+        writeln!(out, "  {more}")?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ pub struct Stats {
     pub now_ns: u64,
     /// Length of the interval in seconds.
     pub interval_s: f64,
-    /// All packets since the start.
+    /// All frames since the start.
     pub counters: Counters,
     /// The counters at the beginning of the interval.
     pub before: Counters,
@@ -33,7 +33,7 @@ pub struct CpuStats {
     pub ring_fill_percent: f64,
     /// Records lost because it was full, since the start.
     pub ring_full: u64,
-    /// Packets seen since the start.
+    /// Frames seen since the start.
     pub seen: u64,
 }
 
@@ -43,7 +43,7 @@ impl Stats {
         count(&self.counters).saturating_sub(count(&self.before)) as f64 / self.interval_s.max(1e-9)
     }
 
-    /// Packets seen but not yet accounted for: in flight while they come in, else 0.
+    /// Frames seen but not yet accounted for: in flight while they come in, else 0.
     pub fn in_flight(&self) -> i128 {
         i128::from(self.counters.seen) - i128::from(self.counters.accounted())
     }
@@ -54,7 +54,7 @@ pub fn write(out: &mut impl Write, stats: &Stats, clock: &Clock<'_>) -> io::Resu
     let Stats { counters, holdings, .. } = stats;
     writeln!(
         out,
-        "stats {}: {} packets/s, {} records/s; {}, {}, {}",
+        "stats {}: {} frames/s, {} records/s; {}, {}, {} of memory",
         clock.local(stats.now_ns as f64 / 1e9, 0.0),
         grouped(stats.rate(|counters| counters.seen).round() as u64),
         grouped(stats.rate(|counters| counters.emitted).round() as u64),
@@ -69,9 +69,9 @@ pub fn write(out: &mut impl Write, stats: &Stats, clock: &Clock<'_>) -> io::Resu
     for cpu in stats.cpus.iter().filter(|cpu| cpu.seen > 0) {
         writeln!(
             out,
-            "  CPU {}: {} seen, ring {:.1} % full, {}",
+            "  CPU {}: {}, ring {:.1} % full, {}",
             cpu.cpu,
-            grouped(cpu.seen),
+            number::count(cpu.seen, "frame"),
             cpu.ring_fill_percent,
             if cpu.ring_full == 0 {
                 "none lost".to_owned()
@@ -83,21 +83,21 @@ pub fn write(out: &mut impl Write, stats: &Stats, clock: &Clock<'_>) -> io::Resu
     Ok(())
 }
 
-/// The accounting, as a sum: `seen 10 = skipped 3 + suppressed 2 + emitted 4 + ring full 1, exact`.
-pub fn identity(counters: &Counters) -> String {
-    let off = i128::from(counters.seen) - i128::from(counters.accounted());
+/// The accounting, as a sum: `10 frames = 3 skipped + 2 repeats + 4 records + 1 lost, all accounted for`.
+fn identity(counters: &Counters) -> String {
+    let in_flight = i128::from(counters.seen) - i128::from(counters.accounted());
     format!(
-        "seen {} = skipped {} + suppressed {} + emitted {} + ring full {}, {}",
-        grouped(counters.seen),
+        "{} = {} skipped + {} repeats + {} records + {} lost, {}",
+        number::count(counters.seen, "frame"),
         grouped(counters.skipped_total()),
         grouped(counters.suppressed),
         grouped(counters.emitted),
         grouped(counters.ring_full),
-        if off == 0 { "exact".to_owned() } else { format!("off by {off} (in flight)") }
+        if in_flight == 0 { "all accounted for".to_owned() } else { format!("{in_flight} in flight") }
     )
 }
 
-/// The reasons that occurred, the most frequent first: `not_tcp 20, no_timestamps 3`.
+/// The reasons that occurred, the most frequent first: `20 not TCP, 3 TCP without timestamps`.
 pub fn skipped(counters: &Counters) -> String {
     let mut reasons: Vec<(Skip, u64)> = Skip::ALL
         .iter()
@@ -106,6 +106,29 @@ pub fn skipped(counters: &Counters) -> String {
         .collect();
     reasons.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
     let words: Vec<String> =
-        reasons.iter().map(|(skip, count)| format!("{skip} {}", grouped(*count))).collect();
+        reasons.iter().map(|&(skip, count)| format!("{} {}", grouped(count), in_words(skip))).collect();
     words.join(", ")
+}
+
+/// What a skipped frame is, after its number: `20 not TCP`. JSON has the labels.
+fn in_words(skip: Skip) -> &'static str {
+    match skip {
+        Skip::NotIp => "not IP",
+        Skip::LinkTruncated => "truncated in the link header",
+        Skip::VlanTooDeep => "with too many VLAN tags",
+        Skip::IpTruncated => "truncated in the IP header",
+        Skip::IpMalformed => "with a malformed IP header",
+        Skip::ExtensionsTooDeep => "with too many IPv6 extension headers",
+        Skip::LaterFragment => "later IP fragments",
+        Skip::NotTcp => "not TCP",
+        Skip::TunnelTruncated => "truncated in a tunnel header",
+        Skip::TunnelTooDeep => "with too many nested tunnels",
+        Skip::TcpTruncated => "truncated in the TCP header",
+        Skip::TcpDataOffset => "with an invalid TCP data offset",
+        Skip::OptionLength => "with an invalid TCP option length",
+        Skip::OptionOverrun => "with a TCP option that overruns the header",
+        Skip::OptionsTooMany => "with too many TCP options",
+        Skip::NoTimestamps => "TCP without timestamps",
+        Skip::Filtered => "excluded by the filter",
+    }
 }

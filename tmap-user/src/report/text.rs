@@ -1,4 +1,4 @@
-//! Reports for people: what a tired operator at three in the morning can act on.
+//! Reports for people: short sentences that a tired operator can act on at once.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use tmap_common::{Skip, Tunnel};
 
 use super::{
     Summary,
-    number::{Clock, count, grouped, hertz, measured, signed, span},
+    number::{Clock, and_more, count, grouped, hertz, measured, more_of, signed, span},
     rtt_text, siblings, stats,
 };
 use crate::engine::{
@@ -14,10 +14,10 @@ use crate::engine::{
     snapshot::{AddressReport, Boot, Doubt, MachineReport, OsReport, PortShare, Regime, Side, Unstamped},
 };
 
-/// The most addresses listed; the rest is counted.
+/// The most addresses listed; the others are only counted.
 const MAX_ADDRESSES: usize = 40;
 
-/// The most machines listed per address; the rest is counted.
+/// The most machines listed per address; the others are only counted.
 const MAX_MACHINES: usize = 64;
 
 /// The most addresses without a clock that are named.
@@ -29,7 +29,13 @@ const WORST_SKEW_PPM: f64 = 100.0;
 /// The most alternatives to an operating system that are printed.
 const MAX_ALTERNATIVES: usize = 3;
 
-/// Writes what just happened.
+/// A clock that fell behind by more than this, in seconds, may have stood still while its machine slept.
+const SLEPT_S: f64 = -2.0;
+
+/// A number of connections this close to a whole one is exact.
+const WHOLE: f64 = 0.005;
+
+/// Writes one event.
 pub fn event(out: &mut impl Write, event: &Event, clock: &Clock<'_>) -> io::Result<()> {
     match event {
         Event::Rtt(news) => rtt_text::news(out, news, clock),
@@ -40,18 +46,19 @@ pub fn event(out: &mut impl Write, event: &Event, clock: &Clock<'_>) -> io::Resu
         }
         Event::Reboot { address, before, after, at_s } => writeln!(
             out,
-            "Machine {before} behind {address} seems to have rebooted at {}: it is machine {after} now",
+            "Machine {before} behind {address} probably rebooted at {}; it is machine {after} now",
             clock.local(at_s.value, at_s.sigma),
         ),
         Event::ClockMoved { address, before, after, by_s } => writeln!(
             out,
-            "The clock of machine {before} behind {address} seems to have moved by {} s{}: it is machine {after} now",
+            "The clock of machine {before} behind {address} probably moved by {} s{}; \
+             it is machine {after} now",
             signed(*by_s),
-            if by_s.value < -2.0 { " (as if it slept)" } else { "" },
+            if by_s.value < SLEPT_S { " (perhaps the machine slept)" } else { "" },
         ),
         Event::OffsetsRandom { address, connections } => writeln!(
             out,
-            "Behind {address} offsets are random here: {}, machines not yet counted",
+            "Offsets behind {address} are random ({} so far); machines are not counted yet",
             count(*connections, "connection")
         ),
     }
@@ -65,7 +72,7 @@ fn port_of_event(share: &PortShare) -> String {
     }
 }
 
-/// Writes the state of things.
+/// Writes a summary: addresses with their machines, then the totals.
 pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Result<()> {
     if let Some(report) = &summary.snapshot.rtt {
         return rtt_text::summary(out, summary, report, clock);
@@ -81,8 +88,8 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
         writeln!(out)?;
         address(out, report, summary.snapshot.now_ns, clock)?;
     }
-    if let Some(more) = telling.len().checked_sub(MAX_ADDRESSES + 1) {
-        writeln!(out, "\n... and {} (use --json)", more_of(more + 1, "address"))?;
+    if let Some(more) = and_more(MAX_ADDRESSES, telling.len(), "address") {
+        writeln!(out, "\n{more}")?;
     }
     siblings::text(out, &summary.snapshot.siblings)?;
     writeln!(out)?;
@@ -90,12 +97,12 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
     totals(out, summary, clock)
 }
 
-/// Whether an address has nothing to tell but that it has nothing to tell.
+/// Whether no clock can be read at an address, so that there is nothing to list.
 fn is_clockless(report: &AddressReport) -> bool {
     report.doubt == Some(Doubt::TooFewSegments) && report.machine_list.is_empty()
 }
 
-/// One line for all addresses without a clock.
+/// One line for all addresses without a clock. The engine's limits on connections are in `engine::clock`.
 fn no_clock(out: &mut impl Write, reports: &[&AddressReport]) -> io::Result<()> {
     if reports.is_empty() {
         return Ok(());
@@ -108,15 +115,10 @@ fn no_clock(out: &mut impl Write, reports: &[&AddressReport]) -> io::Result<()> 
     };
     writeln!(
         out,
-        "No clock to be seen at {}, for lack of segments: {}{more}.",
+        "No clock at {} (a clock needs a connection of at least 2 s and 5 segments): {}{more}.",
         count(reports.len() as u64, "address"),
         names.join(", ")
     )
-}
-
-fn more_of(more: usize, one: &str) -> String {
-    let text = count(more as u64, one);
-    text.replacen(' ', " more ", 1)
 }
 
 /// One address and its machines.
@@ -125,8 +127,8 @@ fn address(out: &mut impl Write, report: &AddressReport, now_ns: u64, clock: &Cl
     let mut regime = regime_in_words(report.regime).to_owned();
     match report.doubt {
         None => {}
-        // One sentence for both.
-        Some(Doubt::OffsetsRandom) => regime.push_str(", so machines are not counted"),
+        // Regime and doubt go into one sentence.
+        Some(Doubt::OffsetsRandom) => regime.push_str(", so machines are not counted yet"),
         Some(doubt) => writeln!(out, "  {}", doubt_in_words(doubt))?,
     }
     let evidence = if report.evidence.is_empty() { String::new() } else { format!(": {}", report.evidence) };
@@ -142,30 +144,32 @@ fn address(out: &mut impl Write, report: &AddressReport, now_ns: u64, clock: &Cl
     for machine in report.machine_list.iter().take(MAX_MACHINES) {
         writeln!(
             out,
-            "  #{}  {}  {}{}",
+            "  #{}  {} ({:.1} %){}",
             machine.id,
-            percent(machine.load_percent, "load"),
             weighted(machine.connections),
+            machine.load_percent,
             ports(&machine.ports)
         )?;
         machine_clock(out, machine, clock)?;
     }
-    if let Some(more) = report.machine_list.len().checked_sub(MAX_MACHINES + 1) {
-        writeln!(out, "  ... and {} (use --json)", more_of(more + 1, "machine"))?;
+    if let Some(more) = and_more(MAX_MACHINES, report.machine_list.len(), "machine") {
+        writeln!(out, "  {more}")?;
     }
     average_uptime(out, report, now_ns)
 }
 
-/// What was opened without time stamps.
+/// Connections of an address that were opened without timestamps.
 fn unstamped(out: &mut impl Write, report: &AddressReport) -> io::Result<()> {
     let Some(Unstamped { connections, signature }) = &report.unstamped else { return Ok(()) };
-    let handshake = signature.as_ref().map(|signature| format!("\n    their latest handshake {signature}"));
     writeln!(
         out,
-        "  {} without time stamps: at least one more machine may be invisible{}",
-        more_of(*connections as usize, "connection"),
-        handshake.unwrap_or_default()
-    )
+        "  {} without timestamps: at least one more machine may be hidden here",
+        more_of(*connections, "connection")
+    )?;
+    match signature {
+        Some(signature) => writeln!(out, "    their latest handshake (p0f notation) {signature}"),
+        None => Ok(()),
+    }
 }
 
 /// `vxlan 42 from 10.9.0.1 to 10.9.0.2`, `mpls 1000`, `ip from ...`.
@@ -176,12 +180,12 @@ fn tunnel(tunnel: &Tunnel) -> String {
     format!("{}{id}{ends}", tunnel.kind.name())
 }
 
-/// `5 machines (90 %: 4 to 6)`, `machines unknown (1 to 33)`.
+/// `5 machines (90 % sure: 4 to 6)`, `machines unknown (1 to 33)`.
 fn machines(report: &AddressReport) -> String {
     let mut notes = Vec::new();
     let (best, confidence) = match report.machines {
-        Some(machines) => (count(u64::from(machines), "machine"), "90 %: "),
-        // Without a best estimate these are bounds, not an interval.
+        Some(machines) => (count(u64::from(machines), "machine"), "90 % sure: "),
+        // Without a best estimate, low and high are bounds and no interval.
         None => ("machines unknown".to_owned(), ""),
     };
     match (report.machines_low, report.machines_high) {
@@ -206,38 +210,38 @@ fn regime_in_words(regime: Regime) -> &'static str {
         Regime::PerPair => "are random per pair of addresses",
         Regime::PerConnection => "are random per connection",
         Regime::Mixed => "are fixed for some machines and random for others",
-        Regime::Undetermined => "can't be judged yet",
+        Regime::Undetermined => "cannot be judged yet",
     }
 }
 
 /// What limits the answer, in plain words.
 fn doubt_in_words(doubt: Doubt) -> &'static str {
     match doubt {
-        Doubt::TooFewSegments => "no connection has enough segments to show a clock",
-        Doubt::TooFewConnections => {
-            "offsets are random, and too few connections were seen to tell clocks apart"
+        Doubt::TooFewSegments => "no connection is long enough to show a clock",
+        Doubt::TooFewConnections => "too few connections to tell clocks with random offsets apart",
+        Doubt::CaptureTooCoarse => "the capture times are too coarse to tell clocks apart",
+        Doubt::JitterTooLarge => {
+            "network delays vary too much, or segments are too few, to tell clocks apart"
         }
-        Doubt::CaptureTooCoarse => "the capture's time stamps are too coarse to tell clocks apart",
-        Doubt::JitterTooLarge => "the network's delays vary too much to tell clocks apart",
-        Doubt::Unsteady => "these clocks keep no steady rate (old Apple systems do this)",
-        Doubt::OffsetsRandom => "offsets are random here, so machines are not counted",
+        Doubt::Unsteady => "these clocks have no constant rate (as on old Apple systems)",
+        Doubt::OffsetsRandom => "offsets are random, so machines are not counted yet",
     }
 }
 
 /// The lines about a machine's clock, indented.
 fn machine_clock(out: &mut impl Write, machine: &MachineReport, clock: &Clock<'_>) -> io::Result<()> {
-    write!(out, "      a {} Hz", measured(machine.rate_hz))?;
+    write!(out, "      clock {} Hz", measured(machine.rate_hz))?;
     if let Some(skew) = machine.skew_ppm.filter(|skew| skew.sigma < WORST_SKEW_PPM) {
         write!(out, ", skew {} ppm of {}", signed(skew), hertz(machine.tick_hz))?;
     }
-    writeln!(out, "; OS guess: {}", system(&machine.os))?;
+    writeln!(out, "; OS: {}", system(&machine.os))?;
     if let Some(signature) = &machine.os.signature {
-        writeln!(out, "      handshake {signature}")?;
+        writeln!(out, "      handshake (p0f notation) {signature}")?;
     }
     if let Some(offset) = machine.offset_ticks {
         writeln!(
             out,
-            "      b {} ticks at {}",
+            "      TSval {} at {}",
             measured(offset),
             clock.local(machine.reference_ns as f64 / 1e9, 0.0)
         )?;
@@ -255,28 +259,27 @@ fn machine_clock(out: &mut impl Write, machine: &MachineReport, clock: &Clock<'_
     }
 }
 
-/// `Linux 2026 or later (92 %), 3 hops away`, `unknown (perhaps FreeBSD 40 %, Solaris 30 %)`.
+/// `Linux 2026 or later (92 %), 3 hops away`, `unknown, perhaps FreeBSD (40 %) or Solaris (30 %)`.
 fn system(os: &OsReport) -> String {
-    let mut notes = Vec::new();
-    if os.confidence > 0.0 {
-        notes.push(format!("{:.0} %", 100.0 * os.confidence));
-    }
+    let guess = |name: &str, probability: f64| format!("{name} ({:.0} %)", 100.0 * probability);
+    let mut text = if os.confidence > 0.0 { guess(&os.name, os.confidence) } else { os.name.clone() };
     let others: Vec<String> = os
         .alternatives
         .iter()
         .take(MAX_ALTERNATIVES)
-        .map(|(name, probability)| format!("{name} {:.0} %", 100.0 * probability))
+        .map(|(name, probability)| guess(name, *probability))
         .collect();
-    if !others.is_empty() {
-        notes.push(format!("perhaps {}", others.join(", ")));
+    match &others[..] {
+        [] => {}
+        [only] => text.push_str(&format!(", perhaps {only}")),
+        [first @ .., last] => text.push_str(&format!(", perhaps {} or {last}", first.join(", "))),
     }
-    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
-    let hops = match os.hops {
-        Some(0) => ", on this link".to_owned(),
-        Some(hops) => format!(", {} away", count(u64::from(hops), "hop")),
-        None => String::new(),
-    };
-    format!("{}{notes}{hops}", os.name)
+    match os.hops {
+        Some(0) => text.push_str(", on this link"),
+        Some(hops) => text.push_str(&format!(", {} away", count(u64::from(hops), "hop"))),
+        None => {}
+    }
+    text
 }
 
 /// `2006-02-16 21:26:20 CET ± 2 s, or any multiple of 497 days earlier`.
@@ -288,9 +291,9 @@ fn up_since(boot: Boot, clock: &Clock<'_>) -> String {
     format!("{when}{error}, or any multiple of {} earlier", span(boot.modulus_s))
 }
 
-/// The mean over the machines with a boot time, of the summary's time minus boot.
+/// The average uptime of an address's machines, where it has several.
 fn average_uptime(out: &mut impl Write, report: &AddressReport, now_ns: u64) -> io::Result<()> {
-    match average_uptime_s(report, now_ns) {
+    match report.average_uptime_s(now_ns) {
         Some((mean_s, machines)) if machines > 1 => {
             writeln!(out, "  average uptime {}, over {}", span(mean_s), count(machines, "machine"))
         }
@@ -298,26 +301,13 @@ fn average_uptime(out: &mut impl Write, report: &AddressReport, now_ns: u64) -> 
     }
 }
 
-/// The average uptime of an address in seconds, and over how many machines: the mean of
-/// `now - boot` over the machines whose boot time is known, each counted once whatever its load.
-pub(super) fn average_uptime_s(report: &AddressReport, now_ns: u64) -> Option<(f64, u64)> {
-    let now_s = now_ns as f64 / 1e9;
-    let uptimes: Vec<f64> =
-        report.machine_list.iter().filter_map(|machine| Some(now_s - machine.boot?.engine_s.value)).collect();
-    let mean_s = uptimes.iter().sum::<f64>() / uptimes.len() as f64;
-    (!uptimes.is_empty()).then_some((mean_s, uptimes.len() as u64))
-}
-
-fn percent(value: f64, what: &str) -> String {
-    format!("{value:.2} % {what}")
-}
-
-/// Connections that may be shares of connections.
+/// Connections that may be shares of connections: `15 connections`, `about 9 connections`.
 fn weighted(connections: f64) -> String {
-    if (connections - connections.round()).abs() < 0.005 {
-        count(connections.round() as u64, "connection")
-    } else {
-        format!("{connections:.1} connections")
+    let whole = count(connections.round() as u64, "connection");
+    match connections {
+        exact if (exact - exact.round()).abs() < WHOLE => whole,
+        few if few < 0.5 => "less than half a connection".to_owned(),
+        _ => format!("about {whole}"),
     }
 }
 
@@ -342,85 +332,92 @@ fn ports(shares: &[PortShare]) -> String {
     text
 }
 
-/// The last lines: how much was seen, what was left out, what was lost.
+/// The last lines: how much was seen, what was skipped, what was lost.
 fn totals(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Result<()> {
     let Summary { snapshot, counters, .. } = summary;
     let unstamped = snapshot.unstamped;
     let connections: u64 = snapshot.addresses.iter().map(|report| report.connections).sum();
     if counters.seen == 0 {
-        return writeln!(out, "No packet was seen.");
+        return writeln!(out, "No frames were seen.");
     }
     writeln!(
         out,
-        "Up to {}: {} with timestamps, {}; {}, {} of them with timestamps.",
+        "As of {}: {} with timestamps, {}; {}, {} with timestamps.",
         clock.local(snapshot.now_ns as f64 / 1e9, 0.0),
         count(snapshot.addresses.len() as u64, "address"),
         count(connections, "connection side"),
-        count(counters.seen, "packet"),
+        count(counters.seen, "frame"),
         grouped(
             (counters.emitted + counters.suppressed + counters.ring_full).saturating_sub(unstamped.records)
         ),
     )?;
     if counters.skipped_total() > 0 {
-        writeln!(out, "Left out: {}.", stats::skipped(counters))?;
+        writeln!(out, "Skipped frames: {}.", stats::skipped(counters))?;
     }
     let bare = counters.skipped[Skip::NoTimestamps as usize] + unstamped.records;
     if bare > 0 {
         writeln!(
             out,
-            "{} carried no timestamps: machines that never send any stay unseen and uncounted.",
+            "No timestamps in {}. Machines that never send timestamps are not counted.",
             count(bare, "TCP segment")
         )?;
     }
     if unstamped.connections > 0 {
         writeln!(
             out,
-            "{} opened without them; {} never sent one.",
+            "{} opened without timestamps; {} never sent a timestamp.",
             count(unstamped.connections, "connection"),
             count(unstamped.addresses_only, "address")
         )?;
     }
-    if counters.ring_full > 0 {
-        writeln!(
-            out,
-            "LOST: {} because the ring was full; use a larger --ring-size.",
-            count(counters.ring_full, "record")
-        )?;
-    }
+    lost_records(out, counters.ring_full)?;
     losses(out, summary)
 }
 
-/// What bounded memory cost.
+/// Records that the kernel had to drop.
+pub(super) fn lost_records(out: &mut impl Write, lost: u64) -> io::Result<()> {
+    if lost == 0 {
+        return Ok(());
+    }
+    writeln!(out, "LOST: {}, because a ring buffer was full; raise --ring-size.", count(lost, "record"))
+}
+
+/// What the limits on memory cost.
 fn losses(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let losses = summary.snapshot.losses;
-    for (lost, what, option) in [
-        (losses.flows_evicted, "open flow", "--max-flows"),
-        (losses.connections_forgotten, "finished connection", "--max-connections"),
-        (losses.records_unplaced + summary.snapshot.unstamped.unplaced, "record", "--max-addresses"),
-    ] {
-        if lost > 0 {
-            writeln!(
-                out,
-                "Let go of {} to stay within {option}; figures above may miss some.",
-                count(lost, what)
-            )?;
-        }
+    evicted(out, losses.flows_evicted, "open flow", "--max-flows")?;
+    evicted(out, losses.connections_forgotten, "finished connection", "--max-connections")?;
+    let unplaced = losses.records_unplaced + summary.snapshot.unstamped.unplaced;
+    if unplaced > 0 {
+        writeln!(
+            out,
+            "Ignored {} of further addresses (limit --max-addresses); counts above may be low.",
+            count(unplaced, "record")
+        )?;
     }
     if losses.records_refused > 0 {
         writeln!(
             out,
-            "Left out {} of connections for which there was no room beside busy ones; what is said of others \
-             stands. --max-flows and --max-connections make room.",
+            "Ignored {} of new connections, because busy connections filled the table. Other results \
+             stand. Raise --max-flows or --max-connections.",
             count(losses.records_refused, "record")
         )?;
     }
     if losses.flows_thinned > 0 {
         writeln!(
             out,
-            "Flows gave up every second of their points, {}, to stay within --history-memory; standard \
-             errors allow for it.",
+            "History was thinned {} (every other point dropped; limit --history-memory). Standard errors \
+             allow for it.",
             count(losses.flows_thinned, "time")
         )?;
     }
     Ok(())
+}
+
+/// `Evicted 12 open flows (limit --max-flows); counts above may be low.`
+pub(super) fn evicted(out: &mut impl Write, evicted: u64, one: &str, option: &str) -> io::Result<()> {
+    if evicted == 0 {
+        return Ok(());
+    }
+    writeln!(out, "Evicted {} (limit {option}); counts above may be low.", count(evicted, one))
 }

@@ -43,7 +43,7 @@ impl Input {
         self.is_mapped
     }
 
-    /// The waiting bytes: at least `wanted` of them, unless the source ends (or fails) before.
+    /// The waiting bytes: at least `wanted` of them, unless the source ends or fails first.
     #[inline]
     pub fn fill(&mut self, wanted: usize) -> &[u8] {
         if self.data().len() < wanted {
@@ -75,17 +75,17 @@ impl Input {
         from..self.start
     }
 
-    /// How many bytes were taken: the offset of the next one.
+    /// The number of bytes taken, which is the offset of the next one.
     pub fn offset(&self) -> u64 {
         self.taken
     }
 
-    /// What made the source fail, if it did; said once.
+    /// The error of the source, if it failed; returned once.
     pub fn failure(&mut self) -> Option<ReadError> {
         self.failure.take().map(ReadError::Io)
     }
 
-    /// Why there are fewer bytes than a packet needs.
+    /// The reason for too few bytes: the source failed, or the capture is truncated.
     pub fn shortage(&mut self) -> ReadError {
         let at = self.offset();
         self.failure().unwrap_or(ReadError::Truncated(at))

@@ -9,12 +9,12 @@ use tmap_common::Link;
 pub struct LinkType(pub u16);
 
 impl LinkType {
-    /// How frames of this type begin, where tmap reads them; else the type itself.
+    /// How frames of this type begin; the type itself if tmap cannot read them.
     pub fn link(self) -> Result<Link, Self> {
         Ok(match self.0 {
             0 | 108 => Link::BsdLoopback,
             1 => Link::Ethernet,
-            // DLT_RAW is 12 on most systems and 14 on OpenBSD; files written in haste carry either.
+            // DLT_RAW is 12 on most systems and 14 on OpenBSD; some files carry these instead of 101.
             12 | 14 | 101 | 228 | 229 => Link::Ip,
             113 => Link::LinuxCooked,
             276 => Link::LinuxCooked2,
@@ -24,7 +24,7 @@ impl LinkType {
 }
 
 impl fmt::Display for LinkType {
-    /// The number, with the name of those that people really capture.
+    /// The number, with a name for types that are often captured.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.0 {
             9 => "PPP",

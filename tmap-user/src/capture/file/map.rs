@@ -10,11 +10,11 @@ use memmap2::{Advice, Mmap};
 
 /// The file's content, as memory.
 ///
-/// A file that shrinks while it is read ends the process (SIGBUS), so whoever rotates captures has
-/// to move them, not cut them; writers only ever append. What is appended after this isn't seen.
+/// A file that shrinks while it is read ends the process (SIGBUS), so captures have to be rotated by moving
+/// them, not by truncating them. Bytes appended after this call are not seen.
 ///
 /// # Errors
-/// Where the system can't map it: an empty file, or no regular one.
+/// If the system cannot map it: an empty file, or one that is not regular.
 pub fn map(file: &File) -> io::Result<Mmap> {
     // SAFETY: the bytes are only read, as bytes; any change by others gives other bytes, which are
     // checked as they are parsed.
@@ -24,8 +24,8 @@ pub fn map(file: &File) -> io::Result<Mmap> {
     Ok(map)
 }
 
-/// Asks for the memory some packets ahead of `at`: what is read once is in no cache, and the
-/// processor's own guess ends with each page. Beyond the end it is a harmless hint.
+/// Prefetches memory some packets ahead of `at`: bytes that are read once are in no cache, and the
+/// hardware prefetcher stops at each page. Beyond the end it is a harmless hint.
 #[inline(always)]
 pub fn ask_ahead(bytes: &[u8], at: usize) {
     const AHEAD_BYTES: usize = 1024;

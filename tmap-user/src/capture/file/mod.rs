@@ -39,7 +39,7 @@ pub use resolution::Resolution;
 pub struct Frame<'a> {
     /// Time since the Unix epoch, nanoseconds.
     pub time_ns: u64,
-    /// How the bytes begin, or the link type that tmap doesn't read.
+    /// How the bytes begin, or the link type if tmap cannot read it.
     pub link: Result<Link, LinkType>,
     /// The captured bytes, perhaps fewer than the packet had.
     pub bytes: &'a [u8],
@@ -60,11 +60,11 @@ impl Frame<'_> {
 pub enum ReadError {
     /// The file can't be opened or read, or unpacked beyond this point.
     Io(io::Error),
-    /// Not a capture at all; the text says what was found and what to do.
+    /// No capture; the text says what it is and what to do.
     Unknown(&'static str),
     /// The file ends inside a packet or block that begins at this byte (of the unpacked capture).
     Truncated(u64),
-    /// What stands at this byte can't be.
+    /// The bytes at this offset are invalid.
     Corrupt(u64, &'static str),
 }
 
@@ -73,7 +73,8 @@ impl std::fmt::Display for ReadError {
         match self {
             Self::Io(error) => write!(f, "{}", plain(error)),
             Self::Unknown(what) => write!(f, "{what}"),
-            Self::Truncated(at) => write!(f, "cut short in the middle of the packet at byte {at}"),
+            Self::Truncated(0) => write!(f, "truncated in the file header"),
+            Self::Truncated(at) => write!(f, "truncated in the packet at byte {at}"),
             Self::Corrupt(at, what) => write!(f, "corrupt at byte {at}: {what}"),
         }
     }
@@ -81,11 +82,11 @@ impl std::fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
-/// An I/O error in words, without the "(os error 2)" that helps nobody.
+/// An I/O error in words, without the "(os error 2)".
 fn plain(error: &io::Error) -> String {
-    // Plain files end without an error: only the decompressors find an end where there is none.
+    // Only the decompressors report an unexpected end.
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        return "the packed file is cut short".to_owned();
+        return "the compressed file is truncated".to_owned();
     }
     let text = error.to_string();
     match text.split_once(" (os error") {
@@ -101,13 +102,13 @@ pub struct Capture {
     resolution: Resolution,
 }
 
-/// What a capture's blocks look like.
+/// The format of a capture.
 enum Format {
     Pcap(pcap::Pcap),
     PcapNg(pcapng::PcapNg),
 }
 
-/// Where a capture comes from.
+/// The place of a capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Standard input.
@@ -133,7 +134,8 @@ impl Source {
                 let file = File::open(path).map_err(ReadError::Io)?;
                 let metadata = file.metadata().map_err(ReadError::Io)?;
                 if metadata.is_dir() {
-                    return Err(ReadError::Unknown("is a directory; name the captures in it"));
+                    let advice = "is a directory; name the captures in it, such as DIR/*.pcap";
+                    return Err(ReadError::Unknown(advice));
                 }
                 let length = metadata.is_file().then_some(metadata.len());
                 Ok((Box::new(file), length))
@@ -143,11 +145,11 @@ impl Source {
 }
 
 impl Source {
-    /// The capture in a plain file, mapped into memory; `None` where it has to be read instead: a
-    /// pipe, a packed or an empty file.
+    /// The capture in a plain file, mapped into memory; `None` if it has to be read instead: a pipe, a
+    /// compressed or an empty file.
     ///
     /// # Errors
-    /// As [`Capture::new`].
+    /// If the file cannot be opened, or is no capture (see [`Capture::new`]).
     pub fn map(&self) -> Result<Option<Capture>, ReadError> {
         let Self::Path(path) = self else { return Ok(None) };
         let file = File::open(path).map_err(ReadError::Io)?;
@@ -169,7 +171,7 @@ impl std::fmt::Display for Source {
 }
 
 impl Capture {
-    /// Recognises what `source` holds, by its first bytes.
+    /// A capture in any format, recognised by its first bytes.
     ///
     /// # Errors
     /// [`ReadError::Unknown`] where it isn't a capture, [`ReadError::Truncated`] where it ends
@@ -201,7 +203,7 @@ impl Capture {
     /// The next packet; `None` at the end of the capture.
     ///
     /// # Errors
-    /// Any [`ReadError`]; the packets handed out so far stand, and nothing more can be read.
+    /// Any [`ReadError`]; the packets handed out so far are valid, and nothing more can be read.
     #[inline(always)]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, ReadError> {
         let frame = match &mut self.format {
@@ -218,18 +220,18 @@ impl Capture {
         Ok(frame)
     }
 
-    /// How far a mapped file was read, in bytes; `None` where the reader itself can count.
+    /// The number of bytes read from a mapped file; `None` if the reader itself can count.
     pub fn mapped_offset(&self) -> Option<u64> {
         self.input.is_mapped().then(|| self.input.offset())
     }
 
-    /// The resolution of the time stamps so far, in nanoseconds: what the headers declare, or the
-    /// coarser one that the stamps themselves show.
+    /// The resolution of the capture times so far, in nanoseconds: that of the headers, or the coarser one
+    /// that the times themselves show.
     pub fn resolution_ns(&self) -> u64 {
         self.resolution.ns()
     }
 
-    /// Packets without any time stamp (pcapng's simple packet blocks): no use for clocks.
+    /// Packets without a capture time (simple packet blocks of pcapng), which are useless for clocks.
     pub fn untimed(&self) -> u64 {
         match &self.format {
             Format::Pcap(_) => 0,
@@ -244,15 +246,13 @@ fn unknown(input: &mut Input) -> ReadError {
         return failure;
     }
     ReadError::Unknown(match input.data() {
-        [] => "is empty; a capture has at least a header",
-        [_] | [_, _] | [_, _, _] => "is too short for a capture",
-        [0xfd, b'7', b'z', b'X', ..] => "is packed with xz; unpack it on the way: xz -dc FILE | tmap read -",
-        [b'B', b'Z', b'h', ..] => "is packed with bzip2; unpack it on the way: bzip2 -dc FILE | tmap read -",
-        [0x04, 0x22, 0x4d, 0x18, ..] => {
-            "is packed with lz4; unpack it on the way: lz4 -dc FILE | tmap read -"
-        }
-        [b's', b'n', b'o', b'o', ..] => "is a snoop capture; convert it: editcap -F pcapng FILE OUT",
-        _ => "is not a capture: neither pcap nor pcapng, plain or packed with gzip or zstd",
+        [] => "is empty; capture again",
+        [_] | [_, _] | [_, _, _] => "is too short for a capture; capture again",
+        [0xfd, b'7', b'z', b'X', ..] => "is compressed with xz; use xz -dc FILE | tmap read -",
+        [b'B', b'Z', b'h', ..] => "is compressed with bzip2; use bzip2 -dc FILE | tmap read -",
+        [0x04, 0x22, 0x4d, 0x18, ..] => "is compressed with lz4; use lz4 -dc FILE | tmap read -",
+        [b's', b'n', b'o', b'o', ..] => "is a snoop capture; convert it with editcap -F pcapng FILE OUT",
+        _ => "is not a capture; tmap reads pcap and pcapng, plain or compressed with gzip or zstd",
     })
 }
 

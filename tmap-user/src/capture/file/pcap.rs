@@ -24,7 +24,7 @@ impl Pcap {
         let size = PcapHeader::new().size();
         let Some(bytes) = input.fill(size).get(..size) else { return Err(input.shortage()) };
         let Ok((_, header)) = pcap::parse_pcap_header(bytes) else {
-            return Err(ReadError::Corrupt(0, "the file header makes no sense"));
+            return Err(ReadError::Corrupt(0, "invalid file header"));
         };
         input.take(size);
         let (modified, big_endian) = (header.is_modified_format(), header.is_bigendian());
@@ -38,7 +38,7 @@ impl Pcap {
         })
     }
 
-    /// What the header declares.
+    /// The resolution that the header declares.
     pub fn resolution_ns(&self) -> u64 {
         u64::from(self.unit_ns)
     }
@@ -59,7 +59,7 @@ impl Pcap {
         let time_ns = second_ns + u64::from(word(4)) * u64::from(self.unit_ns);
         let length = word(8);
         if length > MAX_PACKET_BYTES {
-            return Err(ReadError::Corrupt(at, "a packet longer than any capture holds"));
+            return Err(ReadError::Corrupt(at, "impossible packet length"));
         }
         let bytes = self.header_bytes + length as usize;
         if input.fill(bytes).len() < bytes {
@@ -71,7 +71,7 @@ impl Pcap {
         Ok(Some(Frame { time_ns, link: self.link, bytes, block }))
     }
 
-    /// What too few bytes for a header mean.
+    /// The result if there are too few bytes for a header: the end, or an error.
     #[cold]
     fn end<'a>(input: &mut Input) -> Result<Option<Frame<'a>>, ReadError> {
         if !input.data().is_empty() {

@@ -8,7 +8,7 @@ use tmap_common::Link;
 
 use super::{Frame, LinkType, ReadError, input::Input};
 
-/// Block types that are looked at before the block is parsed.
+/// Block types that are checked before the block is parsed.
 const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 const PACKET_OBSOLETE: u32 = 2;
 
@@ -18,8 +18,7 @@ const MAX_BLOCK_BYTES: u32 = 16 * 1024 * 1024;
 /// The most interfaces of a section; merged captures have dozens.
 const MAX_INTERFACES: usize = 65_536;
 
-/// The latest time told, in the year 2116: a stamp beyond it is rubbish, and engine time needs room
-/// to add to.
+/// The latest valid time, in the year 2116: engine time needs room for additions.
 const MAX_TIME_NS: u64 = 1 << 62;
 
 /// State of a block capture.
@@ -31,7 +30,7 @@ pub struct PcapNg {
     untimed: u64,
 }
 
-/// What an interface description says.
+/// The content of an interface description.
 #[derive(Clone, Copy)]
 struct Interface {
     link: Result<Link, LinkType>,
@@ -39,12 +38,12 @@ struct Interface {
     offset_s: i64,
 }
 
-/// How stamps are written.
+/// The unit of capture times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Units {
-    /// So many nanoseconds each; the usual ones.
+    /// Nanoseconds per unit; the usual units.
     Nanoseconds(u64),
-    /// So many per second.
+    /// Units per second.
     PerSecond(u128),
 }
 
@@ -54,7 +53,7 @@ impl PcapNg {
         self.resolution_ns
     }
 
-    /// Packets without a time stamp so far.
+    /// Packets without a capture time so far.
     pub fn untimed(&self) -> u64 {
         self.untimed
     }
@@ -80,7 +79,7 @@ impl PcapNg {
         }
     }
 
-    /// How many bytes the next block takes; all of them are waiting in `input`.
+    /// The length of the next block in bytes; all of them are waiting in `input`.
     fn block_bytes(&mut self, input: &mut Input) -> Result<Option<usize>, ReadError> {
         let at = input.offset();
         let Some(&[t0, t1, t2, t3, l0, l1, l2, l3, m0, m1, m2, m3]) = input.fill(12).first_chunk() else {
@@ -93,13 +92,13 @@ impl PcapNg {
             self.big_endian = match [m0, m1, m2, m3] {
                 [0x1a, 0x2b, 0x3c, 0x4d] => true,
                 [0x4d, 0x3c, 0x2b, 0x1a] => false,
-                _ => return Err(ReadError::Corrupt(at, "a section without its byte-order mark")),
+                _ => return Err(ReadError::Corrupt(at, "section without byte-order magic")),
             };
         }
         let length = [l0, l1, l2, l3];
         let length = if self.big_endian { u32::from_be_bytes(length) } else { u32::from_le_bytes(length) };
         if !(12..=MAX_BLOCK_BYTES).contains(&length) || !length.is_multiple_of(4) {
-            return Err(ReadError::Corrupt(at, "a block of impossible length"));
+            return Err(ReadError::Corrupt(at, "impossible block length"));
         }
         let bytes = length as usize;
         if input.fill(bytes).len() < bytes { Err(input.shortage()) } else { Ok(Some(bytes)) }
@@ -108,7 +107,7 @@ impl PcapNg {
     /// Takes in one whole block.
     fn block(&mut self, bytes: &[u8]) -> Result<Option<Packet>, &'static str> {
         let parsed = if self.big_endian { parse_block_be(bytes) } else { parse_block_le(bytes) };
-        let Ok((_, block)) = parsed else { return Err("a block that contradicts itself") };
+        let Ok((_, block)) = parsed else { return Err("inconsistent block") };
         match block {
             Block::SectionHeader(_) => self.interfaces.clear(),
             Block::InterfaceDescription(description) => self.add_interface(&description)?,
@@ -116,7 +115,7 @@ impl PcapNg {
                 let stamp = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
                 let data_bytes = packet.packet_data().len();
                 if data_bytes < packet.caplen as usize {
-                    return Err("a packet longer than its block");
+                    return Err("packet longer than its block");
                 }
                 return self.packet(packet.if_id, stamp, 28, data_bytes).map(Some);
             }
@@ -142,11 +141,11 @@ impl PcapNg {
     fn obsolete_packet(&self, content: &[u8]) -> Result<Packet, &'static str> {
         let words = [0, 4, 8, 12].map(|at| self.word(content, at));
         let [Some(first), Some(high), Some(low), Some(length)] = words else {
-            return Err("a packet block that is too short");
+            return Err("packet block too short");
         };
         let data_bytes = length as usize;
         if content.len() < 20 + data_bytes {
-            return Err("a packet longer than its block");
+            return Err("packet longer than its block");
         }
         let interface = if self.big_endian { first >> 16 } else { first & 0xffff };
         self.packet(interface, u64::from(high) << 32 | u64::from(low), 28, data_bytes)
@@ -160,13 +159,13 @@ impl PcapNg {
         data_bytes: usize,
     ) -> Result<Packet, &'static str> {
         let interface =
-            self.interfaces.get(interface as usize).ok_or("a packet of an interface never described")?;
+            self.interfaces.get(interface as usize).ok_or("packet of an undescribed interface")?;
         Ok(Packet { time_ns: interface.time_ns(stamp), link: interface.link, data_at, data_bytes })
     }
 
     fn add_interface(&mut self, description: &InterfaceDescriptionBlock<'_>) -> Result<(), &'static str> {
         if self.interfaces.len() >= MAX_INTERFACES {
-            return Err("more interfaces than any section has");
+            return Err("too many interfaces");
         }
         let units = Units::new(option(&description.options, OptionCode::IfTsresol).unwrap_or([6])[0])?;
         let offset = option(&description.options, OptionCode::IfTsoffset).unwrap_or([0; 8]);
@@ -213,12 +212,12 @@ impl Units {
     fn new(resolution: u8) -> Result<Self, &'static str> {
         let exponent = u32::from(resolution & 0x7f);
         if resolution & 0x80 != 0 {
-            return 1u128.checked_shl(exponent).map(Self::PerSecond).ok_or("an impossible time resolution");
+            return 1u128.checked_shl(exponent).map(Self::PerSecond).ok_or("impossible time resolution");
         }
         match exponent {
             0..=9 => Ok(Self::Nanoseconds(10u64.pow(9 - exponent))),
             10..=30 => Ok(Self::PerSecond(10u128.pow(exponent))),
-            _ => Err("an impossible time resolution"),
+            _ => Err("impossible time resolution"),
         }
     }
 

@@ -1,37 +1,36 @@
-//! How fine a capture's time stamps really are.
+//! The true resolution of capture times.
 //!
-//! A phase finer than the stamps is an artefact, so the engine must know. The header states one
-//! resolution; rewritten or merged captures often hold coarser stamps than it claims, which shows
-//! as a common divisor.
+//! A phase finer than the resolution is an artefact, so the engine must know it. The header states one;
+//! rewritten or merged captures often hold coarser times, which share a common divisor.
 
 /// Distinct stamps needed before their common divisor is believed: that 32 stamps of a microsecond
-/// clock all fall on multiples of 10 us has a chance of 1e-32.
+/// clock all fall on multiples of 10 µs has a probability of 1e-32.
 const ENOUGH: u32 = 32;
 
-/// What is known of the resolution.
+/// The resolution, as far as it is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Resolution {
     declared_ns: u64,
     /// Greatest common divisor of all stamps; 0 before the first.
     divisor_ns: u64,
-    /// Whether the stamps have shown that they are as fine as declared: nothing more can be learnt.
+    /// Whether the times have shown that they are as fine as declared, so that nothing is left to learn.
     is_settled: bool,
     last_ns: u64,
     distinct: u32,
 }
 
 impl Resolution {
-    /// What the file's header declares.
+    /// The resolution that the file's header declares.
     pub fn new(declared_ns: u64) -> Self {
         Self { declared_ns, divisor_ns: 0, is_settled: false, last_ns: 0, distinct: 0 }
     }
 
-    /// Another interface's resolution: the coarsest counts.
+    /// Adds the resolution of another interface: the coarsest counts.
     pub fn declare(&mut self, declared_ns: u64) {
         self.declared_ns = self.declared_ns.max(declared_ns);
     }
 
-    /// Takes in a stamp.
+    /// Takes in a capture time.
     #[inline]
     pub fn observe(&mut self, time_ns: u64) {
         if self.is_settled || time_ns == self.last_ns {

@@ -1,4 +1,4 @@
-//! What the kernel programs log: the first malformed frames of each kind on each CPU.
+//! The log of the kernel programs: the first malformed frames of each kind on each CPU.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
 use tmap_common::Skip;
 
-/// The most lines held between two looks.
+/// The most lines held between two calls of [`Anomalies::take`].
 const MAX_LINES: usize = 256;
 
 /// Reads the programs' log.
@@ -22,11 +22,11 @@ impl Anomalies {
     pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self> {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let logger = EbpfLogger::init_with_logger(ebpf, Collector { lines: lines.clone() })
-            .context("can't read the kernel programs' log")?;
+            .context("cannot read the kernel programs' log")?;
         Ok(Self { logger, lines })
     }
 
-    /// What was logged since the last call.
+    /// The lines logged since the last call.
     pub(super) fn take(&mut self) -> Vec<String> {
         self.logger.flush();
         std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner))
@@ -53,13 +53,13 @@ impl Log for Collector {
     fn flush(&self) {}
 }
 
-/// The kernel side writes one number, of the reason and the frame's length; both are put into words here.
+/// A log line in words. The kernel side writes one number, which holds the reason and the frame's length.
 fn readable(line: &str) -> String {
     let parse = || {
         let number: u64 = line.strip_prefix("skip ")?.parse().ok()?;
         let (skip, bytes) = (number >> 32, number as u32);
         let skip = Skip::ALL.get(skip as usize)?;
-        Some(format!("malformed frame of {bytes} bytes: {skip}"))
+        Some(format!("skipped a malformed frame of {bytes} bytes ({skip})"))
     };
     parse().unwrap_or_else(|| line.to_owned())
 }
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn numbers_become_names() {
         let line = format!("skip {}", (Skip::OptionOverrun as u64) << 32 | 60);
-        assert_eq!(readable(&line), "malformed frame of 60 bytes: option_overrun");
+        assert_eq!(readable(&line), "skipped a malformed frame of 60 bytes (option_overrun)");
         assert_eq!(readable("skip 4290672328764"), "skip 4290672328764");
         assert_eq!(readable("something else"), "something else");
     }

@@ -1,4 +1,4 @@
-//! Which program goes where, and the links that hold it there.
+//! Attachment: which program goes to which interface, and the links that hold it there.
 
 use std::error::Error;
 
@@ -56,7 +56,7 @@ impl Step {
     }
 }
 
-/// What has to be attached; looks the interfaces up and changes nothing.
+/// Plans what to attach: looks the interfaces up and changes nothing.
 pub(super) fn plan(config: &Config) -> Result<Vec<Step>> {
     let mut steps: Vec<Step> = Vec::new();
     for name in &config.interfaces {
@@ -74,7 +74,7 @@ pub(super) fn plan(config: &Config) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// What holds the programs in place; dropping it detaches them.
+/// The links that hold the programs in place; dropping them detaches the programs.
 #[derive(Default)]
 pub(super) struct Links {
     attachments: Vec<Attachment>,
@@ -86,7 +86,7 @@ pub(super) struct Links {
 /// One attachment's handle.
 #[expect(dead_code, reason = "held for their drop")]
 enum Held {
-    /// A `bpf_link`: gone when its descriptor is closed, by whatever end of the process.
+    /// A `bpf_link`: gone when its descriptor is closed, however the process ends.
     Link(FdLink),
     /// A clsact filter: removed on drop only.
     Filter(SchedClassifierLink),
@@ -113,7 +113,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, plan: &[Step]) -> Result<Links> {
         let (hook, held, fallback) = match step.side {
             Side::Ingress(mode) => attach_xdp(program.try_into()?, &step.interface, mode)?,
             Side::Egress { clsact } => attach_egress(program.try_into()?, &step.interface, clsact)
-                .with_context(|| format!("{}: can't watch the sending side", step.interface.name))?,
+                .with_context(|| format!("{}: cannot watch outgoing segments", step.interface.name))?,
         };
         let Interface { name, index, .. } = &step.interface;
         links.attachments.push(Attachment { interface: name.clone(), hook, fallback });
@@ -139,7 +139,7 @@ fn attach_xdp(program: &mut Xdp, interface: &Interface, mode: XdpMode) -> Result
     if mode == XdpMode::Native || !is_drivers_limit(&error) {
         return Err(refusal(interface, XdpMode::Native, &error));
     }
-    let reason = format!("native mode isn't possible: {}", root_cause(&error));
+    let reason = format!("native mode is not possible: {}", root_cause(&error));
     let link = link_xdp(program, interface, xdp::XdpMode::Skb)
         .map_err(|error| refusal(interface, XdpMode::Generic, &error))?;
     Ok((Hook::XdpGeneric, link, Some(reason)))
@@ -148,13 +148,13 @@ fn attach_xdp(program: &mut Xdp, interface: &Interface, mode: XdpMode) -> Result
 /// Attaches by a `bpf_link`, and insists on one.
 fn link_xdp(program: &mut Xdp, interface: &Interface, mode: xdp::XdpMode) -> Result<Held> {
     let id = program.attach_to_if_index(interface.index, mode)?;
-    // On EINVAL aya tries netlink, whose attachments survive the process. If that is what this is,
-    // the conversion fails and drops it.
+    // On EINVAL aya tries netlink, whose attachments survive the process. Then the conversion fails and
+    // drops the attachment.
     let link = FdLink::try_from(program.take_link(id)?).context("the kernel gave no bpf_link for XDP")?;
     Ok(Held::Link(link))
 }
 
-/// Whether native mode failed for want of the driver's ability: generic mode may do then.
+/// Whether native mode failed because the driver cannot do it; then generic mode may work.
 fn is_drivers_limit(error: &anyhow::Error) -> bool {
     let others = [Errno::BUSY, Errno::EXIST, Errno::PERM, Errno::NODEV];
     !errno(error.as_ref()).is_some_and(|code| others.contains(&code))
@@ -169,40 +169,47 @@ fn root_cause(error: &anyhow::Error) -> String {
     cause.to_string()
 }
 
-/// Says why an interface takes no XDP program, and what to do.
+/// The error for an interface that takes no XDP program: why, and what to do.
 fn refusal(interface: &Interface, mode: XdpMode, error: &anyhow::Error) -> anyhow::Error {
     let name = &interface.name;
     match errno(error.as_ref()) {
         Some(Errno::BUSY | Errno::EXIST) => {
-            let others = others_on(interface);
-            anyhow!(
-                "{name}: another XDP program is attached already{others}; remove it (`ip link set dev {name} xdp off`, or stop its owner) and try again"
-            )
+            match &others_on(interface)[..] {
+                // The kernel refuses a port if its bridge has a program, but not the reverse.
+                [] => anyhow!(
+                    "{name}: an interface above it, such as its bridge or bond, has an XDP program; give \
+                     -i {name} before that interface, or stop the owner of the program"
+                ),
+                others => anyhow!(
+                    "{name}: another XDP program is attached ({}); stop its owner if nothing depends \
+                     on it, or watch another interface",
+                    others.join(", ")
+                ),
+            }
         }
         Some(Errno::PERM) => explain(error),
-        Some(Errno::NODEV) => anyhow!("{name}: the interface has gone"),
+        Some(Errno::NODEV) => anyhow!("{name}: the interface is gone; start tmap again when it is back"),
         _ if mode == XdpMode::Native => {
             anyhow!(
-                "{name}: the driver can't run XDP in native mode ({}); use --xdp-mode auto or generic",
+                "{name}: the driver cannot run XDP in native mode ({}); use --xdp-mode auto or generic",
                 root_cause(error)
             )
         }
-        _ => anyhow!("{name}: can't attach XDP in {mode} mode: {}", root_cause(error)),
+        _ => anyhow!("{name}: cannot attach XDP in {mode} mode: {}", root_cause(error)),
     }
 }
 
-/// The XDP programs that an interface has, as ` (id 12 "name")`.
-fn others_on(interface: &Interface) -> String {
+/// The XDP programs of an interface, each as `id 12 "name"`.
+fn others_on(interface: &Interface) -> Vec<String> {
     let fresh = interface::find(&interface.name).unwrap_or_else(|_| interface.clone());
-    let names: Vec<_> = loaded_programs()
-        .flatten()
-        .filter(|info| fresh.xdp_programs.contains(&info.id()))
-        .map(|info| format!("id {} {:?}", info.id(), info.name_as_str().unwrap_or("?")))
-        .collect();
-    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
+    let name_of = |id| {
+        let info = loaded_programs().flatten().find(|info| info.id() == id)?;
+        Some(format!(" {:?}", info.name_as_str()?))
+    };
+    fresh.xdp_programs.iter().map(|&id| format!("id {id}{}", name_of(id).unwrap_or_default())).collect()
 }
 
-/// Attaches to the sending side, ahead of other programs: they may end the walk.
+/// Attaches to the sending side, ahead of other programs, which may end the processing of a frame.
 fn attach_egress(program: &mut SchedClassifier, interface: &Interface, clsact: bool) -> Result<Attached> {
     let name = &interface.name;
     if !clsact {
@@ -215,11 +222,11 @@ fn attach_egress(program: &mut SchedClassifier, interface: &Interface, clsact: b
         && errno(&error) != Some(Errno::EXIST)
         && !matches!(error, tc::TcError::AlreadyAttached)
     {
-        bail!("can't add a clsact qdisc: {error}");
+        bail!("cannot add a clsact qdisc: {error}");
     }
     let options = TcAttachOptions::Netlink(NlOptions { priority: 1, ..NlOptions::default() });
     let id = program
         .attach_with_options(name, TcAttachType::Egress, options)
-        .map_err(|error: ProgramError| anyhow!("can't add a clsact filter: {error}"))?;
+        .map_err(|error: ProgramError| anyhow!("cannot add a clsact filter: {error}"))?;
     Ok((Hook::EgressClsact, Held::Filter(program.take_link(id)?), None))
 }

@@ -20,17 +20,18 @@ pub(super) struct Interface {
 }
 
 impl Interface {
-    /// What its frames begin with.
+    /// The first header of its frames.
     ///
     /// # Errors
-    /// If the parser has no entry for this type of interface.
+    /// If the parser cannot read this type of interface.
     pub(super) fn link(&self) -> Result<Link> {
         match self.link_type {
             LinkLayerType::Ether | LinkLayerType::Loopback => Ok(Link::Ethernet),
             // tun, WireGuard; mobile modems in raw-IP mode; PPP as XDP and TC see it.
             LinkLayerType::None | LinkLayerType::Rawip | LinkLayerType::Ppp => Ok(Link::Ip),
             other => bail!(
-                "{}: interfaces of type {other:?} are not supported; name an Ethernet or raw IP (tun, WireGuard) one",
+                "{}: interfaces of type {other:?} are not supported; name an Ethernet or raw IP interface \
+                 (tun, WireGuard)",
                 self.name
             ),
         }
@@ -40,20 +41,21 @@ impl Interface {
 /// The interface called `name`.
 ///
 /// # Errors
-/// If there is none, with the names that there are.
+/// If there is none; the error lists the names of all interfaces.
 pub(super) fn find(name: &str) -> Result<Interface> {
     let interfaces = list()?;
     if let Some(interface) = interfaces.iter().find(|interface| interface.name == name) {
         return Ok(interface.clone());
     }
     let names: Vec<_> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-    bail!("{name}: no such interface; there are: {}", names.join(", "))
+    let hint = if name.contains(',') || name == "any" { "; give each interface its own -i" } else { "" };
+    bail!("{name}: no such interface{hint}; there are: {}", names.join(", "))
 }
 
 /// All interfaces of this network namespace.
 pub(super) fn list() -> Result<Vec<Interface>> {
     let replies = netlink::dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))
-        .context("can't list network interfaces by rtnetlink")?;
+        .context("cannot list network interfaces by rtnetlink")?;
     let links = replies.iter().filter_map(|reply| match reply {
         RouteNetlinkMessage::NewLink(link) => interface(link),
         _ => None,
@@ -61,7 +63,7 @@ pub(super) fn list() -> Result<Vec<Interface>> {
     Ok(links.collect())
 }
 
-/// What we want to know of one link; `None` if it has no name.
+/// An interface from its netlink message; `None` if it has no name.
 fn interface(link: &LinkMessage) -> Option<Interface> {
     let mut name = None;
     let mut xdp_programs = Vec::new();

@@ -63,7 +63,7 @@ pub(super) struct Loaded {
 /// Creates the maps of `object` and maps them into memory.
 pub(super) fn load(config: &Config, object: &[u8]) -> Result<Loaded> {
     check_kernel()?;
-    let cpus = nr_cpus().map_err(|(path, error)| anyhow!("can't read {path}: {error}"))?;
+    let cpus = nr_cpus().map_err(|(path, error)| anyhow!("cannot read {path}: {error}"))?;
     let shape = shape(cpus, config.ring_slots)?;
     let ebpf = create(config, shape, object).map_err(|error| explain(&error))?;
     let fd = |name| fd_of(&ebpf, name);
@@ -84,7 +84,7 @@ fn shape(cpus: usize, wanted: Option<u32>) -> Result<Shape> {
     let bytes = slots as usize * cpus * size_of::<Slot>();
     ensure!(
         bytes <= MAX_TOTAL_BYTES,
-        "{slots} ring slots for each of {cpus} CPUs are {} MiB; at most {} MiB in all are allowed",
+        "{slots} ring slots for each of {cpus} CPUs take {} MiB; the limit is {} MiB; lower --ring-size",
         bytes >> 20,
         MAX_TOTAL_BYTES >> 20
     );
@@ -96,7 +96,7 @@ fn create(config: &Config, shape: Shape, object: &[u8]) -> Result<Ebpf> {
     let Config { filter, cautious, .. } = config;
     ensure!(
         filter.len() <= MAX_TESTS,
-        "the filter takes {} tests, and the kernel side holds {MAX_TESTS}; shorten it",
+        "the filter needs {} tests, and the limit is {MAX_TESTS}; shorten it",
         filter.len()
     );
     let mut tests: Vec<u8> = filter.iter().flat_map(Test::to_bytes).collect();
@@ -140,7 +140,8 @@ fn check_kernel() -> Result<()> {
     let (major, minor) = OLDEST_KERNEL;
     ensure!(
         found >= KernelVersion::new(major, minor, 0),
-        "this kernel is Linux {found}, tmap needs {major}.{minor} or later to watch live; boot a newer one, or read a capture file instead"
+        "this kernel is Linux {found}, but live capture needs {major}.{minor} or later; boot a newer kernel, \
+         or read a capture (tmap read FILE)"
     );
     Ok(())
 }
@@ -153,7 +154,7 @@ fn fd_of<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>> {
     }
 }
 
-/// Has the kernel verify the programs called `names`.
+/// Loads the programs called `names`, which has the kernel verify them.
 pub(super) fn verify(ebpf: &mut Ebpf, names: &[&str]) -> Result<()> {
     for name in names {
         let program =
@@ -165,12 +166,13 @@ pub(super) fn verify(ebpf: &mut Ebpf, names: &[&str]) -> Result<()> {
         };
         loaded.map_err(|error| match &error {
             ProgramError::LoadError { io_error, verifier_log } if !is_permission(io_error) => {
-                // The verdict is in the log's last lines.
+                // The reason is in the log's last lines.
                 let log = verifier_log.to_string();
                 let lines: Vec<_> = log.lines().rev().take(4).collect();
                 let tail: Vec<_> = lines.into_iter().rev().collect();
                 anyhow!(
-                    "the kernel's verifier refused {name} ({io_error}); please report this: {}",
+                    "the kernel's verifier refused {name} ({io_error}); run tmap as root, or add CAP_PERFMON; \
+                     if that does not help, please report this: {}",
                     tail.join(" | ")
                 )
             }
@@ -196,16 +198,17 @@ fn is_permission(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::PERM)
 }
 
-/// Puts the errors that a user can do something about into words.
+/// An error in words, with advice where the user can do something.
 pub(super) fn explain(error: &anyhow::Error) -> anyhow::Error {
     match errno(error.as_ref()) {
         Some(Errno::PERM) => anyhow!(
-            "no permission to load BPF programs: run tmap as root (sudo), or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+            "no permission to load BPF programs; run tmap as root (sudo), or with CAP_BPF, CAP_NET_ADMIN and \
+             CAP_PERFMON"
         ),
         Some(Errno::NOMEM) => {
-            anyhow!("not enough memory for the rings; make them smaller, or raise the limit of this cgroup")
+            anyhow!("not enough memory for the rings; lower --ring-size or raise the cgroup's memory limit")
         }
-        _ => anyhow!("can't load tmap's kernel side: {error:#}"),
+        _ => anyhow!("cannot load tmap's kernel programs: {error:#}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The live sensor: loads the kernel programs, attaches them, and hands out what they see.
+//! The live sensor: loads the kernel programs, attaches them, and hands out their records.
 //!
 //! [`Sensor`] is the control half: it holds the attachments and reads the counters. [`Rings`] is
 //! the drain half, for the thread that feeds the engine. Everything is attached by `bpf_link`
@@ -30,7 +30,7 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// Where XDP runs.
     pub xdp_mode: XdpMode,
-    /// Whether to watch what the interfaces send, too.
+    /// Whether outgoing segments are watched too.
     pub egress: bool,
     /// Use the older way to attach to the sending side (a clsact filter) even where the kernel has
     /// TCX. Kernels before 6.6 always do.
@@ -45,15 +45,15 @@ pub struct Config {
     /// Write the record of every segment to the ring, also of those that can't change any estimate
     /// ([`tmap_common::suppress`]).
     pub every_packet: bool,
-    /// Take the precautions that weakly ordered CPUs (arm64) and preemptible kernels (PREEMPT_RT)
-    /// need, whatever the machine: for tests. Where they are needed, they are always taken.
+    /// For tests: take the precautions of weakly ordered CPUs (arm64) and preemptible kernels (PREEMPT_RT)
+    /// on any machine. Where they are needed, they are always taken.
     pub cautious: bool,
 }
 
-/// Where XDP runs.
+/// The place where XDP runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum XdpMode {
-    /// In the driver, or in the kernel's generic receive path where the driver can't.
+    /// In the driver, or in the kernel's generic receive path if the driver cannot.
     #[default]
     Auto,
     /// In the driver.
@@ -72,14 +72,14 @@ impl fmt::Display for XdpMode {
     }
 }
 
-/// How an interface is watched.
+/// An attachment of a program to an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
     /// The interface.
     pub interface: String,
     /// The hook.
     pub hook: Hook,
-    /// Why native mode wasn't possible, where generic mode is used instead.
+    /// Why generic mode is used, if native mode was not possible.
     pub fallback: Option<String>,
 }
 
@@ -127,7 +127,7 @@ pub struct Statistics {
 /// One CPU's part.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuStatistics {
-    /// What became of the frames that this CPU saw.
+    /// What happened to the frames that this CPU saw.
     pub counters: Counters,
     /// Slots waiting in its ring.
     pub ring_fill: u64,
@@ -159,10 +159,10 @@ impl Sensor {
     /// Loads what `config` needs and attaches it.
     ///
     /// # Errors
-    /// One line that says what to do: no such interface, no permission, kernel too old, another XDP
-    /// program in the way, a driver that can't. Nothing stays attached then.
+    /// One line that says what to do: no such interface, no permission, kernel too old, another XDP program
+    /// attached, driver without XDP. Then nothing stays attached.
     pub fn open(config: &Config) -> Result<(Self, Rings)> {
-        ensure!(!config.interfaces.is_empty(), "no interface named; name one with -i");
+        ensure!(!config.interfaces.is_empty(), "no interface to watch; name one with -i");
         let plan = attach::plan(config)?;
         let names: Vec<_> = plan.iter().map(|step| step.program()).collect();
         let (mut sensor, rings) = Self::load_programs(config, load::object(config), &names)?;
@@ -174,7 +174,7 @@ impl Sensor {
     /// (`BPF_PROG_TEST_RUN`).
     ///
     /// # Errors
-    /// As [`Sensor::open`], apart from interfaces.
+    /// The errors of [`Sensor::open`] that do not concern interfaces.
     pub fn load(config: &Config) -> Result<(Self, Rings)> {
         Self::load_programs(config, load::object(config), &attach::PROGRAMS)
     }
@@ -183,7 +183,7 @@ impl Sensor {
     /// none: for benchmarks of parts of the programs.
     ///
     /// # Errors
-    /// As [`Sensor::load`].
+    /// The errors of [`Sensor::load`].
     #[doc(hidden)]
     pub fn load_programs(config: &Config, object: &[u8], names: &[&str]) -> Result<(Self, Rings)> {
         let load::Loaded { mut ebpf, rings, gauge, counters } = load::load(config, object)?;
@@ -194,7 +194,7 @@ impl Sensor {
         Ok((Self { links, ebpf, anomalies, counters, gauge }, rings))
     }
 
-    /// What is attached where.
+    /// All attachments.
     pub fn attachments(&self) -> &[Attachment] {
         self.links.attachments()
     }
@@ -204,13 +204,12 @@ impl Sensor {
         self.links = attach::Links::default();
     }
 
-    /// The first watched interface that isn't there any more, if any.
+    /// The first watched interface that is gone, if any.
     pub fn interface_gone(&self) -> Option<&str> {
         self.links.interface_gone()
     }
 
-    /// The counters, now. Frames that are being handled meanwhile show as seen and not yet
-    /// accounted for.
+    /// The current counters. Frames in flight show as seen and not yet accounted for.
     pub fn statistics(&self) -> Statistics {
         let shape = self.gauge.shape();
         let received = self.gauge.received();

@@ -1,30 +1,36 @@
-//! Whether an interface merges segments before anybody sees them.
+//! Receive offloads, with which a network card merges segments before tmap sees them.
 //!
-//! Large receive offload and its stricter form, GRO in hardware, hand up several segments as one, when
-//! the last of them is there: what tmap takes for the arrival of the first is late by a batch.
-//! The kernel turns both off for XDP where it knows that it must (generic XDP, and most drivers), so
-//! this is asked once everything is attached.
+//! Large receive offload and its stricter form, GRO in hardware, pass several segments up as one when the
+//! last of them has arrived, so the arrival time of the first is wrong. For XDP the kernel turns both off
+//! where it knows that it must (generic XDP, and most drivers), so they are checked after attaching.
 
 use anyhow::{Context as _, Result};
 use ethtool::{EthtoolAttr, EthtoolFeatureAttr, EthtoolFeatureBit, EthtoolMessage};
 
 use super::netlink;
 
-/// Features that merge, as the kernel calls them (`netdev_features_strings`), and as `ethtool -K` does.
+/// Features that merge segments: their names in the kernel (`netdev_features_strings`) and in `ethtool -K`.
 const MERGING: [(&str, &str); 2] = [("rx-lro", "lro"), ("rx-gro-hw", "rx-gro-hw")];
 
-/// The features of `interface` that are on and merge segments, by the names that `ethtool -K` takes.
-/// Linux 5.7 or later answers.
+/// The features of `interface` that are on and merge segments, by their names in `ethtool -K`.
+/// Needs a tokio runtime with I/O. Linux 5.7 or later answers.
 ///
 /// # Errors
-/// Where the kernel doesn't tell.
-pub fn merging(interface: &str) -> Result<Vec<&'static str>> {
-    let replies = netlink::ask_family(EthtoolMessage::new_feature_get(Some(interface)))
-        .with_context(|| format!("can't ask for the offloads of {interface}"))?;
-    Ok(replies.iter().flat_map(|reply| merging_of(&reply.nlas)).collect())
+/// If the kernel does not answer.
+pub async fn merging(interface: &str) -> Result<Vec<&'static str>> {
+    let (connection, mut handle, _) = ethtool::new_connection().context("cannot open generic netlink")?;
+    let connection = tokio::spawn(connection);
+    let answer = async {
+        let replies = handle.feature().get(Some(interface)).execute().await?;
+        replies.try_collect::<Vec<_>>().await
+    };
+    let answer = answer.await;
+    connection.abort();
+    let replies = answer.with_context(|| format!("cannot read the offload features of {interface}"))?;
+    Ok(replies.iter().flat_map(|reply| merging_of(&reply.payload.nlas)).collect())
 }
 
-/// The features that one reply says are on and merge segments.
+/// The merging features that one reply says are on.
 fn merging_of(attributes: &[EthtoolAttr]) -> Vec<&'static str> {
     let active = attributes.iter().filter_map(|attribute| match attribute {
         EthtoolAttr::Feature(EthtoolFeatureAttr::Active(bits)) => Some(bits),

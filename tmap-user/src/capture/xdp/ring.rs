@@ -57,7 +57,7 @@ impl<T> Shared<T> {
         let fd = fd.as_raw_fd();
         let map = if writable { options.map_raw(fd) } else { options.map_raw_read_only(fd) };
         Ok(Self {
-            map: map.context("can't map a BPF array into memory")?,
+            map: map.context("cannot map a BPF array into memory")?,
             len,
             item: std::marker::PhantomData,
         })
@@ -120,7 +120,7 @@ impl Rings {
     /// Hands up to `max` waiting records to `each`, and returns how many; never blocks.
     ///
     /// Records that wait when the call begins come out merged by time over all CPUs. Between calls
-    /// order can be off by the time that it takes to look at all rings, some microseconds.
+    /// order can be off by the time that one pass over all rings takes, some microseconds.
     pub fn drain(&mut self, max: usize, mut each: impl FnMut(&Record)) -> usize {
         self.drain_slots(max, |slots| {
             let mut rest = slots[1..].iter().copied();
@@ -170,7 +170,7 @@ impl Rings {
         }
     }
 
-    /// Looks at what every ring holds.
+    /// Reads how far every ring is filled.
     fn begin_round(&mut self) {
         self.order.clear();
         for (cpu, cursor) in self.cursors.iter_mut().enumerate() {

@@ -276,7 +276,7 @@ impl Builder<'_> {
         });
         self.regimes.push((
             if one { Regime::Global } else { Regime::Undetermined },
-            format!("{} connections fit no steady clock", odd.len()),
+            format!("clocks without a constant rate in {} connections", odd.len()),
         ));
         if one {
             self.out.groups.push(Group {

@@ -130,30 +130,28 @@ impl Tally {
         let Self { connections, peers, repeated_pairs, .. } = self;
         let (shared, singles) = (connections - self.singles.len(), self.singles.len());
         match regime {
-            _ if *connections < 2 => "one connection with a clock".to_owned(),
+            _ if *connections < 2 => "only one connection shows a clock".to_owned(),
             Regime::Global if self.across > 0 => format!(
-                "{shared} of {connections} connections share an offset with others, {} offsets across peers",
+                "{shared} of {connections} connections share an offset (offsets seen by several peers: {})",
                 self.across
             ),
             Regime::Global => format!("{hz} Hz clocks predate random offsets"),
             Regime::Mixed => {
-                format!(
-                    "{shared} of {connections} connections share offsets, {singles} have one of their own"
-                )
+                format!("{shared} of {connections} connections share an offset, {singles} have their own")
             }
             Regime::PerPair => format!(
-                "offsets are shared within pairs of addresses ({shared} of {connections} connections), never across {peers} peers"
+                "{shared} of {connections} connections share an offset, \
+                 but never across peers ({peers} peers)"
             ),
             Regime::PerConnection => format!(
-                "no two of {connections} connections share an offset, though {repeated_pairs} of their address pairs repeat"
+                "no two of {connections} connections share an offset \
+                 (peers with several connections: {repeated_pairs})"
             ),
-            Regime::Undetermined if *peers == 1 && shared > 0 => format!(
-                "{shared} of {connections} connections share an offset, all with one peer: global or per pair"
-            ),
+            Regime::Undetermined if *peers == 1 && shared > 0 => {
+                format!("{shared} of {connections} connections share an offset, but there is only one peer")
+            }
             Regime::Undetermined => {
-                format!(
-                    "no two of {connections} connections share an offset, and no pair of addresses repeats"
-                )
+                format!("no two of {connections} connections share an offset, but each has another peer")
             }
         }
     }

@@ -154,10 +154,11 @@ impl FromStr for Database {
             }
             let Some(side) = side else { continue };
             let (key, value) =
-                line.split_once('=').ok_or(malformed("neither a section nor `key = value`"))?;
+                line.split_once('=').ok_or(malformed("expected a [section] or `key = value`"))?;
             match (key.trim(), value.trim()) {
                 ("label", value) => database.entries.push(Entry {
-                    label: Label::parse(value).ok_or(malformed("a label is type:class:name:flavour"))?,
+                    label: Label::parse(value)
+                        .ok_or(malformed("expected a label type:class:name:flavour"))?,
                     side,
                     signatures: Vec::new(),
                 }),
@@ -170,7 +171,7 @@ impl FromStr for Database {
                     entry.signatures.extend(Signature::parse(value).map_err(malformed)?);
                 }
                 ("sys", _) => {}
-                _ => return Err(malformed("not one of label, sys and sig")),
+                _ => return Err(malformed("expected label, sys or sig")),
             }
         }
         if database.is_empty() {
@@ -213,33 +214,36 @@ impl Signature {
     fn parse(text: &str) -> Result<Option<Self>, &'static str> {
         let parts: Vec<&str> = text.split(':').map(str::trim).collect();
         let [version, ttl, ip_options, mss, window, layout, quirks, payload] = parts[..] else {
-            return Err("a signature has eight parts between colons");
+            return Err("expected a signature of eight parts between colons");
         };
         let ip6 = match version {
             "4" => Some(false),
             "6" => Some(true),
             "*" => None,
-            _ => return Err("the IP version is 4, 6 or *"),
+            _ => return Err("expected an IP version of 4, 6 or *"),
         };
-        let (initial_ttl, random_ttl) = ttl_of(ttl).ok_or("the TTL is 1 to 255, like 64, 60+4 or 255-")?;
-        let (window, scale) = window.split_once(',').ok_or("window and scale are two, like mss*20,7")?;
-        let quirks = parse_quirks(quirks).ok_or("a quirk that isn't known")?;
+        let (initial_ttl, random_ttl) =
+            ttl_of(ttl).ok_or("expected a TTL from 1 to 255, such as 64, 60+4 or 255-")?;
+        let (window, scale) = window.split_once(',').ok_or("expected window and scale, such as mss*20,7")?;
+        let quirks = parse_quirks(quirks).ok_or("unknown quirk; see the quirks of p0f")?;
         let Some(quirks) = quirks else { return Ok(None) };
         Ok(Some(Self {
             ip6,
             initial_ttl,
             random_ttl,
-            ip_options_bytes: ip_options.parse().map_err(|_| "the length of IP options is a number")?,
-            mss: number_or_any(mss).ok_or("the MSS is a number or *")?,
-            window: Window::parse(window).ok_or("the window is a number, *, %n, mss*n or mtu*n")?,
-            scale: number_or_any(scale).ok_or("the window scale is a number or *")?,
-            layout: Layout::parse(layout).ok_or("a TCP option that isn't known")?,
+            ip_options_bytes: ip_options
+                .parse()
+                .map_err(|_| "expected the length of IP options as a number")?,
+            mss: number_or_any(mss).ok_or("expected an MSS: a number or *")?,
+            window: Window::parse(window).ok_or("expected a window: number, *, %n, mss*n or mtu*n")?,
+            scale: number_or_any(scale).ok_or("expected a window scale: a number or *")?,
+            layout: Layout::parse(layout).ok_or("unknown TCP option")?,
             quirks,
             has_payload: match payload {
                 "0" => Some(false),
                 "+" => Some(true),
                 "*" => None,
-                _ => return Err("the payload is 0, + or *"),
+                _ => return Err("expected a payload of 0, + or *"),
             },
         }))
     }

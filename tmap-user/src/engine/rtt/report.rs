@@ -1,4 +1,4 @@
-//! Round trips as plain data: the only thing that reports read.
+//! Round trips as plain data, which is all that reports read.
 
 use std::fmt;
 
@@ -46,6 +46,42 @@ pub struct Clockwork {
     pub machine: Option<u32>,
     /// The clock's tick rate in Hz; `None` where it isn't known.
     pub tick_hz: Option<f64>,
+}
+
+/// Ticks as milliseconds, where the tick rate is known.
+fn ticks_ms(ticks: Option<u64>, tick_hz: Option<f64>) -> Option<f64> {
+    Some(ticks? as f64 / tick_hz? * 1e3)
+}
+
+impl Sample {
+    /// What the host itself computes, in milliseconds.
+    pub fn host_ms(&self) -> Option<f64> {
+        ticks_ms(self.host_ticks.map(u64::from), self.tick_hz)
+    }
+}
+
+impl Direction {
+    /// The smallest of what the host itself computes, in milliseconds.
+    pub fn host_min_ms(&self) -> Option<f64> {
+        ticks_ms(self.host_ticks.map(|host| host.min), self.clockwork.tick_hz)
+    }
+
+    /// The median of what the host itself computes, in milliseconds.
+    pub fn host_median_ms(&self) -> Option<f64> {
+        ticks_ms(self.host_ticks.map(|host| host.median), self.clockwork.tick_hz)
+    }
+}
+
+impl Machine {
+    /// The smallest of what the machine itself computes, in milliseconds.
+    pub fn host_min_ms(&self) -> Option<f64> {
+        ticks_ms(self.host_ticks.map(|host| host.min), self.tick_hz)
+    }
+
+    /// The median of what the machine itself computes, in milliseconds.
+    pub fn host_median_ms(&self) -> Option<f64> {
+        ticks_ms(self.host_ticks.map(|host| host.median), self.tick_hz)
+    }
 }
 
 /// One direction of a connection.
@@ -122,4 +158,16 @@ pub struct Report {
     pub anomalies: Vec<Anomaly>,
     /// What became of segments and echoes.
     pub counts: Counts,
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_become_time_only_where_the_rate_is_known() {
+        assert_eq!(ticks_ms(Some(100), Some(1000.0)), Some(100.0));
+        assert_eq!(ticks_ms(Some(3), Some(10.0)), Some(300.0));
+        assert_eq!(ticks_ms(Some(100), None), None);
+        assert_eq!(ticks_ms(None, Some(1000.0)), None);
+    }
 }

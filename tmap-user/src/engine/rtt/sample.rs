@@ -20,7 +20,7 @@ pub struct Sample {
 }
 
 /// What became of segments and echoes: every case that gives no sample has a counter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Time-stamped segments, suppressed ones included.
     pub segments: u64,
