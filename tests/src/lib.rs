@@ -1,22 +1,35 @@
-//! What the tests share.
+//! The test kit. Its rooms, by what a test's author looks for:
+//!
+//! | wanted | room |
+//! |---|---|
+//! | traffic whose truth is known | [`simulate`] |
+//! | frames, tunnels, capture files | [`wire`] |
+//! | captures of real machines | [`captures`] |
+//! | what is right: the truth, tcpdump, tshark, p0f | [`judge`] |
+//! | the `tmap` command, to its end or running | [`command`] |
+//! | namespaces, root's rights, real TCP | [`net`] |
+//! | a frame handed to a loaded program | [`test_run`] |
+//! | what tmap costs | [`bench`] |
+//!
+//! The tests are three binaries in `tests/tests`: `engine` (the library, without rights), `cli` (the
+//! command, without rights) and `kernel` (root). A test that needs what not every machine has is
+//! ignored with its reason; `cargo xtask test` runs it where it can, and says what it left out and why.
 
 pub mod bench;
+pub mod captures;
 pub mod command;
-pub mod encapsulate;
-pub mod evaluate;
-pub mod frames;
-pub mod grid;
-pub mod netns;
-pub mod oracle;
-pub mod pcap;
-pub mod peers;
-pub mod reference;
-pub mod root;
-pub mod score;
-pub mod segments;
+pub mod judge;
+pub mod net;
 pub mod simulate;
-pub mod talk;
-pub mod tcpdump;
 pub mod test_run;
-pub mod traces;
-pub mod traffic;
+pub mod wire;
+
+// The names by which the benchmarks know these rooms.
+use net::{namespaces as netns, root};
+
+mod pcap {
+    pub use crate::wire::{
+        capture::{Order, Packet, pcap},
+        frame::frame,
+    };
+}

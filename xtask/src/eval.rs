@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 /// What to evaluate.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Handed to the evaluation: --seeds N, --only NAME, --no-captures, --peers, --segments.
+    /// Handed to the evaluation: --seeds N, --only NAME, --lab FOLDER, --clients FOLDER,
+    /// --no-captures, --peers, --segments, --readers FOLDER.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -15,8 +16,12 @@ pub struct Args {
 /// Runs the verb.
 pub fn verb(args: &Args) -> Result<()> {
     let mut groups = vec![Group::Bpf];
-    if args.arguments.iter().any(|argument| argument == "--peers") {
+    let has = |name: &str| args.arguments.iter().any(|argument| argument.split('=').next() == Some(name));
+    if has("--peers") || has("--readers") {
         groups.push(Group::Peers);
+    }
+    if has("--readers") {
+        groups.push(Group::Test);
     }
     let toolchain = setup::ensure(&groups)?.context("set-up found no compiler for the kernel program")?;
     let mut command = build::cargo(&toolchain)?;

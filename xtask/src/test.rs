@@ -1,7 +1,10 @@
 //! `cargo xtask test`: every test, each with the rights that it needs.
 //!
 //! Cargo itself never runs as root. It starts each test program through a runner, which is this
-//! program again: those named `kernel_*` are started as root and one test at a time.
+//! program again: the one named `kernel` is started as root, and its tests run one at a time.
+//!
+//! Tests that need root or another program are ignored by a plain `cargo test`; here they run. What
+//! this machine can't run is left out by name, and listed with its reason in the end.
 
 use crate::packages::Group;
 use crate::{build, setup, shell};
@@ -14,9 +17,18 @@ use std::process::{Command, Stdio};
 /// The oldest kernel that tmap supports: (major, minor).
 const OLDEST_KERNEL: (u32, u32) = (6, 1);
 
+/// The test program that needs root.
+const KERNEL: &str = "kernel";
+
+/// The kernel's types of tunnel device. The tests of each are in a module `tunnels::TYPE`.
+const DEVICES: [&str; 6] = ["vxlan", "geneve", "gre", "gretap", "ipip", "sit"];
+
 /// What to test.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Fail where tests are left out for want of a program, as CI must.
+    #[arg(long)]
+    complete: bool,
     /// Arguments for `cargo test` (or `cargo nextest run`, where that is installed), after `--`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     cargo: Vec<String>,
@@ -36,23 +48,30 @@ pub fn verb(args: &Args) -> Result<()> {
     let toolchain = setup::ensure(&[Group::Bpf, Group::Netns, Group::Test])?
         .context("set-up found no compiler for the kernel program")?;
     ask_for_root()?;
+    let left_out = left_out()?;
     let started = std::time::Instant::now();
     let nextest = shell::output(Command::new("cargo").args(["nextest", "--version"])).is_some();
     let mut tally = Tally::default();
     let mut runs = vec![if nextest { &["nextest", "run"][..] } else { &["test"] }];
     if nextest && args.cargo.is_empty() {
-        // nextest leaves the examples in the documentation out.
+        // nextest doesn't run the examples in the documentation.
         runs.push(&["test", "--doc"]);
     }
     for words in runs {
         let mut command = build::cargo(&toolchain)?;
         command.args(words).arg("--no-fail-fast").arg("--target-dir").arg(build::target_folder()?);
-        command.args(selection(&args.cargo)).args(&args.cargo);
+        command.args(selection(&args.cargo)).args(with_ignored(&args.cargo, &left_out));
         command.env(runner_variable()?, runner_command()?);
         tally.count(&mut command, &mut std::io::stdout())?;
     }
     println!("\ntmap's tests, in {:.0} s:", started.elapsed().as_secs_f64());
-    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
+    println!("{} passed, {} failed, {} not run", tally.passed, tally.failed, tally.not_run);
+    for LeftOut { tests, why, .. } in &left_out {
+        println!("  not run: {tests}*, because {why}");
+    }
+    if let Some(LeftOut { tests, .. }) = left_out.iter().find(|part| args.complete && part.lacks_program) {
+        bail!("{tests}* were not run, and --complete wants every test that a program can make possible");
+    }
     match (tally.all_well, tally.passed + tally.failed) {
         (true, 0) => bail!("no test was run: check the arguments after `--`"),
         (true, _) => Ok(()),
@@ -68,6 +87,55 @@ fn selection(args: &[String]) -> &'static [&'static str] {
     if own { &[] } else { &["--workspace", "--exclude", "tmap-ebpf"] }
 }
 
+/// Tests that this machine can't run.
+struct LeftOut {
+    /// How their names begin.
+    tests: String,
+    why: String,
+    /// Whether it is a program that is missing, not a part of the kernel.
+    lacks_program: bool,
+}
+
+/// Finds out what this machine can't run. Other programs than these `setup` has installed by now.
+fn left_out() -> Result<Vec<LeftOut>> {
+    let mut left_out = Vec::new();
+    // Not every distribution has p0f.
+    if let Err(error) = setup::ensure(&[Group::Peers]) {
+        let why = format!("p0f can't be had: {error:#}");
+        left_out.push(LeftOut { tests: "p0f::".to_owned(), why, lacks_program: true });
+    }
+    for device in DEVICES {
+        if !has_device(device)? {
+            let why = format!("this kernel has no tunnel device of type {device}");
+            left_out.push(LeftOut { tests: format!("tunnels::{device}::"), why, lacks_program: false });
+        }
+    }
+    Ok(left_out)
+}
+
+/// Whether the kernel has a type of network device: tries it in a namespace that is gone at once.
+fn has_device(kind: &str) -> Result<bool> {
+    let mut command = shell::as_root("unshare")?;
+    command.args(["--net", "ip", "link", "add", "tmapprobe", "type", kind]).stdin(Stdio::null());
+    let output = command.output().with_context(|| format!("could not start {}", shell::show(&command)))?;
+    // Most types want more words than these; a type that isn't there is refused before that.
+    let said = String::from_utf8_lossy(&output.stderr);
+    Ok(!said.contains("Unknown device type") && !said.contains("not supported"))
+}
+
+/// The user's arguments, with those that include the ignored tests and leave out what can't be run.
+fn with_ignored(args: &[String], left_out: &[LeftOut]) -> Vec<String> {
+    let mut all = args.to_vec();
+    if !all.iter().any(|arg| arg == "--") {
+        all.push("--".to_owned());
+    }
+    if !all.iter().any(|arg| arg == "--ignored" || arg == "--include-ignored") {
+        all.push("--include-ignored".to_owned());
+    }
+    all.extend(left_out.iter().flat_map(|part| ["--skip".to_owned(), part.tests.clone()]));
+    all
+}
+
 /// Starts a test program in place of this one. Kernel tests run as root, one at a time: they share
 /// the kernel and the processors.
 pub fn runner(args: &RunnerArgs) -> Result<()> {
@@ -81,9 +149,10 @@ pub fn runner(args: &RunnerArgs) -> Result<()> {
     Err(error).with_context(|| format!("could not start {}", shell::show(&command)))
 }
 
-/// True if the program is a test target named `kernel_*`.
+/// True if the program is the test target [`KERNEL`]: cargo adds `-HASH` to the name.
 fn is_kernel_test(program: &Path) -> bool {
-    program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kernel_"))
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    name.rsplit_once('-').is_some_and(|(target, _)| target == KERNEL)
 }
 
 /// The variable by which cargo is told how to start test programs on this host.
@@ -141,14 +210,14 @@ fn kernel_verdict(release: &str, has_bpf: bool) -> Result<()> {
 struct Tally {
     passed: u64,
     failed: u64,
-    skipped: u64,
+    not_run: u64,
     all_well: bool,
 }
 
 impl Tally {
     /// Runs a command, shows its output and adds up its counts.
     fn count(&mut self, command: &mut Command, shown: &mut impl Write) -> Result<()> {
-        let first = self.passed + self.failed + self.skipped == 0;
+        let first = self.passed + self.failed + self.not_run == 0;
         // nextest sums up on standard error, the test harness on standard output: read both.
         let (reader, writer) = std::io::pipe()?;
         command.stdout(writer.try_clone()?).stderr(writer).stdin(Stdio::null());
@@ -182,7 +251,7 @@ impl Tally {
             match pair[1] {
                 "passed" => self.passed += number,
                 "failed" => self.failed += number,
-                "ignored" | "skipped" => self.skipped += number,
+                "ignored" | "skipped" | "filtered" => self.not_run += number,
                 _ => {}
             }
         }
@@ -202,7 +271,7 @@ mod tests {
         tally.read("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
         tally.read("     Summary [   0.052s] 7 tests run: 5 passed, 2 failed, 4 skipped");
         tally.read("test a_test_that_says_9 passed ... ok");
-        assert_eq!((tally.passed, tally.failed, tally.skipped), (19, 3, 5));
+        assert_eq!((tally.passed, tally.failed, tally.not_run), (19, 3, 8));
     }
 
     #[test]
@@ -227,8 +296,21 @@ mod tests {
 
     #[test]
     fn kernel_tests_are_known_by_name() {
-        assert!(is_kernel_test(Path::new("/t/debug/deps/kernel_live-0123")));
-        assert!(!is_kernel_test(Path::new("/t/kernel_x/deps/twin-0123")));
+        assert!(is_kernel_test(Path::new("/t/debug/deps/kernel-0123")));
+        assert!(!is_kernel_test(Path::new("/t/kernel-1/deps/engine-0123")));
+        assert!(!is_kernel_test(Path::new("/t/debug/deps/kernel_tools-0123")));
+    }
+
+    #[test]
+    fn ignored_tests_are_included_and_those_left_out_are_named() {
+        let p0f = LeftOut { tests: "p0f::".to_owned(), why: String::new(), lacks_program: true };
+        let of = |line: &str, left_out: &[LeftOut]| {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            with_ignored(&words, left_out).join(" ")
+        };
+        assert_eq!(of("", &[]), "-- --include-ignored");
+        assert_eq!(of("--test cli live -- --exact", &[]), "--test cli live -- --exact --include-ignored");
+        assert_eq!(of("-- --ignored", &[p0f]), "-- --ignored --skip p0f::");
     }
 
     #[test]

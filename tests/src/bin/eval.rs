@@ -1,13 +1,19 @@
 //! One table: what the engine finds, against the truth. `cargo xtask eval`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use tmap_tests::{
-    evaluate::{self, Outcome},
-    grid, peers, segments,
-    simulate::{SHARED, Scenario},
+    captures,
+    judge::{
+        evaluate::{self, Outcome},
+        p0f, tables, tshark,
+    },
+    simulate::{SHARED, Scenario, grid},
 };
 
 /// Evaluates the engine on simulated traffic and on captures whose truth is known.
@@ -20,8 +26,15 @@ struct Args {
     /// Only rows whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Captures of `cargo xtask lab`: all machines are behind 198.51.100.1, and source ports tell them
+    /// apart.
+    #[arg(long, value_name = "FOLDER", default_value = captures::FOLDER)]
+    lab: PathBuf,
+    /// Captures of one client each.
+    #[arg(long, value_name = "FOLDER")]
+    clients: Option<PathBuf>,
     /// Leave the captures out.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["lab", "clients"])]
     no_captures: bool,
     /// Compare with p0f instead, on the same captures.
     #[arg(long)]
@@ -29,19 +42,21 @@ struct Args {
     /// Only the tables of round trips, tunnels and operating systems.
     #[arg(long, conflicts_with = "peers")]
     segments: bool,
+    /// Compare what tmap reads in each capture of a folder with what tshark and p0f read. Nothing else.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["peers", "segments", "lab", "clients"])]
+    readers: Option<PathBuf>,
 }
-
-/// Where captures are, if anywhere: beside the repository. In `lab`, all machines are behind one
-/// address and the truth is in the source ports; those in `real` are of one client each.
-const CAPTURES: &str = "../shared/captures";
 
 fn main() -> Result<()> {
     let args = &Args::parse();
+    if let Some(folder) = &args.readers {
+        return readers(folder);
+    }
     if args.peers {
         return compare(args);
     }
     if args.segments {
-        segments::print(&args.only);
+        tables::print(&args.only);
         return Ok(());
     }
     heading();
@@ -50,34 +65,51 @@ fn main() -> Result<()> {
             (0..args.seeds).map(|seed| evaluate::simulated(&Scenario { seed, ..scenario.clone() })).collect();
         row(&name, &outcomes);
     }
-    for (name, path) in captures("lab", args)? {
+    for (name, path) in lab(args)? {
         row(&name, &[evaluate::laboratory(&path)?]);
     }
-    for (name, path) in captures("real", args)? {
+    for (name, path) in clients(args)? {
         if let Some((_, outcome)) = evaluate::single_client(&path)? {
             row(&name, &[outcome]);
         }
     }
-    segments::print(&args.only);
+    tables::print(&args.only);
     Ok(())
 }
 
-/// Names and paths of the captures in a folder, where there are any.
-fn captures(folder: &str, args: &Args) -> Result<Vec<(String, PathBuf)>> {
-    let folder = Path::new(CAPTURES).join(folder);
-    if args.no_captures || !folder.is_dir() {
-        let why = if args.no_captures { "as asked" } else { "they aren't here" };
-        println!("captures of {} left out: {why}", folder.display());
-        return Ok(Vec::new());
-    }
-    let mut files: Vec<PathBuf> = folder.read_dir()?.filter_map(|f| Some(f.ok()?.path())).collect();
+/// The laboratory's captures, by name.
+fn lab(args: &Args) -> Result<Vec<(String, PathBuf)>> {
+    if args.no_captures { Ok(Vec::new()) } else { named(&args.lab, &args.only) }
+}
+
+/// The captures of one client each, by name.
+fn clients(args: &Args) -> Result<Vec<(String, PathBuf)>> {
+    args.clients.as_deref().map_or(Ok(Vec::new()), |folder| named(folder, &args.only))
+}
+
+/// Names and paths of the captures in a folder whose names contain `only`.
+fn named(folder: &Path, only: &str) -> Result<Vec<(String, PathBuf)>> {
+    let read = fs::read_dir(folder).with_context(|| format!("can't read {}", folder.display()))?;
+    let mut files: Vec<PathBuf> = read.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    files.retain(|path| path.to_string_lossy().contains(".pcap"));
     files.sort();
     let stem = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         name.split_once('.').map_or(name.clone(), |(stem, _)| stem.to_owned())
     };
     let named = files.into_iter().map(|path| (stem(&path), path));
-    Ok(named.filter(|(name, _)| name.contains(&args.only)).collect())
+    Ok(named.filter(|(name, _)| name.contains(only)).collect())
+}
+
+/// Compares with other readers of captures, and stops at the first difference.
+fn readers(folder: &Path) -> Result<()> {
+    println!("{:<28}{:>9}{:>13}{:>11}", "capture", "stamped", "round trips", "handshakes");
+    for (name, path) in named(folder, "")? {
+        let stamped = tshark::compare_stamps(&path)?;
+        let samples = tshark::compare_round_trips(&path)?.samples;
+        println!("{name:<28}{stamped:>9}{samples:>13}{:>11}", p0f::compare_signatures(&path)?);
+    }
+    Ok(())
 }
 
 fn heading() {
@@ -95,7 +127,7 @@ fn heading() {
         "boot s",
         "boot σ",
         "interval",
-        "us/rec"
+        "µs/rec"
     );
 }
 
@@ -138,32 +170,32 @@ fn compare(args: &Args) -> Result<()> {
         "one address, behind it", "true", "tmap", "SYNs", "sharing", "changes", "uptimes", "boots"
     );
     let folder = tempfile::tempdir()?;
-    for (name, scenario) in peers::scenarios().into_iter().filter(|(name, _)| name.contains(&args.only)) {
+    for (name, scenario) in p0f::scenarios().into_iter().filter(|(name, _)| name.contains(&args.only)) {
         let path = folder.path().join("made.pcap");
-        std::fs::write(&path, peers::capture(&scenario))?;
-        compared(&name, &evaluate::simulated(&scenario), peers::p0f(&path, SHARED.into())?);
+        fs::write(&path, scenario.capture())?;
+        compared(&name, &evaluate::simulated(&scenario), p0f::p0f(&path, SHARED.into())?);
     }
-    for (name, path) in captures("lab", args)? {
-        compared(&name, &evaluate::laboratory(&path)?, peers::p0f(&path, SHARED.into())?);
+    for (name, path) in lab(args)? {
+        compared(&name, &evaluate::laboratory(&path)?, p0f::p0f(&path, SHARED.into())?);
     }
-    for (name, path) in captures("real", args)? {
+    for (name, path) in clients(args)? {
         if let Some((client, outcome)) = evaluate::single_client(&path)? {
-            compared(&name, &outcome, peers::p0f(&path, client.into())?);
+            compared(&name, &outcome, p0f::p0f(&path, client.into())?);
         }
     }
     Ok(())
 }
 
-fn compared(name: &str, outcome: &Outcome, p0f: peers::Findings) {
+fn compared(name: &str, outcome: &Outcome, theirs: p0f::Findings) {
     println!(
         "{:<28}{:>5}{:>7}  | {:>10}{:>9}{:>9}{:>9}{:>7}",
         name,
         outcome.machines,
         outcome.found.map_or("?".to_owned(), |found| found.to_string()),
-        p0f.syns,
-        p0f.sharing,
-        p0f.changes,
-        p0f.uptimes,
-        p0f.boots,
+        theirs.syns,
+        theirs.sharing,
+        theirs.changes,
+        theirs.uptimes,
+        theirs.boots,
     );
 }

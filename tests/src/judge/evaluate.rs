@@ -1,0 +1,261 @@
+//! Runs the engine on records whose truth is known, and scores it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+use tmap::{
+    capture::file::{Capture, Source},
+    engine::{Engine, Options, Wanted, phase, snapshot::MachineReport},
+};
+use tmap_common::{Address, Record};
+
+use crate::{
+    judge::{
+        oracle,
+        score::{Agreement, agreement},
+        traces::{self, Trace},
+    },
+    simulate::{ConnectionKey, Offsets, SHARED, Scenario, received},
+};
+
+/// One run, scored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    /// Machines that there are.
+    pub machines: usize,
+    /// Machines found; `None` where the engine said that it can't tell.
+    pub found: Option<u32>,
+    /// The interval given.
+    pub interval: (u32, Option<u32>),
+    /// Agreement of assignments.
+    pub agreement: Agreement,
+    /// The oracle's accuracy; `None` where phase isn't what decides.
+    pub oracle: Option<f64>,
+    /// Largest error of a skew, in ppm; a machine found is the true one that most of its connections
+    /// are of.
+    pub skew_error_ppm: Option<f64>,
+    /// Largest error of a boot time that is given to the second ([`TO_THE_SECOND_S`]), likewise.
+    pub boot_error_s: Option<f64>,
+    /// Largest error of any boot time, in its standard errors, likewise.
+    pub boot_error_sigmas: Option<f64>,
+    /// Records.
+    pub records: usize,
+    /// Time taken for all of them, in seconds.
+    pub seconds: f64,
+}
+
+impl Outcome {
+    /// Whether the interval holds the truth.
+    pub fn covers(&self) -> bool {
+        let (low, high) = self.interval;
+        low as usize <= self.machines && high.is_none_or(|h| self.machines <= h as usize)
+    }
+}
+
+/// A boot time of at most this standard error, in seconds, is given to the second.
+const TO_THE_SECOND_S: f64 = 0.5;
+
+/// What the engine made of one source address.
+struct Verdict {
+    found: Option<u32>,
+    interval: (u32, Option<u32>),
+    machines: Vec<MachineReport>,
+    assigned: HashMap<ConnectionKey, u32>,
+    seconds: f64,
+}
+
+impl Verdict {
+    /// The true machine of most of the connections given to `machine`.
+    fn true_machine(&self, machine: &MachineReport, traces: &[Trace], machine_of: &[usize]) -> Option<usize> {
+        let mut votes = vec![0; machine_of.iter().max()? + 1];
+        for (trace, &truth) in traces.iter().zip(machine_of) {
+            votes[truth] += usize::from(self.assigned.get(&trace.key) == Some(&machine.id));
+        }
+        let most = *votes.iter().max().filter(|most| **most > 0)?;
+        votes.iter().position(|count| *count == most)
+    }
+}
+
+fn judge(records: &[Record], source: Address, resolution_ns: u64) -> Verdict {
+    let start = Instant::now();
+    let mut engine = Engine::new(Options::default());
+    engine.set_resolution_ns(resolution_ns);
+    for record in records {
+        engine.observe(record);
+    }
+    let now_ns = records.last().map_or(0, |r| r.time_ns);
+    let snapshot = engine.snapshot(now_ns, Wanted { connections: true, ..Wanted::default() });
+    let seconds = start.elapsed().as_secs_f64();
+    let assigned = snapshot.connections.iter().filter(|c| c.src == source);
+    let assigned = assigned.filter_map(|c| Some(((c.src_port, c.dst, c.dst_port), c.machine?))).collect();
+    let report = snapshot.addresses.into_iter().find(|a| a.address == source);
+    let (found, low, high, machines) = report.map_or((None, None, None, Vec::new()), |r| {
+        (r.machines, r.machines_low, r.machines_high, r.machine_list)
+    });
+    Verdict { found, interval: (low.unwrap_or(0), high), machines, assigned, seconds }
+}
+
+/// Simulates and scores.
+pub fn simulated(scenario: &Scenario) -> Outcome {
+    let simulation = scenario.run();
+    let truth = &simulation.truth;
+    let verdict = judge(&simulation.records, shared(), scenario.resolution_ns);
+    let traces = traces::collect(&simulation.records);
+    let machine_of: Vec<usize> = traces.iter().map(|t| truth.machine_of[&t.key]).collect();
+    let mut seen = machine_of.clone();
+    seen.sort_unstable();
+    seen.dedup();
+    let own = |m: &MachineReport| verdict.true_machine(m, &traces, &machine_of).map(|t| &truth.clocks[t]);
+    let largest = |error: &dyn Fn(&MachineReport) -> Option<f64>| {
+        verdict.machines.iter().filter_map(error).reduce(f64::max)
+    };
+    let skew_error = |m: &MachineReport| Some((m.skew_ppm?.value - own(m)?.skew_ppm).abs());
+    let boot = |m: &MachineReport| {
+        let at = m.boot?.engine_s;
+        Some(((at.value - own(m)?.boot_s).abs(), at.sigma))
+    };
+    Outcome {
+        machines: seen.len(),
+        oracle: (scenario.offsets == Offsets::PerConnection).then(|| {
+            oracle::accuracy(&traces, &machine_of, truth.clocks.len(), |m, t| truth.clocks[m].ticks_at(t))
+        }),
+        skew_error_ppm: largest(&skew_error),
+        boot_error_s: largest(&|m| {
+            boot(m).filter(|(_, sigma)| *sigma <= TO_THE_SECOND_S).map(|(off, _)| off)
+        }),
+        boot_error_sigmas: largest(&|m| boot(m).map(|(off, sigma)| off / sigma)),
+        ..scored(&verdict, &traces, &machine_of, simulation.records.len())
+    }
+}
+
+fn scored(verdict: &Verdict, traces: &[Trace], machine_of: &[usize], records: usize) -> Outcome {
+    let pairings: Vec<_> =
+        traces.iter().zip(machine_of).map(|(t, m)| (*m, verdict.assigned.get(&t.key).copied())).collect();
+    Outcome {
+        found: verdict.found,
+        interval: verdict.interval,
+        agreement: agreement(&pairings),
+        records,
+        seconds: verdict.seconds,
+        ..Outcome::default()
+    }
+}
+
+/// Scores a laboratory capture: all machines behind [`SHARED`], machine k on source ports from
+/// 20000 + 1000 k.
+///
+/// # Errors
+/// Where the file can't be read.
+pub fn laboratory(path: &Path) -> Result<Outcome> {
+    let (records, resolution_ns) = read(path)?;
+    let mine: Vec<Record> = records.iter().filter(|r| r.segment.src == shared()).copied().collect();
+    let verdict = judge(&records, shared(), resolution_ns);
+    let traces = traces::collect(&mine);
+    let machine_of: Vec<usize> = traces.iter().map(|t| (usize::from(t.key.0) - 20_000) / 1000).collect();
+    let machines = machine_of.iter().max().map_or(0, |m| m + 1);
+    let lines: Vec<Option<phase::Lines>> =
+        (0..machines).map(|m| own_line(&traces, &machine_of, m, resolution_ns)).collect();
+    let clock = |m: usize, t: f64| match &lines[m] {
+        Some(l) => {
+            let since_s = t - l.reference_ns as f64 * 1e-9;
+            let line = &l.lines[0];
+            (since_s * 1000.0) * (1.0 + line.skew_ppm.value * 1e-6) + line.phase_ticks.value
+        }
+        None => 0.0,
+    };
+    let mut seen = machine_of.clone();
+    seen.sort_unstable();
+    seen.dedup();
+    Ok(Outcome {
+        machines: seen.len(),
+        oracle: lines
+            .iter()
+            .all(Option::is_some)
+            .then(|| oracle::accuracy(&traces, &machine_of, machines, clock)),
+        ..scored(&verdict, &traces, &machine_of, records.len())
+    })
+}
+
+/// Scores a capture of one client among its servers, by the address that opened most connections.
+/// Returns that address too; `None` where nobody opened any.
+///
+/// # Errors
+/// Where the file can't be read.
+pub fn single_client(path: &Path) -> Result<Option<(Address, Outcome)>> {
+    let (records, resolution_ns) = read(path)?;
+    let mut opened: HashMap<Address, HashSet<ConnectionKey>> = HashMap::new();
+    for segment in records.iter().map(|r| &r.segment).filter(|s| s.src_port > s.dst_port) {
+        let key = (segment.src_port, segment.dst, segment.dst_port);
+        opened.entry(segment.src).or_default().insert(key);
+    }
+    let busiest = opened.iter().max_by_key(|(address, keys)| (keys.len(), **address));
+    let Some((&client, _)) = busiest else { return Ok(None) };
+    let mine: Vec<Record> = records.iter().filter(|r| r.segment.src == client).copied().collect();
+    let verdict = judge(&records, client, resolution_ns);
+    let traces = traces::collect(&mine);
+    let outcome = scored(&verdict, &traces, &vec![0; traces.len()], records.len());
+    Ok(Some((client, Outcome { machines: 1, ..outcome })))
+}
+
+/// A machine's line, by one who knows its connections.
+fn own_line(
+    traces: &[Trace],
+    machine_of: &[usize],
+    machine: usize,
+    resolution_ns: u64,
+) -> Option<phase::Lines> {
+    let samples: Vec<(tmap::engine::envelope::Envelope, phase::sample::Sample)> = traces
+        .iter()
+        .zip(machine_of)
+        .filter(|(_, m)| **m == machine)
+        .map(|(trace, _)| {
+            let mut pair = <(tmap::engine::envelope::Envelope, phase::sample::Sample)>::default();
+            for point in &trace.points {
+                pair.0.add(*point);
+                pair.1.add(*point);
+            }
+            pair
+        })
+        .collect();
+    let tracks: Vec<phase::Track<'_>> = samples
+        .iter()
+        .map(|(hull, sample)| phase::Track {
+            hull: hull.points(),
+            sample: sample.points(),
+            offered: hull.offered(),
+            ..phase::Track::default()
+        })
+        .collect();
+    let lines = phase::fit(
+        &tracks,
+        1000.0,
+        &phase::Settings { resolution_ns, max_lines: 1, ..phase::Settings::default() },
+    );
+    (!lines.lines.is_empty()).then_some(lines)
+}
+
+fn shared() -> Address {
+    Address::from_ip4(SHARED.octets())
+}
+
+/// All time-stamped segments of a capture, and the resolution of its stamps.
+fn read(path: &Path) -> Result<(Vec<Record>, u64)> {
+    let name = path.display();
+    let (source, _) = Source::new(path).open().with_context(|| format!("can't open {name}"))?;
+    let mut capture = Capture::new(source).with_context(|| format!("can't read {name}"))?;
+    let mut records = Vec::new();
+    while let Some(frame) =
+        capture.next_frame().with_context(|| format!("{name}, after {} records", records.len()))?
+    {
+        let Ok(link) = frame.link else { continue };
+        if let Ok(segment) = tmap_common::parse(frame.bytes, link, true) {
+            records.push(received(frame.time_ns, segment));
+        }
+    }
+    let resolution_ns = capture.resolution_ns();
+    Ok((records, resolution_ns))
+}

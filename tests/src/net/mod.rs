@@ -1,0 +1,5 @@
+//! The real kernel: root's rights, network namespaces, and TCP between them.
+
+pub mod namespaces;
+pub mod root;
+pub mod talk;

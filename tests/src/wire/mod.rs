@@ -1,0 +1,6 @@
+//! Bytes as they are on the wire and in capture files.
+
+pub mod capture;
+pub mod frame;
+pub mod random;
+pub mod tunnel;

@@ -1,0 +1,129 @@
+//! Damaged captures: whatever the bytes, reading ends with a report and a sane exit code.
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use tmap::capture::file::Capture;
+use tmap_common::Link;
+use tmap_tests::{
+    command::tmap_with_input,
+    simulate::conversation::mail_cluster,
+    wire::capture::{Order, Packet, PcapNg, packets, pcap},
+};
+
+/// Sound captures to start from, short, so that damage to headers is frequent.
+static CAPTURES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let packets: Vec<Packet> = packets(&mail_cluster(), Link::Ethernet).into_iter().take(40).collect();
+    let blocks = |order| {
+        let mut capture = PcapNg::new(order);
+        capture.interface(1, 9, 0);
+        capture.interface(113, 0x80 | 20, -5);
+        for (index, packet) in packets.iter().enumerate() {
+            match index % 4 {
+                0 => capture.obsolete_packet(1, packet.time_ns >> 10, &packet.bytes),
+                1 => capture.simple_packet(&packet.bytes),
+                _ => capture.packet(index as u32 % 2, packet.time_ns, &packet.bytes),
+            }
+        }
+        capture.into_bytes()
+    };
+    vec![
+        pcap(&packets, 1, Order::Little, true),
+        pcap(&packets, 1, Order::Big, false),
+        blocks(Order::Little),
+        blocks(Order::Big),
+        zstd::encode_all(&blocks(Order::Big)[..], 1).expect("packed"),
+        {
+            use std::io::Read as _;
+            let mut packed = Vec::new();
+            let plain = pcap(&packets, 1, Order::Little, true);
+            let mut encoder = flate2::read::GzEncoder::new(&plain[..], flate2::Compression::fast());
+            encoder.read_to_end(&mut packed).expect("packed");
+            packed
+        },
+    ]
+});
+
+/// What happens to a capture.
+#[derive(Clone, Debug)]
+enum Damage {
+    Overwrite(prop::sample::Index, u8),
+    OverwriteWord(prop::sample::Index, u32),
+    Cut(prop::sample::Index),
+    Remove(prop::sample::Index),
+    Insert(prop::sample::Index, Vec<u8>),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let at = any::<prop::sample::Index>;
+    prop_oneof![
+        4 => (at(), any::<u8>()).prop_map(|(at, byte)| Damage::Overwrite(at, byte)),
+        4 => (at(), prop_oneof![Just(0), Just(u32::MAX), Just(1 << 20), 0u32..64, any::<u32>()])
+            .prop_map(|(at, word)| Damage::OverwriteWord(at, word)),
+        1 => at().prop_map(Damage::Cut),
+        1 => at().prop_map(Damage::Remove),
+        1 => (at(), prop::collection::vec(any::<u8>(), 1..9)).prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
+    ]
+}
+
+fn damaged(mut capture: Vec<u8>, all: &[Damage]) -> Vec<u8> {
+    for damage in all {
+        if capture.is_empty() {
+            break;
+        }
+        match damage {
+            Damage::Overwrite(at, byte) => {
+                let at = at.index(capture.len());
+                capture[at] = *byte;
+            }
+            Damage::OverwriteWord(at, word) => {
+                let at = at.index(capture.len()) & !3;
+                let bytes = word.to_le_bytes();
+                capture[at..].iter_mut().zip(bytes).for_each(|(old, new)| *old = new);
+            }
+            Damage::Cut(at) => capture.truncate(at.index(capture.len())),
+            Damage::Remove(at) => drop(capture.remove(at.index(capture.len()))),
+            Damage::Insert(at, bytes) => {
+                let at = at.index(capture.len());
+                capture.splice(at..at, bytes.iter().copied());
+            }
+        }
+    }
+    capture
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The reader never panics and never goes on for ever: each packet takes bytes.
+    #[test]
+    fn the_reader_survives(which in 0usize..6, damage in prop::collection::vec(damage(), 0..6)) {
+        let bytes = damaged(CAPTURES[which].clone(), &damage);
+        // A decompressor may make much out of little, but each packet has a header of its own.
+        let bound = 64 + bytes.len() * 1_100;
+        let mut frames = 0;
+        if let Ok(mut capture) = Capture::new(Box::new(std::io::Cursor::new(bytes))) {
+            while let Ok(Some(frame)) = capture.next_frame() {
+                prop_assert!(frame.bytes.len() <= 16 * 1024 * 1024);
+                frames += 1;
+                prop_assert!(frames < bound);
+            }
+            prop_assert!(capture.resolution_ns() > 0);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Neither does the command: it reports, says what is wrong, and ends with 0 or 1.
+    #[test]
+    fn the_command_survives(which in 0usize..6, damage in prop::collection::vec(damage(), 1..6)) {
+        let bytes = damaged(CAPTURES[which].clone(), &damage);
+        let run = tmap_with_input(["read", "--json", "-"], &bytes);
+        prop_assert!(matches!(run.code, 0 | 1), "code {}: {}", run.code, run.err);
+        prop_assert_eq!(run.code == 1, !run.err.is_empty(), "{}", run.err);
+        let last = run.out.lines().last().unwrap_or_default();
+        prop_assert!(last.starts_with("{\"type\":\"summary\""), "{}", last);
+    }
+}

@@ -1,0 +1,12 @@
+//! Tests of the `tmap` command: what it prints, what it refuses, how it ends.
+
+mod damaged;
+mod filter;
+mod live;
+mod plot;
+mod published;
+mod read;
+mod rtt;
+mod shards;
+mod siblings;
+mod unstamped;

@@ -1,0 +1,376 @@
+//! `tmap read` as a user runs it: what it prints, what it refuses, how it ends.
+//!
+//! After a change of words, write the golden file anew and read the difference before you commit it:
+//! `SNAPSHOTS=overwrite cargo test -p tmap-tests --test cli read`.
+
+use std::{fs, io::Write, path::PathBuf};
+
+use snapbox::{assert_data_eq, file, str};
+use tempfile::TempDir;
+use tmap::report::number::grouped;
+use tmap_common::Link;
+use tmap_tests::{
+    command::{Run, command, json_lines, of_type, tmap, tmap_with_input},
+    simulate::conversation::mail_cluster,
+    wire::capture::{LINK_TYPES, Order, Packet, PcapNg, packets, pcap, pcapng, plain},
+};
+
+/// A folder for the captures of one test.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(TempDir::new().expect("a temporary folder"))
+    }
+
+    fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, content).expect("written");
+        path
+    }
+
+    /// Reads a file with this content.
+    fn read(&self, content: &[u8]) -> Run {
+        tmap(["read".into(), self.file("capture", content)])
+    }
+}
+
+fn mail_packets() -> Vec<Packet> {
+    packets(&mail_cluster(), Link::Ethernet)
+}
+
+/// The mail cluster as the plainest capture.
+fn mail_capture() -> Vec<u8> {
+    plain(&mail_cluster())
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content).expect("packed");
+    encoder.finish().expect("packed")
+}
+
+fn zstd(content: &[u8]) -> Vec<u8> {
+    zstd::encode_all(content, 1).expect("packed")
+}
+
+/// Asserts that a run printed what another one did, and had nothing to complain about.
+fn assert_same(run: &Run, expected: &str, name: &str) {
+    assert_eq!((run.err.as_str(), run.code), ("", 0), "{name}");
+    assert_eq!(run.out, expected, "{name}");
+}
+
+#[test]
+fn the_report_for_people() {
+    let run = Folder::new().read(&mail_capture());
+    // Word for word: the traffic is the same on every run, so no figure is a wildcard.
+    assert_data_eq!(run.out, file!["../golden/read.txt"].raw());
+    assert_eq!((run.err.as_str(), run.code), ("", 0));
+}
+
+#[test]
+fn the_report_for_programs() {
+    let folder = Folder::new();
+    let capture = folder.file("mail.pcap", &mail_capture());
+    let run = tmap(["read".into(), "--json".into(), "--connections".into(), capture]);
+    assert_eq!((run.err.as_str(), run.code), ("", 0));
+    let lines = json_lines(&run.out);
+    let of_type = |kind: &str| of_type(&lines, kind);
+    assert_eq!(of_type("connection").len(), 12, "six conversations, two sides each");
+    let server = of_type("address").into_iter().find(|line| line["address"] == "198.51.100.1");
+    let server = server.expect("the server");
+    assert_eq!(server["machines"], 3);
+    assert_eq!(server["connections"], 6);
+    assert_eq!(server["regime"], "global");
+    let machines = server["machine_list"].as_array().expect("a list");
+    let mut loads: Vec<f64> =
+        machines.iter().map(|machine| machine["load_percent"].as_f64().expect("a number").round()).collect();
+    loads.sort_by(|a, b| b.total_cmp(a));
+    assert_eq!(loads, [50.0, 33.0, 17.0]);
+    let news = of_type("event").iter().filter(|line| line["address"] == "198.51.100.1").count();
+    assert_eq!(news, 3);
+    let summary = of_type("summary");
+    assert_eq!(summary.len(), 1);
+    assert_eq!(summary[0]["packets"]["seen"], mail_packets().len());
+    assert_eq!(lines.last().expect("lines")["type"], "summary");
+}
+
+#[test]
+fn every_container_tells_the_same() {
+    let folder = Folder::new();
+    let packets = mail_packets();
+    let plain = mail_capture();
+    let expected = folder.read(&plain).out;
+    let containers = [
+        ("pcap, big-endian", pcap(&packets, 1, Order::Big, true)),
+        ("pcapng, little-endian", pcapng(&packets, 1, Order::Little)),
+        ("pcapng, big-endian", pcapng(&packets, 1, Order::Big)),
+        ("gzip", gzip(&plain)),
+        ("zstd", zstd(&plain)),
+        ("pcapng in gzip", gzip(&pcapng(&packets, 1, Order::Little))),
+        ("two gzip members", [gzip(&plain[..5000]), gzip(&plain[5000..])].concat()),
+        ("two zstd frames", [zstd(&plain[..5000]), zstd(&plain[5000..])].concat()),
+    ];
+    for (name, content) in containers {
+        assert_same(&folder.read(&content), &expected, name);
+        assert_same(&tmap_with_input(["read", "-"], &content), &expected, &format!("{name} on stdin"));
+    }
+}
+
+#[test]
+fn every_link_type_tells_the_same() {
+    let folder = Folder::new();
+    let expected = folder.read(&mail_capture()).out;
+    for (link_type, link) in LINK_TYPES {
+        let packets = packets(&mail_cluster(), link);
+        let mut capture = pcap(&packets, link_type, Order::Little, true);
+        assert_same(&folder.read(&capture), &expected, &format!("link type {link_type}"));
+        // The upper half of a pcap's link type may hold the length of the check sequence.
+        capture[23] = 0x14;
+        assert_same(&folder.read(&capture), &expected, &format!("link type {link_type} with FCS"));
+    }
+}
+
+/// The packets in one interface of microseconds and, where `offset_s` is not 0, an offset.
+fn in_microseconds(packets: &[Packet], order: Order, offset_s: i64) -> Vec<u8> {
+    let mut capture = PcapNg::new(order);
+    capture.interface(1, 6, offset_s);
+    for packet in packets {
+        capture.packet(0, packet.time_ns / 1_000 - offset_s as u64 * 1_000_000, &packet.bytes);
+    }
+    capture.into_bytes()
+}
+
+/// The packets in turn from an interface of microseconds and one of nanoseconds with an offset.
+fn on_two_interfaces(packets: &[Packet]) -> Vec<u8> {
+    let mut capture = PcapNg::new(Order::Little);
+    capture.interface(1, 6, 0);
+    capture.interface(1, 9, 1_000_000);
+    for (index, packet) in packets.iter().enumerate() {
+        match index % 2 {
+            0 => capture.packet(0, packet.time_ns / 1_000, &packet.bytes),
+            _ => capture.packet(1, packet.time_ns - 1_000_000_000_000_000, &packet.bytes),
+        }
+    }
+    capture.into_bytes()
+}
+
+/// Half of the packets in a section of its own, in the other byte order.
+fn in_two_sections(packets: &[Packet]) -> Vec<u8> {
+    let mut capture = PcapNg::new(Order::Little);
+    let (first, second) = packets.split_at(packets.len() / 2);
+    capture.interface(1, 6, 0);
+    first.iter().for_each(|packet| capture.packet(0, packet.time_ns / 1_000, &packet.bytes));
+    capture.section(Order::Big);
+    capture.interface(1, 6, 0);
+    second.iter().for_each(|packet| capture.packet(0, packet.time_ns / 1_000, &packet.bytes));
+    capture.into_bytes()
+}
+
+fn in_obsolete_blocks(packets: &[Packet]) -> Vec<u8> {
+    let mut capture = PcapNg::new(Order::Big);
+    capture.interface(1, 6, 0);
+    packets.iter().for_each(|packet| capture.obsolete_packet(0, packet.time_ns / 1_000, &packet.bytes));
+    capture.into_bytes()
+}
+
+#[test]
+fn times_mean_the_same_whatever_their_units() {
+    let folder = Folder::new();
+    // Whole microseconds, so that the coarser units lose nothing.
+    let whole = |packet: Packet| Packet { time_ns: packet.time_ns / 1_000 * 1_000, ..packet };
+    let packets: Vec<Packet> = mail_packets().into_iter().map(whole).collect();
+    let expected = folder.read(&pcap(&packets, 1, Order::Little, false));
+    assert_eq!(expected.code, 0);
+    for (name, content) in [
+        ("nanoseconds", pcap(&packets, 1, Order::Big, true)),
+        ("pcapng", in_microseconds(&packets, Order::Little, 0)),
+        ("if_tsoffset", in_microseconds(&packets, Order::Little, 1_000_000_000)),
+        ("if_tsoffset, big-endian", in_microseconds(&packets, Order::Big, 1_000_000_000)),
+        ("two interfaces", on_two_interfaces(&packets)),
+        ("two sections", in_two_sections(&packets)),
+        ("obsolete blocks", in_obsolete_blocks(&packets)),
+    ] {
+        assert_same(&folder.read(&content), &expected.out, name);
+    }
+}
+
+#[test]
+fn files_in_sequence_are_one_capture() {
+    let folder = Folder::new();
+    let packets = mail_packets();
+    let half = packets.len() / 2;
+    let first = folder.file("first.pcap", &pcap(&packets[..half], 1, Order::Little, true));
+    let second = folder.file("second.pcapng.gz", &gzip(&pcapng(&packets[half..], 1, Order::Big)));
+    let expected = folder.read(&mail_capture()).out;
+    assert_same(&tmap(["read".into(), first.clone(), second.clone()]), &expected, "in order");
+    let run = tmap(["read".into(), second, first]);
+    assert_eq!(run.code, 0);
+    assert!(run.err.contains("give files in the order of time"), "{}", run.err);
+}
+
+/// Asserts that all packets but the last were read, and that the cut was said in one line.
+fn assert_cut(run: &Run, packets: usize, name: &str) {
+    assert_eq!(run.code, 1, "{name}");
+    assert_eq!(run.err.lines().count(), 1, "{name}: {}", run.err);
+    let said = run.err.contains("cut short") && run.err.contains("what came before it is reported");
+    assert!(said, "{name}: {}", run.err);
+    let summary: serde_json::Value =
+        serde_json::from_str(run.out.lines().last().expect("a summary")).expect("JSON");
+    assert_eq!(summary["packets"]["seen"], packets - 1, "{name}");
+    assert!(summary["warnings"][0].as_str().expect("a text").contains("cut short"), "{name}");
+}
+
+#[test]
+fn what_came_before_the_cut_is_reported() {
+    let packets = mail_packets();
+    let last = packets.last().expect("packets").bytes.len();
+    let plain = mail_capture();
+    let blocks = pcapng(&packets, 1, Order::Little);
+    for (name, content) in [
+        ("pcap", &plain[..plain.len() - 10]),
+        ("pcap, in a packet's header", &plain[..plain.len() - last - 13]),
+        ("pcapng", &blocks[..blocks.len() - 6]),
+        ("pcapng, in a block's header", &blocks[..blocks.len() - last - 22]),
+    ] {
+        assert_cut(&tmap_with_input(["read", "--json", "-"], content), packets.len(), name);
+    }
+}
+
+#[test]
+fn what_came_before_the_cut_in_a_packed_file_is_reported() {
+    let folder = Folder::new();
+    let whole = mail_capture();
+    for packed in [gzip(&whole), zstd(&whole)] {
+        let run = folder.read(&packed[..packed.len() * 3 / 4]);
+        assert_eq!(run.code, 1);
+        assert!(run.err.contains("packed file is cut short"), "{}", run.err);
+        assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+    }
+    let run = folder.read(&gzip(&whole)[..gzip(&whole).len() * 3 / 4]);
+    assert!(run.out.contains("New machine found behind 198.51.100.1 port 25"), "{}", run.out);
+}
+
+#[test]
+fn what_came_before_the_rubbish_is_reported() {
+    let folder = Folder::new();
+    for capture in [mail_capture(), pcapng(&mail_packets(), 1, Order::Little)] {
+        let run = folder.read(&[&capture[..], &[0xff; 64]].concat());
+        assert_eq!(run.code, 1);
+        assert!(run.err.contains(&format!("corrupt at byte {}", capture.len())), "{}", run.err);
+        assert!(run.out.contains("198.51.100.1: 3 machines"), "{}", run.out);
+    }
+}
+
+#[test]
+fn what_is_no_capture_is_refused_in_one_line() {
+    let folder = Folder::new();
+    for (content, says) in [
+        (&b""[..], "is empty"),
+        (b"ab", "too short"),
+        (b"#!/bin/sh\nexit 0\n", "is not a capture"),
+        (b"\xfd7zXZ\0\0\0", "xz -dc"),
+        (b"BZh91AY", "bzip2 -dc"),
+        (b"\xd4\xc3\xb2\xa1\x02\0", "cut short"),
+        (&gzip(b"no capture in here"), "is not a capture"),
+        (&[0x1f, 0x8b, 8, 0, 0xff, 0xff], "cut short"),
+        (&[0x28, 0xb5, 0x2f, 0xfd, 0xff, 0xff, 0xff, 0xff], "tmap:"),
+    ] {
+        let run = folder.read(content);
+        assert_eq!(run.code, 1, "{content:?}");
+        assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+        assert!(run.err.starts_with("tmap: ") && run.err.contains(says), "{content:?}: {}", run.err);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_stops_the_run_before_it_begins() {
+    let folder = Folder::new();
+    let good = folder.file("good.pcap", &mail_capture());
+    let run = tmap(["read".into(), good, "/nonexistent.pcap".into()]);
+    assert_eq!((run.out.as_str(), run.code), ("", 1));
+    assert_eq!(run.err, "tmap: /nonexistent.pcap: No such file or directory\n");
+    let run = tmap(["read", "/"]);
+    assert_eq!((run.code, run.err.as_str()), (1, "tmap: /: is a directory; name the captures in it\n"));
+    let run = tmap(["read", "src"]);
+    assert!(run.err.contains("--filter"), "{}", run.err);
+}
+
+#[test]
+fn link_types_that_are_not_read_are_counted_and_said() {
+    let packets = mail_packets();
+    let run = Folder::new().read(&pcap(&packets, 127, Order::Little, true));
+    assert_eq!(run.code, 1);
+    let said =
+        format!("{} packets of link type 127 (802.11 with radiotap header)", grouped(packets.len() as u64));
+    assert!(run.err.contains(&said), "{}", run.err);
+}
+
+#[test]
+fn packets_without_a_time_are_counted_and_said() {
+    let mut capture = PcapNg::new(Order::Little);
+    capture.interface(1, 9, 0);
+    mail_packets().iter().for_each(|packet| capture.packet(0, packet.time_ns, &packet.bytes));
+    capture.simple_packet(&mail_packets()[0].bytes);
+    let run = Folder::new().read(&capture.into_bytes());
+    assert_eq!(run.code, 1);
+    assert!(run.err.contains("1 packet without a time stamp"), "{}", run.err);
+    assert!(run.out.contains("198.51.100.1: 3 machines"), "{}", run.out);
+}
+
+#[test]
+fn order_of_arrival_is_not_taken_for_granted() {
+    let folder = Folder::new();
+    let mut packets = mail_packets();
+    packets.reverse();
+    assert_eq!(folder.read(&pcap(&packets, 1, Order::Little, true)).code, 0);
+    // One stamp from another century, in the middle.
+    let mut packets = mail_packets();
+    let middle = packets.len() / 2;
+    packets[middle].time_ns = u64::from(u32::MAX) * 1_000_000_000;
+    assert_eq!(folder.read(&pcap(&packets, 1, Order::Little, true)).code, 0);
+    packets[middle].time_ns = u64::MAX;
+    assert_eq!(folder.read(&pcapng(&packets, 1, Order::Little)).code, 0);
+}
+
+#[test]
+fn a_filter_chooses_and_what_it_leaves_out_is_counted() {
+    let folder = Folder::new();
+    let capture = folder.file("mail.pcap", &mail_capture());
+    let read = |filter: &str| tmap(["read".into(), "--filter".into(), filter.into(), capture.clone()]);
+    let run = read("src host 198.51.100.1");
+    assert_eq!(run.code, 0);
+    assert!(run.out.contains("198.51.100.1: 3 machines"), "{}", run.out);
+    assert!(run.out.contains("1 address with timestamps"), "{}", run.out);
+    assert!(run.out.contains("Left out: filtered "), "{}", run.out);
+    let run = read("src prot 25");
+    assert_eq!((run.out.as_str(), run.code), ("", 2));
+    assert!(run.err.contains("    src prot 25\n        ^^^^\n"), "{}", run.err);
+}
+
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let folder = Folder::new();
+    let capture = folder.file("mail.pcap", &mail_capture());
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = command(["read".into(), capture]).stdout(writer).output().expect("tmap runs");
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let run = tmap(["--help"]);
+    assert_eq!((run.err.as_str(), run.code), ("", 0));
+    assert!(run.out.contains("Examples:"));
+    for verb in ["live", "read"] {
+        let run = tmap([verb, "--help"]);
+        assert_eq!(run.code, 0);
+        assert!(
+            run.out.contains("The average uptime of an address is the mean"),
+            "{verb} defines its figures"
+        );
+    }
+    assert_data_eq!(tmap(["--version"]).out, str!["tmap [..]\n"]);
+    assert_eq!(tmap::<&str>([]).code, 2);
+}

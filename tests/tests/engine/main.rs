@@ -1,0 +1,15 @@
+//! Tests of the library: what is found against what is true, golden tables, properties.
+
+mod captures;
+mod crowded;
+mod decimation;
+mod evaluation;
+mod p0f;
+mod phase;
+mod plot;
+mod report;
+mod siblings;
+mod streaming;
+mod suppress;
+mod tables;
+mod tunnels;

@@ -1,0 +1,256 @@
+//! Reports, word for word, from a snapshot whose every figure is given.
+//!
+//! After a change of words, write the golden files anew and read the difference before you commit it:
+//! `SNAPSHOTS=overwrite cargo test -p tmap-tests --test engine report`.
+
+use jiff::tz::TimeZone;
+use snapbox::{assert_data_eq, file};
+use tmap::{
+    engine::{
+        Event, Holdings, Snapshot,
+        snapshot::{
+            AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport, Place,
+            PortShare, Regime, Side, Unstamped, UnstampedTotals, WallClock,
+        },
+    },
+    report::{Format, Reporter, Stats, Summary, stats::CpuStats},
+};
+use tmap_common::{
+    Address, Counters, Skip,
+    tunnel::{Kind, Tunnel},
+};
+
+const S: u64 = 1_000_000_000;
+/// The sensor's clock was zero on 16 February 2006, 10:40 UTC.
+const WALL: WallClock = WallClock { unix_minus_engine_ns: 1_140_000_000_000_000_000 };
+
+fn estimate(value: f64, sigma: f64) -> Estimate {
+    Estimate { value, sigma }
+}
+
+fn address(last: u8) -> Address {
+    Address::from_ip4([198, 51, 100, last])
+}
+
+fn port(port: u16, side: Side, share_percent: f64) -> PortShare {
+    PortShare { port, side, share_percent }
+}
+
+/// A machine of 100 Hz whose boot time is known.
+fn settled() -> MachineReport {
+    MachineReport {
+        id: 1,
+        tick_hz: 100.0,
+        rate_hz: estimate(100.001_25, 0.000_31),
+        skew_ppm: Some(estimate(12.5, 3.1)),
+        offset_ticks: Some(estimate(559_871_915.42, 0.31)),
+        phase_ticks: Some(estimate(0.42, 0.31)),
+        reference_ns: 500 * S,
+        boot: Some(Boot { engine_s: estimate(-5_598_219.2, 17.0), modulus_s: 42_949_672.96 }),
+        connections: 15.0,
+        load_percent: 62.5,
+        ports: vec![port(25, Side::Server, 100.0)],
+        first_seen_ns: 10 * S,
+        last_seen_ns: 590 * S,
+        os: OsReport {
+            name: "Solaris".to_owned(),
+            confidence: 0.93,
+            alternatives: Vec::new(),
+            signature: None,
+            hops: Some(0),
+        },
+    }
+}
+
+/// A machine of 1000 Hz of which only phase and skew are known.
+fn random() -> MachineReport {
+    MachineReport {
+        id: 2,
+        tick_hz: 1000.0,
+        rate_hz: estimate(999.9, 2.0),
+        skew_ppm: Some(estimate(-100.0, 2000.0)),
+        offset_ticks: None,
+        phase_ticks: Some(estimate(0.3121, 0.012)),
+        boot: None,
+        connections: 9.4,
+        load_percent: 37.5,
+        ports: vec![
+            port(8080, Side::Server, 20.0),
+            port(443, Side::Client, 60.0),
+            port(80, Side::Client, 20.0),
+        ],
+        os: OsReport {
+            name: "Linux".to_owned(),
+            confidence: 0.85,
+            alternatives: vec![("Linux 2026 or later".to_owned(), 0.45), ("FreeBSD".to_owned(), 0.125)],
+            signature: Some("4:61+3:0:1460:mss*44,7:mss,sok,ts,nop,ws:df,id+:0".to_owned()),
+            hops: Some(3),
+        },
+        ..settled()
+    }
+}
+
+fn report(last: u8) -> AddressReport {
+    AddressReport {
+        address: address(last),
+        regime: Regime::Undetermined,
+        evidence: String::new(),
+        machines: None,
+        machines_low: None,
+        machines_high: None,
+        machines_proven: None,
+        doubt: Some(Doubt::TooFewSegments),
+        connections: 1,
+        zero_tsvals: 0,
+        tunnels: Vec::new(),
+        unstamped: None,
+        machine_list: Vec::new(),
+    }
+}
+
+fn vxlan() -> Tunnel {
+    let end = |last| Address::from_ip4([10, 9, 0, last]);
+    Tunnel { kind: Kind::VXLAN, id: 42, src: end(1), dst: end(2) }
+}
+
+fn nowhere() -> Address {
+    Address::from_ip6([0; 16])
+}
+
+fn summary() -> Summary {
+    let mixed = AddressReport {
+        unstamped: Some(Unstamped {
+            connections: 1234,
+            signature: Some("4:127+1:0:1460:mss*44,8:mss,nop,ws,nop,nop,sok:df,id+:0".to_owned()),
+        }),
+        regime: Regime::Mixed,
+        evidence: "15 of 24 connections share offsets".to_owned(),
+        machines: Some(3),
+        machines_low: Some(2),
+        machines_high: Some(5),
+        machines_proven: Some(2),
+        doubt: None,
+        connections: 1_024,
+        zero_tsvals: 3,
+        tunnels: vec![vxlan(), Tunnel { kind: Kind::MPLS, id: 1000, src: nowhere(), dst: nowhere() }],
+        machine_list: vec![settled(), random()],
+        ..report(2)
+    };
+    let pool = AddressReport {
+        regime: Regime::PerPair,
+        machines_low: Some(2),
+        machines_high: Some(40),
+        machines_proven: Some(2),
+        doubt: Some(Doubt::OffsetsRandom),
+        connections: 40,
+        ..report(3)
+    };
+    let coarse = AddressReport { doubt: Some(Doubt::CaptureTooCoarse), connections: 7, ..report(4) };
+    let connection = ConnectionReport {
+        src: address(2),
+        src_port: 25,
+        dst: Address::from_ip4([192, 0, 2, 9]),
+        dst_port: 40_000,
+        machine: Some(1),
+        probability: Some(0.97),
+        tunnel: Some(vxlan()),
+        segments: 321,
+        rate_hz: None,
+        place: Some(Place {
+            at_ns: 500 * S,
+            tick_hz: 1000.0,
+            phase_ticks: Estimate { value: 0.25, sigma: 0.02 },
+        }),
+    };
+    let mut counters = Counters { seen: 1_234_567, emitted: 1_000_000, ring_full: 7, ..Counters::default() };
+    counters.suppressed = 200_000;
+    counters.skipped[Skip::NotTcp as usize] = 34_000;
+    counters.skipped[Skip::NoTimestamps as usize] = 560;
+    Summary {
+        snapshot: Snapshot {
+            now_ns: 600 * S,
+            addresses: vec![report(1), mixed, pool, coarse],
+            connections: vec![connection],
+            losses: Losses { flows_evicted: 12, ..Losses::default() },
+            unstamped: UnstampedTotals { records: 2000, connections: 1300, addresses_only: 17, unplaced: 0 },
+            ..Snapshot::default()
+        },
+        counters,
+        holdings: Holdings {
+            records: 1_000_000,
+            flows: 20,
+            addresses: 4,
+            memory_bytes: 4_096,
+            ..Holdings::default()
+        },
+        wall: WALL,
+        warnings: vec!["interface eth0 is gone; ending with what was seen".to_owned()],
+    }
+}
+
+fn stats() -> Stats {
+    let summary = summary();
+    let before = Counters { seen: 1_000_000, emitted: 900_000, ..Counters::default() };
+    let cpu = |cpu, ring_full| CpuStats { cpu, ring_fill_percent: 12.34, ring_full, seen: 600_000 };
+    Stats {
+        now_ns: 600 * S,
+        interval_s: 2.0,
+        counters: summary.counters,
+        before,
+        cpus: vec![cpu(0, 0), cpu(1, 7), CpuStats { cpu: 2, ..CpuStats::default() }],
+        holdings: summary.holdings,
+    }
+}
+
+/// Everything there is to report, in one format.
+fn everything(format: Format) -> String {
+    let zone = TimeZone::get("Europe/Warsaw").expect("a time zone");
+    let mut out = Vec::new();
+    let mut reporter = Reporter::new(&mut out, format, zone);
+    let events = [
+        Event::NewMachine { address: address(2), known: 1, machine: Box::new(settled()) },
+        Event::NewMachine { address: address(2), known: 2, machine: Box::new(random()) },
+        Event::OffsetsRandom { address: address(3), connections: 12 },
+        Event::Reboot { address: address(2), before: 1, after: 3, at_s: estimate(540.0, 0.4) },
+        Event::ClockMoved { address: address(2), before: 3, after: 4, by_s: estimate(-35.214, 0.002) },
+        Event::ClockMoved { address: address(2), before: 4, after: 5, by_s: estimate(0.15, 0.003) },
+    ];
+    for event in &events {
+        reporter.event(event, 590 * S, WALL).expect("written");
+    }
+    reporter.stats(&stats(), WALL).expect("written");
+    reporter.summary(&summary()).expect("written");
+    String::from_utf8(out).expect("UTF-8")
+}
+
+#[test]
+fn for_people() {
+    assert_data_eq!(everything(Format::Text), file!["../golden/report.txt"].raw());
+}
+
+#[test]
+fn for_programs() {
+    assert_data_eq!(everything(Format::Json), file!["../golden/report.jsonl": Text].raw());
+}
+
+#[test]
+fn long_lists_are_bounded_for_people_and_whole_for_programs() {
+    let mut summary = summary();
+    let machine = |id| MachineReport { id, ..settled() };
+    let one = AddressReport { doubt: None, machines: Some(1), machine_list: vec![settled()], ..report(1) };
+    summary.snapshot.addresses =
+        (0..200).map(|last| AddressReport { address: address(last), ..one.clone() }).collect();
+    summary.snapshot.addresses[7].machine_list = (1..=100).map(machine).collect();
+    summary.snapshot.addresses[7].machines = Some(100);
+    let write = |format| {
+        let mut out = Vec::new();
+        Reporter::new(&mut out, format, TimeZone::UTC).summary(&summary).expect("written");
+        String::from_utf8(out).expect("UTF-8")
+    };
+    let text = write(Format::Text);
+    assert!(text.lines().count() < 800, "{} lines", text.lines().count());
+    assert!(text.trim_start().starts_with("198.51.100.7: 100 machines"), "most machines first");
+    assert!(text.contains("... and 36 more machines (use --json)"), "{text}");
+    assert!(text.contains("... and 160 more addresses (use --json)"), "{text}");
+    assert_eq!(write(Format::Json).matches("{\"type\":\"address\"").count(), 200);
+}

@@ -1,0 +1,166 @@
+//! `tmap live` as a user runs it.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::Stdio,
+    thread,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use tmap_tests::{
+    command::{Running, binary, wait_for},
+    net::namespaces::{INTERFACE, Wire},
+};
+
+const SERVER: &str = "192.0.2.2:8080";
+
+/// A wire. Its far end is watched.
+fn wire() -> Wire {
+    Wire::new(1500, false)
+}
+
+/// Starts `tmap live` at the far end.
+fn watch(wire: &Wire, arguments: &[&str]) -> Running {
+    Running::start(&wire.far, &[&["-i", INTERFACE], arguments].concat())
+}
+
+/// Conversations of about a second from the near end, one with each of these servers at the far end.
+fn converse(wire: &Wire, servers: &[String]) {
+    let listener = wire.far.run(|| TcpListener::bind("0.0.0.0:8080").expect("bound"));
+    let conversations = servers.len();
+    let server = thread::spawn(move || {
+        let served: Vec<_> = (0..conversations)
+            .map(|_| {
+                let (mut stream, _) = listener.accept().expect("a client");
+                thread::spawn(move || {
+                    let mut bytes = [0; 64];
+                    while stream.read(&mut bytes).is_ok_and(|count| count > 0) {
+                        stream.write_all(b"and now?").expect("sent");
+                    }
+                })
+            })
+            .collect();
+        served.into_iter().for_each(|thread| thread.join().expect("served"));
+    });
+    let streams: Vec<TcpStream> = wire
+        .near
+        .run(|| servers.iter().map(|server| TcpStream::connect(server).expect("connected")).collect());
+    for mut stream in streams {
+        for _ in 0..40 {
+            stream.write_all(b"what time is it?").expect("sent");
+            stream.read_exact(&mut [0; 8]).expect("answered");
+            thread::sleep(Duration::from_millis(7));
+        }
+    }
+    server.join().expect("served");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn summaries_on_request_and_at_the_end() {
+    let wire = wire();
+    let mut sensor =
+        watch(&wire, &["--json", "--connections", "--stats", "300ms", "tcp", "and", "port", "8080"]);
+    converse(&wire, &vec![SERVER.to_owned(); 3]);
+    sensor.send(Signal::SIGUSR1);
+    wait_for("a summary", || sensor.lines("summary").len() == 1);
+    wait_for("statistics", || !sensor.lines("stats").is_empty());
+    sensor.send(Signal::SIGINT);
+    assert_eq!(sensor.end().code(), Some(0), "{}", sensor.err());
+    let summaries = sensor.lines("summary");
+    assert_eq!(summaries.len(), 2);
+    let packets = &summaries[1]["packets"];
+    let count = |name: &str| packets[name].as_u64().expect("a count");
+    let skipped: u64 =
+        packets["skipped"].as_object().expect("reasons").values().filter_map(|v| v.as_u64()).sum();
+    assert_eq!(count("seen"), skipped + count("suppressed") + count("emitted") + count("ring_full"));
+    assert_eq!(summaries[1]["records"], packets["emitted"]);
+    assert!(count("emitted") + count("suppressed") >= 3 * 40, "{packets}");
+    // Only what comes in is watched: the three clients' sides, in either summary.
+    let connections = sensor.lines("connection");
+    assert_eq!(connections.len(), 6);
+    assert!(connections.iter().all(|line| line["src"] == "192.0.2.1" && line["dport"] == 8080));
+    assert!(!wire.far.ip(&format!("link show {INTERFACE}")).contains("xdp"), "detached");
+}
+
+/// Addresses are shared out among shards, and together the shards know of all of them.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn several_shards_together_see_everything() {
+    let wire = wire();
+    let servers: Vec<String> = (10..26).map(|host| format!("192.0.2.{host}")).collect();
+    for server in &servers {
+        wire.far.ip(&format!("addr add {server}/24 dev {INTERFACE}"));
+    }
+    let mut sensor =
+        watch(&wire, &["--json", "--connections", "--egress", "--stats", "300ms", "--shards", "3"]);
+    converse(&wire, &servers.iter().map(|server| format!("{server}:8080")).collect::<Vec<_>>());
+    wait_for("statistics of all", || {
+        sensor.lines("stats").iter().any(|line| line["addresses"] == 1 + servers.len())
+    });
+    sensor.send(Signal::SIGUSR1);
+    wait_for("a summary", || sensor.lines("summary").len() == 1);
+    sensor.send(Signal::SIGINT);
+    assert_eq!(sensor.end().code(), Some(0), "{}", sensor.err());
+    let summary = &sensor.lines("summary")[1];
+    assert_eq!(summary["records"], summary["packets"]["emitted"], "all of them were taken in");
+    let mut expected: Vec<&str> = servers.iter().map(String::as_str).chain(["192.0.2.1"]).collect();
+    expected.sort_unstable();
+    // As two summaries list them, sorted.
+    let (mut addresses, connections) = (sensor.lines("address"), sensor.lines("connection"));
+    assert_eq!((addresses.len(), connections.len()), (2 * expected.len(), 2 * 2 * servers.len()));
+    addresses.truncate(expected.len());
+    let mut names: Vec<&str> = addresses.iter().filter_map(|line| line["address"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, expected);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_interface_that_vanishes_ends_the_run_with_a_summary() {
+    let wire = wire();
+    let mut sensor = watch(&wire, &[]);
+    converse(&wire, &[SERVER.to_owned()]);
+    wire.near.ip(&format!("link del {INTERFACE}"));
+    assert_eq!(sensor.end().code(), Some(1));
+    assert!(
+        sensor.err().contains("tmap: interface wire is gone; ending with what was seen\n"),
+        "{}",
+        sensor.err()
+    );
+    assert!(sensor.out().contains("192.0.2.1"), "{}", sensor.out());
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_run_ends_by_itself_after_its_duration_or_on_sigterm() {
+    let wire = wire();
+    let mut sensor = watch(&wire, &["--duration", "300ms", "--xdp-mode", "generic"]);
+    assert!(sensor.err().contains("generic"), "{}", sensor.err());
+    assert_eq!(sensor.end().code(), Some(0));
+    let mut sensor = watch(&wire, &["--egress"]);
+    converse(&wire, &[SERVER.to_owned()]);
+    sensor.send(Signal::SIGTERM);
+    assert_eq!(sensor.end().code(), Some(0));
+    for address in ["192.0.2.1", "192.0.2.2"] {
+        assert!(sensor.out().contains(address), "both sides with --egress: {}", sensor.out());
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_reader_that_goes_away_ends_the_run_quietly() {
+    let wire = wire();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut command = wire.far.command(binary());
+    command.args(["-i", INTERFACE, "--stats", "100ms"]);
+    let child = command.stdout(writer).stderr(Stdio::piped()).spawn().expect("tmap runs");
+    drop(command);
+    drop(reader);
+    let output = child.wait_with_output().expect("tmap ends");
+    assert_eq!(output.status.code(), Some(0));
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(!err.contains("roken pipe"), "{err}");
+}

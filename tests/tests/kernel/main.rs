@@ -1,0 +1,11 @@
+//! Tests of the real kernel. They need root, and the kernel to themselves: `cargo xtask test` runs them
+//! as root, one at a time. For `cargo test` they are ignored, and each says why.
+
+mod demo;
+mod live;
+mod overload;
+mod rtt;
+mod sensor;
+mod tunnels;
+mod twin;
+mod verifier;

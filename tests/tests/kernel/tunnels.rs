@@ -1,0 +1,171 @@
+//! Real TCP through the kernel's own tunnel devices, watched from outside the tunnel.
+//!
+//! Kernels lack some types of device. Each type has a module of its own, named after it, by which
+//! `cargo xtask test` leaves out those that this kernel lacks, and says so.
+
+use std::{thread, time::Duration};
+
+use tmap::capture::xdp::{Config, Sensor, XdpMode};
+use tmap_common::{
+    Address, Record, Skip,
+    record::Direction,
+    tunnel::{Kind, Tunnel},
+};
+use tmap_tests::net::{
+    namespaces::{INTERFACE, Wire},
+    talk,
+};
+
+/// The addresses inside.
+const INSIDE: [[u8; 4]; 2] = [[198, 51, 100, 1], [198, 51, 100, 2]];
+
+/// A type of device, what `ip link add` wants to hear of it between ends `L` and `P`, and how its
+/// segments are to be named.
+struct Device {
+    words: &'static str,
+    kind: Kind,
+    id: u32,
+}
+
+const VXLAN: Device =
+    Device { words: "type vxlan id 4242 remote P dstport 4789 dev wire", kind: Kind::VXLAN, id: 4242 };
+
+/// A wire with a tunnel across it.
+fn tunnel(device: &Device) -> Wire {
+    let wire = Wire::new(1500, false);
+    for (end, host, peer) in [(&wire.near, 1, 2), (&wire.far, 2, 1)] {
+        let words = device.words.replace('L', &format!("192.0.2.{host}"));
+        let words = words.replace('P', &format!("192.0.2.{peer}"));
+        end.ip(&format!("link add tun9 {words}"));
+        end.ip(&format!("addr add 198.51.100.{host}/24 dev tun9"));
+        end.ip("link set tun9 up");
+    }
+    wire
+}
+
+/// Watches the far end's interface while 40 exchanges pass through the tunnel; what was seen, and how
+/// many packets weren't TCP.
+fn watch(device: &Device, decap: bool) -> (Vec<Record>, u64) {
+    let wire = tunnel(device);
+    let config = Config {
+        every_packet: true,
+        interfaces: vec![INTERFACE.to_owned()],
+        xdp_mode: XdpMode::Auto,
+        egress: true,
+        decap,
+        ..Config::default()
+    };
+    let (mut sensor, mut rings) = wire.far.run(|| Sensor::open(&config)).expect("the sensor opens");
+    talk::in_step(&wire, "198.51.100.2:8080", 40);
+    thread::sleep(Duration::from_millis(100));
+    wire.far.run(|| sensor.detach());
+    thread::sleep(Duration::from_millis(50));
+    let mut records = Vec::new();
+    while rings.drain(1000, |record| records.push(*record)) > 0 {}
+    let total = sensor.statistics().total();
+    assert_eq!(total.accounted(), total.seen, "{total:?}");
+    (records, total.skipped[Skip::NotTcp as usize])
+}
+
+/// Checks every record of a conversation through `device`.
+fn check(device: &Device) {
+    let (records, _) = watch(device, true);
+    assert!(records.len() >= 80, "{}: {}", device.words, records.len());
+    let [client, server] = INSIDE.map(Address::from_ip4);
+    let [near, far] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(Address::from_ip4);
+    for record in &records {
+        let segment = &record.segment;
+        let (src, dst, outer_src, outer_dst) = match record.direction {
+            Direction::Ingress => (client, server, near, far),
+            Direction::Egress => (server, client, far, near),
+        };
+        assert_eq!((segment.src, segment.dst), (src, dst));
+        let expected = Tunnel { kind: device.kind, id: device.id, src: outer_src, dst: outer_dst };
+        assert_eq!(segment.tunnel, Some(expected));
+    }
+    for direction in [Direction::Ingress, Direction::Egress] {
+        let handshakes = records.iter().filter(|record| record.direction == direction);
+        assert_eq!(handshakes.filter(|record| record.segment.syn.is_some()).count(), 1, "{direction:?}");
+    }
+}
+
+mod vxlan {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn segments_are_seen_with_their_tunnel() {
+        check(&VXLAN);
+    }
+
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn the_port_of_before_the_standard_is_known() {
+        let words = "type vxlan id 77 remote P dstport 8472 dev wire";
+        check(&Device { words, kind: Kind::VXLAN, id: 77 });
+    }
+
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn without_decapsulation_they_are_udp() {
+        let (records, not_tcp) = watch(&VXLAN, false);
+        assert_eq!(records, []);
+        assert!(not_tcp >= 80, "{not_tcp}");
+    }
+}
+
+mod geneve {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn segments_are_seen_with_their_tunnel() {
+        check(&Device { words: "type geneve id 4343 remote P", kind: Kind::GENEVE, id: 4343 });
+    }
+}
+
+mod gre {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn segments_are_seen_with_their_tunnel() {
+        check(&Device { words: "type gre local L remote P", kind: Kind::GRE, id: 0 });
+    }
+
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn segments_are_seen_behind_key_checksum_and_number() {
+        check(&Device { words: "type gre local L remote P key 7 seq csum", kind: Kind::GRE, id: 7 });
+    }
+}
+
+mod gretap {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn segments_are_seen_with_their_tunnel() {
+        check(&Device { words: "type gretap local L remote P key 9", kind: Kind::GRE, id: 9 });
+    }
+}
+
+mod ipip {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn segments_are_seen_with_their_tunnel() {
+        check(&Device { words: "type ipip local L remote P", kind: Kind::IP, id: 0 });
+    }
+}
+
+mod sit {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn segments_are_seen_with_their_tunnel() {
+        check(&Device { words: "type sit mode any local L remote P", kind: Kind::IP, id: 0 });
+    }
+}
