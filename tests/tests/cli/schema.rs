@@ -15,14 +15,16 @@ use tempfile::TempDir;
 use tmap::report::{Format, Reporter, Stats, stats::CpuStats};
 use tmap_common::{Address, Flags, Link, Record, Segment, Syn};
 use tmap_tests::{
-    command::tmap,
-    pcap::{self, LINUX_SYN, Order, Packet},
-    simulate::{Offsets, SHARED, Scenario},
-    traffic::mail_cluster,
+    command::{json_lines, tmap},
+    simulate::{Offsets, SHARED, containers, conversation::mail_cluster},
+    wire::{
+        capture::{Order, Packet, packets, pcap},
+        frame::LINUX_SYN,
+    },
 };
 
-const SCHEMA: &str = include_str!("../../docs/output.schema.json");
-const DESCRIPTION: &str = include_str!("../../docs/output.md");
+const SCHEMA: &str = include_str!("../../../docs/output.schema.json");
+const DESCRIPTION: &str = include_str!("../../../docs/output.md");
 
 const S: u64 = 1_000_000_000;
 
@@ -97,36 +99,21 @@ fn shown(value: &Value, path: &str, out: &mut BTreeSet<String>) {
 fn lines(arguments: &[&str], path: &Path) -> Vec<Value> {
     let run = tmap(arguments.iter().copied().chain([path.to_str().expect("a plain path")]));
     assert_eq!((run.code, run.err.as_str()), (0, ""), "{arguments:?}");
-    run.out.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect()
+    json_lines(&run.out)
 }
 
 /// A capture of raw IP packets, in the order of time.
 fn write(folder: &TempDir, name: &str, mut packets: Vec<Packet>) -> std::path::PathBuf {
     packets.sort_by_key(|packet| packet.time_ns);
     let path = folder.path().join(name);
-    fs::write(&path, pcap::pcap(&packets, 101, Order::Little, true)).expect("written");
+    fs::write(&path, pcap(&packets, 101, Order::Little, true)).expect("written");
     path
 }
 
-/// Containers of one kernel, each with an address of its own, and a machine beside them: random offsets,
-/// phases, siblings. The connections of the first container come through a tunnel.
-fn containers() -> Vec<Packet> {
-    let scenario = Scenario {
-        machines: 1,
-        offsets: Offsets::PerConnection,
-        connections: 36,
-        duration_s: 300.0,
-        ..Scenario::default()
-    };
-    let mut records = scenario.run().records;
-    for record in &mut records {
-        let container = 1 + record.segment.src_port % 3;
-        record.segment.src = Address::from_ip4([198, 51, 100, container as u8]);
-    }
-    let mut other = Scenario { seed: 77, connections: 12, ..scenario }.run().records;
-    other.iter_mut().for_each(|record| record.segment.src = Address::from_ip4([198, 51, 100, 9]));
-    records.extend(other);
-    let mut packets = pcap::packets(&records, Link::Ip);
+/// Containers of one kernel behind several addresses: random offsets, phases, siblings. The connections of
+/// the first container come through a tunnel.
+fn tunnelled() -> Vec<Packet> {
+    let mut packets = packets(&containers::records(Offsets::PerConnection), Link::Ip);
     let first = SHARED.octets();
     packets.iter_mut().filter(|packet| packet.bytes[12..16] == first).for_each(wrap);
     packets
@@ -168,7 +155,7 @@ fn mail() -> Vec<Packet> {
     let mut lone = first;
     lone.segment.src = Address::from_ip4([192, 0, 2, 99]);
     records.push(lone);
-    pcap::packets(&records, Link::Ip)
+    packets(&records, Link::Ip)
 }
 
 /// A clock of 1 kHz: what it shows at a time in seconds, or nothing while it is off.
@@ -193,7 +180,7 @@ fn interrupted() -> Vec<Packet> {
             records.extend((0..60).flat_map(|round| connection(host, round * 2 + number as u16, clock)));
         }
     }
-    pcap::packets(&records, Link::Ip)
+    packets(&records, Link::Ip)
 }
 
 /// A connection of a few seconds, one every ten seconds for each clock.
@@ -227,7 +214,7 @@ fn output() -> Vec<Value> {
     let folder = TempDir::new().expect("a folder");
     let read = ["read", "--json", "--connections", "--siblings", "--stats", "0.000001"];
     let mut all = Vec::new();
-    for (name, packets) in [("containers", containers()), ("mail", mail()), ("interrupted", interrupted())] {
+    for (name, packets) in [("containers", tunnelled()), ("mail", mail()), ("interrupted", interrupted())] {
         all.extend(lines(&read, &write(&folder, name, packets)));
     }
     all.extend(lines(&["rtt", "--json", "--every", "5s"], &write(&folder, "trips", mail())));
