@@ -2,7 +2,7 @@
 //! unless given: tmap reads none.
 
 use tmap_common::{
-    Link, Segment, QuirkFields,
+    Link, QuirkFields, Segment,
     tcp::{Syn, kind},
 };
 

@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 use rand_pcg::Pcg64;
-use tmap_common::{Address, Flags, Segment, Syn, QuirkFields, tunnel::Kind};
+use tmap_common::{Address, Flags, QuirkFields, Segment, Syn, tunnel::Kind};
 
 use crate::wire::frame::{self, IP4, IP6, Ip4, Ip6, LINUX_SYN, documentation_ip6, udp};
 

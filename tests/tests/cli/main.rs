@@ -7,6 +7,7 @@ mod plot;
 mod published;
 mod read;
 mod rtt;
+mod schema;
 mod shards;
 mod siblings;
 mod unstamped;

@@ -13,21 +13,14 @@ use super::netlink;
 const MERGING: [(&str, &str); 2] = [("rx-lro", "lro"), ("rx-gro-hw", "rx-gro-hw")];
 
 /// The features of `interface` that are on and merge segments, by their names in `ethtool -K`.
-/// Needs a tokio runtime with I/O. Linux 5.7 or later answers.
+/// Linux 5.7 or later answers.
 ///
 /// # Errors
 /// If the kernel does not answer.
-pub async fn merging(interface: &str) -> Result<Vec<&'static str>> {
-    let (connection, mut handle, _) = ethtool::new_connection().context("cannot open generic netlink")?;
-    let connection = tokio::spawn(connection);
-    let answer = async {
-        let replies = handle.feature().get(Some(interface)).execute().await?;
-        replies.try_collect::<Vec<_>>().await
-    };
-    let answer = answer.await;
-    connection.abort();
-    let replies = answer.with_context(|| format!("cannot read the offload features of {interface}"))?;
-    Ok(replies.iter().flat_map(|reply| merging_of(&reply.payload.nlas)).collect())
+pub fn merging(interface: &str) -> Result<Vec<&'static str>> {
+    let replies = netlink::ask_family(EthtoolMessage::new_feature_get(Some(interface)))
+        .with_context(|| format!("cannot read the offload features of {interface}"))?;
+    Ok(replies.iter().flat_map(|reply| merging_of(&reply.nlas)).collect())
 }
 
 /// The merging features that one reply says are on.
