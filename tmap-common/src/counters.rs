@@ -96,7 +96,7 @@ impl fmt::Display for Skip {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Counters {
-    /// Frames handed to the program.
+    /// Frames that the program was called for.
     pub seen: u64,
     /// Segments whose record was written to the ring.
     pub emitted: u64,

@@ -21,7 +21,7 @@ const RECOMMENDED: u32 = u32::from_ne_bytes([1, 1, 8, 10]);
 /// TCP header with those options, in bytes.
 const HEADER_BYTES: usize = 32;
 
-/// Where the headers of a segment lie that has time stamps and is in no tunnel and no handshake. Its fields
+/// Offsets of the headers of a segment that has time stamps and is in no tunnel and no handshake. Its fields
 /// are read when they are needed, and again rather than kept across calls.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderOffsets {

@@ -23,7 +23,7 @@ mod protocol {
 }
 
 /// A network header: where it lies in the frame, and what it says of its payload. The addresses are read
-/// later ([`Network::fields`]), and only from frames that are wanted.
+/// later ([`Network::fields`]), and only from frames that hold a segment for tmap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     /// Offset of the IP header in the frame, in bytes.
@@ -122,7 +122,7 @@ impl Network {
         }
     }
 
-    /// A header of which only the [`HeaderFields`] are wanted: a tunnel's outer one.
+    /// A header of which only the [`HeaderFields`] are needed: a tunnel's outer one.
     #[inline(always)]
     pub(crate) fn outer(header_at: usize, version: u64) -> Self {
         Self { header_at, version, protocol: 0, payload_at: 0, payload_end: 0 }

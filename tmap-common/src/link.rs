@@ -4,7 +4,7 @@ use crate::{Packet, Skip};
 
 /// EtherTypes (IEEE 802; 0x9100 is the pre-standard QinQ tag that switches still send).
 pub(crate) mod ethertype {
-    /// Not assigned: IP of whichever version.
+    /// Not assigned; here for IP of a version that the layer doesn't announce.
     pub const ANY_IP: u16 = 0;
     pub const IP4: u16 = 0x0800;
     pub const IP6: u16 = 0x86dd;

@@ -31,7 +31,7 @@ pub fn walk<P: Packet + ?Sized>(packet: &P, link: Link, decap: bool) -> Result<S
     segment(packet, &cursor.inner)
 }
 
-/// Walks down to the TCP header, which `cursor.inner` then tells: the first half of [`walk`]. The caller
+/// Walks down to the TCP header and notes it in `cursor.inner`: the first half of [`walk`]. The caller
 /// passes `cursor` as its default.
 ///
 /// # Errors

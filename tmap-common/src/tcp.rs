@@ -211,7 +211,7 @@ const RECOMMENDED: u64 = kind::NOP as u64 | (kind::NOP as u64) << 4 | (kind::TIM
 pub struct OptionOffsets {
     /// Offset in the frame of the last option of each kind, 0 for none; kinds from 14 on share the
     /// last place. A table, because storing into it takes no branch, and branches in the walk
-    /// multiply what the verifier has to look at.
+    /// multiply the states that the verifier has to check.
     at: [u16; 16],
     /// The order of the options, as in [`Syn::option_order`].
     order: u64,

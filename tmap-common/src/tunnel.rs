@@ -10,7 +10,7 @@
 //! | Geneve (RFC 8926) | UDP port 6081 | VNI |
 //! | GTP-U (3GPP TS 29.281) | UDP port 2152 | TEID |
 //!
-//! L2TPv3 over IP is left out: the length of its cookie is agreed elsewhere (RFC 3931), so nothing
+//! L2TPv3 over IP isn't supported: the length of its cookie is agreed elsewhere (RFC 3931), so nothing
 //! in the packet says where the payload begins.
 
 use crate::{

@@ -38,7 +38,7 @@ pub fn accepts(segment: &Segment) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn accepts_endpoints(endpoints: *const Endpoints, any: u64) -> u64 {
-    // SAFETY: the caller lent it, and nobody writes it meanwhile. For all that the verifier knows it may be
+    // SAFETY: the caller lent it, and nothing writes it meanwhile. For all that the verifier knows it may be
     // null.
     let Some(endpoints) = (unsafe { endpoints.as_ref() }) else { return 0 };
     run(endpoints, |word| opaque::to_verifier(word, any)).into()

@@ -107,7 +107,7 @@ struct Reservation {
 }
 
 impl Reservation {
-    /// Finds `count` free slots; `None` if there aren't so many, or another producer of this CPU is at work.
+    /// Finds `count` free slots; `None` if there are fewer, or another producer of this CPU is at work.
     #[inline(always)]
     fn make(cpu: ThisCpu, count: u64) -> Option<Self> {
         // SAFETY: `busy` is an aligned u64 of this CPU's state.
@@ -128,7 +128,7 @@ impl Reservation {
                 release(cpu);
                 return None;
             }
-            // SAFETY: the state is a value of the map, and nobody else uses this field.
+            // SAFETY: the state is a value of the map, and only the ring's producer uses this field.
             unsafe { (*cpu.state).consumed_before = consumed };
         }
         Some(Self { cpu, ring: Ring::of(cpu.number), at: produced as u32, end })

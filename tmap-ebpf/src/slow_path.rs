@@ -1,5 +1,5 @@
-//! The slow path: frames that the fast path doesn't understand, which are handshakes, tunnels and whatever
-//! is rare. It is cut into subprograms, which the verifier checks once each.
+//! The slow path, for frames that the fast path doesn't understand: handshakes, tunnels and everything
+//! rare. It is cut into subprograms, which the verifier checks once each.
 
 use aya_ebpf::{
     Global,

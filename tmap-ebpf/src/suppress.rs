@@ -1,4 +1,4 @@
-//! The cache that tells which segments repeat the one before: a part of each CPU's state.
+//! The suppression cache, a part of each CPU's state: it knows which segments repeat the one before.
 //! [`tmap_common::suppress`] explains which segments are suppressed, and why that changes no result.
 
 use core::ptr;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{root, test_run};
 
-/// Runs whose mean makes one round's value; the slower half is left out: it met other work.
+/// Runs of a round. Its value is the mean of the faster half: the slower half met other work.
 const RUNS: usize = 6;
 
 /// The program for Ethernet.

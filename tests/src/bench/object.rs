@@ -108,7 +108,7 @@ impl Object {
         Ok(object)
     }
 
-    /// Has the hosts' clocks tick every so many frames from now on.
+    /// Sets how many frames make a tick of the hosts' clocks from now on.
     ///
     /// # Errors
     /// What the kernel says.

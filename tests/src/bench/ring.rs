@@ -74,7 +74,7 @@ pub fn run(settings: &Settings) -> Result<Report> {
     report.note("producer: the whole program on a data segment, with its clock");
     report.note("consumer: slots into records, which are counted");
     if cpus == 1 {
-        report.note("a single CPU: nobody drains while records are made");
+        report.note("a single CPU: the rings are drained only after the run");
     }
     Ok(report)
 }

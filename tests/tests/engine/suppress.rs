@@ -38,7 +38,7 @@ impl Suppressor {
         }
     }
 
-    /// Segments that no record has told of yet.
+    /// Suppressed segments that no record has counted yet.
     fn pending(&self) -> u64 {
         self.entries.iter().map(|entry| u64::from(entry.count())).sum()
     }
@@ -90,7 +90,7 @@ fn learn(records: &[Record]) -> (Learnt, u64) {
     (Learnt { flows, samples: news.samples, anomalies: format!("{:?}", news.anomalies), counts }, segments)
 }
 
-/// Compares everything with what is left; returns how much was left out.
+/// Compares what all records teach with what the emitted ones teach; returns how many were suppressed.
 fn compare(records: &[Record], entries: usize) -> Result<u64, TestCaseError> {
     let mut suppressor = Suppressor::new(entries);
     let left: Vec<Record> = records.iter().filter_map(|record| suppressor.take(record)).collect();
@@ -335,7 +335,7 @@ fn what_failed_once_holds() {
     compare_hulls(&transfers(&bursts, false), 1).unwrap();
 }
 
-/// The properties above would hold, too, if nothing were left out.
+/// The properties above would also hold if nothing were suppressed.
 #[test]
 fn a_bulk_transfer_is_mostly_left_out() {
     let burst = Burst {
