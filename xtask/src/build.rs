@@ -33,7 +33,7 @@ pub fn tmap(release: bool) -> Result<PathBuf> {
         command.arg("--release");
     }
     command.arg("--target-dir").arg(target_folder()?);
-    shell::run(&mut command).context("tmap could not be built. cargo's messages above say why")?;
+    shell::run(&mut command).context("tmap could not be built: see cargo's messages above")?;
     Ok(target_folder()?.join(if release { "release" } else { "debug" }).join("tmap"))
 }
 

@@ -53,7 +53,7 @@ impl FromStr for Spec {
         };
         let ppm: f64 = ppm.parse().with_context(|| format!("`{ppm}` is not a frequency in ppm"))?;
         if !(-MAX_PPM..=MAX_PPM).contains(&ppm) {
-            bail!("the frequency must be at most {MAX_PPM} ppm, not {ppm}");
+            bail!("the frequency must be from -{MAX_PPM} to {MAX_PPM} ppm, not {ppm}");
         }
         Ok(Self { series: series.to_owned(), timestamps, ppm })
     }
