@@ -142,10 +142,12 @@ impl Tally {
                 )
             }
             Regime::PerPair => format!(
-                "offsets are shared within pairs of addresses ({shared} of {connections} connections), never across {peers} peers"
+                "offsets are shared within pairs of addresses \
+                 ({shared} of {connections} connections), never across {peers} peers"
             ),
             Regime::PerConnection => format!(
-                "no two of {connections} connections share an offset, though {repeated_pairs} of their address pairs repeat"
+                "no two of {connections} connections share an offset, \
+                 though {repeated_pairs} of their address pairs repeat"
             ),
             Regime::Undetermined if *peers == 1 && shared > 0 => format!(
                 "{shared} of {connections} connections share an offset, all with one peer: global or per pair"
