@@ -441,7 +441,8 @@ mod tests {
         let clock = ClockTraits { hz: Some(64.0), regime: Regime::Undetermined };
         let report = guess(clock, &observations, &console.parse().unwrap());
         assert_eq!(report.name, "Nintendo 3DS");
-        let linux = "[tcp:request]\nlabel = s:unix:Linux:3.11 and newer\nsig = *:64:0:*:mss*44,7:mss,sok,ts,nop,ws:df,id+:0";
+        let linux = "[tcp:request]\nlabel = s:unix:Linux:3.11 and newer\n\
+                     sig = *:64:0:*:mss*44,7:mss,sok,ts,nop,ws:df,id+:0";
         let mut observations = Observations::default();
         observations.add(Some(syn("mss,sok,ts,nop,ws", 64240, 60, DF_ID)), 60, 3.0);
         let clock = ClockTraits { hz: Some(1000.0), regime: Regime::PerConnection };

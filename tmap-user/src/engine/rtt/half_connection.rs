@@ -213,8 +213,8 @@ impl HalfConnection {
         }
     }
 
-    /// Whether a late TSval repeats that of the late segment before it within a burst: the sensor may suppress
-    /// such a segment, so it isn't counted.
+    /// Whether a late TSval repeats that of the late segment before it within a burst: the sensor may
+    /// suppress such a segment, so it isn't counted.
     fn is_late_again(&mut self, ticks: i64, time_ns: u64) -> bool {
         match self.latest_late {
             Some((late, since_ns)) if late == ticks && time_ns.saturating_sub(since_ns) < BURST_NS => true,
