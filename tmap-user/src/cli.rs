@@ -15,7 +15,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, error::ErrorKind
 use jiff::{SignedDuration, tz::TimeZone};
 
 use crate::{
-    capture::{file::Source, xdp::XdpMode},
+    capture::{file::Location, xdp::XdpMode},
     config::{Common, Config, LiveConfig, ReadConfig},
     engine::{
         Options, Wanted,
@@ -235,9 +235,9 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
 }
 
 /// The sources of captures; standard input can be read once.
-fn sources(verb: &str, files: &[PathBuf]) -> Result<Vec<Source>, clap::Error> {
-    let files: Vec<Source> = files.iter().map(|name| Source::new(name)).collect();
-    if files.iter().filter(|&source| *source == Source::Stdin).count() > 1 {
+fn sources(verb: &str, files: &[PathBuf]) -> Result<Vec<Location>, clap::Error> {
+    let files: Vec<Location> = files.iter().map(|name| Location::new(name)).collect();
+    if files.iter().filter(|&source| *source == Location::Stdin).count() > 1 {
         return Err(usage(verb, ErrorKind::ValueValidation, "standard input (-) can be read only once"));
     }
     Ok(files)

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use jiff::tz::TimeZone;
 
 use crate::{
-    capture::{file::Source, xdp::XdpMode},
+    capture::{file::Location, xdp::XdpMode},
     engine::{Options, Wanted},
     filter::Program,
     report::Format,
@@ -66,7 +66,7 @@ pub struct ReadConfig {
     /// Settings of both kinds of run.
     pub common: Common,
     /// The captures, in order of time.
-    pub files: Vec<Source>,
+    pub files: Vec<Location>,
     /// The file for a picture of the clocks.
     pub plot: Option<PathBuf>,
     /// Number of engine threads; `None`: chosen by the number of cores.

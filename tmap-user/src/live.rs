@@ -14,6 +14,7 @@
 //! half and the output, and may wait for a slow terminal.
 
 mod analysis;
+mod common;
 mod drain;
 mod intake;
 mod schedule;
@@ -116,7 +117,7 @@ struct Control<'a, W> {
 /// The reason why the control loop woke.
 enum Wake {
     Signal,
-    Event(Option<drain::Timed>),
+    Event(Option<common::Timed>),
     Stats,
     Housekeeping,
     TimeUp,
@@ -159,7 +160,7 @@ impl<W: Write> Control<'_, W> {
         }
     }
 
-    fn event(&mut self, event: &drain::Timed) -> std::io::Result<()> {
+    fn event(&mut self, event: &common::Timed) -> std::io::Result<()> {
         self.reporter.event(&event.event, event.time_ns, WallClock::of_live())
     }
 

@@ -19,7 +19,7 @@ use tmap_common::{Counters, Link, Record, Segment, Skip, fast, parse, record::Di
 
 use crate::{
     Outcome,
-    capture::file::{Capture, Frame, LinkType, ReadError, Source},
+    capture::file::{Capture, Frame, LinkType, Location, ReadError},
     config::{Common, ReadConfig},
     engine::{Snapshot, Wanted},
     filter::Program,
@@ -76,10 +76,10 @@ fn create(path: &Path) -> anyhow::Result<File> {
 }
 
 /// A hint for users of other tools, who write the filter after the file.
-fn filter_hint(source: &Source) -> &'static str {
+fn filter_hint(source: &Location) -> &'static str {
     const WORDS: [&str; 9] = ["src", "dst", "host", "net", "port", "portrange", "tcp", "ip", "not"];
     match source {
-        Source::Path(path) if WORDS.iter().any(|word| path.as_os_str() == *word) => {
+        Location::Path(path) if WORDS.iter().any(|word| path.as_os_str() == *word) => {
             "; give a filter as one argument: --filter 'src net 10.0.0.0/8'"
         }
         _ => "",
@@ -179,7 +179,7 @@ impl<'a, W: Write> Reading<'a, W> {
     }
 
     /// Reads one file to its end, or to where it can't be read any further.
-    fn file(&mut self, source: &Source) -> anyhow::Result<()> {
+    fn file(&mut self, source: &Location) -> anyhow::Result<()> {
         let began_ns = self.now_ns;
         let mut foreign = BTreeMap::new();
         let mut first_ns = None;
@@ -214,7 +214,7 @@ impl<'a, W: Write> Reading<'a, W> {
     }
 
     /// Maps a file, or reads what can't be mapped.
-    fn open(&self, source: &Source) -> Result<Capture, ReadError> {
+    fn open(&self, source: &Location) -> Result<Capture, ReadError> {
         let (reader, length) = source.open()?;
         self.progress.file(source, length);
         match source.map()? {
@@ -401,7 +401,7 @@ impl Progress {
     }
 
     /// Begins a new file.
-    fn file(&self, source: &Source, bytes: Option<u64>) {
+    fn file(&self, source: &Location, bytes: Option<u64>) {
         self.bar.reset();
         let template = match bytes {
             Some(bytes) => {

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use tmap::{
-    capture::file::{Capture, Source},
+    capture::file::{Capture, Location},
     engine::{Engine, Options, Wanted, phase, snapshot::MachineReport},
 };
 use tmap_common::{Address, Record};
@@ -245,7 +245,7 @@ fn shared() -> Address {
 /// All time-stamped segments of a capture, and the resolution of its stamps.
 fn read(path: &Path) -> Result<(Vec<Record>, u64)> {
     let name = path.display();
-    let (source, _) = Source::new(path).open().with_context(|| format!("can't open {name}"))?;
+    let (source, _) = Location::new(path).open().with_context(|| format!("can't open {name}"))?;
     let mut capture = Capture::new(source).with_context(|| format!("can't read {name}"))?;
     let mut records = Vec::new();
     while let Some(frame) =

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, collections::HashMap, ffi::OsString, path::Path
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tmap::{
-    capture::file::{Capture, Source},
+    capture::file::{Capture, Location},
     cli,
     config::Config,
     read,
@@ -49,7 +49,7 @@ pub fn compare_stamps(capture: &Path) -> Result<usize> {
 }
 
 fn stamps_by_tmap(capture: &Path) -> Result<Stamps> {
-    let (reader, _) = Source::new(capture).open()?;
+    let (reader, _) = Location::new(capture).open()?;
     let mut capture = Capture::new(reader)?;
     let mut stamps = Stamps::new();
     let mut number = 0;

@@ -13,4 +13,5 @@ mod siblings;
 mod streaming;
 mod suppress;
 mod tables;
+mod tidy;
 mod tunnels;

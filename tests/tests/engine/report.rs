@@ -134,7 +134,7 @@ fn summary() -> Summary {
         doubt: None,
         connections: 1_024,
         zero_tsvals: 3,
-        tsval_jumps: 0,
+        tsval_jumps: 1,
         tunnels: vec![vxlan(), Tunnel { kind: Kind::MPLS, id: 1000, src: nowhere(), dst: nowhere() }],
         machine_list: vec![settled(), random()],
         ..report(2)

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::mpsc as events;
 
-use super::drain::Timed;
+use super::common::Timed;
 use crate::engine::{
     Analysed, Analyst, ClockDirectory, Depth, FrozenSource, PartialSnapshot, SnapshotBuilder, Wanted,
 };

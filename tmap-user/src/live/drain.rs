@@ -21,19 +21,17 @@ use tokio::sync::{mpsc as events, oneshot};
 
 use crate::{
     capture::xdp::Rings,
-    engine::{Engine, Event, Holdings, Options, PartialSnapshot, Snapshot, Wanted, shard},
+    engine::{Engine, Holdings, Options, PartialSnapshot, Snapshot, Wanted, shard},
 };
 
 use super::{
     analysis::{Analysis, Events},
+    common::Timed,
     intake::Intake,
     schedule::Schedule,
     shard::{Request, Shard},
     sharer::Sharer,
 };
-
-/// Records taken in between two checks of requests and time.
-pub const BATCH: usize = 16_384;
 
 /// Cores per shard, unless the user sets the number of shards: the other cores receive packets.
 const CORES_PER_SHARD: usize = 4;
@@ -44,15 +42,6 @@ const EVENTS_WAITING: usize = 1_024;
 
 /// The most requests that wait for a thread. The control loop waits for each answer, so one would do.
 const REQUESTS_WAITING: usize = 4;
-
-/// An event with its time.
-#[derive(Debug)]
-pub struct Timed {
-    /// The event.
-    pub event: Event,
-    /// Engine time at which it was noticed, in nanoseconds.
-    pub time_ns: u64,
-}
 
 /// The control loop's handle of the threads. Dropping it ends them.
 pub struct Drain {

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{
     analysis::Events,
-    drain::{BATCH, Timed},
+    common::{BATCH, Timed},
     intake::{Intake, Pause},
     schedule::{Asker, Schedule},
 };

@@ -12,7 +12,7 @@ use tmap_common::{
 use tokio::sync::oneshot;
 
 use super::{
-    drain::BATCH,
+    common::BATCH,
     intake::{Pause, Share},
 };
 use crate::{capture::xdp::Rings, engine::shard};

@@ -20,6 +20,7 @@
 //! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `jitter_too_large`, `unsteady`, `offsets_random` |
 //! | `connections` | connection sides seen from the address |
 //! | `zero_tsvals` | segments with TSval 0 |
+//! | `tsval_jumps` | times that a connection's counter was set to another value, and went on from there |
 //! | `average_uptime_s` | mean uptime of the machines with a known boot time, at the summary's time |
 //! | `tunnels` | the tunnels it was seen in, at most 8: objects of `kind` (`vxlan`, `geneve`, `gtp-u`, `gre`, `ip`, `mpls`, `pppoe`), `id` (VNI, TEID, key, label or session; 0 for none), `src`, `dst` (`null` below IP) |
 //! | `unstamped` | `null`, or the connections that it opened without timestamps: `connections`, `signature` (the latest one's handshake, in p0f's notation) |
@@ -110,6 +111,7 @@ struct AddressLine<'a> {
     doubt: Option<&'static str>,
     connections: u64,
     zero_tsvals: u64,
+    tsval_jumps: u64,
     average_uptime_s: Option<f64>,
     tunnels: Vec<TunnelObject>,
     unstamped: Option<UnstampedObject<'a>>,
@@ -374,6 +376,7 @@ fn address_line<'a>(report: &'a AddressReport, now_ns: u64, clock: &Clock<'_>) -
         doubt: report.doubt.map(doubt),
         connections: report.connections,
         zero_tsvals: report.zero_tsvals,
+        tsval_jumps: report.tsval_jumps,
         average_uptime_s: report.average_uptime_s(now_ns).map(|(mean_s, _)| mean_s),
         tunnels: report.tunnels.iter().map(tunnel_object).collect(),
         unstamped: report.unstamped.as_ref().map(|unstamped| UnstampedObject {

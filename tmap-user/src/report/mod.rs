@@ -1,6 +1,7 @@
 //! Reports: snapshots as text, JSON lines and pictures. This room only formats; the engine computes.
 
 pub mod json;
+mod losses;
 pub mod number;
 pub mod plot;
 pub mod rtt_json;

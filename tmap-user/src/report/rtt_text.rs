@@ -10,8 +10,8 @@ use tmap_common::Address;
 
 use super::{
     Summary as Whole,
+    losses::{evicted, lost_records},
     number::{self, Clock, and_more, count, grouped},
-    text::{evicted, lost_records},
 };
 use crate::engine::{
     rtt::{

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use tmap_common::{Skip, Tunnel};
 
 use super::{
-    Summary,
+    Summary, losses,
     number::{Clock, and_more, count, grouped, hertz, measured, more_of, signed, span},
     rtt_text, siblings, stats,
 };
@@ -135,6 +135,13 @@ fn address(out: &mut impl Write, report: &AddressReport, now_ns: u64, clock: &Cl
     writeln!(out, "  offsets {regime}{evidence}")?;
     if report.zero_tsvals > 0 {
         writeln!(out, "  {} with TSval 0, which shows no clock", count(report.zero_tsvals, "segment"))?;
+    }
+    if report.tsval_jumps > 0 {
+        let jumps = count(report.tsval_jumps, "clock jump");
+        writeln!(
+            out,
+            "  {jumps} within a connection: a restored virtual machine, a failover or a middlebox"
+        )?;
     }
     unstamped(out, report)?;
     if !report.tunnels.is_empty() {
@@ -370,54 +377,6 @@ fn totals(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Res
             count(unstamped.addresses_only, "address")
         )?;
     }
-    lost_records(out, counters.ring_full)?;
-    losses(out, summary)
-}
-
-/// Records that the kernel had to drop.
-pub(super) fn lost_records(out: &mut impl Write, lost: u64) -> io::Result<()> {
-    if lost == 0 {
-        return Ok(());
-    }
-    writeln!(out, "LOST: {}, because a ring buffer was full; raise --ring-size.", count(lost, "record"))
-}
-
-/// What the limits on memory cost.
-fn losses(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
-    let losses = summary.snapshot.losses;
-    evicted(out, losses.flows_evicted, "open flow", "--max-flows")?;
-    evicted(out, losses.connections_forgotten, "finished connection", "--max-connections")?;
-    let unplaced = losses.records_unplaced + summary.snapshot.unstamped.unplaced;
-    if unplaced > 0 {
-        writeln!(
-            out,
-            "Ignored {} of further addresses (limit --max-addresses); counts above may be low.",
-            count(unplaced, "record")
-        )?;
-    }
-    if losses.records_refused > 0 {
-        writeln!(
-            out,
-            "Ignored {} of new connections, because busy connections filled the table. Other results \
-             stand. Raise --max-flows or --max-connections.",
-            count(losses.records_refused, "record")
-        )?;
-    }
-    if losses.flows_thinned > 0 {
-        writeln!(
-            out,
-            "History was thinned {} (every other point dropped; limit --history-memory). Standard errors \
-             allow for it.",
-            count(losses.flows_thinned, "time")
-        )?;
-    }
-    Ok(())
-}
-
-/// `Evicted 12 open flows (limit --max-flows); counts above may be low.`
-pub(super) fn evicted(out: &mut impl Write, evicted: u64, one: &str, option: &str) -> io::Result<()> {
-    if evicted == 0 {
-        return Ok(());
-    }
-    writeln!(out, "Evicted {} (limit {option}); counts above may be low.", count(evicted, one))
+    losses::lost_records(out, counters.ring_full)?;
+    losses::of_engine(out, summary)
 }

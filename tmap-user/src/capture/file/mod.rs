@@ -110,14 +110,14 @@ enum Format {
 
 /// The place of a capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum Location {
     /// Standard input.
     Stdin,
     /// A file.
     Path(PathBuf),
 }
 
-impl Source {
+impl Location {
     /// `-` is standard input, anything else a path.
     pub fn new(name: &Path) -> Self {
         if name.as_os_str() == "-" { Self::Stdin } else { Self::Path(name.to_owned()) }
@@ -144,7 +144,7 @@ impl Source {
     }
 }
 
-impl Source {
+impl Location {
     /// The capture in a plain file, mapped into memory; `None` if it has to be read instead: a pipe, a
     /// compressed or an empty file.
     ///
@@ -161,7 +161,7 @@ impl Source {
     }
 }
 
-impl std::fmt::Display for Source {
+impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stdin => f.write_str("standard input"),
@@ -294,7 +294,7 @@ mod tests {
         assert_kept_frames_are_sound(read, 3_000);
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         io::Write::write_all(&mut file, &bytes).expect("written");
-        let mapped = Source::new(file.path()).map().expect("a capture").expect("mapped");
+        let mapped = Location::new(file.path()).map().expect("a capture").expect("mapped");
         assert_kept_frames_are_sound(mapped, 3_000);
     }
 }

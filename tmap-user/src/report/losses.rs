@@ -1,0 +1,53 @@
+//! What was lost, evicted or ignored, and which option helps.
+
+use std::io::{self, Write};
+
+use super::{Summary, number::count};
+
+/// Records that the kernel had to drop.
+pub(super) fn lost_records(out: &mut impl Write, lost: u64) -> io::Result<()> {
+    if lost == 0 {
+        return Ok(());
+    }
+    writeln!(out, "LOST: {}, because a ring buffer was full; raise --ring-size.", count(lost, "record"))
+}
+
+/// What the limits on memory cost.
+pub(super) fn of_engine(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+    let losses = summary.snapshot.losses;
+    evicted(out, losses.flows_evicted, "open flow", "--max-flows")?;
+    evicted(out, losses.connections_forgotten, "finished connection", "--max-connections")?;
+    let unplaced = losses.records_unplaced + summary.snapshot.unstamped.unplaced;
+    if unplaced > 0 {
+        writeln!(
+            out,
+            "Ignored {} of further addresses (limit --max-addresses); counts above may be low.",
+            count(unplaced, "record")
+        )?;
+    }
+    if losses.records_refused > 0 {
+        writeln!(
+            out,
+            "Ignored {} of new connections, because busy connections filled the table. Other results \
+             stand. Raise --max-flows or --max-connections.",
+            count(losses.records_refused, "record")
+        )?;
+    }
+    if losses.flows_thinned > 0 {
+        writeln!(
+            out,
+            "History was thinned {} (every other point dropped; limit --history-memory). Standard errors \
+             allow for it.",
+            count(losses.flows_thinned, "time")
+        )?;
+    }
+    Ok(())
+}
+
+/// `Evicted 12 open flows (limit --max-flows); counts above may be low.`
+pub(super) fn evicted(out: &mut impl Write, evicted: u64, one: &str, option: &str) -> io::Result<()> {
+    if evicted == 0 {
+        return Ok(());
+    }
+    writeln!(out, "Evicted {} (limit {option}); counts above may be low.", count(evicted, one))
+}
