@@ -20,7 +20,7 @@ const HELP: &str = "no Rust toolchain here can build for BPF; run `cargo xtask s
      (nightly with rust-src, or Debian's rustc-web with rust-web-src), and bpf-linker";
 
 /// A toolchain for BPF, chosen and checked.
-pub struct Builder {
+pub(crate) struct Builder {
     /// The toolchain's name for rustup; unused where there is no rustup.
     toolchain: String,
     /// The workspace's folder.
@@ -33,7 +33,7 @@ impl Builder {
     ///
     /// # Errors
     /// One line that says what to install.
-    pub fn new(folders: &[&str]) -> Result<Self> {
+    pub(crate) fn new(folders: &[&str]) -> Result<Self> {
         println!("cargo:rerun-if-env-changed=TMAP_BPF_TOOLCHAIN");
         let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
         for folder in folders {
@@ -57,7 +57,7 @@ impl Builder {
     ///
     /// # Errors
     /// The compiler's or the linker's, which cargo shows as well.
-    pub fn build(&self, name: &str, folder: &str, features: &[&str]) -> Result<()> {
+    pub(crate) fn build(&self, name: &str, folder: &str, features: &[&str]) -> Result<()> {
         let folder = self.root.join(folder);
         let package = Package {
             name,

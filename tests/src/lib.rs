@@ -28,7 +28,7 @@ pub mod wire;
 use net::{namespaces as netns, root};
 
 mod pcap {
-    pub use crate::wire::{
+    pub(crate) use crate::wire::{
         capture::{Order, Packet, pcap},
         frame::frame,
     };

@@ -5,17 +5,17 @@ use crate::{Packet, Skip};
 /// EtherTypes (IEEE 802; 0x9100 is the pre-standard QinQ tag that switches still send).
 pub(crate) mod ethertype {
     /// Not assigned; here for IP of a version that the layer doesn't announce.
-    pub const ANY_IP: u16 = 0;
-    pub const IP4: u16 = 0x0800;
-    pub const IP6: u16 = 0x86dd;
-    pub const VLAN: u16 = 0x8100;
-    pub const QINQ: u16 = 0x88a8;
-    pub const QINQ_OLD: u16 = 0x9100;
-    pub const MPLS: u16 = 0x8847;
-    pub const MPLS_UPSTREAM: u16 = 0x8848;
-    pub const PPPOE: u16 = 0x8864;
+    pub(crate) const ANY_IP: u16 = 0;
+    pub(crate) const IP4: u16 = 0x0800;
+    pub(crate) const IP6: u16 = 0x86dd;
+    pub(crate) const VLAN: u16 = 0x8100;
+    pub(crate) const QINQ: u16 = 0x88a8;
+    pub(crate) const QINQ_OLD: u16 = 0x9100;
+    pub(crate) const MPLS: u16 = 0x8847;
+    pub(crate) const MPLS_UPSTREAM: u16 = 0x8848;
+    pub(crate) const PPPOE: u16 = 0x8864;
     /// Transparent Ethernet bridging: a whole frame, in GRE and Geneve.
-    pub const ETHERNET: u16 = 0x6558;
+    pub(crate) const ETHERNET: u16 = 0x6558;
 }
 
 /// VLAN tags followed before a frame is called too deep: 802.1ad's two.

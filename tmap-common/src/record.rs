@@ -30,15 +30,15 @@ pub const MAX_SLOTS: usize = 5;
 /// Bits of the kind byte, slot 0, top byte of the last word.
 mod kind {
     /// Slot 0 is followed by the IPv6 addresses.
-    pub const IP6: u8 = 1;
+    pub(super) const IP6: u8 = 1;
     /// The next slot is a handshake's fingerprint.
-    pub const SYN: u8 = 1 << 1;
+    pub(super) const SYN: u8 = 1 << 1;
     /// Seen on the way out (TC egress) rather than in (XDP).
-    pub const EGRESS: u8 = 1 << 2;
+    pub(super) const EGRESS: u8 = 1 << 2;
     /// Data follows the header.
-    pub const PAYLOAD: u8 = 1 << 3;
+    pub(super) const PAYLOAD: u8 = 1 << 3;
     /// The last two slots describe the tunnel.
-    pub const TUNNEL: u8 = 1 << 4;
+    pub(super) const TUNNEL: u8 = 1 << 4;
 }
 
 /// A segment with the time at which it was seen, as the engine takes it in.

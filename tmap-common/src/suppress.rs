@@ -75,18 +75,18 @@ const _: () = assert!(size_of::<CacheEntry>() == ENTRY_BYTES);
 /// The fields of [`CacheEntry::state`], from the lowest bit.
 mod bits {
     /// 24 bits: the flow's tag, odd.
-    pub const TAG: u64 = (1 << 24) - 1;
+    pub(super) const TAG: u64 = (1 << 24) - 1;
     /// 8 bits: TTL or hop limit.
-    pub const HOP_LIMIT_AT: u32 = 24;
+    pub(super) const HOP_LIMIT_AT: u32 = 24;
     /// 8 bits: segments suppressed since the record.
-    pub const COUNT_AT: u32 = 32;
+    pub(super) const COUNT_AT: u32 = 32;
     /// Whether a segment with data had this TSval.
-    pub const ASKED: u64 = 1 << 40;
+    pub(super) const ASKED: u64 = 1 << 40;
     /// Whether another segment of the flow was emitted since the record.
-    pub const INTERRUPTED: u64 = 1 << 41;
+    pub(super) const INTERRUPTED: u64 = 1 << 41;
     /// 22 bits: when the TSval came first, in units of [`MAX_AGE`](super::MAX_AGE), modulo 2^22.
-    pub const BORN_AT: u32 = 42;
-    pub const BORN: u64 = (1 << 22) - 1;
+    pub(super) const BORN_AT: u32 = 42;
+    pub(super) const BORN: u64 = (1 << 22) - 1;
 }
 
 /// What becomes of a segment.

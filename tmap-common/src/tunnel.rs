@@ -151,11 +151,11 @@ struct Header {
 
 /// IP protocol numbers (IANA).
 mod protocol {
-    pub const IP4: u64 = 4;
-    pub const UDP: u64 = 17;
-    pub const IP6: u64 = 41;
-    pub const GRE: u64 = 47;
-    pub const MPLS: u64 = 137;
+    pub(super) const IP4: u64 = 4;
+    pub(super) const UDP: u64 = 17;
+    pub(super) const IP6: u64 = 41;
+    pub(super) const GRE: u64 = 47;
+    pub(super) const MPLS: u64 = 137;
 }
 
 /// The innermost network header, which carries TCP, and the tunnel around it. All words, and no gaps: the
@@ -333,12 +333,12 @@ fn gre<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Header, Skip> {
 
 /// UDP ports (IANA).
 mod port {
-    pub const GTP_U: u16 = 2152;
-    pub const VXLAN: u16 = 4789;
+    pub(super) const GTP_U: u16 = 2152;
+    pub(super) const VXLAN: u16 = 4789;
     /// Linux's own default for VXLAN, from before there was an assigned port; overlays of
     /// containers still use it.
-    pub const VXLAN_OLD: u16 = 8472;
-    pub const GENEVE: u16 = 6081;
+    pub(super) const VXLAN_OLD: u16 = 8472;
+    pub(super) const GENEVE: u16 = 6081;
 }
 
 #[inline(always)]

@@ -8,7 +8,7 @@ use core::arch::asm;
 /// # Safety
 /// `address` is valid for reads and writes, and aligned.
 #[inline(always)]
-pub unsafe fn swap(address: *mut u64, mut value: u64) -> u64 {
+pub(crate) unsafe fn swap(address: *mut u64, mut value: u64) -> u64 {
     // SAFETY: the caller vouches for the address; the instruction accesses the eight bytes there.
     unsafe { asm!("{1} = xchg_64({0} + 0, {1})", in(reg) address, inout(reg) value, options(nostack)) };
     value
@@ -19,7 +19,7 @@ pub unsafe fn swap(address: *mut u64, mut value: u64) -> u64 {
 /// # Safety
 /// `address` is valid for reads and writes, and aligned.
 #[inline(always)]
-pub unsafe fn fetch_add(address: *mut u64, mut value: u64) -> u64 {
+pub(crate) unsafe fn fetch_add(address: *mut u64, mut value: u64) -> u64 {
     // SAFETY: the caller vouches for the address; the instruction accesses the eight bytes there.
     unsafe {
         asm!(

@@ -23,13 +23,13 @@ static FILTER: Global<[Test; MAX_TESTS]> = Global::new([Test::ANY; MAX_TESTS]);
 
 /// Whether there is a filter.
 #[inline(always)]
-pub fn is_set() -> bool {
+pub(crate) fn is_set() -> bool {
     FILTER_LEN.load() != 0
 }
 
 /// Whether the filter accepts `segment`; without a filter every segment is accepted.
 #[inline(always)]
-pub fn accepts(segment: &Segment) -> bool {
+pub(crate) fn accepts(segment: &Segment) -> bool {
     // The second argument is opaque to the verifier, which checks the subprogram without its callers.
     !is_set() || accepts_endpoints(&Endpoints::of(segment), 0) != 0
 }

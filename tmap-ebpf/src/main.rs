@@ -14,28 +14,28 @@ use tmap_ebpf::{frame::Frame, pipeline::observe, stop};
 
 /// Frames that an Ethernet interface receives.
 #[xdp(frags)]
-pub fn tmap_xdp_eth(ctx: XdpContext) -> u32 {
+pub(crate) fn tmap_xdp_eth(ctx: XdpContext) -> u32 {
     observe::<{ stop::NEVER }>(&Frame::of_xdp(&ctx), Link::Ethernet, Direction::Ingress);
     XDP_PASS
 }
 
 /// Packets that a tunnel without a link header receives.
 #[xdp(frags)]
-pub fn tmap_xdp_ip(ctx: XdpContext) -> u32 {
+pub(crate) fn tmap_xdp_ip(ctx: XdpContext) -> u32 {
     observe::<{ stop::NEVER }>(&Frame::of_xdp(&ctx), Link::Ip, Direction::Ingress);
     XDP_PASS
 }
 
 /// Frames that an Ethernet interface sends.
 #[classifier]
-pub fn tmap_tc_eth(ctx: TcContext) -> i32 {
+pub(crate) fn tmap_tc_eth(ctx: TcContext) -> i32 {
     observe::<{ stop::NEVER }>(&Frame::of_skb(&ctx), Link::Ethernet, Direction::Egress);
     TC_ACT_UNSPEC
 }
 
 /// Packets that a tunnel without a link header sends.
 #[classifier]
-pub fn tmap_tc_ip(ctx: TcContext) -> i32 {
+pub(crate) fn tmap_tc_ip(ctx: TcContext) -> i32 {
     observe::<{ stop::NEVER }>(&Frame::of_skb(&ctx), Link::Ip, Direction::Egress);
     TC_ACT_UNSPEC
 }

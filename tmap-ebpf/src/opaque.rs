@@ -9,7 +9,7 @@ use core::arch::asm;
 /// It costs a move to itself. An empty assembly text would be free, but Rust wants the operand
 /// used, and a comment gives two line entries at one instruction, which the kernel refuses.
 #[inline(always)]
-pub fn to_compiler(mut value: usize) -> usize {
+pub(crate) fn to_compiler(mut value: usize) -> usize {
     // SAFETY: the instruction changes nothing.
     unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
     value
@@ -18,7 +18,7 @@ pub fn to_compiler(mut value: usize) -> usize {
 /// Returns `word`, of which LLVM and the verifier then know nothing, given `any` number of which the verifier
 /// knows nothing.
 #[inline(always)]
-pub fn to_verifier(mut word: u64, any: u64) -> u64 {
+pub(crate) fn to_verifier(mut word: u64, any: u64) -> u64 {
     // Not `pure`: the compiler would make one of two calls with the same word, and the verifier,
     // which sees where values come from, would tell states apart by which of them are still one.
     // SAFETY: exclusive-or with the same number twice changes nothing.

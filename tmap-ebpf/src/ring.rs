@@ -35,7 +35,7 @@ static WEAK_ORDER: Global<u8> = Global::new(0);
 
 /// Writes the time into `record`, and the record to the ring of `cpu`; `false` if there is no room.
 #[inline(always)]
-pub fn push(cpu: ThisCpu, record: &mut Record) -> bool {
+pub(crate) fn push(cpu: ThisCpu, record: &mut Record) -> bool {
     let Some(reserved) = Reservation::make(cpu, record.slot_count() as u64) else { return false };
     record.time_ns = now();
     let mut at = reserved.at;
@@ -62,7 +62,7 @@ pub fn push(cpu: ThisCpu, record: &mut Record) -> bool {
 /// The clock, the most expensive step, is read when everything else is written: reading it waits for the
 /// instructions begun before, and nothing has to be kept across the call.
 #[inline(always)]
-pub fn push_data<const STOP: u8>(cpu: ThisCpu, is_ip4: bool, record: &Record) -> bool {
+pub(crate) fn push_data<const STOP: u8>(cpu: ThisCpu, is_ip4: bool, record: &Record) -> bool {
     let Some(reserved) = Reservation::make(cpu, if is_ip4 { 1 } else { 2 }) else { return false };
     if STOP == stop::AFTER_RESERVE {
         stop::compute([reserved.end]);

@@ -22,7 +22,7 @@ struct Scratch {
 /// What the subprograms of the slow path pass on to each other.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Work {
+pub(crate) struct Work {
     /// The decapsulation cursor, which ends at the segment's headers.
     pub cursor: DecapCursor,
     /// The offsets of the segment's options.
@@ -33,7 +33,7 @@ pub struct Work {
 
 /// Borrows this CPU's memory, with its cursor reset; `None` while another program uses it.
 #[inline(always)]
-pub fn borrow<'a>(cpu: u32) -> Option<&'a mut Work> {
+pub(crate) fn borrow<'a>(cpu: u32) -> Option<&'a mut Work> {
     let scratch = SCRATCH.get_ptr_mut(cpu)?;
     // SAFETY: `busy` is an aligned u64 of this CPU's value.
     if preemptible() && unsafe { atomic::swap(&raw mut (*scratch).busy, 1) } != 0 {
@@ -48,7 +48,7 @@ pub fn borrow<'a>(cpu: u32) -> Option<&'a mut Work> {
 
 /// Gives the memory back, so that other programs of this CPU can use it.
 #[inline(always)]
-pub fn give_back(cpu: u32) {
+pub(crate) fn give_back(cpu: u32) {
     if preemptible()
         && let Some(scratch) = SCRATCH.get_ptr_mut(cpu)
     {

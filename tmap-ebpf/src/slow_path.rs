@@ -30,16 +30,16 @@ static DECAP: Global<u8> = Global::new(1);
 
 /// Whether tunnels are decapsulated: the fast path leaves them to this one.
 #[inline(always)]
-pub fn decapsulates() -> bool {
+pub(crate) fn decapsulates() -> bool {
     DECAP.load() != 0
 }
 
 /// Outcome: the record is in the ring. Outcomes that aren't the index of a [`Skip`] begin here.
-pub const EMITTED: u64 = 1 << 32;
+pub(crate) const EMITTED: u64 = 1 << 32;
 /// Outcome: the ring had no room for the record.
-pub const RING_FULL: u64 = EMITTED + 1;
+pub(crate) const RING_FULL: u64 = EMITTED + 1;
 /// Outcome: the segment is suppressed.
-pub const SUPPRESSED: u64 = EMITTED + 2;
+pub(crate) const SUPPRESSED: u64 = EMITTED + 2;
 /// Outcome of `find_*`: the cursor is at TCP.
 const FOUND: u64 = EMITTED + 3;
 /// Outcome of `read_*`: the segment is read.
@@ -48,7 +48,7 @@ const READ: u64 = EMITTED + 4;
 /// Takes a frame through all steps; returns [`EMITTED`], [`RING_FULL`], [`SUPPRESSED`] or the index of a
 /// [`Skip`]. A program that stops early counts the segment as emitted.
 #[inline(always)]
-pub fn observe<const STOP: u8>(frame: &Frame, link: Link, direction: Direction, cpu: ThisCpu) -> u64 {
+pub(crate) fn observe<const STOP: u8>(frame: &Frame, link: Link, direction: Direction, cpu: ThisCpu) -> u64 {
     let Some(work) = scratch::borrow(cpu.number) else { return RING_FULL };
     let outcome = observe_with::<STOP>(frame, link, direction, work);
     scratch::give_back(cpu.number);

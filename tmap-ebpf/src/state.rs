@@ -17,13 +17,13 @@ static PREEMPTIBLE: Global<u8> = Global::new(0);
 
 /// Whether one producer may interrupt another on the same CPU.
 #[inline(always)]
-pub fn preemptible() -> bool {
+pub(crate) fn preemptible() -> bool {
     crate::CAUTIOUS && PREEMPTIBLE.load() != 0
 }
 
 /// The CPU that the program runs on.
 #[derive(Clone, Copy)]
-pub struct ThisCpu {
+pub(crate) struct ThisCpu {
     /// Its state: a value of the map, which outlives the program's run.
     pub state: *mut CpuState,
     /// Its number.
@@ -33,7 +33,7 @@ pub struct ThisCpu {
 impl ThisCpu {
     /// Looks up this CPU's state. Never returns `None`; the test is for the verifier.
     #[inline(always)]
-    pub fn get() -> Option<Self> {
+    pub(crate) fn get() -> Option<Self> {
         // SAFETY: the helper has no preconditions.
         let number = unsafe { bpf_get_smp_processor_id() };
         let state = CPUS.get_ptr_mut(number)?;
@@ -42,35 +42,35 @@ impl ThisCpu {
 
     /// Counts a frame.
     #[inline(always)]
-    pub fn count_seen(&self) {
+    pub(crate) fn count_seen(&self) {
         // SAFETY: the map's value outlives the program's run; only the address is taken.
         add_one(unsafe { &raw mut (*self.state).counters.seen });
     }
 
     /// Counts a record written to the ring.
     #[inline(always)]
-    pub fn count_emitted(&self) {
+    pub(crate) fn count_emitted(&self) {
         // SAFETY: the map's value outlives the program's run; only the address is taken.
         add_one(unsafe { &raw mut (*self.state).counters.emitted });
     }
 
     /// Counts a segment kept out of the ring.
     #[inline(always)]
-    pub fn count_suppressed(&self) {
+    pub(crate) fn count_suppressed(&self) {
         // SAFETY: the map's value outlives the program's run; only the address is taken.
         add_one(unsafe { &raw mut (*self.state).counters.suppressed });
     }
 
     /// Counts a record lost because the ring was full.
     #[inline(always)]
-    pub fn count_ring_full(&self) {
+    pub(crate) fn count_ring_full(&self) {
         // SAFETY: the map's value outlives the program's run; only the address is taken.
         add_one(unsafe { &raw mut (*self.state).counters.ring_full });
     }
 
     /// Counts a frame skipped.
     #[inline(always)]
-    pub fn count_skip(&self, reason: Skip) {
+    pub(crate) fn count_skip(&self, reason: Skip) {
         // SAFETY: the map's value outlives the program's run, and the reason is below `Skip::COUNT`, the
         // array's length.
         add_one(unsafe { (&raw mut (*self.state).counters.skipped).cast::<u64>().add(reason as usize) });
@@ -79,7 +79,7 @@ impl ThisCpu {
     /// Counts a frame skipped for the reason of this index. Returns how many frames this CPU had skipped for
     /// it before, and `u64::MAX` where no reason has the index.
     #[inline(always)]
-    pub fn count_skip_by_index(&self, index: usize) -> u64 {
+    pub(crate) fn count_skip_by_index(&self, index: usize) -> u64 {
         if index >= Skip::COUNT {
             return u64::MAX;
         }

@@ -24,20 +24,20 @@ static SUPPRESS_SEED: Global<u64> = Global::new(0);
 /// The time for [`classify`]. A function of its own, because a call takes the registers: it comes before
 /// anything that is kept in them.
 #[inline(always)]
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     // SAFETY: the helper has no preconditions.
     if SUPPRESS.load() == 0 { 0 } else { unsafe { bpf_jiffies64() } }
 }
 
 /// Hashes the flow of `segment`, in the tunnel of this key (0 for none).
 #[inline(always)]
-pub fn flow_hash(segment: &Segment, direction: Direction, tunnel_key: u64) -> FlowHash {
+pub(crate) fn flow_hash(segment: &Segment, direction: Direction, tunnel_key: u64) -> FlowHash {
     FlowHash::of(segment, direction, tunnel_key, SUPPRESS_SEED.load())
 }
 
 /// Decides what becomes of a segment; `now` is the time as [`now`] returned it.
 #[inline(always)]
-pub fn classify(cpu: ThisCpu, hash: FlowHash, digest: Digest, now: u64) -> Decision {
+pub(crate) fn classify(cpu: ThisCpu, hash: FlowHash, digest: Digest, now: u64) -> Decision {
     let Some(entry) = entry(cpu, hash) else { return Decision::Emit(0) };
     // SAFETY: the entry is in the map's value, which only this CPU's programs use, one at a time.
     let Some((decision, next)) = unsafe { *entry }.classify_fast(hash, digest, now) else {
@@ -63,7 +63,7 @@ extern "C" fn classify_entry(entry: *mut CacheEntry, hash: u64, stamps: u64, res
 /// Empties a flow's entry, so that its next segment repeats nothing. Returns how many of its segments were
 /// suppressed since its last record.
 #[inline(always)]
-pub fn reset(cpu: ThisCpu, hash: FlowHash) -> u8 {
+pub(crate) fn reset(cpu: ThisCpu, hash: FlowHash) -> u8 {
     let Some(entry) = entry(cpu, hash) else { return 0 };
     // SAFETY: the entry is in the map's value, which only this CPU's programs use, one at a time.
     let count = unsafe { *entry }.count_of(hash);

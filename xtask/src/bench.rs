@@ -9,14 +9,14 @@ use crate::{build, shell};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Arguments for the benchmarks: names, --rounds N, --quick, --json. `--list` prints the names.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
 /// Runs the verb. Kernel benchmarks need root, so all benchmarks run as root; cargo does not.
-pub fn verb(args: &Args) -> Result<()> {
+pub(crate) fn verb(args: &Args) -> Result<()> {
     let toolchain = setup::ensure(&[Group::Bpf, Group::Netns])?
         .context("setup found no compiler for the kernel program")?;
     // Some benchmarks run the tmap program, so it is built as well.

@@ -10,21 +10,21 @@ use crate::shell;
 
 /// Arguments of `cargo xtask build`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Build with optimisations. The program goes to target/release instead of target/debug.
     #[arg(long)]
     release: bool,
 }
 
 /// Runs the verb.
-pub fn verb(args: &Args) -> Result<()> {
+pub(crate) fn verb(args: &Args) -> Result<()> {
     let binary = tmap(args.release)?;
     eprintln!("tmap was built: {}", binary.display());
     Ok(())
 }
 
 /// Installs what a build needs, builds tmap and returns the path of the program.
-pub fn tmap(release: bool) -> Result<PathBuf> {
+pub(crate) fn tmap(release: bool) -> Result<PathBuf> {
     let toolchain =
         setup::ensure(&[Group::Bpf])?.context("setup found no compiler for the kernel program")?;
     let mut command = cargo(&toolchain)?;
@@ -39,7 +39,7 @@ pub fn tmap(release: bool) -> Result<PathBuf> {
 
 /// A cargo command in this repository. Its environment tells tmap's build script which toolchain
 /// compiles the kernel program.
-pub fn cargo(toolchain: &Toolchain) -> Result<Command> {
+pub(crate) fn cargo(toolchain: &Toolchain) -> Result<Command> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is not inside a repository")?;
     let mut command = Command::new("cargo");
     command.current_dir(root).envs(toolchain.environment());
@@ -47,7 +47,7 @@ pub fn cargo(toolchain: &Toolchain) -> Result<Command> {
 }
 
 /// The target folder, wherever the user put it: cargo built this program into its `debug` folder.
-pub fn target_folder() -> Result<PathBuf> {
+pub(crate) fn target_folder() -> Result<PathBuf> {
     let own = std::env::current_exe().context("this program cannot find its own path")?;
     let folder = own.ancestors().nth(2).context("this program is not inside a target folder")?;
     Ok(folder.to_path_buf())

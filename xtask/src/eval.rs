@@ -7,7 +7,7 @@ use crate::{build, shell};
 
 /// Arguments of `cargo xtask eval`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Arguments for the evaluation: --seeds N, --only NAME, --lab FOLDER, --clients FOLDER,
     /// --no-captures, --peers, --segments, --readers FOLDER.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -15,7 +15,7 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn verb(args: &Args) -> Result<()> {
+pub(crate) fn verb(args: &Args) -> Result<()> {
     let mut groups = vec![Group::Bpf];
     let has = |name: &str| args.arguments.iter().any(|argument| argument.split('=').next() == Some(name));
     if has("--peers") || has("--readers") {

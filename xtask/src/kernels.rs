@@ -67,7 +67,7 @@ const RUNS: [&str; 2] = ["native", "generic"];
 
 /// Arguments of `cargo xtask kernels`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Kernel series. The newest package of each is used.
     #[arg(default_values = ["6.1", "6.12"])]
     series: Vec<String>,
@@ -77,7 +77,7 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn verb(args: &Args) -> Result<()> {
+pub(crate) fn verb(args: &Args) -> Result<()> {
     let tmap = match &args.tmap {
         Some(path) => path.clone(),
         None => build::tmap(true)?,

@@ -8,14 +8,14 @@ use crate::{build, demo, shell};
 
 /// Arguments of `cargo xtask run`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Arguments for tmap, after `--`. Without arguments, run the demonstration.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     tmap: Vec<String>,
 }
 
 /// Runs the verb.
-pub fn verb(args: &Args) -> Result<()> {
+pub(crate) fn verb(args: &Args) -> Result<()> {
     let binary = build::tmap(true)?;
     if args.tmap.is_empty() {
         return demo::run(&binary);

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 
 /// Where a program is: in PATH, or in a system folder that an ordinary user's PATH lacks on Debian.
-pub fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     let folders = std::env::join_paths(std::env::split_paths(&path).chain(system)).ok()?;
@@ -17,12 +17,12 @@ pub fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// True if this process runs as root.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     Uid::effective().is_root()
 }
 
 /// A command that runs as root: as it is for root, else through sudo with this environment kept.
-pub fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
+pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
     if is_root() {
         return Ok(Command::new(program));
     }
@@ -45,7 +45,7 @@ pub fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
 }
 
 /// Runs a command with its output shown; an error names it.
-pub fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);
     let status = command.status().with_context(|| format!("could not start: {shown}"))?;
     if !status.success() {
@@ -55,13 +55,13 @@ pub fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Replaces this process by a command. Returns only if the command does not start.
-pub fn replace_with(command: &mut Command) -> Result<()> {
+pub(crate) fn replace_with(command: &mut Command) -> Result<()> {
     let error = command.exec();
     Err(error).with_context(|| format!("could not start: {}", show(command)))
 }
 
 /// Runs a command silently; its standard output if it succeeded.
-pub fn output(command: &mut Command) -> Option<String> {
+pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -70,7 +70,7 @@ pub fn output(command: &mut Command) -> Option<String> {
 ///
 /// # Errors
 /// When it cannot be started, or when it fails; then the error has its standard error.
-pub fn capture(program: &str, arguments: &[&str]) -> Result<String> {
+pub(crate) fn capture(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -84,7 +84,7 @@ pub fn capture(program: &str, arguments: &[&str]) -> Result<String> {
 }
 
 /// A command as one would type it.
-pub fn show(command: &Command) -> String {
+pub(crate) fn show(command: &Command) -> String {
     std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| word.to_string_lossy().into_owned())

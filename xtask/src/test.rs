@@ -25,7 +25,7 @@ const DEVICES: [&str; 6] = ["vxlan", "geneve", "gre", "gretap", "ipip", "sit"];
 
 /// What to test.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Fail where tests are left out for want of a program, as CI must.
     #[arg(long)]
     complete: bool,
@@ -36,14 +36,14 @@ pub struct Args {
 
 /// What cargo hands to a runner.
 #[derive(clap::Args)]
-pub struct RunnerArgs {
+pub(crate) struct RunnerArgs {
     program: PathBuf,
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
 
 /// Runs the verb.
-pub fn verb(args: &Args) -> Result<()> {
+pub(crate) fn verb(args: &Args) -> Result<()> {
     check_kernel()?;
     let toolchain = setup::ensure(&[Group::Bpf, Group::Netns, Group::Test])?
         .context("set-up found no compiler for the kernel program")?;
@@ -138,7 +138,7 @@ fn with_ignored(args: &[String], left_out: &[LeftOut]) -> Vec<String> {
 
 /// Starts a test program in place of this one. Kernel tests run as root, one at a time: they share
 /// the kernel and the processors.
-pub fn runner(args: &RunnerArgs) -> Result<()> {
+pub(crate) fn runner(args: &RunnerArgs) -> Result<()> {
     let kernel = is_kernel_test(&args.program);
     let mut command = if kernel { shell::as_root(&args.program)? } else { Command::new(&args.program) };
     command.args(&args.args);

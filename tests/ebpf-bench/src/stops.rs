@@ -10,43 +10,43 @@ use tmap_ebpf::{frame::Frame, pipeline, stop};
 
 /// Stops when the frame is counted.
 #[xdp(frags)]
-pub fn stop_count(ctx: XdpContext) -> u32 {
+pub(crate) fn stop_count(ctx: XdpContext) -> u32 {
     observe::<{ stop::AFTER_COUNT }>(&ctx)
 }
 
 /// Stops when the headers are found.
 #[xdp(frags)]
-pub fn stop_parse(ctx: XdpContext) -> u32 {
+pub(crate) fn stop_parse(ctx: XdpContext) -> u32 {
     observe::<{ stop::AFTER_PARSE }>(&ctx)
 }
 
 /// Stops when the flow is hashed.
 #[xdp(frags)]
-pub fn stop_hash(ctx: XdpContext) -> u32 {
+pub(crate) fn stop_hash(ctx: XdpContext) -> u32 {
     observe::<{ stop::AFTER_HASH }>(&ctx)
 }
 
 /// Stops when the segment is classified.
 #[xdp(frags)]
-pub fn stop_classify(ctx: XdpContext) -> u32 {
+pub(crate) fn stop_classify(ctx: XdpContext) -> u32 {
     observe::<{ stop::AFTER_CLASSIFY }>(&ctx)
 }
 
 /// Stops when the ring has room.
 #[xdp(frags)]
-pub fn stop_reserve(ctx: XdpContext) -> u32 {
+pub(crate) fn stop_reserve(ctx: XdpContext) -> u32 {
     observe::<{ stop::AFTER_RESERVE }>(&ctx)
 }
 
 /// Stops when the record is written, except for its time.
 #[xdp(frags)]
-pub fn stop_write(ctx: XdpContext) -> u32 {
+pub(crate) fn stop_write(ctx: XdpContext) -> u32 {
     observe::<{ stop::AFTER_WRITE }>(&ctx)
 }
 
 /// Takes all steps, as the shipped program does.
 #[xdp(frags)]
-pub fn stop_never(ctx: XdpContext) -> u32 {
+pub(crate) fn stop_never(ctx: XdpContext) -> u32 {
     observe::<{ stop::NEVER }>(&ctx)
 }
 

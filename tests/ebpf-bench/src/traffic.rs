@@ -54,13 +54,13 @@ struct State {
 
 /// The least that an XDP program can do.
 #[xdp(frags)]
-pub fn bench_pass(_: XdpContext) -> u32 {
+pub(crate) fn bench_pass(_: XdpContext) -> u32 {
     XDP_PASS
 }
 
 /// Reads the clock once, as every emitted record does.
 #[xdp(frags)]
-pub fn bench_clock(_: XdpContext) -> u32 {
+pub(crate) fn bench_clock(_: XdpContext) -> u32 {
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     if now == 0 { XDP_ABORTED } else { XDP_PASS }
@@ -68,7 +68,7 @@ pub fn bench_clock(_: XdpContext) -> u32 {
 
 /// Counts the frame.
 #[xdp(frags)]
-pub fn bench_count(_: XdpContext) -> u32 {
+pub(crate) fn bench_count(_: XdpContext) -> u32 {
     if let Some(count) = COUNT.get_ptr_mut(0) {
         // SAFETY: the value is this CPU's own.
         unsafe { *count += 1 };
@@ -78,7 +78,7 @@ pub fn bench_count(_: XdpContext) -> u32 {
 
 /// Makes the frame the next one of the traffic and calls the program in [`TARGET`] with it.
 #[xdp(frags)]
-pub fn bench_step(ctx: XdpContext) -> u32 {
+pub(crate) fn bench_step(ctx: XdpContext) -> u32 {
     next_frame(&ctx, false);
     // SAFETY: both programs are of one type. The call returns only where TARGET holds no program.
     unsafe { TARGET.tail_call(&ctx, 0) };
@@ -87,18 +87,18 @@ pub fn bench_step(ctx: XdpContext) -> u32 {
 
 /// Makes the frame the next one of the traffic and sends it.
 #[xdp(frags)]
-pub fn bench_send(ctx: XdpContext) -> u32 {
+pub(crate) fn bench_send(ctx: XdpContext) -> u32 {
     next_frame(&ctx, true);
     XDP_TX
 }
 
 /// Offsets in an untagged frame of IPv4 and TCP with NOP, NOP, Timestamps.
 mod at {
-    pub const ADDRESSES: usize = 26;
-    pub const PORTS: usize = 34;
-    pub const FLAGS: usize = 47;
-    pub const STAMPS: usize = 58;
-    pub const END: usize = 66;
+    pub(crate) const ADDRESSES: usize = 26;
+    pub(crate) const PORTS: usize = 34;
+    pub(crate) const FLAGS: usize = 47;
+    pub(crate) const STAMPS: usize = 58;
+    pub(crate) const END: usize = 66;
 }
 
 /// Marks a draw as a handshake's: a SYN of the client, a SYN-ACK of the server.

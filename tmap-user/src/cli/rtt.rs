@@ -11,7 +11,7 @@ use crate::{
     engine::rtt::Options,
 };
 
-pub const NOTES: &str = "\
+pub(super) const NOTES: &str = "\
 A round trip is the time from the first segment with a TSval to the first segment that echoes it:
 from this sensor to the host that answers, and back. If the sensor is in the middle of a path, add
 the round trips to both sides. tmap must see both directions. On a host, add --egress. On a router,
@@ -27,7 +27,7 @@ lists implausible timestamps (TSvals that step back or leap, echoes of values ne
 with the probable cause.";
 
 #[derive(Debug, Args)]
-pub struct RttArgs {
+pub(super) struct RttArgs {
     /// Captures in order of time; - is standard input
     #[arg(value_name = "FILE", conflicts_with = "interface")]
     files: Vec<PathBuf>,
@@ -80,7 +80,7 @@ pub struct RttArgs {
 
 impl RttArgs {
     /// Checks and resolves the arguments.
-    pub fn config(self) -> Result<Config, clap::Error> {
+    pub(super) fn config(self) -> Result<Config, clap::Error> {
         if self.interface.is_empty() && self.files.is_empty() && self.read.is_empty() {
             let message = "name captures to read, or an interface to watch with -i";
             return Err(usage("rtt", ErrorKind::MissingRequiredArgument, message));

@@ -10,14 +10,14 @@ use super::types::{Point, seconds_between};
 
 /// The fastest clock that is believed, in Hz: RFC 7323 (section 5.4) allows ticks down to about 1 µs,
 /// and Linux has them (`tcp_usec_ts`); with a margin.
-pub const MAX_TICK_HZ: f64 = 1.1e6;
+pub(super) const MAX_TICK_HZ: f64 = 1.1e6;
 
 /// A step of this many ticks is never implausible, in either direction: reordering and idle hosts make
 /// such steps, and SYN cookies set a SYN-ACK back by up to 63 (`cookie_init_timestamp` in Linux).
-pub const SMALL_TICKS: u32 = 64;
+pub(super) const SMALL_TICKS: u32 = 64;
 
 /// A clock's pace is known after this long, in nanoseconds.
-pub const PACE_NS: u64 = 500_000_000;
+pub(super) const PACE_NS: u64 = 500_000_000;
 
 /// No clock is believed to run faster than this many times its pace so far: delays compress and
 /// stretch what arrives.
@@ -35,15 +35,15 @@ const LATE_S: f64 = 3.0;
 
 /// How far a late segment may lie back, in seconds of the clock's pace so far: [`LATE_S`], and half as
 /// much again for a pace that delays stretched.
-pub const LATE_PACES_S: f64 = 1.5 * LATE_S;
+pub(super) const LATE_PACES_S: f64 = 1.5 * LATE_S;
 
 /// The furthest that any late segment lies back, in ticks, while the pace isn't known.
-pub const LATEST_TICKS: f64 = SMALL_TICKS as f64 + LATE_S * MAX_TICK_HZ;
+pub(super) const LATEST_TICKS: f64 = SMALL_TICKS as f64 + LATE_S * MAX_TICK_HZ;
 
 /// A TSval seen again within this time, in nanoseconds, is the same segment seen twice or one of the
 /// same burst, and no second witness: an interface watched on both sides shows each segment twice, and
 /// the sensor leaves repeats out ([`tmap_common::suppress`]).
-pub const DUPLICATE_NS: u64 = 100_000_000;
+pub(super) const DUPLICATE_NS: u64 = 100_000_000;
 
 /// After a silence in which the fastest believable clock ticks this often, nothing can be said about a
 /// step: a quarter of the 2^32 TSvals.
@@ -52,19 +52,19 @@ const SILENT_TICKS: f64 = (1_u64 << 30) as f64;
 /// The unwrapped value of `tsval` nearest to `newest` (serial-number arithmetic: RFC 1982, and RFC 7323,
 /// section 5.2).
 #[inline(always)]
-pub fn unwrap(newest: Point, tsval: u32) -> i64 {
+pub(super) fn unwrap(newest: Point, tsval: u32) -> i64 {
     newest.ticks + i64::from(tsval.wrapping_sub(newest.ticks as u32).cast_signed())
 }
 
 /// `tsval` as seen at `time_ns`, unwrapped near `newest`.
 #[inline(always)]
-pub fn point(newest: Point, time_ns: u64, tsval: u32) -> Point {
+pub(super) fn point(newest: Point, time_ns: u64, tsval: u32) -> Point {
     Point { time_ns, ticks: unwrap(newest, tsval) }
 }
 
 /// What a TSval means to a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
+pub(super) enum Relation {
     /// The clock can have shown it: now, or a little earlier.
     Continues,
     /// The clock can't have shown it.
@@ -75,41 +75,41 @@ pub enum Relation {
 
 /// How fast a clock runs, as far as its points tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Pace(Option<f64>);
+pub(super) struct Pace(Option<f64>);
 
 impl Pace {
     /// Of a clock of which too little was seen.
-    pub const UNKNOWN: Self = Self(None);
+    pub(super) const UNKNOWN: Self = Self(None);
 
     /// Of a clock's first and newest points; unknown until they are [`PACE_NS`] apart.
-    pub fn between(first: Point, newest: Point) -> Self {
+    pub(super) fn between(first: Point, newest: Point) -> Self {
         let elapsed_s = seconds_between(first.time_ns, newest.time_ns);
         let is_known = elapsed_s >= PACE_NS as f64 * 1e-9;
         Self(is_known.then(|| (newest.ticks - first.ticks) as f64 / elapsed_s))
     }
 
     /// Ticks per second, where it is known.
-    pub fn hz(self) -> Option<f64> {
+    pub(super) fn hz(self) -> Option<f64> {
         self.0
     }
 
     /// The fastest rate to believe of this clock, in Hz.
-    pub fn fastest_hz(self) -> f64 {
+    pub(super) fn fastest_hz(self) -> f64 {
         self.0.map_or(MAX_TICK_HZ, |hz| (FASTER * hz.max(SLOWEST_HZ)).min(MAX_TICK_HZ))
     }
 
     /// The furthest step forward to believe after `elapsed_s` seconds, in ticks.
-    pub fn most_ticks(self, elapsed_s: f64) -> f64 {
+    pub(super) fn most_ticks(self, elapsed_s: f64) -> f64 {
         f64::from(SMALL_TICKS) + (elapsed_s + EARLY_S) * self.fastest_hz()
     }
 
     /// The furthest that a late segment may lie back, in ticks.
-    pub fn latest_ticks(self) -> f64 {
+    pub(super) fn latest_ticks(self) -> f64 {
         self.0.map_or(LATEST_TICKS, |hz| f64::from(SMALL_TICKS) + LATE_PACES_S * hz.min(MAX_TICK_HZ))
     }
 
     /// What `next` means to a clock of this pace whose newest point is `newest`.
-    pub fn relate(self, newest: Point, next: Point) -> Relation {
+    pub(super) fn relate(self, newest: Point, next: Point) -> Relation {
         let elapsed_s = seconds_between(newest.time_ns, next.time_ns);
         if elapsed_s * self.fastest_hz() > SILENT_TICKS {
             return Relation::Unknown;
@@ -123,24 +123,24 @@ impl Pace {
 
 /// A TSval that its connection's clock can't have shown, held until a second one agrees with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Suspect {
+pub(super) struct Suspect {
     /// The TSval, not unwrapped: it belongs to no known clock.
     pub point: Point,
 }
 
 impl Suspect {
     /// A suspect TSval, seen at `time_ns`.
-    pub fn new(time_ns: u64, tsval: u32) -> Self {
+    pub(super) fn new(time_ns: u64, tsval: u32) -> Self {
         Self { point: Point { time_ns, ticks: i64::from(tsval) } }
     }
 
     /// Whether `tsval` at `time_ns` says no more than the suspect did.
-    pub fn is_repeated_by(&self, time_ns: u64, tsval: u32) -> bool {
+    pub(super) fn is_repeated_by(&self, time_ns: u64, tsval: u32) -> bool {
         self.point.ticks as u32 == tsval && time_ns.saturating_sub(self.point.time_ns) < DUPLICATE_NS
     }
 
     /// Whether `tsval` at `time_ns` agrees with the suspect: one clock, of unknown pace, has shown both.
-    pub fn is_borne_out_by(&self, time_ns: u64, tsval: u32) -> bool {
+    pub(super) fn is_borne_out_by(&self, time_ns: u64, tsval: u32) -> bool {
         let next = point(self.point, time_ns, tsval);
         next.ticks >= self.point.ticks
             && !self.is_repeated_by(time_ns, tsval)

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// A word of the filter and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word<'a> {
+pub(super) struct Word<'a> {
     /// The word itself: a keyword, a value, `(`, `)`, `!`, `&&` or `||`.
     pub text: &'a str,
     /// Its position in the text, in bytes.
@@ -12,7 +12,7 @@ pub struct Word<'a> {
 }
 
 /// Splits at white space and around the operators that need none.
-pub fn words(text: &str) -> Vec<Word<'_>> {
+pub(super) fn words(text: &str) -> Vec<Word<'_>> {
     let mut words = Vec::new();
     let mut at = 0;
     while let Some(first) = text[at..].chars().next() {

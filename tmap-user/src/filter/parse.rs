@@ -22,7 +22,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_WORDS: usize = 1024;
 
 /// Parses a filter that isn't blank.
-pub fn parse(text: &str) -> Result<Expr, FilterError> {
+pub(super) fn parse(text: &str) -> Result<Expr, FilterError> {
     let mut parser = Parser { text, words: words(text), next: 0, last: None, depth: 0 };
     if parser.words.len() > MAX_WORDS {
         return Err(FilterError::new(

@@ -20,7 +20,7 @@ use crate::engine::{
 };
 
 /// A job from the shard's thread; jobs are done in order.
-pub enum Job {
+pub(super) enum Job {
     /// Analyse a source at this engine time, and report what is new.
     Review(FrozenSource, Depth, u64),
     /// Begin a snapshot at this engine time.
@@ -32,7 +32,7 @@ pub enum Job {
 }
 
 /// The answer to a job: one to each job except [`Job::Begin`], in order.
-pub enum Answer {
+pub(super) enum Answer {
     /// A source was analysed.
     Analysed(Analysed),
     /// A partial snapshot is finished, except for the totals of the shard's own thread.
@@ -41,7 +41,7 @@ pub enum Answer {
 
 /// The sink of events. Its reader may be slow, and events that don't fit into the queue are counted.
 #[derive(Clone, Debug)]
-pub struct Events {
+pub(super) struct Events {
     /// The queue to the reader.
     pub sender: events::Sender<Timed>,
     /// The number of events that didn't fit.
@@ -50,7 +50,7 @@ pub struct Events {
 
 impl Events {
     /// Sends an event, or counts it as dropped.
-    pub fn send(&self, event: Timed) {
+    pub(super) fn send(&self, event: Timed) {
         if self.sender.try_send(event).is_err() {
             self.missed.fetch_add(1, Ordering::Relaxed);
         }
@@ -58,7 +58,7 @@ impl Events {
 }
 
 /// The shard's end of the analysis thread. Dropping it ends the thread.
-pub struct Analysis {
+pub(super) struct Analysis {
     jobs: mpsc::Sender<Job>,
     answers: mpsc::Receiver<Answer>,
     /// Memory that the analyst held at the last snapshot, in bytes.
@@ -70,7 +70,7 @@ impl Analysis {
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub fn start(analyst: Analyst, events: Events) -> io::Result<Self> {
+    pub(super) fn start(analyst: Analyst, events: Events) -> io::Result<Self> {
         let (jobs, jobs_in) = mpsc::channel();
         let (answers_out, answers) = mpsc::channel();
         let memory_bytes = Arc::new(AtomicUsize::new(0));
@@ -86,17 +86,17 @@ impl Analysis {
     }
 
     /// Sends a job; false where the thread failed. The caller bounds the number of jobs under way.
-    pub fn send(&self, job: Job) -> bool {
+    pub(super) fn send(&self, job: Job) -> bool {
         self.jobs.send(job).is_ok()
     }
 
     /// The next answer; `None` where there is none yet.
-    pub fn answer(&self) -> Option<Answer> {
+    pub(super) fn answer(&self) -> Option<Answer> {
         self.answers.try_recv().ok()
     }
 
     /// Memory that the analyst holds, in bytes.
-    pub fn memory_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         self.memory_bytes.load(Ordering::Relaxed)
     }
 }

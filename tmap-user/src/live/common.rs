@@ -3,11 +3,11 @@
 use crate::engine::Event;
 
 /// Records taken in between two checks of requests and time.
-pub const BATCH: usize = 16_384;
+pub(super) const BATCH: usize = 16_384;
 
 /// An event with its time.
 #[derive(Debug)]
-pub struct Timed {
+pub(super) struct Timed {
     /// The event.
     pub event: Event,
     /// Engine time at which it was noticed, in nanoseconds.

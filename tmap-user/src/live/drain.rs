@@ -44,7 +44,7 @@ const EVENTS_WAITING: usize = 1_024;
 const REQUESTS_WAITING: usize = 4;
 
 /// The control loop's handle of the threads. Dropping it ends them.
-pub struct Drain {
+pub(super) struct Drain {
     /// Events of all shards.
     pub events: events::Receiver<Timed>,
     missed: Arc<AtomicU64>,
@@ -58,7 +58,7 @@ impl Drain {
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub fn start(rings: Rings, options: &Options, shards: Option<usize>) -> io::Result<Self> {
+    pub(super) fn start(rings: Rings, options: &Options, shards: Option<usize>) -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let count = shard::count(options, shards, (cores / CORES_PER_SHARD).max(1));
         let (sender, events) = events::channel(EVENTS_WAITING);
@@ -104,25 +104,25 @@ impl Drain {
     }
 
     /// Whether a thread ended. While this handle lives, that happens only by a panic.
-    pub fn has_failed(&self) -> bool {
+    pub(super) fn has_failed(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)
     }
 
     /// What all engines hold together.
-    pub async fn holdings(&self) -> anyhow::Result<Holdings> {
+    pub(super) async fn holdings(&self) -> anyhow::Result<Holdings> {
         let all = self.ask(Request::Holdings).await?;
         Ok(all.iter().fold(Holdings::default(), Holdings::plus))
     }
 
     /// Everything known now.
-    pub async fn snapshot(&self, wanted: Wanted) -> anyhow::Result<(Snapshot, Holdings)> {
+    pub(super) async fn snapshot(&self, wanted: Wanted) -> anyhow::Result<(Snapshot, Holdings)> {
         let all = self.ask(|answer| Request::Snapshot(wanted, answer)).await?;
         let (parts, holdings): (Vec<PartialSnapshot>, Vec<Holdings>) = all.into_iter().unzip();
         Ok((PartialSnapshot::join(parts), holdings.iter().fold(Holdings::default(), Holdings::plus)))
     }
 
     /// Takes in the records that are left in the rings. Call it when nothing fills them any more.
-    pub async fn take_in_the_rest(&self) -> anyhow::Result<()> {
+    pub(super) async fn take_in_the_rest(&self) -> anyhow::Result<()> {
         if let Some(sharer) = &self.sharer {
             let (answer, answered) = oneshot::channel();
             sharer.send(answer).ok().context(FAILED)?;
@@ -133,7 +133,7 @@ impl Drain {
     }
 
     /// The number of events that didn't fit into the queue.
-    pub fn events_missed(&self) -> u64 {
+    pub(super) fn events_missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }
 
@@ -155,4 +155,4 @@ impl Drain {
 }
 
 /// The error when a thread has panicked.
-pub const FAILED: &str = "an engine thread failed and its data is lost; please report this";
+pub(super) const FAILED: &str = "an engine thread failed and its data is lost; please report this";

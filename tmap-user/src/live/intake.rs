@@ -23,7 +23,7 @@ const BUSY: usize = 1_024;
 
 /// The pause between two drains, which adapts to the load.
 #[derive(Clone, Copy, Debug)]
-pub struct Pause(Duration);
+pub(super) struct Pause(Duration);
 
 impl Default for Pause {
     fn default() -> Self {
@@ -33,14 +33,14 @@ impl Default for Pause {
 
 impl Pause {
     /// The next pause, after `count` records at once.
-    pub fn after(&mut self, count: usize) -> Duration {
+    pub(super) fn after(&mut self, count: usize) -> Duration {
         self.0 = if count > BUSY { self.0 / 2 } else { self.0 * 2 }.clamp(PAUSE_MIN, PAUSE_MAX);
         self.0
     }
 }
 
 /// The source of a shard's records.
-pub enum Intake {
+pub(super) enum Intake {
     /// A single shard empties the rings itself; the vector holds its batches.
     Rings(Rings, Vec<Slot>),
     /// One of several shards receives its share.
@@ -48,7 +48,7 @@ pub enum Intake {
 }
 
 /// The receiving end of a shard's queue of batches.
-pub struct Share {
+pub(super) struct Share {
     full: mpsc::Receiver<Vec<Slot>>,
     /// The queue on which empty batches go back.
     empty: mpsc::Sender<Vec<Slot>>,
@@ -58,18 +58,18 @@ pub struct Share {
 
 impl Share {
     /// A share whose batches come through `full` and go back, emptied, through `empty`.
-    pub fn new(full: mpsc::Receiver<Vec<Slot>>, empty: mpsc::Sender<Vec<Slot>>) -> Self {
+    pub(super) fn new(full: mpsc::Receiver<Vec<Slot>>, empty: mpsc::Sender<Vec<Slot>>) -> Self {
         Self { full, empty, next: None }
     }
 }
 
 /// The thread that distributes records has ended.
 #[derive(Debug)]
-pub struct Ended;
+pub(super) struct Ended;
 
 impl Intake {
     /// The intake of a single shard.
-    pub fn of_rings(rings: Rings) -> Self {
+    pub(super) fn of_rings(rings: Rings) -> Self {
         Self::Rings(rings, Vec::with_capacity(AT_ONCE))
     }
 
@@ -78,7 +78,7 @@ impl Intake {
     ///
     /// # Errors
     /// If no records are left and none will come.
-    pub fn feed(&mut self, flows: &mut Flows, most: usize) -> Result<usize, Ended> {
+    pub(super) fn feed(&mut self, flows: &mut Flows, most: usize) -> Result<usize, Ended> {
         match self {
             Self::Rings(rings, batch) => Ok(feed_from_rings(rings, batch, flows, most)),
             Self::Share(share) => share.feed(flows, most),
@@ -86,7 +86,7 @@ impl Intake {
     }
 
     /// Waits for `pause`, or until there are records.
-    pub fn wait(&mut self, pause: Duration) {
+    pub(super) fn wait(&mut self, pause: Duration) {
         match self {
             Self::Rings(..) => thread::sleep(pause),
             Self::Share(share) => match share.full.recv_timeout(pause) {

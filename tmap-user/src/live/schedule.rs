@@ -18,7 +18,7 @@ const SLICE: usize = 512;
 const MOST_UNDER_WAY: usize = 8_192;
 
 /// The channel to the caller that waits for this shard's partial snapshot.
-pub type Asker = oneshot::Sender<(PartialSnapshot, Holdings)>;
+pub(super) type Asker = oneshot::Sender<(PartialSnapshot, Holdings)>;
 
 /// The task under way.
 enum Task {
@@ -29,7 +29,7 @@ enum Task {
 }
 
 /// The tasks of a shard, and the state of the present one.
-pub struct Schedule {
+pub(super) struct Schedule {
     analysis: Analysis,
     task: Option<Task>,
     now_ns: u64,
@@ -44,7 +44,7 @@ pub struct Schedule {
 
 impl Schedule {
     /// A schedule without tasks.
-    pub fn new(analysis: Analysis) -> Self {
+    pub(super) fn new(analysis: Analysis) -> Self {
         Self {
             analysis,
             task: None,
@@ -57,19 +57,19 @@ impl Schedule {
     }
 
     /// Adds a snapshot, which comes before a review.
-    pub fn snapshot(&mut self, wanted: Wanted, asker: Asker) {
+    pub(super) fn snapshot(&mut self, wanted: Wanted, asker: Asker) {
         self.waiting.push_back((wanted, asker));
     }
 
     /// Begins a review. During another task it does nothing: the sources stay due.
-    pub fn review(&mut self, flows: &mut Flows, now_ns: u64) {
+    pub(super) fn review(&mut self, flows: &mut Flows, now_ns: u64) {
         if self.task.is_none() && self.waiting.is_empty() {
             self.begin_review(flows, now_ns, None);
         }
     }
 
     /// Begins the last review, and answers `asker` at its end.
-    pub fn last_review(&mut self, flows: &mut Flows, now_ns: u64, asker: oneshot::Sender<()>) {
+    pub(super) fn last_review(&mut self, flows: &mut Flows, now_ns: u64, asker: oneshot::Sender<()>) {
         self.begin_review(flows, now_ns, Some(asker));
     }
 
@@ -79,12 +79,12 @@ impl Schedule {
     }
 
     /// Whether there is work that doesn't wait for analysis.
-    pub fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         (self.task.is_some() || !self.waiting.is_empty()) && self.has_room()
     }
 
     /// Memory that analysis holds, in bytes.
-    pub fn memory_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         self.analysis.memory_bytes()
     }
 
@@ -93,7 +93,7 @@ impl Schedule {
     }
 
     /// Does a slice of the work; false where the analysis thread failed.
-    pub fn step(&mut self, flows: &mut Flows, now_ns: u64) -> bool {
+    pub(super) fn step(&mut self, flows: &mut Flows, now_ns: u64) -> bool {
         while let Some(answer) = self.analysis.answer() {
             self.take(answer, flows);
         }

@@ -27,7 +27,7 @@ const REVIEW_EVERY: Duration = Duration::from_secs(1);
 const REVIEW_ROUND_TRIPS_EVERY: Duration = Duration::from_millis(100);
 
 /// A request of the control loop.
-pub enum Request {
+pub(super) enum Request {
     /// What the engine holds.
     Holdings(oneshot::Sender<Holdings>),
     /// A partial snapshot, with the wanted listings.
@@ -37,7 +37,7 @@ pub enum Request {
 }
 
 /// The thread's state.
-pub struct Shard {
+pub(super) struct Shard {
     intake: Intake,
     flows: Flows,
     schedule: Schedule,
@@ -48,7 +48,7 @@ pub struct Shard {
 
 impl Shard {
     /// A shard that takes in records from `intake` and requests from `requested`.
-    pub fn new(
+    pub(super) fn new(
         intake: Intake,
         flows: Flows,
         schedule: Schedule,
@@ -59,7 +59,7 @@ impl Shard {
     }
 
     /// Works until the control loop is gone, or another thread that it needs.
-    pub fn run(mut self) {
+    pub(super) fn run(mut self) {
         super::hurry();
         let mut pause = Pause::default();
         loop {

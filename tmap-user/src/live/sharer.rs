@@ -24,7 +24,7 @@ const SLOTS: usize = 8_192;
 const BATCHES_WAITING: usize = 4;
 
 /// The thread's state.
-pub struct Sharer {
+pub(super) struct Sharer {
     rings: Rings,
     outlets: Vec<Outlet>,
     /// Requests to empty the rings after the sensor was detached.
@@ -43,7 +43,7 @@ struct Gone;
 
 impl Sharer {
     /// A sharer for `count` shards, and the receiving end of each shard.
-    pub fn new(
+    pub(super) fn new(
         rings: Rings,
         count: usize,
         requested: mpsc::Receiver<oneshot::Sender<()>>,
@@ -53,7 +53,7 @@ impl Sharer {
     }
 
     /// Works until the control loop or a shard is gone.
-    pub fn run(mut self) {
+    pub(super) fn run(mut self) {
         super::hurry();
         let mut pause = Pause::default();
         loop {

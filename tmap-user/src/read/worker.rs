@@ -50,7 +50,7 @@ enum Done {
 }
 
 /// The reader's end of all shards.
-pub struct Workers {
+pub(super) struct Workers {
     shards: Vec<Shard>,
     /// Times of the reviews that not all shards have answered yet.
     reviews: VecDeque<u64>,
@@ -72,7 +72,7 @@ impl Workers {
     ///
     /// # Errors
     /// If the system grants no thread.
-    pub fn start(options: &Options, shards: Option<usize>) -> io::Result<Self> {
+    pub(super) fn start(options: &Options, shards: Option<usize>) -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let count = shard::count(options, shards, SHARDS_PER_CORE * cores);
         let options = shard::share(options, count);
@@ -82,24 +82,24 @@ impl Workers {
 
     /// Hands a record over, with the next batch.
     #[inline(always)]
-    pub fn observe(&mut self, record: &Record) {
+    pub(super) fn observe(&mut self, record: &Record) {
         let shard = shard::of(&record.segment.src, self.shards.len());
         self.shards[shard].observe(record);
     }
 
     /// Sets the resolution of the records' times from now on.
-    pub fn set_resolution_ns(&mut self, resolution_ns: u64) {
+    pub(super) fn set_resolution_ns(&mut self, resolution_ns: u64) {
         self.shards.iter_mut().for_each(|shard| shard.give(Task::Resolution(resolution_ns)));
     }
 
     /// Reviews what changed; new events come with a later [`Workers::news`].
-    pub fn review(&mut self, now_ns: u64) {
+    pub(super) fn review(&mut self, now_ns: u64) {
         self.reviews.push_back(now_ns);
         self.shards.iter_mut().for_each(|shard| shard.give(Task::Review(now_ns)));
     }
 
     /// New events since the last call, in the order of reviews, then of addresses.
-    pub fn news(&mut self) -> Vec<(Event, u64)> {
+    pub(super) fn news(&mut self) -> Vec<(Event, u64)> {
         self.shards.iter_mut().for_each(Shard::take_what_is_done);
         let mut news = Vec::new();
         while self.shards.iter().all(|shard| !shard.reviewed.is_empty()) {
@@ -113,19 +113,19 @@ impl Workers {
     }
 
     /// What the engine holds.
-    pub fn holdings(&mut self) -> Holdings {
+    pub(super) fn holdings(&mut self) -> Holdings {
         let all = self.ask(|| Task::Holdings);
         let held = all.into_iter().map(|done| if let Done::Holdings(held) = done { held } else { unasked() });
         held.fold(Holdings::default(), |sum, held| sum.plus(&held))
     }
 
     /// Everything known.
-    pub fn snapshot(&mut self, now_ns: u64, wanted: Wanted) -> Snapshot {
+    pub(super) fn snapshot(&mut self, now_ns: u64, wanted: Wanted) -> Snapshot {
         self.join(|| Task::Snapshot(now_ns, wanted))
     }
 
     /// Everything known at the end; new events come with [`Workers::news`].
-    pub fn conclude(&mut self, now_ns: u64, wanted: Wanted) -> Snapshot {
+    pub(super) fn conclude(&mut self, now_ns: u64, wanted: Wanted) -> Snapshot {
         self.reviews.push_back(now_ns);
         self.join(|| Task::Conclude(now_ns, wanted))
     }

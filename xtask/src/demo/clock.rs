@@ -6,11 +6,11 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 /// The largest number of simultaneous connections of a machine.
-pub const SLOTS: usize = 12;
+pub(super) const SLOTS: usize = 12;
 
 /// A machine's clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Clock {
+pub(super) struct Clock {
     /// Nominal ticks per second.
     pub tick_hz: f64,
     /// How much faster than nominal it runs, in parts per million, relative to the sensor's clock.
@@ -21,7 +21,7 @@ pub struct Clock {
 
 impl Clock {
     /// Whole ticks at `now_ns` on CLOCK_MONOTONIC.
-    pub fn ticks(&self, now_ns: i64) -> u64 {
+    pub(super) fn ticks(&self, now_ns: i64) -> u64 {
         let rate = self.tick_hz * (1.0 + self.skew_ppm * 1e-6);
         // 100 days are 1e16 ns, where an f64 has a rounding error of 1 ns.
         ((now_ns - self.zero_ns) as f64 * 1e-9 * rate).floor() as u64
@@ -29,7 +29,7 @@ impl Clock {
 }
 
 /// CLOCK_MONOTONIC in nanoseconds, which is the sensor's clock (the kernel's `ktime_get_ns`).
-pub fn monotonic_ns() -> i64 {
+pub(super) fn monotonic_ns() -> i64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC always exists");
     Duration::from(now).as_nanos() as i64
 }
@@ -40,12 +40,12 @@ thread_local! {
 }
 
 /// Sets the clock of the machine that runs in the calling thread.
-pub fn install(clock: Clock) {
+pub(super) fn install(clock: Clock) {
     MACHINE.set(Some((clock, [0; SLOTS])));
 }
 
 /// Sets the offset that the connection in `slot` adds to the machine's clock.
-pub fn set_offset(slot: usize, offset: u32) {
+pub(super) fn set_offset(slot: usize, offset: u32) {
     MACHINE.with_borrow_mut(|machine| {
         if let Some((_, offsets)) = machine {
             offsets[slot] = offset;
@@ -64,7 +64,7 @@ fn tsval<const N: usize>() -> u32 {
 }
 
 /// The TSval function of each slot.
-pub const GENERATORS: [fn() -> u32; SLOTS] = [
+pub(super) const GENERATORS: [fn() -> u32; SLOTS] = [
     tsval::<0>,
     tsval::<1>,
     tsval::<2>,

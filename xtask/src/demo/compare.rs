@@ -12,7 +12,7 @@ use crate::testbed::matching::ContingencyTable;
 
 /// The truth about one machine.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Truth {
+pub(super) struct Truth {
     /// Its name in the table.
     pub name: &'static str,
     /// Its address behind the NAT.
@@ -30,7 +30,7 @@ pub struct Truth {
 /// All machines: the simulated ones, and the kernel that runs the demonstration, which is their server.
 ///
 /// `opened` has the number of connections of each machine to each of the server's addresses.
-pub fn truths(start_ns: i64, opened: &[[u64; SERVERS.len()]]) -> Vec<Truth> {
+pub(super) fn truths(start_ns: i64, opened: &[[u64; SERVERS.len()]]) -> Vec<Truth> {
     let unix_ns = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as i64);
     let unix_minus_monotonic_ns = unix_ns - monotonic_ns();
     let boot_unix_s = |zero_ns: i64| (zero_ns + unix_minus_monotonic_ns) as f64 * 1e-9;
@@ -61,7 +61,7 @@ pub fn truths(start_ns: i64, opened: &[[u64; SERVERS.len()]]) -> Vec<Truth> {
 
 /// One true machine, and the found machine that has most of its connections.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub(super) struct Row {
     /// The truth.
     pub truth: Truth,
     /// The machine that tmap found for it.
@@ -74,7 +74,7 @@ pub struct Row {
 
 /// The comparison for one address.
 #[derive(Clone, Debug)]
-pub struct Comparison {
+pub(super) struct Comparison {
     /// The address.
     pub address: Ipv4Addr,
     /// What tmap found.
@@ -87,7 +87,7 @@ pub struct Comparison {
 
 /// How tmap's count compares with the truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Count {
+pub(super) enum Count {
     /// It is equal.
     Right,
     /// It is not equal, but its interval contains the truth.
@@ -100,7 +100,7 @@ pub enum Count {
 
 impl Comparison {
     /// Compares the count with the truth.
-    pub fn count(&self) -> Count {
+    pub(super) fn count(&self) -> Count {
         let truth = self.rows.len() as u64;
         let (low, high) = self.found.interval;
         match self.found.machines {
@@ -114,13 +114,13 @@ impl Comparison {
     }
 
     /// Whether the offsets distinguish these machines, so that the count must be exact.
-    pub fn must_be_exact(&self) -> bool {
+    pub(super) fn must_be_exact(&self) -> bool {
         self.rows.iter().all(|row| row.truth.boot_unix_s.is_some())
     }
 }
 
 /// Compares the findings with the truth, for each true address.
-pub fn compare(truths: &[Truth], findings: &Findings) -> Vec<Comparison> {
+pub(super) fn compare(truths: &[Truth], findings: &Findings) -> Vec<Comparison> {
     let mut by_address: BTreeMap<Ipv4Addr, Vec<usize>> = BTreeMap::new();
     for (index, truth) in truths.iter().enumerate() {
         by_address.entry(truth.address).or_default().push(index);
@@ -155,7 +155,7 @@ pub fn compare(truths: &[Truth], findings: &Findings) -> Vec<Comparison> {
 ///
 /// # Errors
 /// When a count is wrong, or when it is not exact although the offsets distinguish the machines.
-pub fn check(results: &[Comparison]) -> Result<()> {
+pub(super) fn check(results: &[Comparison]) -> Result<()> {
     let wrong: Vec<String> = results
         .iter()
         .filter(|result| match result.count() {

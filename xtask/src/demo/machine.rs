@@ -31,11 +31,11 @@ const FIRST_PORT: u16 = 33_000;
 const MAX_REQUEST_BYTES: usize = 700;
 
 /// The number of connections that a machine opened to each of the server's addresses.
-pub type Opened = [AtomicU64; scenario::SERVERS.len()];
+pub(super) type Opened = [AtomicU64; scenario::SERVERS.len()];
 
 /// What all machines share.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub(super) struct Run {
     /// Set when the run must end.
     pub stop: Arc<AtomicBool>,
     /// The start of the run, to which clocks refer, in nanoseconds of CLOCK_MONOTONIC.
@@ -75,7 +75,7 @@ struct Machine {
 ///
 /// # Errors
 /// When the TUN device cannot be opened.
-pub fn run(index: usize, nat: &Namespace, run: &Run, opened: Arc<Opened>) -> Result<()> {
+pub(super) fn run(index: usize, nat: &Namespace, run: &Run, opened: Arc<Opened>) -> Result<()> {
     nat.enter()?;
     let mut machine = Machine::new(index, run, opened)?;
     while !run.stop.load(Ordering::Relaxed) {

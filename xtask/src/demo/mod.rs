@@ -38,7 +38,7 @@ const DEFAULT_SECONDS: u32 = 17;
 
 /// Arguments of `cargo xtask demo`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// How long the machines talk, in seconds.
     #[arg(long, default_value_t = DEFAULT_SECONDS, value_parser = clap::value_parser!(u32).range(3..=3600))]
     seconds: u32,
@@ -51,7 +51,7 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn verb(args: &Args) -> Result<()> {
+pub(crate) fn verb(args: &Args) -> Result<()> {
     let tmap = match &args.tmap {
         Some(path) => path.clone(),
         None => build::tmap(true)?,
@@ -69,7 +69,7 @@ pub fn verb(args: &Args) -> Result<()> {
 }
 
 /// Runs the demonstration with the tmap program at `binary` and default arguments.
-pub fn run(binary: &Path) -> Result<()> {
+pub(crate) fn run(binary: &Path) -> Result<()> {
     verb(&Args { seconds: DEFAULT_SECONDS, check: false, tmap: Some(binary.to_owned()) })
 }
 

@@ -7,17 +7,17 @@ use crate::testbed::topology::{self, Mapping};
 
 /// The addresses of the kernel's TCP server. There are two, because a machine may have chosen an offset
 /// that tmap sees at one peer only for that peer alone.
-pub const SERVERS: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 10), Ipv4Addr::new(203, 0, 113, 20)];
+pub(super) const SERVERS: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 10), Ipv4Addr::new(203, 0, 113, 20)];
 /// The ports of the server.
-pub const PORTS: [u16; 2] = [80, 443];
+pub(super) const PORTS: [u16; 2] = [80, 443];
 /// The address that several machines share.
-pub const SHARED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+pub(super) const SHARED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 const ALONE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 const RANDOM: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 3);
 
 /// How a machine chooses the offset of TSval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offsets {
+pub(super) enum Offsets {
     /// One clock for all connections, zero at boot.
     Boot,
     /// A random number of ticks for each connection, as in current Linux.
@@ -26,7 +26,7 @@ pub enum Offsets {
 
 /// One simulated machine.
 #[derive(Clone, Copy, Debug)]
-pub struct MachineSpec {
+pub(super) struct MachineSpec {
     /// Its name in the table.
     pub name: &'static str,
     /// Its address behind the NAT.
@@ -44,7 +44,7 @@ pub struct MachineSpec {
 const DAY_S: f64 = 86_400.0;
 
 /// All machines, with rates of common systems and skews of uncompensated crystals.
-pub const MACHINES: [MachineSpec; 7] = [
+pub(super) const MACHINES: [MachineSpec; 7] = [
     machine("desk", SHARED, 1000.0, 40.0, 6.31 * DAY_S, Offsets::Boot),
     machine("laptop", SHARED, 1000.0, -25.0, 0.42 * DAY_S, Offsets::Boot),
     machine("printer", SHARED, 250.0, 12.0, 19.18 * DAY_S, Offsets::Boot),
@@ -67,29 +67,29 @@ const fn machine(
 
 impl MachineSpec {
     /// Its clock, if the demonstration starts at `start_ns` on CLOCK_MONOTONIC.
-    pub fn clock(&self, start_ns: i64) -> Clock {
+    pub(super) fn clock(&self, start_ns: i64) -> Clock {
         let zero_ns = start_ns - (self.uptime_s * 1e9) as i64;
         Clock { tick_hz: self.tick_hz, skew_ppm: self.skew_ppm, zero_ns }
     }
 }
 
 /// The own address of machine `index`.
-pub fn private(index: usize) -> Ipv4Addr {
+pub(super) fn private(index: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, 11 + index as u8)
 }
 
 /// The addresses of all machines before and behind the NAT.
-pub fn mappings() -> [Mapping; MACHINES.len()] {
+pub(super) fn mappings() -> [Mapping; MACHINES.len()] {
     std::array::from_fn(|index| Mapping { private: private(index), public: MACHINES[index].public })
 }
 
 /// The TUN device of machine `index`.
-pub fn device(index: usize) -> String {
+pub(super) fn device(index: usize) -> String {
     format!("machine{index}")
 }
 
 /// The machine of a connection, by its address and port behind the NAT.
-pub fn owner(address: Ipv4Addr, port: u16) -> Option<usize> {
+pub(super) fn owner(address: Ipv4Addr, port: u16) -> Option<usize> {
     topology::owner(port, MACHINES.len()).filter(|&index| MACHINES[index].public == address)
 }
 

@@ -7,7 +7,7 @@ use super::scenario::{MACHINES, SERVERS};
 use crate::testbed::findings::{FoundMachine, Measured};
 
 /// Prints what runs, and where the sensor is.
-pub fn print_introduction(mode: &str, seconds: u32) {
+pub(super) fn print_introduction(mode: &str, seconds: u32) {
     let [one, other] = SERVERS;
     println!(
         "Demonstration: for {seconds} s, {} simulated machines talk to this kernel's TCP",
@@ -21,7 +21,7 @@ pub fn print_introduction(mode: &str, seconds: u32) {
 }
 
 /// Prints the table, and tmap's warnings if it had any.
-pub fn print(results: &[Comparison], messages: &str) {
+pub(super) fn print(results: &[Comparison], messages: &str) {
     println!();
     // The line that says how to end tmap is of no use to the reader of this table.
     for line in messages.lines().filter(|line| !line.trim().is_empty() && !line.contains("^C ends")) {

@@ -15,7 +15,7 @@ const MAX_REQUEST: usize = 400;
 
 /// Arguments of `cargo xtask lab-guest`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Addresses of the servers.
     #[arg(long, value_delimiter = ',', required = true)]
     servers: Vec<Ipv4Addr>,
@@ -28,7 +28,7 @@ pub struct Args {
 }
 
 /// Talks, then prints how many connections it opened.
-pub fn verb(args: &Args) -> Result<()> {
+pub(crate) fn verb(args: &Args) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(args.seconds.into());
     let opened = AtomicU64::new(0);
     std::thread::scope(|scope| {

@@ -6,7 +6,7 @@
 //! The NAT gives each machine a range of source ports, so the port identifies a connection's machine.
 //! A run records a capture with its truth beside it, or lets tmap watch live, or both.
 
-pub mod guest;
+pub(crate) mod guest;
 mod network;
 mod record;
 mod spec;
@@ -52,7 +52,7 @@ guest lab-guest --servers $servers --ports $ports --seconds $seconds
 
 /// Arguments of `cargo xtask lab`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Number of machines, from a default mix of kernels and clocks.
     #[arg(long, default_value_t = 3, conflicts_with = "machine",
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=spec::MAX_MACHINES as u64))]
@@ -75,7 +75,7 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn verb(args: &Args) -> Result<()> {
+pub(crate) fn verb(args: &Args) -> Result<()> {
     let specs = if args.machine.is_empty() { spec::default_mix(args.machines) } else { args.machine.clone() };
     if specs.len() > spec::MAX_MACHINES {
         bail!("at most {} machines are possible, not {}", spec::MAX_MACHINES, specs.len());

@@ -19,7 +19,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running tcpdump. Dropping it kills it.
 #[derive(Debug)]
-pub struct Recorder {
+pub(super) struct Recorder {
     child: Child,
     messages: ChildStderr,
 }
@@ -28,7 +28,7 @@ pub struct Recorder {
 ///
 /// # Errors
 /// When tcpdump does not start in time.
-pub fn start(far: &Namespace, file: &Path) -> Result<Recorder> {
+pub(super) fn start(far: &Namespace, file: &Path) -> Result<Recorder> {
     let mut child = far
         .command("tcpdump")
         .args(["-i", LAN, "-s", SNAP_BYTES, "--time-stamp-precision=nano", "-U", "-B", "16384", "-Z", "root"])
@@ -61,7 +61,7 @@ impl Recorder {
     ///
     /// # Errors
     /// When tcpdump has ended before, or fails.
-    pub fn finish(mut self) -> Result<String> {
+    pub(super) fn finish(mut self) -> Result<String> {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).context("tcpdump has already ended")?;
         let messages = self.read_messages()?;
         let status = self.child.wait()?;
@@ -92,7 +92,7 @@ impl Drop for Recorder {
 ///
 /// # Errors
 /// When tmap fails; the error has its messages.
-pub fn read(tmap: &Path, file: &Path) -> Result<Vec<Value>> {
+pub(super) fn read(tmap: &Path, file: &Path) -> Result<Vec<Value>> {
     let mut command = Command::new(tmap);
     command.args(["read", "--json", "--connections"]).arg(file);
     let output = command.output().with_context(|| format!("could not start {}", tmap.display()))?;

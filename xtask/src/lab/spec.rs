@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 /// One machine: `KERNEL:TIMESTAMPS:PPM`, as in `6.1:1:+9`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Spec {
+pub(super) struct Spec {
     /// The kernel series, as in `6.12`.
     pub series: String,
     /// The sysctl `tcp_timestamps`: 0 none, 1 random offsets, 2 one offset.
@@ -17,7 +17,7 @@ pub struct Spec {
 }
 
 /// The largest number of machines: each has a thousand source ports, from 20000.
-pub const MAX_MACHINES: usize = 16;
+pub(super) const MAX_MACHINES: usize = 16;
 /// The largest frequency that adjtimex accepts (`MAXFREQ` in the kernel's `timex.h`).
 const MAX_PPM: f64 = 500.0;
 
@@ -26,7 +26,7 @@ const MIX: [&str; 8] =
     ["6.1:1:+9", "6.12:1:-7", "6.12:1:+18", "6.1:1:-20", "6.12:1:+4", "6.1:1:-3", "6.12:1:-13", "6.1:1:+25"];
 
 /// The first `machines` of the default mix, which repeats.
-pub fn default_mix(machines: usize) -> Vec<Spec> {
+pub(super) fn default_mix(machines: usize) -> Vec<Spec> {
     let parse = |text: &&str| text.parse().expect("the mix is well-formed");
     MIX.iter().cycle().take(machines).map(parse).collect()
 }
@@ -67,7 +67,7 @@ impl fmt::Display for Spec {
 
 impl Spec {
     /// The frequency in adjtimex's unit, 2^-16 ppm.
-    pub fn adjtimex(&self) -> i64 {
+    pub(super) fn adjtimex(&self) -> i64 {
         (self.ppm * 65_536.0).round() as i64
     }
 }

@@ -18,7 +18,7 @@ use crate::vm::kernel::Kernel;
 
 /// The truth of a run.
 #[derive(Clone, Debug)]
-pub struct Truth {
+pub(super) struct Truth {
     seconds: u32,
     machines: Vec<Machine>,
 }
@@ -36,7 +36,7 @@ struct Machine {
 
 impl Truth {
     /// Gathers the truth from the specifications and from what the machines printed.
-    pub fn new(seconds: u32, specs: &[Spec], kernels: &HashMap<String, Kernel>, vms: &[Vm]) -> Self {
+    pub(super) fn new(seconds: u32, specs: &[Spec], kernels: &HashMap<String, Kernel>, vms: &[Vm]) -> Self {
         let machine = |(spec, vm): (&Spec, &Vm)| Machine {
             spec: spec.clone(),
             package: kernels[&spec.series].package.clone(),
@@ -50,7 +50,7 @@ impl Truth {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self, capture: &Path) -> Result<PathBuf> {
+    pub(super) fn write(&self, capture: &Path) -> Result<PathBuf> {
         let machine = |(index, machine): (usize, &Machine)| {
             let (first, last) = nat_ports(index).into_inner();
             json!({
@@ -78,7 +78,7 @@ impl Truth {
     }
 
     /// A table of truth and findings.
-    pub fn compare(&self, findings: &Findings) -> String {
+    pub(super) fn compare(&self, findings: &Findings) -> String {
         let connections = findings.connections.iter().filter(|connection| connection.0 == NAT);
         let owned = connections
             .filter_map(|&(_, port, found)| Some((owner(port, self.machines.len())?, found)))

@@ -5,12 +5,12 @@ use std::process::Command;
 use crate::shell;
 
 /// The version that `setup` installs.
-pub const VERSION: &str = "0.20.2";
+pub(super) const VERSION: &str = "0.20.2";
 /// The oldest version that reads our `.cargo/deny.toml`: (major, minor).
 const OLDEST: (u32, u32) = (0, 20);
 
 /// Whether cargo can run a cargo-deny that reads our configuration.
-pub fn is_installed() -> bool {
+pub(super) fn is_installed() -> bool {
     shell::output(Command::new("cargo").args(["deny", "--version"])).is_some_and(|text| serves(&text))
 }
 
@@ -24,7 +24,7 @@ fn serves(text: &str) -> bool {
 /// The arguments with which cargo installs it. Without default features it needs no OpenSSL and no
 /// network: we do not check advisories. A debug build takes less than half of the time to compile,
 /// and its check of our dependencies still takes seconds.
-pub fn install_arguments() -> [String; 5] {
+pub(super) fn install_arguments() -> [String; 5] {
     [
         "install".into(),
         format!("cargo-deny@{VERSION}"),

@@ -9,7 +9,7 @@ use crate::shell;
 
 /// What a computer has. Plans are made from this description alone, so that they can be tested.
 #[derive(Clone, Debug)]
-pub struct Inventory {
+pub(super) struct Inventory {
     /// Programs of the requested groups that are missing.
     pub missing: Vec<Tool>,
     /// The package manager, if we know it.
@@ -24,7 +24,7 @@ pub struct Inventory {
 
 /// What is installed to compile and link the kernel program.
 #[derive(Clone, Debug)]
-pub struct Bpf {
+pub(super) struct Bpf {
     /// The user's choice in TMAP_BPF_TOOLCHAIN, and its compiler if that starts.
     pub chosen: Option<(String, Option<Rustc>)>,
     /// True if rustup is installed.
@@ -45,7 +45,7 @@ pub struct Bpf {
 
 /// The result of linking a test program for BPF.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Linker {
+pub(super) enum Linker {
     /// bpf-linker is not installed.
     Missing,
     /// It is installed, but there is no compiler yet to test it with.
@@ -58,7 +58,7 @@ pub enum Linker {
 
 /// The sources of a compiler that were tried already. None is tried twice.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tried {
+pub(super) struct Tried {
     /// rustup, for a nightly.
     pub rustup: bool,
     /// The distribution's packages, for its rustc.
@@ -67,7 +67,7 @@ pub struct Tried {
 
 impl Inventory {
     /// Determines what this computer has of these groups.
-    pub fn take(groups: &[Group], tried: Tried) -> Self {
+    pub(super) fn take(groups: &[Group], tried: Tried) -> Self {
         let tools = groups.iter().flat_map(|group| group.tools());
         Self {
             missing: tools.filter(|tool| shell::find(tool.program).is_none()).copied().collect(),
@@ -102,7 +102,7 @@ impl Bpf {
     }
 
     /// The LLVM version of the toolchain that is ready, if it is known.
-    pub fn ready_llvm(&self) -> Option<u32> {
+    pub(super) fn ready_llvm(&self) -> Option<u32> {
         match self.ready()? {
             Toolchain::System => Some(self.system?.llvm),
             Toolchain::Rustup(_) if self.chosen.is_some() => Some(self.chosen.as_ref()?.1?.llvm),
@@ -112,7 +112,7 @@ impl Bpf {
     }
 
     /// The toolchain that is ready to use: the user's choice, a nightly, or the system's.
-    pub fn ready(&self) -> Option<Toolchain> {
+    pub(super) fn ready(&self) -> Option<Toolchain> {
         if let Some((name, _)) = &self.chosen {
             return Some(Toolchain::Rustup(name.clone()));
         }

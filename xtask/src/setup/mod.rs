@@ -10,8 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-pub use self::packages::Group;
-pub use self::toolchain::Toolchain;
+pub(crate) use self::packages::Group;
+pub(crate) use self::toolchain::Toolchain;
 
 use self::inventory::{Inventory, Tried};
 use self::packages::Manager;
@@ -21,7 +21,7 @@ use crate::shell;
 
 /// Arguments of `cargo xtask setup`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The groups to install [default: bpf netns test deny].
     #[arg(value_enum)]
     groups: Vec<Group>,
@@ -34,7 +34,7 @@ pub struct Args {
 }
 
 /// Runs the verb.
-pub fn verb(args: &Args) -> Result<()> {
+pub(crate) fn verb(args: &Args) -> Result<()> {
     let groups = if args.groups.is_empty() { &Group::CI[..] } else { &args.groups };
     if args.dry_run {
         let steps = plan(&Inventory::take(groups, Tried::default())).map_err(|error| anyhow!(error))?;
@@ -60,7 +60,7 @@ pub fn verb(args: &Args) -> Result<()> {
 
 /// Installs what is missing of these groups; prints nothing if nothing is missing. Returns the
 /// compiler for the kernel program if `Group::Bpf` was requested.
-pub fn ensure(groups: &[Group]) -> Result<Option<Toolchain>> {
+pub(crate) fn ensure(groups: &[Group]) -> Result<Option<Toolchain>> {
     let mut tried = Tried::default();
     let mut done: Option<Step> = None;
     let mut shown = false;

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 /// A group of things that `setup` can install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Group {
+pub(crate) enum Group {
     /// Compiler and linker for the kernel program.
     Bpf,
     /// Tools for network namespaces and NAT: tests and the demonstration need them.
@@ -21,10 +21,10 @@ pub enum Group {
 
 impl Group {
     /// The groups that `.ci/run` needs.
-    pub const CI: [Self; 4] = [Self::Bpf, Self::Netns, Self::Test, Self::Deny];
+    pub(crate) const CI: [Self; 4] = [Self::Bpf, Self::Netns, Self::Test, Self::Deny];
 
     /// The programs of this group that come in packages. `Bpf` and `Deny` are found by other means.
-    pub fn tools(self) -> &'static [Tool] {
+    pub(crate) fn tools(self) -> &'static [Tool] {
         match self {
             Self::Bpf | Self::Deny => &[],
             Self::Netns => &[IP, NFT],
@@ -37,7 +37,7 @@ impl Group {
 
 /// A program and its package in each distribution (None: we do not know the package).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tool {
+pub(crate) struct Tool {
     /// The program's name in PATH.
     pub program: &'static str,
     apt: &'static str,
@@ -53,7 +53,7 @@ impl Tool {
     }
 
     /// The package to install under `manager`, if we know its name.
-    pub fn package(&self, manager: Manager) -> Option<&'static str> {
+    pub(crate) fn package(&self, manager: Manager) -> Option<&'static str> {
         match manager {
             Manager::Apt => Some(self.apt),
             Manager::Dnf => self.dnf,
@@ -63,7 +63,7 @@ impl Tool {
     }
 
     /// Debian's package. Most distributions use the same name or list it.
-    pub fn usual_package(&self) -> &'static str {
+    pub(crate) fn usual_package(&self) -> &'static str {
         self.apt
     }
 }
@@ -87,7 +87,7 @@ const ZSTD: Tool = Tool::same("zstd", "zstd");
 
 /// A package manager that `setup` can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manager {
+pub(crate) enum Manager {
     /// Debian, Ubuntu and derivatives.
     Apt,
     /// Fedora and derivatives.
@@ -100,10 +100,10 @@ pub enum Manager {
 
 impl Manager {
     /// Every manager, in the order in which `setup` searches for them.
-    pub const ALL: [Self; 4] = [Self::Apt, Self::Dnf, Self::Pacman, Self::Apk];
+    pub(crate) const ALL: [Self; 4] = [Self::Apt, Self::Dnf, Self::Pacman, Self::Apk];
 
     /// The manager's program.
-    pub fn program(self) -> &'static str {
+    pub(crate) fn program(self) -> &'static str {
         match self {
             Self::Apt => "apt-get",
             Self::Dnf => "dnf",
@@ -114,7 +114,7 @@ impl Manager {
 
     /// The arguments that install packages without a question. `--no-remove`, because apt-get would
     /// otherwise also remove conflicting packages without a question.
-    pub fn install_arguments(self) -> &'static [&'static str] {
+    pub(crate) fn install_arguments(self) -> &'static [&'static str] {
         match self {
             Self::Apt => &["install", "-q", "-y", "--no-install-recommends", "--no-remove"],
             Self::Dnf => &["install", "-y"],
@@ -124,7 +124,7 @@ impl Manager {
     }
 
     /// The arguments that update the list of packages, for managers that don't do so by themselves.
-    pub fn update_arguments(self) -> Option<&'static [&'static str]> {
+    pub(crate) fn update_arguments(self) -> Option<&'static [&'static str]> {
         match self {
             Self::Apt => Some(&["update", "-q"]),
             Self::Apk => Some(&["update"]),

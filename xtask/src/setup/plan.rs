@@ -12,7 +12,7 @@ const DEBIAN_RUST: [&str; 2] = ["rustc-web", "rust-web-src"];
 
 /// One step of the set-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Install packages of the distribution.
     Packages(Manager, Vec<&'static str>),
     /// Let rustup install the nightly that bpf-linker can read, with the source of `core`.
@@ -77,7 +77,7 @@ impl fmt::Display for Step {
 
 /// The steps that are necessary, in order; none if nothing is missing. The error says what `setup`
 /// cannot install and how the user can.
-pub fn plan(inventory: &Inventory) -> Result<Vec<Step>, String> {
+pub(super) fn plan(inventory: &Inventory) -> Result<Vec<Step>, String> {
     let mut packages = tool_packages(inventory)?;
     let mut steps = Vec::new();
     if let Some(bpf) = &inventory.bpf {

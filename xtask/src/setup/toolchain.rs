@@ -17,20 +17,20 @@ use anyhow::{Context, Result};
 use crate::shell;
 
 /// The name under which rustup knows the folder of links.
-pub const LINKED: &str = "tmap-bpf";
+pub(super) const LINKED: &str = "tmap-bpf";
 /// The nightly that `setup` installs with rustup. It has a date, so the user's own `nightly` stays as
 /// it is. Later nightlies have an LLVM that bpf-linker 0.10.3 can't read.
-pub const NIGHTLY: &str = "nightly-2026-05-20";
+pub(super) const NIGHTLY: &str = "nightly-2026-05-20";
 /// The version of bpf-linker that we install.
-pub const BPF_LINKER: &str = "0.10.3";
+pub(super) const BPF_LINKER: &str = "0.10.3";
 /// LLVM major versions that this bpf-linker can be built for (its `rust-llvm-*` features).
-pub const LLVM_MAJORS: RangeInclusive<u32> = 20..=22;
+pub(super) const LLVM_MAJORS: RangeInclusive<u32> = 20..=22;
 /// The oldest rustc that compiles the workspace: (major, minor), as in Cargo.toml.
-pub const OLDEST_RUSTC: (u32, u32) = (1, 95);
+pub(super) const OLDEST_RUSTC: (u32, u32) = (1, 95);
 
 /// A compiler, as `rustc -vV` describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rustc {
+pub(super) struct Rustc {
     /// Major and minor version.
     pub version: (u32, u32),
     /// The major version of its LLVM.
@@ -41,7 +41,7 @@ pub struct Rustc {
 
 impl Rustc {
     /// Reads the output of `rustc -vV`.
-    pub fn parse(text: &str, source: bool) -> Option<Self> {
+    pub(super) fn parse(text: &str, source: bool) -> Option<Self> {
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
         let mut release = field("release: ")?.split(['.', '-']).map_while(|part| part.parse().ok());
         let version = (release.next()?, release.next()?);
@@ -50,7 +50,7 @@ impl Rustc {
     }
 
     /// Asks the compiler that `command` starts.
-    pub fn ask(command: impl Fn() -> Command) -> Option<Self> {
+    pub(super) fn ask(command: impl Fn() -> Command) -> Option<Self> {
         let text = shell::output(command().arg("-vV"))?;
         let sysroot = shell::output(command().args(["--print", "sysroot"]))?;
         let source = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs");
@@ -58,7 +58,7 @@ impl Rustc {
     }
 
     /// Why this compiler can't compile the kernel program, if it can't (apart from a missing source).
-    pub fn unfit(&self) -> Option<String> {
+    pub(super) fn unfit(&self) -> Option<String> {
         let (major, minor) = self.version;
         if self.version < OLDEST_RUSTC {
             return Some(format!(
@@ -80,7 +80,7 @@ impl Rustc {
 
 /// A compiler for the kernel program that is ready to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Toolchain {
+pub(crate) enum Toolchain {
     /// A toolchain of rustup, by name.
     Rustup(String),
     /// The system's compiler, without rustup.
@@ -89,7 +89,7 @@ pub enum Toolchain {
 
 impl Toolchain {
     /// A command that runs `program` as the build of the kernel program will.
-    pub fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = match self {
             Self::Rustup(name) => {
                 let mut command = Command::new("rustup");
@@ -105,7 +105,7 @@ impl Toolchain {
     }
 
     /// The environment that makes cargo use this toolchain for the kernel program.
-    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
+    pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = joined(cargo_home().join("bin"), &path);
         match self {
@@ -133,31 +133,31 @@ fn home() -> PathBuf {
 }
 
 /// Where `cargo install` puts programs: its `bin`.
-pub fn cargo_home() -> PathBuf {
+pub(super) fn cargo_home() -> PathBuf {
     std::env::var_os("CARGO_HOME").map_or_else(|| home().join(".cargo"), PathBuf::from)
 }
 
 /// The folder of symbolic links to rustc, cargo and libLLVM.
-pub fn links_folder() -> PathBuf {
+pub(super) fn links_folder() -> PathBuf {
     let data = std::env::var_os("XDG_DATA_HOME").map_or_else(|| home().join(".local/share"), PathBuf::from);
     data.join("tmap/bpf-toolchain")
 }
 
 /// True if rustup's toolchain `tmap-bpf` is our folder. A link of that name to another place is not ours.
-pub fn is_linked() -> bool {
+pub(super) fn is_linked() -> bool {
     let rustup = std::env::var_os("RUSTUP_HOME").map_or_else(|| home().join(".rustup"), PathBuf::from);
     std::fs::read_link(rustup.join("toolchains").join(LINKED)).is_ok_and(|target| target == links_folder())
 }
 
 /// True if no link in the folder is broken, and libLLVM's major version is `llvm`.
-pub fn links_are_valid(llvm: u32, with_rustup: bool) -> bool {
+pub(super) fn links_are_valid(llvm: u32, with_rustup: bool) -> bool {
     let folder = links_folder();
     let programs = !with_rustup || (folder.join("bin/rustc").exists() && folder.join("bin/cargo").exists());
     programs && library_in(&folder.join("lib"), llvm).is_some()
 }
 
 /// The system's libLLVM of this major version.
-pub fn system_library(llvm: u32) -> Option<PathBuf> {
+pub(super) fn system_library(llvm: u32) -> Option<PathBuf> {
     let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     let own = [format!("/usr/lib/llvm-{llvm}/lib"), format!("/usr/lib/llvm{llvm}/lib")];
     [multiarch, "/usr/lib64".into(), "/usr/lib".into()]
@@ -182,7 +182,7 @@ fn library_in(folder: &Path, llvm: u32) -> Option<PathBuf> {
 }
 
 /// Makes the folder of links for the system's rustc, and registers it with rustup if that is installed.
-pub fn link_system(llvm: u32, with_rustup: bool) -> Result<()> {
+pub(super) fn link_system(llvm: u32, with_rustup: bool) -> Result<()> {
     let folder = links_folder();
     let library = system_library(llvm).with_context(|| {
         format!("libLLVM {llvm} is not in the system's library folders: install libllvm{llvm}")
@@ -210,7 +210,7 @@ pub fn link_system(llvm: u32, with_rustup: bool) -> Result<()> {
 
 /// Compiles one function with the toolchain and links it with bpf-linker. The error is the message of
 /// the tool that failed.
-pub fn try_link(toolchain: &Toolchain) -> Result<()> {
+pub(super) fn try_link(toolchain: &Toolchain) -> Result<()> {
     const SOURCE: &str = "#![no_std]\n#[unsafe(no_mangle)]\npub extern \"C\" fn tmap_probe() -> u32 { 2 }\n";
     let folder = std::env::temp_dir().join(format!("tmap-link-probe-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// A value with its standard error.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// The best estimate.
     pub value: f64,
     /// One standard error.
@@ -18,7 +18,7 @@ pub struct Measured {
 
 /// One machine that tmap found.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct FoundMachine {
+pub(crate) struct FoundMachine {
     /// Its number in tmap's report.
     pub id: u64,
     /// Nominal ticks per second.
@@ -31,7 +31,7 @@ pub struct FoundMachine {
 
 /// One address in tmap's report.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct FoundAddress {
+pub(crate) struct FoundAddress {
     /// The number of machines; `None` if tmap reports that it can't tell.
     pub machines: Option<u64>,
     /// The interval of that number.
@@ -46,7 +46,7 @@ pub struct FoundAddress {
 
 /// tmap's final summary.
 #[derive(Clone, Debug, Default)]
-pub struct Findings {
+pub(crate) struct Findings {
     /// The addresses.
     pub addresses: HashMap<Ipv4Addr, FoundAddress>,
     /// Source address, source port, and number of the machine, of each connection.
@@ -58,7 +58,7 @@ impl Findings {
     ///
     /// # Errors
     /// When a line has no type, a connection is incomplete, or the summary has no address.
-    pub fn parse(lines: &[Value]) -> Result<Self> {
+    pub(crate) fn parse(lines: &[Value]) -> Result<Self> {
         let mut findings = Self::default();
         for line in lines {
             match line["type"].as_str() {

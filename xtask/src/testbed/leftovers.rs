@@ -13,14 +13,14 @@ const PREFIX: &str = "tmapx";
 ///
 /// # Errors
 /// When this process's start time cannot be read.
-pub fn stem() -> Result<String> {
+pub(super) fn stem() -> Result<String> {
     let pid = std::process::id();
     let start = start_time(pid).ok_or_else(|| anyhow!("could not read /proc/{pid}/stat"))?;
     Ok(format!("{PREFIX}-{pid}-{start}"))
 }
 
 /// True if the name has our form and the process that chose it has ended.
-pub fn is_leftover(name: &str) -> bool {
+pub(super) fn is_leftover(name: &str) -> bool {
     let mut parts = name.split('-');
     if parts.next() != Some(PREFIX) {
         return false;

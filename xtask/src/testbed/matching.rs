@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 /// Numbers of connections by true machine and by found machine.
 #[derive(Clone, Debug, Default)]
-pub struct ContingencyTable {
+pub(crate) struct ContingencyTable {
     /// Connections of each true machine that tmap saw.
     pub seen: HashMap<usize, u64>,
     /// Connections by true machine and by the number of the found machine.
@@ -17,7 +17,7 @@ pub struct ContingencyTable {
 
 impl ContingencyTable {
     /// Counts connections, given as the true machine and the machine that tmap assigned, if any.
-    pub fn new(connections: impl IntoIterator<Item = (usize, Option<u64>)>) -> Self {
+    pub(crate) fn new(connections: impl IntoIterator<Item = (usize, Option<u64>)>) -> Self {
         let mut table = Self::default();
         for (truth, found) in connections {
             *table.seen.entry(truth).or_default() += 1;
@@ -29,7 +29,7 @@ impl ContingencyTable {
     }
 
     /// Pairs true machines with found ones, the pair with most connections first.
-    pub fn matching(&self) -> HashMap<usize, u64> {
+    pub(crate) fn matching(&self) -> HashMap<usize, u64> {
         let mut pairs: Vec<_> = self.shared.iter().map(|(&pair, &count)| (count, pair)).collect();
         // Ties are ordered by number, so that the result is the same every time.
         pairs.sort_by_key(|&(count, pair)| (Reverse(count), pair));

@@ -1,11 +1,11 @@
 //! A network of namespaces with tmap in the middle: where the demonstration and the laboratory run.
 
-pub mod echo_server;
-pub mod findings;
-pub mod interrupt;
+pub(crate) mod echo_server;
+pub(crate) mod findings;
+pub(crate) mod interrupt;
 mod leftovers;
-pub mod matching;
-pub mod namespaces;
-pub mod scratch;
-pub mod sensor;
-pub mod topology;
+pub(crate) mod matching;
+pub(crate) mod namespaces;
+pub(crate) mod scratch;
+pub(crate) mod sensor;
+pub(crate) mod topology;

@@ -16,7 +16,7 @@ use crate::shell;
 
 /// The namespaces that this process made. Dropping it kills what runs in them and removes them.
 #[derive(Debug)]
-pub struct Namespaces {
+pub(crate) struct Namespaces {
     stem: String,
     names: Vec<String>,
 }
@@ -26,7 +26,7 @@ impl Namespaces {
     ///
     /// # Errors
     /// When this process's start time cannot be read.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         remove_leftovers()?;
         Ok(Self { stem: stem()?, names: Vec::new() })
     }
@@ -35,7 +35,7 @@ impl Namespaces {
     ///
     /// # Errors
     /// When `ip netns` fails, for example without root.
-    pub fn add(&mut self, role: &str) -> Result<Namespace> {
+    pub(crate) fn add(&mut self, role: &str) -> Result<Namespace> {
         let name = format!("{}-{role}", self.stem);
         shell::capture("ip", &["netns", "add", &name])?;
         self.names.push(name.clone());
@@ -57,7 +57,7 @@ impl Drop for Namespaces {
 
 /// One of our namespaces.
 #[derive(Clone, Debug)]
-pub struct Namespace {
+pub(crate) struct Namespace {
     /// The name, as `ip netns` knows it.
     pub name: String,
 }
@@ -67,7 +67,7 @@ impl Namespace {
     ///
     /// # Errors
     /// When the command fails; the error has its message.
-    pub fn ip(&self, arguments: &str) -> Result<String> {
+    pub(crate) fn ip(&self, arguments: &str) -> Result<String> {
         let mut words = vec!["-n", &self.name];
         words.extend(arguments.split_whitespace());
         shell::capture("ip", &words)
@@ -77,7 +77,7 @@ impl Namespace {
     ///
     /// # Errors
     /// When `ip` fails; the error has its message.
-    pub fn join(&self, own: &str, other: &Self, theirs: &str) -> Result<()> {
+    pub(crate) fn join(&self, own: &str, other: &Self, theirs: &str) -> Result<()> {
         self.ip(&format!("link add {own} type veth peer name {theirs} netns {}", other.name))?;
         self.ip(&format!("link set {own} up"))?;
         other.ip(&format!("link set {theirs} up"))?;
@@ -88,7 +88,7 @@ impl Namespace {
     ///
     /// # Errors
     /// When nft refuses the rules; the error has its message.
-    pub fn nft(&self, rules: &str) -> Result<()> {
+    pub(crate) fn nft(&self, rules: &str) -> Result<()> {
         let mut child = self
             .command("nft")
             .args(["-f", "-"])
@@ -108,7 +108,7 @@ impl Namespace {
     ///
     /// # Errors
     /// When the kernel has no such setting or refuses the value.
-    pub fn sysctl(&self, path: &str, value: &str) -> Result<()> {
+    pub(crate) fn sysctl(&self, path: &str, value: &str) -> Result<()> {
         let (path, value) = (format!("/proc/sys/{path}"), value.to_owned());
         // /proc/sys/net belongs to the namespace of the thread that opens it.
         std::thread::scope(|scope| {
@@ -124,7 +124,7 @@ impl Namespace {
     ///
     /// # Errors
     /// When the namespace does not exist, or without root.
-    pub fn enter(&self) -> Result<()> {
+    pub(crate) fn enter(&self) -> Result<()> {
         let path = format!("/run/netns/{}", self.name);
         let file = File::open(&path).with_context(|| format!("could not open {path}"))?;
         setns(file, CloneFlags::CLONE_NEWNET)
@@ -132,7 +132,7 @@ impl Namespace {
     }
 
     /// A command that runs `program` inside. Its process id is that of the program itself.
-    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program);
         command

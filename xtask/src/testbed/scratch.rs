@@ -10,14 +10,14 @@ use super::leftovers::{is_leftover, stem};
 
 /// A folder for temporary files. Dropping it removes it.
 #[derive(Debug)]
-pub struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     /// Removes the folders of earlier, killed runs, and makes one.
     ///
     /// # Errors
     /// When the system's folder for temporary files is not writable.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let parent = std::env::temp_dir();
         for entry in fs::read_dir(&parent)?.filter_map(Result::ok) {
             if is_leftover(&entry.file_name().to_string_lossy()) {
@@ -31,7 +31,7 @@ impl Scratch {
     }
 
     /// The path of the folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }

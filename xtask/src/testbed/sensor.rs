@@ -21,7 +21,7 @@ const SUMMARY_LIMIT: Duration = Duration::from_secs(15);
 
 /// A running sensor. Dropping it ends the process.
 #[derive(Debug)]
-pub struct Sensor {
+pub(crate) struct Sensor {
     child: Child,
     lines: Arc<Mutex<Vec<Value>>>,
     reader: Option<JoinHandle<()>>,
@@ -30,7 +30,7 @@ pub struct Sensor {
 
 /// Everything that a sensor printed.
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Output {
     /// Its standard output: one JSON value for each line.
     pub lines: Vec<Value>,
     /// Its standard error.
@@ -43,7 +43,7 @@ impl Sensor {
     ///
     /// # Errors
     /// When tmap ends early (the error has its messages) or does not attach in time.
-    pub fn start(tmap: &Path, router: &Namespace, interfaces: &[&str]) -> Result<(Self, &'static str)> {
+    pub(crate) fn start(tmap: &Path, router: &Namespace, interfaces: &[&str]) -> Result<(Self, &'static str)> {
         let mut command = router.command(tmap);
         command.args(["live", "--json", "--connections"]);
         for interface in interfaces {
@@ -97,13 +97,13 @@ impl Sensor {
     }
 
     /// The number of events of this kind so far.
-    pub fn count_events(&self, kind: &str) -> usize {
+    pub(crate) fn count_events(&self, kind: &str) -> usize {
         let lines = self.lines.lock().expect("no holder panics");
         lines.iter().filter(|line| line["event"] == kind).count()
     }
 
     /// Whether tmap still runs.
-    pub fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
@@ -111,7 +111,7 @@ impl Sensor {
     ///
     /// # Errors
     /// When tmap fails (the error has its messages) or does not end in time.
-    pub fn finish(mut self) -> Result<Output> {
+    pub(crate) fn finish(mut self) -> Result<Output> {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).context("tmap has already ended")?;
         let start = Instant::now();
         let status = loop {

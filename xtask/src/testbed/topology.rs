@@ -15,13 +15,13 @@ use anyhow::Result;
 use super::namespaces::{Namespace, Namespaces};
 
 /// The router's interfaces: `west` receives from the machines, `east` from the server.
-pub const INTERFACES: [&str; 2] = ["west", "east"];
+pub(crate) const INTERFACES: [&str; 2] = ["west", "east"];
 /// The server's interface.
-pub const LAN: &str = "lan";
+pub(crate) const LAN: &str = "lan";
 
 /// A machine's addresses before and behind the NAT.
 #[derive(Clone, Copy, Debug)]
-pub struct Mapping {
+pub(crate) struct Mapping {
     /// The machine's own address.
     pub private: Ipv4Addr,
     /// Its address behind the NAT, in 198.51.100.0/24.
@@ -30,7 +30,7 @@ pub struct Mapping {
 
 /// The namespaces and their links.
 #[derive(Clone, Debug)]
-pub struct Topology {
+pub(crate) struct Topology {
     /// The machines' links, and the NAT.
     pub nat: Namespace,
     /// The router with the sensor.
@@ -40,13 +40,13 @@ pub struct Topology {
 }
 
 /// The source ports that the NAT gives to machine `index`.
-pub fn nat_ports(index: usize) -> RangeInclusive<u16> {
+pub(crate) fn nat_ports(index: usize) -> RangeInclusive<u16> {
     let first = 20_000 + 1_000 * index as u16;
     first..=first + 999
 }
 
 /// The machine that has this source port behind the NAT.
-pub fn owner(port: u16, machines: usize) -> Option<usize> {
+pub(crate) fn owner(port: u16, machines: usize) -> Option<usize> {
     (0..machines).find(|&index| nat_ports(index).contains(&port))
 }
 
@@ -56,7 +56,7 @@ impl Topology {
     ///
     /// # Errors
     /// When `ip` or `nft` fails.
-    pub fn new(namespaces: &mut Namespaces, servers: &[Ipv4Addr], mappings: &[Mapping]) -> Result<Self> {
+    pub(crate) fn new(namespaces: &mut Namespaces, servers: &[Ipv4Addr], mappings: &[Mapping]) -> Result<Self> {
         let nat = namespaces.add("nat")?;
         let router = namespaces.add("router")?;
         let far = namespaces.add("far")?;

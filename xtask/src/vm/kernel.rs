@@ -26,7 +26,7 @@ const MODULES: [&str; 11] = [
 
 /// A kernel that is ready to boot.
 #[derive(Clone, Debug)]
-pub struct Kernel {
+pub(crate) struct Kernel {
     /// The package that it comes from.
     pub package: String,
     /// The bzImage.
@@ -40,7 +40,7 @@ pub struct Kernel {
 ///
 /// # Errors
 /// When there is no such package, or the download fails.
-pub fn get(series: &str) -> Result<Kernel> {
+pub(crate) fn get(series: &str) -> Result<Kernel> {
     if shell::find("apt-get").is_none() || shell::find("dpkg-deb").is_none() {
         bail!("the kernels come from Debian's packages, and apt-get or dpkg-deb is not installed");
     }

@@ -1,7 +1,7 @@
 //! Virtual machines under QEMU's software emulation, each with a kernel and a clock of its own.
 
-pub mod kernel;
-pub mod ram_disk;
+pub(crate) mod kernel;
+pub(crate) mod ram_disk;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const MEMORY_MIB: u32 = 160;
 
 /// What to boot.
 #[derive(Clone, Debug)]
-pub struct Boot<'a> {
+pub(crate) struct Boot<'a> {
     /// The kernel.
     pub image: &'a Path,
     /// The initial RAM disk.
@@ -29,7 +29,7 @@ pub struct Boot<'a> {
 
 /// A running machine. Dropping it kills it.
 #[derive(Debug)]
-pub struct Vm {
+pub(crate) struct Vm {
     child: Child,
     console: PathBuf,
 }
@@ -39,7 +39,7 @@ impl Vm {
     ///
     /// # Errors
     /// When QEMU does not start.
-    pub fn boot(mut qemu: Command, boot: &Boot<'_>) -> Result<Self> {
+    pub(crate) fn boot(mut qemu: Command, boot: &Boot<'_>) -> Result<Self> {
         let settings: Vec<String> = boot.settings.iter().map(|setting| format!("tmapx.{setting}")).collect();
         let line = format!("console=ttyS0 quiet panic=-1 {}", settings.join(" "));
         qemu.args(["-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", &MEMORY_MIB.to_string()]);
@@ -64,23 +64,23 @@ impl Vm {
     ///
     /// # Errors
     /// When the kernel does not give the status.
-    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
     /// The text of its console so far.
-    pub fn console(&self) -> String {
+    pub(crate) fn console(&self) -> String {
         let bytes = fs::read(&self.console).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// The last value that the machine's script printed for a key: `tmapx: KEY VALUE`.
-    pub fn printed(&self, key: &str) -> Option<String> {
+    pub(crate) fn printed(&self, key: &str) -> Option<String> {
         printed(&self.console(), key)
     }
 
     /// The last lines of the console and of QEMU's messages, for an error.
-    pub fn last_lines(&self) -> String {
+    pub(crate) fn last_lines(&self) -> String {
         let errors = fs::read_to_string(self.console.with_extension("qemu")).unwrap_or_default();
         let console = self.console();
         let lines: Vec<&str> = errors.lines().chain(console.lines()).collect();
@@ -97,7 +97,7 @@ impl Drop for Vm {
 }
 
 /// The last value that a machine's script printed for a key, in the text of its console.
-pub fn printed(console: &str, key: &str) -> Option<String> {
+pub(crate) fn printed(console: &str, key: &str) -> Option<String> {
     let value = |line: &str| {
         let (_, rest) = line.split_once("tmapx: ")?;
         Some(rest.strip_prefix(key)?.strip_prefix(' ')?.trim().to_owned())

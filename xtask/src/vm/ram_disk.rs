@@ -31,7 +31,7 @@ echo \"tmapx: release $(uname -r)\"
 ///
 /// # Errors
 /// When a file is missing or a tool fails.
-pub fn make(
+pub(crate) fn make(
     path: &Path,
     scratch: &Path,
     kernel: &Kernel,

@@ -26,7 +26,7 @@ const BLOCKS_IN_USE: usize = BLOCKS_WAITING + 1;
 ///
 /// Dropping it doesn't wait for the thread, which may wait for a silent pipe; the thread ends when it has
 /// read something that nobody takes.
-pub struct Blocks {
+pub(super) struct Blocks {
     blocks: Receiver<io::Result<Bytes>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -36,7 +36,7 @@ impl Blocks {
     ///
     /// # Errors
     /// Where the system grants no thread.
-    pub fn read(source: Box<dyn Read + Send>) -> io::Result<Self> {
+    pub(super) fn read(source: Box<dyn Read + Send>) -> io::Result<Self> {
         let (out, blocks) = mpsc::sync_channel(BLOCKS_WAITING);
         let thread = thread::Builder::new().name("unpack".to_owned()).spawn(move || {
             if let Err(error) = unpack(source, &out) {
@@ -64,13 +64,13 @@ impl Iterator for Blocks {
 }
 
 /// How a file is packed.
-pub enum Packing {
+pub(super) enum Packing {
     Gzip,
     Zstd,
 }
 
 /// How what begins with `bytes` is packed, if it is.
-pub fn packing(bytes: &[u8]) -> Option<Packing> {
+pub(super) fn packing(bytes: &[u8]) -> Option<Packing> {
     match bytes {
         [0x1f, 0x8b, ..] => Some(Packing::Gzip),
         // RFC 8878: a frame, or a skippable one (as pzstd writes) before it.

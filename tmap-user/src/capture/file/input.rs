@@ -11,7 +11,7 @@ use super::{ReadError, blocks::Blocks, map::ask_ahead};
 ///
 /// Bytes stay where they are: a block is used as it comes. Only a packet that lies across the end of a
 /// block is copied, into a small block of its own.
-pub struct Input {
+pub(super) struct Input {
     /// The bytes waiting now are those from `start` on.
     block: Bytes,
     start: usize,
@@ -26,11 +26,11 @@ pub struct Input {
 }
 
 impl Input {
-    pub fn of_blocks(blocks: Blocks) -> Self {
+    pub(super) fn of_blocks(blocks: Blocks) -> Self {
         Self { blocks: Some(blocks), is_mapped: false, ..Self::of_block(Bytes::new()) }
     }
 
-    pub fn mapped(map: Mmap) -> Self {
+    pub(super) fn mapped(map: Mmap) -> Self {
         Self::of_block(Bytes::from_owner(map))
     }
 
@@ -39,13 +39,13 @@ impl Input {
     }
 
     /// Whether the file is mapped.
-    pub fn is_mapped(&self) -> bool {
+    pub(super) fn is_mapped(&self) -> bool {
         self.is_mapped
     }
 
     /// The waiting bytes: at least `wanted` of them, unless the source ends or fails first.
     #[inline]
-    pub fn fill(&mut self, wanted: usize) -> &[u8] {
+    pub(super) fn fill(&mut self, wanted: usize) -> &[u8] {
         if self.data().len() < wanted {
             self.refill(wanted);
         }
@@ -54,20 +54,20 @@ impl Input {
 
     /// The bytes waiting now.
     #[inline]
-    pub fn data(&self) -> &[u8] {
+    pub(super) fn data(&self) -> &[u8] {
         &self.block[self.start..]
     }
 
     /// The block that the waiting bytes are in.
     #[inline]
-    pub fn block(&self) -> &Bytes {
+    pub(super) fn block(&self) -> &Bytes {
         &self.block
     }
 
     /// Drops the first `count` waiting bytes, and returns where in [`Input::block`] they are. They stay
     /// there until more is asked for.
     #[inline]
-    pub fn take(&mut self, count: usize) -> std::ops::Range<usize> {
+    pub(super) fn take(&mut self, count: usize) -> std::ops::Range<usize> {
         let from = self.start;
         self.start = (from + count).min(self.block.len());
         self.taken += (self.start - from) as u64;
@@ -76,17 +76,17 @@ impl Input {
     }
 
     /// The number of bytes taken, which is the offset of the next one.
-    pub fn offset(&self) -> u64 {
+    pub(super) fn offset(&self) -> u64 {
         self.taken
     }
 
     /// The error of the source, if it failed; returned once.
-    pub fn failure(&mut self) -> Option<ReadError> {
+    pub(super) fn failure(&mut self) -> Option<ReadError> {
         self.failure.take().map(ReadError::Io)
     }
 
     /// The reason for too few bytes: the source failed, or the capture is truncated.
-    pub fn shortage(&mut self) -> ReadError {
+    pub(super) fn shortage(&mut self) -> ReadError {
         let at = self.offset();
         self.failure().unwrap_or(ReadError::Truncated(at))
     }

@@ -15,7 +15,7 @@ use memmap2::{Advice, Mmap};
 ///
 /// # Errors
 /// If the system cannot map it: an empty file, or one that is not regular.
-pub fn map(file: &File) -> io::Result<Mmap> {
+pub(super) fn map(file: &File) -> io::Result<Mmap> {
     // SAFETY: the bytes are only read, as bytes; any change by others gives other bytes, which are
     // checked as they are parsed.
     let map = unsafe { Mmap::map(file) }?;
@@ -27,7 +27,7 @@ pub fn map(file: &File) -> io::Result<Mmap> {
 /// Prefetches memory some packets ahead of `at`: bytes that are read once are in no cache, and the
 /// hardware prefetcher stops at each page. Beyond the end it is a harmless hint.
 #[inline(always)]
-pub fn ask_ahead(bytes: &[u8], at: usize) {
+pub(super) fn ask_ahead(bytes: &[u8], at: usize) {
     const AHEAD_BYTES: usize = 1024;
     #[cfg(target_arch = "x86_64")]
     {

@@ -9,7 +9,7 @@ use super::{Frame, LinkType, ReadError, input::Input};
 const MAX_PACKET_BYTES: u32 = 262_144;
 
 /// State of a classic capture.
-pub struct Pcap {
+pub(super) struct Pcap {
     link: Result<Link, LinkType>,
     big_endian: bool,
     /// Bytes before each packet: 16, or 24 in Kuznetsov's variant.
@@ -20,7 +20,7 @@ pub struct Pcap {
 
 impl Pcap {
     /// Reads the file header.
-    pub fn new(input: &mut Input) -> Result<Self, ReadError> {
+    pub(super) fn new(input: &mut Input) -> Result<Self, ReadError> {
         let size = PcapHeader::new().size();
         let Some(bytes) = input.fill(size).get(..size) else { return Err(input.shortage()) };
         let Ok((_, header)) = pcap::parse_pcap_header(bytes) else {
@@ -39,13 +39,13 @@ impl Pcap {
     }
 
     /// The resolution that the header declares.
-    pub fn resolution_ns(&self) -> u64 {
+    pub(super) fn resolution_ns(&self) -> u64 {
         u64::from(self.unit_ns)
     }
 
     /// The next packet, if there is one.
     #[inline(always)]
-    pub fn next_frame<'a>(&mut self, input: &'a mut Input) -> Result<Option<Frame<'a>>, ReadError> {
+    pub(super) fn next_frame<'a>(&mut self, input: &'a mut Input) -> Result<Option<Frame<'a>>, ReadError> {
         let at = input.offset();
         // Seconds, fraction, captured length; the original length and Kuznetsov's fields follow.
         let Some(header) = input.fill(self.header_bytes).first_chunk::<16>() else {

@@ -23,7 +23,7 @@ const MAX_TIME_NS: u64 = 1 << 62;
 
 /// State of a block capture.
 #[derive(Default)]
-pub struct PcapNg {
+pub(super) struct PcapNg {
     big_endian: bool,
     interfaces: Vec<Interface>,
     resolution_ns: u64,
@@ -49,17 +49,17 @@ enum Units {
 
 impl PcapNg {
     /// The coarsest resolution declared so far.
-    pub fn resolution_ns(&self) -> u64 {
+    pub(super) fn resolution_ns(&self) -> u64 {
         self.resolution_ns
     }
 
     /// Packets without a capture time so far.
-    pub fn untimed(&self) -> u64 {
+    pub(super) fn untimed(&self) -> u64 {
         self.untimed
     }
 
     /// The next packet, if there is one; other blocks are taken in on the way.
-    pub fn next_frame<'a>(&mut self, input: &'a mut Input) -> Result<Option<Frame<'a>>, ReadError> {
+    pub(super) fn next_frame<'a>(&mut self, input: &'a mut Input) -> Result<Option<Frame<'a>>, ReadError> {
         loop {
             let Some(bytes) = self.block_bytes(input)? else { return Ok(None) };
             let at = input.offset();

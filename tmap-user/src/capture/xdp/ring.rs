@@ -34,7 +34,7 @@ const RELEASE_EVERY: usize = 256;
 
 /// How many CPUs, and how many slots each has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub(super) struct Shape {
     /// Possible CPUs.
     pub cpus: usize,
     /// Slots per CPU, a power of two.

@@ -35,7 +35,7 @@ pub type SourceId = u32;
 
 /// A source address in the flow table.
 #[derive(Debug)]
-pub struct Source {
+pub(super) struct Source {
     pub(super) address: Address,
     /// Connections held, open and finished, the oldest first.
     pub(super) connections: VecDeque<Member>,
@@ -66,7 +66,7 @@ pub struct Source {
 
 /// A source's connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Member {
+pub(super) struct Member {
     /// Its place in the flow table.
     pub(super) place: u32,
     /// Its number among the connections of its source, which identifies it in analysis.

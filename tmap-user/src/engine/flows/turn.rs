@@ -1,11 +1,11 @@
 //! The turn in which connections are considered for eviction.
 
 /// The number of connections that one choice considers.
-pub const CANDIDATES: usize = 16;
+pub(super) const CANDIDATES: usize = 16;
 
 /// The position of the next candidates for eviction.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Turn {
+pub(super) struct Turn {
     at: usize,
     /// The time of the last search in vain.
     pub(super) full_at_ns: Option<u64>,

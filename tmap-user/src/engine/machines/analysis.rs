@@ -27,7 +27,7 @@ use crate::engine::{
 
 /// The result of one analysis pass over an address.
 #[derive(Clone, Debug)]
-pub struct Analysis {
+pub(crate) struct Analysis {
     /// The regime, over all tick rates.
     pub regime: Regime,
     /// The evidence that decided the regime.
@@ -45,7 +45,7 @@ pub struct Analysis {
 }
 
 /// Analyses the connections of one address.
-pub fn analyse(connections: &[&Connection], options: &Options, resolution_ns: u64, depth: Depth) -> Analysis {
+pub(crate) fn analyse(connections: &[&Connection], options: &Options, resolution_ns: u64, depth: Depth) -> Analysis {
     let sorted = sort_by_rate(connections, resolution_ns);
     let mut builder = Builder {
         connections,

@@ -23,7 +23,7 @@ use crate::engine::{
 };
 
 /// The report on a source address, by its last analysis pass.
-pub fn address(history: &SourceHistory, frozen: &FrozenSource, options: &Options) -> AddressReport {
+pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &Options) -> AddressReport {
     let mut report = AddressReport {
         address: history.address,
         regime: Regime::Undetermined,
@@ -66,7 +66,7 @@ fn tunnels(connections: &[Connection]) -> Vec<Tunnel> {
 }
 
 /// The machines that a pass found behind an address, by number.
-pub fn machines(
+pub(super) fn machines(
     history: &SourceHistory,
     last_pass: &LastPass,
     connections: &[Connection],
@@ -164,7 +164,7 @@ fn offset_is_own(regime: Regime) -> f64 {
 }
 
 /// The machines behind an address that can be compared with other addresses' machines.
-pub fn candidates(history: &SourceHistory) -> impl Iterator<Item = Candidate> {
+pub(super) fn candidates(history: &SourceHistory) -> impl Iterator<Item = Candidate> {
     history.last_pass.iter().flat_map(|last_pass| {
         last_pass.analysis.groups.iter().zip(&last_pass.numbers).filter_map(|(group, &machine)| {
             let global = offset_is_own(group.regime);
@@ -190,7 +190,7 @@ fn ports<'a>(members: impl Iterator<Item = (&'a Connection, f64)>) -> Vec<PortSh
 }
 
 /// The listing of an address's connections.
-pub fn connections(history: &SourceHistory, connections: &[Connection]) -> Vec<ConnectionReport> {
+pub(super) fn connections(history: &SourceHistory, connections: &[Connection]) -> Vec<ConnectionReport> {
     let mut best: BTreeMap<usize, (u32, f64, &Group)> = BTreeMap::new();
     if let Some(last_pass) = &history.last_pass {
         for (group, &number) in last_pass.analysis.groups.iter().zip(&last_pass.numbers) {

@@ -21,7 +21,7 @@ const MAX_DEVIATION: f64 = 5.0;
 
 /// One connection to be matched.
 #[derive(Clone, Copy, Debug)]
-pub struct Item<'a> {
+pub(super) struct Item<'a> {
     /// The caller's index.
     pub index: usize,
     /// First arrivals.
@@ -37,7 +37,7 @@ pub struct Item<'a> {
 ///
 /// O(n log n) for n items: clusters are looked up by their counter value at a common time, in a window
 /// as wide as the errors.
-pub fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns: u64) -> Vec<Cluster> {
+pub(super) fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns: u64) -> Vec<Cluster> {
     items.sort_by_cached_key(|Item { index, clock, .. }| {
         // Standard errors aren't negative, so the order of their bits is that of their values.
         ((clock.skew.sigma + clock.offset_ticks.sigma / clock.hz).to_bits(), *index)
@@ -56,7 +56,7 @@ pub fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns: u64) 
 /// The cluster of a connection with too few points for a clock of its own: the only one that explains its
 /// TSvals, `None` where no cluster or several do. All clusters have one nominal rate; `allowed` says
 /// which of them may be considered.
-pub fn attach(
+pub(super) fn attach(
     envelope: &Envelope,
     clusters: &[Cluster],
     options: &Options,
@@ -130,14 +130,14 @@ impl Index {
 }
 
 /// The line through a merged envelope of the nominal rate `hz`.
-pub fn refit(envelope: &Envelope, hz: f64, resolution_ns: u64) -> Clock {
+pub(super) fn refit(envelope: &Envelope, hz: f64, resolution_ns: u64) -> Clock {
     let rate = crate::engine::clock::fit::measure(envelope, resolution_ns);
     fit_nominal(envelope, hz, rate, resolution_ns)
 }
 
 /// How well two clocks agree.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Agreement {
+pub(super) struct Agreement {
     /// Difference of the counter values at the time where it is best known, in seconds, modulo the wrap.
     pub difference_s: f64,
     /// The larger of the offset's and the rate's difference, each as a share of what is allowed: the
@@ -146,7 +146,7 @@ pub struct Agreement {
 }
 
 /// Compares two clocks; `None` where their nominal rates differ.
-pub fn agreement(a: &Clock, b: &Clock, options: &Options) -> Option<Agreement> {
+pub(super) fn agreement(a: &Clock, b: &Clock, options: &Options) -> Option<Agreement> {
     if a.hz != b.hz {
         return None;
     }
@@ -163,7 +163,7 @@ pub fn agreement(a: &Clock, b: &Clock, options: &Options) -> Option<Agreement> {
 }
 
 /// Ticks from `a`'s unwrapped scale to `b`'s: a multiple of 2^32.
-pub fn wraps_between(a: &Clock, b: &Clock) -> i64 {
+pub(super) fn wraps_between(a: &Clock, b: &Clock) -> i64 {
     let at_ns = best_meeting(a, b);
     let difference = b.at(at_ns).value - a.at(at_ns).value;
     (difference / WRAP_TICKS).round() as i64 * (1 << 32)

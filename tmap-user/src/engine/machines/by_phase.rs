@@ -18,7 +18,7 @@ use crate::engine::{
 };
 
 /// The machines found by phase.
-pub struct Findings {
+pub(super) struct Findings {
     /// The machines.
     pub groups: Vec<Group>,
     /// How many there are.
@@ -31,7 +31,7 @@ pub struct Findings {
 const MIN_PROBABILITY: f64 = 0.01;
 
 /// Finds the machines behind the clusters of one tick rate that `judgement` calls random.
-pub fn find(
+pub(super) fn find(
     hz: f64,
     clusters: &[Cluster],
     judgement: &Judgement,

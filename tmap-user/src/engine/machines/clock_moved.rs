@@ -31,7 +31,7 @@ const TEMPERATURE_PPM: f64 = 2.0;
 
 /// The number of the machine that `new` was before its clock moved, and the move in seconds, which is
 /// negative where the clock fell behind. `None` where no machine or several machines fit.
-pub fn predecessor(new: &MachineReport, known: &[MachineReport]) -> Option<(u32, Estimate)> {
+pub(super) fn predecessor(new: &MachineReport, known: &[MachineReport]) -> Option<(u32, Estimate)> {
     let mut moved = known.iter().filter_map(|old| Some((old.id, moved_by(old, new)?)));
     let only = moved.next()?;
     moved.next().is_none().then_some(only)

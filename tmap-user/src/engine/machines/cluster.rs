@@ -4,7 +4,7 @@ use crate::engine::clock::{envelope::Envelope, fit::Clock};
 
 /// Connections that share a counter.
 #[derive(Clone, Debug)]
-pub struct Cluster {
+pub(super) struct Cluster {
     /// The members, as indices of the caller's connections, best-known clock first.
     pub members: Vec<usize>,
     /// The hull over all members' points. For a slewed clock, only the points of its best-known stretch.

@@ -4,16 +4,16 @@ use std::{collections::BTreeSet, iter};
 
 /// Counter values modulo 2^32 ticks, each with the caller's index of the clock that shows it.
 #[derive(Debug, Default)]
-pub struct CounterValues(BTreeSet<(u32, usize)>);
+pub(super) struct CounterValues(BTreeSet<(u32, usize)>);
 
 impl CounterValues {
     /// Adds a value with the caller's index.
-    pub fn insert(&mut self, value: u32, index: usize) {
+    pub(super) fn insert(&mut self, value: u32, index: usize) {
         self.0.insert((value, index));
     }
 
     /// Replaces the value of an index.
-    pub fn replace(&mut self, before: u32, after: u32, index: usize) {
+    pub(super) fn replace(&mut self, before: u32, after: u32, index: usize) {
         if after != before {
             self.0.remove(&(before, index));
             self.insert(after, index);
@@ -22,7 +22,7 @@ impl CounterValues {
 
     /// Indices of the values within `reach` of `centre`, also across the wrap. O(log n), plus the number
     /// found.
-    pub fn near(&self, centre: u32, reach: u32) -> impl Iterator<Item = usize> {
+    pub(super) fn near(&self, centre: u32, reach: u32) -> impl Iterator<Item = usize> {
         let (low, high) = (centre.wrapping_sub(reach), centre.wrapping_add(reach));
         let wrapped = low > high;
         let up_to = |end: u32| (end, usize::MAX);

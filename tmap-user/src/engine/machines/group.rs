@@ -7,7 +7,7 @@ use crate::engine::{
 
 /// Connections of one machine.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub(crate) struct Group {
     /// Nominal tick rate in Hz.
     pub hz: f64,
     /// How this machine chooses offsets.
@@ -26,7 +26,7 @@ pub struct Group {
 
 /// The number of machines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
+pub(crate) struct Count {
     /// The best estimate; `None` where it isn't known.
     pub best: Option<u32>,
     /// Lower end of the 90 % interval.
@@ -39,7 +39,7 @@ pub struct Count {
 
 impl Count {
     /// Adds the machines of another tick rate: no machine ticks at two rates.
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.best = self.best.zip(other.best).map(|(a, b)| a + b);
         self.low += other.low;
         self.high = self.high.zip(other.high).map(|(a, b)| a + b);

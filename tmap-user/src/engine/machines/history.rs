@@ -16,7 +16,7 @@ use crate::engine::{
 
 /// The history of a source address.
 #[derive(Debug)]
-pub struct SourceHistory {
+pub(super) struct SourceHistory {
     /// The address.
     pub address: Address,
     /// Assigned connections that were discarded since, by machine number.
@@ -39,7 +39,7 @@ const MIN_ASSIGNED: f64 = 0.5;
 
 /// The result of an analysis pass, with the machines' numbers.
 #[derive(Debug)]
-pub struct LastPass {
+pub(super) struct LastPass {
     /// The analysis.
     pub analysis: Analysis,
     /// How many connections were analysed: members are positions below this.
@@ -50,7 +50,7 @@ pub struct LastPass {
 
 impl SourceHistory {
     /// An empty history.
-    pub fn new(address: Address) -> Self {
+    pub(super) fn new(address: Address) -> Self {
         Self {
             address,
             discarded: BTreeMap::new(),
@@ -62,19 +62,19 @@ impl SourceHistory {
     }
 
     /// Random offsets that the last pass found; only a pass by phase can assign them.
-    pub fn random_offsets(&self) -> usize {
+    pub(super) fn random_offsets(&self) -> usize {
         self.last_pass.as_ref().map_or(0, |last_pass| last_pass.analysis.random_offsets)
     }
 
     /// Whether a pass may have found something that wasn't announced yet.
-    pub fn has_news(&self, last_pass: &LastPass) -> bool {
+    pub(super) fn has_news(&self, last_pass: &LastPass) -> bool {
         last_pass.numbers.iter().any(|number| !self.announced.contains(number))
             || (last_pass.analysis.doubt == Some(Doubt::OffsetsRandom) && !self.random_announced)
     }
 
     /// Restores the machine numbers of `connections`, which are all of the address's, in the order of
     /// serials. Counts connections that were discarded; if there are any, the last pass no longer holds.
-    pub fn recall(&mut self, connections: &mut [Connection]) {
+    pub(super) fn recall(&mut self, connections: &mut [Connection]) {
         let mut at = 0;
         let before = self.assigned.len();
         self.assigned.retain(|&(serial, machine)| {
@@ -97,7 +97,7 @@ impl SourceHistory {
     }
 
     /// Analyses the address's connections and numbers the machines found.
-    pub fn analyse(
+    pub(super) fn analyse(
         &mut self,
         connections: &mut [Connection],
         options: &Options,
@@ -129,7 +129,7 @@ impl SourceHistory {
     }
 
     /// Memory held, in bytes.
-    pub fn heap_bytes(&self) -> usize {
+    pub(super) fn heap_bytes(&self) -> usize {
         let groups = self.last_pass.iter().flat_map(|last_pass| &last_pass.analysis.groups);
         let members: usize = groups.map(|group| size_of_val(group) + size_of_val(&group.members[..])).sum();
         size_of::<Self>() + members + size_of_val(&self.assigned[..])

@@ -3,18 +3,18 @@
 //! [`analysis`] is pure: connections in, machines out. [`analyst`] keeps what must outlive one
 //! analysis pass (the numbers given to machines) and builds snapshots.
 
-pub mod analysis;
-pub mod analyst;
+pub(super) mod analysis;
+pub(super) mod analyst;
 mod assemble;
 mod by_offset;
 mod by_phase;
 mod clock_moved;
 mod cluster;
 mod counter_values;
-pub mod group;
+pub(super) mod group;
 mod history;
 mod numbering;
-pub mod partial;
+pub(super) mod partial;
 mod reboot;
 mod regime;
 mod siblings;

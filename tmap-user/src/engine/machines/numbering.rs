@@ -7,7 +7,7 @@ use super::analysis::Analysis;
 /// `previous(position)` is the number that a connection had before (0 for none). A group takes over the
 /// number that most of its members had. The group with the most members of a number comes first, and
 /// each number is given once. New machines are numbered from `next`, in the order of their first members.
-pub fn number(analysis: &Analysis, previous: impl Fn(usize) -> u32, mut next: u32) -> Vec<u32> {
+pub(super) fn number(analysis: &Analysis, previous: impl Fn(usize) -> u32, mut next: u32) -> Vec<u32> {
     let mut claims: Vec<(f64, usize, u32)> = Vec::new();
     for (index, group) in analysis.groups.iter().enumerate() {
         let mut votes: Vec<(u32, f64)> = Vec::new();

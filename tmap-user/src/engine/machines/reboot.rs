@@ -21,7 +21,7 @@ const SKEW_DEVIATION: f64 = 4.0;
 /// The number of the machine that `new` was before it rebooted, and the engine time of the boot in
 /// seconds. That machine is the only one of its tick rate that fell silent before the new counter was
 /// zero; `None` where no machine or several machines did.
-pub fn predecessor(new: &MachineReport, known: &[MachineReport]) -> Option<(u32, Estimate)> {
+pub(super) fn predecessor(new: &MachineReport, known: &[MachineReport]) -> Option<(u32, Estimate)> {
     let boot = new.boot.filter(|boot| boot.engine_s.sigma <= MAX_BOOT_SIGMA_S)?;
     let started_s = boot.engine_s.value;
     let mut silent = known.iter().filter(|old| {
@@ -37,7 +37,7 @@ pub fn predecessor(new: &MachineReport, known: &[MachineReport]) -> Option<(u32,
 }
 
 /// Whether two machines' skews differ by at most `most_ppm` plus their errors; true where one isn't known.
-pub fn skews_within(old: &MachineReport, new: &MachineReport, most_ppm: f64) -> bool {
+pub(super) fn skews_within(old: &MachineReport, new: &MachineReport, most_ppm: f64) -> bool {
     match (old.skew_ppm, new.skew_ppm) {
         (Some(a), Some(b)) => {
             (a.value - b.value).abs() <= most_ppm + SKEW_DEVIATION * joint(a.sigma, b.sigma)
@@ -48,12 +48,12 @@ pub fn skews_within(old: &MachineReport, new: &MachineReport, most_ppm: f64) -> 
 
 #[cfg(test)]
 /// The tests here, and a fixture for those of `clock_moved`.
-pub mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::engine::{clock::boot::Boot, os::OsReport};
 
     /// A machine of 1 kHz, 3 ppm fast.
-    pub fn machine(id: u32, boot_s: f64, seen_s: (u64, u64)) -> MachineReport {
+    pub(crate) fn machine(id: u32, boot_s: f64, seen_s: (u64, u64)) -> MachineReport {
         MachineReport {
             id,
             tick_hz: 1000.0,

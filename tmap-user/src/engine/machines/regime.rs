@@ -25,7 +25,7 @@ const MIN_RANDOM: usize = 3;
 
 /// The judgement on the connections of one address and one tick rate.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Judgement {
+pub(super) struct Judgement {
     /// The regime.
     pub regime: Regime,
     /// The counts that decided the regime, as a sentence.
@@ -40,7 +40,7 @@ pub struct Judgement {
 }
 
 /// Judges the clusters of one tick rate; `peers` holds each cluster's peers, one per member.
-pub fn judge(hz: f64, peers: &[Vec<Address>]) -> Judgement {
+pub(super) fn judge(hz: f64, peers: &[Vec<Address>]) -> Judgement {
     let all: Vec<usize> = (0..peers.len()).collect();
     let tally = Tally::of(peers);
     let all_differ = tally.shared.is_empty() && tally.connections >= MIN_RANDOM_SLOW;

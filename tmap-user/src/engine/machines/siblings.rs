@@ -17,7 +17,7 @@ use crate::engine::{
 
 /// A machine as seen behind one address.
 #[derive(Clone, Copy, Debug)]
-pub struct Candidate {
+pub(super) struct Candidate {
     /// The address.
     pub address: Address,
     /// The machine's number there.
@@ -30,7 +30,7 @@ pub struct Candidate {
 }
 
 /// The most machines compared with each other: the cost grows with their square.
-pub const MAX_CANDIDATES: usize = 4096;
+pub(super) const MAX_CANDIDATES: usize = 4096;
 
 /// The lowest probability of a link that is reported.
 const MIN_PROBABILITY: f64 = 0.5;
@@ -52,7 +52,7 @@ const FEWEST_RIVALS: f64 = 10.0;
 
 /// Finds machines that stand behind several addresses. Machines beyond [`MAX_CANDIDATES`] are ignored; the
 /// caller counts them.
-pub fn find(candidates: &[Candidate]) -> Vec<Sibling> {
+pub(super) fn find(candidates: &[Candidate]) -> Vec<Sibling> {
     let candidates = &candidates[..candidates.len().min(MAX_CANDIDATES)];
     let mut links = Vec::new();
     for (i, a) in candidates.iter().enumerate() {

@@ -33,7 +33,7 @@ const MAX_DEVIATION: f64 = 5.0;
 /// joined cluster keeps the best-known clock.
 ///
 /// O(n log n) for n clusters: ends are looked up by their counter values.
-pub fn join(clusters: Vec<Cluster>) -> Vec<Cluster> {
+pub(super) fn join(clusters: Vec<Cluster>) -> Vec<Cluster> {
     let mut stretches: Vec<(Stretch, usize, Cluster)> = clusters
         .into_iter()
         .enumerate()

@@ -29,7 +29,7 @@ const MOST_LATE: f64 = 3.0;
 
 /// How busy the network was, over time.
 #[derive(Clone, Debug)]
-pub struct Congestion {
+pub(super) struct Congestion {
     from_s: f64,
     bin_s: f64,
     class: Vec<Option<u8>>,
@@ -37,7 +37,7 @@ pub struct Congestion {
 
 impl Congestion {
     /// Observes residuals of all `pieces` against their own phases.
-    pub fn observe<'a>(pieces: impl Iterator<Item = &'a Piece>, window: Window, density: &Density) -> Self {
+    pub(super) fn observe<'a>(pieces: impl Iterator<Item = &'a Piece>, window: Window, density: &Density) -> Self {
         let residuals: Vec<(f64, f64)> = pieces.flat_map(|p| p.residuals(window, density)).collect();
         let count = residuals.len().max(1) as f64;
         let mean = residuals.iter().map(|r| r.1).sum::<f64>() / count;
@@ -58,13 +58,13 @@ impl Congestion {
     }
 
     /// The class of busy times that `x` is in, if any.
-    pub fn at(&self, x: f64) -> Option<u8> {
+    pub(super) fn at(&self, x: f64) -> Option<u8> {
         let bin = (x - self.from_s) / self.bin_s;
         if bin < 0.0 { None } else { self.class.get(bin as usize).copied().flatten() }
     }
 
     /// Whether there was any busy time.
-    pub fn is_seen(&self) -> bool {
+    pub(super) fn is_seen(&self) -> bool {
         self.class.iter().any(Option::is_some)
     }
 }

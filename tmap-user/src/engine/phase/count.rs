@@ -11,7 +11,7 @@ use super::{
 
 /// The interval of the number of machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count {
+pub(super) struct Count {
     /// Lower end of the 90 % interval.
     pub low: usize,
     /// Upper end; `None` where the data sets none.
@@ -20,7 +20,7 @@ pub struct Count {
 
 /// The observability of machines: what decides how many lines a number of machines makes.
 #[derive(Clone, Debug)]
-pub struct Observability {
+pub(super) struct Observability {
     /// Probability that two machines chosen at random can't be told apart.
     pub merge: f64,
     /// Connections that a machine needs to be seen as a line.
@@ -46,7 +46,7 @@ const NO_LOAD: f64 = 1e-6;
 
 impl Observability {
     /// The observability in the best mixture; `evidence` is its log evidence.
-    pub fn of(data: &Data, mixture: &Mixture, evidence: f64) -> Self {
+    pub(super) fn of(data: &Data, mixture: &Mixture, evidence: f64) -> Self {
         let connections = data.tracks.len() as f64;
         let lines = mixture.lines.len().max(1) as f64;
         let on_lines: f64 = mixture.lines.iter().map(|l| l.weight).sum::<f64>() * connections;
@@ -102,7 +102,7 @@ impl Observability {
 /// The likelihood of each share of outliers, which are connections on no line, relative to the likeliest
 /// share.
 #[derive(Clone, Debug)]
-pub struct Outliers(Vec<f64>);
+pub(super) struct Outliers(Vec<f64>);
 
 /// The number of shares tried.
 const OUTLIER_STEPS: usize = 100;
@@ -121,7 +121,7 @@ impl Outliers {
     /// connections of unseen machines. So the connections are weighted by the square of `left`, the share
     /// of the lines' gain that remains after their cost. With the square, the intervals of simulated WANs
     /// hold the truth about as often as they should.
-    pub fn of(on_lines: &[f64], left: f64) -> Self {
+    pub(super) fn of(on_lines: &[f64], left: f64) -> Self {
         let trust = left.clamp(0.0, 1.0).powi(2);
         let log = |share: f64| -> f64 {
             on_lines.iter().map(|on_line| (share + (1.0 - share) * on_line).max(f64::MIN_POSITIVE).ln()).sum()
@@ -143,7 +143,7 @@ impl Outliers {
 }
 
 /// The interval of the number of machines, from the evidence for each number of lines and the observability.
-pub fn count(found: &Found, observability: &Observability) -> Count {
+pub(super) fn count(found: &Found, observability: &Observability) -> Count {
     let evidences = found.evidences();
     let top = evidences.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = evidences.iter().map(|e| (TRUST_IN_LAW * (e - top)).exp()).collect();

@@ -10,10 +10,10 @@ use super::sample::NO_GAP_NS;
 
 /// Bins per tick. At 1 kHz a bin is 8 µs, far below the jitter of any network seen so far; coarser bins
 /// would blur the edges of a quiet LAN.
-pub const BINS: usize = 128;
+pub(super) const BINS: usize = 128;
 
 /// Index of residual 0 in a table: one tick of table before it.
-pub const ZERO: usize = BINS;
+pub(super) const ZERO: usize = BINS;
 
 /// The share of residuals that follow no law (clock reads out of order, a stalled sensor), spread evenly.
 /// It keeps one outlier from ruling out a line.
@@ -21,23 +21,23 @@ const OUTLIER_SHARE: f64 = 0.003;
 
 /// How far before zero a piece's smallest residual is tried, in bins: a few points may come early
 /// (pacing, a sensor's own time stamping), and the learned density may be a little off.
-pub const EARLY_BINS: usize = BINS / 4;
+pub(super) const EARLY_BINS: usize = BINS / 4;
 
 /// How many phases are tried for a piece, in bins: its smallest residual may lie this far late.
-pub const PHASES: usize = 2 * BINS + EARLY_BINS;
+pub(super) const PHASES: usize = 2 * BINS + EARLY_BINS;
 
 /// Classes of points: the connection's first, then by their gap, then those of busy times.
-pub const GAPS: usize = 90;
+pub(super) const GAPS: usize = 90;
 
 /// The classes of points of busy times, whatever their gap.
-pub const BUSY: [u8; 2] = [GAPS as u8 - 2, GAPS as u8 - 1];
+pub(super) const BUSY: [u8; 2] = [GAPS as u8 - 2, GAPS as u8 - 1];
 
 /// The class of points whose gap isn't known.
-pub const ANY_GAP: u8 = GAPS as u8;
+pub(super) const ANY_GAP: u8 = GAPS as u8;
 
 /// The class of a gap: steps of 10 % from a quarter of a millisecond, so that the delayed
 /// acknowledgement's 40-44 ms (timers of a 250 Hz kernel) have a class or two of their own.
-pub fn gap_class(gap_ns: u32) -> u8 {
+pub(super) fn gap_class(gap_ns: u32) -> u8 {
     if gap_ns == NO_GAP_NS {
         return 0;
     }
@@ -47,7 +47,7 @@ pub fn gap_class(gap_ns: u32) -> u8 {
 
 /// The laws of residuals, tabulated.
 #[derive(Clone, Debug)]
-pub struct Density {
+pub(super) struct Density {
     /// Length of one table.
     pub bins: usize,
     /// Log density per tick for each class of gaps and for [`ANY_GAP`], table after table.
@@ -58,7 +58,7 @@ pub struct Density {
 
 impl Density {
     /// Tabulates one law for each class of gaps and for [`ANY_GAP`].
-    pub fn new(laws: &[Vec<f64>]) -> Self {
+    pub(super) fn new(laws: &[Vec<f64>]) -> Self {
         let bins = laws[0].len();
         let even = OUTLIER_SHARE / bins as f64;
         let mass = |law: &[f64]| {
@@ -89,7 +89,7 @@ impl Density {
 
     /// Adds the log density of a point of class `gap` that is `late` ticks later than the piece's
     /// smallest residual to the score of every phase.
-    pub fn add_log(&self, late: f32, gap: u8, scores: &mut [f32]) {
+    pub(super) fn add_log(&self, late: f32, gap: u8, scores: &mut [f32]) {
         let table = usize::from(gap) * self.bins;
         let from = table + ZERO - EARLY_BINS + offset(late, self.bins);
         for (score, log) in scores.iter_mut().zip(&self.log[from..]) {
@@ -98,7 +98,7 @@ impl Density {
     }
 
     /// Adds the log probability that `count` points all lie later than the smallest residual.
-    pub fn add_log_survival(&self, count: f32, scores: &mut [f32]) {
+    pub(super) fn add_log_survival(&self, count: f32, scores: &mut [f32]) {
         for (score, log) in scores.iter_mut().zip(&self.log_survival[ZERO - EARLY_BINS..]) {
             *score += count * log;
         }
@@ -112,7 +112,7 @@ fn offset(late: f32, bins: usize) -> usize {
 
 /// Residuals by class of gap, spread over where they may lie.
 #[derive(Debug)]
-pub struct Histogram {
+pub(super) struct Histogram {
     bins: usize,
     /// One row per class.
     rows: Vec<f32>,
@@ -120,17 +120,17 @@ pub struct Histogram {
 
 impl Histogram {
     /// An empty histogram with this number of bins per class.
-    pub fn new(bins: usize) -> Self {
+    pub(super) fn new(bins: usize) -> Self {
         Self { bins, rows: vec![0.0; bins * (GAPS + 1)] }
     }
 
     /// Empties it.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.rows.fill(0.0);
     }
 
     /// Adds a point's posterior over phases.
-    pub fn add(&mut self, late: f32, gap: u8, posterior: &[f32]) {
+    pub(super) fn add(&mut self, late: f32, gap: u8, posterior: &[f32]) {
         let from = usize::from(gap) * self.bins + ZERO - EARLY_BINS + offset(late, self.bins);
         for (bin, p) in self.rows[from..].iter_mut().zip(posterior) {
             *bin += p;
@@ -138,12 +138,12 @@ impl Histogram {
     }
 
     /// The bins of one class.
-    pub fn row(&self, gap: usize) -> &[f32] {
+    pub(super) fn row(&self, gap: usize) -> &[f32] {
         &self.rows[gap * self.bins..(gap + 1) * self.bins]
     }
 
     /// The sum of all classes, bin by bin.
-    pub fn sum(&self) -> Vec<f64> {
+    pub(super) fn sum(&self) -> Vec<f64> {
         let mut sum = vec![0.0; self.bins];
         for gap in 0..=GAPS {
             sum.iter_mut().zip(self.row(gap)).for_each(|(s, h)| *s += f64::from(*h));

@@ -2,7 +2,7 @@
 
 /// The drifts that lines may have, in ticks per second.
 #[derive(Clone, Copy, Debug)]
-pub struct Window {
+pub(super) struct Window {
     /// Smallest.
     pub low: f64,
     /// Largest.
@@ -11,14 +11,14 @@ pub struct Window {
 
 impl Window {
     /// Largest minus smallest.
-    pub fn width(&self) -> f64 {
+    pub(super) fn width(&self) -> f64 {
         self.high - self.low
     }
 }
 
 /// Evenly spaced trial drifts.
 #[derive(Clone, Copy, Debug)]
-pub struct Ladder {
+pub(super) struct Ladder {
     /// The first, in ticks per second.
     pub low: f64,
     /// From one to the next.
@@ -35,13 +35,13 @@ const MAX_COARSE: usize = 32;
 
 /// The longest piece whose coarse ladder fits in [`MAX_COARSE`], in seconds: residuals of evenly spread
 /// points have a root mean square of span / sqrt(12).
-pub fn longest_piece_s(window: Window) -> f64 {
+pub(super) fn longest_piece_s(window: Window) -> f64 {
     (MAX_COARSE - 1) as f64 * COARSE_TICKS * 12_f64.sqrt() / window.width()
 }
 
 impl Ladder {
     /// Trial drifts over the whole window, spaced for a piece of this spread.
-    pub fn coarse(spread_s: f64, window: Window) -> Self {
+    pub(super) fn coarse(spread_s: f64, window: Window) -> Self {
         let rows = ((window.width() * spread_s / COARSE_TICKS).ceil() as usize + 1).min(MAX_COARSE);
         if rows < 2 {
             return Self { low: (window.low + window.high) / 2.0, step: 0.0, rows: 1 };
@@ -50,7 +50,7 @@ impl Ladder {
     }
 
     /// The trial drifts.
-    pub fn drifts(self) -> impl Iterator<Item = f32> {
+    pub(super) fn drifts(self) -> impl Iterator<Item = f32> {
         (0..self.rows).map(move |r| (self.low + self.step * r as f64) as f32)
     }
 }

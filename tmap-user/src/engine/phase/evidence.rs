@@ -24,7 +24,7 @@ const LINE_COST: f64 = 1.0;
 
 impl Mixture {
     /// Log evidence, against "every connection is a clock of its own".
-    pub fn log_evidence(&self, data: &Data) -> f64 {
+    pub(super) fn log_evidence(&self, data: &Data) -> f64 {
         let lines = self.lines.len() as f64;
         // There are L! equal modes, one for each order of the lines.
         let orders = lgamma(lines + 1.0);

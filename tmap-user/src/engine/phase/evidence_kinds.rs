@@ -12,7 +12,7 @@ const MOST_KINDS: usize = 64;
 
 /// The kinds of evidence, and the kind of each connection.
 #[derive(Clone, Debug, Default)]
-pub struct EvidenceKinds {
+pub(super) struct EvidenceKinds {
     kinds: Vec<Evidence>,
     of: Vec<Option<u8>>,
     /// The number of connections of each kind.
@@ -23,7 +23,7 @@ pub struct EvidenceKinds {
 
 impl EvidenceKinds {
     /// Sorts connections, given in order, by their evidence of the features that are switched on.
-    pub fn new(shown: impl Iterator<Item = Evidence>, switches: Switches) -> Self {
+    pub(super) fn new(shown: impl Iterator<Item = Evidence>, switches: Switches) -> Self {
         let mut kinds = Self { switches, ..Self::default() };
         for evidence in shown {
             kinds.population.add(&evidence, switches, 1.0);
@@ -47,27 +47,27 @@ impl EvidenceKinds {
     }
 
     /// The kinds of every `stride`-th connection, against the same population.
-    pub fn every(&self, stride: usize) -> Self {
+    pub(super) fn every(&self, stride: usize) -> Self {
         Self { of: self.of.iter().step_by(stride).copied().collect(), ..self.clone() }.counted()
     }
 
     /// Whether there is more than one kind.
-    pub fn differ(&self) -> bool {
+    pub(super) fn differ(&self) -> bool {
         self.kinds.len() > 1
     }
 
     /// The kind of a connection, by its index; `None` beyond [`MOST_KINDS`].
-    pub fn kind(&self, track: usize) -> Option<usize> {
+    pub(super) fn kind(&self, track: usize) -> Option<usize> {
         self.of[track].map(usize::from)
     }
 
     /// An empty count of kinds.
-    pub fn none(&self) -> Vec<f64> {
+    pub(super) fn none(&self) -> Vec<f64> {
         vec![0.0; if self.differ() { self.kinds.len() } else { 0 }]
     }
 
     /// The log-likelihood ratio of each kind for a machine that showed `counts` of each.
-    pub fn ratios(&self, counts: &[f64]) -> Vec<f64> {
+    pub(super) fn ratios(&self, counts: &[f64]) -> Vec<f64> {
         let mut group = Tally::default();
         for (kind, count) in self.kinds.iter().zip(counts).filter(|(_, count)| **count > 1e-3) {
             group.add(kind, self.switches, *count);
@@ -78,7 +78,7 @@ impl EvidenceKinds {
 
     /// Log probability that a machine's usual kind is the commonest of `counts`: the cost of having chosen
     /// that kind after the fact.
-    pub fn choice(&self, counts: &[f64]) -> f64 {
+    pub(super) fn choice(&self, counts: &[f64]) -> f64 {
         let usual = counts.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
         usual.map_or(0.0, |(kind, _)| ((self.totals[kind] + 1.0) / (self.of.len() as f64 + 1.0)).ln())
     }

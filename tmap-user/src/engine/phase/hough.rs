@@ -10,7 +10,7 @@ use super::{
 
 /// A candidate for a new line.
 #[derive(Clone, Copy, Debug)]
-pub struct Candidate {
+pub(super) struct Candidate {
     /// Phase at time zero, in ticks.
     pub phase: f64,
     /// Drift, in ticks per second.
@@ -37,7 +37,7 @@ fn trial_weight(lines: usize) -> f32 {
 
 /// The length of the windows in which lines that may bend are searched, in seconds: within one, they
 /// hardly bend.
-pub const WINDOW_S: f64 = 600.0;
+pub(super) const WINDOW_S: f64 = 600.0;
 
 /// The most windows searched, spread evenly.
 const MAX_WINDOWS: usize = 4;
@@ -46,7 +46,7 @@ const MAX_WINDOWS: usize = 4;
 const LEAST_APART_TICKS: f64 = 0.08;
 
 /// The best `count` candidates that differ from each other.
-pub fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Candidate> {
+pub(super) fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Candidate> {
     let times = data.pieces.iter().map(|(x, _)| *x);
     let (low, high) = times.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
     let gains = gains(data, mixture);

@@ -28,7 +28,7 @@ const MAX_TICKS: usize = 16;
 const ROUNDS: usize = 5;
 
 /// Learns the laws from pieces.
-pub fn learn(pieces: &[&Piece], window: Window) -> Density {
+pub(super) fn learn(pieces: &[&Piece], window: Window) -> Density {
     let (mean, ticks) = rough_delay(pieces, window);
     let parts = Parts::new(ZERO + ticks * BINS + PHASES);
     let mut shares = vec![rough_shares(mean); GAPS + 1];

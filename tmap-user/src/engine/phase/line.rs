@@ -12,7 +12,7 @@ use super::{drift::Window, symmetric::Symmetric, table::Table};
 
 /// The knots: the times at which lines may bend.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Knots {
+pub(super) struct Knots {
     spacing_s: f64,
     each_side: usize,
     /// Standard deviation of a bend, in ticks per second.
@@ -35,7 +35,7 @@ const WANDER: f64 = 0.15e-6;
 
 impl Knots {
     /// Knots for data of `span_s`, of clocks of `hz`.
-    pub fn new(span_s: f64, hz: f64) -> Self {
+    pub(super) fn new(span_s: f64, hz: f64) -> Self {
         if span_s < STRAIGHT_S {
             return Self { spacing_s: 1.0, each_side: 0, bend: 1.0 };
         }
@@ -45,12 +45,12 @@ impl Knots {
     }
 
     /// The number of parameters of a line.
-    pub fn parameters(&self) -> usize {
+    pub(super) fn parameters(&self) -> usize {
         2 + 2 * self.each_side
     }
 
     /// Whether lines are straight.
-    pub fn none(&self) -> bool {
+    pub(super) fn none(&self) -> bool {
         self.each_side == 0
     }
 
@@ -74,21 +74,21 @@ impl Knots {
     }
 
     /// Prior information of all parameters: `phase` and `drift` as given, then that of the bends.
-    pub fn prior(&self, phase: f64, drift: f64) -> Vec<f64> {
+    pub(super) fn prior(&self, phase: f64, drift: f64) -> Vec<f64> {
         let mut prior = vec![1.0 / (self.bend * self.bend); self.parameters()];
         prior[..2].copy_from_slice(&[phase, drift]);
         prior
     }
 
     /// Log prior density of a line's bends, without the factors of `sqrt(2 pi)`.
-    pub fn log_prior(&self, line: &Line) -> f64 {
+    pub(super) fn log_prior(&self, line: &Line) -> f64 {
         line.bends().iter().map(|b| -0.5 * (b / self.bend).powi(2) - self.bend.ln()).sum()
     }
 }
 
 /// A machine's clock as a line that may bend.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub(super) struct Line {
     /// Phase at time zero, in ticks; gain over the nominal rate there, in ticks per second; bends.
     parameters: Vec<f64>,
     /// Share of connections.
@@ -101,7 +101,7 @@ pub struct Line {
 
 impl Line {
     /// A straight line without connections.
-    pub fn at(phase: f64, drift: f64, weight: f64, knots: &Knots) -> Self {
+    pub(super) fn at(phase: f64, drift: f64, weight: f64, knots: &Knots) -> Self {
         let mut parameters = vec![0.0; knots.parameters()];
         parameters[..2].copy_from_slice(&[phase, drift]);
         let information = Symmetric::diagonal(&knots.prior(WEAK_INFORMATION, WEAK_INFORMATION));
@@ -109,12 +109,12 @@ impl Line {
     }
 
     /// Phase at time zero.
-    pub fn phase(&self) -> f64 {
+    pub(super) fn phase(&self) -> f64 {
         self.parameters[0]
     }
 
     /// Drift at time zero.
-    pub fn drift(&self) -> f64 {
+    pub(super) fn drift(&self) -> f64 {
         self.parameters[1]
     }
 
@@ -123,7 +123,7 @@ impl Line {
     }
 
     /// A copy of the line, shifted by `phase` and turned by `drift`.
-    pub fn moved(&self, phase: f64, drift: f64) -> Self {
+    pub(super) fn moved(&self, phase: f64, drift: f64) -> Self {
         let mut other = self.clone();
         other.parameters[0] += phase;
         other.parameters[1] += drift;
@@ -131,14 +131,14 @@ impl Line {
     }
 
     /// A copy of the line with this share of its weight.
-    pub fn lighter(&self, share: f64) -> Self {
+    pub(super) fn lighter(&self, share: f64) -> Self {
         let mut other = self.clone();
         other.weight *= share;
         other
     }
 
     /// Phase (not reduced to a tick) and drift at time `x`.
-    pub fn at_time(&self, x: f64, knots: &Knots) -> (f64, f64) {
+    pub(super) fn at_time(&self, x: f64, knots: &Knots) -> (f64, f64) {
         let [phase, drift, bends @ ..] = &self.parameters[..] else { return (0.0, 0.0) };
         let (right, left) = bends.split_at(knots.each_side);
         let (side, bends) = if x < 0.0 { (-1.0, left) } else { (1.0, right) };
@@ -155,7 +155,7 @@ impl Line {
     }
 
     /// Mean drift between two times, with its standard error.
-    pub fn mean_drift(&self, from: f64, to: f64, knots: &Knots) -> (f64, f64) {
+    pub(super) fn mean_drift(&self, from: f64, to: f64, knots: &Knots) -> (f64, f64) {
         let (mut a, mut b, mut unused) = (Vec::new(), Vec::new(), Vec::new());
         knots.basis(from, &mut a, &mut unused);
         knots.basis(to, &mut b, &mut unused);
@@ -165,7 +165,7 @@ impl Line {
     }
 
     /// Standard error of the phase at time zero.
-    pub fn phase_sigma(&self) -> f64 {
+    pub(super) fn phase_sigma(&self) -> f64 {
         let mut unit = vec![0.0; self.parameters.len()];
         unit[0] = 1.0;
         self.sigma(&unit)
@@ -189,7 +189,7 @@ const LONGEST_STEP: f64 = 0.05;
 
 /// One update of one line by Fisher scoring.
 #[derive(Debug)]
-pub struct Update<'a> {
+pub(super) struct Update<'a> {
     knots: &'a Knots,
     gradient: Vec<f64>,
     /// The information of the complete data: weighted by p.
@@ -201,14 +201,14 @@ pub struct Update<'a> {
 
 impl<'a> Update<'a> {
     /// An update without connections.
-    pub fn new(knots: &'a Knots) -> Self {
+    pub(super) fn new(knots: &'a Knots) -> Self {
         let zero = vec![0.0; knots.parameters()];
         let none = Symmetric::diagonal(&zero);
         Self { knots, gradient: zero, complete: none.clone(), observed: none, scratch: Default::default() }
     }
 
     /// Adds a connection that belongs to the line with probability `p`.
-    pub fn add(&mut self, pieces: &[(f64, Table)], line: &Line, p: f64) {
+    pub(super) fn add(&mut self, pieces: &[(f64, Table)], line: &Line, p: f64) {
         let [phases, drifts, own] = &mut self.scratch;
         own.clear();
         own.resize(self.knots.parameters(), 0.0);
@@ -229,7 +229,7 @@ impl<'a> Update<'a> {
     }
 
     /// Applies the update to the line, and sets the line's information.
-    pub fn apply(&self, line: &mut Line, window: Window) {
+    pub(super) fn apply(&self, line: &mut Line, window: Window) {
         let weak_drift = WEAK_INFORMATION / (window.width() * window.width());
         let prior = self.knots.prior(WEAK_INFORMATION, weak_drift);
         line.information = self.observed.plus_diagonal(&prior);

@@ -12,7 +12,7 @@ use super::{
 
 /// The data, as the mixture needs it.
 #[derive(Debug)]
-pub struct Data {
+pub(super) struct Data {
     /// Pieces as middle time and table; those of one connection are side by side.
     pub pieces: Vec<(f64, Table)>,
     /// The pieces of each connection: a range of `pieces`.
@@ -30,12 +30,12 @@ pub struct Data {
 impl Data {
     /// The most that track `t` could gain from a line: the mean of its log Bayes factor under its own
     /// posterior. It is 0 for a track that fits all lines equally well.
-    pub fn sharpness(&self, t: usize) -> f64 {
+    pub(super) fn sharpness(&self, t: usize) -> f64 {
         self.pieces[self.tracks[t].clone()].iter().map(|(_, table)| table.sharpness()).fold(0.0, f64::max)
     }
 
     /// Log Bayes factor of track `t` on a line: by its clock and by its other evidence.
-    pub fn factor(&self, t: usize, line: &Line) -> f64 {
+    pub(super) fn factor(&self, t: usize, line: &Line) -> f64 {
         let shown = self.kinds.kind(t).and_then(|kind| line.kinds.get(kind)).copied().unwrap_or(0.0);
         let of_clock: f64 = self.pieces[self.tracks[t].clone()]
             .iter()
@@ -50,7 +50,7 @@ impl Data {
 
 /// A fitted mixture.
 #[derive(Clone, Debug)]
-pub struct Mixture {
+pub(super) struct Mixture {
     /// The lines.
     pub lines: Vec<Line>,
     /// Share of connections that are on no line.
@@ -68,7 +68,7 @@ const MIN_NONE: f64 = 0.005;
 
 impl Mixture {
     /// A mixture of given lines, not yet fitted.
-    pub fn new(data: &Data, lines: Vec<Line>, none: f64) -> Self {
+    pub(super) fn new(data: &Data, lines: Vec<Line>, none: f64) -> Self {
         let mut mixture =
             Self { lines, none, log_likelihood: 0.0, factors: Vec::new(), densities: Vec::new() };
         mixture.evaluate(data, &|_| true);
@@ -102,7 +102,7 @@ impl Mixture {
     }
 
     /// Log of track `t`'s likelihood under the whole mixture.
-    pub fn log_density(&self, t: usize) -> f64 {
+    pub(super) fn log_density(&self, t: usize) -> f64 {
         self.densities[t]
     }
 
@@ -115,32 +115,32 @@ impl Mixture {
     }
 
     /// Each track's likelihood if it is on one of the lines, against being a clock of its own.
-    pub fn likelihoods_on_lines(&self) -> Vec<f64> {
+    pub(super) fn likelihoods_on_lines(&self) -> Vec<f64> {
         let on_lines = (1.0 - self.none).max(f64::MIN_POSITIVE);
         self.densities.iter().map(|density| (density.exp() - self.none).max(0.0) / on_lines).collect()
     }
 
     /// The log likelihood that would be lost without line `j` if nothing else changed.
-    pub fn loss_without(&self, j: usize) -> f64 {
+    pub(super) fn loss_without(&self, j: usize) -> f64 {
         let others = (1.0 - self.lines[j].weight).max(f64::MIN_POSITIVE).ln();
         let left = |t| (1.0 - self.posterior(t, j)).max(1e-12).ln();
         (0..self.densities.len()).map(|t| others - left(t)).sum()
     }
 
     /// Posterior probability that track `t` is on line `j`.
-    pub fn posterior(&self, t: usize, j: usize) -> f64 {
+    pub(super) fn posterior(&self, t: usize, j: usize) -> f64 {
         let count = self.lines.len();
         self.lines[j].weight * (self.factors[t * count + j] - self.log_density(t)).exp()
     }
 
     /// Runs EM until the likelihood settles, at most `rounds` rounds.
-    pub fn fit(&mut self, data: &Data, rounds: usize) {
+    pub(super) fn fit(&mut self, data: &Data, rounds: usize) {
         self.fit_some(data, rounds, |_| true, Reach::ALL);
     }
 
     /// Runs EM on the lines for which `moves` is true, with the tracks within `reach`. A trial change
     /// concerns only its neighbours, and the factors of the other lines need no new look-ups.
-    pub fn fit_some(&mut self, data: &Data, rounds: usize, moves: impl Fn(usize) -> bool, reach: Reach) {
+    pub(super) fn fit_some(&mut self, data: &Data, rounds: usize, moves: impl Fn(usize) -> bool, reach: Reach) {
         for _ in 0..rounds {
             let before = self.log_likelihood;
             self.round(data, &moves, reach);
@@ -175,7 +175,7 @@ impl Mixture {
     }
 
     /// The expected number of connections of each kind on line `j`.
-    pub fn shown(&self, data: &Data, j: usize) -> Vec<f64> {
+    pub(super) fn shown(&self, data: &Data, j: usize) -> Vec<f64> {
         shown(data, (0..data.tracks.len()).map(|t| self.posterior(t, j)))
     }
 
@@ -207,7 +207,7 @@ fn shown(data: &Data, posteriors: impl Iterator<Item = f64>) -> Vec<f64> {
 
 /// The time from which tracks may move a line.
 #[derive(Clone, Copy, Debug)]
-pub struct Reach {
+pub(super) struct Reach {
     /// The middle, in seconds.
     pub about: f64,
     /// The distance from the middle, in seconds.
@@ -216,7 +216,7 @@ pub struct Reach {
 
 impl Reach {
     /// All of time.
-    pub const ALL: Self = Self { about: 0.0, within_s: f64::INFINITY };
+    pub(super) const ALL: Self = Self { about: 0.0, within_s: f64::INFINITY };
 
     fn holds(&self, pieces: &[(f64, Table)]) -> bool {
         pieces.iter().any(|(x, _)| (x - self.about).abs() <= self.within_s)

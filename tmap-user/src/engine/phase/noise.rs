@@ -19,13 +19,13 @@ use super::{
 };
 
 /// The most pieces that the law of delay is learned from.
-pub const LEARNED_FROM: usize = 200;
+pub(super) const LEARNED_FROM: usize = 200;
 
 /// The most tracks that the noise is chosen on.
-pub const CHOSEN_FROM: usize = 400;
+pub(super) const CHOSEN_FROM: usize = 400;
 
 /// Tabulates pieces under any noise.
-pub struct Tables {
+pub(super) struct Tables {
     cut: Vec<Vec<Piece>>,
     window: Window,
     density: Density,
@@ -42,7 +42,7 @@ const LEARNED_POINTS: usize = 8;
 
 impl Tables {
     /// Learns the law of residuals from `cut`, the pieces of each track; `kinds` are in the same order.
-    pub fn new(mut cut: Vec<Vec<Piece>>, kinds: EvidenceKinds, window: Window, hz: f64) -> Self {
+    pub(super) fn new(mut cut: Vec<Vec<Piece>>, kinds: EvidenceKinds, window: Window, hz: f64) -> Self {
         let times = cut.iter().flatten().map(|p| p.x);
         let (low, high) = times.fold((0.0_f64, 0.0_f64), |(l, h), x| (l.min(x), h.max(x)));
         let knots = Knots::new(high - low, hz);
@@ -95,7 +95,7 @@ const SCATTERS: [f32; 15] =
 const MIDDLING: Noise = Noise { temperature: 1.4, scatter: 0.02, dull_share: 0.02, outlier_share: 0.01 };
 
 /// Fits lines, chooses the noise and fits lines again; once more if the second choice differs.
-pub fn choose(tables: &Tables, max_lines: usize) -> (Data, Found) {
+pub(super) fn choose(tables: &Tables, max_lines: usize) -> (Data, Found) {
     let mut noise = MIDDLING;
     let mut data = tables.tabulate(&noise, 1);
     let mut found = search::search(&data, max_lines, None);

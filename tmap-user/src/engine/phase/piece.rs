@@ -19,7 +19,7 @@ use crate::engine::types::Point;
 
 /// A piece: residuals relative to its own reference time.
 #[derive(Clone, Debug)]
-pub struct Piece {
+pub(super) struct Piece {
     /// Reference time, seconds since the fit's own time zero: the mean of the sample's times.
     pub x: f64,
     /// Sampled points: time since `x` in seconds; `H x_i - v_i` in ticks less `base`.
@@ -38,14 +38,14 @@ pub struct Piece {
 
 /// What [`Piece::scores`] returns besides the scores.
 #[derive(Clone, Copy, Debug)]
-pub struct Lowest {
+pub(super) struct Lowest {
     /// Score `g` belongs to this phase of the clock (modulo 1) plus `g` bins.
     pub phase_of_first: f64,
 }
 
 impl Piece {
     /// Cuts `track` into pieces no longer than `longest_s`. Points are relative to `zero_ns`.
-    pub fn cut(track: &Track<'_>, hz: f64, zero_ns: u64, longest_s: f64) -> Vec<Self> {
+    pub(super) fn cut(track: &Track<'_>, hz: f64, zero_ns: u64, longest_s: f64) -> Vec<Self> {
         // Where memory left no sample, the hull's corners are used instead, although they are chosen by
         // their delay.
         let chosen: Vec<Sampled>;
@@ -96,7 +96,7 @@ impl Piece {
     }
 
     /// The number of sampled points.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.sample.len()
     }
 
@@ -119,7 +119,7 @@ impl Piece {
     ///
     /// Exact for independent residuals. Sampled points count by their density. Of the others only the
     /// smallest is known, so it counts by its density, and the rest by the survival function.
-    pub fn scores(
+    pub(super) fn scores(
         &self,
         drift: f32,
         density: &Density,
@@ -144,7 +144,7 @@ impl Piece {
 
     /// Adds the residuals at `drift` to a histogram, weighted by the posterior of the phase in the layout of
     /// [`Self::scores`].
-    pub fn add_residuals(
+    pub(super) fn add_residuals(
         &self,
         drift: f32,
         posterior: &[f32],
@@ -158,7 +158,7 @@ impl Piece {
     }
 
     /// Time and residual of each sampled point, relative to the phase and drift that fit the piece alone.
-    pub fn residuals(&self, window: Window, density: &Density) -> Vec<(f64, f64)> {
+    pub(super) fn residuals(&self, window: Window, density: &Density) -> Vec<(f64, f64)> {
         let mut scores = vec![0.0_f32; PHASES];
         let mut late = Vec::new();
         let mut best: (f32, f32, f64) = (f32::NEG_INFINITY, 0.0, 0.0);
@@ -180,7 +180,7 @@ impl Piece {
     }
 
     /// Finely spaced trial drifts over the range that the piece itself allows.
-    pub fn fine_ladder(&self, window: Window, density: &Density) -> Ladder {
+    pub(super) fn fine_ladder(&self, window: Window, density: &Density) -> Ladder {
         let coarse = Ladder::coarse(self.spread_s, window);
         if window.width() * self.spread_s < FINE_TICKS {
             return coarse;
@@ -209,7 +209,7 @@ impl Piece {
 
     /// Moves points of busy times to classes of their own. `class_at` returns the class of a busy time, and
     /// `None` for other times.
-    pub fn mark(&mut self, class_at: impl Fn(f64) -> Option<u8>) {
+    pub(super) fn mark(&mut self, class_at: impl Fn(f64) -> Option<u8>) {
         for (gap, (dx, _)) in self.gaps.iter_mut().zip(&self.sample) {
             if let Some(busy) = class_at(self.x + f64::from(*dx)) {
                 *gap = busy;
@@ -218,14 +218,14 @@ impl Piece {
     }
 
     /// Mean residual above the smallest, in ticks.
-    pub fn mean_lateness(&self, drift: f32) -> f32 {
+    pub(super) fn mean_lateness(&self, drift: f32) -> f32 {
         let mut late = Vec::new();
         self.lateness(drift, &mut late);
         late.iter().sum::<f32>() / late.len() as f32
     }
 
     /// A quantile of the residuals above the smallest one, in ticks.
-    pub fn lateness_quantile(&self, drift: f32, quantile: f64) -> f32 {
+    pub(super) fn lateness_quantile(&self, drift: f32, quantile: f64) -> f32 {
         let mut late = Vec::new();
         self.lateness(drift, &mut late);
         late.sort_unstable_by(f32::total_cmp);

@@ -9,7 +9,7 @@ use super::{
 
 /// The best mixtures found, one per number of lines.
 #[derive(Debug)]
-pub struct Found {
+pub(super) struct Found {
     /// The best mixture and its evidence, indexed by the number of lines; `None` where none was tried.
     pub by_count: Vec<Option<(Mixture, f64)>>,
     /// The evidence found under another noise, indexed by the number of lines.
@@ -18,18 +18,18 @@ pub struct Found {
 
 impl Found {
     /// The mixture with the largest evidence.
-    pub fn best(&self) -> &Mixture {
+    pub(super) fn best(&self) -> &Mixture {
         let best = self.by_count.iter().flatten().max_by(|a, b| a.1.total_cmp(&b.1));
         &best.expect("the empty mixture is always there").0
     }
 
     /// The evidence of [`Self::best`].
-    pub fn best_evidence(&self) -> f64 {
+    pub(super) fn best_evidence(&self) -> f64 {
         self.by_count.iter().flatten().map(|(_, evidence)| *evidence).fold(f64::NEG_INFINITY, f64::max)
     }
 
     /// Evidence for each number of lines: the largest under any noise tried so far.
-    pub fn evidences(&self) -> Vec<f64> {
+    pub(super) fn evidences(&self) -> Vec<f64> {
         let own = self.by_count.iter().map(|e| e.as_ref().map_or(f64::NEG_INFINITY, |(_, e)| *e));
         own.zip(self.elsewhere.iter().copied().chain(std::iter::repeat(f64::NEG_INFINITY)))
             .map(|(own, other)| own.max(other))
@@ -38,7 +38,7 @@ impl Found {
 
     /// Adds the evidence that another search found under another noise. The true noise isn't known, so a
     /// number of lines counts if it is likely under either noise.
-    pub fn or_better(mut self, other: &Self) -> Self {
+    pub(super) fn or_better(mut self, other: &Self) -> Self {
         self.elsewhere = other.evidences();
         self
     }
@@ -85,7 +85,7 @@ const FINALISTS: usize = 3;
 const PATIENCE: usize = 2;
 
 /// Searches for up to `max_lines` lines, starting with the mixtures of an earlier search if there is one.
-pub fn search(data: &Data, max_lines: usize, before: Option<&Found>) -> Found {
+pub(super) fn search(data: &Data, max_lines: usize, before: Option<&Found>) -> Found {
     let mut found = Found { by_count: Vec::new(), elsewhere: Vec::new() };
     found.offer(Mixture::new(data, Vec::new(), 1.0), data);
     if let Some(before) = before {

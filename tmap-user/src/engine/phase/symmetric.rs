@@ -2,14 +2,14 @@
 
 /// A symmetric matrix of order `n`, row by row.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Symmetric {
+pub(super) struct Symmetric {
     n: usize,
     values: Vec<f64>,
 }
 
 impl Symmetric {
     /// A diagonal matrix.
-    pub fn diagonal(values: &[f64]) -> Self {
+    pub(super) fn diagonal(values: &[f64]) -> Self {
         let n = values.len();
         let mut matrix = Self { n, values: vec![0.0; n * n] };
         for (i, value) in values.iter().enumerate() {
@@ -19,7 +19,7 @@ impl Symmetric {
     }
 
     /// Adds `weight` times the outer product of `vector` with itself.
-    pub fn add_square(&mut self, weight: f64, vector: &[f64]) {
+    pub(super) fn add_square(&mut self, weight: f64, vector: &[f64]) {
         for (row, a) in self.values.chunks_exact_mut(self.n).zip(vector) {
             let scaled = weight * a;
             row.iter_mut().zip(vector).for_each(|(value, b)| *value += scaled * b);
@@ -27,7 +27,7 @@ impl Symmetric {
     }
 
     /// The matrix with `more` added to its diagonal.
-    pub fn plus_diagonal(&self, more: &[f64]) -> Self {
+    pub(super) fn plus_diagonal(&self, more: &[f64]) -> Self {
         let mut sum = self.clone();
         for (i, value) in more.iter().enumerate() {
             sum.values[i * self.n + i] += value;
@@ -36,12 +36,12 @@ impl Symmetric {
     }
 
     /// The element at `row` and `column`.
-    pub fn at(&self, row: usize, column: usize) -> f64 {
+    pub(super) fn at(&self, row: usize, column: usize) -> f64 {
         self.values[row * self.n + column]
     }
 
     /// The Cholesky factor; `None` where the matrix isn't positive definite.
-    pub fn factor(&self) -> Option<Factor> {
+    pub(super) fn factor(&self) -> Option<Factor> {
         let n = self.n;
         let mut lower = vec![0.0; n * n];
         for i in 0..n {
@@ -64,14 +64,14 @@ impl Symmetric {
 
 /// The Cholesky factor: a lower triangle whose product with its transpose is the matrix.
 #[derive(Clone, Debug)]
-pub struct Factor {
+pub(super) struct Factor {
     n: usize,
     lower: Vec<f64>,
 }
 
 impl Factor {
     /// Solves the system for a right-hand side.
-    pub fn solve(&self, right: &[f64]) -> Vec<f64> {
+    pub(super) fn solve(&self, right: &[f64]) -> Vec<f64> {
         let n = self.n;
         let mut x = right.to_vec();
         for i in 0..n {
@@ -86,12 +86,12 @@ impl Factor {
     }
 
     /// Logarithm of the matrix's determinant.
-    pub fn log_determinant(&self) -> f64 {
+    pub(super) fn log_determinant(&self) -> f64 {
         (0..self.n).map(|i| 2.0 * self.lower[i * self.n + i].ln()).sum()
     }
 
     /// The quadratic form of `vector` with the matrix's inverse.
-    pub fn inverse_form(&self, vector: &[f64]) -> f64 {
+    pub(super) fn inverse_form(&self, vector: &[f64]) -> f64 {
         self.solve(vector).iter().zip(vector).map(|(a, b)| a * b).sum()
     }
 }

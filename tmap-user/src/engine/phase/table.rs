@@ -14,7 +14,7 @@ use super::{
 /// The noise that the density of single residuals doesn't contain: how residuals of one connection depend
 /// on each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Noise {
+pub(super) struct Noise {
     /// The divisor of the number of points: residuals of a burst share their delay, so n points weigh as
     /// n / `temperature`.
     pub temperature: f32,
@@ -28,7 +28,7 @@ pub struct Noise {
 
 /// Log Bayes factors over phase (columns) and drift (rows).
 #[derive(Clone, Debug)]
-pub struct Table {
+pub(super) struct Table {
     low: f64,
     step: f64,
     rows: usize,
@@ -37,7 +37,7 @@ pub struct Table {
 
 impl Table {
     /// Tabulates `piece`.
-    pub fn new(piece: &Piece, window: Window, density: &Density, noise: &Noise) -> Self {
+    pub(super) fn new(piece: &Piece, window: Window, density: &Density, noise: &Noise) -> Self {
         let Ladder { low, step, rows } = piece.fine_ladder(window, density);
         // Drifts that aren't tabulated have hardly any likelihood, but the same prior as the others.
         let covered = if rows == 1 { 1.0 } else { (step * rows as f64 / window.width()).min(1.0) };
@@ -64,7 +64,7 @@ impl Table {
     }
 
     /// Log Bayes factor at a phase (any real number; its whole part is ignored) and a drift.
-    pub fn at(&self, phase: f64, drift: f64) -> f32 {
+    pub(super) fn at(&self, phase: f64, drift: f64) -> f32 {
         let column = (phase - phase.floor()) * BINS as f64;
         let (c, fc) = (column as usize % BINS, column.fract() as f32);
         let next = (c + 1) % BINS;
@@ -82,7 +82,7 @@ impl Table {
     }
 
     /// The row nearest to a drift.
-    pub fn nearest_row(&self, drift: f64) -> usize {
+    pub(super) fn nearest_row(&self, drift: f64) -> usize {
         if self.rows == 1 {
             return 0;
         }
@@ -90,7 +90,7 @@ impl Table {
     }
 
     /// Mean log Bayes factor over phases, for a line of the right drift, under the posterior.
-    pub fn sharpness(&self) -> f64 {
+    pub(super) fn sharpness(&self) -> f64 {
         let row = |circle: &[f32]| {
             let weights: f64 = circle.iter().map(|v| f64::from(*v).exp()).sum();
             let mean: f64 = circle.iter().map(|v| f64::from(*v).exp() * f64::from(*v)).sum::<f64>() / weights;
@@ -101,7 +101,7 @@ impl Table {
     }
 
     /// All log Bayes factors, row by row.
-    pub fn values(&self) -> &[f32] {
+    pub(super) fn values(&self) -> &[f32] {
         &self.values
     }
 }
@@ -187,7 +187,7 @@ fn smear(columns: &mut [Column; BINS], keep: &Column, order: impl Fn(usize) -> u
 
 impl Table {
     /// Derivative of the log Bayes factor by drift, per tick per second.
-    pub fn drift_slope(&self, phase: f64, drift: f64) -> f64 {
+    pub(super) fn drift_slope(&self, phase: f64, drift: f64) -> f64 {
         if self.rows == 1 {
             return 0.0;
         }

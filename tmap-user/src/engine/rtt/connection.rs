@@ -12,7 +12,7 @@ use crate::engine::types::FlowKey;
 
 /// A connection with both directions.
 #[derive(Clone, Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     /// Unique among all connections ever seen.
     pub serial: u64,
     /// The key of side 0; that of side 1 is its reverse.
@@ -35,7 +35,7 @@ pub struct Connection {
 
 /// The result of taking in a segment.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Exchange {
+pub(super) struct Exchange {
     /// The round trip that it completes.
     pub sample: Option<Sample>,
     /// The oddities of its echo and of its TSval; the latter may be that of the segment before.
@@ -46,7 +46,7 @@ pub struct Exchange {
 
 impl Connection {
     /// A connection that begins at `time_ns`.
-    pub fn new(serial: u64, key: FlowKey, time_ns: u64) -> Self {
+    pub(super) fn new(serial: u64, key: FlowKey, time_ns: u64) -> Self {
         Self {
             serial,
             key,
@@ -62,13 +62,13 @@ impl Connection {
 
     /// Whether `record` opens a new connection on the same ports: a SYN after the end, or a SYN whose TSval
     /// this side's clock doesn't explain.
-    pub fn is_reopened_by(&self, side: usize, record: &Record) -> bool {
+    pub(super) fn is_reopened_by(&self, side: usize, record: &Record) -> bool {
         record.segment.flags.is_syn()
             && (self.closed_ns.is_some() || !self.halves[side].tsvals.could_show(&Seen::of(record)))
     }
 
     /// Takes in a segment that `side` sent.
-    pub fn take_in(
+    pub(super) fn take_in(
         &mut self,
         side: usize,
         record: &Record,
@@ -111,7 +111,7 @@ impl Connection {
 }
 
 /// The key of a segment's connection, which is the same for both directions, and the sender's side.
-pub fn canonical(segment: &Segment) -> (FlowKey, usize) {
+pub(super) fn canonical(segment: &Segment) -> (FlowKey, usize) {
     let key = FlowKey::of(segment);
     let reversed = key.reversed();
     if (key.src, key.src_port) <= (reversed.src, reversed.src_port) { (key, 0) } else { (reversed, 1) }

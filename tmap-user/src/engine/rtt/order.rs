@@ -17,30 +17,30 @@ const MAX_HELD: usize = 4_096;
 
 /// A short queue of records, the earliest first.
 #[derive(Debug, Default)]
-pub struct Order {
+pub(super) struct Order {
     held: VecDeque<Record>,
 }
 
 impl Order {
     /// Takes in a record. Records come nearly in order, so it belongs near the end of the queue.
-    pub fn push(&mut self, record: &Record) {
+    pub(super) fn push(&mut self, record: &Record) {
         let behind = self.held.iter().rev().take_while(|held| held.time_ns > record.time_ns).count();
         self.held.insert(self.held.len() - behind, *record);
     }
 
     /// The next record that has been held long enough; `None` where there is none.
-    pub fn pop_due(&mut self) -> Option<Record> {
+    pub(super) fn pop_due(&mut self) -> Option<Record> {
         let due = self.held.back()?.time_ns.saturating_sub(HOLD_NS);
         self.pop_until(due).or_else(|| if self.held.len() > MAX_HELD { self.held.pop_front() } else { None })
     }
 
     /// The next record from `until_ns` or earlier; `None` where there is none.
-    pub fn pop_until(&mut self, until_ns: u64) -> Option<Record> {
+    pub(super) fn pop_until(&mut self, until_ns: u64) -> Option<Record> {
         if self.held.front()?.time_ns <= until_ns { self.held.pop_front() } else { None }
     }
 
     /// Heap memory held, in bytes.
-    pub fn heap_bytes(&self) -> usize {
+    pub(super) fn heap_bytes(&self) -> usize {
         self.held.capacity() * size_of::<Record>()
     }
 }

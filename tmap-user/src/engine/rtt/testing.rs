@@ -4,10 +4,10 @@ use tmap_common::{Address, Flags, Record, Segment, record::Direction};
 
 /// A segment under construction, from the client (10.0.0.1) or, with [`Made::back`], from the server.
 #[derive(Clone, Copy, Debug)]
-pub struct Made(Record);
+pub(super) struct Made(Record);
 
 /// A data segment of the client with TSval `tsval`.
-pub fn segment(time_ns: u64, tsval: u32) -> Made {
+pub(super) fn segment(time_ns: u64, tsval: u32) -> Made {
     Made(Record {
         time_ns,
         direction: Direction::Ingress,
@@ -36,7 +36,7 @@ impl From<Record> for Made {
 
 impl Made {
     /// From the server.
-    pub fn back(mut self) -> Self {
+    pub(super) fn back(mut self) -> Self {
         let segment = &mut self.0.segment;
         std::mem::swap(&mut segment.src, &mut segment.dst);
         std::mem::swap(&mut segment.src_port, &mut segment.dst_port);
@@ -44,38 +44,38 @@ impl Made {
     }
 
     /// With this TSecr.
-    pub fn echo(mut self, tsecr: u32) -> Self {
+    pub(super) fn echo(mut self, tsecr: u32) -> Self {
         self.0.segment.tsecr = tsecr;
         self
     }
 
     /// A bare acknowledgement.
-    pub fn bare(mut self) -> Self {
+    pub(super) fn bare(mut self) -> Self {
         self.0.segment.has_payload = false;
         self
     }
 
     /// With these flags, and no data.
-    pub fn flags(mut self, flags: u8) -> Self {
+    pub(super) fn flags(mut self, flags: u8) -> Self {
         self.0.segment.flags = Flags(flags);
         self.bare()
     }
 
     /// With this TTL.
-    pub fn hop_limit(mut self, hop_limit: u8) -> Self {
+    pub(super) fn hop_limit(mut self, hop_limit: u8) -> Self {
         self.0.segment.hop_limit = hop_limit;
         self
     }
 
     /// From or to this client port.
-    pub fn port(mut self, port: u16) -> Self {
+    pub(super) fn port(mut self, port: u16) -> Self {
         let segment = &mut self.0.segment;
         *(if segment.dst_port == 443 { &mut segment.src_port } else { &mut segment.dst_port }) = port;
         self
     }
 
     /// The record.
-    pub fn record(self) -> Record {
+    pub(super) fn record(self) -> Record {
         self.0
     }
 }

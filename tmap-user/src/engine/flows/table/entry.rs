@@ -4,50 +4,50 @@ use super::steps::{Step, UNIT_BYTES, put, steps, unit};
 use crate::engine::tsval::{LATE_PACES_S, MAX_TICK_HZ, PACE_NS, SMALL_TICKS};
 
 /// Units of steps that an entry holds itself.
-pub const PENDING_UNITS: usize = 3;
+pub(super) const PENDING_UNITS: usize = 3;
 
 /// What an entry's flags say.
-pub mod flag {
+pub(crate) mod flag {
     /// The entry is in use.
-    pub const LIVE: u16 = 1;
+    pub(crate) const LIVE: u16 = 1;
     /// No more segments are expected; the index doesn't know it any more.
-    pub const FINISHED: u16 = 1 << 1;
+    pub(crate) const FINISHED: u16 = 1 << 1;
     /// FIN or RST was seen.
-    pub const CLOSED: u16 = 1 << 2;
+    pub(crate) const CLOSED: u16 = 1 << 2;
     /// Its host knows that something changed.
-    pub const TOLD: u16 = 1 << 3;
+    pub(crate) const TOLD: u16 = 1 << 3;
     /// A TSval was accepted.
-    pub const POINT: u16 = 1 << 4;
+    pub(crate) const POINT: u16 = 1 << 4;
     /// The rich state holds a TSval that no clock would make: every record goes there.
-    pub const SUSPECT: u16 = 1 << 5;
+    pub(crate) const SUSPECT: u16 = 1 << 5;
     /// The first unit is the time from the first record to the first point.
-    pub const LEAD: u16 = 1 << 6;
+    pub(crate) const LEAD: u16 = 1 << 6;
     /// `last_after` counts in units of 2^16 ns.
-    pub const FAR: u16 = 1 << 7;
+    pub(crate) const FAR: u16 = 1 << 7;
     /// The key holds a place among the wide keys instead of IPv4 addresses.
-    pub const WIDE: u16 = 1 << 8;
+    pub(crate) const WIDE: u16 = 1 << 8;
     /// The handshake showed a client.
-    pub const CLIENT: u16 = 1 << 9;
+    pub(crate) const CLIENT: u16 = 1 << 9;
     /// The handshake showed a server.
-    pub const SERVER: u16 = 1 << 10;
+    pub(crate) const SERVER: u16 = 1 << 10;
     /// Where the three bits of the stride begin: every 2^n-th first arrival is kept.
-    pub const STRIDE_SHIFT: u32 = 11;
+    pub(crate) const STRIDE_SHIFT: u32 = 11;
     /// The steps in the block go on from a rich flow.
-    pub const RICH: u16 = 1 << 14;
+    pub(crate) const RICH: u16 = 1 << 14;
     /// The features hold a tunnel.
-    pub const TUNNEL: u16 = 1 << 15;
+    pub(crate) const TUNNEL: u16 = 1 << 15;
 }
 
 /// The largest stride, as a power of two.
-pub const MAX_STRIDE_LOG2: u16 = 6;
+pub(super) const MAX_STRIDE_LOG2: u16 = 6;
 
 /// `history` of an entry without any.
-pub const NO_HISTORY: u32 = u32::MAX;
+pub(super) const NO_HISTORY: u32 = u32::MAX;
 
 /// A connection side. All that most records need, and all that short connections ever need.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub struct Entry {
+pub(super) struct Entry {
     /// When the newest TSval arrived; before the first point, when the first record came.
     pub newest_ns: u64,
     /// Addresses and ports; see [`flag::WIDE`].
@@ -87,7 +87,7 @@ const FAR_SHIFT: u32 = 16;
 
 impl Entry {
     /// An entry of which only the first record's time is known.
-    pub fn new(key: [u32; 3], flags: u16, time_ns: u64) -> Self {
+    pub(super) fn new(key: [u32; 3], flags: u16, time_ns: u64) -> Self {
         Self {
             newest_ns: time_ns,
             key,
@@ -107,37 +107,37 @@ impl Entry {
 
     /// Whether any of `flags` is set.
     #[inline(always)]
-    pub fn is(&self, flags: u16) -> bool {
+    pub(super) fn is(&self, flags: u16) -> bool {
         self.flags & flags != 0
     }
 
     /// Sets or clears flags.
-    pub fn set(&mut self, flags: u16, on: bool) {
+    pub(super) fn set(&mut self, flags: u16, on: bool) {
         self.flags = if on { self.flags | flags } else { self.flags & !flags };
     }
 
     /// The number of the features.
-    pub fn features(&self) -> u32 {
+    pub(super) fn features(&self) -> u32 {
         let [low, middle, high] = self.features;
         u32::from_le_bytes([low, middle, high, 0])
     }
 
     /// Sets the number of the features, of three bytes.
-    pub fn set_features(&mut self, number: u32) {
+    pub(super) fn set_features(&mut self, number: u32) {
         let [low, middle, high, _] = number.to_le_bytes();
         self.features = [low, middle, high];
     }
 
     /// Time of the last record. Exact within 4 s of the newest point, then to 66 us below.
     #[inline(always)]
-    pub fn last_ns(&self) -> u64 {
+    pub(super) fn last_ns(&self) -> u64 {
         let shift = if self.is(flag::FAR) { FAR_SHIFT } else { 0 };
         self.newest_ns + (u64::from(self.last_after) << shift)
     }
 
     /// Sets the time of the last record.
     #[inline(always)]
-    pub fn set_last_ns(&mut self, last_ns: u64) {
+    pub(super) fn set_last_ns(&mut self, last_ns: u64) {
         let after_ns = last_ns.saturating_sub(self.newest_ns);
         match u32::try_from(after_ns) {
             Ok(after) => {
@@ -154,7 +154,7 @@ impl Entry {
     /// Whether a step forward of `ticks` in `time_ns` surely continues the clock ([`crate::engine::tsval`]), told from the
     /// entry alone; where it says no, the whole history must be asked.
     #[inline(always)]
-    pub fn surely_continues(&self, ticks: u32, time_ns: u64) -> bool {
+    pub(super) fn surely_continues(&self, ticks: u32, time_ns: u64) -> bool {
         ticks <= SMALL_TICKS || self.keeps_pace(ticks, time_ns)
     }
 
@@ -176,12 +176,12 @@ impl Entry {
     /// Whether a TSval that lies `back` ticks before the newest one surely is a late segment's ([`crate::engine::tsval`]),
     /// told from the entry alone. The pace known here is at most twice the true one.
     #[inline(always)]
-    pub fn is_surely_late(&self, back: u32) -> bool {
+    pub(super) fn is_surely_late(&self, back: u32) -> bool {
         back <= SMALL_TICKS || f64::from(back) <= 0.5 * LATE_PACES_S * f64::from(self.pace_hz())
     }
 
     /// Whether a pace is known.
-    pub fn has_pace(&self) -> bool {
+    pub(super) fn has_pace(&self) -> bool {
         self.pace != 0
     }
 
@@ -190,7 +190,7 @@ impl Entry {
     }
 
     /// Sets the pace, from how far the flow came in all.
-    pub fn set_pace(&mut self, ticks: f64, span_ns: u64) {
+    pub(super) fn set_pace(&mut self, ticks: f64, span_ns: u64) {
         let hz = ticks / (span_ns.max(PACE_NS) as f64 * 1e-9);
         // Cutting the lower half off rounds down.
         self.pace = ((hz.max(0.0) as f32).to_bits() >> 16) as u16;
@@ -199,7 +199,7 @@ impl Entry {
     /// A step that is about to be kept: one that is long and slow makes the pace unknown, so that a
     /// known one is never more than twice the true one.
     #[inline(always)]
-    pub fn note_step(&mut self, step: Step) {
+    pub(super) fn note_step(&mut self, step: Step) {
         if step.time_ns > SHORT_NS
             && f64::from(step.ticks) < 0.5e-9 * step.time_ns as f64 * f64::from(self.pace_hz())
         {
@@ -208,7 +208,7 @@ impl Entry {
     }
 
     /// The pending steps are about to leave: if they were slow, the pace becomes unknown.
-    pub fn note_pending(&mut self) {
+    pub(super) fn note_pending(&mut self) {
         if self.pace != 0 {
             let (time_ns, ticks) = self.pending_sum();
             if (ticks as f64) < 0.5e-9 * time_ns as f64 * f64::from(self.pace_hz()) {
@@ -219,30 +219,30 @@ impl Entry {
 
     /// Units in `pending`.
     #[inline(always)]
-    pub fn pending_units(&self) -> usize {
+    pub(super) fn pending_units(&self) -> usize {
         usize::from(self.counts & 3)
     }
 
     /// Time and ticks of the pending steps together.
-    pub fn pending_sum(&self) -> (u64, u64) {
+    pub(super) fn pending_sum(&self) -> (u64, u64) {
         self.pending_steps().fold((0, 0), |sum, step| (sum.0 + step.time_ns, sum.1 + u64::from(step.ticks)))
     }
 
     /// The pending steps.
-    pub fn pending_steps(&self) -> impl Iterator<Item = Step> {
+    pub(super) fn pending_steps(&self) -> impl Iterator<Item = Step> {
         // The lead, if it is here, comes first.
         let from = usize::from(self.history == NO_HISTORY && self.is(flag::LEAD));
         steps(&self.pending, from, self.pending_units())
     }
 
     /// The time from the first record to the first point, where it is still here.
-    pub fn pending_lead_ns(&self) -> u64 {
+    pub(super) fn pending_lead_ns(&self) -> u64 {
         if self.history == NO_HISTORY && self.is(flag::LEAD) { unit(&self.pending, 0) } else { 0 }
     }
 
     /// Appends a step; false where there is no room.
     #[inline(always)]
-    pub fn push(&mut self, step: Step) -> bool {
+    pub(super) fn push(&mut self, step: Step) -> bool {
         let at = self.pending_units();
         let [first, second] = step.pack();
         if at + usize::from(second != 0) >= PENDING_UNITS {
@@ -258,30 +258,30 @@ impl Entry {
     }
 
     /// Appends a raw unit: the lead.
-    pub fn push_unit(&mut self, word: u64) {
+    pub(super) fn push_unit(&mut self, word: u64) {
         let at = self.pending_units();
         put(&mut self.pending, at, word);
         self.counts = at as u8 + 1;
     }
 
     /// Forgets the pending steps.
-    pub fn clear_pending(&mut self) {
+    pub(super) fn clear_pending(&mut self) {
         self.counts = 0;
     }
 
     /// Every 2^n-th first arrival is kept: n.
     #[inline(always)]
-    pub fn stride_log2(&self) -> u16 {
+    pub(super) fn stride_log2(&self) -> u16 {
         (self.flags >> flag::STRIDE_SHIFT) & 7
     }
 
     /// Sets the stride.
-    pub fn set_stride_log2(&mut self, log2: u16) {
+    pub(super) fn set_stride_log2(&mut self, log2: u16) {
         self.flags = self.flags & !(7 << flag::STRIDE_SHIFT) | log2 << flag::STRIDE_SHIFT;
     }
 
     /// With a stride: lets the last pending step swallow `step`, if its stride isn't full yet.
-    pub fn swallow(&mut self, step: Step) -> bool {
+    pub(super) fn swallow(&mut self, step: Step) -> bool {
         let swallowed = self.counts >> 2;
         let from = usize::from(self.history == NO_HISTORY && self.is(flag::LEAD));
         if self.pending_units() <= from || u32::from(swallowed) + 1 >= 1 << self.stride_log2() {

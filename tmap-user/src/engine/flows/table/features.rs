@@ -9,7 +9,7 @@ use crate::engine::os::signature::Fingerprint;
 
 /// The features of a connection side that others share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Features {
+pub(super) struct Features {
     /// The handshake's fingerprint, if it was seen.
     pub fingerprint: Option<Fingerprint>,
     /// The tunnel that the latest segment came in.
@@ -21,7 +21,7 @@ const MAX_NUMBER: usize = 0xff_ffff;
 
 /// Numbered features with the count of their users: unused numbers are used again.
 #[derive(Debug, Default)]
-pub struct FeatureTable {
+pub(super) struct FeatureTable {
     numbers: HashMap<Features, u32, RandomState>,
     /// Features and the count of their users, indexed by number - 1.
     held: Vec<(Features, u32)>,
@@ -31,7 +31,7 @@ pub struct FeatureTable {
 impl FeatureTable {
     /// The number of `features`, with one more user counted. 0 where there are none, or where no more
     /// numbers are free: the features are then lost.
-    pub fn take(&mut self, features: Features) -> u32 {
+    pub(super) fn take(&mut self, features: Features) -> u32 {
         if features == Features::default() {
             return 0;
         }
@@ -55,7 +55,7 @@ impl FeatureTable {
     }
 
     /// Counts one user less.
-    pub fn give(&mut self, number: u32) {
+    pub(super) fn give(&mut self, number: u32) {
         let Some(place) = (number as usize).checked_sub(1) else { return };
         let (features, users) = &mut self.held[place];
         *users -= 1;
@@ -66,13 +66,13 @@ impl FeatureTable {
     }
 
     /// The features of a number; none for number 0.
-    pub fn get(&self, number: u32) -> Features {
+    pub(super) fn get(&self, number: u32) -> Features {
         let place = (number as usize).checked_sub(1);
         place.and_then(|place| self.held.get(place)).map_or(Features::default(), |held| held.0)
     }
 
     /// Memory held, in bytes.
-    pub fn heap_bytes(&self) -> usize {
+    pub(super) fn heap_bytes(&self) -> usize {
         self.held.capacity() * size_of::<(Features, u32)>()
             + self.numbers.capacity() * (size_of::<(Features, u32)>() + 1)
             + self.free.capacity() * size_of::<u32>()

@@ -15,31 +15,31 @@ fn fold(a: u64, b: u64) -> u64 {
 
 /// Hashes connection sides. Each table has random keys, so nobody outside can choose flows that collide.
 #[derive(Clone, Debug)]
-pub struct Hasher {
+pub(super) struct Hasher {
     keys: [u64; 4],
 }
 
 impl Hasher {
     /// A hasher with random keys.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let random = RandomState::default();
         Self { keys: std::array::from_fn(|index| random.hash_one(index) | 1) }
     }
 
     /// The hash of the side that `segment` belongs to.
     #[inline(always)]
-    pub fn hash(&self, segment: &Segment) -> u32 {
+    pub(super) fn hash(&self, segment: &Segment) -> u32 {
         self.hash_parts(&segment.src, &segment.dst, ports(segment))
     }
 
     /// The hash of the side that a plain record belongs to. It equals the hash of its segment.
     #[inline(always)]
-    pub fn hash_plain(&self, plain: &Plain) -> u32 {
+    pub(super) fn hash_plain(&self, plain: &Plain) -> u32 {
         self.hash_words(plain.addresses, plain.ports)
     }
 
     /// The hash of the side that `key` names.
-    pub fn hash_key(&self, key: &FlowKey) -> u32 {
+    pub(super) fn hash_key(&self, key: &FlowKey) -> u32 {
         self.hash_parts(&key.src, &key.dst, u32::from(key.src_port) | u32::from(key.dst_port) << 16)
     }
 
@@ -66,6 +66,6 @@ impl Hasher {
 
 /// Both ports in a word, the sender's low.
 #[inline(always)]
-pub fn ports(segment: &Segment) -> u32 {
+pub(super) fn ports(segment: &Segment) -> u32 {
     u32::from(segment.src_port) | u32::from(segment.dst_port) << 16
 }

@@ -22,7 +22,7 @@ use crate::engine::{flows::flow::Flow, types::Point};
 const HEADER_BYTES: usize = 12;
 
 /// The size that a rich flow counts as, in bytes: itself, a full hull and a full sample.
-pub const RICH_BYTES: usize = 4_608;
+pub(super) const RICH_BYTES: usize = 4_608;
 
 /// The class of the block of a flow that becomes rich without a block, because its clock jumps.
 const ODD_CLASS: usize = 2;
@@ -89,7 +89,7 @@ impl Iterator for Points<'_> {
 
 /// All histories.
 #[derive(Debug)]
-pub struct Histories {
+pub(super) struct Histories {
     pool: Pool,
     rich: Slab<Flow>,
     budget_bytes: usize,
@@ -106,17 +106,17 @@ const fn capacity(class: usize) -> usize {
 
 impl Histories {
     /// No histories yet, with room for `budget_bytes` together.
-    pub fn new(budget_bytes: usize) -> Self {
+    pub(super) fn new(budget_bytes: usize) -> Self {
         Self { pool: Pool::default(), rich: Slab::new(), budget_bytes, thinned: 0 }
     }
 
     /// Memory held, in bytes.
-    pub fn heap_bytes(&self) -> usize {
+    pub(super) fn heap_bytes(&self) -> usize {
         self.pool.heap_bytes() + self.rich.len() * RICH_BYTES
     }
 
     /// The used part of the budget, in bytes.
-    pub fn used_bytes(&self) -> usize {
+    pub(super) fn used_bytes(&self) -> usize {
         self.pool.used_bytes() + self.rich.len() * RICH_BYTES
     }
 
@@ -126,7 +126,7 @@ impl Histories {
 
     /// Prefetches what the next step of `entry` will touch beside the entry.
     #[inline(always)]
-    pub fn prefetch(&self, entry: &Entry) {
+    pub(super) fn prefetch(&self, entry: &Entry) {
         if entry.history == NO_HISTORY || entry.pending_units() < PENDING_UNITS {
             return;
         }
@@ -136,7 +136,7 @@ impl Histories {
     }
 
     /// Prefetches the whole block of `entry`, but not its rich flow.
-    pub fn prefetch_all(&self, entry: &Entry) {
+    pub(super) fn prefetch_all(&self, entry: &Entry) {
         if entry.history == NO_HISTORY {
             return;
         }
@@ -146,7 +146,7 @@ impl Histories {
     }
 
     /// The rich flow of an entry, with all steps moved into it; `None` where there is none.
-    pub fn rich_of(&mut self, entry: &mut Entry) -> Option<&mut Flow> {
+    pub(super) fn rich_of(&mut self, entry: &mut Entry) -> Option<&mut Flow> {
         self.settle(entry)?;
         Some(&mut self.rich[rich_number(&self.pool, entry)])
     }
@@ -190,7 +190,7 @@ impl Histories {
     }
 
     /// The history of an entry as a [`Flow`]. The caller adds what the entry itself holds.
-    pub fn thaw(&self, entry: &Entry) -> Flow {
+    pub(super) fn thaw(&self, entry: &Entry) -> Flow {
         let (mut flow, packed) = self.copy(entry);
         flow.accept_all(packed.points());
         flow
@@ -198,7 +198,7 @@ impl Histories {
 
     /// The history of an entry as a [`Flow`], with the packed points beside it. This is cheaper than
     /// [`Histories::thaw`].
-    pub fn copy(&self, entry: &Entry) -> (Flow, Packed) {
+    pub(super) fn copy(&self, entry: &Entry) -> (Flow, Packed) {
         if entry.is(flag::RICH) {
             let flow = self.rich[rich_number(&self.pool, entry)].clone();
             let block = self.pool.get(Block::from_word(entry.history));
@@ -216,7 +216,7 @@ impl Histories {
     }
 
     /// Moves the pending steps of an entry into its history.
-    pub fn flush(&mut self, entry: &mut Entry) {
+    pub(super) fn flush(&mut self, entry: &mut Entry) {
         let before = entry.history;
         if !self.make_room(entry) {
             return;
@@ -290,7 +290,7 @@ impl Histories {
     }
 
     /// Turns the history of an entry into a rich flow; false where the budget doesn't allow it.
-    pub fn enrich(&mut self, entry: &mut Entry) -> bool {
+    pub(super) fn enrich(&mut self, entry: &mut Entry) -> bool {
         if entry.is(flag::RICH) {
             return true;
         }
@@ -352,14 +352,14 @@ impl Histories {
     }
 
     /// Clears the history: it begins again at the newest point.
-    pub fn restart(&mut self, entry: &mut Entry) {
+    pub(super) fn restart(&mut self, entry: &mut Entry) {
         self.forget(entry);
         entry.clear_pending();
         entry.set(flag::LEAD, false);
     }
 
     /// Frees the history of an entry.
-    pub fn forget(&mut self, entry: &mut Entry) {
+    pub(super) fn forget(&mut self, entry: &mut Entry) {
         if entry.is(flag::RICH) {
             self.rich.remove(rich_number(&self.pool, entry));
             entry.set(flag::RICH, false);
@@ -424,7 +424,7 @@ fn spill_segments(flow: &mut Flow, entry: &mut Entry) {
 }
 
 /// Sets the entry's rate to that of its rich flow.
-pub fn set_rich_pace(flow: &Flow, entry: &mut Entry) {
+pub(super) fn set_rich_pace(flow: &Flow, entry: &mut Entry) {
     if let [first, .., last] = flow.envelope.points() {
         entry.set_pace((last.ticks - first.ticks) as f64, last.time_ns - first.time_ns);
     }

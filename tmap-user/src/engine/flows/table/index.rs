@@ -19,7 +19,7 @@ const FIRST_SLOTS: usize = 1 << 10;
 
 /// The index of a table.
 #[derive(Debug)]
-pub struct Index {
+pub(super) struct Index {
     /// Hash in the upper half, place + 1 in the lower half; 0 is an empty slot.
     slots: Vec<u64>,
     len: usize,
@@ -29,7 +29,7 @@ pub struct Index {
 
 impl Index {
     /// An index for up to `entries` entries.
-    pub fn new(entries: usize) -> Self {
+    pub(super) fn new(entries: usize) -> Self {
         let most = entries * SLOTS_PER_1000 / 1000 + 16;
         Self { slots: vec![0; most.min(FIRST_SLOTS)], len: 0, most }
     }
@@ -53,12 +53,12 @@ impl Index {
     }
 
     /// Entries in it.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
     /// Memory held, in bytes.
-    pub fn heap_bytes(&self) -> usize {
+    pub(super) fn heap_bytes(&self) -> usize {
         self.slots.len() * size_of::<u64>()
     }
 
@@ -74,14 +74,14 @@ impl Index {
 
     /// Asks for the line where a look-up of `hash` begins.
     #[inline(always)]
-    pub fn prefetch(&self, hash: u32) {
+    pub(super) fn prefetch(&self, hash: u32) {
         memory::prefetch(&self.slots, self.home(hash));
     }
 
     /// The place where an entry with this hash probably is, found without a branch that depends on the hash.
     /// `u32::MAX` where no slot among the first ones has this hash.
     #[inline(always)]
-    pub fn guess(&self, hash: u32) -> u32 {
+    pub(super) fn guess(&self, hash: u32) -> u32 {
         let home = self.home(hash);
         let Some(slots) = self.slots[home..].first_chunk::<GUESSED_SLOTS>() else { return u32::MAX };
         // Backwards, so that the first one wins. An empty slot's place is `u32::MAX`.
@@ -92,7 +92,7 @@ impl Index {
 
     /// The first place under `hash` that `accept` accepts; `None` where there is none.
     #[inline(always)]
-    pub fn find(&self, hash: u32, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub(super) fn find(&self, hash: u32, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut slot = self.home(hash);
         loop {
             let word = self.slots[slot];
@@ -110,7 +110,7 @@ impl Index {
     ///
     /// # Panics
     /// If there are more entries than the index was made for.
-    pub fn insert(&mut self, hash: u32, place: u32) {
+    pub(super) fn insert(&mut self, hash: u32, place: u32) {
         if (self.len + 1) * SLOTS_PER_1000 / 1000 >= self.slots.len() && self.slots.len() < self.most {
             self.grow();
         }
@@ -128,7 +128,7 @@ impl Index {
     }
 
     /// Removes an entry, and moves entries behind it closer to their homes (Knuth 6.4, algorithm R).
-    pub fn remove(&mut self, hash: u32, place: u32) {
+    pub(super) fn remove(&mut self, hash: u32, place: u32) {
         let wanted = u64::from(hash) << 32 | (u64::from(place) + 1);
         let mut hole = self.home(hash);
         while self.slots[hole] != wanted {

@@ -10,7 +10,7 @@ use rustix::mm::{Advice, madvise};
 /// Prefetches the cache line of `values[index]`. An index beyond the end is a harmless hint about some other
 /// address.
 #[inline(always)]
-pub fn prefetch<T>(values: &[T], index: usize) {
+pub(crate) fn prefetch<T>(values: &[T], index: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -23,11 +23,11 @@ pub fn prefetch<T>(values: &[T], index: usize) {
 }
 
 /// The size below which large pages don't pay: a short run would clear megabytes for nothing.
-pub const SMALL_BYTES: usize = 1 << 20;
+pub(super) const SMALL_BYTES: usize = 1 << 20;
 
 /// Asks the kernel for large pages under a vector's memory, all of which will be used: one translation then
 /// covers 2 MiB. Where memory is short or large pages are disabled, pages stay small.
-pub fn use_large_pages<T>(values: &mut Vec<T>) {
+pub(super) fn use_large_pages<T>(values: &mut Vec<T>) {
     const PAGE: usize = 4096;
     const LARGE_PAGE: usize = 2 << 20;
     let start = values.as_mut_ptr() as usize;

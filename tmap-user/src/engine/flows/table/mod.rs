@@ -28,24 +28,24 @@ use crate::engine::{
     types::{FlowKey, Side},
 };
 use entry::Entry;
-pub use entry::flag;
+pub(super) use entry::flag;
 use features::{FeatureTable, Features};
 use hash::{Hasher, ports};
-pub use history::Packed;
+pub(super) use history::Packed;
 use history::{Histories, set_rich_pace};
 use index::Index;
-pub use memory::prefetch;
+pub(super) use memory::prefetch;
 use steps::{MAX_STEP_NS, Step};
 
 /// No place.
-pub const NOWHERE: u32 = u32::MAX;
+pub(super) const NOWHERE: u32 = u32::MAX;
 
 /// The most entries: places are 32-bit words, and so is what the index holds of them.
 const MAX_ENTRIES: usize = u32::MAX as usize - 1;
 
 /// A table of connection sides.
 #[derive(Debug)]
-pub struct Table {
+pub(super) struct Table {
     hasher: Hasher,
     index: Index,
     entries: Vec<Entry>,
@@ -62,7 +62,7 @@ pub struct Table {
 impl Table {
     /// A table for up to `most` sides, with `history_bytes` for what is remembered beyond the
     /// entries.
-    pub fn new(most: usize, history_bytes: usize) -> Self {
+    pub(super) fn new(most: usize, history_bytes: usize) -> Self {
         let most = most.clamp(1, MAX_ENTRIES);
         // Address space only: memory is taken page by page. Where even that is refused, the vector
         // grows as it must.
@@ -82,32 +82,32 @@ impl Table {
     }
 
     /// Sides held, open and finished.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.live
     }
 
     /// Sides that are open.
-    pub fn open(&self) -> usize {
+    pub(super) fn open(&self) -> usize {
         self.index.len()
     }
 
     /// Whether another side needs another one to go first.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.live >= self.most
     }
 
     /// Places ever used: all sides are at places below this.
-    pub fn places(&self) -> u32 {
+    pub(super) fn places(&self) -> u32 {
         self.entries.len() as u32
     }
 
     /// Times that a flow had to halve its points to stay within the budget.
-    pub fn thinned(&self) -> u64 {
+    pub(super) fn thinned(&self) -> u64 {
         self.histories.thinned
     }
 
     /// Memory held, in bytes.
-    pub fn heap_bytes(&self) -> usize {
+    pub(super) fn heap_bytes(&self) -> usize {
         self.index.heap_bytes()
             + self.entries.len() * size_of::<Entry>()
             + self.wide.capacity() * size_of::<[Address; 2]>()
@@ -117,7 +117,7 @@ impl Table {
 
     /// The hash of a segment's side, and a hint that it will be looked up soon.
     #[inline(always)]
-    pub fn prepare(&self, segment: &Segment) -> u32 {
+    pub(super) fn prepare(&self, segment: &Segment) -> u32 {
         let hash = self.hasher.hash(segment);
         self.index.prefetch(hash);
         hash
@@ -125,7 +125,7 @@ impl Table {
 
     /// The same for a plain record.
     #[inline(always)]
-    pub fn prepare_plain(&self, plain: &Plain) -> u32 {
+    pub(super) fn prepare_plain(&self, plain: &Plain) -> u32 {
         let hash = self.hasher.hash_plain(plain);
         self.index.prefetch(hash);
         hash
@@ -133,19 +133,19 @@ impl Table {
 
     /// Where a side with this hash probably is, and a hint that it will be updated soon.
     #[inline(always)]
-    pub fn guess(&self, hash: u32) -> u32 {
+    pub(super) fn guess(&self, hash: u32) -> u32 {
         let place = self.index.guess(hash);
         prefetch(&self.entries, place as usize);
         place
     }
 
     /// A hint that an entry will be needed.
-    pub fn prefetch(&self, place: u32) {
+    pub(super) fn prefetch(&self, place: u32) {
         prefetch(&self.entries, place as usize);
     }
 
     /// A hint that all that lies behind the entry will be needed.
-    pub fn prefetch_all(&self, place: u32) {
+    pub(super) fn prefetch_all(&self, place: u32) {
         if let Some(entry) = self.entries.get(place as usize) {
             self.histories.prefetch_all(entry);
         }
@@ -153,7 +153,7 @@ impl Table {
 
     /// A hint that what lies behind the entry will be needed, if it looks so.
     #[inline(always)]
-    pub fn prefetch_history(&self, place: u32) {
+    pub(super) fn prefetch_history(&self, place: u32) {
         if let Some(entry) = self.entries.get(place as usize) {
             self.histories.prefetch(entry);
         }
@@ -161,7 +161,7 @@ impl Table {
 
     /// Where the open side of `segment` is; `guess` is tried first.
     #[inline(always)]
-    pub fn find(&self, hash: u32, segment: &Segment, guess: u32) -> u32 {
+    pub(super) fn find(&self, hash: u32, segment: &Segment, guess: u32) -> u32 {
         if guess != NOWHERE && self.is_open_side(guess, segment) {
             return guess;
         }
@@ -170,7 +170,7 @@ impl Table {
 
     /// The same for a plain record.
     #[inline(always)]
-    pub fn find_plain(&self, hash: u32, plain: &Plain, guess: u32) -> u32 {
+    pub(super) fn find_plain(&self, hash: u32, plain: &Plain, guess: u32) -> u32 {
         let wanted = [plain.addresses as u32, (plain.addresses >> 32) as u32, plain.ports];
         let is_it = |place: u32| {
             let entry = &self.entries[place as usize];
@@ -199,7 +199,7 @@ impl Table {
 
     /// Adds the side of `record`, which isn't there and for which there is room; the caller
     /// observes that record next.
-    pub fn insert(&mut self, hash: u32, record: &Record) -> u32 {
+    pub(super) fn insert(&mut self, hash: u32, record: &Record) -> u32 {
         debug_assert!(!self.is_full());
         let segment = &record.segment;
         let (addresses, flags) = if Address::are_ip4(&segment.src, &segment.dst) {
@@ -226,14 +226,14 @@ impl Table {
     }
 
     /// Finishes an open side: it stays, but is found no more.
-    pub fn finish(&mut self, place: u32) {
+    pub(super) fn finish(&mut self, place: u32) {
         let hash = self.hasher.hash_key(&self.key(place));
         self.index.remove(hash, place);
         self.entries[place as usize].set(flag::FINISHED, true);
     }
 
     /// Drops a side altogether.
-    pub fn remove(&mut self, place: u32) {
+    pub(super) fn remove(&mut self, place: u32) {
         if !self.is(place, flag::FINISHED) {
             self.finish(place);
         }
@@ -251,28 +251,28 @@ impl Table {
 
     /// Whether the side at `place` has any of `flags`; places without a side have none.
     #[inline(always)]
-    pub fn is(&self, place: u32, flags: u16) -> bool {
+    pub(super) fn is(&self, place: u32, flags: u16) -> bool {
         self.entries[place as usize].is(flags)
     }
 
     /// Sets or clears flags of a side.
     #[inline(always)]
-    pub fn set(&mut self, place: u32, flags: u16, on: bool) {
+    pub(super) fn set(&mut self, place: u32, flags: u16, on: bool) {
         self.entries[place as usize].set(flags, on);
     }
 
     /// When the last record of a side came; see [`Entry::last_ns`].
-    pub fn last_ns(&self, place: u32) -> u64 {
+    pub(super) fn last_ns(&self, place: u32) -> u64 {
         self.entries[place as usize].last_ns()
     }
 
     /// Segments of a side, suppressed ones included, as far as its entry counts them.
-    pub fn segments(&self, place: u32) -> u32 {
+    pub(super) fn segments(&self, place: u32) -> u32 {
         self.entries[place as usize].segments
     }
 
     /// What names the side at `place`.
-    pub fn key(&self, place: u32) -> FlowKey {
+    pub(super) fn key(&self, place: u32) -> FlowKey {
         let entry = &self.entries[place as usize];
         let [src, dst] = if entry.is(flag::WIDE) {
             self.wide[entry.key[0] as usize]
@@ -283,14 +283,14 @@ impl Table {
     }
 
     /// Whether `record` opens a new connection on the ports of the side at `place`.
-    pub fn is_reopened_by(&self, place: u32, record: &Record) -> bool {
+    pub(super) fn is_reopened_by(&self, place: u32, record: &Record) -> bool {
         record.segment.flags.is_syn()
             && (self.is(place, flag::CLOSED) || self.thaw(place).is_reopened_by(record))
     }
 
     /// Takes in one segment of the side at `place`.
     #[inline(always)]
-    pub fn observe(&mut self, place: u32, record: &Record) {
+    pub(super) fn observe(&mut self, place: u32, record: &Record) {
         let segment = &record.segment;
         if segment.tunnel.is_some() || self.is(place, flag::TUNNEL) {
             self.note_tunnel(place, segment.tunnel);
@@ -309,7 +309,7 @@ impl Table {
 
     /// The same for a plain record; `record` is it as a whole, for the rare case that all is needed.
     #[inline(always)]
-    pub fn observe_plain(&mut self, place: u32, plain: &Plain, record: impl FnOnce() -> Record) {
+    pub(super) fn observe_plain(&mut self, place: u32, plain: &Plain, record: impl FnOnce() -> Record) {
         if self.is(place, flag::TUNNEL) {
             self.note_tunnel(place, None);
         }
@@ -465,14 +465,14 @@ impl Table {
     }
 
     /// The flow at `place`, as if it had been a [`Flow`] all along.
-    pub fn thaw(&self, place: u32) -> Flow {
+    pub(super) fn thaw(&self, place: u32) -> Flow {
         let (mut flow, packed) = self.copy(place);
         flow.accept_all(packed.points());
         flow
     }
 
     /// The same, with the points that are still packed left so: that is cheap.
-    pub fn copy(&self, place: u32) -> (Flow, Packed) {
+    pub(super) fn copy(&self, place: u32) -> (Flow, Packed) {
         let entry = &self.entries[place as usize];
         let (mut flow, packed) = self.histories.copy(entry);
         let side = match (entry.is(flag::CLIENT), entry.is(flag::SERVER)) {

@@ -5,18 +5,18 @@ use std::ops::Range;
 use super::memory;
 
 /// Sizes of blocks in bytes.
-pub const SIZES: [usize; 8] = [32, 64, 128, 256, 384, 512, 768, 1024];
+pub(super) const SIZES: [usize; 8] = [32, 64, 128, 256, 384, 512, 768, 1024];
 
 /// A block's handle: its size class in the top three bits, its number below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block(u32);
+pub(super) struct Block(u32);
 
 const CLASS_SHIFT: u32 = 29;
 
 impl Block {
     /// The class, an index of [`SIZES`].
     #[inline(always)]
-    pub fn class(self) -> usize {
+    pub(super) fn class(self) -> usize {
         (self.0 >> CLASS_SHIFT) as usize
     }
 
@@ -33,13 +33,13 @@ impl Block {
     }
 
     /// The handle as a word, which is never `u32::MAX`.
-    pub fn to_word(self) -> u32 {
+    pub(super) fn to_word(self) -> u32 {
         self.0
     }
 
     /// The handle of a word from [`Block::to_word`].
     #[inline(always)]
-    pub fn from_word(word: u32) -> Self {
+    pub(super) fn from_word(word: u32) -> Self {
         Self(word)
     }
 }
@@ -64,26 +64,26 @@ struct Class {
 
 /// All blocks.
 #[derive(Debug, Default)]
-pub struct Pool {
+pub(super) struct Pool {
     classes: [Class; SIZES.len()],
     used_bytes: usize,
 }
 
 impl Pool {
     /// Bytes of blocks in use.
-    pub fn used_bytes(&self) -> usize {
+    pub(super) fn used_bytes(&self) -> usize {
         self.used_bytes
     }
 
     /// Memory held, in bytes: blocks in use and free ones kept for later.
-    pub fn heap_bytes(&self) -> usize {
+    pub(super) fn heap_bytes(&self) -> usize {
         let of_class =
             |(class, size): (&Class, usize)| class.count * size + class.free.capacity() * size_of::<u32>();
         self.classes.iter().zip(SIZES).map(of_class).sum()
     }
 
     /// Takes a block of the given class, with arbitrary content. `None` where no more numbers are free.
-    pub fn take(&mut self, class: usize) -> Option<Block> {
+    pub(super) fn take(&mut self, class: usize) -> Option<Block> {
         let size = SIZES[class];
         let of_class = &mut self.classes[class];
         let number = match of_class.free.pop() {
@@ -96,21 +96,21 @@ impl Pool {
     }
 
     /// Gives a block back.
-    pub fn give(&mut self, block: Block) {
+    pub(super) fn give(&mut self, block: Block) {
         self.classes[block.class()].free.push(block.number() as u32);
         self.used_bytes -= SIZES[block.class()];
     }
 
     /// A block's content.
     #[inline(always)]
-    pub fn get(&self, block: Block) -> &[u8] {
+    pub(super) fn get(&self, block: Block) -> &[u8] {
         let (chunk, range) = block.at();
         &self.classes[block.class()].chunks[chunk][range]
     }
 
     /// A block's content, for writing.
     #[inline(always)]
-    pub fn get_mut(&mut self, block: Block) -> &mut [u8] {
+    pub(super) fn get_mut(&mut self, block: Block) -> &mut [u8] {
         let (chunk, range) = block.at();
         &mut self.classes[block.class()].chunks[chunk][range]
     }
@@ -119,7 +119,7 @@ impl Pool {
     ///
     /// # Panics
     /// If both are of one class.
-    pub fn copy(&mut self, from: Block, to: Block, count: usize) {
+    pub(super) fn copy(&mut self, from: Block, to: Block, count: usize) {
         let both = self.classes.get_disjoint_mut([from.class(), to.class()]);
         let [source, target] = both.expect("blocks of two classes");
         let ((chunk, range), (to_chunk, to_range)) = (from.at(), to.at());
@@ -129,7 +129,7 @@ impl Pool {
 
     /// Prefetches the line that holds byte `at` of a block.
     #[inline(always)]
-    pub fn prefetch(&self, block: Block, at: usize) {
+    pub(super) fn prefetch(&self, block: Block, at: usize) {
         let (chunk, range) = block.at();
         if let Some(chunk) = self.classes[block.class()].chunks.get(chunk) {
             memory::prefetch(chunk, range.start + at);

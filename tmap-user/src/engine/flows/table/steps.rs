@@ -7,7 +7,7 @@
 use crate::engine::types::Point;
 
 /// Bytes of a unit.
-pub const UNIT_BYTES: usize = 6;
+pub(super) const UNIT_BYTES: usize = 6;
 
 /// Bits of a unit that hold ticks, in the short form.
 const TICK_BITS: u32 = 14;
@@ -17,11 +17,11 @@ const TIME_BITS: u32 = 48 - TICK_BITS;
 const HIGH_TIME_BITS: u32 = 16;
 
 /// The longest time that a step can take, in nanoseconds: 13 days.
-pub const MAX_STEP_NS: u64 = (1 << (TIME_BITS + HIGH_TIME_BITS)) - 1;
+pub(super) const MAX_STEP_NS: u64 = (1 << (TIME_BITS + HIGH_TIME_BITS)) - 1;
 
 /// From one first arrival to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Step {
+pub(super) struct Step {
     /// Time passed, at most [`MAX_STEP_NS`].
     pub time_ns: u64,
     /// Ticks passed, at least 1.
@@ -32,7 +32,7 @@ impl Step {
     /// One or two units, each in the lower 48 bits of a word. The second word is 0 if there is only one
     /// unit: a second unit holds ticks, so it is never 0.
     #[inline(always)]
-    pub fn pack(self) -> [u64; 2] {
+    pub(super) fn pack(self) -> [u64; 2] {
         let low = (self.time_ns & ((1 << TIME_BITS) - 1)) << TICK_BITS;
         if self.ticks < 1 << TICK_BITS && self.time_ns < 1 << TIME_BITS {
             return [low | u64::from(self.ticks), 0];
@@ -43,7 +43,7 @@ impl Step {
 
 /// Reads unit `index`.
 #[inline(always)]
-pub fn unit(bytes: &[u8], index: usize) -> u64 {
+pub(super) fn unit(bytes: &[u8], index: usize) -> u64 {
     let at = index * UNIT_BYTES;
     let [b0, b1, b2, b3, b4, b5] = *bytes[at..].first_chunk().expect("a whole unit");
     u64::from_le_bytes([b0, b1, b2, b3, b4, b5, 0, 0])
@@ -51,24 +51,24 @@ pub fn unit(bytes: &[u8], index: usize) -> u64 {
 
 /// Writes unit `index`.
 #[inline(always)]
-pub fn put(bytes: &mut [u8], index: usize, unit: u64) {
+pub(super) fn put(bytes: &mut [u8], index: usize, unit: u64) {
     let at = index * UNIT_BYTES;
     bytes[at..at + UNIT_BYTES].copy_from_slice(&unit.to_le_bytes()[..UNIT_BYTES]);
 }
 
 /// The steps in `units` units from unit `from` on.
-pub fn steps(bytes: &[u8], from: usize, units: usize) -> Steps<'_> {
+pub(super) fn steps(bytes: &[u8], from: usize, units: usize) -> Steps<'_> {
     Steps::new(bytes.get(from * UNIT_BYTES..units * UNIT_BYTES).unwrap_or(&[]))
 }
 
 /// Steps, unpacked one by one.
 #[derive(Debug)]
-pub struct Steps<'a>(std::slice::ChunksExact<'a, u8>);
+pub(super) struct Steps<'a>(std::slice::ChunksExact<'a, u8>);
 
 impl<'a> Steps<'a> {
     /// The steps in these units.
     #[inline(always)]
-    pub fn new(units: &'a [u8]) -> Self {
+    pub(super) fn new(units: &'a [u8]) -> Self {
         Self(units.chunks_exact(UNIT_BYTES))
     }
 }
@@ -91,7 +91,7 @@ impl Iterator for Steps<'_> {
 }
 
 /// The points that `steps` lead to from `first`, without `first` itself.
-pub fn walk(first: Point, steps: impl Iterator<Item = Step>) -> impl Iterator<Item = Point> {
+pub(super) fn walk(first: Point, steps: impl Iterator<Item = Step>) -> impl Iterator<Item = Point> {
     steps.scan(first, |at, step| {
         at.time_ns += step.time_ns;
         at.ticks += i64::from(step.ticks);
