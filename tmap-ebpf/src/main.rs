@@ -2,7 +2,6 @@
 //! records and change nothing.
 #![no_std]
 #![no_main]
-#![expect(missing_docs, reason = "the entry macros lose the docs of what they wrap")]
 
 use aya_ebpf::{
     bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},

@@ -417,7 +417,7 @@ impl Progress {
     }
 
     /// Counts what is read from the file itself, packed or not.
-    fn count(&self, reader: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
+    fn count(&self, reader: Box<dyn Read>) -> Box<dyn Read> {
         Box::new(self.bar.wrap_read(reader))
     }
 

@@ -2,7 +2,6 @@
 //! `cargo xtask bench steps`, which tells what each step costs. The modules are the shipped program's.
 #![no_std]
 #![no_main]
-#![expect(missing_docs, reason = "the entry macros lose the docs of what they wrap")]
 
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, macros::xdp, programs::XdpContext};
 use tmap_common::{Link, record::Direction};

@@ -2,7 +2,6 @@
 //! traffic.
 #![no_std]
 #![no_main]
-#![expect(missing_docs, reason = "the entry macros lose the docs of what they wrap")]
 
 use core::ptr;
 

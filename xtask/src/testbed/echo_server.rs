@@ -19,7 +19,12 @@ const STACK_BYTES: usize = 64 * 1024;
 ///
 /// # Errors
 /// When an address cannot be bound.
-pub(crate) fn start(far: &Namespace, addresses: &[Ipv4Addr], ports: &[u16], stop: &Arc<AtomicBool>) -> Result<()> {
+pub(crate) fn start(
+    far: &Namespace,
+    addresses: &[Ipv4Addr],
+    ports: &[u16],
+    stop: &Arc<AtomicBool>,
+) -> Result<()> {
     for &address in addresses {
         for &port in ports {
             let listener = std::thread::scope(|scope| {

@@ -43,7 +43,11 @@ impl Sensor {
     ///
     /// # Errors
     /// When tmap ends early (the error has its messages) or does not attach in time.
-    pub(crate) fn start(tmap: &Path, router: &Namespace, interfaces: &[&str]) -> Result<(Self, &'static str)> {
+    pub(crate) fn start(
+        tmap: &Path,
+        router: &Namespace,
+        interfaces: &[&str],
+    ) -> Result<(Self, &'static str)> {
         let mut command = router.command(tmap);
         command.args(["live", "--json", "--connections"]);
         for interface in interfaces {

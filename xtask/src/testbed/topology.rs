@@ -56,7 +56,11 @@ impl Topology {
     ///
     /// # Errors
     /// When `ip` or `nft` fails.
-    pub(crate) fn new(namespaces: &mut Namespaces, servers: &[Ipv4Addr], mappings: &[Mapping]) -> Result<Self> {
+    pub(crate) fn new(
+        namespaces: &mut Namespaces,
+        servers: &[Ipv4Addr],
+        mappings: &[Mapping],
+    ) -> Result<Self> {
         let nat = namespaces.add("nat")?;
         let router = namespaces.add("router")?;
         let far = namespaces.add("far")?;

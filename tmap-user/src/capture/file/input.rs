@@ -1,52 +1,61 @@
-//! The bytes of a capture in order, whatever blocks they come in.
+//! The bytes of a capture: a buffer over any reader that is refilled, or a mapped file.
 
-use std::io;
+use std::io::{self, BufRead, ErrorKind, Read};
 
-use bytes::{Bytes, BytesMut};
 use memmap2::Mmap;
 
-use super::{ReadError, blocks::Blocks, map::ask_ahead};
+use super::{READ_BYTES, ReadError, map::ask_ahead};
 
-/// Bytes that wait to be taken: of a mapped file, or of blocks that a thread hands over.
-///
-/// Bytes stay where they are: a block is used as it comes. Only a packet that lies across the end of a
-/// block is copied, into a small block of its own.
+/// Waiting bytes, from a reader that may hand out any number at a time.
 pub(super) struct Input {
-    /// The bytes waiting now are those from `start` on.
-    block: Bytes,
+    bytes: Bytes,
+    /// Where the waiting bytes begin and end in `buffer`.
     start: usize,
-    /// The rest of the block that gave `block` its end; empty in most cases.
-    next: Bytes,
-    /// Where more comes from; `None` at the end, and for a mapped file.
-    blocks: Option<Blocks>,
-    is_mapped: bool,
+    end: usize,
     /// Bytes taken so far.
     taken: u64,
+    at_end: bool,
     failure: Option<io::Error>,
 }
 
+/// The place of the bytes.
+enum Bytes {
+    /// In a buffer that is filled again and again.
+    Read(Box<dyn Read>, Vec<u8>),
+    /// In memory, where the file is mapped.
+    Mapped(Mmap),
+}
+
+impl Bytes {
+    #[inline(always)]
+    fn all(&self) -> &[u8] {
+        match self {
+            Self::Read(_, buffer) => buffer,
+            Self::Mapped(map) => map,
+        }
+    }
+}
+
 impl Input {
-    pub(super) fn of_blocks(blocks: Blocks) -> Self {
-        Self { blocks: Some(blocks), is_mapped: false, ..Self::of_block(Bytes::new()) }
+    pub(super) fn new(source: Box<dyn Read>) -> Self {
+        let bytes = Bytes::Read(source, vec![0; READ_BYTES]);
+        Self { bytes, start: 0, end: 0, taken: 0, at_end: false, failure: None }
     }
 
     pub(super) fn mapped(map: Mmap) -> Self {
-        Self::of_block(Bytes::from_owner(map))
-    }
-
-    fn of_block(block: Bytes) -> Self {
-        Self { block, start: 0, next: Bytes::new(), blocks: None, is_mapped: true, taken: 0, failure: None }
+        let end = map.len();
+        Self { bytes: Bytes::Mapped(map), start: 0, end, taken: 0, at_end: true, failure: None }
     }
 
     /// Whether the file is mapped.
     pub(super) fn is_mapped(&self) -> bool {
-        self.is_mapped
+        matches!(self.bytes, Bytes::Mapped(_))
     }
 
     /// The waiting bytes: at least `wanted` of them, unless the source ends or fails first.
     #[inline]
     pub(super) fn fill(&mut self, wanted: usize) -> &[u8] {
-        if self.data().len() < wanted {
+        if self.end - self.start < wanted {
             self.refill(wanted);
         }
         self.data()
@@ -55,24 +64,19 @@ impl Input {
     /// The bytes waiting now.
     #[inline]
     pub(super) fn data(&self) -> &[u8] {
-        &self.block[self.start..]
+        &self.bytes.all()[self.start..self.end]
     }
 
-    /// The block that the waiting bytes are in.
+    /// Drops the first `count` waiting bytes, and returns them for as long as nothing else is read.
     #[inline]
-    pub(super) fn block(&self) -> &Bytes {
-        &self.block
-    }
-
-    /// Drops the first `count` waiting bytes, and returns where in [`Input::block`] they are. They stay
-    /// there until more is asked for.
-    #[inline]
-    pub(super) fn take(&mut self, count: usize) -> std::ops::Range<usize> {
+    pub(super) fn take(&mut self, count: usize) -> &[u8] {
         let from = self.start;
-        self.start = (from + count).min(self.block.len());
+        self.start = (from + count).min(self.end);
         self.taken += (self.start - from) as u64;
-        ask_ahead(&self.block, from);
-        from..self.start
+        if let Bytes::Mapped(map) = &self.bytes {
+            ask_ahead(map, from);
+        }
+        &self.bytes.all()[from..self.start]
     }
 
     /// The number of bytes taken, which is the offset of the next one.
@@ -91,93 +95,50 @@ impl Input {
         self.failure().unwrap_or(ReadError::Truncated(at))
     }
 
-    /// Goes on to the next block. Where a packet lies across its beginning, the packet gets a block of
-    /// its own first, with as many bytes as are wanted.
     #[cold]
     fn refill(&mut self, wanted: usize) {
-        if self.data().is_empty() && self.advance() {
-            self.block = std::mem::take(&mut self.next);
-            self.start = 0;
-        }
-        if self.data().len() >= wanted {
-            return;
-        }
-        let mut joined = BytesMut::from(self.data());
-        while joined.len() < wanted && self.advance() {
-            let piece = self.next.split_to(self.next.len().min(wanted - joined.len()));
-            joined.extend_from_slice(&piece);
-        }
-        self.block = joined.freeze();
+        let Bytes::Read(source, buffer) = &mut self.bytes else { return };
+        buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
         self.start = 0;
-    }
-
-    /// Sees to it that `next` holds something; false at the end.
-    fn advance(&mut self) -> bool {
-        while self.next.is_empty() {
-            match self.blocks.as_mut().and_then(Iterator::next) {
-                Some(Ok(block)) => self.next = block,
-                end => {
-                    self.blocks = None;
-                    self.failure = end.and_then(Result::err).or(self.failure.take());
-                    return false;
+        if buffer.len() < wanted {
+            buffer.resize(wanted, 0);
+        }
+        while self.end < wanted && !self.at_end {
+            match source.read(&mut buffer[self.end..]) {
+                Ok(0) => self.at_end = true,
+                Ok(count) => self.end += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.at_end = true;
+                    self.failure = Some(error);
                 }
             }
         }
-        true
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::io::Read;
-
-    use super::*;
-
-    /// Gives so many bytes at a time.
-    struct Dribble(io::Cursor<Vec<u8>>, usize);
-
-    impl Read for Dribble {
-        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-            let count = into.len().min(self.1);
-            self.0.read(&mut into[..count])
-        }
-    }
-
-    #[test]
-    fn what_lies_across_the_ends_of_blocks_is_whole() {
-        let content: Vec<u8> = (0..20_000u32).map(|at| (at / 7) as u8).collect();
-        for piece in [1, 2, 3, 7, 100, 50_000] {
-            let source = Dribble(io::Cursor::new(content.clone()), piece);
-            let mut input = Input::of_blocks(Blocks::read(Box::new(source)).expect("a thread"));
-            let mut all = Vec::new();
-            for wanted in [1, 16, 33, 150, 999].into_iter().cycle() {
-                let waiting = input.fill(wanted).len();
-                assert!(waiting >= wanted || all.len() + waiting == content.len(), "{piece} at a time");
-                let taken = input.take(wanted);
-                if taken.is_empty() {
-                    break;
-                }
-                all.extend_from_slice(&input.block()[taken]);
-                assert_eq!(input.offset(), all.len() as u64);
+/// An input is a reader too, because decompressors sit between two inputs.
+impl BufRead for Input {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.start == self.end {
+            self.refill(1);
+            if let Some(error) = self.failure.take() {
+                return Err(error);
             }
-            assert!(all == content, "{piece} at a time");
         }
+        Ok(self.data())
     }
 
-    #[test]
-    fn a_failure_is_said_once_and_after_what_came_before_it() {
-        let source = io::Cursor::new([7; 10]).chain(Failing);
-        let mut input = Input::of_blocks(Blocks::read(Box::new(source)).expect("a thread"));
-        assert_eq!(input.fill(20), [7; 10]);
-        assert!(matches!(input.shortage(), ReadError::Io(_)));
-        assert!(matches!(input.shortage(), ReadError::Truncated(0)));
+    fn consume(&mut self, count: usize) {
+        self.take(count);
     }
+}
 
-    struct Failing;
-
-    impl Read for Failing {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::other("as the test wants it"))
-        }
+impl Read for Input {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(into)?;
+        self.consume(count);
+        Ok(count)
     }
 }

@@ -65,10 +65,7 @@ impl Pcap {
         if input.fill(bytes).len() < bytes {
             return Err(input.shortage());
         }
-        let packet = input.take(bytes);
-        let block = input.block();
-        let bytes = &block[packet.start + self.header_bytes..packet.end];
-        Ok(Some(Frame { time_ns, link: self.link, bytes, block }))
+        Ok(Some(Frame { time_ns, link: self.link, bytes: &input.take(bytes)[self.header_bytes..] }))
     }
 
     /// The result if there are too few bytes for a header: the end, or an error.

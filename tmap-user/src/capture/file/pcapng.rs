@@ -70,10 +70,9 @@ impl PcapNg {
                     input.take(bytes);
                 }
                 Ok(Some(packet)) => {
-                    let from = input.take(bytes).start + packet.data_at;
-                    let block = input.block();
-                    let bytes = &block[from..from + packet.data_bytes];
-                    return Ok(Some(Frame { time_ns: packet.time_ns, link: packet.link, bytes, block }));
+                    let block = input.take(bytes);
+                    let bytes = &block[packet.data_at..packet.data_at + packet.data_bytes];
+                    return Ok(Some(Frame { time_ns: packet.time_ns, link: packet.link, bytes }));
                 }
             }
         }

@@ -45,7 +45,12 @@ pub(crate) struct Analysis {
 }
 
 /// Analyses the connections of one address.
-pub(crate) fn analyse(connections: &[&Connection], options: &Options, resolution_ns: u64, depth: Depth) -> Analysis {
+pub(crate) fn analyse(
+    connections: &[&Connection],
+    options: &Options,
+    resolution_ns: u64,
+    depth: Depth,
+) -> Analysis {
     let sorted = sort_by_rate(connections, resolution_ns);
     let mut builder = Builder {
         connections,

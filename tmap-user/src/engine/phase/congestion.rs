@@ -37,7 +37,11 @@ pub(super) struct Congestion {
 
 impl Congestion {
     /// Observes residuals of all `pieces` against their own phases.
-    pub(super) fn observe<'a>(pieces: impl Iterator<Item = &'a Piece>, window: Window, density: &Density) -> Self {
+    pub(super) fn observe<'a>(
+        pieces: impl Iterator<Item = &'a Piece>,
+        window: Window,
+        density: &Density,
+    ) -> Self {
         let residuals: Vec<(f64, f64)> = pieces.flat_map(|p| p.residuals(window, density)).collect();
         let count = residuals.len().max(1) as f64;
         let mean = residuals.iter().map(|r| r.1).sum::<f64>() / count;

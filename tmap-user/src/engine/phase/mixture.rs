@@ -140,7 +140,13 @@ impl Mixture {
 
     /// Runs EM on the lines for which `moves` is true, with the tracks within `reach`. A trial change
     /// concerns only its neighbours, and the factors of the other lines need no new look-ups.
-    pub(super) fn fit_some(&mut self, data: &Data, rounds: usize, moves: impl Fn(usize) -> bool, reach: Reach) {
+    pub(super) fn fit_some(
+        &mut self,
+        data: &Data,
+        rounds: usize,
+        moves: impl Fn(usize) -> bool,
+        reach: Reach,
+    ) {
         for _ in 0..rounds {
             let before = self.log_likelihood;
             self.round(data, &moves, reach);
