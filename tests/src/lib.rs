@@ -23,13 +23,3 @@ pub mod net;
 pub mod simulate;
 pub mod test_run;
 pub mod wire;
-
-// The names by which the benchmarks know these rooms.
-use net::{namespaces as netns, root};
-
-mod pcap {
-    pub(crate) use crate::wire::{
-        capture::{Order, Packet, pcap},
-        frame::frame,
-    };
-}

@@ -15,7 +15,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tmap_common::{Address, Flags, Link, Record, Segment, Syn, record::Direction};
 
 use super::{Figure, Report, Settings, report::Limit, rounds::interleave};
-use crate::pcap::{Order, Packet, frame, pcap};
+use crate::wire::{
+    capture::{Order, Packet, pcap},
+    frame::frame,
+};
 
 /// Segments of a connection, both directions.
 const SEGMENTS: u64 = 100;

@@ -15,7 +15,7 @@ use super::{
     report::Limit,
     rounds::{interleave, quantile},
 };
-use crate::{root, test_run};
+use crate::{net::root, test_run};
 
 /// Runs of a round. Its value is the mean of the faster half: the slower half met other work.
 const RUNS: usize = 6;

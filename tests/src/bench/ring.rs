@@ -15,7 +15,7 @@ use nix::time::ClockId;
 use tmap::capture::xdp::{Config, Rings, Sensor};
 
 use super::{Report, Series, Settings, machine::Pinned, object, packets, report::Limit, rounds::interleave};
-use crate::{root, test_run};
+use crate::{net::root, test_run};
 
 /// One way of draining.
 struct Contestant {

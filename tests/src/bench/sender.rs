@@ -23,7 +23,7 @@ use super::{
     packets,
 };
 use crate::{
-    netns::{INTERFACE, Wire},
+    net::namespaces::{INTERFACE, Wire},
     test_run,
 };
 

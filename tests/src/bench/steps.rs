@@ -27,7 +27,7 @@ use super::{
     sender::{Sender, WARM_UP, attach_there},
     watcher::{Watcher, Who},
 };
-use crate::root;
+use crate::net::root;
 
 /// The object with the stopped programs.
 static STOPS_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tmap-bench-stops"));

@@ -11,7 +11,7 @@ use nix::{sys::signal, unistd::Pid};
 use serde_json::Value;
 
 use super::sender::process_ns;
-use crate::netns::{INTERFACE, Wire};
+use crate::net::namespaces::{INTERFACE, Wire};
 
 /// Who watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use super::{
     sender::{Sender, WARM_UP},
     watcher::{Saw, Watcher, Who},
 };
-use crate::root;
+use crate::net::root;
 
 /// What one has to say on one's traffic.
 struct Contestant {
