@@ -10,7 +10,7 @@ fn frame(segment: &Segment, tags: usize) -> Vec<u8> {
     frame_with(segment, tags, 0)
 }
 
-/// The same with so many blocks of SACK behind Timestamps.
+/// The bytes of `segment`, with `tags` VLAN tags and `blocks` blocks of SACK behind Timestamps.
 fn frame_with(segment: &Segment, tags: usize, blocks: u8) -> Vec<u8> {
     let mut frame = vec![2; 12];
     for _ in 0..tags {

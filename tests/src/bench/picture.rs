@@ -71,14 +71,7 @@ pub fn svg(axes: &Axes, curves: &[Curve]) -> Option<String> {
             short(power)
         );
     }
-    let _ = writeln!(
-        out,
-        "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{x_name}</text>\n\
-         <text transform=\"translate(18 {:.1}) rotate(-90)\" text-anchor=\"middle\">{y_name}</text>",
-        (LEFT + RIGHT) / 2.0,
-        HEIGHT - 18.0,
-        (TOP + BOTTOM) / 2.0
-    );
+    name_axes(&mut out, x_name, y_name);
     for (number, (curve, colour)) in curves.iter().zip(COLOURS.iter().cycle()).enumerate() {
         let path: Vec<String> =
             curve.points.iter().map(|&(px, py, _)| format!("{:.1},{:.1}", x(px), y(py))).collect();
@@ -106,6 +99,18 @@ pub fn svg(axes: &Axes, curves: &[Curve]) -> Option<String> {
     }
     out.push_str("</svg>\n");
     Some(out)
+}
+
+/// Writes the names of both axes beside them.
+fn name_axes(out: &mut String, x_name: &str, y_name: &str) {
+    let _ = writeln!(
+        out,
+        "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{x_name}</text>\n\
+         <text transform=\"translate(18 {:.1}) rotate(-90)\" text-anchor=\"middle\">{y_name}</text>",
+        (LEFT + RIGHT) / 2.0,
+        HEIGHT - 18.0,
+        (TOP + BOTTOM) / 2.0
+    );
 }
 
 /// The next of 1, 2 and 5 times a power of ten, so that fifths of it are round.

@@ -27,7 +27,7 @@ pub struct Report {
     /// What a picture shows, where there is one, and its axes.
     #[serde(skip)]
     pub curves: Vec<Curve>,
-    /// See [`Report::curves`].
+    /// The axes of the picture.
     #[serde(skip)]
     pub axes: Option<Axes>,
 }

@@ -119,6 +119,10 @@ fn nowhere() -> Address {
     Address::from_ip6([0; 16])
 }
 
+fn holdings() -> Holdings {
+    Holdings { records: 1_000_000, flows: 20, addresses: 4, memory_bytes: 4_096, ..Holdings::default() }
+}
+
 fn summary() -> Summary {
     let mixed = AddressReport {
         unstamped: Some(Unstamped {
@@ -179,13 +183,7 @@ fn summary() -> Summary {
             ..Snapshot::default()
         },
         counters,
-        holdings: Holdings {
-            records: 1_000_000,
-            flows: 20,
-            addresses: 4,
-            memory_bytes: 4_096,
-            ..Holdings::default()
-        },
+        holdings: holdings(),
         wall: WALL,
         warnings: vec!["interface eth0 is gone; ending with what was seen".to_owned()],
     }

@@ -50,7 +50,9 @@ fn the_engine_tells_it_and_the_clock_goes_on() {
     let skew = machine.skew_ppm.expect("a minute of a clock of 1 kHz shows its skew");
     assert!(skew.value.abs() < 5.0 * skew.sigma, "{skew:?}");
     let set_ns = records[8_571].time_ns;
-    assert!(machine.reference_ns > set_ns, "the clock is the one that is shown since: {machine:?}");
+    let [connection] = &snapshot.connections[..] else { panic!("one connection: {snapshot:?}") };
+    let point = connection.place.expect("a minute of a clock shows its phase");
+    assert!(point.at_ns > set_ns, "the clock is the one that is shown since: {point:?}");
 }
 
 #[test]

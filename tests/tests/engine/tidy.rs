@@ -70,8 +70,9 @@ fn lines_fit_the_page() {
     let mut broken = Vec::new();
     for (name, text) in sources() {
         for (number, line) in text.lines().enumerate() {
-            // Expected output, and addresses of documents, cannot be broken.
-            let is_fixed = line.contains("://") || line.trim_start().starts_with('"');
+            // Tables in documentation and addresses cannot be broken; strings are left to rustfmt.
+            let code = line.trim_start();
+            let is_fixed = code.starts_with("//! |") || code.contains("://") || code.contains('"');
             if line.chars().count() > MAX_COLUMNS && !is_fixed {
                 broken.push(format!("{name}:{}", number + 1));
             }

@@ -51,9 +51,10 @@
 //!
 //! `time`, `addresses`, `connections`, `machines` (sum of the best counts), `records`, `packets`
 //! (`seen`, `suppressed`, `emitted`, `ring_full`, `skipped` by reason), `losses` (`flows_evicted`,
-//! `connections_forgotten`, `machines_uncompared`, `flows_thinned`, `records_unplaced`, `records_refused`), `unstamped`
-//! (SYNs without timestamps: `records`, `connections`, `addresses_only` = addresses that never sent a timestamp,
-//! `unplaced` = connections of addresses beyond the limit), `flows`, `memory_bytes`, `warnings`.
+//! `connections_forgotten`, `machines_uncompared`, `flows_thinned`, `records_unplaced`,
+//! `records_refused`), `unstamped` (SYNs without timestamps: `records`, `connections`, `addresses_only` =
+//! addresses that never sent a timestamp, `unplaced` = connections of addresses beyond the limit), `flows`,
+//! `memory_bytes`, `warnings`.
 //!
 //! # `event`: as it happens
 //!

@@ -40,7 +40,8 @@ const LEGEND_STEP: f64 = 19.0;
 /// The smallest and the largest radius of a point, in pixels.
 const RADII: (f64, f64) = (2.0, 6.5);
 
-/// The radius of a point whose phase is known to a tick, in pixels; it grows with the square root of precision.
+/// The radius of a point whose phase is known to a tick, in pixels; it grows with the square root of
+/// precision.
 const RADIUS_AT_ONE_TICK: f64 = 0.65;
 
 /// Colours that differ for most colour-blind readers too (Okabe and Ito), then hues far apart.

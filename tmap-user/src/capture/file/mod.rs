@@ -9,8 +9,9 @@
 //! first `read`, which a pipe does not give, and cannot tell a truncated file from a corrupt one.
 //! Buffering, bounds and times are handled here.
 //!
-//! Frames are borrowed. Frames that share reference-counted blocks (`bytes`), and a thread that unpacks ahead,
-//! were measured: both together take 6 to 10 % more CPU time and end no earlier, and nothing keeps a frame.
+//! Frames are borrowed. Frames that share reference-counted blocks (`bytes`), and a thread that unpacks
+//! ahead, were measured: both together take 6 to 10 % more CPU time and end no earlier, and nothing
+//! keeps a frame.
 
 mod input;
 mod link_type;

@@ -77,13 +77,13 @@ pub struct Anomaly {
 pub struct Oddity {
     /// When the odd segment was seen, engine time.
     pub time_ns: u64,
-    /// See [`Anomaly`].
+    /// What was odd.
     pub kind: Kind,
-    /// See [`Anomaly`].
+    /// What most likely made it.
     pub cause: Cause,
-    /// See [`Anomaly`].
+    /// The odd value: a TSval, or for [`Kind::NeverSent`] a TSecr.
     pub value: u32,
-    /// See [`Anomaly`].
+    /// The newest TSval before it, of the side that the value belongs to.
     pub newest: u32,
 }
 

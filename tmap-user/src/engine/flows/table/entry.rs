@@ -60,7 +60,7 @@ pub(super) struct Entry {
     last_after: u32,
     /// The block where older steps are, or [`NO_HISTORY`].
     pub history: u32,
-    /// See [`flag`].
+    /// What is known of the side, one bit each: [`flag`].
     pub flags: u16,
     /// The upper half of an `f32`: a pace in ticks per second that the flow as a whole has kept, or
     /// less; 0 where it isn't known.
@@ -151,7 +151,7 @@ impl Entry {
         }
     }
 
-    /// Whether a step forward of `ticks` in `time_ns` surely continues the clock ([`crate::engine::tsval`]), told from the
+    /// Whether a step forward of `ticks` in `time_ns` surely continues the clock, told from the
     /// entry alone; where it says no, the whole history must be asked.
     #[inline(always)]
     pub(super) fn surely_continues(&self, ticks: u32, time_ns: u64) -> bool {
@@ -173,7 +173,7 @@ impl Entry {
         if sum.0 < PACE_NS { within(MAX_TICK_HZ) } else { within(sum.1 as f64 / (sum.0 as f64 * 1e-9)) }
     }
 
-    /// Whether a TSval that lies `back` ticks before the newest one surely is a late segment's ([`crate::engine::tsval`]),
+    /// Whether a TSval that lies `back` ticks before the newest one surely is a late segment's,
     /// told from the entry alone. The pace known here is at most twice the true one.
     #[inline(always)]
     pub(super) fn is_surely_late(&self, back: u32) -> bool {

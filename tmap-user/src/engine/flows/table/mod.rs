@@ -123,7 +123,7 @@ impl Table {
         hash
     }
 
-    /// The same for a plain record.
+    /// The hash of a plain record's side, and a hint that it will be looked up soon.
     #[inline(always)]
     pub(super) fn prepare_plain(&self, plain: &Plain) -> u32 {
         let hash = self.hasher.hash_plain(plain);
@@ -168,7 +168,7 @@ impl Table {
         self.index.find(hash, |place| self.is_open_side(place, segment)).unwrap_or(NOWHERE)
     }
 
-    /// The same for a plain record.
+    /// Where the open side of a plain record is; `guess` is tried first.
     #[inline(always)]
     pub(super) fn find_plain(&self, hash: u32, plain: &Plain, guess: u32) -> u32 {
         let wanted = [plain.addresses as u32, (plain.addresses >> 32) as u32, plain.ports];
@@ -307,7 +307,8 @@ impl Table {
         self.take_in(place, &seen, segment.syn.is_some(), || *record);
     }
 
-    /// The same for a plain record; `record` is it as a whole, for the rare case that all is needed.
+    /// Takes in one plain record of the side at `place`; `record` makes the whole one, which is rarely
+    /// needed.
     #[inline(always)]
     pub(super) fn observe_plain(&mut self, place: u32, plain: &Plain, record: impl FnOnce() -> Record) {
         if self.is(place, flag::TUNNEL) {
@@ -471,7 +472,7 @@ impl Table {
         flow
     }
 
-    /// The same, with the points that are still packed left so: that is cheap.
+    /// The flow at `place`, and its points that are still packed: cheaper than to unpack them.
     pub(super) fn copy(&self, place: u32) -> (Flow, Packed) {
         let entry = &self.entries[place as usize];
         let (mut flow, packed) = self.histories.copy(entry);
