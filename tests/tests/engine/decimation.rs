@@ -13,7 +13,7 @@ use tmap::engine::{
 use tmap_common::{Address, Record};
 use tmap_tests::simulate::{Law, SHARED, Scenario};
 
-/// Forty were run for the figures in the README.
+/// Forty were run for the figures in `docs/measurements.md`.
 const SEEDS: u64 = 10;
 
 /// Which records find room.

@@ -20,7 +20,7 @@ differ between the two. A filter with src or dst hides one direction.
 
 `host` is the round trip that the TCP of the answering host computes. It is longer: it includes the
 other half of the path, the peer's application and delayed acknowledgements. It is in ticks until
-the host's tick rate is known, which takes some seconds of its traffic.
+the host's tick rate is known. A summary finds it out (live: SIGUSR1).
 
 Jitter is the mean difference between one round trip of a connection and the next. The summary
 lists implausible timestamps (TSvals that step back or leap, echoes of values never sent), each
