@@ -9,7 +9,7 @@
 //! | the `tmap` command, to its end or running | [`command`] |
 //! | namespaces, root's rights, real TCP | [`net`] |
 //! | a frame handed to a loaded program | [`test_run`] |
-//! | what tmap costs | [`bench`] |
+//! | what tmap costs | [`mod@bench`] |
 //!
 //! The tests are three binaries in `tests/tests`: `engine` (the library, without rights), `cli` (the
 //! command, without rights) and `kernel` (root). A test that needs what not every machine has is

@@ -1,5 +1,5 @@
-//! `BPF_PROG_TEST_RUN`, by aya's [`TestRun`]: hands a frame to a loaded program, without any interface. The
-//! kernel refuses frames shorter than an Ethernet header.
+//! `BPF_PROG_TEST_RUN`, by aya's [`TestRun`](aya::programs::TestRun): hands a frame to a loaded program,
+//! without any interface. The kernel refuses frames shorter than an Ethernet header.
 
 use anyhow::{Context as _, Result, bail};
 use aya::{

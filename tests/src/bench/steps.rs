@@ -4,7 +4,7 @@
 //! The stopped programs (`tests/ebpf-bench/src/stops.rs`) are compiled from the shipped program's modules,
 //! which pays nothing for it (`tmap-ebpf/src/stop.rs`). First by `BPF_PROG_TEST_RUN`, where all is in the
 //! CPU's nearest caches, as in
-//! [`kernel`](super::kernel); then on a veth between the driver and the stack, as in
+//! `kernel`; then on a veth between the driver and the stack, as in
 //! [`wire::live`](super::wire::live), where it isn't.
 
 use std::{

@@ -24,7 +24,7 @@ use stacks::{Family, STACKS, Stack};
 /// A guess at an operating system.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OsReport {
-    /// The name; [`UNKNOWN`](crate::engine::os::UNKNOWN) where nothing is probable enough.
+    /// The name; [`UNKNOWN`] where nothing is probable enough.
     pub name: String,
     /// The name's probability, 0 to 1; 0 where it is unknown.
     pub confidence: f64,
