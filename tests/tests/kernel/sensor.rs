@@ -347,7 +347,7 @@ fn refusals_say_what_to_do() {
     for mode in [XdpMode::Auto, XdpMode::Native, XdpMode::Generic] {
         let message = refusal(&wire.far, &config(mode, false));
         assert!(message.contains("another XDP program"), "{message}");
-        assert!(message.contains("tmap_xdp_eth") && message.contains("xdp off"), "{message}");
+        assert!(message.contains("tmap_xdp_eth") && message.contains("stop its owner"), "{message}");
     }
     drop(sensor);
 
