@@ -362,6 +362,8 @@ impl Table {
         // Once to make room; and where that meant thinning, which may not have been enough, again.
         for _ in 0..2 {
             self.histories.flush(entry);
+            // The pace that this found doesn't know of the step.
+            entry.note_step(step);
             if entry.push(step) {
                 return;
             }
