@@ -220,6 +220,7 @@ impl Tally {
     /// Runs a command, shows its output and adds up its counts.
     fn count(&mut self, command: &mut Command, shown: &mut impl Write) -> Result<()> {
         let first = self.passed + self.failed + self.not_run == 0;
+        let summary = Summary::of(command);
         // nextest sums up on standard error, the test harness on standard output: read both.
         let (reader, writer) = std::io::pipe()?;
         command.stdout(writer.try_clone()?).stderr(writer).stdin(Stdio::null());
@@ -231,7 +232,7 @@ impl Tally {
         let mut line = Vec::new();
         while lines.read_until(b'\n', &mut line)? > 0 {
             shown.write_all(&line)?;
-            self.read(&String::from_utf8_lossy(&line));
+            self.read(&String::from_utf8_lossy(&line), summary);
             line.clear();
         }
         let well = child.wait()?.success();
@@ -239,12 +240,10 @@ impl Tally {
         Ok(())
     }
 
-    /// Adds a line's counts, if it is a summary of the test harness or of nextest.
-    fn read(&mut self, line: &str) {
+    /// Adds a line's counts, if it is a summary of this kind.
+    fn read(&mut self, line: &str, summary: Summary) {
         let line = line.trim();
-        let is_summary =
-            line.starts_with("test result: ") || (line.starts_with("Summary [") && line.contains(" run: "));
-        if !is_summary {
+        if !summary.is(line) {
             return;
         }
         let words: Vec<&str> = line.split([' ', ';', ',', '.']).filter(|word| !word.is_empty()).collect();
@@ -260,19 +259,49 @@ impl Tally {
     }
 }
 
+/// Whose summary counts. nextest shows the output of each test that failed, and with it a summary of
+/// the harness: to read both would count a failure twice.
+#[derive(Clone, Copy)]
+enum Summary {
+    Harness,
+    Nextest,
+}
+
+impl Summary {
+    fn of(command: &Command) -> Self {
+        if command.get_args().next().is_some_and(|word| word == "nextest") {
+            Self::Nextest
+        } else {
+            Self::Harness
+        }
+    }
+
+    fn is(self, line: &str) -> bool {
+        match self {
+            Self::Harness => line.starts_with("test result: "),
+            Self::Nextest => line.starts_with("Summary [") && line.contains(" run: "),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn adds_up_both_kinds_of_summary() {
-        let mut tally = Tally::default();
-        tally.read(
+        let harness = [
             "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.01s",
-        );
-        tally.read("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
-        tally.read("     Summary [   0.052s] 7 tests run: 5 passed, 2 failed, 4 skipped");
-        tally.read("test a_test_that_says_9 passed ... ok");
+            "test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out",
+            "test a_test_that_says_9 passed ... ok",
+        ];
+        let nextest = [
+            "  test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 45 filtered out",
+            "     Summary [   0.052s] 7 tests run: 5 passed, 2 failed, 4 skipped",
+        ];
+        let mut tally = Tally::default();
+        harness.map(|line| tally.read(line, Summary::Harness));
+        nextest.map(|line| tally.read(line, Summary::Nextest));
         assert_eq!((tally.passed, tally.failed, tally.not_run), (19, 3, 8));
     }
 

@@ -235,25 +235,51 @@ proptest! {
         set_at in 0..80_usize,
         set_by in any::<i32>(),
     ) {
-        let mut table = Table::new(8, PLENTY);
-        let (mut flow, mut tsvals, mut now_ns) = (None::<Flow>, Tsvals::default(), 1_000_000_000_000_u64);
-        for (i, &(after_ns, late, stray)) in steps.iter().enumerate() {
-            now_ns += after_ns;
-            let set = if i >= set_at { i64::from(set_by) } else { 0 };
-            let ticks = (u128::from(now_ns) * u128::from(hz) / 1_000_000_000) as i64 + set - late;
-            let tsval = stray.unwrap_or(ticks as u32).max(1);
-            let record = record(0, now_ns, tsval, 0x10);
-            let place = observe(&mut table, &record);
-            let flow = flow.get_or_insert_with(|| Flow::new(&record));
-            flow.observe(&record);
-            let (_, oddity) = tsvals.see(&Seen::of(&record));
-            if oddity.is_some_and(|oddity| oddity.cause == Cause::OtherMachine) {
-                // Round trips know the clock that was left, and return to it at once.
-                break;
-            }
-            let raw = |newest: Option<Point>| newest.map(|point| (point.time_ns, point.ticks as u32));
-            prop_assert_eq!(raw(tsvals.newest()), raw(flow.newest()));
-            prop_assert_eq!(raw(table.thaw(place).newest()), raw(flow.newest()));
-        }
+        agree_on_one_clock(&steps, hz, set_at, set_by)?;
     }
+}
+
+/// Shows one clock to the flow table, to a flow and to the round trips, and compares what they hold.
+/// `steps` are (nanoseconds since the step before, ticks late, another TSval in its place).
+fn agree_on_one_clock(
+    steps: &[(u64, i64, Option<u32>)],
+    hz: u64,
+    set_at: usize,
+    set_by: i32,
+) -> Result<(), TestCaseError> {
+    let mut table = Table::new(8, PLENTY);
+    let (mut flow, mut tsvals, mut now_ns) = (None::<Flow>, Tsvals::default(), 1_000_000_000_000_u64);
+    for (i, &(after_ns, late, stray)) in steps.iter().enumerate() {
+        now_ns += after_ns;
+        let set = if i >= set_at { i64::from(set_by) } else { 0 };
+        let ticks = (u128::from(now_ns) * u128::from(hz) / 1_000_000_000) as i64 + set - late;
+        let tsval = stray.unwrap_or(ticks as u32).max(1);
+        let record = record(0, now_ns, tsval, 0x10);
+        let place = observe(&mut table, &record);
+        let flow = flow.get_or_insert_with(|| Flow::new(&record));
+        flow.observe(&record);
+        let (_, oddity) = tsvals.see(&Seen::of(&record));
+        if oddity.is_some_and(|oddity| oddity.cause == Cause::OtherMachine) {
+            // Round trips know the clock that was left, and return to it at once.
+            break;
+        }
+        let raw = |newest: Option<Point>| newest.map(|point| (point.time_ns, point.ticks as u32));
+        prop_assert_eq!(raw(tsvals.newest()), raw(flow.newest()));
+        prop_assert_eq!(raw(table.thaw(place).newest()), raw(flow.newest()));
+    }
+    Ok(())
+}
+
+/// A pace that is found while a long step is taken in must know of that step, too.
+#[test]
+fn a_long_step_counts_for_the_pace() {
+    let steps = [
+        (0, 30, None),
+        (160_041_219, 0, None),
+        (239_958_781, 0, None),
+        (17_179_869_184, 0, None),
+        (0, 149, None),
+        (100_000_000, 118, None),
+    ];
+    agree_on_one_clock(&steps, 10, 6, 0).unwrap();
 }
