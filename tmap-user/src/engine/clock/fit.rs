@@ -47,6 +47,10 @@ const LEAST_TICKS: f64 = 0.15;
 /// relative.
 pub const SKEW_PRIOR_SIGMA: f64 = 60e-6;
 
+/// The prior of a skew where the usual one makes several machines of one: virtual machines and cheap boards
+/// are up to 1,500 ppm off.
+pub const FAR_OFF_SIGMA: f64 = 1e-3;
+
 /// One clock, as a line `ticks(t) = offset + rate * (t - reference)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clock {
@@ -116,10 +120,24 @@ pub fn fit(envelope: &Envelope, resolution_ns: u64) -> Fitted {
 /// # Panics
 /// If the envelope is empty.
 pub fn fit_nominal(envelope: &Envelope, hz: f64, rate_hz: Option<Estimate>, resolution_ns: u64) -> Clock {
+    fit_within(envelope, hz, rate_hz, resolution_ns, SKEW_PRIOR_SIGMA)
+}
+
+/// Like [`fit_nominal`], for clocks whose skews spread by `prior_sigma` (relative).
+///
+/// # Panics
+/// If the envelope is empty.
+pub fn fit_within(
+    envelope: &Envelope,
+    hz: f64,
+    rate_hz: Option<Estimate>,
+    resolution_ns: u64,
+    prior_sigma: f64,
+) -> Clock {
     let least_sigma = LEAST_TICKS / (hz * envelope.span_s()).max(1.0);
     let measured = rate_hz
         .map(|rate| Estimate { value: rate.value / hz - 1.0, sigma: joint(rate.sigma / hz, least_sigma) });
-    let skew = temper(measured);
+    let skew = temper(measured, prior_sigma);
     let reference_ns = middle(envelope);
     let rate = hz * (1.0 + skew.value);
     let height = envelope.support(rate, reference_ns).expect("an envelope with points");
@@ -194,10 +212,10 @@ fn unexplored_s(envelope: &Envelope, tick_s: f64, mean_late_s: f64) -> f64 {
 }
 
 /// Combines a measured skew with the prior.
-fn temper(measured: Option<Estimate>) -> Estimate {
-    let prior = SKEW_PRIOR_SIGMA.powi(2);
+fn temper(measured: Option<Estimate>, prior_sigma: f64) -> Estimate {
+    let prior = prior_sigma.powi(2);
     match measured {
-        None => Estimate { value: 0.0, sigma: SKEW_PRIOR_SIGMA },
+        None => Estimate { value: 0.0, sigma: prior_sigma },
         Some(skew) => {
             let weight = prior / (prior + skew.sigma * skew.sigma);
             Estimate { value: weight * skew.value, sigma: (weight * skew.sigma * skew.sigma).sqrt() }

@@ -6,23 +6,34 @@ use crate::engine::types::{Estimate, joint};
 /// whose measured rate leaves a choice. The weights matter only there: 1000 against 1024 in a
 /// connection of half a second.
 const NOMINAL: &[(f64, f64)] = &[
-    (1.0, 0.002),    // rare embedded stacks
-    (2.0, 0.01),     // NetBSD, OpenBSD
-    (10.0, 0.02),    // Windows 2000-2003
-    (50.0, 0.002),   // AmigaOS, some embedded
-    (60.0, 0.002),   // some embedded
-    (64.0, 0.002),   // old BSD on PowerPC
-    (100.0, 0.08),   // Linux HZ=100, Solaris, Windows Vista-7
-    (128.0, 0.002),  // embedded
-    (200.0, 0.002),  // embedded
-    (250.0, 0.06),   // Linux HZ=250 before 4.13
-    (256.0, 0.002),  // embedded
-    (300.0, 0.005),  // Linux HZ=300 before 4.13
-    (500.0, 0.005),  // embedded
-    (512.0, 0.002),  // embedded
-    (1000.0, 0.78),  // Linux since 4.13, Windows, macOS, FreeBSD
-    (1024.0, 0.005), // Alpha, embedded
-    (1e6, 0.02),     // Linux tcp_usec_ts since 6.7
+    (1.0, 0.002),      // rare embedded stacks
+    (2.0, 0.01),       // NetBSD, OpenBSD
+    (5.0, 0.001),      // seen in captures
+    (10.0, 0.02),      // Windows 2000-2003
+    (20.0, 0.001),     // seen in captures
+    (25.0, 0.000_3),   // a round number
+    (40.0, 0.000_3),   // a round number
+    (50.0, 0.002),     // AmigaOS, some embedded
+    (60.0, 0.002),     // some embedded
+    (64.0, 0.002),     // old BSD on PowerPC
+    (100.0, 0.08),     // Linux HZ=100, Solaris, Windows Vista-7
+    (128.0, 0.002),    // embedded
+    (200.0, 0.002),    // embedded
+    (250.0, 0.06),     // Linux HZ=250 before 4.13
+    (256.0, 0.002),    // embedded
+    (300.0, 0.005),    // Linux HZ=300 before 4.13
+    (500.0, 0.005),    // embedded
+    (512.0, 0.002),    // embedded
+    (1000.0, 0.78),    // Linux since 4.13, Windows, macOS, FreeBSD
+    (1024.0, 0.001),   // Alpha, embedded
+    (1200.0, 0.000_3), // a round number
+    (2000.0, 0.001),   // seen in captures
+    (2048.0, 0.000_3), // a round number
+    (4000.0, 0.000_3), // a round number
+    (5000.0, 0.000_3), // a round number
+    (1e4, 0.001),      // 100 us
+    (1e5, 0.001),      // 10 us
+    (1e6, 0.02),       // Linux tcp_usec_ts since 6.7
 ];
 
 /// How far clocks deviate from nominal: crystals are within 100 ppm, but a virtual machine's calibration

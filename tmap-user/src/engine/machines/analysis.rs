@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use tmap_common::Address;
 
 use super::{
-    by_offset::{self, Item},
+    by_offset::{self, Clustering, Item},
     by_phase,
     cluster::Cluster,
+    counters::{self, ANYWHERE_NATS, Behaviour, Explanation, Shown},
     group::{Count, Group},
     regime::{self, Judgement},
 };
@@ -64,12 +65,12 @@ pub(crate) fn analyse(
     for (hz_bits, items) in sorted.steady {
         classes.push(Class::build(f64::from_bits(hz_bits), items, connections, options, resolution_ns));
     }
-    attach_unclear(&mut classes, &sorted.unclear, connections, options, resolution_ns);
+    let unplaced = attach_unclear(&mut classes, &sorted.unclear, connections, options, resolution_ns);
     for class in &classes {
         builder.add_class(class);
     }
     builder.add_unsteady(&sorted.odd);
-    builder.finish()
+    builder.finish(unplaced)
 }
 
 /// Connections, sorted by the results of their fits.
@@ -161,7 +162,15 @@ impl Class {
         options: &Options,
         resolution_ns: u64,
     ) -> Self {
-        let clusters = by_offset::cluster(items, options, resolution_ns);
+        let Clustering { mut clusters, nats } = by_offset::cluster(items, options, resolution_ns);
+        if clusters.len() > 1 {
+            let members: Vec<usize> = clusters.iter().flat_map(|c| c.members.iter().copied()).collect();
+            // Counters that are steady, or all different: whichever explains the connections better.
+            let simple_nats = nats.max(ANYWHERE_NATS * members.len() as f64);
+            if let Some(explanation) = explain(&members, connections, hz, clusters.len(), simple_nats) {
+                clusters = regroup(&clusters, &explanation);
+            }
+        }
         let peers: Vec<Vec<Address>> =
             clusters.iter().map(|c| c.members.iter().map(|&m| connections[m].peer()).collect()).collect();
         let judgement = regime::judge(hz, &peers);
@@ -181,14 +190,46 @@ impl Class {
     }
 }
 
+/// Fewer counters, none of them steady, that explain connections better than steady ones do.
+fn explain(
+    members: &[usize],
+    connections: &[&Connection],
+    hz: f64,
+    simple: usize,
+    simple_nats: f64,
+) -> Option<Explanation> {
+    let shown: Vec<Shown<'_>> = members
+        .iter()
+        .map(|&index| Shown { index, points: connections[index].flow.envelope.points() })
+        .collect();
+    counters::explain(&shown, hz, simple, simple_nats)
+}
+
+/// Clusters as an explanation has them. Each keeps the clock that it showed last.
+fn regroup(clusters: &[Cluster], explanation: &Explanation) -> Vec<Cluster> {
+    let mut of = BTreeMap::new();
+    for cluster in clusters {
+        of.extend(cluster.members.iter().map(|&member| (member, cluster)));
+    }
+    let counters = explanation.counters.iter().filter_map(|members| {
+        let last = of.get(members.last()?)?;
+        let behaviour =
+            if members.len() > last.members.len() { explanation.behaviour } else { last.behaviour };
+        Some(Cluster { members: members.clone(), behaviour, joins: Vec::new(), ..(*last).clone() })
+    });
+    counters.collect()
+}
+
 /// Assigns connections that are too short for a clock of their own to the only cluster that explains them.
+/// Returns how many are left.
 fn attach_unclear(
     classes: &mut [Class],
     unclear: &[usize],
     connections: &[&Connection],
     options: &Options,
     resolution_ns: u64,
-) {
+) -> usize {
+    let mut unplaced = 0;
     for &index in unclear {
         let envelope = &connections[index].flow.envelope;
         let peer = connections[index].peer();
@@ -198,12 +239,15 @@ fn attach_unclear(
             })?;
             Some((class_index, cluster))
         });
-        let Some((class, cluster)) = found.next() else { continue };
-        if found.next().is_none() {
-            drop(found);
-            classes[class].clusters[cluster].members.push(index);
+        match (found.next(), found.next()) {
+            (Some((class, cluster)), None) => {
+                drop(found);
+                classes[class].clusters[cluster].members.push(index);
+            }
+            _ => unplaced += 1,
         }
     }
+    unplaced
 }
 
 /// Collects the classes' findings.
@@ -222,7 +266,13 @@ impl Builder<'_> {
         self.regimes.push((judgement.regime, judgement.evidence.clone()));
         let regime = if judgement.regime == Regime::Mixed { Regime::Global } else { judgement.regime };
         for &index in &judgement.machines {
-            self.out.groups.push(by_offset(class, &class.clusters[index], regime));
+            let cluster = &class.clusters[index];
+            if cluster.behaviour == Behaviour::Losing {
+                self.out.doubt = Some(Doubt::Unsteady);
+                self.out.groups.push(self.unsteady(&cluster.members));
+            } else {
+                self.out.groups.push(by_offset(class, cluster, regime));
+            }
         }
         let counted = judgement.machines.len() as u32;
         self.out.count.add(Count {
@@ -268,36 +318,60 @@ impl Builder<'_> {
         if odd.is_empty() {
             return;
         }
+        let members: Vec<usize> = odd.iter().map(|&(index, _)| index).collect();
         let one = unsteady::one_counter(
             odd.iter().map(|&(index, rate)| (&self.connections[index].flow.envelope, rate)),
         );
+        let counters = if one { vec![members] } else { self.losing_counters(&members) };
         self.out.doubt = Some(Doubt::Unsteady);
-        let many = Some(odd.len() as u32);
+        let counted = Some(counters.len() as u32).filter(|counted| *counted > 0);
         self.out.count.add(Count {
-            best: one.then_some(1),
+            best: counted,
             low: 1,
-            high: if one { Some(1) } else { many },
+            high: counted.or(Some(odd.len() as u32)),
             proven: 1,
         });
         self.regimes.push((
-            if one { Regime::Global } else { Regime::Undetermined },
+            if counted.is_some() { Regime::Global } else { Regime::Undetermined },
             format!("clocks without a constant rate in {} connections", odd.len()),
         ));
-        if one {
-            self.out.groups.push(Group {
-                hz: 0.0,
-                regime: Regime::Undetermined,
-                clock: None,
-                rate_hz: unsteady::rate_range(odd.iter().map(|&(_, rate)| rate)),
-                skew_ppm: None,
-                phase_ticks: None,
-                members: odd.iter().map(|&(index, _)| (index, 1.0)).collect(),
-            });
+        for members in counters {
+            self.out.groups.push(self.unsteady(&members));
         }
     }
 
-    fn finish(mut self) -> Analysis {
+    /// The counters that lose ticks and explain these connections; none where nothing explains them.
+    fn losing_counters(&self, members: &[usize]) -> Vec<Vec<usize>> {
+        let nothing = ANYWHERE_NATS * members.len() as f64;
+        explain(members, self.connections, OLD_APPLE_HZ, members.len(), nothing)
+            .filter(|explanation| explanation.behaviour == Behaviour::Losing)
+            .map_or_else(Vec::new, |explanation| explanation.counters)
+    }
+
+    /// A machine whose clock has no constant rate.
+    fn unsteady(&self, members: &[usize]) -> Group {
+        let rates = members.iter().filter_map(|&index| self.connections[index].measured_rate());
+        Group {
+            hz: 0.0,
+            regime: Regime::Undetermined,
+            clock: None,
+            behaviour: Behaviour::Losing,
+            rate_hz: unsteady::rate_range(rates),
+            skew_ppm: None,
+            phase_ticks: None,
+            members: members.iter().map(|&index| (index, 1.0)).collect(),
+        }
+    }
+
+    /// `unplaced` connections show no clock and are no known machine's.
+    fn finish(mut self, unplaced: usize) -> Analysis {
         let out = &mut self.out;
+        let placed: usize = out.groups.iter().map(|group| group.members.len()).sum();
+        out.count.add_unplaced(unplaced, placed);
+        if unplaced > MOST_UNPLACED * placed {
+            out.count.best = None;
+            out.doubt = Some(Doubt::TooFewSegments);
+        }
         let mut distinct: Vec<Regime> = self.regimes.iter().map(|(regime, _)| *regime).collect();
         distinct.dedup();
         out.regime = match distinct[..] {
@@ -315,6 +389,12 @@ impl Builder<'_> {
     }
 }
 
+/// The nominal rate of old Apple systems, whose clocks lose ticks, in Hz.
+const OLD_APPLE_HZ: f64 = 1000.0;
+
+/// A count is given up where this many times more connections show no clock than do.
+const MOST_UNPLACED: usize = 4;
+
 /// A machine that was found by its offset.
 fn by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
     let clock = cluster.clock;
@@ -326,6 +406,7 @@ fn by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
         hz: class.hz,
         regime,
         clock: Some(clock),
+        behaviour: cluster.behaviour,
         rate_hz: clock.rate_hz,
         skew_ppm: (skew.sigma <= MAX_SKEW_SIGMA_PPM && skew.value.abs() <= MAX_SKEW_PPM).then_some(skew),
         phase_ticks: None,

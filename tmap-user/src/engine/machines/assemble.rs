@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tmap_common::Tunnel;
 
 use super::{
+    counters::Behaviour,
     group::Group,
     history::{LastPass, SourceHistory},
     siblings::Candidate,
@@ -110,6 +111,7 @@ fn machine(
     let assigned = members().filter(|(connection, _)| connection.machine == number).count() as f64;
     let weight = if group.phase_ticks.is_some() { members().map(|(_, p)| p).sum() } else { assigned };
     let global = group.regime == Regime::Global;
+    let keeps_time = global && group.behaviour == Behaviour::Steady;
     let clock = group.clock;
     MachineReport {
         id: number,
@@ -121,7 +123,7 @@ fn machine(
             .filter(|_| group.phase_ticks.is_some())
             .map(|clock| counter_value(&clock, reference_ns, 1.0)),
         reference_ns,
-        boot: clock.filter(|_| global).map(|clock| boot::boot(&with_skew(clock, group.skew_ppm))),
+        boot: clock.filter(|_| keeps_time).map(|clock| boot::boot(&with_skew(clock, group.skew_ppm))),
         connections: weight + history.discarded.get(&number).copied().unwrap_or_default() as f64,
         load_percent: 0.0,
         ports: ports(members()),

@@ -5,11 +5,16 @@
 //! (which is how the tool of 2006 split machines in two). With 2^32 possible counter values, an
 //! agreement within milliseconds is no accident, whatever the stack randomises.
 
-use super::{cluster::Cluster, counter_values::CounterValues, slew};
+use super::{
+    cluster::Cluster,
+    counter_values::CounterValues,
+    counters::{Behaviour, Evidence},
+    slew,
+};
 use crate::engine::{
     clock::{
         envelope::Envelope,
-        fit::{Clock, SKEW_PRIOR_SIGMA, fit_nominal},
+        fit::{self, Clock, FAR_OFF_SIGMA, SKEW_PRIOR_SIGMA, fit_nominal, fit_within},
     },
     options::Options,
     types::{WRAP_TICKS, joint, seconds_between, wrap_difference},
@@ -30,27 +35,111 @@ pub(super) struct Item<'a> {
     pub clock: Clock,
 }
 
+/// Connections grouped by offset.
+#[derive(Clone, Debug)]
+pub(super) struct Clustering {
+    /// The groups.
+    pub clusters: Vec<Cluster>,
+    /// The log evidence of the grouping, in nats: that of steady counters.
+    pub nats: f64,
+}
+
+/// The log odds of a clock that is far off against a usual one, in nats.
+const FAR_OFF_NATS: f64 = -3.0;
+
+/// Clocks that are far off must explain a grouping better by this, in nats.
+const LEAST_GAIN_NATS: f64 = 3.0;
+
+/// A shared offset that is worth less than this, in nats, is a coincidence.
+const LEAST_SHARED_NATS: f64 = 3.0;
+
 /// Groups `items`, all of one nominal rate, by offset.
 ///
-/// The best-known clocks come first, so that a cluster's line is sharp before doubtful clocks are compared
-/// with it. Then the stretches of slewed clocks are joined.
+/// Clocks are taken to be as true as crystals are; where clocks that are far off explain the connections
+/// better, by fewer counters, they are taken instead.
 ///
 /// O(n log n) for n items: clusters are looked up by their counter value at a common time, in a window
 /// as wide as the errors.
-pub(super) fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns: u64) -> Vec<Cluster> {
+pub(super) fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns: u64) -> Clustering {
+    let usual = cluster_within(&mut items, options, resolution_ns, SKEW_PRIOR_SIGMA);
+    if usual.clusters.len() < 2 {
+        return usual;
+    }
+    for item in &mut items {
+        let Clock { hz, rate_hz, .. } = item.clock;
+        item.clock = fit_within(item.envelope, hz, Some(rate_hz), resolution_ns, FAR_OFF_SIGMA);
+    }
+    let far_off = cluster_within(&mut items, options, resolution_ns, FAR_OFF_SIGMA);
+    let is_better = far_off.nats + FAR_OFF_NATS > usual.nats + LEAST_GAIN_NATS;
+    if is_better && far_off.clusters.len() < usual.clusters.len() { far_off } else { usual }
+}
+
+/// Groups clocks whose skews spread by `skew_sigma`.
+///
+/// The best-known clocks come first, so that a cluster's line is sharp before doubtful clocks are compared
+/// with it. Then the stretches of slewed clocks are joined.
+fn cluster_within(
+    items: &mut [Item<'_>],
+    options: &Options,
+    resolution_ns: u64,
+    skew_sigma: f64,
+) -> Clustering {
     items.sort_by_cached_key(|Item { index, clock, .. }| {
         // Standard errors aren't negative, so the order of their bits is that of their values.
         ((clock.skew.sigma + clock.offset_ticks.sigma / clock.hz).to_bits(), *index)
     });
     let reference_ns = items.first().map_or(0, |item| item.clock.reference_ns);
-    let mut index = Index { reference_ns, ..Index::default() };
-    for item in &items {
+    let mut index =
+        Index { reference_ns, skew_sigma, clusters: Vec::new(), by_value: CounterValues::default() };
+    for item in &*items {
         match index.nearest(&item.clock, options) {
-            Some(found) => index.grow(found, item, resolution_ns),
+            Some((found, width_ticks)) => index.grow(found, item, width_ticks, resolution_ns),
             None => index.insert(item),
         }
     }
-    slew::join(index.clusters)
+    let clusters = slew::join(dissolve(index.clusters, items));
+    let nats = evidence(&clusters).nats();
+    Clustering { clusters, nats }
+}
+
+/// The log evidence of clusters.
+fn evidence(clusters: &[Cluster]) -> Evidence {
+    let mut evidence = Evidence::default();
+    clusters.iter().for_each(|_| evidence.opens());
+    for cluster in clusters {
+        cluster.joins.iter().for_each(|&(members, width_ticks)| evidence.joins(members, width_ticks));
+    }
+    evidence
+}
+
+/// Takes coincidences apart. Among many connections with random offsets some meet by chance: the number of
+/// pairs grows with their square, and the errors with the time between them. A real counter is shared by
+/// more connections, or more sharply.
+fn dissolve(clusters: Vec<Cluster>, items: &[Item<'_>]) -> Vec<Cluster> {
+    let evidence = evidence(&clusters);
+    let is_chance = |cluster: &Cluster| {
+        let gains = cluster.joins.iter().map(|&(members, width_ticks)| evidence.gain(members, width_ticks));
+        !cluster.joins.is_empty() && gains.sum::<f64>() < LEAST_SHARED_NATS
+    };
+    let (chance, mut kept): (Vec<Cluster>, Vec<Cluster>) = clusters.into_iter().partition(is_chance);
+    for cluster in chance {
+        let own = items.iter().filter(|item| cluster.members.contains(&item.index));
+        kept.extend(own.map(Cluster::of));
+    }
+    kept
+}
+
+impl Cluster {
+    /// A cluster of one connection.
+    fn of(item: &Item<'_>) -> Self {
+        Self {
+            members: vec![item.index],
+            envelope: item.envelope.clone(),
+            clock: item.clock,
+            behaviour: Behaviour::Steady,
+            joins: Vec::new(),
+        }
+    }
 }
 
 /// The cluster of a connection with too few points for a clock of its own: the only one that explains its
@@ -75,9 +164,10 @@ pub(super) fn attach(
 }
 
 /// Clusters, indexed by their counter value at one reference time.
-#[derive(Default)]
 struct Index {
     reference_ns: u64,
+    /// How far skews spread, relative.
+    skew_sigma: f64,
     clusters: Vec<Cluster>,
     by_value: CounterValues,
 }
@@ -87,12 +177,13 @@ impl Index {
         clock.at(self.reference_ns).value.rem_euclid(WRAP_TICKS) as u32
     }
 
-    /// The cluster that agrees best with `clock`; `None` where none does.
-    fn nearest(&self, clock: &Clock, options: &Options) -> Option<usize> {
+    /// The cluster that agrees best with `clock`, and the width in ticks of what would have agreed; `None`
+    /// where none does.
+    fn nearest(&self, clock: &Clock, options: &Options) -> Option<(usize, f64)> {
         let elapsed_s = seconds_between(self.reference_ns, clock.reference_ns).abs();
         // The drift of every cluster, and that of this clock, is bounded by the prior.
         let reach_s = options.offset_delta_s
-            + MAX_DEVIATION * 2.0 * SKEW_PRIOR_SIGMA * elapsed_s
+            + MAX_DEVIATION * 2.0 * self.skew_sigma * elapsed_s
             + MAX_DEVIATION * 2.0 * clock.offset_ticks.sigma / clock.hz
             + 1.0;
         let reach = (reach_s * clock.hz).min(WRAP_TICKS / 4.0) as u32;
@@ -101,38 +192,31 @@ impl Index {
             .near(centre, reach)
             .filter_map(|index| {
                 let agreement = agreement(clock, &self.clusters[index].clock, options)?;
-                (agreement.deviation <= 1.0).then_some((agreement.deviation, index))
+                (agreement.deviation <= 1.0).then_some((agreement, index))
             })
-            .min_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, index)| index)
+            .min_by(|a, b| a.0.deviation.total_cmp(&b.0.deviation))
+            .map(|(agreement, index)| (index, 2.0 * agreement.allowed_s * clock.hz))
     }
 
     fn insert(&mut self, item: &Item<'_>) {
         self.by_value.insert(self.value(&item.clock), self.clusters.len());
-        self.clusters.push(Cluster {
-            members: vec![item.index],
-            envelope: item.envelope.clone(),
-            clock: item.clock,
-        });
+        self.clusters.push(Cluster::of(item));
     }
 
     /// Adds a member to a cluster and fits its line anew.
-    fn grow(&mut self, found: usize, item: &Item<'_>, resolution_ns: u64) {
+    fn grow(&mut self, found: usize, item: &Item<'_>, width_ticks: f64, resolution_ns: u64) {
         let before = self.value(&self.clusters[found].clock);
         let cluster = &mut self.clusters[found];
         let shift = wraps_between(&item.clock, &cluster.clock);
+        cluster.joins.push((cluster.members.len(), width_ticks));
         cluster.members.push(item.index);
         cluster.envelope.absorb(item.envelope, shift);
-        cluster.clock = refit(&cluster.envelope, cluster.clock.hz, resolution_ns);
+        let rate_hz = fit::measure(&cluster.envelope, resolution_ns);
+        cluster.clock =
+            fit_within(&cluster.envelope, cluster.clock.hz, rate_hz, resolution_ns, self.skew_sigma);
         let after = self.value(&self.clusters[found].clock);
         self.by_value.replace(before, after, found);
     }
-}
-
-/// The line through a merged envelope of the nominal rate `hz`.
-pub(super) fn refit(envelope: &Envelope, hz: f64, resolution_ns: u64) -> Clock {
-    let rate = crate::engine::clock::fit::measure(envelope, resolution_ns);
-    fit_nominal(envelope, hz, rate, resolution_ns)
 }
 
 /// How well two clocks agree.
@@ -140,6 +224,8 @@ pub(super) fn refit(envelope: &Envelope, hz: f64, resolution_ns: u64) -> Clock {
 pub(super) struct Agreement {
     /// Difference of the counter values at the time where it is best known, in seconds, modulo the wrap.
     pub difference_s: f64,
+    /// The largest difference that agrees, in seconds.
+    pub allowed_s: f64,
     /// The larger of the offset's and the rate's difference, each as a share of what is allowed: the
     /// clocks agree up to 1.
     pub deviation: f64,
@@ -158,6 +244,7 @@ pub(super) fn agreement(a: &Clock, b: &Clock, options: &Options) -> Option<Agree
     let rate_allowed_ppm = options.rate_delta_ppm + MAX_DEVIATION * joint(a.skew.sigma, b.skew.sigma) * 1e6;
     Some(Agreement {
         difference_s: difference / a.hz,
+        allowed_s: allowed / a.hz,
         deviation: (difference.abs() / allowed).max(rate_difference_ppm / rate_allowed_ppm),
     })
 }
@@ -215,6 +302,7 @@ mod tests {
             })
             .collect();
         let mut found: Vec<Vec<usize>> = cluster(items, &Options::default(), 1)
+            .clusters
             .into_iter()
             .map(|mut c| {
                 c.members.sort_unstable();
@@ -266,7 +354,7 @@ mod tests {
             })
             .collect();
         let options = Options::default();
-        let clusters = cluster(items, &options, 1);
+        let clusters = cluster(items, &options, 1).clusters;
         let lone = |value: f64| {
             let mut envelope = Envelope::default();
             envelope.add(Point { time_ns: 201_000_000_000, ticks: (value + 20_000.0) as i64 });

@@ -6,6 +6,7 @@
 use super::{
     by_offset::wraps_between,
     cluster::Cluster,
+    counters::Behaviour,
     group::{Count, Group},
     regime::Judgement,
 };
@@ -68,6 +69,7 @@ pub(super) fn find(
             Group {
                 hz,
                 regime,
+                behaviour: Behaviour::Steady,
                 clock: Some(Clock {
                     hz,
                     rate_hz,

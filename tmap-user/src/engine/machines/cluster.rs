@@ -1,5 +1,6 @@
 //! A cluster: connections that share one counter.
 
+use super::counters::Behaviour;
 use crate::engine::clock::{envelope::Envelope, fit::Clock};
 
 /// Connections that share a counter.
@@ -11,4 +12,9 @@ pub(super) struct Cluster {
     pub envelope: Envelope,
     /// The line through it.
     pub clock: Clock,
+    /// What the counter does.
+    pub behaviour: Behaviour,
+    /// How its members came to be one: for each but the first, the members before it and the width in ticks
+    /// within which they predicted it.
+    pub joins: Vec<(usize, f64)>,
 }

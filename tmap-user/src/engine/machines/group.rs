@@ -1,5 +1,6 @@
 //! The common result of counting by offset and by phase: groups of connections, and their count.
 
+use super::counters::Behaviour;
 use crate::engine::{
     clock::fit::Clock,
     types::{Estimate, Regime},
@@ -14,6 +15,8 @@ pub(crate) struct Group {
     pub regime: Regime,
     /// The machine's clock; `None` for an unsteady one.
     pub clock: Option<Clock>,
+    /// What the counter does: only a steady one tells when the machine booted.
+    pub behaviour: Behaviour,
     /// Measured rate in Hz.
     pub rate_hz: Estimate,
     /// Relative skew in ppm, where the clock is steady.
@@ -44,5 +47,56 @@ impl Count {
         self.low += other.low;
         self.high = self.high.zip(other.high).map(|(a, b)| a + b);
         self.proven += other.proven;
+    }
+
+    /// Widens the interval by the machines that may hide among `unplaced` connections, beside `placed`
+    /// ones that are some machine's.
+    ///
+    /// After n connections of k machines, the next one is of an unseen machine with a probability of about
+    /// `a / (n + a)`, where `a` is the number of machines per factor e of connections (Ewens 1972). The
+    /// number of unseen machines then follows nearly a Poisson law.
+    pub(crate) fn add_unplaced(&mut self, unplaced: usize, placed: usize) {
+        let (more, seen) = (unplaced as f64, placed as f64);
+        let machines = f64::from(self.best.unwrap_or(self.low).max(1));
+        let per_factor = machines / (1.0 + seen).ln().max(1.0);
+        let expected = per_factor * ((seen + more + per_factor) / (seen + per_factor)).ln();
+        let unseen = poisson_bound(expected).min(unplaced as u32);
+        self.high = self.high.map(|high| high + unseen);
+    }
+}
+
+/// The largest share of cases in which an end of an interval is passed.
+const TAIL: f64 = 0.05;
+
+/// The number that a Poisson law of mean `expected` exceeds in at most [`TAIL`] of all cases.
+fn poisson_bound(expected: f64) -> u32 {
+    let mut term = (-expected).exp();
+    let (mut sum, mut count) = (term, 0);
+    // A mean beyond some hundreds would underflow; connections of an address are at most some thousands,
+    // and their logarithm is small.
+    while sum < 1.0 - TAIL && count < 4096 {
+        count += 1;
+        term *= expected / f64::from(count);
+        sum += term;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unplaced_connections_may_hide_machines() {
+        let widened = |count: u32, unplaced, placed| {
+            let mut all = Count { best: Some(count), low: count, high: Some(count), proven: 1 };
+            all.add_unplaced(unplaced, placed);
+            all.high
+        };
+        assert_eq!(widened(1, 0, 10), Some(1));
+        assert_eq!(widened(1, 2, 50), Some(1), "two more of a machine that has fifty");
+        assert_eq!(widened(1, 1, 1), Some(2));
+        assert!(widened(1, 999, 1) >= Some(10));
+        assert!(widened(5, 30, 30) > Some(5));
     }
 }

@@ -11,6 +11,7 @@ mod by_phase;
 mod clock_moved;
 mod cluster;
 mod counter_values;
+pub(super) mod counters;
 pub(super) mod group;
 mod history;
 mod numbering;

@@ -14,7 +14,7 @@ use crate::engine::types::Regime;
 const FIRST_RANDOM_HZ: f64 = 1000.0;
 
 /// The fewest connections of a slow clock that are taken for random because no two share an offset
-/// (Linux 4.10, or an unknown stack): as many machines, each seen once, are less likely.
+/// (Linux 4.10, or an unknown stack): as many machines, each seen once, are less likely. Fewer leave it open.
 const MIN_RANDOM_SLOW: usize = 8;
 
 /// Up to this rate, clocks are those of BSDs that do randomise.
@@ -62,7 +62,8 @@ pub(super) fn judge(hz: f64, peers: &[Vec<Address>]) -> Judgement {
             let regime = if tally.repeated_pairs > 0 { Regime::PerConnection } else { Regime::Undetermined };
             judgement(regime, Vec::new(), all, 1)
         } else {
-            judgement(Regime::Global, all, Vec::new(), peers.len())
+            // Several machines that were seen once each, or one with random offsets: nothing tells.
+            judgement(Regime::Undetermined, Vec::new(), all, 1)
         };
     }
     if tally.across > 0 || !may_be_random {
@@ -215,7 +216,7 @@ mod tests {
         let judgement = judge_at(100.0, &[&[1], &[1], &[2], &[2], &[3], &[3], &[4], &[4]]);
         assert_eq!((judgement.regime, judgement.random.len()), (Regime::PerConnection, 8));
         let few = judge_at(100.0, &[&[1], &[1], &[2], &[2]]);
-        assert_eq!((few.regime, few.machines.len()), (Regime::Global, 4));
+        assert_eq!((few.regime, few.random.len()), (Regime::Undetermined, 4), "too few to tell");
     }
 
     #[test]

@@ -101,6 +101,10 @@ struct Chain {
 impl Chain {
     fn extend(&mut self, stretch: Stretch, rank: usize, cluster: Cluster) {
         let mut members = std::mem::take(&mut self.joined.members);
+        let mut joins = std::mem::take(&mut self.joined.joins);
+        // What is common to both was predicted as the first of the later stretch was.
+        joins.push((members.len(), reach_ticks(cluster.clock.hz)));
+        joins.extend(&cluster.joins);
         members.extend(&cluster.members);
         if stretch.last_ns >= self.latest.last_ns {
             self.latest = stretch;
@@ -110,6 +114,7 @@ impl Chain {
             self.joined = cluster;
         }
         self.joined.members = members;
+        self.joined.joins = joins;
     }
 }
 
@@ -119,10 +124,14 @@ fn nominal(clock: &Clock, at_ns: u64) -> u32 {
     (clock.at(at_ns).value - clock.hz * at_ns as f64 * 1e-9).rem_euclid(WRAP_TICKS) as u32
 }
 
+/// How far from a chain's end the next stretch can begin, in ticks.
+fn reach_ticks(hz: f64) -> f64 {
+    (2.0 * FASTEST * (LONGEST_GAP_S + 2.0 * MOST_BENT_S) * hz + hz).min(WRAP_TICKS / 4.0)
+}
+
 /// The only chain that `stretch` follows; `None` where there is none, or several.
 fn follows(stretch: &Stretch, chains: &[Chain], ends: &CounterValues) -> Option<usize> {
-    let hz = stretch.clock.hz;
-    let reach = (2.0 * FASTEST * (LONGEST_GAP_S + 2.0 * MOST_BENT_S) * hz + hz).min(WRAP_TICKS / 4.0) as u32;
+    let reach = reach_ticks(stretch.clock.hz) as u32;
     let mut near = ends.near(stretch.begin(), reach).filter(|&index| is_next(&chains[index].latest, stretch));
     let only = near.next()?;
     near.next().is_none().then_some(only)
@@ -144,6 +153,7 @@ fn is_next(stretch: &Stretch, next: &Stretch) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::machines::counters::Behaviour;
     use crate::engine::{
         clock::{
             envelope::Envelope,
@@ -161,7 +171,7 @@ mod tests {
             envelope.add(Point { time_ns: (t * 1e9) as u64, ticks: ticks(t).floor() as i64 });
         }
         let Fitted::Steady(clock) = fit(&envelope, 1) else { panic!("no clock") };
-        Cluster { members: vec![index], envelope, clock }
+        Cluster { members: vec![index], envelope, clock, behaviour: Behaviour::Steady, joins: Vec::new() }
     }
 
     fn joined(clusters: Vec<Cluster>) -> Vec<Vec<usize>> {

@@ -154,7 +154,7 @@ fn birth(data: &Data, current: &Mixture, place: &Candidate) -> Mixture {
         while within_s < span_s(data) {
             let reach = Reach { about: place.about, within_s };
             mixture.fit_some(data, GROWTH_ROUNDS, |j| j == newest, reach);
-            within_s += hough::WINDOW_S / 4.0;
+            within_s += (hough::WINDOW_S / 4.0).max(within_s * GROWTH_SHARE - MOST_EVEN_S);
         }
     }
     // The nearest line moves as well; the others hardly would.
@@ -165,6 +165,11 @@ fn birth(data: &Data, current: &Mixture, place: &Candidate) -> Mixture {
 
 /// EM rounds for each time span by which a bending line grows.
 const GROWTH_ROUNDS: usize = 3;
+
+/// Up to hours, a line grows by equal steps. Beyond them its steps grow with its length, so that a line
+/// of years costs tens of steps: what lies that far apart tells little of the bends between.
+const GROWTH_SHARE: f64 = 0.5;
+const MOST_EVEN_S: f64 = 3600.0;
 
 /// The line that passes closest to line `j` at time zero.
 fn nearest(mixture: &Mixture, j: usize) -> Option<usize> {

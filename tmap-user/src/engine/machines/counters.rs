@@ -1,0 +1,271 @@
+//! Counters that no line fits: connections of one counter that loses ticks, stands still or is set.
+//!
+//! Matching by offset takes every counter for a steady clock. A clock that isn't steady then looks like
+//! several machines: old Apple systems lose part of each millisecond, phones and laptops stop their
+//! counter while they sleep, and some systems set their clock. What all of these leave is the *order*: such
+//! a counter falls behind, by a bounded amount, and never catches up. Connections of several machines hop
+//! to and fro between counters, and no order explains them.
+//!
+//! Each explanation is worth its log evidence, in nats. A counter value that an explanation predicts to lie
+//! within `w` ticks has the density `1/w`; that of another machine has `1/2^32`. So a complicated counter
+//! is compared with several simple ones by what both say of the same connections.
+
+use crate::engine::types::{Point, WRAP_TICKS, seconds_between, wrap_difference};
+
+/// What a counter does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    /// It runs at a constant rate.
+    Steady,
+    /// It loses ticks all the time, and has no constant rate (old Apple systems).
+    Losing,
+    /// It stands still while the machine sleeps.
+    Sleeping,
+    /// It was set, by up to [`MOST_SET_S`].
+    Set,
+}
+
+/// The log odds of each behaviour against a steady counter, before anything is seen of it, in nats.
+const EXPLANATIONS: [(Behaviour, f64); 3] =
+    [(Behaviour::Losing, -3.5), (Behaviour::Sleeping, -3.0), (Behaviour::Set, -5.0)];
+
+/// The largest share of its ticks that a losing counter loses: captures show 12 %, and 0.2 to 0.9 % at rest.
+const MOST_LOST: f64 = 0.2;
+
+/// The largest share by which any of these counters runs fast.
+const MOST_GAINED: f64 = 1e-3;
+
+/// The largest step by which a clock is set, in seconds.
+const MOST_SET_S: f64 = 2.0;
+
+/// How far delays may shift a connection, in seconds: a path to one peer is longer than to another, and a
+/// sleeping radio holds segments back.
+const DELAY_S: f64 = 0.15;
+
+/// The most counters that are tried: more are random offsets.
+const MOST_COUNTERS: usize = 64;
+
+/// The density of another machine's counter at any value, as a logarithm per tick.
+pub(super) const ANYWHERE_NATS: f64 = -22.180_709_777_918_25;
+
+/// Machines that were switched on together show counters near each other. That makes another machine at a
+/// near value this much likelier than [`ANYWHERE_NATS`], in nats.
+const TOGETHER_NATS: f64 = 3.6;
+
+/// A complicated explanation must beat the simple one by this, in nats.
+const LEAST_GAIN_NATS: f64 = 3.0;
+
+/// One connection, as its first arrivals show it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown<'a> {
+    /// The caller's index.
+    pub index: usize,
+    /// Corners of its envelope, in order of time; at least one.
+    pub points: &'a [Point],
+}
+
+/// Counters that explain connections, and how well.
+#[derive(Clone, Debug)]
+pub(super) struct Explanation {
+    /// What the counters do.
+    pub behaviour: Behaviour,
+    /// The connections of each counter, as the caller's indices, in order of their first segments.
+    pub counters: Vec<Vec<usize>>,
+}
+
+/// The log evidence of a partition of connections, as it grows connection by connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Evidence {
+    seen: f64,
+    joined: f64,
+    nats: f64,
+}
+
+impl Evidence {
+    /// A connection that opens a counter of its own.
+    pub(super) fn opens(&mut self) {
+        self.seen += 1.0;
+        self.nats += ANYWHERE_NATS;
+    }
+
+    /// A connection that joins a counter of `members`, predicted to within `width_ticks`.
+    pub(super) fn joins(&mut self, members: usize, width_ticks: f64) {
+        self.nats += (members as f64 / self.seen).ln() - width_ticks.clamp(1.0, WRAP_TICKS).ln();
+        self.seen += 1.0;
+        self.joined += 1.0;
+    }
+
+    /// The sum in nats, with the share of connections that join as a free parameter.
+    pub(super) fn nats(&self) -> f64 {
+        let share = |part: f64| if part > 0.0 { part * (part / self.seen).ln() } else { 0.0 };
+        self.nats + share(self.joined) + share(self.seen - self.joined)
+    }
+
+    /// What one join is worth against a counter of its own, in nats.
+    pub(super) fn gain(&self, members: usize, width_ticks: f64) -> f64 {
+        let odds = self.joined.max(0.5) / (self.seen - self.joined).max(0.5);
+        odds.ln() + (members as f64 / self.seen.max(1.0)).ln()
+            - width_ticks.clamp(1.0, WRAP_TICKS).ln()
+            - ANYWHERE_NATS
+    }
+}
+
+/// The complicated counters that explain `shown` clearly better than `simple` counters do, whose evidence is
+/// `simple_nats`; `None` where none do. All tick nominally at `hz`.
+///
+/// O(n m) for n connections and m counters, which are at most [`MOST_COUNTERS`].
+pub(super) fn explain(shown: &[Shown<'_>], hz: f64, simple: usize, simple_nats: f64) -> Option<Explanation> {
+    let mut order: Vec<&Shown<'_>> = shown.iter().filter(|shown| !shown.points.is_empty()).collect();
+    order.sort_by_key(|shown| (shown.points[0].time_ns, shown.index));
+    let trials = EXPLANATIONS.iter().filter_map(|&(behaviour, prior)| {
+        let (counters, nats) = partition(&order, hz, behaviour)?;
+        let merged = simple.checked_sub(counters.len()).filter(|merged| *merged > 0)?;
+        let gain = nats + prior - simple_nats - TOGETHER_NATS * merged as f64;
+        (gain > LEAST_GAIN_NATS).then_some((gain, Explanation { behaviour, counters }))
+    });
+    trials.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, explanation)| explanation)
+}
+
+/// Counters of one behaviour for connections in order of time, with their evidence; `None` where there would
+/// be too many.
+fn partition(order: &[&Shown<'_>], hz: f64, behaviour: Behaviour) -> Option<(Vec<Vec<usize>>, f64)> {
+    let mut counters: Vec<Counter> = Vec::new();
+    let mut evidence = Evidence::default();
+    for shown in order {
+        let found = counters.iter().enumerate().filter_map(|(c, counter)| {
+            let width = counter.width(shown.points, hz, behaviour)?;
+            Some((counter.members.len() as f64 / width, c, width))
+        });
+        match found.max_by(|a, b| a.0.total_cmp(&b.0)) {
+            Some((_, c, width)) => {
+                evidence.joins(counters[c].members.len(), width);
+                counters[c].take_in(shown);
+            }
+            None if counters.len() == MOST_COUNTERS => return None,
+            None => {
+                evidence.opens();
+                let mut counter = Counter::default();
+                counter.take_in(shown);
+                counters.push(counter);
+            }
+        }
+    }
+    let members = counters.into_iter().map(|counter| counter.members).collect();
+    Some((members, evidence.nats()))
+}
+
+/// One counter, as its connections show it.
+#[derive(Debug, Default)]
+struct Counter {
+    members: Vec<usize>,
+    /// The corners of all members, in order of time.
+    points: Vec<Point>,
+}
+
+impl Counter {
+    /// The width in ticks within which this counter predicts a connection; `None` where it can't be its own.
+    fn width(&self, points: &[Point], hz: f64, behaviour: Behaviour) -> Option<f64> {
+        let mut width = WRAP_TICKS;
+        // The first point is predicted; the others, whose rate is the connection's own, must not contradict.
+        for (at, point) in points.iter().enumerate() {
+            let next = self.points.partition_point(|own| own.time_ns <= point.time_ns);
+            let before = next.checked_sub(1).map(|before| (self.points[before], *point));
+            let after = self.points.get(next).map(|after| (*point, *after));
+            for (a, b) in before.into_iter().chain(after) {
+                let within = allowed(a, b, hz, behaviour)?;
+                width = if at == 0 { width.min(within) } else { width };
+            }
+        }
+        Some(width)
+    }
+
+    fn take_in(&mut self, shown: &Shown<'_>) {
+        self.members.push(shown.index);
+        for point in shown.points {
+            let at = self.points.partition_point(|own| own.time_ns <= point.time_ns);
+            self.points.insert(at, *point);
+        }
+    }
+}
+
+/// The width of the range of steps that a counter can make from `a` to `b`, in ticks; `None` where the step
+/// is outside it.
+fn allowed(a: Point, b: Point, hz: f64, behaviour: Behaviour) -> Option<f64> {
+    let elapsed_s = seconds_between(a.time_ns, b.time_ns);
+    let ahead = wrap_difference((b.ticks - a.ticks) as f64 - hz * elapsed_s);
+    let slack = DELAY_S * hz + 1.0;
+    let gained = MOST_GAINED * hz * elapsed_s;
+    let (behind, before) = match behaviour {
+        Behaviour::Steady => (gained, gained),
+        Behaviour::Losing => (MOST_LOST * hz * elapsed_s, gained),
+        Behaviour::Sleeping => (hz * elapsed_s, gained),
+        Behaviour::Set => (MOST_SET_S * hz + gained, MOST_SET_S * hz + gained),
+    };
+    let (low, high) = (-behind - slack, before + slack);
+    // Beyond half a wrap, every step is possible.
+    let is_anything = high - low >= WRAP_TICKS / 2.0;
+    (is_anything || (low..=high).contains(&ahead)).then_some((high - low).min(WRAP_TICKS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64;
+
+    /// Connections of `span_s` seconds from each start, of a counter `ticks(t)`.
+    fn connections(starts: &[f64], span_s: f64, ticks: impl Fn(f64) -> f64) -> Vec<Vec<Point>> {
+        let at = |t: f64| Point { time_ns: (t * 1e9) as u64 + 1_000_000_000, ticks: ticks(t) as i64 };
+        starts.iter().map(|&t| vec![at(t), at(t + span_s / 2.0), at(t + span_s)]).collect()
+    }
+
+    fn explained(all: &[Vec<Point>]) -> Option<(Behaviour, usize)> {
+        let shown: Vec<Shown<'_>> =
+            all.iter().enumerate().map(|(index, points)| Shown { index, points }).collect();
+        let alone = ANYWHERE_NATS * all.len() as f64;
+        explain(&shown, 1000.0, all.len(), alone).map(|e| (e.behaviour, e.counters.len()))
+    }
+
+    #[test]
+    fn a_counter_that_loses_ticks_is_one() {
+        let starts: Vec<f64> = (0..20).map(|i| f64::from(i) * 5.0).collect();
+        let all = connections(&starts, 2.0, |t| 5e8 + 994.0 * t + 3.0 * (t / 7.0).sin());
+        assert_eq!(explained(&all), Some((Behaviour::Losing, 1)));
+    }
+
+    #[test]
+    fn a_counter_that_sleeps_is_one() {
+        let starts = [0.0, 170.0, 250.0, 900.0, 1500.0, 1560.0];
+        let awake = |t: f64| if t < 200.0 { t } else { t.min(300.0) - 40.0 + (t - 850.0).max(0.0) * 0.8 };
+        let all = connections(&starts, 20.0, |t| 7e7 + 1000.0 * awake(t));
+        assert_eq!(explained(&all).map(|(_, count)| count), Some(1));
+    }
+
+    #[test]
+    fn machines_that_take_turns_are_several() {
+        let starts: Vec<f64> = (0..12).map(|i| f64::from(i) * 30.0).collect();
+        let all = connections(&starts, 10.0, |t| {
+            let second = (t / 30.0) as i64 % 2 == 1;
+            1000.0 * t + if second { 9e8 } else { 8e8 }
+        });
+        assert!(explained(&all).is_none_or(|(_, count)| count == 2));
+    }
+
+    /// Random offsets are never explained by few counters, however long the time between them.
+    #[test]
+    fn random_offsets_are_no_counter() {
+        for seed in 0..300 {
+            let mut random = Pcg64::seed_from_u64(seed);
+            let (count, gap_s) = (random.random_range(2..60), 10_f64.powf(random.random_range(0.0..4.5)));
+            let mut t = 0.0;
+            let all: Vec<Vec<Point>> = (0..count)
+                .flat_map(|_| {
+                    t += gap_s * 2.0 * random.random::<f64>();
+                    let offset = f64::from(random.random::<u32>());
+                    connections(&[t], 1.0, |t| 1000.0 * t + offset)
+                })
+                .collect();
+            assert_eq!(explained(&all), None, "seed {seed}: {count} connections, {gap_s:.0} s apart");
+        }
+    }
+}
