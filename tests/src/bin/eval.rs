@@ -11,10 +11,11 @@ use clap::Parser;
 use tmap_tests::{
     captures,
     judge::{
+        self,
         evaluate::{self, Outcome},
         p0f, tables, tshark,
     },
-    simulate::{SHARED, Scenario, grid},
+    simulate::{SHARED, Scenario, device, grid},
 };
 
 /// Evaluates the engine on simulated traffic and on captures whose truth is known.
@@ -43,6 +44,13 @@ struct Args {
     /// Only the tables of round trips, tunnels and operating systems.
     #[arg(long, conflicts_with = "peers")]
     segments: bool,
+    /// Only the field suite: single devices, `--seeds` of each kind from `--from` on. Fails where more than
+    /// one in a thousand is told to be several machines.
+    #[arg(long, conflicts_with_all = ["peers", "segments"])]
+    field: bool,
+    /// The first seed of the field suite.
+    #[arg(long, default_value_t = 0, requires = "field")]
+    from: u64,
     /// Compare what tmap reads in each capture of a folder with what tshark and p0f read. Nothing else.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["peers", "segments", "lab", "clients"])]
     readers: Option<PathBuf>,
@@ -65,6 +73,9 @@ fn run(args: &Args) -> Result<()> {
     if args.peers {
         return compare(args);
     }
+    if args.field {
+        return field(args);
+    }
     if args.segments {
         tables::print(&args.only);
         return Ok(());
@@ -84,6 +95,36 @@ fn run(args: &Args) -> Result<()> {
         }
     }
     tables::print(&args.only);
+    Ok(())
+}
+
+/// The largest share of single devices that may be told to be several machines.
+const MOST_SPLIT: f64 = 1e-3;
+
+fn field(args: &Args) -> Result<()> {
+    println!(
+        "{:<16}{:>9}{:>8}{:>8}{:>8}{:>8}{:>11}  seeds",
+        "device", "devices", "one", "split", "boots", "wrong", "longest s"
+    );
+    let (mut devices, mut split) = (0, 0);
+    for (name, kind) in device::KINDS.into_iter().filter(|(name, _)| name.contains(&args.only)) {
+        let found = judge::field::judge(kind, args.from..args.from + args.seeds);
+        println!(
+            "{name:<16}{:>9}{:>8}{:>8}{:>8}{:>8}{:>11.2}  split {:?}, boots {:?}",
+            found.devices,
+            found.one,
+            found.split.len(),
+            found.boots,
+            found.wrong_boots.len(),
+            found.longest_s,
+            found.split,
+            found.wrong_boots
+        );
+        devices += found.devices;
+        split += found.split.len();
+    }
+    let share = split as f64 / devices.max(1) as f64;
+    anyhow::ensure!(share <= MOST_SPLIT, "{split} of {devices} devices were told to be several machines");
     Ok(())
 }
 

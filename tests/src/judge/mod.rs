@@ -1,10 +1,11 @@
 //! Judges of what tmap finds: the known truth, and other programs.
 //!
 //! By the truth: [`evaluate`] runs the engine and scores it with [`score`] and [`oracle`]; [`tables`]
-//! holds the tables of round trips, tunnels and operating systems. Other programs: [`tcpdump`],
-//! [`tshark`] and [`p0f`].
+//! holds the tables of round trips, tunnels and operating systems; [`field`] judges single devices. Other
+//! programs: [`tcpdump`], [`tshark`] and [`p0f`].
 
 pub mod evaluate;
+pub mod field;
 pub mod oracle;
 pub mod p0f;
 pub mod score;

@@ -17,6 +17,7 @@ use crate::wire::{
 
 pub mod containers;
 pub mod conversation;
+pub mod device;
 pub mod grid;
 pub mod published;
 pub mod transfer;
@@ -140,8 +141,10 @@ impl TrueClock {
         let count = (scenario.duration_s / WANDER_STEP_S) as usize + 4;
         let step_ppm = scenario.wander_ppm * (WANDER_STEP_S / 600.0).sqrt();
         let mut walk = 0.0;
-        // Before the capture it ran as it does on average.
-        let mut ticks = -boot_s * scenario.tick_hz * (1.0 + skew_ppm * 1e-6);
+        // Before the capture it ran as it does on average. Slow clocks are Linux's jiffies, which start at
+        // -300 s.
+        let start_s = if scenario.tick_hz < 1000.0 { -300.0 } else { 0.0 };
+        let mut ticks = (start_s - boot_s) * scenario.tick_hz * (1.0 + skew_ppm * 1e-6);
         let mut nodes = Vec::with_capacity(count);
         for _ in 0..count {
             nodes.push(ticks);

@@ -47,7 +47,11 @@ fn settled() -> MachineReport {
         offset_ticks: Some(estimate(559_871_915.42, 0.31)),
         phase_ticks: Some(estimate(0.42, 0.31)),
         reference_ns: 500 * S,
-        boot: Some(Boot { engine_s: estimate(-5_598_219.2, 17.0), modulus_s: 42_949_672.96 }),
+        boot: Some(Boot {
+            engine_s: estimate(-5_598_219.2, 17.0),
+            modulus_s: 42_949_672.96,
+            or_earlier_s: 0.0,
+        }),
         connections: 15.0,
         load_percent: 62.5,
         ports: vec![port(25, Side::Server, 100.0)],
@@ -59,6 +63,7 @@ fn settled() -> MachineReport {
             alternatives: Vec::new(),
             signature: None,
             hops: Some(0),
+            jiffies: 0.0,
         },
     }
 }
@@ -86,6 +91,7 @@ fn random() -> MachineReport {
             alternatives: vec![("Linux 2026 or later".to_owned(), 0.45), ("FreeBSD".to_owned(), 0.125)],
             signature: Some("4:61+3:0:1460:mss*44,7:mss,sok,ts,nop,ws:df,id+:0".to_owned()),
             hops: Some(3),
+            jiffies: 0.0,
         },
         ..settled()
     }

@@ -104,6 +104,11 @@ pub enum Doubt {
     JitterTooLarge,
     /// Some clocks have no constant rate (old Apple systems).
     Unsteady,
+    /// Offsets are random, and connections are so far apart in time that clocks can't be followed from one
+    /// to the next.
+    TooFarApart,
+    /// Every TSval is 0, which is no clock (Windows 2000 in its SYNs, and middleboxes).
+    ZeroTsvals,
     /// Offsets are random, and this address was not yet analysed by phase.
     OffsetsRandom,
 }

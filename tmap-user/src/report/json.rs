@@ -135,6 +135,7 @@ struct Machine {
     up_since: Option<String>,
     up_since_sigma_s: Option<f64>,
     up_since_modulus_s: Option<f64>,
+    up_since_or_earlier_s: Option<f64>,
     connections: f64,
     load_percent: f64,
     ports: Vec<Port>,
@@ -409,6 +410,7 @@ fn machine_object(machine: &MachineReport, clock: &Clock<'_>) -> Machine {
             .map(|time| time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()),
         up_since_sigma_s: boot.map(|boot| boot.engine_s.sigma),
         up_since_modulus_s: boot.map(|boot| boot.modulus_s),
+        up_since_or_earlier_s: boot.map(|boot| boot.or_earlier_s).filter(|earlier_s| *earlier_s > 0.0),
         connections: machine.connections,
         load_percent: machine.load_percent,
         ports: machine.ports.iter().map(port_object).collect(),
@@ -518,6 +520,8 @@ fn doubt(doubt: Doubt) -> &'static str {
         Doubt::CaptureTooCoarse => "capture_too_coarse",
         Doubt::JitterTooLarge => "jitter_too_large",
         Doubt::Unsteady => "unsteady",
+        Doubt::TooFarApart => "too_far_apart",
+        Doubt::ZeroTsvals => "zero_tsvals",
         Doubt::OffsetsRandom => "offsets_random",
     }
 }

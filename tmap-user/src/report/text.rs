@@ -231,6 +231,8 @@ fn doubt_in_words(doubt: Doubt) -> &'static str {
             "network delays vary too much, or segments are too few, to tell clocks apart"
         }
         Doubt::Unsteady => "these clocks have no constant rate (as on old Apple systems)",
+        Doubt::TooFarApart => "connections are too far apart in time to follow clocks with random offsets",
+        Doubt::ZeroTsvals => "every TSval is 0, which shows no clock",
         Doubt::OffsetsRandom => "offsets are random, so machines are not counted yet",
     }
 }
@@ -295,7 +297,12 @@ fn up_since(boot: Boot, clock: &Clock<'_>) -> String {
     let sigma_s = boot.engine_s.sigma.max(1.0);
     let when = clock.local(boot.engine_s.value, sigma_s);
     let error = if sigma_s.is_finite() { format!(" ± {}", span(sigma_s)) } else { String::new() };
-    format!("{when}{error}, or any multiple of {} earlier", span(boot.modulus_s))
+    let jiffies = if boot.or_earlier_s > 0.0 {
+        format!(" (or {} earlier, if it is Linux before 4.13)", span(boot.or_earlier_s))
+    } else {
+        String::new()
+    };
+    format!("{when}{error}{jiffies}, or any multiple of {} earlier", span(boot.modulus_s))
 }
 
 /// The average uptime of an address's machines, where it has several.

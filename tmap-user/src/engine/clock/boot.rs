@@ -10,7 +10,17 @@ pub struct Boot {
     pub engine_s: Estimate,
     /// The time in which the counter wraps, in seconds: the true boot may be earlier by any multiple.
     pub modulus_s: f64,
+    /// The boot may also be this much earlier, in seconds; 0 where it can't. [`JIFFIES_AHEAD_S`] where the
+    /// counter may be jiffies.
+    pub or_earlier_s: f64,
 }
+
+/// Linux sets jiffies to 300 s before their wrap at boot (`INITIAL_JIFFIES` in `include/linux/jiffies.h`), so
+/// that errors at the wrap show early. Up to 4.12 TSval is jiffies: it is zero five minutes after boot.
+pub const JIFFIES_AHEAD_S: f64 = 300.0;
+
+/// A counter is taken for jiffies, or for none, where it is so with this probability.
+const CERTAIN: f64 = 0.9;
 
 /// Long-run deviation of a clock that NTP disciplines, relative: what remains over months.
 const DISCIPLINED_SIGMA: f64 = 5e-9;
@@ -34,8 +44,13 @@ const MOST_CERTAIN: f64 = 0.8;
 /// has run at the nominal rate in the long run (Linux slews CLOCK_MONOTONIC, which the counter follows
 /// since 4.20). A free-running clock keeps its skew. So a skew near zero is taken for nominal, a clear
 /// skew is taken as it is, and between the two the standard error covers both cases.
-pub fn boot(clock: &Clock) -> Boot {
-    let ticks = clock.offset_ticks.value.rem_euclid(WRAP_TICKS);
+///
+/// `jiffies` is the probability that the counter is Linux's jiffies. Where it leaves that open, the later of
+/// the two boot times is given, and [`Boot::or_earlier_s`] says how much earlier the other is.
+pub fn boot(clock: &Clock, jiffies: f64) -> Boot {
+    let ahead_s = if jiffies >= CERTAIN { JIFFIES_AHEAD_S } else { 0.0 };
+    let is_open = (1.0 - CERTAIN..CERTAIN).contains(&jiffies);
+    let ticks = (clock.offset_ticks.value + ahead_s * clock.hz).rem_euclid(WRAP_TICKS);
     let up_s = ticks / clock.hz;
     let skew = long_run_skew(clock.skew);
     let reference_s = clock.reference_ns as f64 * 1e-9;
@@ -45,6 +60,7 @@ pub fn boot(clock: &Clock) -> Boot {
             sigma: (clock.offset_ticks.sigma / clock.hz).hypot(up_s * skew.sigma),
         },
         modulus_s: WRAP_TICKS / clock.hz,
+        or_earlier_s: if is_open { JIFFIES_AHEAD_S } else { 0.0 },
     }
 }
 
@@ -86,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_free_clock_keeps_its_skew() {
-        let boot = boot(&clock(30e-6, 0.01e-6, 1e7));
+        let boot = boot(&clock(30e-6, 0.01e-6, 1e7), 0.0);
         assert!((boot.engine_s.value - (1000.0 - 1e7)).abs() < 0.1, "{boot:?}");
         assert!(boot.engine_s.sigma < 0.2);
         assert_eq!(boot.modulus_s, 42_949_672.96);
@@ -97,13 +113,25 @@ mod tests {
         // 0.2 ppm now, but the counter shows nominal ticks since boot.
         let mut clock = clock(0.2e-6, 0.02e-6, 1e7);
         clock.offset_ticks.value = 1e9;
-        let boot = boot(&clock);
+        let boot = boot(&clock, 0.0);
         assert!((boot.engine_s.value - (1000.0 - 1e7)).abs() < 1.0, "{boot:?}");
     }
 
     #[test]
     fn a_short_measurement_has_a_large_error() {
-        let boot = boot(&clock(0.0, 40e-6, 1e7));
+        let boot = boot(&clock(0.0, 40e-6, 1e7), 0.0);
         assert!(boot.engine_s.sigma > 100.0, "{boot:?}");
+    }
+
+    #[test]
+    fn jiffies_are_zero_five_minutes_after_boot() {
+        let hour = clock(0.0, 1e-8, 3300.0);
+        let at = |jiffies: f64| boot(&hour, jiffies).engine_s.value;
+        assert!((at(1.0) - (1000.0 - 3600.0)).abs() < 0.1);
+        assert!((at(0.0) - (1000.0 - 3300.0)).abs() < 0.1);
+        assert_eq!(boot(&hour, 0.5).or_earlier_s, 300.0, "both are told");
+        // One minute after boot, the counter is 240 s before its wrap.
+        let minute = boot(&clock(0.0, 1e-8, WRAP_TICKS / 100.0 - 240.0), 1.0);
+        assert!((minute.engine_s.value - (1000.0 - 60.0)).abs() < 0.1, "{minute:?}");
     }
 }

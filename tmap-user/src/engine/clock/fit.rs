@@ -108,11 +108,30 @@ pub fn fit(envelope: &Envelope, resolution_ns: u64) -> Fitted {
         return Fitted::Weak(wander);
     }
     match rate::classify(wander) {
-        Tick::Nominal(hz) => Fitted::Steady(fit_nominal(envelope, hz, Some(rate_hz), resolution_ns)),
+        Tick::Nominal(hz) => {
+            let rate_hz = allow_for_delays(rate_hz, wander, hz);
+            Fitted::Steady(fit_nominal(envelope, hz, Some(rate_hz), resolution_ns))
+        }
         Tick::Odd => Fitted::Odd(rate_hz),
         Tick::Unclear => Fitted::Weak(wander),
     }
 }
+
+/// How far clocks usually are from nominal, relative: three in a thousand are further off.
+const USUAL_SKEW: f64 = 100e-6;
+
+/// A rate's standard error where delays explain better than a skew why it is far from nominal: half of
+/// how far it is.
+fn allow_for_delays(rate_hz: Estimate, wander: Estimate, hz: f64) -> Estimate {
+    let off = (rate_hz.value - hz).abs();
+    let is_far = off > 3.0 * joint(rate_hz.sigma, USUAL_SKEW * hz);
+    let by_delay = off <= MOST_WANDERS * wander.sigma;
+    if is_far && by_delay { Estimate { sigma: rate_hz.sigma.max(0.5 * off), ..rate_hz } } else { rate_hz }
+}
+
+/// The farthest that changing delays put a rate off, in standard errors of [`DELAY_WANDER_S`]: queues and
+/// radios that sleep make tails heavier than a normal law's.
+const MOST_WANDERS: f64 = 6.0;
 
 /// Fits a clock of the known nominal rate `hz`, from one point upwards. `rate_hz` is its measured rate,
 /// if there is one.

@@ -41,7 +41,18 @@ const NOMINAL: &[(f64, f64)] = &[
 const SKEW_SIGMA: f64 = 150e-6;
 
 /// A rate further than this from every nominal one is no steady clock, in standard deviations.
-const MAX_DEVIATION: f64 = 5.0;
+const MAX_DEVIATION: f64 = 6.0;
+
+/// The share of measurements that are off by more than a normal law allows, and how much wider they spread:
+/// delays have heavy tails.
+const HEAVY_SHARE: f64 = 0.1;
+const HEAVY_WIDTH: f64 = 4.0;
+
+/// The density of a deviation in standard deviations, apart from a constant factor.
+fn density(deviation: f64) -> f64 {
+    let normal = |x: f64| (-0.5 * x * x).exp();
+    (1.0 - HEAVY_SHARE) * normal(deviation) + HEAVY_SHARE / HEAVY_WIDTH * normal(deviation / HEAVY_WIDTH)
+}
 
 /// Beyond this many standard deviations, the density is smaller than a float can hold.
 const FARTHEST: f64 = 40.0;
@@ -70,7 +81,7 @@ pub fn classify(rate_hz: Estimate) -> Tick {
         }
         let sigma = joint(rate_hz.sigma, SKEW_SIGMA * hz);
         let deviation = (rate_hz.value - hz) / sigma;
-        let weight = if deviation.abs() > FARTHEST { 0.0 } else { (-0.5 * deviation * deviation).exp() };
+        let weight = if deviation.abs() > FARTHEST { 0.0 } else { density(deviation) };
         (hz, deviation, prior / sigma * weight)
     });
     let total: f64 = scored.clone().map(|(_, _, weight)| weight).sum();

@@ -33,7 +33,7 @@ pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &
         machines_low: None,
         machines_high: None,
         machines_proven: None,
-        doubt: Some(Doubt::TooFewSegments),
+        doubt: Some(no_clock(frozen)),
         connections: frozen.connections_total,
         zero_tsvals: frozen.zero_tsvals,
         tsval_jumps: frozen.connections.iter().map(|c| u64::from(c.flow.jumps)).sum(),
@@ -45,7 +45,10 @@ pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &
     let analysis = &last_pass.analysis;
     report.regime = analysis.regime;
     report.evidence.clone_from(&analysis.evidence);
-    report.doubt = analysis.doubt;
+    report.doubt = analysis.doubt.map(|doubt| match doubt {
+        Doubt::TooFewSegments if analysis.groups.is_empty() => no_clock(frozen),
+        other => other,
+    });
     report.machines = analysis.count.best;
     let any = !analysis.groups.is_empty() || analysis.count.low > 0;
     report.machines_low = any.then_some(analysis.count.low.max(analysis.count.proven));
@@ -53,6 +56,13 @@ pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &
     report.machines_proven = any.then_some(analysis.count.proven);
     report.machine_list = machines(history, last_pass, &frozen.connections, options);
     report
+}
+
+/// Why no connection shows a clock.
+fn no_clock(frozen: &FrozenSource) -> Doubt {
+    let segments: u64 = frozen.connections.iter().map(|connection| connection.flow.segments).sum();
+    let is_zero = segments > 0 && frozen.connections.iter().all(|c| c.flow.zero_tsvals == c.flow.segments);
+    if is_zero { Doubt::ZeroTsvals } else { Doubt::TooFewSegments }
 }
 
 /// The tunnels that the segments of these connections came in.
@@ -113,6 +123,9 @@ fn machine(
     let global = group.regime == Regime::Global;
     let keeps_time = global && group.behaviour == Behaviour::Steady;
     let clock = group.clock;
+    let os = system(group, members(), options);
+    let from_client = members().any(|(c, _)| c.flow.fingerprint.is_some_and(|f| f.side == Side::Client));
+    let jiffies = os.jiffies.min(if from_client { 1.0 } else { os::jiffies_by_rate(group.hz) });
     MachineReport {
         id: number,
         tick_hz: group.hz,
@@ -123,13 +136,15 @@ fn machine(
             .filter(|_| group.phase_ticks.is_some())
             .map(|clock| counter_value(&clock, reference_ns, 1.0)),
         reference_ns,
-        boot: clock.filter(|_| keeps_time).map(|clock| boot::boot(&with_skew(clock, group.skew_ppm))),
+        boot: clock
+            .filter(|_| keeps_time)
+            .map(|clock| boot::boot(&with_skew(clock, group.skew_ppm), jiffies)),
         connections: weight + history.discarded.get(&number).copied().unwrap_or_default() as f64,
         load_percent: 0.0,
         ports: ports(members()),
         first_seen_ns: members().map(|(c, _)| c.flow.first_ns).min().unwrap_or_default(),
         last_seen_ns: members().map(|(c, _)| c.flow.last_ns).max().unwrap_or_default(),
-        os: system(group, members(), options),
+        os,
     }
 }
 

@@ -62,7 +62,11 @@ pub(super) mod tests {
             offset_ticks: None,
             phase_ticks: None,
             reference_ns: 0,
-            boot: Some(Boot { engine_s: Estimate { value: boot_s, sigma: 0.01 }, modulus_s: 4_294_967.296 }),
+            boot: Some(Boot {
+                engine_s: Estimate { value: boot_s, sigma: 0.01 },
+                modulus_s: 4_294_967.296,
+                or_earlier_s: 0.0,
+            }),
             connections: 3.0,
             load_percent: 50.0,
             ports: Vec::new(),

@@ -35,6 +35,8 @@ pub struct OsReport {
     pub signature: Option<String>,
     /// Routers between the machine and the sensor; `None` where the TTL doesn't show them.
     pub hops: Option<u8>,
+    /// The probability that the machine's counter is Linux's jiffies, 0 to 1.
+    pub jiffies: f64,
 }
 
 /// The name that is reported where the evidence doesn't suffice.
@@ -169,7 +171,15 @@ fn report(
     };
     alternatives.retain(|(alternative, _)| *alternative != name);
     alternatives.truncate(MAX_ALTERNATIVES);
-    OsReport { name, confidence: confidence.min(MAX_CONFIDENCE), alternatives, signature, hops }
+    let jiffies = candidates.iter().filter(|c| c.stack.is_some_and(Stack::counts_jiffies));
+    let jiffies = jiffies.map(|candidate| candidate.weight).sum();
+    OsReport { name, confidence: confidence.min(MAX_CONFIDENCE), alternatives, signature, hops, jiffies }
+}
+
+/// The most that a tick rate alone says for jiffies, as a probability: only Linux ticks at 250 and 300 Hz, and
+/// a SYN-ACK says little of its sender, because its options answer the client's.
+pub fn jiffies_by_rate(hz: f64) -> f64 {
+    if hz == 250.0 || hz == 300.0 { 1.0 } else { 0.5 }
 }
 
 /// The family that is probable enough though none of its members is.

@@ -91,6 +91,13 @@ pub struct Stack {
     pub initial_ttl: u8,
 }
 
+impl Stack {
+    /// Whether its TSvals are jiffies (Linux up to 4.12): such stacks alone tick at 250 Hz.
+    pub fn counts_jiffies(&self) -> bool {
+        self.rates.iter().any(|(hz, _)| *hz == 250.0)
+    }
+}
+
 /// `CONFIG_HZ` as distributions set it.
 const JIFFIES: &[(f64, f64)] = &[(1000.0, 0.35), (250.0, 0.4), (100.0, 0.2), (300.0, 0.05)];
 const MILLISECONDS: &[(f64, f64)] = &[(1000.0, 1.0)];

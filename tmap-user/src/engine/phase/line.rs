@@ -31,7 +31,7 @@ const MOST_EACH_SIDE: usize = 10;
 
 /// How far a rate wanders in ten minutes, as a share: less for undisciplined crystals in a room (0.05
 /// ppm), more with NTP's corrections from poll to poll (0.3 ppm).
-const WANDER: f64 = 0.15e-6;
+pub(super) const WANDER: f64 = 0.15e-6;
 
 impl Knots {
     /// Knots for data of `span_s`, of clocks of `hz`.

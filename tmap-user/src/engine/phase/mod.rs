@@ -132,6 +132,9 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     if usable.len() < FEWEST_TRACKS {
         return nothing(Doubt::TooFewConnections);
     }
+    if median_gap_s(tracks, &usable) > MOST_APART * coherence_s(hz) {
+        return nothing(Doubt::TooFarApart);
+    }
     let window = rough_window(tracks, hz);
     let longest_s = drift::longest_piece_s(window);
     let cut: Vec<Vec<Piece>> =
@@ -207,6 +210,25 @@ impl line::Line {
             weight: self.weight,
         }
     }
+}
+
+/// The time over which a clock's phase can be foretold to a quarter of a tick, in seconds: a rate that wanders
+/// by [`line::WANDER`] in ten minutes puts the phase off by `hz * WANDER * sqrt(t / 600) * t`.
+fn coherence_s(hz: f64) -> f64 {
+    (0.25 * 600_f64.sqrt() / (hz * line::WANDER)).powf(2.0 / 3.0)
+}
+
+/// Tracks further apart than this many times [`coherence_s`] say nothing of each other.
+const MOST_APART: f64 = 3.0;
+
+/// The median time from the beginning of one track to that of the next, in seconds.
+fn median_gap_s(tracks: &[Track<'_>], usable: &[usize]) -> f64 {
+    let starts = usable.iter().filter_map(|&t| tracks[t].hull.first());
+    let mut starts: Vec<u64> = starts.map(|point| point.time_ns).collect();
+    starts.sort_unstable();
+    let mut gaps: Vec<u64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_unstable();
+    gaps.get(gaps.len() / 2).map_or(0.0, |gap| *gap as f64 * 1e-9)
 }
 
 fn points(track: &Track<'_>) -> usize {

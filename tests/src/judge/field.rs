@@ -1,0 +1,72 @@
+//! The field suite: what tmap says of single devices. More than one machine is a false one.
+
+use crate::simulate::{
+    SHARED,
+    device::{Device, Kind},
+};
+use tmap::engine::{Engine, Options, Wanted};
+use tmap_common::Address;
+
+/// What tmap said of the devices of one kind.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Devices.
+    pub devices: u64,
+    /// Those of which it said that they are one machine.
+    pub one: u64,
+    /// The seeds of those of which it said that they are several: by its count, by the lower end of its
+    /// interval, or by what it calls proven.
+    pub split: Vec<u64>,
+    /// Boot times that it gave.
+    pub boots: u64,
+    /// The seeds where a boot time was more than three standard errors off, or given for a counter that has
+    /// none.
+    pub wrong_boots: Vec<u64>,
+    /// The longest time that one device took, in seconds.
+    pub longest_s: f64,
+}
+
+/// A boot time is printed to the second, so its standard error is at least this, in seconds.
+const LEAST_BOOT_SIGMA_S: f64 = 1.0;
+
+/// Judges devices of a kind, one for each seed.
+pub fn judge(kind: Kind, seeds: impl Iterator<Item = u64>) -> Tally {
+    let mut tally = Tally::default();
+    for seed in seeds {
+        let device = Device::draw(kind, seed);
+        let begin = std::time::Instant::now();
+        let mut engine = Engine::new(Options::default());
+        for record in &device.records {
+            engine.observe(record);
+        }
+        let now_ns = device.records.last().map_or(0, |record| record.time_ns);
+        let snapshot = engine.snapshot(now_ns, Wanted::default());
+        tally.longest_s = tally.longest_s.max(begin.elapsed().as_secs_f64());
+        tally.devices += 1;
+        let shared = Address::from_ip4(SHARED.octets());
+        let Some(report) = snapshot.addresses.iter().find(|report| report.address == shared) else {
+            continue;
+        };
+        let counts = [report.machines, report.machines_low, report.machines_proven];
+        if counts.iter().any(|count| count.is_some_and(|count| count > 1)) {
+            tally.split.push(seed);
+        }
+        tally.one += u64::from(report.machines == Some(1));
+        for boot in report.machine_list.iter().filter_map(|machine| machine.boot) {
+            tally.boots += 1;
+            let sigma_s = boot.engine_s.sigma.max(LEAST_BOOT_SIGMA_S);
+            let is_near = |off_s: f64| {
+                let off_s = off_s - boot.modulus_s * (off_s / boot.modulus_s).round();
+                off_s.abs() <= 3.0 * sigma_s
+            };
+            let is_right = device.boot_s.is_some_and(|boot_s| {
+                let off_s = boot.engine_s.value - boot_s;
+                is_near(off_s) || (boot.or_earlier_s > 0.0 && is_near(off_s - boot.or_earlier_s))
+            });
+            if !is_right {
+                tally.wrong_boots.push(seed);
+            }
+        }
+    }
+    tally
+}
