@@ -17,6 +17,16 @@ pub mod report;
 pub mod signals;
 pub mod time;
 
+/// A message without the codes that the standard library adds: "(os error 2)".
+pub fn without_error_codes(message: &str) -> String {
+    let mut text = message.to_owned();
+    while let Some(at) = text.find(" (os error ") {
+        let length = text[at..].find(')').map_or(text.len() - at, |end| end + 1);
+        text.replace_range(at..at + length, "");
+    }
+    text
+}
+
 /// The result of a run that didn't fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
