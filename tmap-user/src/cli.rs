@@ -439,6 +439,12 @@ mod tests {
             ("tmap -i e --stats soon", "expected a time such as 500ms, 1s or 5m"),
             ("tmap read - -", "standard input (-) can be read only once"),
             ("tmap read --without all a", "expected syn, scale, mss or ttl"),
+            ("tmap eth0", "to watch an interface: tmap -i eth0"),
+            ("tmap /nowhere/a.pcap", "to read a capture: tmap read /nowhere/a.pcap"),
+            ("tmap raed a.pcap", "similar subcommand exists: 'read'"),
+            ("tmap -i e --max-flows -1", "expected a whole number of 1 or more"),
+            ("tmap read --shards -1 a", "expected a number from 1 to 256"),
+            ("tmap read --plot a.png a.pcap", "tmap draws SVG only"),
         ] {
             let error = parsed(line).expect_err(line).to_string();
             assert!(error.contains(says), "{line}: {error}");

@@ -35,3 +35,14 @@ pub enum Outcome {
     /// Finished with warnings, which are on standard error and in the summary.
     Warned,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::without_error_codes;
+
+    #[test]
+    fn codes_of_errors_are_left_out() {
+        assert_eq!(without_error_codes("a: b (os error 2); c (os error 13)"), "a: b; c");
+        assert_eq!(without_error_codes("a (b)"), "a (b)");
+    }
+}

@@ -289,7 +289,7 @@ fn a_file_that_is_not_there_stops_the_run_before_it_begins() {
     let good = folder.file("good.pcap", &mail_capture());
     let run = tmap(["read".into(), good, "/nonexistent.pcap".into()]);
     assert_eq!((run.out.as_str(), run.code), ("", 1));
-    assert_eq!(run.err, "tmap: /nonexistent.pcap: No such file or directory\n");
+    assert_eq!(run.err, "tmap: /nonexistent.pcap: No such file or directory; check the name\n");
     let run = tmap(["read", "/"]);
     let says = "tmap: /: is a directory; name the captures in it, such as DIR/*.pcap\n";
     assert_eq!((run.code, run.err.as_str()), (1, says));

@@ -54,7 +54,7 @@ pub fn event(out: &mut impl Write, event: &Event, now_ns: u64, calendar: &Calend
         ),
         Event::ClockMoved { address, before, after, by_s } => writeln!(
             out,
-            "The calendar of machine {before} behind {address} probably moved by {} s{}; \
+            "The clock of machine {before} behind {address} probably moved by {} s{}; \
              it is machine {after} now",
             signed(*by_s),
             if by_s.value < SLEPT_S { " (perhaps the machine slept)" } else { "" },
