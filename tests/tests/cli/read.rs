@@ -205,8 +205,9 @@ fn files_in_sequence_are_one_capture() {
     let expected = folder.read(&mail_capture()).out;
     assert_same(&tmap(["read".into(), first.clone(), second.clone()]), &expected, "in order");
     let run = tmap(["read".into(), second, first]);
-    assert_eq!(run.code, 0);
+    assert_eq!(run.code, 1, "a warning");
     assert!(run.err.contains("name the files in order of time"), "{}", run.err);
+    assert!(run.out.contains("\nwarning: "), "the summary repeats it: {}", run.out);
 }
 
 /// Asserts that all packets but the last were read, and that the cut was said in one line.

@@ -282,12 +282,11 @@ fn system(os: &OsReport) -> String {
     let others = &os.alternatives[..os.alternatives.len().min(MAX_ALTERNATIVES)];
     // `Linux (99 %): 2026 or later (47 %)`: the versions of a family need not repeat its name.
     let version = |name: &str| name.strip_prefix(&format!("{} ", os.name)).map(str::to_owned);
-    let are_versions = others.iter().all(|(name, _)| version(name).is_some());
-    let link = if are_versions { ": " } else { ", perhaps " };
-    let others: Vec<String> = others
-        .iter()
-        .map(|(name, probability)| guess(&version(name).unwrap_or(name.clone()), *probability))
-        .collect();
+    let versions: Option<Vec<String>> = others.iter().map(|(name, _)| version(name)).collect();
+    let link = if versions.is_some() { ": " } else { ", perhaps " };
+    let names = versions.unwrap_or_else(|| others.iter().map(|(name, _)| name.clone()).collect());
+    let others: Vec<String> =
+        names.iter().zip(others).map(|(name, (_, probability))| guess(name, *probability)).collect();
     match &others[..] {
         [] => {}
         [only] => text.push_str(&format!("{link}{only}")),
