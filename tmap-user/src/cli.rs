@@ -11,7 +11,10 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    ArgAction, Args, CommandFactory, Parser, Subcommand,
+    error::{ContextKind, ErrorKind},
+};
 use jiff::{SignedDuration, tz::TimeZone};
 
 use crate::{
@@ -103,14 +106,14 @@ struct LiveArgs {
     /// Stop after this time, e.g. 90s or 10m
     #[arg(long, value_name = "TIME", value_parser = positive_time)]
     duration: Option<Duration>,
-    /// Size of the ring buffer per CPU, e.g. 8M
-    #[arg(long, value_name = "BYTES", value_parser = size)]
+    /// Size of the ring buffer per CPU, e.g. 8M; rounded up to a power of two, at least 2K
+    #[arg(long, value_name = "BYTES", value_parser = size, allow_negative_numbers = true)]
     ring_size: Option<usize>,
     /// For debugging: do not suppress repeats in the kernel
     #[arg(long)]
     every_packet: bool,
     /// Engine threads, which share addresses and limits [default: cores / 4, at most 8]
-    #[arg(long, value_name = "N", value_parser = shards)]
+    #[arg(long, value_name = "N", value_parser = shards, allow_negative_numbers = true)]
     shards: Option<usize>,
     #[command(flatten)]
     common: CommonArgs,
@@ -121,11 +124,11 @@ struct ReadArgs {
     /// Captures in order of time; - is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Draw phase against time into this file
-    #[arg(long, value_name = "FILE.svg")]
+    /// Draw phase against time into this file, as SVG
+    #[arg(long, value_name = "FILE.svg", value_parser = picture)]
     plot: Option<PathBuf>,
     /// Engine threads, which share addresses and limits [default: 2 per core, at most 8]
-    #[arg(long, value_name = "N", value_parser = shards)]
+    #[arg(long, value_name = "N", value_parser = shards, allow_negative_numbers = true)]
     shards: Option<usize>,
     #[command(flatten)]
     common: CommonArgs,
@@ -159,26 +162,26 @@ struct CommonArgs {
 #[command(next_help_heading = "Estimation and limits")]
 struct EngineArgs {
     /// Tolerance for the rates of a machine, beyond standard errors
-    #[arg(long, value_name = "PPM", value_parser = not_negative)]
+    #[arg(long, value_name = "PPM", value_parser = not_negative, allow_negative_numbers = true)]
     #[arg(default_value_t = Options::default().rate_delta_ppm)]
     rate_delta: f64,
     /// Tolerance for the offsets of a machine, beyond standard errors
-    #[arg(long, value_name = "SECONDS", value_parser = not_negative)]
+    #[arg(long, value_name = "SECONDS", value_parser = not_negative, allow_negative_numbers = true)]
     #[arg(default_value_t = Options::default().offset_delta_s)]
     offset_delta: f64,
     /// Limit of open flows
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     #[arg(default_value_t = Options::default().max_flows)]
     max_flows: usize,
     /// Limit of memory for history, at which flows drop every other point
-    #[arg(long, value_name = "BYTES", default_value = "512M", value_parser = size)]
+    #[arg(long, value_name = "BYTES", default_value = "512M", value_parser = size, allow_negative_numbers = true)]
     history_memory: usize,
     /// Limit of source addresses
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     #[arg(default_value_t = Options::default().max_addresses)]
     max_addresses: usize,
     /// Limit of finished connections kept per address
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     #[arg(default_value_t = Options::default().max_connections_per_address)]
     max_connections: usize,
     /// Time without segments after which a connection is finished
@@ -206,7 +209,8 @@ fn feature(name: &str) -> Result<Feature, String> {
 /// What clap makes of a mistake, of `--help` and of `--version`: its `exit` prints it and ends the
 /// process with the right code.
 pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, clap::Error> {
-    let cli = Cli::try_parse_from(with_implied_live(arguments.into_iter().collect()))?;
+    let arguments = with_implied_live(arguments.into_iter().collect());
+    let cli = Cli::try_parse_from(&arguments).map_err(|error| with_hint(error, arguments.get(1)))?;
     match cli.command {
         Command::Live(args) => {
             let filter = args.common.filter.clone().unwrap_or_else(|| args.words.join(" "));
@@ -252,6 +256,23 @@ fn with_implied_live(mut arguments: Vec<OsString>) -> Vec<OsString> {
         arguments.insert(1, "live".into());
     }
     arguments
+}
+
+/// Adds what was probably meant where a command line begins with an interface or a file.
+fn with_hint(error: clap::Error, first: Option<&OsString>) -> clap::Error {
+    // Clap has a better hint for a misspelt command.
+    let is_misspelt = error.get(ContextKind::SuggestedSubcommand).is_some();
+    let Some(first) = first.filter(|_| error.kind() == ErrorKind::InvalidSubcommand && !is_misspelt) else {
+        return error;
+    };
+    let path = Path::new(first);
+    let name = path.display();
+    let hint = if path.exists() || path.extension().is_some() || path.components().count() > 1 {
+        format!("to read a capture: tmap read {name}")
+    } else {
+        format!("to watch an interface: tmap -i {name}")
+    };
+    Cli::command().error(ErrorKind::InvalidSubcommand, format!("'{name}' is no command; {hint}"))
 }
 
 /// Drops repeated names: attaching twice to one interface would fail with a less clear error.
@@ -352,6 +373,13 @@ fn size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "expected a size such as 65536, 64K, 4M or 2G".to_owned())
 }
 
+/// The file of a picture. Only SVG is written, so another ending would mislead.
+fn picture(name: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(name);
+    let is_other = path.extension().is_some_and(|ending| !ending.eq_ignore_ascii_case("svg"));
+    if is_other { Err("tmap draws SVG only; name a file that ends in .svg".to_owned()) } else { Ok(path) }
+}
+
 fn not_negative(text: &str) -> Result<f64, String> {
     let value = text.parse().ok().filter(|value: &f64| value.is_finite() && *value >= 0.0);
     value.ok_or_else(|| "expected a number of 0 or more, such as 0.5".to_owned())
@@ -411,6 +439,12 @@ mod tests {
             ("tmap -i e --stats soon", "expected a time such as 500ms, 1s or 5m"),
             ("tmap read - -", "standard input (-) can be read only once"),
             ("tmap read --without all a", "expected syn, scale, mss or ttl"),
+            ("tmap eth0", "to watch an interface: tmap -i eth0"),
+            ("tmap /nowhere/a.pcap", "to read a capture: tmap read /nowhere/a.pcap"),
+            ("tmap raed a.pcap", "similar subcommand exists: 'read'"),
+            ("tmap -i e --max-flows -1", "expected a whole number of 1 or more"),
+            ("tmap read --shards -1 a", "expected a number from 1 to 256"),
+            ("tmap read --plot a.png a.pcap", "tmap draws SVG only"),
         ] {
             let error = parsed(line).expect_err(line).to_string();
             assert!(error.contains(says), "{line}: {error}");

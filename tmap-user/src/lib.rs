@@ -17,6 +17,16 @@ pub mod report;
 pub mod signals;
 pub mod time;
 
+/// A message without the codes that the standard library adds: "(os error 2)".
+pub fn without_error_codes(message: &str) -> String {
+    let mut text = message.to_owned();
+    while let Some(at) = text.find(" (os error ") {
+        let length = text[at..].find(')').map_or(text.len() - at, |end| end + 1);
+        text.replace_range(at..at + length, "");
+    }
+    text
+}
+
 /// The result of a run that didn't fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -24,4 +34,15 @@ pub enum Outcome {
     Fine,
     /// Finished with warnings, which are on standard error and in the summary.
     Warned,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_error_codes;
+
+    #[test]
+    fn codes_of_errors_are_left_out() {
+        assert_eq!(without_error_codes("a: b (os error 2); c (os error 13)"), "a: b; c");
+        assert_eq!(without_error_codes("a (b)"), "a (b)");
+    }
 }

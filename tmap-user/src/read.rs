@@ -25,7 +25,7 @@ use crate::{
     filter::Program,
     report::{
         Reporter, Stats, Summary,
-        number::{Clock, count},
+        number::{Calendar, count},
         plot,
     },
     signals::Signals,
@@ -40,7 +40,7 @@ const REVIEW_NS: u64 = 1_000_000_000;
 const LEAP_NS: u64 = 3_600 * 1_000_000_000;
 
 /// Packets between two checks of signals, progress and the wall clock.
-const PACKETS_PER_LOOK: u32 = 8_192;
+const PACKETS_PER_CHECK: u32 = 8_192;
 
 /// A file that takes no longer than this to read needs no progress bar.
 const PROGRESS_AFTER: Duration = Duration::from_millis(700);
@@ -57,7 +57,7 @@ pub fn run(config: &ReadConfig, out: impl Write) -> anyhow::Result<Outcome> {
     let plot = config.plot.as_deref().map(create).transpose()?;
     for source in &config.files {
         if let Err(error) = source.open() {
-            anyhow::bail!("{source}: {error}{}", filter_hint(source));
+            anyhow::bail!("{source}: {error}{}", hint(source, &error));
         }
     }
     let mut reading = Reading::new(&config.common, config.shards, out)?;
@@ -75,14 +75,20 @@ fn create(path: &Path) -> anyhow::Result<File> {
     File::create(path).with_context(|| format!("cannot write the plot to {}", path.display()))
 }
 
-/// A hint for users of other tools, who write the filter after the file.
-fn filter_hint(source: &Location) -> &'static str {
+/// What to do about a source that cannot be opened. Users of other tools write the filter after the file.
+fn hint(source: &Location, error: &ReadError) -> &'static str {
     const WORDS: [&str; 9] = ["src", "dst", "host", "net", "port", "portrange", "tcp", "ip", "not"];
     match source {
         Location::Path(path) if WORDS.iter().any(|word| path.as_os_str() == *word) => {
             "; give a filter as one argument: --filter 'src net 10.0.0.0/8'"
         }
-        _ => "",
+        _ => match error {
+            ReadError::Io(error) if error.kind() == io::ErrorKind::NotFound => "; check the name",
+            ReadError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                "; read it as its owner or as root"
+            }
+            _ => "",
+        },
     }
 }
 
@@ -206,7 +212,7 @@ impl<'a, W: Write> Reading<'a, W> {
             ));
         }
         if first_ns.is_some_and(|first_ns| first_ns.saturating_add(REVIEW_NS) < began_ns) {
-            self.note(&format!(
+            self.warn(format!(
                 "{source} begins before the previous file ends; name the files in order of time, each once"
             ));
         }
@@ -230,7 +236,7 @@ impl<'a, W: Write> Reading<'a, W> {
         foreign: &mut BTreeMap<LinkType, u64>,
         first_ns: &mut Option<u64>,
     ) -> anyhow::Result<Result<(), ReadError>> {
-        let mut until_look = PACKETS_PER_LOOK;
+        let mut until_check = PACKETS_PER_CHECK;
         loop {
             let frame = match capture.next_frame() {
                 Ok(Some(frame)) => frame,
@@ -247,13 +253,13 @@ impl<'a, W: Write> Reading<'a, W> {
                 self.settle_resolution(capture);
                 self.review()?;
             }
-            until_look -= 1;
-            if until_look == 0 {
-                until_look = PACKETS_PER_LOOK;
+            until_check -= 1;
+            if until_check == 0 {
+                until_check = PACKETS_PER_CHECK;
                 if let Some(offset) = capture.mapped_offset() {
                     self.progress.bar.set_position(offset);
                 }
-                self.look_around()?;
+                self.check()?;
                 if self.signals.stop() {
                     return Ok(Ok(()));
                 }
@@ -305,7 +311,7 @@ impl<'a, W: Write> Reading<'a, W> {
     }
 
     /// Checks signals and statistics.
-    fn look_around(&mut self) -> io::Result<()> {
+    fn check(&mut self) -> io::Result<()> {
         self.progress.show_if_slow();
         if self.signals.take_summary() {
             let snapshot = self.workers.snapshot(self.now_ns, self.config.wanted);
@@ -368,8 +374,8 @@ impl<'a, W: Write> Reading<'a, W> {
         let wanted = Wanted { connections: true, siblings: false };
         let snapshot = self.workers.snapshot(self.now_ns, wanted);
         let mut out = BufWriter::new(file);
-        let clock = Clock { wall: WALL, zone: &self.config.zone };
-        if plot::svg(&mut out, &snapshot, &clock)? == 0 {
+        let calendar = Calendar { wall: WALL, zone: &self.config.zone };
+        if plot::svg(&mut out, &snapshot, &calendar)? == 0 {
             self.warn("the plot is empty, because no connection shows a steady clock".to_owned());
         }
         out.flush().context("cannot write the plot")

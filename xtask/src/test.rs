@@ -300,8 +300,8 @@ mod tests {
             "     Summary [   0.052s] 7 tests run: 5 passed, 2 failed, 4 skipped",
         ];
         let mut tally = Tally::default();
-        harness.map(|line| tally.read(line, Summary::Harness));
-        nextest.map(|line| tally.read(line, Summary::Nextest));
+        harness.into_iter().for_each(|line| tally.read(line, Summary::Harness));
+        nextest.into_iter().for_each(|line| tally.read(line, Summary::Nextest));
         assert_eq!((tally.passed, tally.failed, tally.not_run), (19, 3, 8));
     }
 

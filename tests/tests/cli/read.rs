@@ -205,8 +205,9 @@ fn files_in_sequence_are_one_capture() {
     let expected = folder.read(&mail_capture()).out;
     assert_same(&tmap(["read".into(), first.clone(), second.clone()]), &expected, "in order");
     let run = tmap(["read".into(), second, first]);
-    assert_eq!(run.code, 0);
+    assert_eq!(run.code, 1, "a warning");
     assert!(run.err.contains("name the files in order of time"), "{}", run.err);
+    assert!(run.out.contains("\nwarning: "), "the summary repeats it: {}", run.out);
 }
 
 /// Asserts that all packets but the last were read, and that the cut was said in one line.
@@ -289,7 +290,7 @@ fn a_file_that_is_not_there_stops_the_run_before_it_begins() {
     let good = folder.file("good.pcap", &mail_capture());
     let run = tmap(["read".into(), good, "/nonexistent.pcap".into()]);
     assert_eq!((run.out.as_str(), run.code), ("", 1));
-    assert_eq!(run.err, "tmap: /nonexistent.pcap: No such file or directory\n");
+    assert_eq!(run.err, "tmap: /nonexistent.pcap: No such file or directory; check the name\n");
     let run = tmap(["read", "/"]);
     let says = "tmap: /: is a directory; name the captures in it, such as DIR/*.pcap\n";
     assert_eq!((run.code, run.err.as_str()), (1, says));

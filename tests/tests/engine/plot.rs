@@ -2,7 +2,7 @@
 
 use tmap::{
     engine::{Engine, Options, Snapshot, Wanted},
-    report::{number::Clock, plot},
+    report::{number::Calendar, plot},
     time::WallClock,
 };
 use tmap_tests::simulate::{Offsets, Scenario, Simulation};
@@ -58,7 +58,7 @@ fn a_picture_shows_each_connection_and_machine() {
     let snapshot = found(&simulation);
     let mut picture = Vec::new();
     let zone = jiff::tz::TimeZone::UTC;
-    let clock = Clock { wall: WallClock::default(), zone: &zone };
+    let clock = Calendar { wall: WallClock::default(), zone: &zone };
     assert_eq!(plot::svg(&mut picture, &snapshot, &clock).expect("memory"), 1);
     let picture = String::from_utf8(picture).expect("text");
     let sharp = |sigma: f64| sigma <= 0.2;

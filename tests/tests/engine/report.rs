@@ -184,7 +184,7 @@ fn summary() -> Summary {
             now_ns: 600 * S,
             addresses: vec![report(1), mixed, pool, coarse],
             connections: vec![connection],
-            losses: Losses { flows_evicted: 12, ..Losses::default() },
+            losses: Losses { flows_evicted: 12, connections_forgotten: 40, ..Losses::default() },
             unstamped: UnstampedTotals { records: 2000, connections: 1300, addresses_only: 17, unplaced: 0 },
             ..Snapshot::default()
         },
@@ -238,6 +238,23 @@ fn for_people() {
 #[test]
 fn for_programs() {
     assert_data_eq!(everything(Format::Json), file!["../golden/report.jsonl": Text].raw());
+}
+
+#[test]
+fn open_flows_are_not_counted_again_as_finished_connections() {
+    let mut summary = summary();
+    let mut text = |open, all| {
+        summary.snapshot.losses =
+            Losses { flows_evicted: open, connections_forgotten: all, ..Losses::default() };
+        let mut out = Vec::new();
+        Reporter::new(&mut out, Format::Text, TimeZone::UTC).summary(&summary).expect("written");
+        String::from_utf8(out).expect("UTF-8")
+    };
+    let open = "Evicted 56 open flows (limits --max-flows, --max-connections)";
+    let only_open = text(56, 56);
+    assert!(only_open.contains(open) && !only_open.contains("finished connection"), "{only_open}");
+    let both = text(56, 60);
+    assert!(both.contains(open) && both.contains("Evicted 4 finished connections"), "{both}");
 }
 
 #[test]

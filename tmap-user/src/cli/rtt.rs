@@ -18,9 +18,10 @@ the round trips to both sides. tmap must see both directions. On a host, add --e
 watch both interfaces; on a router with NAT, watch one interface with --egress, because addresses
 differ between the two. A filter with src or dst hides one direction.
 
-`host` is the round trip that the TCP of the answering host computes. It is longer: it includes the
-other half of the path, the peer's application and delayed acknowledgements. It is in ticks until
-the host's tick rate is known. A summary finds it out (live: SIGUSR1).
+`host` is the round trip that the TCP of the answering host measures. Usually it is longer: it
+includes the other half of the path, the peer's application and delayed acknowledgements. It is
+shorter where only the answer was delayed on its way to the sensor, and it is exact to a tick only.
+It is in ticks until the host's tick rate is known. A summary finds it out (live: SIGUSR1).
 
 Jitter is the mean difference between one round trip of a connection and the next. The summary
 lists implausible timestamps (TSvals that step back or leap, echoes of values never sent), each
@@ -47,8 +48,9 @@ pub(super) struct RttArgs {
     /// Stop after this time, e.g. 90s or 10m
     #[arg(long, value_name = "TIME", value_parser = positive_time, conflicts_with_all = ["files", "read"])]
     duration: Option<Duration>,
-    /// Size of the ring buffer per CPU, e.g. 8M
-    #[arg(long, value_name = "BYTES", value_parser = size, conflicts_with_all = ["files", "read"])]
+    /// Size of the ring buffer per CPU, e.g. 8M; rounded up to a power of two, at least 2K
+    #[arg(long, value_name = "BYTES", value_parser = size, allow_negative_numbers = true)]
+    #[arg(conflicts_with_all = ["files", "read"])]
     ring_size: Option<usize>,
     /// Print only intervals and summaries, not every round trip
     #[arg(short, long)]
@@ -71,7 +73,7 @@ pub(super) struct RttArgs {
     #[arg(default_value_t = Options::default().prefix_ip6)]
     prefix6: u8,
     /// Limit of connections held for round trips
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     #[arg(default_value_t = Options::default().max_connections)]
     rtt_connections: usize,
     #[command(flatten)]

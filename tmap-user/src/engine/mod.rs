@@ -98,12 +98,12 @@ impl Engine {
 
     /// Everything known at `now_ns`, with the listings that `wanted` names.
     pub fn snapshot(&mut self, now_ns: u64, wanted: Wanted) -> Snapshot {
-        PartialSnapshot::join([self.part(now_ns, wanted)])
+        PartialSnapshot::join([self.partial_snapshot(now_ns, wanted)])
     }
 
     /// Everything known at `now_ns`, of an engine that holds only a share of the addresses.
-    /// [`PartialSnapshot::join`] makes one snapshot of all engines' parts.
-    pub fn part(&mut self, now_ns: u64, wanted: Wanted) -> PartialSnapshot {
+    /// [`PartialSnapshot::join`] makes one snapshot of all engines' partial snapshots.
+    pub fn partial_snapshot(&mut self, now_ns: u64, wanted: Wanted) -> PartialSnapshot {
         self.analyse_all(now_ns, wanted, None)
     }
 
@@ -115,8 +115,8 @@ impl Engine {
             return (news.into_iter().collect(), self.analyse_all(now_ns, wanted, None));
         }
         let mut events = Vec::new();
-        let part = self.analyse_all(now_ns, wanted, Some(&mut events));
-        (events, part)
+        let partial = self.analyse_all(now_ns, wanted, Some(&mut events));
+        (events, partial)
     }
 
     fn analyse_all(
@@ -131,9 +131,9 @@ impl Engine {
             let analysed = self.analyst.add(frozen, &mut builder, events.as_deref_mut());
             self.flows.analysed(analysed, now_ns);
         }
-        let (mut part, clocks) = builder.finish();
-        part.complete(self.flows.totals(now_ns, clocks));
-        part
+        let (mut partial, clocks) = builder.finish();
+        partial.complete(self.flows.totals(now_ns, clocks));
+        partial
     }
 
     /// What the engine holds now.

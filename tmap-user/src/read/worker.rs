@@ -46,7 +46,7 @@ enum Done {
     /// New events.
     Reviewed(Vec<Event>),
     Holdings(Holdings),
-    Part(Box<PartialSnapshot>),
+    Partial(Box<PartialSnapshot>),
 }
 
 /// The reader's end of all shards.
@@ -133,7 +133,7 @@ impl Workers {
     fn join(&mut self, task: impl Fn() -> Task) -> Snapshot {
         let all = self.ask(task);
         PartialSnapshot::join(
-            all.into_iter().map(|done| if let Done::Part(part) = done { *part } else { unasked() }),
+            all.into_iter().map(|done| if let Done::Partial(partial) = done { *partial } else { unasked() }),
         )
     }
 
@@ -154,7 +154,7 @@ impl Shard {
         let (tasks, tasks_in) = mpsc::sync_channel(TASKS_WAITING);
         let (done_out, done) = mpsc::channel();
         let options = options.clone();
-        let thread = thread::Builder::new().name(format!("engine {number}")).spawn(move || {
+        let thread = thread::Builder::new().name(format!("shard {number}")).spawn(move || {
             let mut engine = Engine::new(options);
             engine.set_pace(Pace::Sparse);
             work(engine, &tasks_in, &done_out);
@@ -269,13 +269,15 @@ fn work(mut engine: Engine, tasks: &mpsc::Receiver<Task>, done: &mpsc::Sender<Do
             }
             Task::Review(now_ns) => Done::Reviewed(engine.review(now_ns)),
             Task::Holdings => Done::Holdings(engine.holdings()),
-            Task::Snapshot(now_ns, wanted) => Done::Part(Box::new(engine.part(now_ns, wanted))),
+            Task::Snapshot(now_ns, wanted) => {
+                Done::Partial(Box::new(engine.partial_snapshot(now_ns, wanted)))
+            }
             Task::Conclude(now_ns, wanted) => {
-                let (events, part) = engine.conclude(now_ns, wanted);
+                let (events, partial) = engine.conclude(now_ns, wanted);
                 if done.send(Done::Reviewed(events)).is_err() {
                     return;
                 }
-                Done::Part(Box::new(part))
+                Done::Partial(Box::new(partial))
             }
         };
         if done.send(result).is_err() {

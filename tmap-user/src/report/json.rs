@@ -79,7 +79,7 @@ use std::{
 use serde::Serialize;
 use tmap_common::{Address, Counters, Skip, Tunnel};
 
-use super::{Stats, Summary, number::Clock, rtt_json, siblings};
+use super::{Stats, Summary, number::Calendar, rtt_json, siblings};
 use crate::engine::{
     Event,
     snapshot::{
@@ -274,18 +274,19 @@ struct Cpu {
 }
 
 /// Writes an event.
-pub fn event(out: &mut impl Write, event: &Event, now_ns: u64, clock: &Clock<'_>) -> io::Result<()> {
+pub fn event(out: &mut impl Write, event: &Event, now_ns: u64, calendar: &Calendar<'_>) -> io::Result<()> {
     let (address, what) = match event {
-        Event::Rtt(news) => return rtt_json::news(out, news, clock),
-        Event::NewMachine { address, known, machine } => {
-            (address, What::NewMachine { known: *known, machine: Box::new(machine_object(machine, clock)) })
-        }
+        Event::Rtt(news) => return rtt_json::news(out, news, calendar),
+        Event::NewMachine { address, known, machine } => (
+            address,
+            What::NewMachine { known: *known, machine: Box::new(machine_object(machine, calendar)) },
+        ),
         Event::Reboot { address, before, after, at_s } => (
             address,
             What::Reboot {
                 before: *before,
                 after: *after,
-                at: clock.rfc3339((at_s.value * 1e9) as u64),
+                at: calendar.rfc3339((at_s.value * 1e9) as u64),
                 at_sigma_s: at_s.sigma,
             },
         ),
@@ -297,20 +298,20 @@ pub fn event(out: &mut impl Write, event: &Event, now_ns: u64, clock: &Clock<'_>
             (address, What::OffsetsRandom { connections: *connections })
         }
     };
-    line(out, &Line::Event(EventLine { time: clock.rfc3339(now_ns), address: address.to_string(), what }))
+    line(out, &Line::Event(EventLine { time: calendar.rfc3339(now_ns), address: address.to_string(), what }))
 }
 
 /// Writes a summary: addresses, connections, then the totals.
-pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Result<()> {
+pub fn summary(out: &mut impl Write, summary: &Summary, calendar: &Calendar<'_>) -> io::Result<()> {
     if let Some(report) = &summary.snapshot.rtt {
-        return rtt_json::summary(out, summary, report, clock);
+        return rtt_json::summary(out, summary, report, calendar);
     }
     let Summary { snapshot, counters, holdings, warnings, .. } = summary;
     for report in &snapshot.addresses {
-        line(out, &Line::Address(address_line(report, snapshot.now_ns, clock)))?;
+        line(out, &Line::Address(address_line(report, snapshot.now_ns, calendar)))?;
     }
     for connection in &snapshot.connections {
-        line(out, &Line::Connection(connection_line(connection, clock)))?;
+        line(out, &Line::Connection(connection_line(connection, calendar)))?;
     }
     for sibling in &snapshot.siblings {
         line(out, &Line::Sibling(siblings::line(sibling)))?;
@@ -318,7 +319,7 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
     line(
         out,
         &Line::Summary(SummaryLine {
-            time: clock.rfc3339(snapshot.now_ns),
+            time: calendar.rfc3339(snapshot.now_ns),
             addresses: snapshot.addresses.len(),
             connections: snapshot.addresses.iter().map(|report| report.connections).sum(),
             machines: snapshot.addresses.iter().filter_map(|report| report.machines).map(u64::from).sum(),
@@ -334,11 +335,11 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
 }
 
 /// Writes statistics.
-pub fn stats(out: &mut impl Write, stats: &Stats, clock: &Clock<'_>) -> io::Result<()> {
+pub fn stats(out: &mut impl Write, stats: &Stats, calendar: &Calendar<'_>) -> io::Result<()> {
     line(
         out,
         &Line::Stats(StatsLine {
-            time: clock.rfc3339(stats.now_ns),
+            time: calendar.rfc3339(stats.now_ns),
             interval_s: stats.interval_s,
             packets_per_s: stats.rate(|counters| counters.seen),
             records_per_s: stats.rate(|counters| counters.emitted),
@@ -366,7 +367,7 @@ fn line(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-fn address_line<'a>(report: &'a AddressReport, now_ns: u64, clock: &Clock<'_>) -> AddressLine<'a> {
+fn address_line<'a>(report: &'a AddressReport, now_ns: u64, calendar: &Calendar<'_>) -> AddressLine<'a> {
     AddressLine {
         address: report.address.to_string(),
         regime: regime(report.regime),
@@ -385,11 +386,11 @@ fn address_line<'a>(report: &'a AddressReport, now_ns: u64, clock: &Clock<'_>) -
             connections: unstamped.connections,
             signature: unstamped.signature.as_deref(),
         }),
-        machine_list: report.machine_list.iter().map(|machine| machine_object(machine, clock)).collect(),
+        machine_list: report.machine_list.iter().map(|machine| machine_object(machine, calendar)).collect(),
     }
 }
 
-fn machine_object(machine: &MachineReport, clock: &Clock<'_>) -> Machine {
+fn machine_object(machine: &MachineReport, calendar: &Calendar<'_>) -> Machine {
     let value = |estimate: Option<Estimate>| estimate.map(|estimate| estimate.value);
     let sigma = |estimate: Option<Estimate>| estimate.map(|estimate| estimate.sigma);
     let boot = machine.boot;
@@ -404,9 +405,9 @@ fn machine_object(machine: &MachineReport, clock: &Clock<'_>) -> Machine {
         offset_ticks_sigma: sigma(machine.offset_ticks),
         phase_ticks: value(machine.phase_ticks),
         phase_ticks_sigma: sigma(machine.phase_ticks),
-        reference: clock.rfc3339(machine.reference_ns),
+        reference: calendar.rfc3339(machine.reference_ns),
         up_since: boot
-            .and_then(|boot| clock.timestamp(boot.engine_s.value))
+            .and_then(|boot| calendar.timestamp(boot.engine_s.value))
             .map(|time| time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()),
         up_since_sigma_s: boot.map(|boot| boot.engine_s.sigma),
         up_since_modulus_s: boot.map(|boot| boot.modulus_s),
@@ -414,8 +415,8 @@ fn machine_object(machine: &MachineReport, clock: &Clock<'_>) -> Machine {
         connections: machine.connections,
         load_percent: machine.load_percent,
         ports: machine.ports.iter().map(port_object).collect(),
-        first_seen: clock.rfc3339(machine.first_seen_ns),
-        last_seen: clock.rfc3339(machine.last_seen_ns),
+        first_seen: calendar.rfc3339(machine.first_seen_ns),
+        last_seen: calendar.rfc3339(machine.last_seen_ns),
         os: machine.os.name.clone(),
         os_confidence: Some(machine.os.confidence).filter(|confidence| *confidence > 0.0),
         os_alternatives: machine
@@ -467,7 +468,7 @@ fn tunnel_object(tunnel: &Tunnel) -> TunnelObject {
     TunnelObject { kind: tunnel.kind.name(), id: tunnel.id, src: end(tunnel.src), dst: end(tunnel.dst) }
 }
 
-fn connection_line(connection: &ConnectionReport, clock: &Clock<'_>) -> ConnectionLine {
+fn connection_line(connection: &ConnectionReport, calendar: &Calendar<'_>) -> ConnectionLine {
     let address = |address: Address| address.to_string();
     ConnectionLine {
         tunnel: connection.tunnel.as_ref().map(tunnel_object),
@@ -482,7 +483,7 @@ fn connection_line(connection: &ConnectionReport, clock: &Clock<'_>) -> Connecti
         rate_hz_sigma: connection.rate_hz.map(|rate| rate.sigma),
         phase_ticks: connection.place.map(|place| place.phase_ticks.value),
         phase_ticks_sigma: connection.place.map(|place| place.phase_ticks.sigma),
-        phase_at: connection.place.and_then(|place| clock.rfc3339(place.at_ns)),
+        phase_at: connection.place.and_then(|place| calendar.rfc3339(place.at_ns)),
     }
 }
 

@@ -12,11 +12,18 @@ pub(super) fn lost_records(out: &mut impl Write, lost: u64) -> io::Result<()> {
     writeln!(out, "LOST: {}, because a ring buffer was full; raise --ring-size.", count(lost, "record"))
 }
 
+/// Everything that went wrong on the way; standard error has it too.
+pub(super) fn warnings(out: &mut impl Write, warnings: &[String]) -> io::Result<()> {
+    warnings.iter().try_for_each(|warning| writeln!(out, "warning: {warning}"))
+}
+
 /// What the limits on memory cost.
 pub(super) fn of_engine(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let losses = summary.snapshot.losses;
-    evicted(out, losses.flows_evicted, "open flow", "--max-flows")?;
-    evicted(out, losses.connections_forgotten, "finished connection", "--max-connections")?;
+    // A full table and a full address both evict open flows, and nothing counts them apart.
+    evicted(out, losses.flows_evicted, "open flow", "limits --max-flows, --max-connections")?;
+    let finished = losses.connections_forgotten.saturating_sub(losses.flows_evicted);
+    evicted(out, finished, "finished connection", "limits --max-flows, --max-connections")?;
     let unplaced = losses.records_unplaced + summary.snapshot.unstamped.unplaced;
     if unplaced > 0 {
         writeln!(
@@ -44,10 +51,10 @@ pub(super) fn of_engine(out: &mut impl Write, summary: &Summary) -> io::Result<(
     Ok(())
 }
 
-/// `Evicted 12 open flows (limit --max-flows); counts above may be low.`
-pub(super) fn evicted(out: &mut impl Write, evicted: u64, one: &str, option: &str) -> io::Result<()> {
+/// `Evicted 12 connections (limit --rtt-connections); counts above may be low.`
+pub(super) fn evicted(out: &mut impl Write, evicted: u64, one: &str, limits: &str) -> io::Result<()> {
     if evicted == 0 {
         return Ok(());
     }
-    writeln!(out, "Evicted {} (limit {option}); counts above may be low.", count(evicted, one))
+    writeln!(out, "Evicted {} ({limits}); counts above may be low.", count(evicted, one))
 }

@@ -65,25 +65,25 @@ impl<W: Write> Reporter<W> {
     /// # Errors
     /// If `out` can't be written; this holds for all methods here.
     pub fn event(&mut self, event: &Event, now_ns: u64, wall: WallClock) -> io::Result<()> {
-        self.write(wall, |out, format, clock| match format {
-            Format::Text => text::event(out, event, clock),
-            Format::Json => json::event(out, event, now_ns, clock),
+        self.write(wall, |out, format, calendar| match format {
+            Format::Text => text::event(out, event, now_ns, calendar),
+            Format::Json => json::event(out, event, now_ns, calendar),
         })
     }
 
     /// Reports everything known: at the end, or on request.
     pub fn summary(&mut self, summary: &Summary) -> io::Result<()> {
-        self.write(summary.wall, |out, format, clock| match format {
-            Format::Text => text::summary(out, summary, clock),
-            Format::Json => json::summary(out, summary, clock),
+        self.write(summary.wall, |out, format, calendar| match format {
+            Format::Text => text::summary(out, summary, calendar),
+            Format::Json => json::summary(out, summary, calendar),
         })
     }
 
     /// Reports the sensor's own counters.
     pub fn stats(&mut self, stats: &Stats, wall: WallClock) -> io::Result<()> {
-        self.write(wall, |out, format, clock| match format {
-            Format::Text => stats::write(out, stats, clock),
-            Format::Json => json::stats(out, stats, clock),
+        self.write(wall, |out, format, calendar| match format {
+            Format::Text => stats::write(out, stats, calendar),
+            Format::Json => json::stats(out, stats, calendar),
         })
     }
 
@@ -91,10 +91,10 @@ impl<W: Write> Reporter<W> {
     fn write(
         &mut self,
         wall: WallClock,
-        report: impl FnOnce(&mut W, Format, &number::Clock<'_>) -> io::Result<()>,
+        report: impl FnOnce(&mut W, Format, &number::Calendar<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let clock = number::Clock { wall, zone: &self.zone };
-        let written = report(&mut self.out, self.format, &clock).and_then(|()| self.out.flush());
+        let calendar = number::Calendar { wall, zone: &self.zone };
+        let written = report(&mut self.out, self.format, &calendar).and_then(|()| self.out.flush());
         written.map_err(|error| io::Error::new(error.kind(), format!("cannot write the report: {error}")))
     }
 }

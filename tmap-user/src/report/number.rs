@@ -6,16 +6,16 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{engine::snapshot::Estimate, time::WallClock};
 
-/// Engine time as wall-clock time.
+/// What turns engine time into wall-clock time and local time.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock<'a> {
+pub struct Calendar<'a> {
     /// Engine time to wall-clock time.
     pub wall: WallClock,
     /// The time zone of local times.
     pub zone: &'a TimeZone,
 }
 
-impl Clock<'_> {
+impl Calendar<'_> {
     /// Wall-clock time of an engine time in seconds; `None` where the calendar ends.
     pub fn timestamp(&self, engine_s: f64) -> Option<Timestamp> {
         let unix_ns = ((engine_s * 1e9) as i128).saturating_add(self.wall.unix_minus_engine_ns.into());
@@ -209,12 +209,12 @@ mod tests {
     #[test]
     fn times_are_local_and_no_finer_than_known() {
         let zone = TimeZone::get("Europe/Warsaw").expect("the zone is built in or on the system");
-        let clock =
-            Clock { wall: WallClock { unix_minus_engine_ns: 1_140_000_000_000_000_000 }, zone: &zone };
-        assert_eq!(clock.local(0.0, 0.5), "2006-02-15 11:40:00 CET");
-        assert_eq!(clock.local(0.0, 300.0), "2006-02-15 11:40 CET");
-        assert_eq!(clock.local(0.0, 1e5), "2006-02-15");
-        assert_eq!(clock.local(1e30, 1.0), "a time beyond the calendar");
-        assert_eq!(clock.rfc3339(1_500_000).as_deref(), Some("2006-02-15T10:40:00.001500Z"));
+        let calendar =
+            Calendar { wall: WallClock { unix_minus_engine_ns: 1_140_000_000_000_000_000 }, zone: &zone };
+        assert_eq!(calendar.local(0.0, 0.5), "2006-02-15 11:40:00 CET");
+        assert_eq!(calendar.local(0.0, 300.0), "2006-02-15 11:40 CET");
+        assert_eq!(calendar.local(0.0, 1e5), "2006-02-15");
+        assert_eq!(calendar.local(1e30, 1.0), "a time beyond the calendar");
+        assert_eq!(calendar.rfc3339(1_500_000).as_deref(), Some("2006-02-15T10:40:00.001500Z"));
     }
 }

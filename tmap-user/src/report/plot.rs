@@ -12,7 +12,7 @@ use std::{
 
 use tmap_common::Address;
 
-use super::number::{Clock, count, hertz, more_of, signed, span};
+use super::number::{Calendar, count, hertz, more_of, signed, span};
 use crate::engine::snapshot::{
     AddressReport, ConnectionReport, Estimate, MachineReport, PhasePoint, Snapshot,
 };
@@ -51,7 +51,7 @@ const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00
 ///
 /// # Errors
 /// Those of writing.
-pub fn svg(out: &mut impl Write, snapshot: &Snapshot, clock: &Clock<'_>) -> io::Result<usize> {
+pub fn svg(out: &mut impl Write, snapshot: &Snapshot, calendar: &Calendar<'_>) -> io::Result<usize> {
     let panels = panels(snapshot);
     let height = HEIGHT * panels.len().max(1) as f64;
     writeln!(
@@ -62,7 +62,7 @@ pub fn svg(out: &mut impl Write, snapshot: &Snapshot, clock: &Clock<'_>) -> io::
     )?;
     for (index, panel) in panels.iter().enumerate() {
         writeln!(out, "<g transform=\"translate(0 {})\">", index as f64 * HEIGHT)?;
-        out.write_all(panel.draw(clock).as_bytes())?;
+        out.write_all(panel.draw(calendar).as_bytes())?;
         writeln!(out, "</g>")?;
     }
     writeln!(out, "</svg>")?;
@@ -108,9 +108,9 @@ fn panels(snapshot: &Snapshot) -> Vec<Panel<'_>> {
 }
 
 impl Panel<'_> {
-    fn draw(&self, clock: &Clock<'_>) -> String {
+    fn draw(&self, calendar: &Calendar<'_>) -> String {
         let mut text = String::new();
-        self.title(&mut text, clock);
+        self.title(&mut text, calendar);
         self.axes(&mut text);
         let machines = self.machines();
         for machine in &machines {
@@ -129,7 +129,7 @@ impl Panel<'_> {
         self.report.machine_list.iter().filter(own).collect()
     }
 
-    fn title(&self, text: &mut String, clock: &Clock<'_>) {
+    fn title(&self, text: &mut String, calendar: &Calendar<'_>) {
         let machines = match (self.report.machines, self.report.machines_low, self.report.machines_high) {
             (Some(best), Some(low), Some(high)) if low != high => {
                 format!("{} (90 % sure: {low} to {high})", count(best.into(), "machine"))
@@ -147,7 +147,7 @@ impl Panel<'_> {
             text,
             "<text x=\"{LEFT}\" y=\"24\" font-size=\"17\" font-weight=\"bold\">{address}: {machines}</text>\n\
              <text x=\"{LEFT}\" y=\"44\" fill=\"#555\">{shown} at {hz}, starting {}{blurred}</text>",
-            clock.local(self.from_ns as f64 / 1e9, 0.0),
+            calendar.local(self.from_ns as f64 / 1e9, 0.0),
         );
     }
 

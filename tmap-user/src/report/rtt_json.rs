@@ -53,7 +53,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Summary as Whole, number::Clock};
+use super::{Summary as Whole, number::Calendar};
 use crate::engine::{
     rtt::{
         Counts, Interval, News, Report, Sample,
@@ -200,21 +200,26 @@ struct CountsObject {
 }
 
 /// Writes round trips, anomalies and intervals as they come.
-pub fn news(out: &mut impl Write, news: &News, clock: &Clock<'_>) -> io::Result<()> {
+pub fn news(out: &mut impl Write, news: &News, calendar: &Calendar<'_>) -> io::Result<()> {
     for sample in &news.samples {
-        line(out, &Line::Rtt(sample_line(sample, clock)))?;
+        line(out, &Line::Rtt(sample_line(sample, calendar)))?;
     }
     for anomaly in &news.anomalies {
-        line(out, &Line::RttAnomaly(anomaly_line(anomaly, false, clock)))?;
+        line(out, &Line::RttAnomaly(anomaly_line(anomaly, false, calendar)))?;
     }
     if let Some(interval) = &news.interval {
-        line(out, &Line::RttInterval(interval_line(interval, clock)))?;
+        line(out, &Line::RttInterval(interval_line(interval, calendar)))?;
     }
     Ok(())
 }
 
 /// Writes a summary: connections, machines, prefixes, anomalies, then the totals.
-pub fn summary(out: &mut impl Write, whole: &Whole, report: &Report, clock: &Clock<'_>) -> io::Result<()> {
+pub fn summary(
+    out: &mut impl Write,
+    whole: &Whole,
+    report: &Report,
+    calendar: &Calendar<'_>,
+) -> io::Result<()> {
     for direction in &report.directions {
         line(out, &Line::RttConnection(connection_line(direction)))?;
     }
@@ -225,12 +230,12 @@ pub fn summary(out: &mut impl Write, whole: &Whole, report: &Report, clock: &Clo
         line(out, &Line::RttPrefix(prefix_line(*prefix, rtt, buckets)))?;
     }
     for anomaly in &report.anomalies {
-        line(out, &Line::RttAnomaly(anomaly_line(anomaly, true, clock)))?;
+        line(out, &Line::RttAnomaly(anomaly_line(anomaly, true, calendar)))?;
     }
     line(
         out,
         &Line::RttSummary(SummaryLine {
-            time: clock.rfc3339(whole.snapshot.now_ns),
+            time: calendar.rfc3339(whole.snapshot.now_ns),
             rtt: report.total.as_ref().map(distribution),
             histogram: histogram(&report.histogram),
             connections: report.connections,
@@ -253,9 +258,9 @@ fn ends(key: &FlowKey) -> Ends {
     Ends { host: key.src.to_string(), port: key.src_port, peer: key.dst.to_string(), peer_port: key.dst_port }
 }
 
-fn sample_line(sample: &Sample, clock: &Clock<'_>) -> SampleLine {
+fn sample_line(sample: &Sample, calendar: &Calendar<'_>) -> SampleLine {
     SampleLine {
-        time: clock.rfc3339(sample.time_ns),
+        time: calendar.rfc3339(sample.time_ns),
         ends: ends(&sample.key),
         rtt_us: us(sample.rtt_ns),
         tsval: sample.tsval,
@@ -265,10 +270,10 @@ fn sample_line(sample: &Sample, clock: &Clock<'_>) -> SampleLine {
     }
 }
 
-fn interval_line(interval: &Interval, clock: &Clock<'_>) -> IntervalLine {
+fn interval_line(interval: &Interval, calendar: &Calendar<'_>) -> IntervalLine {
     IntervalLine {
-        from: clock.rfc3339(interval.began_ns),
-        to: clock.rfc3339(interval.ended_ns),
+        from: calendar.rfc3339(interval.began_ns),
+        to: calendar.rfc3339(interval.ended_ns),
         rtt: interval.rtt.as_ref().map(distribution),
         histogram: histogram(&interval.histogram),
     }
@@ -277,7 +282,7 @@ fn interval_line(interval: &Interval, clock: &Clock<'_>) -> IntervalLine {
 fn connection_line(direction: &Direction) -> ConnectionLine {
     ConnectionLine {
         ends: ends(&direction.key),
-        machine: direction.clockwork.machine,
+        machine: direction.clock.machine,
         segments: direction.segments,
         peer_segments: direction.peer_segments,
         rtt: direction.rtt.as_ref().map(distribution),
@@ -285,7 +290,7 @@ fn connection_line(direction: &Direction) -> ConnectionLine {
         host_median_ticks: direction.host_ticks.map(|host| host.median),
         host_min_ms: direction.host_min_ms(),
         host_median_ms: direction.host_median_ms(),
-        tick_hz: direction.clockwork.tick_hz,
+        tick_hz: direction.clock.tick_hz,
         anomalies: direction.anomalies,
     }
 }
@@ -307,9 +312,9 @@ fn prefix_line(prefix: Prefix, rtt: &Summary, buckets: &[Bucket]) -> PrefixLine 
     PrefixLine { prefix: prefix.to_string(), rtt: distribution(rtt), histogram: histogram(buckets) }
 }
 
-fn anomaly_line(anomaly: &Anomaly, listed_before: bool, clock: &Clock<'_>) -> AnomalyLine {
+fn anomaly_line(anomaly: &Anomaly, listed_before: bool, calendar: &Calendar<'_>) -> AnomalyLine {
     AnomalyLine {
-        time: clock.rfc3339(anomaly.time_ns),
+        time: calendar.rfc3339(anomaly.time_ns),
         ends: ends(&anomaly.key),
         kind: kind(anomaly.kind),
         cause: cause(anomaly.cause),

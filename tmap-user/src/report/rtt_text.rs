@@ -10,8 +10,8 @@ use tmap_common::Address;
 
 use super::{
     Summary as Whole,
-    losses::{evicted, lost_records},
-    number::{self, Clock, and_more, count, grouped},
+    losses::{evicted, lost_records, warnings},
+    number::{self, Calendar, and_more, count, grouped},
 };
 use crate::engine::{
     rtt::{
@@ -32,26 +32,31 @@ const MAX_BARS: usize = 16;
 const BAR: usize = 40;
 
 /// Writes round trips, implausible timestamps and intervals as they come.
-pub fn news(out: &mut impl Write, news: &News, clock: &Clock<'_>) -> io::Result<()> {
+pub fn news(out: &mut impl Write, news: &News, calendar: &Calendar<'_>) -> io::Result<()> {
     for sample in &news.samples {
-        writeln!(out, "{}", sample_line(sample, clock))?;
+        writeln!(out, "{}", sample_line(sample, calendar))?;
     }
     for anomaly in &news.anomalies {
-        writeln!(out, "{}", anomaly_line(anomaly, clock))?;
+        writeln!(out, "{}", anomaly_line(anomaly, calendar))?;
     }
     if let Some(interval) = &news.interval {
-        interval_lines(out, interval, clock)?;
+        interval_lines(out, interval, calendar)?;
     }
     Ok(())
 }
 
 /// Writes a summary of round trips.
-pub fn summary(out: &mut impl Write, whole: &Whole, report: &Report, clock: &Clock<'_>) -> io::Result<()> {
+pub fn summary(
+    out: &mut impl Write,
+    whole: &Whole,
+    report: &Report,
+    calendar: &Calendar<'_>,
+) -> io::Result<()> {
     writeln!(out)?;
     connections(out, report)?;
     machines(out, report)?;
     prefixes(out, report)?;
-    anomalies(out, report, clock)?;
+    anomalies(out, report, calendar)?;
     if let Some(total) = &report.total {
         writeln!(out, "All round trips:")?;
         bars(out, &report.histogram)?;
@@ -59,29 +64,26 @@ pub fn summary(out: &mut impl Write, whole: &Whole, report: &Report, clock: &Clo
     }
     explain(out, report)?;
     lost_records(out, whole.counters.ring_full)?;
-    for warning in &whole.warnings {
-        writeln!(out, "warning: {warning}")?;
-    }
-    Ok(())
+    warnings(out, &whole.warnings)
 }
 
 /// `12:00:01.313000  203.0.113.7:443 answers 198.51.100.1:40000 in 31.0 ms; host 100 ms`.
-fn sample_line(sample: &Sample, clock: &Clock<'_>) -> String {
+fn sample_line(sample: &Sample, calendar: &Calendar<'_>) -> String {
     let host = match (sample.host_ticks, sample.host_ms()) {
         (None, _) => String::new(),
         (Some(ticks), None) => format!("; host {}", count(ticks.into(), "tick")),
         (Some(_), Some(ms)) => format!("; host {}", number::span(ms / 1e3)),
     };
     let key = &sample.key;
-    format!("{}  {} in {}{host}", time_of_day(sample.time_ns, clock), answers(key), span(sample.rtt_ns))
+    format!("{}  {} in {}{host}", time_of_day(sample.time_ns, calendar), answers(key), span(sample.rtt_ns))
 }
 
 fn answers(key: &FlowKey) -> String {
     format!("{} answers {}", end(key.src, key.src_port), end(key.dst, key.dst_port))
 }
 
-fn interval_lines(out: &mut impl Write, interval: &Interval, clock: &Clock<'_>) -> io::Result<()> {
-    let (from, to) = (time_of_day(interval.began_ns, clock), time_of_day(interval.ended_ns, clock));
+fn interval_lines(out: &mut impl Write, interval: &Interval, calendar: &Calendar<'_>) -> io::Result<()> {
+    let (from, to) = (time_of_day(interval.began_ns, calendar), time_of_day(interval.ended_ns, calendar));
     let Some(rtt) = &interval.rtt else { return writeln!(out, "{from} to {to}: no round trips") };
     writeln!(out, "{from} to {to}: {}", in_words(rtt))?;
     bars(out, &interval.histogram)
@@ -156,7 +158,7 @@ fn table(
     writeln!(out)
 }
 
-fn anomalies(out: &mut impl Write, report: &Report, clock: &Clock<'_>) -> io::Result<()> {
+fn anomalies(out: &mut impl Write, report: &Report, calendar: &Calendar<'_>) -> io::Result<()> {
     let Counts { back, leaps, reused_back, never_sent, .. } = report.counts;
     if back + leaps + reused_back + never_sent == 0 {
         return Ok(());
@@ -170,7 +172,7 @@ fn anomalies(out: &mut impl Write, report: &Report, clock: &Clock<'_>) -> io::Re
         count(never_sent, "value")
     )?;
     for anomaly in report.anomalies.iter().take(MAX_ROWS) {
-        writeln!(out, "  {}", anomaly_line(anomaly, clock))?;
+        writeln!(out, "  {}", anomaly_line(anomaly, calendar))?;
     }
     if let Some(more) = and_more(MAX_ROWS, report.anomalies.len(), "timestamp") {
         writeln!(out, "  {more}")?;
@@ -178,7 +180,7 @@ fn anomalies(out: &mut impl Write, report: &Report, clock: &Clock<'_>) -> io::Re
     writeln!(out)
 }
 
-fn anomaly_line(anomaly: &Anomaly, clock: &Clock<'_>) -> String {
+fn anomaly_line(anomaly: &Anomaly, calendar: &Calendar<'_>) -> String {
     let Anomaly { time_ns, key, kind, cause, value, newest } = anomaly;
     let what = match kind {
         Kind::Back => format!("TSval goes back from {newest} to {value}"),
@@ -187,7 +189,11 @@ fn anomaly_line(anomaly: &Anomaly, clock: &Clock<'_>) -> String {
         Kind::NeverSent => format!("echoes {value}, which was never sent (newest {newest})"),
     };
     let (from, to) = (end(key.src, key.src_port), end(key.dst, key.dst_port));
-    format!("{}  {from} to {to}: {what}; probably {}", time_of_day(*time_ns, clock), cause_in_words(*cause))
+    format!(
+        "{}  {from} to {to}: {what}; probably {}",
+        time_of_day(*time_ns, calendar),
+        cause_in_words(*cause)
+    )
 }
 
 fn cause_in_words(cause: Cause) -> &'static str {
@@ -253,7 +259,7 @@ fn explain(out: &mut impl Write, report: &Report) -> io::Result<()> {
             count(counts.prefixes_unplaced, "round trip")
         )?;
     }
-    evicted(out, counts.connections_forgotten, "connection", "--rtt-connections")
+    evicted(out, counts.connections_forgotten, "connection", "limit --rtt-connections")
 }
 
 fn bars(out: &mut impl Write, buckets: &[Bucket]) -> io::Result<()> {
@@ -289,9 +295,9 @@ fn span(ns: u64) -> String {
 }
 
 /// Local time of day, to the microsecond.
-fn time_of_day(engine_ns: u64, clock: &Clock<'_>) -> String {
-    match clock.timestamp(engine_ns as f64 / 1e9) {
-        Some(time) => time.to_zoned(clock.zone.clone()).strftime("%H:%M:%S.%6f").to_string(),
+fn time_of_day(engine_ns: u64, calendar: &Calendar<'_>) -> String {
+    match calendar.timestamp(engine_ns as f64 / 1e9) {
+        Some(time) => time.to_zoned(calendar.zone.clone()).strftime("%H:%M:%S.%6f").to_string(),
         None => "a time beyond the calendar".to_owned(),
     }
 }

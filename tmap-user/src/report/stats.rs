@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use tmap_common::{Counters, Skip};
 
-use super::number::{self, Clock, grouped};
+use super::number::{self, Calendar, grouped};
 use crate::engine::Holdings;
 
 /// Counters over an interval, and fill levels at its end.
@@ -50,12 +50,12 @@ impl Stats {
 }
 
 /// Writes the statistics for people.
-pub fn write(out: &mut impl Write, stats: &Stats, clock: &Clock<'_>) -> io::Result<()> {
+pub fn write(out: &mut impl Write, stats: &Stats, calendar: &Calendar<'_>) -> io::Result<()> {
     let Stats { counters, holdings, .. } = stats;
     writeln!(
         out,
         "stats {}: {} frames/s, {} records/s; {}, {}, {} of memory",
-        clock.local(stats.now_ns as f64 / 1e9, 0.0),
+        calendar.local(stats.now_ns as f64 / 1e9, 0.0),
         grouped(stats.rate(|counters| counters.seen).round() as u64),
         grouped(stats.rate(|counters| counters.emitted).round() as u64),
         number::count(holdings.flows as u64, "flow"),

@@ -6,7 +6,7 @@ use tmap_common::{Skip, Tunnel};
 
 use super::{
     Summary, losses,
-    number::{Clock, and_more, count, grouped, hertz, measured, more_of, signed, span},
+    number::{Calendar, and_more, count, grouped, hertz, measured, more_of, signed, span},
     rtt_text, siblings, stats,
 };
 use crate::engine::{
@@ -35,19 +35,22 @@ const SLEPT_S: f64 = -2.0;
 /// A number of connections this close to a whole one is exact.
 const WHOLE: f64 = 0.005;
 
-/// Writes one event.
-pub fn event(out: &mut impl Write, event: &Event, clock: &Clock<'_>) -> io::Result<()> {
+/// Writes one event, after the time at which it was noticed. Round trips have times of their own.
+pub fn event(out: &mut impl Write, event: &Event, now_ns: u64, calendar: &Calendar<'_>) -> io::Result<()> {
+    if !matches!(event, Event::Rtt(_)) {
+        write!(out, "{}  ", calendar.local(now_ns as f64 / 1e9, 0.0))?;
+    }
     match event {
-        Event::Rtt(news) => rtt_text::news(out, news, clock),
+        Event::Rtt(news) => rtt_text::news(out, news, calendar),
         Event::NewMachine { address, known, machine } => {
             let port = machine.ports.first().map(port_of_event).unwrap_or_default();
             writeln!(out, "New machine found behind {address}{port} ({known} so far)")?;
-            machine_clock(out, machine, clock)
+            machine_clock(out, machine, calendar)
         }
         Event::Reboot { address, before, after, at_s } => writeln!(
             out,
             "Machine {before} behind {address} probably rebooted at {}; it is machine {after} now",
-            clock.local(at_s.value, at_s.sigma),
+            calendar.local(at_s.value, at_s.sigma),
         ),
         Event::ClockMoved { address, before, after, by_s } => writeln!(
             out,
@@ -73,9 +76,9 @@ fn port_of_event(share: &PortShare) -> String {
 }
 
 /// Writes a summary: addresses with their machines, then the totals.
-pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Result<()> {
+pub fn summary(out: &mut impl Write, summary: &Summary, calendar: &Calendar<'_>) -> io::Result<()> {
     if let Some(report) = &summary.snapshot.rtt {
-        return rtt_text::summary(out, summary, report, clock);
+        return rtt_text::summary(out, summary, report, calendar);
     }
     let mut addresses: Vec<&AddressReport> = summary.snapshot.addresses.iter().collect();
     addresses.sort_by_key(|report| {
@@ -86,7 +89,7 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
         addresses.into_iter().partition(|report| is_clockless(report));
     for report in telling.iter().take(MAX_ADDRESSES) {
         writeln!(out)?;
-        address(out, report, summary.snapshot.now_ns, clock)?;
+        address(out, report, summary.snapshot.now_ns, calendar)?;
     }
     if let Some(more) = and_more(MAX_ADDRESSES, telling.len(), "address") {
         writeln!(out, "\n{more}")?;
@@ -94,7 +97,7 @@ pub fn summary(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io
     siblings::text(out, &summary.snapshot.siblings)?;
     writeln!(out)?;
     no_clock(out, &clockless)?;
-    totals(out, summary, clock)
+    totals(out, summary, calendar)
 }
 
 /// Whether no clock can be read at an address, so that there is nothing to list.
@@ -122,7 +125,12 @@ fn no_clock(out: &mut impl Write, reports: &[&AddressReport]) -> io::Result<()> 
 }
 
 /// One address and its machines.
-fn address(out: &mut impl Write, report: &AddressReport, now_ns: u64, clock: &Clock<'_>) -> io::Result<()> {
+fn address(
+    out: &mut impl Write,
+    report: &AddressReport,
+    now_ns: u64,
+    calendar: &Calendar<'_>,
+) -> io::Result<()> {
     writeln!(out, "{}: {}, {}", report.address, machines(report), count(report.connections, "connection"))?;
     let mut regime = regime_in_words(report.regime).to_owned();
     match report.doubt {
@@ -157,7 +165,7 @@ fn address(out: &mut impl Write, report: &AddressReport, now_ns: u64, clock: &Cl
             machine.load_percent,
             ports(&machine.ports)
         )?;
-        machine_clock(out, machine, clock)?;
+        machine_clock(out, machine, calendar)?;
     }
     if let Some(more) = and_more(MAX_MACHINES, report.machine_list.len(), "machine") {
         writeln!(out, "  {more}")?;
@@ -238,7 +246,7 @@ fn doubt_in_words(doubt: Doubt) -> &'static str {
 }
 
 /// The lines about a machine's clock, indented.
-fn machine_clock(out: &mut impl Write, machine: &MachineReport, clock: &Clock<'_>) -> io::Result<()> {
+fn machine_clock(out: &mut impl Write, machine: &MachineReport, calendar: &Calendar<'_>) -> io::Result<()> {
     write!(out, "      clock {} Hz", measured(machine.rate_hz))?;
     if let Some(skew) = machine.skew_ppm.filter(|skew| skew.sigma < WORST_SKEW_PPM) {
         write!(out, ", skew {} ppm of {}", signed(skew), hertz(machine.tick_hz))?;
@@ -252,36 +260,39 @@ fn machine_clock(out: &mut impl Write, machine: &MachineReport, clock: &Clock<'_
             out,
             "      TSval {} at {}",
             measured(offset),
-            clock.local(machine.reference_ns as f64 / 1e9, 0.0)
+            calendar.local(machine.reference_ns as f64 / 1e9, 0.0)
         )?;
     } else if let Some(phase) = machine.phase_ticks {
         writeln!(
             out,
             "      phase {} of a tick at {}",
             measured(phase),
-            clock.local(machine.reference_ns as f64 / 1e9, 0.0)
+            calendar.local(machine.reference_ns as f64 / 1e9, 0.0)
         )?;
     }
     match machine.boot {
-        Some(boot) => writeln!(out, "      up since {}", up_since(boot, clock)),
+        Some(boot) => writeln!(out, "      up since {}", up_since(boot, calendar)),
         None => Ok(()),
     }
 }
 
-/// `Linux 2026 or later (92 %), 3 hops away`, `unknown, perhaps FreeBSD (40 %) or Solaris (30 %)`.
+/// `Linux 2026 or later (92 %), 3 hops away`, `unknown, perhaps FreeBSD (40 %) or Solaris (30 %)`,
+/// `Linux (99 %): 2026 or later (47 %) or 4.20 to early 2026 (47 %)`.
 fn system(os: &OsReport) -> String {
     let guess = |name: &str, probability: f64| format!("{name} ({:.0} %)", 100.0 * probability);
     let mut text = if os.confidence > 0.0 { guess(&os.name, os.confidence) } else { os.name.clone() };
-    let others: Vec<String> = os
-        .alternatives
-        .iter()
-        .take(MAX_ALTERNATIVES)
-        .map(|(name, probability)| guess(name, *probability))
-        .collect();
+    let others = &os.alternatives[..os.alternatives.len().min(MAX_ALTERNATIVES)];
+    // `Linux (99 %): 2026 or later (47 %)`: the versions of a family need not repeat its name.
+    let version = |name: &str| name.strip_prefix(&format!("{} ", os.name)).map(str::to_owned);
+    let versions: Option<Vec<String>> = others.iter().map(|(name, _)| version(name)).collect();
+    let link = if versions.is_some() { ": " } else { ", perhaps " };
+    let names = versions.unwrap_or_else(|| others.iter().map(|(name, _)| name.clone()).collect());
+    let others: Vec<String> =
+        names.iter().zip(others).map(|(name, (_, probability))| guess(name, *probability)).collect();
     match &others[..] {
         [] => {}
-        [only] => text.push_str(&format!(", perhaps {only}")),
-        [first @ .., last] => text.push_str(&format!(", perhaps {} or {last}", first.join(", "))),
+        [only] => text.push_str(&format!("{link}{only}")),
+        [first @ .., last] => text.push_str(&format!("{link}{} or {last}", first.join(", "))),
     }
     match os.hops {
         Some(0) => text.push_str(", on this link"),
@@ -292,10 +303,10 @@ fn system(os: &OsReport) -> String {
 }
 
 /// `2006-02-16 21:26:20 CET ± 2 s, or any multiple of 497 days earlier`.
-fn up_since(boot: Boot, clock: &Clock<'_>) -> String {
+fn up_since(boot: Boot, calendar: &Calendar<'_>) -> String {
     // The time is printed to the second, so it can't be better than that.
     let sigma_s = boot.engine_s.sigma.max(1.0);
-    let when = clock.local(boot.engine_s.value, sigma_s);
+    let when = calendar.local(boot.engine_s.value, sigma_s);
     let error = if sigma_s.is_finite() { format!(" ± {}", span(sigma_s)) } else { String::new() };
     let jiffies = if boot.or_earlier_s > 0.0 {
         format!(" (or {} earlier, if it is Linux before 4.13)", span(boot.or_earlier_s))
@@ -347,17 +358,21 @@ fn ports(shares: &[PortShare]) -> String {
 }
 
 /// The last lines: how much was seen, what was skipped, what was lost.
-fn totals(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Result<()> {
+fn totals(out: &mut impl Write, summary: &Summary, calendar: &Calendar<'_>) -> io::Result<()> {
     let Summary { snapshot, counters, .. } = summary;
     let unstamped = snapshot.unstamped;
     let connections: u64 = snapshot.addresses.iter().map(|report| report.connections).sum();
     if counters.seen == 0 {
-        return writeln!(out, "No frames were seen.");
+        // A warning says why, such as a file that is no capture.
+        if summary.warnings.is_empty() {
+            writeln!(out, "No frames were seen.")?;
+        }
+        return losses::warnings(out, &summary.warnings);
     }
     writeln!(
         out,
         "As of {}: {} with timestamps, {}; {}, {} with timestamps.",
-        clock.local(snapshot.now_ns as f64 / 1e9, 0.0),
+        calendar.local(snapshot.now_ns as f64 / 1e9, 0.0),
         count(snapshot.addresses.len() as u64, "address"),
         count(connections, "connection side"),
         count(counters.seen, "frame"),
@@ -370,9 +385,13 @@ fn totals(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Res
     }
     let bare = counters.skipped[Skip::NoTimestamps as usize] + unstamped.records;
     if bare > 0 {
+        let syns = match unstamped.records {
+            0 => String::new(),
+            syns => format!(", {} of them {}", grouped(syns), if syns == 1 { "a SYN" } else { "SYNs" }),
+        };
         writeln!(
             out,
-            "No timestamps in {}. Machines that never send timestamps are not counted.",
+            "No timestamps in {}{syns}. Machines that never send timestamps are not counted.",
             count(bare, "TCP segment")
         )?;
     }
@@ -385,5 +404,6 @@ fn totals(out: &mut impl Write, summary: &Summary, clock: &Clock<'_>) -> io::Res
         )?;
     }
     losses::lost_records(out, counters.ring_full)?;
-    losses::of_engine(out, summary)
+    losses::of_engine(out, summary)?;
+    losses::warnings(out, &summary.warnings)
 }

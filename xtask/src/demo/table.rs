@@ -63,7 +63,13 @@ fn statement(result: &Comparison) -> String {
         _ => String::new(),
     };
     let machines = found.machines.unwrap_or(0);
-    let regime = if found.regime.is_empty() { "not seen" } else { &found.regime };
+    let regime = match found.regime.as_str() {
+        "" => "not seen",
+        "global" => "one per machine",
+        "per_pair" => "random per pair of addresses",
+        "per_connection" => "random per connection",
+        other => other,
+    };
     let judgement = match result.count() {
         Count::Right => "right",
         Count::WithinInterval => "not exact, but the interval contains the truth",

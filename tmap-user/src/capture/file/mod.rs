@@ -28,6 +28,7 @@ use std::{
 
 use tmap_common::Link;
 
+use crate::without_error_codes;
 use input::Input;
 pub use link_type::LinkType;
 pub use resolution::Resolution;
@@ -73,17 +74,13 @@ impl std::fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
-/// An I/O error in words, without the "(os error 2)".
+/// An I/O error in words.
 fn plain(error: &io::Error) -> String {
     // Only the decompressors report an unexpected end.
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return "the compressed file is truncated".to_owned();
     }
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((message, _)) => message.to_owned(),
-        None => text,
-    }
+    without_error_codes(&error.to_string())
 }
 
 /// A capture being read.

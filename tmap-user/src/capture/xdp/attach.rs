@@ -22,6 +22,7 @@ use super::{
     interface::{self, Interface},
     load::{errno, explain},
 };
+use crate::without_error_codes;
 
 /// All programs in the object.
 pub(super) const PROGRAMS: [&str; 4] = ["tmap_xdp_eth", "tmap_xdp_ip", "tmap_tc_eth", "tmap_tc_ip"];
@@ -166,7 +167,7 @@ fn root_cause(error: &anyhow::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    cause.to_string()
+    without_error_codes(&cause.to_string())
 }
 
 /// The error for an interface that takes no XDP program: why, and what to do.

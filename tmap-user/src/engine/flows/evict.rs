@@ -53,7 +53,7 @@ impl Flows {
             .filter(|((class, _), _)| *class == 0)
             .or_else(|| in_turn.filter_map(ranked).chain(first).min());
         match best {
-            Some((_, index)) => self.discard(id, index),
+            Some((_, index)) => self.evict(id, index),
             None => self.sources[id as usize].eviction.full_at_ns = Some(now_ns),
         }
         best.is_some()
@@ -74,7 +74,7 @@ impl Flows {
             Some((id, index))
         });
         match of_best {
-            Some((id, index)) => self.discard(id, index),
+            Some((id, index)) => self.evict(id, index),
             None => self.eviction.full_at_ns = Some(now_ns),
         }
         of_best.is_some()
@@ -98,8 +98,8 @@ impl Flows {
         Some((class, last_ns))
     }
 
-    /// Discards a connection of an address. Its machine still counts it.
-    fn discard(&mut self, id: SourceId, index: usize) {
+    /// Evicts a connection of an address. If it was assigned to a machine, the machine still counts it.
+    fn evict(&mut self, id: SourceId, index: usize) {
         let source = &mut self.sources[id as usize];
         let Some(member) = source.connections.remove(index) else { return };
         source.pressed |= u64::from(member.serial) > source.frozen_at;

@@ -5,7 +5,7 @@
 pub struct Losses {
     /// Flows evicted while they were open.
     pub flows_evicted: u64,
-    /// Connections discarded, open and finished.
+    /// Connections evicted, open and finished.
     pub connections_forgotten: u64,
     /// Machines that were not compared with other addresses', because there were too many.
     pub machines_uncompared: u64,

@@ -26,7 +26,7 @@ pub enum Pace {
     #[default]
     Prompt,
     /// Seldom, for files: the end is near, and the last pass finds everything. A pass that counts
-    /// connections before they are discarded is always done.
+    /// connections before they are evicted is always done.
     Sparse,
 }
 
@@ -48,9 +48,9 @@ pub(super) struct Source {
     pub(super) dirty: bool,
     /// Whether the source is in the list of changed ones.
     pub(super) listed: bool,
-    /// Whether a connection was discarded since the last pass: that pass's outcome is then void.
+    /// Whether a connection was evicted since the last pass: that pass's outcome is then void.
     pub(super) void: bool,
-    /// Whether connections are about to be discarded that no pass has seen: a pass is then due at once.
+    /// Whether connections are about to be evicted that no pass has seen: a pass is then due at once.
     pub(super) pressed: bool,
     /// Time of its first segment.
     pub(super) born_ns: u64,
@@ -99,7 +99,7 @@ impl Source {
     ///
     /// A pass by phase is due when the connections have grown by half since the last one. So all passes
     /// over a source together cost no more than three of the last one's size. With [`Pace::Sparse`] and
-    /// nothing discarded yet, the connections must have grown [`SPARSE_GROWTH`] times.
+    /// nothing evicted yet, the connections must have grown [`SPARSE_GROWTH`] times.
     pub(super) fn due(&self, now_ns: u64, pace: Pace) -> Option<(Depth, usize)> {
         if !self.dirty || (now_ns < self.next_pass_ns && !self.pressed) {
             return None;

@@ -29,7 +29,7 @@ pub struct Analyst {
 /// Builds a partial snapshot, source by source.
 #[derive(Debug)]
 pub struct SnapshotBuilder {
-    part: PartialSnapshot,
+    partial: PartialSnapshot,
     wanted: Wanted,
     clocks: Option<ClockDirectory>,
     tracks_left: usize,
@@ -62,7 +62,7 @@ impl Analyst {
     /// Begins a snapshot at `now_ns`. The caller then adds all sources, those with most connections first.
     pub fn begin_snapshot(&self, now_ns: u64, wanted: Wanted) -> SnapshotBuilder {
         SnapshotBuilder {
-            part: PartialSnapshot::new(now_ns, wanted.siblings),
+            partial: PartialSnapshot::new(now_ns, wanted.siblings),
             wanted,
             clocks: self.options.rtt.is_some().then(ClockDirectory::default),
             tracks_left: SNAPSHOT_TRACKS,
@@ -127,7 +127,7 @@ impl SnapshotBuilder {
         report: AddressReport,
         resolution_ns: u64,
     ) {
-        self.part.snapshot.addresses.push(report);
+        self.partial.snapshot.addresses.push(report);
         if self.needs_connections() {
             for connection in &frozen.connections {
                 // The listing shows every connection's rate, and a pass doesn't fit all of them.
@@ -135,10 +135,10 @@ impl SnapshotBuilder {
             }
         }
         if self.wanted.connections {
-            self.part.snapshot.connections.extend(assemble::connections(history, &frozen.connections));
+            self.partial.snapshot.connections.extend(assemble::connections(history, &frozen.connections));
         }
         if self.wanted.siblings {
-            self.part.candidates.extend(assemble::candidates(history));
+            self.partial.candidates.extend(assemble::candidates(history));
         }
         if let Some(clocks) = &mut self.clocks {
             add_clocks(clocks, history, &frozen.connections);
@@ -148,7 +148,7 @@ impl SnapshotBuilder {
     /// The partial snapshot of the sources added. The clocks behind their connections come with it where
     /// round trips are measured.
     pub fn finish(self) -> (PartialSnapshot, Option<ClockDirectory>) {
-        (self.part, self.clocks)
+        (self.partial, self.clocks)
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use foldhash::fast::RandomState;
 use tmap_common::Address;
 
-use super::report::Clockwork;
+use super::report::SideClock;
 use crate::engine::types::FlowKey;
 
 /// The relative deviation up to which a measured rate is replaced by the nominal one.
@@ -48,11 +48,11 @@ impl ClockDirectory {
     }
 
     /// The clock behind a connection side; empty where nothing is known of it.
-    pub fn of(&self, key: &FlowKey) -> Clockwork {
-        let Some(connection) = self.latest.get(key) else { return Clockwork::default() };
+    pub fn of(&self, key: &FlowKey) -> SideClock {
+        let Some(connection) = self.latest.get(key) else { return SideClock::default() };
         let machine = Some(connection.machine).filter(|number| *number != 0);
         let of_machine = || self.rates.get(&(key.src, machine?)).copied();
-        Clockwork { machine, tick_hz: connection.tick_hz.or_else(of_machine) }
+        SideClock { machine, tick_hz: connection.tick_hz.or_else(of_machine) }
     }
 
     /// The tick rate that a connection side itself showed, in Hz; `None` where it showed none.

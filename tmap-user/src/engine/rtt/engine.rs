@@ -245,7 +245,7 @@ impl RttEngine {
         }
     }
 
-    /// Keeps the number of connections within its bound: discards finished ones first, then idle ones.
+    /// Keeps the number of connections within its bound: evicts finished ones first, then idle ones.
     fn make_room(&mut self) {
         while self.connections.len() >= self.options.max_connections.max(1) {
             let Some((place, serial)) = self.finished.pop_front() else {
@@ -286,7 +286,7 @@ impl RttEngine {
 
     /// Expires waiting TSvals and finishes silent connections, a part of them at each call.
     fn sweep(&mut self, now_ns: u64) {
-        // The queue keeps the places of discarded connections until eviction reaches them.
+        // The queue keeps the places of evicted connections until eviction reaches them.
         if self.eviction.len() > 2 * self.connections.len() + SWEEP_PARTS {
             let (eviction, connections) = (&mut self.eviction, &self.connections);
             eviction.retain(|&(place, serial)| {

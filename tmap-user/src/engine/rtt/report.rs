@@ -41,7 +41,7 @@ impl fmt::Display for Prefix {
 
 /// The machine and the clock behind one side of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Clockwork {
+pub struct SideClock {
     /// The machine's number within its address; `None` where the connection isn't assigned.
     pub machine: Option<u32>,
     /// The clock's tick rate in Hz; `None` where it isn't known.
@@ -63,12 +63,12 @@ impl Sample {
 impl Direction {
     /// The smallest of what the host itself computes, in milliseconds.
     pub fn host_min_ms(&self) -> Option<f64> {
-        ticks_ms(self.host_ticks.map(|host| host.min), self.clockwork.tick_hz)
+        ticks_ms(self.host_ticks.map(|host| host.min), self.clock.tick_hz)
     }
 
     /// The median of what the host itself computes, in milliseconds.
     pub fn host_median_ms(&self) -> Option<f64> {
-        ticks_ms(self.host_ticks.map(|host| host.median), self.clockwork.tick_hz)
+        ticks_ms(self.host_ticks.map(|host| host.median), self.clock.tick_hz)
     }
 }
 
@@ -100,7 +100,7 @@ pub struct Direction {
     /// Round trips that the host itself computes, in its ticks; `None` without any.
     pub host_ticks: Option<Summary>,
     /// The host's machine and clock.
-    pub clockwork: Clockwork,
+    pub clock: SideClock,
     /// Anomalies of the segments that the host sent.
     pub anomalies: u64,
 }

@@ -8,13 +8,13 @@ use super::{
     distribution::Distribution,
     engine::RttEngine,
     half_connection::HalfConnection,
-    report::{Clockwork, Direction, Machine, Report},
+    report::{Direction, Machine, Report, SideClock},
 };
 use crate::engine::types::FlowKey;
 
 impl RttEngine {
-    /// Everything known at `now_ns`. `clockwork` returns the machine and clock behind a connection side.
-    pub fn report(&mut self, now_ns: u64, clockwork: impl Fn(&FlowKey) -> Clockwork) -> Report {
+    /// Everything known at `now_ns`. `clock_of` returns the machine and clock behind a connection side.
+    pub fn report(&mut self, now_ns: u64, clock_of: impl Fn(&FlowKey) -> SideClock) -> Report {
         self.settle(now_ns);
         let mut report = Report {
             total: self.total.summary(),
@@ -29,9 +29,9 @@ impl RttEngine {
             let [a, b] = &connection.halves;
             report.one_way += u64::from(a.segments == 0 || b.segments == 0);
             for (own, peer, key) in [(a, b, connection.key), (b, a, connection.key.reversed())] {
-                let clockwork = clockwork(&key);
+                let clock = clock_of(&key);
                 if own.rtt.count() > 0 {
-                    machines.entry((key.src, clockwork.machine)).or_default().add(own, clockwork);
+                    machines.entry((key.src, clock.machine)).or_default().add(own, clock);
                 }
                 report.directions.push(Direction {
                     key,
@@ -40,7 +40,7 @@ impl RttEngine {
                     peer_segments: peer.segments,
                     rtt: own.rtt.summary(),
                     host_ticks: own.host.summary(),
-                    clockwork,
+                    clock,
                     anomalies: own.anomalies,
                 });
             }
@@ -66,12 +66,12 @@ struct Gathering {
 }
 
 impl Gathering {
-    fn add(&mut self, side: &HalfConnection, clockwork: Clockwork) {
+    fn add(&mut self, side: &HalfConnection, clock: SideClock) {
         self.connections += 1;
         self.rtt.merge(&side.rtt);
         // Ticks of several clocks can't be added.
-        if clockwork.machine.is_some() {
-            self.tick_hz = self.tick_hz.or(clockwork.tick_hz);
+        if clock.machine.is_some() {
+            self.tick_hz = self.tick_hz.or(clock.tick_hz);
             self.host.merge(&side.host);
         }
     }

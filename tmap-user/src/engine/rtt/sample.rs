@@ -52,7 +52,7 @@ pub struct Counts {
     pub reused_back: u64,
     /// Echoes of values that can't have been sent.
     pub never_sent: u64,
-    /// Connections discarded to stay within the bound.
+    /// Connections evicted to stay within the bound.
     pub connections_forgotten: u64,
     /// Samples of prefixes beyond the bound.
     pub prefixes_unplaced: u64,

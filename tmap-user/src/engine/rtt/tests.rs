@@ -3,7 +3,7 @@ use tmap_common::Record;
 
 use super::{
     paws::Cause,
-    report::Clockwork,
+    report::SideClock,
     testing::{Made, segment},
     *,
 };
@@ -203,7 +203,7 @@ fn an_echo_that_overtakes_in_the_rings_is_put_right() {
 #[test]
 fn one_direction_says_so() {
     let mut engine = run(Options::default(), &[segment(0, 100), segment(MS, 101), segment(2 * MS, 102)]);
-    let report = engine.report(3 * MS, |_| Clockwork::default());
+    let report = engine.report(3 * MS, |_| SideClock::default());
     assert_eq!((report.connections, report.one_way, report.total), (1, 1, None));
 }
 
@@ -214,7 +214,7 @@ fn impossible_echoes_are_anomalies_once_each_connection() {
         segments.push(segment(i * 10 * MS, 5 + i as u32).echo(3_000_000_000).back());
     }
     let mut engine = run(Options::default(), &segments);
-    let report = engine.report(MS, |_| Clockwork::default());
+    let report = engine.report(MS, |_| SideClock::default());
     assert_eq!((report.counts.never_sent, report.anomalies.len()), (5, 1));
     assert_eq!(report.anomalies[0].cause, Cause::Middlebox);
     assert_eq!(report.counts.anomalies_unlisted, 4);
@@ -231,7 +231,7 @@ fn a_reopened_connection_starts_afresh() {
     ];
     assert_eq!(rtts(&segments), [10, 10, 15]);
     let mut engine = run(Options::default(), &segments);
-    let report = engine.report(1_000 * MS, |_| Clockwork::default());
+    let report = engine.report(1_000 * MS, |_| SideClock::default());
     assert_eq!((report.connections, report.counts.reused_back), (2, 1));
     assert_eq!(report.anomalies[0].cause, Cause::PortReuse);
 }
@@ -244,7 +244,7 @@ fn machines_gather_their_connections_and_prefixes_their_hosts() {
         segments.push(segment((u64::from(port) * 100 + rtt_ms) * MS, 5).echo(100).back().port(port).bare());
     }
     let mut engine = run(Options::default(), &segments);
-    let report = engine.report(0, |key| Clockwork {
+    let report = engine.report(0, |key| SideClock {
         machine: Some(if key.dst_port == 3 { 2 } else { 1 }),
         tick_hz: Some(1000.0),
     });
@@ -318,7 +318,7 @@ proptest! {
                 now_ns = now_ns.max(record.time_ns);
                 samples.extend(engine.review(now_ns).samples);
             }
-            let report = engine.report(now_ns, |_| Clockwork::default());
+            let report = engine.report(now_ns, |_| SideClock::default());
             (samples, report, engine)
         };
         let (samples, report, engine) = observe();
