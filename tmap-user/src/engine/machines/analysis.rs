@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use tmap_common::Address;
 
 use super::{
-    by_offset::{self, Clustering, Item},
+    by_offset::{self, Item},
     by_phase,
     cluster::Cluster,
-    counters::{self, ANYWHERE_NATS, Behaviour, Explanation, Shown},
+    counters::{self, Behaviour, Explained, Explanation, Shown},
     group::{Count, Group},
     regime::{self, Judgement},
 };
@@ -152,6 +152,8 @@ struct Class {
     hz: f64,
     clusters: Vec<Cluster>,
     judgement: Judgement,
+    /// The most machines, where clusters were merged that may be several.
+    most: Option<usize>,
 }
 
 impl Class {
@@ -162,19 +164,23 @@ impl Class {
         options: &Options,
         resolution_ns: u64,
     ) -> Self {
-        let Clustering { mut clusters, nats } = by_offset::cluster(items, options, resolution_ns);
+        let (mut fewest, mut most) = (None, None);
+        let mut clusters = by_offset::cluster(items, options, resolution_ns).clusters;
         if clusters.len() > 1 {
-            let members: Vec<usize> = clusters.iter().flat_map(|c| c.members.iter().copied()).collect();
-            // Counters that are steady, or all different: whichever explains the connections better.
-            let simple_nats = nats.max(ANYWHERE_NATS * members.len() as f64);
-            if let Some(explanation) = explain(&members, connections, hz, clusters.len(), simple_nats) {
+            let members = clusters.iter().enumerate();
+            let members = members.flat_map(|(c, cluster)| cluster.members.iter().map(move |&m| (m, c)));
+            let explained = explain(members, connections, hz, clusters.len());
+            fewest = explained.fewest;
+            if let Some(explanation) = explained.better {
+                most = explanation.may_be_more.then_some(clusters.len());
                 clusters = regroup(&clusters, &explanation);
             }
         }
         let peers: Vec<Vec<Address>> =
             clusters.iter().map(|c| c.members.iter().map(|&m| connections[m].peer()).collect()).collect();
-        let judgement = regime::judge(hz, &peers);
-        Self { hz, clusters, judgement }
+        let mut judgement = regime::judge(hz, &peers);
+        judgement.proven = judgement.proven.min(fewest.unwrap_or(usize::MAX));
+        Self { hz, clusters, judgement, most }
     }
 
     /// Whether a connection without a clock of its own may be assigned to `cluster` by its offset.
@@ -190,19 +196,18 @@ impl Class {
     }
 }
 
-/// Fewer counters, none of them steady, that explain connections better than steady ones do.
+/// Fewer counters, not all of them steady, that explain connections better than `simple` steady ones do.
+/// `members` are the connections, each with its steady counter.
 fn explain(
-    members: &[usize],
+    members: impl Iterator<Item = (usize, usize)>,
     connections: &[&Connection],
     hz: f64,
     simple: usize,
-    simple_nats: f64,
-) -> Option<Explanation> {
-    let shown: Vec<Shown<'_>> = members
-        .iter()
-        .map(|&index| Shown { index, points: connections[index].flow.envelope.points() })
-        .collect();
-    counters::explain(&shown, hz, simple, simple_nats)
+) -> Explained {
+    let points = |index: usize| connections[index].flow.envelope.points();
+    let shown: Vec<Shown<'_>> =
+        members.map(|(index, simple)| Shown { index, simple, points: points(index) }).collect();
+    counters::explain(&shown, hz, simple)
 }
 
 /// Clusters as an explanation has them. Each keeps the clock that it showed last.
@@ -278,7 +283,7 @@ impl Builder<'_> {
         self.out.count.add(Count {
             best: Some(counted),
             low: counted,
-            high: Some(counted),
+            high: Some(class.most.map_or(counted, |most| counted.max(most as u32))),
             proven: judgement.proven as u32,
         });
         match judgement.random[..] {
@@ -318,6 +323,12 @@ impl Builder<'_> {
         if odd.is_empty() {
             return;
         }
+        let beside_others = !self.out.groups.is_empty() || self.out.random_offsets > 0;
+        if odd.len() == 1 && beside_others {
+            // A counter that stood still for a moment: hardly a machine of its own.
+            self.out.count.add(Count { best: Some(0), low: 0, high: Some(1), proven: 0 });
+            return;
+        }
         let members: Vec<usize> = odd.iter().map(|&(index, _)| index).collect();
         let one = unsteady::one_counter(
             odd.iter().map(|&(index, rate)| (&self.connections[index].flow.envelope, rate)),
@@ -342,8 +353,9 @@ impl Builder<'_> {
 
     /// The counters that lose ticks and explain these connections; none where nothing explains them.
     fn losing_counters(&self, members: &[usize]) -> Vec<Vec<usize>> {
-        let nothing = ANYWHERE_NATS * members.len() as f64;
-        explain(members, self.connections, OLD_APPLE_HZ, members.len(), nothing)
+        let alone = members.iter().enumerate().map(|(at, &member)| (member, at));
+        explain(alone, self.connections, OLD_APPLE_HZ, members.len())
+            .better
             .filter(|explanation| explanation.behaviour == Behaviour::Losing)
             .map_or_else(Vec::new, |explanation| explanation.counters)
     }

@@ -17,7 +17,7 @@ use crate::engine::{
         fit::{self, Clock, FAR_OFF_SIGMA, SKEW_PRIOR_SIGMA, fit_nominal, fit_within},
     },
     options::Options,
-    types::{WRAP_TICKS, joint, seconds_between, wrap_difference},
+    types::{Estimate, WRAP_TICKS, joint, seconds_between, wrap_difference},
 };
 
 /// The largest difference of two clocks that are one, in joint standard errors. Errors have heavier tails
@@ -93,7 +93,7 @@ fn cluster_within(
         Index { reference_ns, skew_sigma, clusters: Vec::new(), by_value: CounterValues::default() };
     for item in &*items {
         match index.nearest(&item.clock, options) {
-            Some((found, width_ticks)) => index.grow(found, item, width_ticks, resolution_ns),
+            Some((found, agreement)) => index.grow(found, item, &agreement, resolution_ns),
             None => index.insert(item),
         }
     }
@@ -136,6 +136,7 @@ impl Cluster {
             members: vec![item.index],
             envelope: item.envelope.clone(),
             clock: item.clock,
+            path_s: 0.0,
             behaviour: Behaviour::Steady,
             joins: Vec::new(),
         }
@@ -177,12 +178,13 @@ impl Index {
         clock.at(self.reference_ns).value.rem_euclid(WRAP_TICKS) as u32
     }
 
-    /// The cluster that agrees best with `clock`, and the width in ticks of what would have agreed; `None`
-    /// where none does.
-    fn nearest(&self, clock: &Clock, options: &Options) -> Option<(usize, f64)> {
+    /// The cluster that agrees best with `clock`, and how well; `None` where none does. Where none agrees
+    /// within the errors, one whose path is later or earlier does.
+    fn nearest(&self, clock: &Clock, options: &Options) -> Option<(usize, Agreement)> {
         let elapsed_s = seconds_between(self.reference_ns, clock.reference_ns).abs();
         // The drift of every cluster, and that of this clock, is bounded by the prior.
         let reach_s = options.offset_delta_s
+            + LATE_PATH_S
             + MAX_DEVIATION * 2.0 * self.skew_sigma * elapsed_s
             + MAX_DEVIATION * 2.0 * clock.offset_ticks.sigma / clock.hz
             + 1.0;
@@ -192,10 +194,9 @@ impl Index {
             .near(centre, reach)
             .filter_map(|index| {
                 let agreement = agreement(clock, &self.clusters[index].clock, options)?;
-                (agreement.deviation <= 1.0).then_some((agreement, index))
+                agreement.may_be_one().then_some((index, agreement))
             })
-            .min_by(|a, b| a.0.deviation.total_cmp(&b.0.deviation))
-            .map(|(agreement, index)| (index, 2.0 * agreement.allowed_s * clock.hz))
+            .min_by(|a, b| a.1.deviation.total_cmp(&b.1.deviation))
     }
 
     fn insert(&mut self, item: &Item<'_>) {
@@ -204,18 +205,37 @@ impl Index {
     }
 
     /// Adds a member to a cluster and fits its line anew.
-    fn grow(&mut self, found: usize, item: &Item<'_>, width_ticks: f64, resolution_ns: u64) {
+    fn grow(&mut self, found: usize, item: &Item<'_>, agreement: &Agreement, resolution_ns: u64) {
         let before = self.value(&self.clusters[found].clock);
         let cluster = &mut self.clusters[found];
         let shift = wraps_between(&item.clock, &cluster.clock);
-        cluster.joins.push((cluster.members.len(), width_ticks));
+        let is_late = agreement.deviation > 1.0;
+        if is_late {
+            cluster.path_s = cluster.path_s.max(agreement.difference_s.abs());
+        }
+        let allowed_s = agreement.allowed_s + if is_late { LATE_PATH_S } else { 0.0 };
+        cluster.joins.push((cluster.members.len(), 2.0 * allowed_s * item.clock.hz));
         cluster.members.push(item.index);
         cluster.envelope.absorb(item.envelope, shift);
-        let rate_hz = fit::measure(&cluster.envelope, resolution_ns);
-        cluster.clock =
-            fit_within(&cluster.envelope, cluster.clock.hz, rate_hz, resolution_ns, self.skew_sigma);
+        let hz = cluster.clock.hz;
+        let by_path_hz = hz * cluster.path_s / cluster.envelope.span_s().max(1.0);
+        let rate_hz = fit::measure(&cluster.envelope, resolution_ns)
+            .map(|rate| Estimate { sigma: joint(rate.sigma, by_path_hz), ..rate });
+        cluster.clock = fit_within(&cluster.envelope, hz, rate_hz, resolution_ns, self.skew_sigma);
         let after = self.value(&self.clusters[found].clock);
         self.by_value.replace(before, after, found);
+    }
+}
+
+/// How much later than to another the path to one peer can be, in seconds: the least delay of a connection is
+/// its peer's own, and a sleeping radio may hold back all segments of a short one.
+const LATE_PATH_S: f64 = 0.15;
+
+impl Agreement {
+    /// Whether one clock can be both, along paths of different length.
+    fn may_be_one(&self) -> bool {
+        self.deviation <= 1.0
+            || (self.rate_deviation <= 1.0 && self.difference_s.abs() <= self.allowed_s + LATE_PATH_S)
     }
 }
 
@@ -226,6 +246,8 @@ pub(super) struct Agreement {
     pub difference_s: f64,
     /// The largest difference that agrees, in seconds.
     pub allowed_s: f64,
+    /// The rate's difference, as a share of what is allowed.
+    pub rate_deviation: f64,
     /// The larger of the offset's and the rate's difference, each as a share of what is allowed: the
     /// clocks agree up to 1.
     pub deviation: f64,
@@ -245,6 +267,7 @@ pub(super) fn agreement(a: &Clock, b: &Clock, options: &Options) -> Option<Agree
     Some(Agreement {
         difference_s: difference / a.hz,
         allowed_s: allowed / a.hz,
+        rate_deviation: rate_difference_ppm / rate_allowed_ppm,
         deviation: (difference.abs() / allowed).max(rate_difference_ppm / rate_allowed_ppm),
     })
 }

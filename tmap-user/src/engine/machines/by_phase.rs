@@ -3,6 +3,10 @@
 //! Each offset that was found (a connection's own, or one that a pair of addresses shares) becomes a
 //! track. The lines that `phase` finds become machines.
 
+use std::collections::BTreeMap;
+
+use tmap_common::Address;
+
 use super::{
     by_offset::wraps_between,
     cluster::Cluster,
@@ -15,7 +19,7 @@ use crate::engine::{
     flows::connection::Connection,
     os::likeness::{Evidence, Switches},
     phase::{self, Track, sample::Sample},
-    types::{Doubt, Estimate, Point, Regime, Side},
+    types::{Doubt, Estimate, Point, Regime, Side, joint},
 };
 
 /// The machines found by phase.
@@ -55,6 +59,8 @@ pub(super) fn find(
         .collect();
     let settings = phase::Settings { resolution_ns, switches, ..phase::Settings::default() };
     let lines = phase::fit(&tracks, hz, &settings);
+    let peers: Vec<Address> = random.iter().map(|c| connections[c.members[0]].peer()).collect();
+    let machine_of_line = join_by_peers(&lines, &peers);
     let regime = match judgement.regime {
         Regime::Mixed => Regime::PerConnection,
         other => other,
@@ -84,7 +90,75 @@ pub(super) fn find(
             }
         })
         .collect();
-    Findings { groups, count: count_of(&lines, tracks.len()), doubt: lines.doubt }
+    let mut count = count_of(&lines, tracks.len());
+    let told = machine_of_line.iter().enumerate().filter(|(line, machine)| line == *machine).count();
+    if told < lines.lines.len() {
+        count.best = count.best.map(|_| told as u32);
+        count.low = count.low.min(told as u32);
+    }
+    Findings { groups: merge(groups, &machine_of_line), count, doubt: lines.doubt }
+}
+
+/// Two lines that meet this rarely by chance without a common peer are one machine's, seen along two paths.
+const CHANCE_WITHOUT_COMMON_PEER: f64 = 0.01;
+
+/// How far the skews of one machine's lines may differ, in joint standard errors.
+const MAX_SKEW_DEVIATION: f64 = 4.0;
+
+/// The share of a line's connections that may go to another line's peers, though the lines are one
+/// machine's: the assignment of connections to lines errs.
+const MOST_COMMON: f64 = 0.1;
+
+/// For each line, the first line of the same machine.
+///
+/// A path to one peer is later than to another, so one machine makes a line per path where delays differ by
+/// part of a tick. Such lines are parallel, and each has peers of its own; machines share peers.
+fn join_by_peers(lines: &phase::Lines, peers: &[Address]) -> Vec<usize> {
+    let mut counts: Vec<BTreeMap<Address, usize>> = vec![BTreeMap::new(); lines.lines.len()];
+    for (posterior, peer) in lines.posteriors.iter().zip(peers) {
+        let best = posterior.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        if let Some((line, _)) = best.filter(|(_, p)| **p > 0.5) {
+            *counts[line].entry(*peer).or_default() += 1;
+        }
+    }
+    let size = |line: usize| counts[line].values().sum::<usize>() as f64;
+    let is_one = |a: usize, b: usize| {
+        let (skew_a, skew_b) = (lines.lines[a].skew_ppm, lines.lines[b].skew_ppm);
+        let apart = (skew_a.value - skew_b.value).abs();
+        let parallel = apart <= MAX_SKEW_DEVIATION * joint(skew_a.sigma, skew_b.sigma);
+        let common = counts[a].iter().filter_map(|(peer, n)| counts[b].get(peer).map(|m| *n.min(m)));
+        let (few, many) = (size(a).min(size(b)), size(a).max(size(b)));
+        let by_chance = (1.0 - few / (few + many)).powf(many);
+        parallel
+            && common.sum::<usize>() as f64 <= MOST_COMMON * few
+            && by_chance < CHANCE_WITHOUT_COMMON_PEER
+    };
+    let mut first: Vec<usize> = (0..counts.len()).collect();
+    for b in 0..counts.len() {
+        if let Some(a) = (0..b).find(|&a| first[a] == a && is_one(a, b)) {
+            first[b] = a;
+        }
+    }
+    first
+}
+
+/// Groups of the same machine as one, with the clock of the first.
+fn merge(groups: Vec<Group>, machine_of: &[usize]) -> Vec<Group> {
+    let mut merged: Vec<(usize, Group)> = Vec::new();
+    for (line, group) in groups.into_iter().enumerate() {
+        match merged.iter_mut().find(|(first, _)| *first == machine_of[line]) {
+            Some((_, whole)) => {
+                let mut members: BTreeMap<usize, f64> = whole.members.drain(..).collect();
+                for (member, probability) in group.members {
+                    let sum = members.entry(member).or_default();
+                    *sum = (*sum + probability).min(1.0);
+                }
+                whole.members.extend(members);
+            }
+            None => merged.push((line, group)),
+        }
+    }
+    merged.into_iter().map(|(_, group)| group).collect()
 }
 
 /// The evidence that a cluster shows besides its clock: that of its first connection whose SYN was seen.

@@ -12,6 +12,8 @@ pub(super) struct Cluster {
     pub envelope: Envelope,
     /// The line through it.
     pub clock: Clock,
+    /// The largest difference between its connections that only a later path explains, in seconds.
+    pub path_s: f64,
     /// What the counter does.
     pub behaviour: Behaviour,
     /// How its members came to be one: for each but the first, the members before it and the width in ticks

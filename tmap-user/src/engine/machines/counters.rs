@@ -8,7 +8,8 @@
 //!
 //! Each explanation is worth its log evidence, in nats. A counter value that an explanation predicts to lie
 //! within `w` ticks has the density `1/w`; that of another machine has `1/2^32`. So a complicated counter
-//! is compared with several simple ones by what both say of the same connections.
+//! is compared with several simple ones by what both say of the same connections. What steady counters
+//! explain already, both explain alike: only the steps from one steady counter to another count.
 
 use crate::engine::types::{Point, WRAP_TICKS, seconds_between, wrap_difference};
 
@@ -52,14 +53,27 @@ pub(super) const ANYWHERE_NATS: f64 = -22.180_709_777_918_25;
 /// near value this much likelier than [`ANYWHERE_NATS`], in nats.
 const TOGETHER_NATS: f64 = 3.6;
 
-/// A complicated explanation must beat the simple one by this, in nats.
-const LEAST_GAIN_NATS: f64 = 3.0;
+/// Such values are near: within this time of each other, in seconds.
+const TOGETHER_S: f64 = 1000.0;
+
+/// An explanation that is worse by this, in nats, is left out of consideration: it has less than one chance in
+/// twenty.
+const CLEAR_NATS: f64 = 3.0;
+
+/// What it costs a behaviour if the connections' own rates contradict it, in nats: a counter that loses ticks
+/// does so within connections, too.
+const CONTRADICTED_NATS: f64 = 6.0;
+
+/// How often a counter that may sleep did so, or one that may be set was, between two connections.
+const MOVED_SHARE: f64 = 0.5;
 
 /// One connection, as its first arrivals show it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shown<'a> {
     /// The caller's index.
     pub index: usize,
+    /// The steady counter that it is taken for.
+    pub simple: usize,
     /// Corners of its envelope, in order of time; at least one.
     pub points: &'a [Point],
 }
@@ -71,6 +85,18 @@ pub(super) struct Explanation {
     pub behaviour: Behaviour,
     /// The connections of each counter, as the caller's indices, in order of their first segments.
     pub counters: Vec<Vec<usize>>,
+    /// Whether more counters, all of them steady, would explain the connections nearly as well.
+    pub may_be_more: bool,
+}
+
+/// What [`explain`] found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Explained {
+    /// The explanation by fewer counters; `None` where steady ones are clearly better.
+    pub better: Option<Explanation>,
+    /// The fewest counters that could explain the connections, whatever the evidence; `None` where that is
+    /// more than are tried.
+    pub fewest: Option<usize>,
 }
 
 /// The log evidence of a partition of connections, as it grows connection by connection.
@@ -110,77 +136,137 @@ impl Evidence {
     }
 }
 
-/// The complicated counters that explain `shown` clearly better than `simple` counters do, whose evidence is
-/// `simple_nats`; `None` where none do. All tick nominally at `hz`.
+/// The complicated counters that explain `shown` as well as steady ones do. All tick nominally at `hz`.
+///
+/// Where the evidence leaves it open, fewer counters are told: a machine that isn't there does more harm than
+/// one that is missed. Connections that all differ aren't several machines but random offsets, and there the
+/// complicated explanation must be clearly better.
 ///
 /// O(n m) for n connections and m counters, which are at most [`MOST_COUNTERS`].
-pub(super) fn explain(shown: &[Shown<'_>], hz: f64, simple: usize, simple_nats: f64) -> Option<Explanation> {
+pub(super) fn explain(shown: &[Shown<'_>], hz: f64, simple: usize) -> Explained {
     let mut order: Vec<&Shown<'_>> = shown.iter().filter(|shown| !shown.points.is_empty()).collect();
     order.sort_by_key(|shown| (shown.points[0].time_ns, shown.index));
-    let trials = EXPLANATIONS.iter().filter_map(|&(behaviour, prior)| {
-        let (counters, nats) = partition(&order, hz, behaviour)?;
-        let merged = simple.checked_sub(counters.len()).filter(|merged| *merged > 0)?;
-        let gain = nats + prior - simple_nats - TOGETHER_NATS * merged as f64;
-        (gain > LEAST_GAIN_NATS).then_some((gain, Explanation { behaviour, counters }))
-    });
-    trials.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, explanation)| explanation)
+    let mut explained = Explained::default();
+    let mut best_gain = if simple == shown.len() { CLEAR_NATS } else { -CLEAR_NATS };
+    let loses = loses(shown, hz);
+    for (behaviour, prior) in EXPLANATIONS {
+        let contradicted = loses.is_some_and(|loses| loses != (behaviour == Behaviour::Losing));
+        let prior = if contradicted { prior - CONTRADICTED_NATS } else { prior };
+        let Some(Partition { counters, gain, moved }) = partition(&order, hz, behaviour) else { continue };
+        explained.fewest = Some(explained.fewest.unwrap_or(usize::MAX).min(counters.len()));
+        let goes_on = !moved && !(behaviour == Behaviour::Losing && loses == Some(true));
+        let prior = if goes_on && !contradicted { 0.0 } else { prior };
+        let behaviour = if goes_on { Behaviour::Steady } else { behaviour };
+        let gain = gain + prior;
+        if counters.len() < simple && gain > best_gain {
+            best_gain = gain;
+            let may_be_more = gain < CLEAR_NATS;
+            explained.better = Some(Explanation { behaviour, counters, may_be_more });
+        }
+    }
+    explained
 }
 
-/// Counters of one behaviour for connections in order of time, with their evidence; `None` where there would
-/// be too many.
-fn partition(order: &[&Shown<'_>], hz: f64, behaviour: Behaviour) -> Option<(Vec<Vec<usize>>, f64)> {
+/// Whether connections lose ticks, by their own rates; `None` where delays could be all that shows.
+fn loses(shown: &[Shown<'_>], hz: f64) -> Option<bool> {
+    let (mut span_s, mut lost_s) = (0.0, 0.0);
+    for shown in shown {
+        if let [first, .., last] = shown.points {
+            let own_s = seconds_between(first.time_ns, last.time_ns);
+            span_s += own_s;
+            lost_s += own_s - (last.ticks - first.ticks) as f64 / hz;
+        }
+    }
+    let error_s = (DELAY_S / 10.0 + 1.0 / hz) * (shown.len() as f64).sqrt();
+    match lost_s {
+        lost_s if lost_s > 3.0 * error_s && lost_s > MOST_GAINED * span_s => Some(true),
+        lost_s if lost_s + 2.0 * error_s < MOST_GAINED * span_s => Some(false),
+        _ => None,
+    }
+}
+
+/// Connections shared out among counters of one behaviour.
+struct Partition {
+    counters: Vec<Vec<usize>>,
+    /// Log evidence against steady counters, in nats.
+    gain: f64,
+    /// Whether a counter did more than go on.
+    moved: bool,
+}
+
+/// Counters of one behaviour for connections in order of time; `None` where there would be too many.
+fn partition(order: &[&Shown<'_>], hz: f64, behaviour: Behaviour) -> Option<Partition> {
     let mut counters: Vec<Counter> = Vec::new();
-    let mut evidence = Evidence::default();
+    let (mut gain, mut moved) = (0.0, false);
+    let (mut opened, mut joined) = (0.0_f64, 0.0_f64);
     for shown in order {
         let found = counters.iter().enumerate().filter_map(|(c, counter)| {
-            let width = counter.width(shown.points, hz, behaviour)?;
-            Some((counter.members.len() as f64 / width, c, width))
+            let step = counter.step(shown.points, hz, behaviour)?;
+            Some((counter.has(shown.simple), counter.members.len() as f64 / step.width_ticks, c, step))
         });
-        match found.max_by(|a, b| a.0.total_cmp(&b.0)) {
-            Some((_, c, width)) => {
-                evidence.joins(counters[c].members.len(), width);
+        match found.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))) {
+            Some((is_known, _, c, step)) => {
+                if !is_known {
+                    joined += 1.0;
+                    gain -= (counters.len() as f64).ln() + step.width_ticks.max(1.0).ln() + ANYWHERE_NATS;
+                    // What is near may be another machine's that was switched on at the same time.
+                    gain -= if step.may_be_together { TOGETHER_NATS } else { 0.0 };
+                    moved |= !step.went_on;
+                }
                 counters[c].take_in(shown);
             }
             None if counters.len() == MOST_COUNTERS => return None,
             None => {
-                evidence.opens();
+                opened += 1.0;
                 let mut counter = Counter::default();
                 counter.take_in(shown);
                 counters.push(counter);
             }
         }
     }
-    let members = counters.into_iter().map(|counter| counter.members).collect();
-    Some((members, evidence.nats()))
+    let share = |part: f64| if part > 0.0 { part * (part / (opened + joined)).ln() } else { 0.0 };
+    gain += share(opened) + share(joined);
+    Some(Partition { counters: counters.into_iter().map(|counter| counter.members).collect(), gain, moved })
 }
 
 /// One counter, as its connections show it.
 #[derive(Debug, Default)]
 struct Counter {
     members: Vec<usize>,
+    /// The steady counters that its members are taken for, in order.
+    simple: Vec<usize>,
     /// The corners of all members, in order of time.
     points: Vec<Point>,
 }
 
 impl Counter {
-    /// The width in ticks within which this counter predicts a connection; `None` where it can't be its own.
-    fn width(&self, points: &[Point], hz: f64, behaviour: Behaviour) -> Option<f64> {
-        let mut width = WRAP_TICKS;
+    /// How this counter goes on to a connection; `None` where that can't be its own.
+    fn step(&self, points: &[Point], hz: f64, behaviour: Behaviour) -> Option<Step> {
+        let mut least = Step { width_ticks: WRAP_TICKS, went_on: false, may_be_together: false };
         // The first point is predicted; the others, whose rate is the connection's own, must not contradict.
         for (at, point) in points.iter().enumerate() {
             let next = self.points.partition_point(|own| own.time_ns <= point.time_ns);
             let before = next.checked_sub(1).map(|before| (self.points[before], *point));
             let after = self.points.get(next).map(|after| (*point, *after));
             for (a, b) in before.into_iter().chain(after) {
-                let within = allowed(a, b, hz, behaviour)?;
-                width = if at == 0 { width.min(within) } else { width };
+                let step = step(a, b, hz, behaviour)?;
+                if at == 0 && step.width_ticks < least.width_ticks {
+                    least = step;
+                }
             }
         }
-        Some(width)
+        Some(least)
+    }
+
+    fn has(&self, simple: usize) -> bool {
+        self.simple.binary_search(&simple).is_ok()
     }
 
     fn take_in(&mut self, shown: &Shown<'_>) {
         self.members.push(shown.index);
+        if let Err(at) = self.simple.binary_search(&shown.simple) {
+            self.simple.insert(at, shown.simple);
+        }
         for point in shown.points {
             let at = self.points.partition_point(|own| own.time_ns <= point.time_ns);
             self.points.insert(at, *point);
@@ -188,9 +274,19 @@ impl Counter {
     }
 }
 
-/// The width of the range of steps that a counter can make from `a` to `b`, in ticks; `None` where the step
-/// is outside it.
-fn allowed(a: Point, b: Point, hz: f64, behaviour: Behaviour) -> Option<f64> {
+/// A step of a counter.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    /// The width in ticks within which it was predicted.
+    width_ticks: f64,
+    /// Whether the counter just went on.
+    went_on: bool,
+    /// Whether it is one that machines switched on together would show, too.
+    may_be_together: bool,
+}
+
+/// The step that a counter makes from `a` to `b`; `None` where it can't.
+fn step(a: Point, b: Point, hz: f64, behaviour: Behaviour) -> Option<Step> {
     let elapsed_s = seconds_between(a.time_ns, b.time_ns);
     let ahead = wrap_difference((b.ticks - a.ticks) as f64 - hz * elapsed_s);
     let slack = DELAY_S * hz + 1.0;
@@ -204,7 +300,17 @@ fn allowed(a: Point, b: Point, hz: f64, behaviour: Behaviour) -> Option<f64> {
     let (low, high) = (-behind - slack, before + slack);
     // Beyond half a wrap, every step is possible.
     let is_anything = high - low >= WRAP_TICKS / 2.0;
-    (is_anything || (low..=high).contains(&ahead)).then_some((high - low).min(WRAP_TICKS))
+    if !is_anything && !(low..=high).contains(&ahead) {
+        return None;
+    }
+    let went_on = ahead.abs() <= gained + slack;
+    let width_ticks = match behaviour {
+        Behaviour::Sleeping | Behaviour::Set if went_on => 2.0 * (gained + slack) / (1.0 - MOVED_SHARE),
+        Behaviour::Sleeping | Behaviour::Set => (high - low) / MOVED_SHARE,
+        Behaviour::Steady | Behaviour::Losing => high - low,
+    };
+    let may_be_together = !went_on && ahead.abs() < TOGETHER_S * hz;
+    Some(Step { width_ticks: width_ticks.min(WRAP_TICKS), went_on, may_be_together })
 }
 
 #[cfg(test)]
@@ -221,9 +327,8 @@ mod tests {
 
     fn explained(all: &[Vec<Point>]) -> Option<(Behaviour, usize)> {
         let shown: Vec<Shown<'_>> =
-            all.iter().enumerate().map(|(index, points)| Shown { index, points }).collect();
-        let alone = ANYWHERE_NATS * all.len() as f64;
-        explain(&shown, 1000.0, all.len(), alone).map(|e| (e.behaviour, e.counters.len()))
+            all.iter().enumerate().map(|(index, points)| Shown { index, simple: index, points }).collect();
+        explain(&shown, 1000.0, all.len()).better.map(|e| (e.behaviour, e.counters.len()))
     }
 
     #[test]

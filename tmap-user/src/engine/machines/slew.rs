@@ -171,7 +171,14 @@ mod tests {
             envelope.add(Point { time_ns: (t * 1e9) as u64, ticks: ticks(t).floor() as i64 });
         }
         let Fitted::Steady(clock) = fit(&envelope, 1) else { panic!("no clock") };
-        Cluster { members: vec![index], envelope, clock, behaviour: Behaviour::Steady, joins: Vec::new() }
+        Cluster {
+            members: vec![index],
+            envelope,
+            clock,
+            path_s: 0.0,
+            behaviour: Behaviour::Steady,
+            joins: Vec::new(),
+        }
     }
 
     fn joined(clusters: Vec<Cluster>) -> Vec<Vec<usize>> {
