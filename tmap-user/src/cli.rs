@@ -50,8 +50,8 @@ Exit code: 0 success; 1 failed, or finished with a warning (such as a truncated 
 2 a mistake on the command line.";
 
 const NOTES: &str = "\
-Filters use pcap-filter's words: src dst, host net (A/len, A mask M), port portrange, ip ip6 tcp,
-and or not (&& || !), parentheses. `and` and `or` have equal rank, from left to right.
+Filters use pcap-filter's words: src dst, host net (A/len, A mask M), port portrange, ip ip6 tcp
+proto, and or not (&& || !), parentheses. `and` and `or` have equal rank, from left to right.
 
 How to read the report: every machine has a clock that counts ticks, and its TCP timestamps show
 the count (TSval).
@@ -67,7 +67,7 @@ the count (TSval).
   (50.0 %)  the machine's share of the connections of its address (its load)
 ± is one standard error; `90 % sure: 4 to 6` is a 90 % interval. A clock shows only in connections
 of at least 2 s and 5 segments. The average uptime of an address is the mean, over its machines
-with a known boot time, of the summary's time minus boot.";
+with a known boot time, of the summary's time minus boot; a machine that rebooted counts once.";
 
 #[derive(Debug, Parser)]
 #[command(name = "tmap", version, about = ABOUT, after_help = EXAMPLES, arg_required_else_help = true)]

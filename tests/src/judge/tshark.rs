@@ -10,7 +10,7 @@ use tmap::{
     config::Config,
     read,
 };
-use tmap_common::parse;
+use tmap_common::{Flags, parse};
 
 use crate::command::{json_lines, of_type};
 
@@ -87,6 +87,8 @@ struct Frame {
     acks: Option<usize>,
     tsval: u32,
     tsecr: u32,
+    /// Whether it is answered: data, SYN or FIN.
+    asks: bool,
     /// A retransmission. tshark takes one that follows an echo closely for reordering.
     is_repeated: bool,
 }
@@ -108,18 +110,38 @@ fn frames(capture: &Path) -> Result<HashMap<usize, Frame>> {
         "tcp.options.timestamp.tsecr",
         "tcp.analysis.retransmission",
         "tcp.analysis.out_of_order",
+        "tcp.len",
+        "tcp.flags",
     ];
     let text = fields(capture, "tcp.options.timestamp.tsval", "occurrence=f", &names)?;
     text.lines().map(|line| frame(&line.split('\t').collect::<Vec<_>>())).collect()
 }
 
 fn frame(fields: &[&str]) -> Result<(usize, Frame)> {
-    let [number, time, src4, src6, sport, dst4, dst6, dport, rtt, acks, tsval, tsecr, again, late] = fields
+    let [
+        number,
+        time,
+        src4,
+        src6,
+        sport,
+        dst4,
+        dst6,
+        dport,
+        rtt,
+        acks,
+        tsval,
+        tsecr,
+        again,
+        late,
+        bytes,
+        flags,
+    ] = fields
     else {
         bail!("unexpected fields: {fields:?}")
     };
     let (seconds, fraction) = time.split_once('.').context("a time without a fraction")?;
-    let time_us = seconds.parse::<u64>()? * 1_000_000 + fraction[..6].parse::<u64>()?;
+    let time_us = seconds.parse::<u64>()? * 1_000_000 + (fraction.parse::<u64>()? + 500) / 1_000;
+    let flags = u16::from_str_radix(flags.trim_start_matches("0x"), 16)? as u8;
     let either = |a: &str, b: &str| if a.is_empty() { b.to_owned() } else { a.to_owned() };
     let frame = Frame {
         time_us,
@@ -128,6 +150,7 @@ fn frame(fields: &[&str]) -> Result<(usize, Frame)> {
         acks: acks.parse().ok(),
         tsval: tsval.parse()?,
         tsecr: tsecr.parse()?,
+        asks: *bytes != "0" || Flags(flags).intersects(Flags::SYN | Flags::FIN),
         is_repeated: !again.is_empty() || !late.is_empty(),
     };
     Ok((number.parse()?, frame))
@@ -148,8 +171,8 @@ pub struct RoundTrips {
 
 /// Compares round trips, frame by frame:
 ///
-/// - every sample is the time from the first frame with the TSval to the frame that echoes it, as
-///   tshark read both (to 1 µs: both print microseconds);
+/// - every sample is the time from the first frame with the TSval that asks for an answer to the frame that
+///   echoes it, as tshark read both (to 1 µs: both print microseconds);
 /// - where tshark took the time to the same frame (`tcp.analysis.ack_rtt` goes by sequence number
 ///   and, for a delayed acknowledgement, from the *last* segment covered), both agree to 1 µs;
 /// - where it took it to another frame, tshark's isn't larger: time stamps go by the earliest. A
@@ -178,7 +201,8 @@ pub fn compare_round_trips(capture: &Path) -> Result<RoundTrips> {
         let carriers = carriers.get(&([peer, peer_port, host, port], tsval));
         let lately =
             |carrier: &&usize| echo.time_us - frames[*carrier].time_us.min(echo.time_us) <= 10_000_000;
-        let first = carriers.and_then(|carriers| carriers.iter().filter(lately).min());
+        let asking = |carrier: &&usize| frames[*carrier].asks;
+        let first = carriers.and_then(|carriers| carriers.iter().filter(lately).filter(asking).min());
         let first = first.with_context(|| format!("nobody sent that TSval: {sample}"))?;
         let between_us = (echo.time_us - frames[first].time_us) as f64;
         ensure!((rtt_us - between_us).abs() <= 1.0, "{sample}: tshark has frames {between_us} µs apart");

@@ -44,7 +44,7 @@ fn segments(count: u64) -> Vec<Record> {
     (0..count).map(&mut record).collect()
 }
 
-const FILTERS: [&str; 30] = [
+const FILTERS: [&str; 39] = [
     "tcp",
     "ip",
     "ip6",
@@ -75,6 +75,15 @@ const FILTERS: [&str; 30] = [
     "! port 80 && ! ip6",
     "not (port 80 or port 443) and src net 10.2.0.0/15",
     "port 25 and not src net 10.0.0.0/9",
+    "port http",
+    "tcp src port ssh or https",
+    "portrange ssh-http",
+    "tcp or udp",
+    "not udp and port smtp",
+    "tcp port 80 or udp port 22",
+    "ip proto 6",
+    "ip proto \\tcp and port 443",
+    "ip6 proto 6 or port 22",
 ];
 
 #[test]

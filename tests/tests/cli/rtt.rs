@@ -221,6 +221,73 @@ fn tshark_agrees_on_a_made_capture() {
     assert_eq!((found.samples, found.same), (100 + 100 + 2 + 39, 100 + 100 + 2), "{found:?}");
 }
 
+/// A client of 1 kHz that acknowledges the last answer at the start of a tick and asks again at its end. The
+/// server answers in 50 µs, with data or without. No handshake is seen.
+fn acknowledged_then_asked(data: u32) -> Talk {
+    let mut talk = Talk::new(40_002, [1_900_000, 7_000_000]);
+    talk.tsval = [1_899_950, 6_999_950];
+    for round in 0..50u64 {
+        let at_us = round * 50_000;
+        talk.send(0, at_us, Flags::ACK, 0, talk.tsval[1]);
+        let asked = talk.send(0, at_us + 900, DATA, 200, talk.tsval[1]);
+        talk.send(1, at_us + 950, Flags::ACK, data, asked);
+    }
+    talk
+}
+
+#[test]
+fn a_bare_acknowledgement_before_data_does_not_start_the_time() {
+    let folder = TempDir::new().expect("a folder");
+    for data in [0, 900] {
+        let lines = lines(&write(&folder, "capture", &acknowledged_then_asked(data).packets), &[]);
+        let samples = of_type(&lines, "rtt");
+        let server: Vec<_> = samples.iter().filter(|sample| sample["port"] == 443).collect();
+        assert_eq!(server.len(), 50);
+        assert!(server.iter().all(|sample| sample["rtt_us"] == 50.0), "{server:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs tshark: cargo xtask test"]
+fn tshark_agrees_on_bare_acknowledgements_before_data() {
+    let folder = TempDir::new().expect("a folder");
+    let path = write(&folder, "capture", &acknowledged_then_asked(900).packets);
+    let found = tshark::compare_round_trips(&path).expect("tshark agrees");
+    // The client acknowledges at once, too, but not the last answer.
+    assert_eq!((found.samples, found.same), (50 + 49, 50 + 49), "{found:?}");
+}
+
+/// Times of day in text are those of the capture: every microsecond of it.
+#[test]
+fn text_and_json_tell_the_same_times() {
+    let folder = TempDir::new().expect("a folder");
+    let path = write(&folder, "capture", &requests(40_000, 20).packets);
+    let run = tmap(["rtt".as_ref(), path.as_os_str()]);
+    let told: Vec<&str> = run.out.lines().filter(|line| line.contains(" answers ")).collect();
+    let lines = lines(&path, &[]);
+    let samples = of_type(&lines, "rtt");
+    assert!(samples.len() > 300);
+    for (text, json) in told.iter().zip(&samples) {
+        let time = json["time"].as_str().expect("a time");
+        // Zones differ by whole minutes.
+        let [text, json] = [&text[6..15], &time[17..26]];
+        assert_eq!(text, json);
+    }
+}
+
+#[test]
+fn a_capture_without_frames_has_no_date() {
+    let folder = TempDir::new().expect("a folder");
+    let path = write(&folder, "capture", &[]);
+    for verb in ["read", "rtt"] {
+        let json = tmap([verb.as_ref(), "--json".as_ref(), path.as_os_str()]);
+        let summary = json_lines(&json.out).pop().expect("a summary");
+        assert_eq!(summary["time"], Value::Null, "{verb}");
+        let text = tmap([verb.as_ref(), path.as_os_str()]).out;
+        assert!(!json.out.contains("1970") && !text.contains("1970"), "{text}");
+    }
+}
+
 #[test]
 #[ignore = "needs tshark: cargo xtask test"]
 fn tshark_agrees_on_captures_of_real_machines() {

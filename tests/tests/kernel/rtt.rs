@@ -9,6 +9,7 @@ use std::{
     collections::VecDeque,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    os::linux::net::TcpStreamExt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -203,4 +204,75 @@ fn two_interfaces_see_both_directions_and_one_says_what_is_missing() {
     let summary = lines.last().expect("a summary");
     assert_eq!((&summary["connections"], &summary["one_way"]), (&1.into(), &1.into()));
     assert_eq!(of_type(&lines, "rtt"), Vec::<&Value>::new());
+}
+
+/// How long the client thinks before it asks again: most of the time within the tick of 1 ms in which its
+/// kernel acknowledged the last answer.
+const THOUGHT: Duration = Duration::from_micros(300);
+
+/// How long the server thinks: so each answer comes in a tick of its own.
+const HOLD: Duration = Duration::from_millis(2);
+
+const QUESTIONS: usize = 500;
+
+/// Asks and answers. All data is acknowledged at once, and so the client's acknowledgement has the TSval of
+/// its next question. Returns how long the client waited beyond what the server thought, in microseconds.
+fn ask(stage: &Stage) -> Vec<f64> {
+    let listener = stage.far.run(|| TcpListener::bind(SERVER).expect("bound"));
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        stream.set_nodelay(true).expect("set");
+        let (mut held, mut bytes) = (Vec::new(), [0; 64]);
+        stream.set_quickack(true).expect("set");
+        while stream.read(&mut bytes).is_ok_and(|count| count > 0) {
+            let asked = Instant::now();
+            thread::sleep(HOLD);
+            held.push(asked.elapsed());
+            stream.write_all(b"now").expect("sent");
+            stream.set_quickack(true).expect("set");
+        }
+        held
+    });
+    let mut stream = stage.near.run(|| TcpStream::connect(SERVER).expect("connected"));
+    stream.set_nodelay(true).expect("set");
+    let waited: Vec<Duration> = (0..QUESTIONS)
+        .map(|_| {
+            let asked = Instant::now();
+            stream.write_all(b"when?").expect("sent");
+            stream.set_quickack(true).expect("set");
+            stream.read_exact(&mut [0; 3]).expect("answered");
+            let waited = asked.elapsed();
+            let again = Instant::now() + THOUGHT;
+            while Instant::now() < again {
+                std::hint::spin_loop();
+            }
+            waited
+        })
+        .collect();
+    drop(stream);
+    let held = server.join().expect("served");
+    let beyond = |(waited, held): (Duration, Duration)| waited.saturating_sub(held).as_secs_f64() * 1e6;
+    waited.into_iter().zip(held).map(beyond).collect()
+}
+
+/// The client's own watch is the judge: beside the round trip it measures how long both programs took to
+/// wake.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_bare_acknowledgement_in_the_same_tick_does_not_start_the_time() {
+    let stage = Stage::new();
+    stage.connect_wire();
+    let mut waited_us = Vec::new();
+    let lines = watched(&stage, &["-i", "wire", "-i", "relay"], || waited_us = ask(&stage));
+    let samples = of_type(&lines, "rtt");
+    let server = samples.iter().filter(|sample| sample["host"] == "198.51.100.2");
+    let mut found_us: Vec<f64> = server.filter_map(|sample| sample["rtt_us"].as_f64()).collect();
+    assert!(found_us.len() >= QUESTIONS * 9 / 10, "{} samples", found_us.len());
+    let median = |times_us: &mut Vec<f64>| {
+        times_us.sort_by(f64::total_cmp);
+        times_us[times_us.len() / 2]
+    };
+    let [found, waited] = [median(&mut found_us), median(&mut waited_us)];
+    println!("{} samples, median {found} µs; the client waited {waited} µs", found_us.len());
+    assert!(found <= waited, "median {found} µs, and the client waited {waited} µs");
 }

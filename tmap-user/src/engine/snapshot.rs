@@ -4,6 +4,8 @@
 //! into wall-clock time. Every estimate carries its standard error, and what the data can't support is
 //! `None`.
 
+use std::collections::BTreeSet;
+
 use tmap_common::{Address, Tunnel};
 
 use super::rtt;
@@ -96,14 +98,68 @@ pub const MAX_TUNNELS: usize = 8;
 
 impl AddressReport {
     /// The average uptime of its machines in seconds at `now_ns`, and over how many machines it is: the
-    /// mean of `now - boot` over those whose boot time is known, each counted once whatever its load.
+    /// mean of `now - boot` over those whose boot time is known, each counted once whatever its load. A
+    /// machine that most likely rebooted counts as what it is since.
     pub fn average_uptime_s(&self, now_ns: u64) -> Option<(f64, u64)> {
-        let now_s = now_ns as f64 / 1e9;
-        let machines = self.machine_list.iter();
-        let uptimes: Vec<f64> =
-            machines.filter_map(|machine| Some(now_s - machine.boot?.engine_s.value)).collect();
-        let mean_s = uptimes.iter().sum::<f64>() / uptimes.len() as f64;
-        (!uptimes.is_empty()).then_some((mean_s, uptimes.len() as u64))
+        average_uptime_s(&self.machine_list, now_ns)
+    }
+}
+
+fn average_uptime_s(machines: &[MachineReport], now_ns: u64) -> Option<(f64, u64)> {
+    let now_s = now_ns as f64 / 1e9;
+    let former = former_lives(machines);
+    let current = machines.iter().filter(|machine| !former.contains(&machine.id));
+    let uptimes: Vec<f64> =
+        current.filter_map(|machine| Some(now_s - machine.boot?.engine_s.value)).collect();
+    let mean_s = uptimes.iter().sum::<f64>() / uptimes.len() as f64;
+    (!uptimes.is_empty()).then_some((mean_s, uptimes.len() as u64))
+}
+
+/// The numbers of machines that are known under another number since a reboot: each is the only one that had
+/// fallen silent when another counter of its rate was zero. The rule is that of [`Event::Reboot`].
+fn former_lives(machines: &[MachineReport]) -> BTreeSet<u32> {
+    let mut booted: Vec<_> =
+        machines.iter().filter_map(|new| Some((new, new.boot?.engine_s.value))).collect();
+    booted.sort_by(|(_, a_s), (_, b_s)| a_s.total_cmp(b_s));
+    let mut former = BTreeSet::new();
+    for (new, _) in booted {
+        let mut silent = machines.iter().filter(|old| !former.contains(&old.id) && old.may_have_become(new));
+        if let (Some(old), None) = (silent.next(), silent.next()) {
+            former.insert(old.id);
+        }
+    }
+    former
+}
+
+/// How long before a machine's last segment its next boot may seem to be, in seconds: a boot time is only
+/// known within its error, and machines send while they shut down.
+const OVERLAP_S: f64 = 2.0;
+
+/// The largest standard error of a boot time that shows a reboot, in seconds.
+const MAX_BOOT_SIGMA_S: f64 = 60.0;
+
+/// How far a restart may change a skew, in ppm: the kernel calibrates its clock anew.
+const CALIBRATION_PPM: f64 = 100.0;
+
+/// How far two skews may differ beyond the expected change, in joint standard errors.
+const SKEW_DEVIATION: f64 = 4.0;
+
+impl MachineReport {
+    /// Whether the machine was seen before the counter of `new` was zero, and not since.
+    fn may_have_become(&self, new: &Self) -> bool {
+        let Some(Boot { engine_s, .. }) = new.boot.filter(|boot| boot.engine_s.sigma <= MAX_BOOT_SIGMA_S)
+        else {
+            return false;
+        };
+        self.id != new.id
+            && self.tick_hz == new.tick_hz
+            && self.boot.is_some()
+            && self.first_seen_ns as f64 * 1e-9 < engine_s.value
+            && self.last_seen_ns as f64 * 1e-9 <= engine_s.value + OVERLAP_S + engine_s.sigma
+            && self.skew_ppm.zip(new.skew_ppm).is_none_or(|(a, b)| {
+                let most_ppm = CALIBRATION_PPM + SKEW_DEVIATION * a.sigma.hypot(b.sigma);
+                (a.value - b.value).abs() <= most_ppm
+            })
     }
 }
 
@@ -237,5 +293,57 @@ impl Event {
             | Self::OffsetsRandom { address, .. } => Some(*address),
             Self::Rtt(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine of 1 kHz that booted at `boot_s` and was seen from one time to the other.
+    fn machine(id: u32, boot_s: f64, (first_s, last_s): (u64, u64)) -> MachineReport {
+        MachineReport {
+            id,
+            tick_hz: 1000.0,
+            rate_hz: Estimate { value: 1000.0, sigma: 0.001 },
+            skew_ppm: None,
+            offset_ticks: None,
+            phase_ticks: None,
+            reference_ns: 0,
+            boot: Some(Boot {
+                engine_s: Estimate { value: boot_s, sigma: 0.01 },
+                modulus_s: 4_294_967.296,
+                or_earlier_s: 0.0,
+            }),
+            connections: 3.0,
+            load_percent: 50.0,
+            ports: Vec::new(),
+            first_seen_ns: first_s * 1_000_000_000,
+            last_seen_ns: last_s * 1_000_000_000,
+            os: OsReport::default(),
+        }
+    }
+
+    /// The average uptime at 1,000 s, in seconds, and over how many machines.
+    fn average(machines: Vec<MachineReport>) -> Option<(f64, u64)> {
+        average_uptime_s(&machines, 1_000_000_000_000)
+    }
+
+    #[test]
+    fn a_rebooted_machine_counts_once_in_the_average_uptime() {
+        let old = machine(1, -5_000.0, (0, 300));
+        let new = machine(2, 400.0, (410, 990));
+        let other = machine(3, 0.0, (0, 990));
+        assert_eq!(average(vec![old.clone(), new.clone()]), Some((600.0, 1)));
+        assert_eq!(average(vec![old.clone(), new.clone(), other]), Some((800.0, 2)));
+        // It rebooted again.
+        let again = machine(5, 995.0, (996, 1_000));
+        assert_eq!(average(vec![again, new.clone(), old.clone()]), Some((5.0, 1)));
+        // Two machines fell silent: either may be the one that booted.
+        let third = machine(4, -3_000.0, (0, 200));
+        assert_eq!(average(vec![old.clone(), new, third]), Some((3_533.0 + 1.0 / 3.0, 3)));
+        // Silence alone is no reboot.
+        assert_eq!(average(vec![old, machine(2, -2_000.0, (410, 990))]), Some((4_500.0, 2)));
+        assert_eq!(average(Vec::new()), None);
     }
 }

@@ -21,6 +21,11 @@ pub fn compile(expr: &Expr) -> Result<Vec<Test>, usize> {
     }
 }
 
+/// Whether a program accepts nothing, whatever comes.
+pub fn rejects_all(tests: &[Test]) -> bool {
+    tests.first().is_some_and(|first| first.on_yes == REJECT && first.on_no == REJECT)
+}
+
 /// Where a decision leads; steps are numbered from the end of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {

@@ -11,19 +11,21 @@
 //! |---|---|
 //! | directions | `src`, `dst`, `src or dst` (what no direction means), `src and dst` |
 //! | addresses | `host A`, a bare `A`, `net A/len`, `net A mask M`, `net 10.1` (v4 and v6) |
-//! | ports | `port P`, `portrange A-B`, also as `tcp port P` |
-//! | protocols | `ip`, `ip6`, `tcp`, alone or before `host` and `net` |
+//! | ports | `port P`, `portrange A-B`, also as `tcp port P`; P may be the name of a common service |
+//! | protocols | `ip`, `ip6`, `tcp`, alone or before `host` and `net`; `proto 6` |
 //! | joined by | `and` `&&`, `or` `\|\|` (equal rank, from left to right), `not` `!`, parentheses |
 //!
 //! A value without its keyword takes the last one: `port 80 or 443`, `host (A or B)`.
 //!
 //! It adds to pcap-filter: a bare `A` or `A/len` needs no keyword, and `10/8` is 10.0.0.0/8. It lacks names
-//! of hosts and services, and protocols other than TCP, because only TCP carries timestamps.
+//! of hosts, and tests of anything but addresses and ports. Other protocols may be named, as in `tcp or udp`,
+//! but no segment is of them: a filter that leaves nothing else is an error.
 
 pub mod compile;
 pub mod expr;
 mod lex;
 mod parse;
+mod services;
 
 use std::{fmt, ops::Range};
 
@@ -50,7 +52,8 @@ impl Program {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        compile::compile(&parse::parse(text)?).map(|tests| Self { tests }).map_err(|needed| {
+        let parsed = parse::parse(text)?;
+        let tests = compile::compile(&parsed.expr).map_err(|needed| {
             FilterError::new(
                 text,
                 0..text.len(),
@@ -60,7 +63,11 @@ impl Program {
                     filter::MAX_TESTS
                 ),
             )
-        })
+        })?;
+        match parsed.other_protocol {
+            Some(error) if compile::rejects_all(&tests) => Err(error),
+            _ => Ok(Self { tests }),
+        }
     }
 
     /// The tests, for the kernel; none where everything is accepted.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! expr  := term { ("and" | "or") term }                     equal rank, from left to right
-//! term  := "not" term | "(" expr ")" | proto | qualified
+//! term  := "not" term | "(" expr ")" | proto | [proto] "proto" value | qualified
 //! qualified := [proto] [direction] [kind] (value | "(" values ")")
 //! ```
 //! A value without qualifiers takes those of the last one written.
@@ -13,6 +13,7 @@ use super::{
     FilterError,
     expr::{End, Expr, Net, Primitive},
     lex::{Word, words},
+    services,
 };
 
 /// Deeper nesting than any person writes; keeps recursion bounded.
@@ -21,9 +22,31 @@ const MAX_DEPTH: usize = 64;
 /// The most words, which bounds the tree (operators nest to the left).
 const MAX_WORDS: usize = 1024;
 
+/// The number of TCP in IP headers.
+const TCP: &str = "6";
+
+/// pcap-filter's words for tags and tunnels.
+const TAGS: [&str; 6] = ["vlan", "mpls", "pppoes", "pppoed", "vxlan", "geneve"];
+
+/// pcap-filter's words for what is neither address nor port of a segment.
+const OTHER_TESTS: [&str; 9] =
+    ["less", "greater", "len", "ether", "gateway", "broadcast", "multicast", "inbound", "outbound"];
+
+/// What to do instead of selecting by anything but addresses and ports.
+const SELECT_BEFORE: &str =
+    "filters test addresses and ports only; leave it out, or select with `tcpdump -w FILE` and read FILE";
+
+/// A filter that was parsed.
+pub(super) struct Parsed {
+    /// The filter as a tree.
+    pub expr: Expr,
+    /// The first protocol other than TCP that it names, and where: its tests never hold.
+    pub other_protocol: Option<FilterError>,
+}
+
 /// Parses a filter that isn't blank.
-pub(super) fn parse(text: &str) -> Result<Expr, FilterError> {
-    let mut parser = Parser { text, words: words(text), next: 0, last: None, depth: 0 };
+pub(super) fn parse(text: &str) -> Result<Parsed, FilterError> {
+    let mut parser = Parser { text, words: words(text), next: 0, last: None, depth: 0, other_protocol: None };
     if parser.words.len() > MAX_WORDS {
         return Err(FilterError::new(
             text,
@@ -31,9 +54,12 @@ pub(super) fn parse(text: &str) -> Result<Expr, FilterError> {
             format!("the filter has more than {MAX_WORDS} words; shorten it"),
         ));
     }
+    if let Some(word) = parser.words.iter().find(|word| reads_bytes(word.text)) {
+        return Err(parser.error(word, format!("`{}`: {SELECT_BEFORE}", word.text)));
+    }
     let expr = parser.expr(None)?;
     match parser.words.get(parser.next) {
-        None => Ok(expr),
+        None => Ok(Parsed { expr, other_protocol: parser.other_protocol }),
         Some(word) if word.text == ")" => Err(parser.error(word, "this `)` closes nothing")),
         Some(word) => Err(parser.error(word, format!("expected `and` or `or` before `{}`", word.text))),
     }
@@ -53,6 +79,8 @@ enum Protocol {
     Ip,
     Ip6,
     Tcp,
+    /// Any but TCP: no segment is of it.
+    Other,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +106,8 @@ struct Parser<'a> {
     /// The last qualifiers written, for values that come without.
     last: Option<Qualifiers>,
     depth: usize,
+    /// What is wrong with the first protocol other than TCP, if nothing but it is asked for.
+    other_protocol: Option<FilterError>,
 }
 
 impl<'a> Parser<'a> {
@@ -171,6 +201,9 @@ impl<'a> Parser<'a> {
     /// Qualifiers and a value, a protocol alone, or a value that takes the last qualifiers.
     fn primitive(&mut self) -> Result<Expr, FilterError> {
         let first = self.next;
+        if let Some(expr) = self.protocol_by_number()? {
+            return Ok(expr);
+        }
         let qualifiers =
             Qualifiers { protocol: self.protocol(), direction: self.direction()?, kind: self.kind() };
         let bare = Qualifiers { protocol: None, direction: None, kind: None };
@@ -182,6 +215,9 @@ impl<'a> Parser<'a> {
             && matches!(self.peek(), None | Some(")" | "and" | "or" | "&&" | "||"))
         {
             return Ok(protocol_alone(protocol));
+        }
+        if qualifiers.protocol == Some(Protocol::Other) && qualifiers.kind.is_none() {
+            return Err(only_tcp(self.text, &self.words[first]));
         }
         self.check(qualifiers, first)?;
         self.last = Some(qualifiers);
@@ -197,10 +233,49 @@ impl<'a> Parser<'a> {
             "ip" => Protocol::Ip,
             "ip6" => Protocol::Ip6,
             "tcp" => Protocol::Tcp,
+            word if is_other_protocol(word) => {
+                self.note_other_protocol();
+                Protocol::Other
+            }
             _ => return None,
         };
         self.next += 1;
         Some(protocol)
+    }
+
+    /// `ip proto 6`, `ip6 proto tcp`, `proto \tcp`.
+    fn protocol_by_number(&mut self) -> Result<Option<Expr>, FilterError> {
+        let after = self.words.get(self.next + 1).map(|word| word.text);
+        let version = match (self.peek(), after) {
+            (Some("proto"), _) => None,
+            (Some("ip"), Some("proto")) => Some(Protocol::Ip),
+            (Some("ip6"), Some("proto")) => Some(Protocol::Ip6),
+            _ => return Ok(None),
+        };
+        self.next += 1 + usize::from(version.is_some());
+        let word = self.word("a protocol, such as `6` or `tcp`,")?;
+        let name = word.text.trim_start_matches('\\');
+        let protocol = if matches!(name, "tcp" | TCP) {
+            Protocol::Tcp
+        } else if is_other_protocol(name) || name.parse::<u8>().is_ok() {
+            self.next -= 1;
+            self.note_other_protocol();
+            self.next += 1;
+            Protocol::Other
+        } else {
+            return Err(
+                self.error(&word, format!("`{}` is not a protocol; write `proto 6` or `tcp`", word.text))
+            );
+        };
+        let expr = protocol_alone(protocol);
+        Ok(Some(version.map_or(expr.clone(), |version| protocol_alone(version).and(expr))))
+    }
+
+    /// Notes down that the next word names a protocol other than TCP.
+    fn note_other_protocol(&mut self) {
+        if let Some(word) = self.words.get(self.next) {
+            self.other_protocol.get_or_insert_with(|| only_tcp(self.text, word));
+        }
     }
 
     fn direction(&mut self) -> Result<Option<Direction>, FilterError> {
@@ -249,8 +324,18 @@ impl<'a> Parser<'a> {
 
     /// The expression for one value under its qualifiers.
     fn value(&mut self, word: &Word<'a>, qualifiers: Qualifiers) -> Result<Expr, FilterError> {
+        let expr = self.any_protocol_value(word, qualifiers)?;
+        let is_other = qualifiers.protocol == Some(Protocol::Other);
+        Ok(if is_other { protocol_alone(Protocol::Other).and(expr) } else { expr })
+    }
+
+    /// The expression for one value, whatever the protocol.
+    fn any_protocol_value(&mut self, word: &Word<'a>, qualifiers: Qualifiers) -> Result<Expr, FilterError> {
         if matches!(word.text, "and" | "or" | "&&" | "||" | ")" | "&" | "|") {
             return Err(self.error(word, format!("a test or a value is missing before `{}`", word.text)));
+        }
+        if let Some(advice) = advice(word.text) {
+            return Err(self.error(word, format!("`{}`: {advice}", word.text)));
         }
         match qualifiers.kind {
             Some(Kind::Port) => {
@@ -312,12 +397,12 @@ impl<'a> Parser<'a> {
     }
 
     fn port(&self, word: &Word<'_>) -> Result<u16, FilterError> {
-        port_number(word.text).ok_or_else(|| {
+        port_or_service(word.text).ok_or_else(|| {
             let hint = match word.text {
                 text if text.contains('-') => "; a range is written `portrange A-B`",
                 text if text.parse::<IpAddr>().is_ok() => "; an address is written `host A`",
                 text if text.starts_with(|c: char| c.is_ascii_alphabetic()) => {
-                    " (tmap does not look up names of services)"
+                    ", nor one of the names of services that tmap knows; write its number"
                 }
                 _ => "",
             };
@@ -327,7 +412,8 @@ impl<'a> Parser<'a> {
 
     fn port_range(&self, word: &Word<'_>) -> Result<RangeInclusive<u16>, FilterError> {
         let range = match word.text.split_once('-') {
-            Some((low, high)) => port_number(low).zip(port_number(high)),
+            _ if services::port(word.text).is_some() => services::port(word.text).map(|port| (port, port)),
+            Some((low, high)) => port_or_service(low).zip(port_or_service(high)),
             // As in pcap-filter, one port is a range too.
             None => port_number(word.text).map(|port| (port, port)),
         };
@@ -348,9 +434,6 @@ impl<'a> Parser<'a> {
                 }
                 text if text.starts_with(|c: char| c.is_ascii_digit()) || text.contains(':') => {
                     format!("`{text}` is not an IP address")
-                }
-                text @ ("udp" | "icmp" | "icmp6" | "arp" | "sctp") => {
-                    format!("`{text}`: tmap sees only TCP, because only TCP carries timestamps")
                 }
                 text if self.last.is_some() || self.next > 1 => {
                     format!("`{text}` is no IP address (tmap does not look up names) and no filter word")
@@ -424,7 +507,40 @@ fn protocol_alone(protocol: Protocol) -> Expr {
         Protocol::Ip => ip4,
         Protocol::Ip6 => ip4.negated(),
         Protocol::Tcp => Expr::Is(Primitive::Any),
+        Protocol::Other => Expr::Is(Primitive::Any).negated(),
     }
+}
+
+/// Whether the word names a protocol that isn't TCP.
+fn is_other_protocol(word: &str) -> bool {
+    matches!(word, "udp" | "icmp" | "icmp6" | "igmp" | "arp" | "rarp" | "sctp" | "esp" | "ah")
+}
+
+/// The error where a filter leaves nothing but another protocol.
+fn only_tcp(text: &str, word: &Word<'_>) -> FilterError {
+    let message =
+        format!("`{}`: tmap sees only TCP, because only TCP carries timestamps; leave it out", word.text);
+    FilterError::new(text, word.at.clone(), message)
+}
+
+/// Whether the word asks for bytes of a packet, such as `tcp[tcpflags]`. IPv6 addresses in brackets don't.
+fn reads_bytes(word: &str) -> bool {
+    word.contains('[') && !(word.starts_with('[') && word.contains("::"))
+}
+
+/// What to do instead of using a word of pcap-filter that tmap lacks; `None` for all other words.
+fn advice(word: &str) -> Option<&'static str> {
+    if TAGS.contains(&word) {
+        return Some(
+            "filters test the packet inside of tags and tunnels, which tmap finds by itself; leave it out",
+        );
+    }
+    OTHER_TESTS.contains(&word).then_some(SELECT_BEFORE)
+}
+
+/// A port by its number or its service's name.
+fn port_or_service(text: &str) -> Option<u16> {
+    port_number(text).or_else(|| services::port(text))
 }
 
 /// Digits only: `u16::from_str` would take a sign.

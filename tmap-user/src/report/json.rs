@@ -319,7 +319,7 @@ pub fn summary(out: &mut impl Write, summary: &Summary, calendar: &Calendar<'_>)
     line(
         out,
         &Line::Summary(SummaryLine {
-            time: calendar.rfc3339(snapshot.now_ns),
+            time: calendar.report_time(snapshot.now_ns),
             addresses: snapshot.addresses.len(),
             connections: snapshot.addresses.iter().map(|report| report.connections).sum(),
             machines: snapshot.addresses.iter().filter_map(|report| report.machines).map(u64::from).sum(),
@@ -339,7 +339,7 @@ pub fn stats(out: &mut impl Write, stats: &Stats, calendar: &Calendar<'_>) -> io
     line(
         out,
         &Line::Stats(StatsLine {
-            time: calendar.rfc3339(stats.now_ns),
+            time: calendar.report_time(stats.now_ns),
             interval_s: stats.interval_s,
             packets_per_s: stats.rate(|counters| counters.seen),
             records_per_s: stats.rate(|counters| counters.emitted),

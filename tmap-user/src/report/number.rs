@@ -22,16 +22,35 @@ impl Calendar<'_> {
         Timestamp::from_nanosecond(unix_ns).ok()
     }
 
+    /// Wall-clock time of an engine time in nanoseconds, rounded to the microsecond; `None` where the
+    /// calendar ends.
+    pub fn microsecond(&self, engine_ns: u64) -> Option<Timestamp> {
+        let unix_ns = i128::from(self.wall.unix_minus_engine_ns) + i128::from(engine_ns);
+        Timestamp::from_nanosecond((unix_ns + 500).div_euclid(1_000) * 1_000).ok()
+    }
+
     /// Wall-clock time of an engine time in nanoseconds, in UTC as RFC 3339.
     pub fn rfc3339(&self, engine_ns: u64) -> Option<String> {
-        let unix_ns = i128::from(self.wall.unix_minus_engine_ns) + i128::from(engine_ns);
-        Some(Timestamp::from_nanosecond(unix_ns).ok()?.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string())
+        Some(self.microsecond(engine_ns)?.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string())
+    }
+
+    /// As [`Calendar::rfc3339`], for the time of a report; `None` also where no frame has told a time yet.
+    pub fn report_time(&self, now_ns: u64) -> Option<String> {
+        if now_ns == 0 { None } else { self.rfc3339(now_ns) }
+    }
+
+    /// Local time of day of an engine time in nanoseconds, to the microsecond.
+    pub fn time_of_day(&self, engine_ns: u64) -> String {
+        match self.microsecond(engine_ns) {
+            Some(time) => time.to_zoned(self.zone.clone()).strftime("%H:%M:%S.%6f").to_string(),
+            None => BEYOND.to_owned(),
+        }
     }
 
     /// Local time, as fine as `sigma_s` supports: to the second, the minute or the day.
     pub fn local(&self, engine_s: f64, sigma_s: f64) -> String {
         let Some(timestamp) = self.timestamp(engine_s) else {
-            return "a time beyond the calendar".to_owned();
+            return BEYOND.to_owned();
         };
         let format = match sigma_s {
             sigma if sigma >= DAY_S / 2.0 => "%Y-%m-%d",
@@ -41,6 +60,9 @@ impl Calendar<'_> {
         timestamp.to_zoned(self.zone.clone()).strftime(format).to_string()
     }
 }
+
+/// What stands in place of a time where the calendar ends.
+const BEYOND: &str = "a time beyond the calendar";
 
 const MINUTE_S: f64 = 60.0;
 const HOUR_S: f64 = 60.0 * MINUTE_S;
@@ -216,5 +238,18 @@ mod tests {
         assert_eq!(calendar.local(0.0, 1e5), "2006-02-15");
         assert_eq!(calendar.local(1e30, 1.0), "a time beyond the calendar");
         assert_eq!(calendar.rfc3339(1_500_000).as_deref(), Some("2006-02-15T10:40:00.001500Z"));
+    }
+
+    #[test]
+    fn microseconds_are_exact_and_rounded() {
+        let calendar = Calendar { wall: WallClock { unix_minus_engine_ns: 0 }, zone: &TimeZone::UTC };
+        let second_ns = 1_700_000_000_000_000_000;
+        for us in (0..1_000_000).step_by(997) {
+            assert_eq!(calendar.time_of_day(second_ns + us * 1_000), format!("22:13:20.{us:06}"));
+        }
+        assert_eq!(calendar.time_of_day(second_ns + 499), "22:13:20.000000");
+        assert_eq!(calendar.time_of_day(second_ns + 500), "22:13:20.000001");
+        assert_eq!(calendar.time_of_day(second_ns + 999_999_500), "22:13:21.000000");
+        assert_eq!(calendar.rfc3339(second_ns + 999_999_500).as_deref(), Some("2023-11-14T22:13:21.000000Z"));
     }
 }

@@ -235,7 +235,7 @@ pub fn summary(
     line(
         out,
         &Line::RttSummary(SummaryLine {
-            time: calendar.rfc3339(whole.snapshot.now_ns),
+            time: calendar.report_time(whole.snapshot.now_ns),
             rtt: report.total.as_ref().map(distribution),
             histogram: histogram(&report.histogram),
             connections: report.connections,

@@ -75,7 +75,7 @@ fn sample_line(sample: &Sample, calendar: &Calendar<'_>) -> String {
         (Some(_), Some(ms)) => format!("; host {}", number::span(ms / 1e3)),
     };
     let key = &sample.key;
-    format!("{}  {} in {}{host}", time_of_day(sample.time_ns, calendar), answers(key), span(sample.rtt_ns))
+    format!("{}  {} in {}{host}", calendar.time_of_day(sample.time_ns), answers(key), span(sample.rtt_ns))
 }
 
 fn answers(key: &FlowKey) -> String {
@@ -83,7 +83,7 @@ fn answers(key: &FlowKey) -> String {
 }
 
 fn interval_lines(out: &mut impl Write, interval: &Interval, calendar: &Calendar<'_>) -> io::Result<()> {
-    let (from, to) = (time_of_day(interval.began_ns, calendar), time_of_day(interval.ended_ns, calendar));
+    let (from, to) = (calendar.time_of_day(interval.began_ns), calendar.time_of_day(interval.ended_ns));
     let Some(rtt) = &interval.rtt else { return writeln!(out, "{from} to {to}: no round trips") };
     writeln!(out, "{from} to {to}: {}", in_words(rtt))?;
     bars(out, &interval.histogram)
@@ -189,11 +189,7 @@ fn anomaly_line(anomaly: &Anomaly, calendar: &Calendar<'_>) -> String {
         Kind::NeverSent => format!("echoes {value}, which was never sent (newest {newest})"),
     };
     let (from, to) = (end(key.src, key.src_port), end(key.dst, key.dst_port));
-    format!(
-        "{}  {from} to {to}: {what}; probably {}",
-        time_of_day(*time_ns, calendar),
-        cause_in_words(*cause)
-    )
+    format!("{}  {from} to {to}: {what}; probably {}", calendar.time_of_day(*time_ns), cause_in_words(*cause))
 }
 
 fn cause_in_words(cause: Cause) -> &'static str {
@@ -292,14 +288,6 @@ fn in_words(rtt: &Summary) -> String {
 
 fn span(ns: u64) -> String {
     number::span(ns as f64 / 1e9)
-}
-
-/// Local time of day, to the microsecond.
-fn time_of_day(engine_ns: u64, calendar: &Calendar<'_>) -> String {
-    match calendar.timestamp(engine_ns as f64 / 1e9) {
-        Some(time) => time.to_zoned(calendar.zone.clone()).strftime("%H:%M:%S.%6f").to_string(),
-        None => "a time beyond the calendar".to_owned(),
-    }
 }
 
 /// `198.51.100.1:443`, `[2001:db8::1]:443`.

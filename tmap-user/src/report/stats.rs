@@ -52,10 +52,14 @@ impl Stats {
 /// Writes the statistics for people.
 pub fn write(out: &mut impl Write, stats: &Stats, calendar: &Calendar<'_>) -> io::Result<()> {
     let Stats { counters, holdings, .. } = stats;
+    // Before the first frame of a file there is no time.
+    let when = match stats.now_ns {
+        0 => String::new(),
+        now_ns => format!(" {}", calendar.local(now_ns as f64 / 1e9, 0.0)),
+    };
     writeln!(
         out,
-        "stats {}: {} frames/s, {} records/s; {}, {}, {} of memory",
-        calendar.local(stats.now_ns as f64 / 1e9, 0.0),
+        "stats{when}: {} frames/s, {} records/s; {}, {}, {} of memory",
         grouped(stats.rate(|counters| counters.seen).round() as u64),
         grouped(stats.rate(|counters| counters.emitted).round() as u64),
         number::count(holdings.flows as u64, "flow"),

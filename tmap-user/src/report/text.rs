@@ -369,10 +369,13 @@ fn totals(out: &mut impl Write, summary: &Summary, calendar: &Calendar<'_>) -> i
         }
         return losses::warnings(out, &summary.warnings);
     }
+    // Frames may all be stamped 0, as by tools that leave the time out.
+    if snapshot.now_ns > 0 {
+        write!(out, "As of {}: ", calendar.local(snapshot.now_ns as f64 / 1e9, 0.0))?;
+    }
     writeln!(
         out,
-        "As of {}: {} with timestamps, {}; {}, {} with timestamps.",
-        calendar.local(snapshot.now_ns as f64 / 1e9, 0.0),
+        "{} with timestamps, {}; {}, {} with timestamps.",
         count(snapshot.addresses.len() as u64, "address"),
         count(connections, "connection side"),
         count(counters.seen, "frame"),

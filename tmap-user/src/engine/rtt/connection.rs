@@ -87,7 +87,7 @@ impl Connection {
         if segment.flags.intersects(Flags::RST) {
             return exchange;
         }
-        let echo = echo_of(segment, own, counts);
+        let echo = echo_of(record, own, counts);
         let mut answer = None;
         if let Some(tsecr) = echo {
             let (answered, oddity) = echoed(record, tsecr, own, peer, options, counts);
@@ -124,8 +124,9 @@ fn pair(halves: &mut [HalfConnection; 2], sender: usize) -> [&mut HalfConnection
 }
 
 /// The TSecr of a segment, where it is valid and `own` sends it for the first time.
-fn echo_of(segment: &Segment, own: &mut HalfConnection, counts: &mut Counts) -> Option<u32> {
-    if !segment.flags.intersects(Flags::ACK) || segment.tsecr == 0 || !own.says_more(segment) {
+fn echo_of(record: &Record, own: &mut HalfConnection, counts: &mut Counts) -> Option<u32> {
+    let segment = &record.segment;
+    if !segment.flags.intersects(Flags::ACK) || segment.tsecr == 0 || !own.says_more(record) {
         return None;
     }
     counts.late_echoes += u64::from(own.is_older_echo(segment.tsecr));
@@ -150,7 +151,11 @@ fn echoed(
                 counts.unseen += 1;
                 return (None, None);
             }
-            (peer.answered(ticks, record.time_ns, options, counts), None)
+            let answer = peer.answered(ticks, &own.response(record), options, counts);
+            if let Some(answer) = answer {
+                own.answered_after(answer.rtt_ns, answer.is_certain);
+            }
+            (answer, None)
         }
     }
 }

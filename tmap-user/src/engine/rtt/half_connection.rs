@@ -11,10 +11,13 @@ use super::{
     sample::Counts,
 };
 
-/// How long after a segment that asks for no answer another one with the same TSval may ask for one, in
-/// nanoseconds, so that the echo still counts from the first: a tick of the usual 1 kHz clock. Further
-/// apart (clocks of 100 Hz and slower), the echo could be of either.
+/// How long after a bare acknowledgement data with the same TSval may come, in nanoseconds, so that data in
+/// return is taken for its answer if the peer sent nothing else meanwhile: a tick of the usual 1 kHz clock.
+/// Within the longer ticks of clocks of 100 Hz and slower, the peer may send data of its own accord.
 const QUIET_NS: u64 = 1_000_000;
+
+/// The part of a round trip by which it may be too long where it is doubtful which segment was answered.
+const TOLERANCE: u64 = 10;
 
 /// The least time in nanoseconds after which a TSval that is repeated behind a newer one is on a
 /// retransmission with its old time stamp. Sooner, it is the same segment on its way in and out of a
@@ -33,21 +36,65 @@ const BURST_NS: u64 = 100_000_000;
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     ticks: i64,
-    /// Engine time of its first arrival.
+    /// Engine time of the first segment with it that asks for an answer.
     time_ns: u64,
+    /// How long before that a bare acknowledgement had it, in nanoseconds; 0 where none had.
+    bare_for_ns: u64,
     /// The TSecr that its segment was the first to carry, from which the receiver computes a round trip.
     echoed: Option<u32>,
     /// Whether an echo could be of more than one segment.
     ambiguous: bool,
 }
 
+impl Waiting {
+    /// When the segment came that `response` answers; `None` where it could be of either of two.
+    ///
+    /// A bare acknowledgement isn't answered, so what comes after data under its TSval answers the data. But
+    /// it is echoed, too, and a peer that happens to send data of its own would seem to have answered at
+    /// once.
+    fn answered_by(&self, response: &Response, options: &Options) -> Option<u64> {
+        let since_data_ns = response.time_ns.saturating_sub(self.time_ns);
+        let bare_ns = self.time_ns - self.bare_for_ns;
+        let was_silent =
+            self.bare_for_ns <= QUIET_NS && response.before_ns.is_none_or(|before_ns| before_ns <= bare_ns);
+        let is_usual = response.floor_ns.is_some_and(|floor_ns| since_data_ns >= floor_ns);
+        if self.bare_for_ns == 0 || response.is_bare || was_silent || is_usual {
+            Some(self.time_ns)
+        } else if self.bare_for_ns <= since_data_ns / TOLERANCE || options.quiet {
+            Some(bare_ns)
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether a segment asks for an answer.
+fn asks(segment: &Segment) -> bool {
+    segment.has_payload || segment.flags.intersects(Flags::SYN | Flags::FIN)
+}
+
 /// An echo of a TSval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Time from the first segment with the TSval to the first with its echo, in nanoseconds.
+    /// Time from the segment that was answered to the first with its echo, in nanoseconds.
     pub rtt_ns: u64,
     /// The TSecr carried by the segment that was answered, where it was new.
     pub echoed: Option<u32>,
+    /// Whether it is beyond doubt which segment was answered.
+    pub is_certain: bool,
+}
+
+/// The first segment with an echo, as far as it tells which segment it answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Response {
+    /// Engine time, in nanoseconds.
+    pub time_ns: u64,
+    /// Whether it is an acknowledgement and nothing else, which only data, SYN or FIN call forth.
+    pub is_bare: bool,
+    /// Engine time of the latest segment before it with time stamps of its own; `None` for the first.
+    pub before_ns: Option<u64>,
+    /// The shortest round trip to its sender that is beyond doubt, in nanoseconds.
+    pub floor_ns: Option<u64>,
 }
 
 /// The state of one side of a connection: the TSvals that it sends, and how fast it answers.
@@ -71,16 +118,45 @@ pub struct HalfConnection {
     newest_echo: Option<u32>,
     /// The TSval of its latest segments that came late, and the arrival of the first of them.
     latest_late: Option<(i64, u64)>,
-    /// TSval and TSecr of its latest segment with an echo.
-    latest_echo: Option<(u32, u32)>,
+    /// TSval and TSecr of its latest segment with an echo, and when they came first.
+    latest_echo: Option<((u32, u32), u64)>,
+    /// When the time stamps before those came first.
+    before_ns: Option<u64>,
+    /// The shortest round trip to it that is beyond doubt, in nanoseconds.
+    floor_ns: Option<u64>,
 }
 
 impl HalfConnection {
     /// Whether a segment's time stamps differ from those of the segment before. Only then can it be a first
     /// echo; the sensor may suppress segments with the same time stamps.
-    pub fn says_more(&mut self, segment: &Segment) -> bool {
-        let stamps = (segment.tsval, segment.tsecr);
-        self.latest_echo.replace(stamps) != Some(stamps)
+    pub fn says_more(&mut self, record: &Record) -> bool {
+        let stamps = (record.segment.tsval, record.segment.tsecr);
+        match self.latest_echo {
+            Some((latest, _)) if latest == stamps => false,
+            latest => {
+                self.before_ns = latest.map(|(_, since_ns)| since_ns);
+                self.latest_echo = Some((stamps, record.time_ns));
+                true
+            }
+        }
+    }
+
+    /// `record`, which this side sent and which [says more](Self::says_more), as the answer to its peer.
+    pub fn response(&self, record: &Record) -> Response {
+        Response {
+            time_ns: record.time_ns,
+            is_bare: !asks(&record.segment),
+            before_ns: self.before_ns,
+            floor_ns: self.floor_ns,
+        }
+    }
+
+    /// Notes a round trip to this side. `is_certain` says whether it is beyond doubt which segment was
+    /// answered.
+    pub fn answered_after(&mut self, rtt_ns: u64, is_certain: bool) {
+        if is_certain {
+            self.floor_ns = Some(self.floor_ns.map_or(rtt_ns, |floor_ns| floor_ns.min(rtt_ns)));
+        }
     }
 
     /// Whether `tsecr` is newer than every TSecr that this side sent before.
@@ -125,7 +201,7 @@ impl HalfConnection {
     ) -> (Arrival, Option<Oddity>) {
         let segment = &record.segment;
         let (arrival, oddity) = self.tsvals.see(&Seen::of(record));
-        let asks = options.quiet || segment.has_payload || segment.flags.intersects(Flags::SYN | Flags::FIN);
+        let asks = asks(segment);
         let time_ns = record.time_ns;
         match arrival {
             Arrival::Restart(ticks) | Arrival::New(ticks) => {
@@ -133,14 +209,18 @@ impl HalfConnection {
                     self.waiting.clear();
                 }
                 self.quiet = (!asks).then_some((ticks, time_ns));
-                if asks {
-                    self.wait(Waiting { ticks, time_ns, echoed, ambiguous: false }, options, counts);
+                if asks || options.quiet {
+                    let waiting = Waiting { ticks, time_ns, bare_for_ns: 0, echoed, ambiguous: false };
+                    self.wait(waiting, options, counts);
                 }
             }
             Arrival::Repeat(ticks) if asks && !answered => {
                 if let Some((_, since_ns)) = self.quiet.take_if(|(quiet, _)| *quiet == ticks) {
-                    let ambiguous = time_ns.saturating_sub(since_ns) > QUIET_NS;
-                    self.wait(Waiting { ticks, time_ns: since_ns, echoed, ambiguous }, options, counts);
+                    let bare_for_ns = time_ns.saturating_sub(since_ns);
+                    // Where bare acknowledgements are taken, too, one waits here already.
+                    self.waiting.pop_back_if(|newest| newest.ticks == ticks);
+                    let waiting = Waiting { ticks, time_ns, bare_for_ns, echoed, ambiguous: false };
+                    self.wait(waiting, options, counts);
                 } else {
                     self.repeat(ticks, time_ns, LEAST_TIMEOUT_NS);
                 }
@@ -160,7 +240,7 @@ impl HalfConnection {
     pub fn answered(
         &mut self,
         ticks: i64,
-        time_ns: u64,
+        response: &Response,
         options: &Options,
         counts: &mut Counts,
     ) -> Option<Answer> {
@@ -176,7 +256,11 @@ impl HalfConnection {
             counts.ambiguous += 1;
             return None;
         }
-        let Some(rtt_ns) = time_ns.checked_sub(waiting.time_ns) else {
+        let Some(since_ns) = waiting.answered_by(response, options) else {
+            counts.ambiguous += 1;
+            return None;
+        };
+        let Some(rtt_ns) = response.time_ns.checked_sub(since_ns) else {
             counts.disordered += 1;
             return None;
         };
@@ -184,7 +268,7 @@ impl HalfConnection {
             counts.expired += 1;
             return None;
         }
-        Some(Answer { rtt_ns, echoed: waiting.echoed })
+        Some(Answer { rtt_ns, echoed: waiting.echoed, is_certain: waiting.bare_for_ns == 0 })
     }
 
     /// Drops TSvals that have waited too long, and frees their memory.

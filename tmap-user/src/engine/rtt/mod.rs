@@ -1,19 +1,25 @@
 //! Round-trip times from TSval and TSecr, passively (RFC 7323, section 4; Nichols' `pping`).
 //!
-//! The first segment that carries a TSval in one direction is matched to the first that echoes it
-//! in the other. The time between them is the round trip from the sensor to the answering host and
-//! back. With the sensor in the middle, each direction gives its own half, and the halves add up to
-//! the whole path. On an end host, one half is only the host itself.
-//!
+//! The first segment that carries a TSval in one direction and asks for an answer is matched to the
+//! first that echoes it in the other. The time between them is the round trip from the sensor to
+//! the answering host and back. With the sensor in the middle, each direction gives its own half,
+//! and the halves add up to the whole path. On an end host, one half is only the host itself.
 //! # What counts, and what doesn't
 //!
-//! Doubtful cases are decided so that a sample is never below the true round trip. Where it could be far
+//! Doubtful cases are decided so that a sample isn't below the true round trip. Where it could be far
 //! above, there is no sample. Each case has a counter in [`Counts`].
 //!
 //! - Only segments that *ask for an answer* start a measurement: data, SYN, FIN. A bare
 //!   acknowledgement is echoed whenever the peer next sends something, which may be minutes later
 //!   ([`Counts::unasked`]; [`Options::quiet`] takes these, too). A keep-alive probe without data looks
 //!   like a bare acknowledgement, and so starts no measurement.
+//! - *Data under the TSval of a bare acknowledgement*, sent before it in the same tick: the data is
+//!   answered, so the time runs from it. But the peer echoes either, and data that it happens to send may
+//!   echo the bare acknowledgement while ours is still on its way: that would be a sample far too short. So
+//!   the echo has to be a bare acknowledgement itself (only data, SYN and FIN are acknowledged), or the
+//!   peer has to have been silent since, or the sample may not be below the shortest that is beyond doubt.
+//!   Else the time runs from the bare acknowledgement where that makes little difference, and there is no
+//!   sample where it does.
 //! - TSecr counts only with ACK, and not in a RST. TSval 0 is no clock, and TSecr 0 no echo.
 //! - An acknowledgement may cover several segments: RFC 7323 echoes the earliest of them, and the
 //!   TSvals passed over are never echoed ([`Counts::passed_over`]). The sample includes the time for

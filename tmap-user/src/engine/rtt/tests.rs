@@ -10,6 +10,7 @@ use super::{
 use crate::engine::types::FlowKey;
 
 const MS: u64 = 1_000_000;
+const US: u64 = 1_000;
 
 fn run(options: Options, segments: &[Made]) -> RttEngine {
     let mut engine = RttEngine::new(options);
@@ -89,12 +90,70 @@ fn a_bare_acknowledgement_asks_for_nothing() {
     assert_eq!(quiet.samples.len(), 1, "taken where asked for");
 }
 
+/// Round trips in microseconds.
+fn rtts_us(segments: &[Made]) -> Vec<u64> {
+    samples(segments).iter().map(|sample| sample.rtt_ns / US).collect()
+}
+
 #[test]
-fn data_under_the_tick_of_a_bare_acknowledgement() {
-    let within = |gap_ns| [segment(0, 100).bare(), segment(gap_ns, 100), segment(9 * MS, 5).echo(100).back()];
-    assert_eq!(rtts(&within(MS / 2)), [9]);
-    assert_eq!(rtts(&within(8 * MS)), [] as [u64; 0], "a coarse clock: of either segment");
-    assert_eq!(counts(&within(8 * MS)).ambiguous, 1);
+fn data_under_the_tick_of_a_bare_acknowledgement_is_what_is_answered() {
+    let within = |gap_us: u64, answer: Made| [segment(0, 100).bare(), segment(gap_us * US, 100), answer];
+    let answer = |at_us: u64| segment(at_us * US, 5).echo(100).back();
+    assert_eq!(rtts_us(&within(900, answer(950).bare())), [50]);
+    assert_eq!(rtts_us(&within(900, answer(950))), [50], "the peer was silent until asked");
+    assert_eq!(rtts_us(&within(8_000, answer(8_050).bare())), [50], "a coarse clock");
+    // Within a long tick the peer may well send something of its own.
+    let coarse = within(8_000, answer(9_000));
+    assert_eq!((rtts_us(&coarse), counts(&coarse).ambiguous), (vec![], 1));
+}
+
+/// A peer that sends all the time echoes bare acknowledgements, too.
+#[test]
+fn data_that_is_under_way_answers_nothing() {
+    let stream = |gap_us: u64, rtt_us: u64| {
+        vec![
+            segment(0, 90),
+            segment(rtt_us * US, 5).echo(90).back().bare(),
+            segment(9 * MS, 100).bare(),
+            segment(9 * MS + 100 * US, 14).echo(90).back(),
+            segment(9 * MS + gap_us * US, 100),
+            segment(9 * MS + rtt_us * US, 15).echo(100).back(),
+        ]
+    };
+    assert_eq!(rtts_us(&stream(900, 3_000)), [3_000], "2.1 ms would be too short");
+    assert_eq!(counts(&stream(900, 3_000)).ambiguous, 1);
+    assert_eq!(rtts_us(&stream(200, 3_000)), [3_000, 3_000], "a tenth at most: from the earlier one");
+    let mut later = stream(900, 3_000);
+    later[5] = segment(13 * MS, 18).echo(100).back();
+    assert_eq!(rtts_us(&later), [3_000, 3_100], "as long as the shortest: it may be the answer");
+}
+
+#[test]
+fn what_is_doubtful_is_no_yardstick() {
+    let mut segments = vec![segment(0, 90), segment(3 * MS, 5).echo(90).back().bare()];
+    // Within a tick, answered by a bare acknowledgement after 1 ms: taken.
+    segments.extend([segment(9 * MS, 100).bare(), segment(9 * MS + 500 * US, 100)]);
+    segments.push(segment(10 * MS + 500 * US, 15).echo(100).back().bare());
+    // Under way: 1.5 ms is more than 1 ms, but that was doubtful.
+    segments.extend([segment(20 * MS, 111).bare(), segment(20 * MS + 100 * US, 25).echo(100).back()]);
+    segments.extend([segment(20 * MS + 500 * US, 111), segment(22 * MS, 26).echo(111).back()]);
+    assert_eq!(rtts_us(&segments), [3_000, 1_000]);
+}
+
+#[test]
+fn bare_acknowledgements_where_they_are_taken_give_way_to_data() {
+    let options = || Options { quiet: true, ..Options::default() };
+    let segments = [
+        segment(0, 100).bare(),
+        segment(900 * US, 100),
+        segment(950 * US, 5).echo(100).back(),
+        segment(2 * MS, 102).bare(),
+        segment(4 * MS, 9).echo(102).back(),
+    ];
+    let engine = run(options(), &segments);
+    let found: Vec<u64> = engine.samples.iter().map(|sample| sample.rtt_ns / US).collect();
+    assert_eq!(found, [50, 2_000]);
+    assert_eq!(engine.waiting(), 2, "each side's latest");
 }
 
 #[test]
