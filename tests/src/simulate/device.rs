@@ -78,7 +78,8 @@ impl Device {
         let mut random = Random(Pcg64::seed_from_u64(seed ^ (kind as u64) << 32));
         let traits = Traits::draw(kind, &mut random);
         let plan = traits.plan(kind, &mut random);
-        let clock = Clock::draw(&traits, &plan, &mut random);
+        let (clock, slept) = Clock::draw(&traits, &plan, &mut random);
+        let tells_boot = traits.tells_boot && !slept;
         let mut records = Vec::new();
         for (number, (start_s, length_s)) in plan.into_iter().enumerate() {
             let offset = match traits.offsets {
@@ -90,7 +91,7 @@ impl Device {
             path.connection(start_s, length_s, &mut random, &mut records);
         }
         records.sort_by_key(|record: &Record| record.time_ns);
-        let boot_s = traits.tells_boot.then_some(BEGIN_S - traits.up_s);
+        let boot_s = tells_boot.then_some(BEGIN_S - traits.up_s);
         Self { records, boot_s }
     }
 }
@@ -154,7 +155,7 @@ impl Traits {
             }
             Kind::SleepingPhone => {
                 traits.hz = pick(random, &[100.0, 250.0, 300.0]);
-                (traits.start_s, traits.sleeps) = (-300.0, true);
+                (traits.start_s, traits.sleeps, traits.tells_boot) = (-300.0, true, true);
             }
             Kind::OldWindows => (traits.hz, traits.tells_boot) = (pick(random, &[10.0, 100.0]), true),
             Kind::OldLinux => {
@@ -219,13 +220,16 @@ const EVEN_S: f64 = 20.0;
 const AWAKE_S: f64 = 30.0;
 
 impl Clock {
-    fn draw(traits: &Traits, plan: &[(f64, f64)], random: &mut Random) -> Self {
+    /// Also returns whether it ever stood still.
+    fn draw(traits: &Traits, plan: &[(f64, f64)], random: &mut Random) -> (Self, bool) {
+        let mut slept = false;
         let hz = traits.hz * (1.0 + traits.skew);
         let ticks = traits.hz * (traits.start_s + (1.0 + traits.long_run_skew) * traits.up_s);
         let mut nodes = vec![(BEGIN_S - 1.0, ticks - hz)];
         let mut busy_until_s = BEGIN_S;
         for &(start_s, length_s) in plan {
             let asleep = traits.sleeps && start_s - busy_until_s > AWAKE_S && random.0.random_bool(0.7);
+            slept |= asleep;
             if asleep {
                 Self::run(&mut nodes, busy_until_s + AWAKE_S / 2.0, hz, traits, random);
                 let (_, ticks) = nodes[nodes.len() - 1];
@@ -237,7 +241,7 @@ impl Clock {
             }
         }
         Self::run(&mut nodes, busy_until_s + 60.0, hz, traits, random);
-        Self { nodes, hz }
+        (Self { nodes, hz }, slept)
     }
 
     /// Goes on to `until_s`.

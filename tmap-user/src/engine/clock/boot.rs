@@ -56,10 +56,10 @@ pub fn boot(clock: &Clock, jiffies: f64) -> Boot {
     let reference_s = clock.reference_ns as f64 * 1e-9;
     Boot {
         engine_s: Estimate {
-            value: reference_s - up_s * (1.0 - skew.value),
+            value: reference_s - up_s / (1.0 + skew.value),
             sigma: (clock.offset_ticks.sigma / clock.hz).hypot(up_s * skew.sigma),
         },
-        modulus_s: WRAP_TICKS / clock.hz,
+        modulus_s: WRAP_TICKS / (clock.hz * (1.0 + skew.value)),
         or_earlier_s: if is_open { JIFFIES_AHEAD_S } else { 0.0 },
     }
 }
@@ -105,7 +105,7 @@ mod tests {
         let boot = boot(&clock(30e-6, 0.01e-6, 1e7), 0.0);
         assert!((boot.engine_s.value - (1000.0 - 1e7)).abs() < 0.1, "{boot:?}");
         assert!(boot.engine_s.sigma < 0.2);
-        assert_eq!(boot.modulus_s, 42_949_672.96);
+        assert!((boot.modulus_s - 42_949_672.96 * (1.0 - 30e-6)).abs() < 0.1, "{boot:?}");
     }
 
     #[test]

@@ -242,6 +242,27 @@ fn temper(measured: Option<Estimate>, prior_sigma: f64) -> Estimate {
     }
 }
 
+/// The share of clocks whose skews spread by [`FAR_OFF_SIGMA`], not [`SKEW_PRIOR_SIGMA`].
+const FAR_OFF_SHARE: f64 = 0.1;
+
+/// A measured skew, combined with what clocks are in general: most are crystals, some are far off.
+pub fn likely_skew(measured: Estimate) -> Estimate {
+    let cases =
+        [(1.0 - FAR_OFF_SHARE, SKEW_PRIOR_SIGMA), (FAR_OFF_SHARE, FAR_OFF_SIGMA)].map(|(share, sigma)| {
+            let total = joint(sigma, measured.sigma);
+            let weight = share * (-0.5 * (measured.value / total).powi(2)).exp() / total;
+            (weight, temper(Some(measured), sigma))
+        });
+    let all: f64 = cases.iter().map(|(weight, _)| weight).sum();
+    if all < f64::MIN_POSITIVE {
+        return measured;
+    }
+    let value = cases.iter().map(|(weight, skew)| weight * skew.value).sum::<f64>() / all;
+    let spread = |skew: &Estimate| skew.sigma.powi(2) + (skew.value - value).powi(2);
+    let square = cases.iter().map(|(weight, skew)| weight * spread(skew)).sum::<f64>() / all;
+    Estimate { value, sigma: square.sqrt() }
+}
+
 /// The middle of the hull's time.
 fn middle(envelope: &Envelope) -> u64 {
     match envelope.points() {

@@ -169,16 +169,15 @@ impl Class {
         if clusters.len() > 1 {
             let members = clusters.iter().enumerate();
             let members = members.flat_map(|(c, cluster)| cluster.members.iter().map(move |&m| (m, c)));
-            let explained = explain(members, connections, hz, clusters.len());
+            let several = judge(hz, &clusters, connections).machines.len() > 1;
+            let explained = explain(members, connections, hz, clusters.len(), several);
             fewest = explained.fewest;
             if let Some(explanation) = explained.better {
                 most = explanation.may_be_more.then_some(clusters.len());
                 clusters = regroup(&clusters, &explanation);
             }
         }
-        let peers: Vec<Vec<Address>> =
-            clusters.iter().map(|c| c.members.iter().map(|&m| connections[m].peer()).collect()).collect();
-        let mut judgement = regime::judge(hz, &peers);
+        let mut judgement = judge(hz, &clusters, connections);
         judgement.proven = judgement.proven.min(fewest.unwrap_or(usize::MAX));
         Self { hz, clusters, judgement, most }
     }
@@ -196,6 +195,13 @@ impl Class {
     }
 }
 
+/// The regime of clusters.
+fn judge(hz: f64, clusters: &[Cluster], connections: &[&Connection]) -> Judgement {
+    let peers: Vec<Vec<Address>> =
+        clusters.iter().map(|c| c.members.iter().map(|&m| connections[m].peer()).collect()).collect();
+    regime::judge(hz, &peers)
+}
+
 /// Fewer counters, not all of them steady, that explain connections better than `simple` steady ones do.
 /// `members` are the connections, each with its steady counter.
 fn explain(
@@ -203,11 +209,12 @@ fn explain(
     connections: &[&Connection],
     hz: f64,
     simple: usize,
+    several: bool,
 ) -> Explained {
     let points = |index: usize| connections[index].flow.envelope.points();
     let shown: Vec<Shown<'_>> =
         members.map(|(index, simple)| Shown { index, simple, points: points(index) }).collect();
-    counters::explain(&shown, hz, simple)
+    counters::explain(&shown, hz, simple, several)
 }
 
 /// Clusters as an explanation has them. Each keeps the clock that it showed last.
@@ -354,7 +361,7 @@ impl Builder<'_> {
     /// The counters that lose ticks and explain these connections; none where nothing explains them.
     fn losing_counters(&self, members: &[usize]) -> Vec<Vec<usize>> {
         let alone = members.iter().enumerate().map(|(at, &member)| (member, at));
-        explain(alone, self.connections, OLD_APPLE_HZ, members.len())
+        explain(alone, self.connections, OLD_APPLE_HZ, members.len(), false)
             .better
             .filter(|explanation| explanation.behaviour == Behaviour::Losing)
             .map_or_else(Vec::new, |explanation| explanation.counters)

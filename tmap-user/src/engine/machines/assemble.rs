@@ -13,7 +13,7 @@ use super::{
 use crate::engine::{
     clock::{
         boot,
-        fit::Clock,
+        fit::{self, Clock},
         phase_point::{self, PhasePoint},
     },
     flows::{FrozenSource, connection::Connection},
@@ -136,9 +136,7 @@ fn machine(
             .filter(|_| group.phase_ticks.is_some())
             .map(|clock| counter_value(&clock, reference_ns, 1.0)),
         reference_ns,
-        boot: clock
-            .filter(|_| keeps_time)
-            .map(|clock| boot::boot(&with_skew(clock, group.skew_ppm), jiffies)),
+        boot: clock.filter(|_| keeps_time).map(|clock| boot::boot(&with_skew(clock, group), jiffies)),
         connections: weight + history.discarded.get(&number).copied().unwrap_or_default() as f64,
         load_percent: 0.0,
         ports: ports(members()),
@@ -149,10 +147,17 @@ fn machine(
 }
 
 /// The clock with the skew that all connections of the machine gave, where they gave one. The clock's own
-/// skew is combined with a prior for matching, which would blur a boot time of weeks ago.
-fn with_skew(clock: Clock, skew_ppm: Option<Estimate>) -> Clock {
-    let skew = skew_ppm.map(|ppm| Estimate { value: ppm.value * 1e-6, sigma: ppm.sigma * 1e-6 });
-    Clock { skew: skew.unwrap_or(clock.skew), ..clock }
+/// skew is combined with a prior for matching, which would blur a boot time of weeks ago. Where the skew is
+/// too uncertain to be told, it is combined with what clocks are in general.
+fn with_skew(clock: Clock, group: &Group) -> Clock {
+    let skew = match group.skew_ppm {
+        Some(ppm) => Estimate { value: ppm.value * 1e-6, sigma: ppm.sigma * 1e-6 },
+        None => fit::likely_skew(Estimate {
+            value: group.rate_hz.value / group.hz - 1.0,
+            sigma: group.rate_hz.sigma / group.hz,
+        }),
+    };
+    Clock { skew, ..clock }
 }
 
 /// The operating system of a machine.

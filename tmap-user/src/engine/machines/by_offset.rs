@@ -210,15 +210,13 @@ impl Index {
         let cluster = &mut self.clusters[found];
         let shift = wraps_between(&item.clock, &cluster.clock);
         let is_late = agreement.deviation > 1.0;
-        if is_late {
-            cluster.path_s = cluster.path_s.max(agreement.difference_s.abs());
-        }
+        cluster.path_s = cluster.path_s.max(agreement.beyond_errors_s);
         let allowed_s = agreement.allowed_s + if is_late { LATE_PATH_S } else { 0.0 };
         cluster.joins.push((cluster.members.len(), 2.0 * allowed_s * item.clock.hz));
         cluster.members.push(item.index);
         cluster.envelope.absorb(item.envelope, shift);
         let hz = cluster.clock.hz;
-        let by_path_hz = hz * cluster.path_s / cluster.envelope.span_s().max(1.0);
+        let by_path_hz = PATH_ERROR * hz * cluster.path_s / cluster.envelope.span_s().max(1.0);
         let rate_hz = fit::measure(&cluster.envelope, resolution_ns)
             .map(|rate| Estimate { sigma: joint(rate.sigma, by_path_hz), ..rate });
         cluster.clock = fit_within(&cluster.envelope, hz, rate_hz, resolution_ns, self.skew_sigma);
@@ -230,6 +228,10 @@ impl Index {
 /// How much later than to another the path to one peer can be, in seconds: the least delay of a connection is
 /// its peer's own, and a sleeping radio may hold back all segments of a short one.
 const LATE_PATH_S: f64 = 0.15;
+
+/// The error of a slope through connections on different paths, as a share of the paths' difference over the
+/// span: most of the points on which the line rests came along the shortest path.
+const PATH_ERROR: f64 = 0.3;
 
 impl Agreement {
     /// Whether one clock can be both, along paths of different length.
@@ -246,6 +248,8 @@ pub(super) struct Agreement {
     pub difference_s: f64,
     /// The largest difference that agrees, in seconds.
     pub allowed_s: f64,
+    /// By how much the difference exceeds three joint standard errors, in seconds; 0 where it doesn't.
+    pub beyond_errors_s: f64,
     /// The rate's difference, as a share of what is allowed.
     pub rate_deviation: f64,
     /// The larger of the offset's and the rate's difference, each as a share of what is allowed: the
@@ -261,12 +265,14 @@ pub(super) fn agreement(a: &Clock, b: &Clock, options: &Options) -> Option<Agree
     let at_ns = best_meeting(a, b);
     let (left, right) = (a.at(at_ns), b.at(at_ns));
     let difference = wrap_difference(left.value - right.value);
-    let allowed = options.offset_delta_s * a.hz + MAX_DEVIATION * joint(left.sigma, right.sigma);
+    let error = joint(left.sigma, right.sigma);
+    let allowed = options.offset_delta_s * a.hz + MAX_DEVIATION * error;
     let rate_difference_ppm = (a.skew.value - b.skew.value).abs() * 1e6;
     let rate_allowed_ppm = options.rate_delta_ppm + MAX_DEVIATION * joint(a.skew.sigma, b.skew.sigma) * 1e6;
     Some(Agreement {
         difference_s: difference / a.hz,
         allowed_s: allowed / a.hz,
+        beyond_errors_s: (difference.abs() - 3.0 * error).max(0.0) / a.hz,
         rate_deviation: rate_difference_ppm / rate_allowed_ppm,
         deviation: (difference.abs() / allowed).max(rate_difference_ppm / rate_allowed_ppm),
     })

@@ -107,7 +107,7 @@ const MAX_SKEW_DEVIATION: f64 = 4.0;
 
 /// The share of a line's connections that may go to another line's peers, though the lines are one
 /// machine's: the assignment of connections to lines errs.
-const MOST_COMMON: f64 = 0.1;
+const MOST_COMMON: f64 = 0.25;
 
 /// For each line, the first line of the same machine.
 ///

@@ -62,7 +62,7 @@ const CLEAR_NATS: f64 = 3.0;
 
 /// What it costs a behaviour if the connections' own rates contradict it, in nats: a counter that loses ticks
 /// does so within connections, too.
-const CONTRADICTED_NATS: f64 = 6.0;
+const CONTRADICTED_NATS: f64 = 30.0;
 
 /// How often a counter that may sleep did so, or one that may be set was, between two connections.
 const MOVED_SHARE: f64 = 0.5;
@@ -138,16 +138,16 @@ impl Evidence {
 
 /// The complicated counters that explain `shown` as well as steady ones do. All tick nominally at `hz`.
 ///
-/// Where the evidence leaves it open, fewer counters are told: a machine that isn't there does more harm than
-/// one that is missed. Connections that all differ aren't several machines but random offsets, and there the
-/// complicated explanation must be clearly better.
+/// `several` says that the `simple` steady counters would be told as several machines. Then fewer counters are
+/// told where the evidence leaves it open: a machine that isn't there does more harm than one that is missed.
+/// Elsewhere the offsets are taken for random, and the complicated explanation must be clearly better.
 ///
 /// O(n m) for n connections and m counters, which are at most [`MOST_COUNTERS`].
-pub(super) fn explain(shown: &[Shown<'_>], hz: f64, simple: usize) -> Explained {
+pub(super) fn explain(shown: &[Shown<'_>], hz: f64, simple: usize, several: bool) -> Explained {
     let mut order: Vec<&Shown<'_>> = shown.iter().filter(|shown| !shown.points.is_empty()).collect();
     order.sort_by_key(|shown| (shown.points[0].time_ns, shown.index));
     let mut explained = Explained::default();
-    let mut best_gain = if simple == shown.len() { CLEAR_NATS } else { -CLEAR_NATS };
+    let mut best_gain = if several { -CLEAR_NATS } else { CLEAR_NATS };
     let loses = loses(shown, hz);
     for (behaviour, prior) in EXPLANATIONS {
         let contradicted = loses.is_some_and(|loses| loses != (behaviour == Behaviour::Losing));
@@ -177,7 +177,7 @@ fn loses(shown: &[Shown<'_>], hz: f64) -> Option<bool> {
             lost_s += own_s - (last.ticks - first.ticks) as f64 / hz;
         }
     }
-    let error_s = (DELAY_S / 10.0 + 1.0 / hz) * (shown.len() as f64).sqrt();
+    let error_s = (DELAY_S / 30.0 + 1.0 / hz) * (shown.len() as f64).sqrt();
     match lost_s {
         lost_s if lost_s > 3.0 * error_s && lost_s > MOST_GAINED * span_s => Some(true),
         lost_s if lost_s + 2.0 * error_s < MOST_GAINED * span_s => Some(false),
@@ -328,7 +328,7 @@ mod tests {
     fn explained(all: &[Vec<Point>]) -> Option<(Behaviour, usize)> {
         let shown: Vec<Shown<'_>> =
             all.iter().enumerate().map(|(index, points)| Shown { index, simple: index, points }).collect();
-        explain(&shown, 1000.0, all.len()).better.map(|e| (e.behaviour, e.counters.len()))
+        explain(&shown, 1000.0, all.len(), false).better.map(|e| (e.behaviour, e.counters.len()))
     }
 
     #[test]
