@@ -37,7 +37,7 @@ skips! {
     NotIp => "not_ip",
     /// The frame ends inside the link header or a VLAN tag.
     LinkTruncated => "link_truncated",
-    /// More VLAN tags than the two that are followed.
+    /// More VLAN tags than are followed.
     VlanTooDeep => "vlan_too_deep",
     /// The frame ends inside the IP header or an extension header.
     IpTruncated => "ip_truncated",
@@ -53,6 +53,16 @@ skips! {
     TunnelTruncated => "tunnel_truncated",
     /// More tunnels inside each other, labels or tunnel extensions than are followed.
     TunnelTooDeep => "tunnel_too_deep",
+    /// MACsec (IEEE 802.1AE) that is encrypted.
+    MacsecEncrypted => "macsec_encrypted",
+    /// IPsec's encapsulating security payload (RFC 4303), over IP or UDP: encrypted.
+    Esp => "esp",
+    /// PPP that is compressed or encrypted (RFC 1962, 3078).
+    PppCompressed => "ppp_compressed",
+    /// L2TP version 3 (RFC 3931): its packets don't tell how long its header is.
+    L2tp3 => "l2tpv3",
+    /// CAPWAP (RFC 5415) that carries radio frames (IEEE 802.11) or fragments, or is encrypted.
+    Capwap => "capwap",
     /// The frame ends inside the TCP header or its options.
     TcpTruncated => "tcp_truncated",
     /// The data offset is below 5 words, or the header runs past the IP payload (RFC 9293).
@@ -65,6 +75,9 @@ skips! {
     OptionsTooMany => "options_too_many",
     /// A sound segment without the Timestamps option, other than a SYN.
     NoTimestamps => "no_timestamps",
+    /// Only the beginning of the frame was captured, and it ends before Timestamps: the snap length is too
+    /// short. In files only; the kernel programs see whole frames.
+    SnapCut => "snap_cut",
     /// The filter rejects it.
     Filtered => "filtered",
 }

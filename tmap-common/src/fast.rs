@@ -12,8 +12,11 @@ use crate::{
     tunnel,
 };
 
-/// IP protocol number of TCP (IANA).
+/// IP protocol numbers (IANA).
+const ICMP: u8 = 1;
 const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMP6: u8 = 58;
 
 /// NOP, NOP, Timestamps of ten bytes, as one word of this machine.
 const RECOMMENDED: u32 = u32::from_ne_bytes([1, 1, 8, 10]);
@@ -124,16 +127,15 @@ pub fn visit<P: Packet + ?Sized, V: Visitor>(
         }
         Link::Ip => {
             let [first] = packet.read(0)?;
-            (if first >> 4 == 4 { ethertype::IP4 } else { ethertype::IP6 }, 0)
+            (if first >> 4 == 4 { ethertype::IP4 } else { ethertype::IP6 }, packet.opaque_cursor(0))
         }
         _ => return None,
     };
     match version {
         ethertype::IP4 => ip4(packet, at, decap, visitor),
         ethertype::IP6 => ip6(packet, at, decap, visitor),
-        ethertype::ANY_IP => None,
-        other if decap && tunnel::is_below_ip(other) => None,
-        _ => Some(visitor.skip(Skip::NotIp)),
+        ethertype::ARP => Some(visitor.skip(Skip::NotIp)),
+        _ => None,
     }
 }
 
@@ -180,14 +182,12 @@ fn ip6<P: Packet + ?Sized, V: Visitor>(
         return None;
     }
     if header[6] != TCP {
-        // Nothing but UDP and ICMPv6: the rest may be extension headers.
-        let is_plain = matches!(header[6], 17 | 58);
-        return if is_plain { not_tcp(packet, header[6], at + 40, decap, visitor) } else { None };
+        return not_tcp(packet, header[6], at + 40, decap, visitor);
     }
     tcp(packet, at, false, payload_bytes, visitor)
 }
 
-/// Skips what isn't TCP, unless it may be a tunnel.
+/// Skips ICMP, and UDP that is no tunnel. Any other protocol may have TCP inside.
 #[inline(always)]
 fn not_tcp<P: Packet + ?Sized, V: Visitor>(
     packet: &P,
@@ -196,10 +196,19 @@ fn not_tcp<P: Packet + ?Sized, V: Visitor>(
     decap: bool,
     visitor: &V,
 ) -> Option<V::Outcome> {
-    if decap && tunnel::may_begin(packet, protocol.into(), at) {
-        None
-    } else {
-        Some(visitor.skip(Skip::NotTcp))
+    match protocol {
+        UDP => {
+            if decap {
+                let [s0, s1, d0, d1] = packet.read(at)?;
+                let (src_port, dst_port) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
+                if tunnel::may_begin(src_port, dst_port) {
+                    return None;
+                }
+            }
+            Some(visitor.skip(Skip::NotTcp))
+        }
+        ICMP | ICMP6 => Some(visitor.skip(Skip::NotTcp)),
+        _ => None,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Network layer: IPv4 with options (RFC 791), IPv6 with extension headers (RFC 8200).
+//! Network layer: IPv4 with options (RFC 791), IPv6 with extension headers (RFC 8200), both with
+//! authentication headers (RFC 4302).
 
 use crate::{
     Address, Packet, Skip,
@@ -20,6 +21,8 @@ mod protocol {
     pub(super) const FRAGMENT: u8 = 44;
     pub(super) const AUTHENTICATION: u8 = 51;
     pub(super) const DESTINATION: u8 = 60;
+    pub(super) const ESP: u64 = 50;
+    pub(super) const L2TP: u64 = 115;
 }
 
 /// A network header: where it lies in the frame, and what it says of its payload. The addresses are read
@@ -79,11 +82,18 @@ fn ip4<P: Packet + ?Sized>(packet: &P, at: usize) -> Result<Network, Skip> {
     if fragment_offset != 0 {
         return Err(Skip::LaterFragment);
     }
+    let (mut protocol, mut payload_at) = (header[9], at + header_bytes);
+    if protocol == protocol::AUTHENTICATION {
+        // RFC 4302, section 2.2: in 4-byte units, minus 2.
+        let [next_header, words] = packet.read(payload_at).ok_or(Skip::IpTruncated)?;
+        protocol = next_header;
+        payload_at = packet.opaque_cursor(payload_at + (usize::from(words) + 2) * 4);
+    }
     Ok(Network {
         header_at: at,
         version: packet.opaque(4),
-        protocol: u64::from(header[9]),
-        payload_at: at + header_bytes,
+        protocol: u64::from(protocol),
+        payload_at,
         payload_end: if total_bytes == 0 { usize::MAX } else { at + total_bytes },
     })
 }
@@ -126,6 +136,16 @@ impl Network {
     #[inline(always)]
     pub(crate) fn outer(header_at: usize, version: u64) -> Self {
         Self { header_at, version, protocol: 0, payload_at: 0, payload_end: 0 }
+    }
+
+    /// Why a payload that is neither TCP nor a tunnel for tmap isn't read.
+    #[inline(always)]
+    pub(crate) fn skip(&self) -> Skip {
+        match self.protocol {
+            protocol::ESP => Skip::Esp,
+            protocol::L2TP => Skip::L2tp3,
+            _ => Skip::NotTcp,
+        }
     }
 
     /// Whether TCP follows.
@@ -264,6 +284,14 @@ mod tests {
         assert_eq!(payload(&[]), Err(Skip::IpTruncated));
         assert_eq!(payload(&IP4[..19]), Err(Skip::IpTruncated));
         assert_eq!(payload(&ip4_with(9, 17)), Err(Skip::NotTcp));
+    }
+
+    #[test]
+    fn ip4_authentication_headers() {
+        let bytes = |rest: &[u8]| [&ip4_with(9, 51), rest].concat();
+        assert_eq!(payload(&bytes(&[6, 4])), Ok((44, 40)));
+        assert_eq!(payload(&bytes(&[17, 4])), Err(Skip::NotTcp));
+        assert_eq!(payload(&bytes(&[6])), Err(Skip::IpTruncated));
     }
 
     #[test]

@@ -16,10 +16,30 @@ pub(crate) mod ethertype {
     pub(crate) const PPPOE: u16 = 0x8864;
     /// Transparent Ethernet bridging: a whole frame, in GRE and Geneve.
     pub(crate) const ETHERNET: u16 = 0x6558;
+    pub(crate) const ARP: u16 = 0x0806;
+    /// PPP (RFC 1661), in GRE: protocol and payload.
+    pub(crate) const PPP: u16 = 0x880b;
+    /// Cisco metadata: the security group tag.
+    pub(crate) const CMD: u16 = 0x8909;
+    pub(crate) const ETAG: u16 = 0x893f;
+    pub(crate) const VN_TAG: u16 = 0x8926;
+    /// HSR's tag, which PRP uses as a suffix.
+    pub(crate) const HSR: u16 = 0x892f;
+    pub(crate) const MACSEC: u16 = 0x88e5;
+    pub(crate) const PBB: u16 = 0x88e7;
+    pub(crate) const FABRICPATH: u16 = 0x8903;
+    pub(crate) const TRILL: u16 = 0x22f3;
+    pub(crate) const NSH: u16 = 0x894f;
+    /// ERSPAN types I and II, in GRE.
+    pub(crate) const ERSPAN: u16 = 0x88be;
+    pub(crate) const ERSPAN3: u16 = 0x22eb;
+    /// The greatest number that is no EtherType but the length of an 802.3 frame with LLC, in bytes.
+    pub(crate) const MAX_LENGTH: u16 = 1500;
 }
 
-/// VLAN tags followed before a frame is called too deep: 802.1ad's two.
-const MAX_VLAN_TAGS: usize = 2;
+/// VLAN tags followed before a frame is called too deep: 802.1ad's two, and one for networks that stack
+/// three. Where tunnels are decapsulated, tags count among the headers of a layer instead.
+const MAX_VLAN_TAGS: usize = 3;
 
 /// How a frame begins. The `LINKTYPE_` names are those of the pcap registry (tcpdump.org/linktypes.html).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +74,13 @@ pub enum Version {
     V6,
 }
 
-/// Walks the link header and up to two VLAN tags, and returns where the network header starts.
+/// Walks the link header and up to three VLAN tags, and returns where the network header starts.
 ///
 /// # Errors
 /// [`Skip::LinkTruncated`], [`Skip::VlanTooDeep`] or [`Skip::NotIp`].
 #[inline(always)]
 pub fn parse<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<NetworkStart, Skip> {
-    Layer::first(packet, link)?.network()
+    Layer::first(packet, link)?.behind_tags(packet)?.network()
 }
 
 /// A layer of headers: its EtherType and where it begins, in bytes from the frame's start.
@@ -71,10 +91,10 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// Returns the layer behind the link header and VLAN tags.
+    /// Returns the layer behind the link header, which may be a VLAN tag.
     ///
     /// # Errors
-    /// Those of [`parse`]; [`Skip::NotIp`] only for BSD loopback.
+    /// [`Skip::LinkTruncated`]; [`Skip::NotIp`] only for BSD loopback.
     #[inline(always)]
     pub(crate) fn first<P: Packet + ?Sized>(packet: &P, link: Link) -> Result<Self, Skip> {
         let (type_at, at) = match link {
@@ -85,7 +105,7 @@ impl Layer {
             Link::BsdLoopback => return bsd_loopback(packet),
         };
         let ethertype = packet.read(type_at).ok_or(Skip::LinkTruncated)?;
-        Self { ethertype: u16::from_be_bytes(ethertype), at }.behind_tags(packet)
+        Ok(Self { ethertype: u16::from_be_bytes(ethertype), at })
     }
 
     /// Returns the layer behind VLAN tags, or itself where it has none.
@@ -119,13 +139,6 @@ impl Layer {
             _ => return Err(Skip::NotIp),
         };
         Ok(NetworkStart { at: self.at, version })
-    }
-
-    /// Hides both values from the verifier ([`Packet::opaque`]).
-    #[inline(always)]
-    pub(crate) fn opaque<P: Packet + ?Sized>(self, packet: &P) -> Self {
-        let Self { ethertype, at } = self;
-        Self { ethertype: packet.opaque(u64::from(ethertype)) as u16, at: packet.opaque_cursor(at) }
     }
 }
 
@@ -183,14 +196,16 @@ mod tests {
     }
 
     #[test]
-    fn two_tags_of_all_kinds() {
+    fn two_or_three_tags_of_all_kinds() {
         let tags = [[0x81, 0x00], [0x88, 0xa8], [0x91, 0x00]];
         for [outer_high, outer_low] in tags {
             for [high, low] in tags {
                 let bytes = [outer_high, outer_low, 0, 7, high, low, 0, 8, 0x86, 0xdd];
                 assert_eq!(ethernet(&bytes), found(22, Version::V6));
                 let third = [outer_high, outer_low, 0, 7, high, low, 0, 8, 0x81, 0x00, 0, 9, 0x08, 0x00];
-                assert_eq!(ethernet(&third), Err(Skip::VlanTooDeep));
+                assert_eq!(ethernet(&third), found(26, Version::V4));
+                let fourth = [&third[..12], &[0x88, 0xa8, 0, 4, 0x08, 0x00]].concat();
+                assert_eq!(ethernet(&fourth), Err(Skip::VlanTooDeep));
             }
         }
     }

@@ -32,6 +32,12 @@ pub trait Packet {
         word
     }
 
+    /// Leaves `cursor` as it is, and hides what was written to it, as [`Packet::opaque`]. Unlike that, it
+    /// also hides where the words came from: the verifier takes a value that ends up in an offset back to
+    /// where it was made, and tells states apart by it all the way.
+    #[inline(always)]
+    fn settle(&self, _cursor: &mut DecapCursor) {}
+
     /// Calls [`OptionOffsets::walk`]. The kernel programs override this with a BPF subprogram that makes
     /// the call: the verifier checks a subprogram once, and inlined code again for every path to it.
     ///
@@ -50,6 +56,16 @@ pub trait Packet {
     #[inline(always)]
     fn next_layer(&self, cursor: &mut DecapCursor) -> Result<bool, Skip> {
         cursor.next_layer(self)
+    }
+
+    /// Calls [`DecapCursor::next_header`]. The kernel programs override this as
+    /// [`Packet::walk_options`].
+    ///
+    /// # Errors
+    /// Those of [`DecapCursor::next_header`].
+    #[inline(always)]
+    fn next_header(&self, cursor: &mut DecapCursor) -> Result<(), Skip> {
+        cursor.next_header(self)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     Link, Packet, Segment, Skip, fast, ip,
     link::Layer,
     tcp::{self, OptionOffsets},
-    tunnel::{self, DecapCursor, InnerHeader},
+    tunnel::{DecapCursor, InnerHeader},
 };
 
 /// Parses one frame that begins with `link`; `decap` says whether to decapsulate tunnels.
@@ -44,22 +44,15 @@ pub fn find<P: Packet + ?Sized>(
     cursor: &mut DecapCursor,
 ) -> Result<(), Skip> {
     let layer = Layer::first(packet, link)?;
-    let start = match layer.network() {
-        Err(Skip::NotIp) if decap && tunnel::is_below_ip(layer.ethertype) => {
-            return cursor.follow(packet, layer);
-        }
-        start => start?,
-    };
-    let network = ip::parse(packet, start)?;
-    // Nearly every frame has no more than its own network header, and TCP.
-    if network.is_tcp() {
-        cursor.inner.set(&network);
-        Ok(())
-    } else if decap && tunnel::may_follow(packet, &network) {
-        cursor.follow(packet, layer)
-    } else {
-        Err(Skip::NotTcp)
+    if decap {
+        return cursor.follow(packet, layer);
     }
+    let network = ip::parse(packet, layer.behind_tags(packet)?.network()?)?;
+    if !network.is_tcp() {
+        return Err(network.skip());
+    }
+    cursor.inner.set(&network);
+    Ok(())
 }
 
 /// Reads the segment whose headers [`find`] found: the second half of [`walk`].

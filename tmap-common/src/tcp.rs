@@ -276,7 +276,9 @@ impl OptionOffsets {
     #[inline(always)]
     fn read_or_zero<P: Packet + ?Sized, const N: usize>(&self, packet: &P, kind: u8) -> [u8; N] {
         let at = packet.opaque_cursor(usize::from(self.at[usize::from(kind)]));
-        if at == 0 { [0; N] } else { packet.read(at).unwrap_or([0; N]) }
+        // All ones, or zero for `at` zero: in arithmetic, as each branch doubles what the verifier walks.
+        let mask = packet.opaque(0_u64.wrapping_sub(at as u64)) as i64 >> 63;
+        packet.read(at).unwrap_or([0; N]).map(|byte| byte & mask as u8)
     }
 
     #[inline(always)]

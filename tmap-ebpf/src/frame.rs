@@ -100,6 +100,11 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
+    fn settle(&self, cursor: &mut DecapCursor) {
+        opaque::memory(ptr::from_mut(cursor).cast());
+    }
+
+    #[inline(always)]
     fn walk_options(&self, at: usize, bytes: usize, offsets: &mut OptionOffsets) -> Result<(), Skip> {
         let outcome = match self.context() {
             Context::Xdp(context) => options_xdp(context, at as u64, bytes as u64, offsets),
@@ -123,9 +128,22 @@ impl Packet for Frame {
             reason => Err(Skip::from_index(reason).unwrap_or(Skip::TunnelTooDeep)),
         }
     }
+
+    #[inline(always)]
+    fn next_header(&self, cursor: &mut DecapCursor) -> Result<(), Skip> {
+        let outcome = match self.context() {
+            Context::Xdp(context) => header_xdp(context, cursor),
+            Context::Skb(context) => header_skb(context, cursor),
+        };
+        if outcome == TUNNEL {
+            return Ok(());
+        }
+        Err(Skip::from_index(outcome).unwrap_or(Skip::TunnelTooDeep))
+    }
 }
 
-/// Outcome of `layer_*`: the layer carries a tunnel. Outcomes that aren't the index of a [`Skip`] begin here.
+/// Outcome of `layer_*` and `header_*`: the cursor is at the next layer. Outcomes that aren't the index of a
+/// [`Skip`] begin here.
 const TUNNEL: u64 = 1 << 32;
 /// Outcome of `layer_*`: the layer carries TCP.
 const TCP: u64 = TUNNEL + 1;
@@ -177,6 +195,30 @@ fn next_layer(frame: &Frame, cursor: *mut DecapCursor) -> u64 {
     match cursor.next_layer(frame) {
         Ok(false) => TUNNEL,
         Ok(true) => TCP,
+        Err(skip) => skip as u64,
+    }
+}
+
+/// Subprogram: [`DecapCursor::next_header`] in the frame of an XDP program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn header_xdp(context: *mut xdp_md, cursor: *mut DecapCursor) -> u64 {
+    next_header(&Frame::of_xdp(&XdpContext::new(context)), cursor)
+}
+
+/// Subprogram: [`DecapCursor::next_header`] in the packet of a TC program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn header_skb(context: *mut __sk_buff, cursor: *mut DecapCursor) -> u64 {
+    next_header(&Frame::of_pulled_skb(&TcContext::new(context)), cursor)
+}
+
+#[inline(always)]
+fn next_header(frame: &Frame, cursor: *mut DecapCursor) -> u64 {
+    // SAFETY: the caller lent it, and uses it no more. For all that the verifier knows it may be null.
+    let Some(cursor) = (unsafe { cursor.as_mut() }) else { return Skip::TunnelTooDeep as u64 };
+    match cursor.next_header(frame) {
+        Ok(()) => TUNNEL,
         Err(skip) => skip as u64,
     }
 }

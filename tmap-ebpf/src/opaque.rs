@@ -30,3 +30,11 @@ pub(crate) fn to_verifier(mut word: u64, any: u64) -> u64 {
     };
     word
 }
+
+/// Has LLVM write all values to memory that it has not written yet, and read those at `address` again. The
+/// verifier then knows nothing of them, unless they are on the stack.
+#[inline(always)]
+pub(crate) fn memory(address: *mut u8) {
+    // SAFETY: the instruction changes nothing. Not `nomem`, which is the point.
+    unsafe { asm!("{0} = {0}", inout(reg) address => _, options(nostack, preserves_flags)) };
+}

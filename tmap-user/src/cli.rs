@@ -142,7 +142,7 @@ struct CommonArgs {
     /// Print JSON lines, and nothing else on standard output
     #[arg(long)]
     json: bool,
-    /// Do not decapsulate tunnels (VXLAN, Geneve, GTP-U, GRE, IP in IP, MPLS, PPPoE)
+    /// Do not decapsulate tunnels (VXLAN, GRE, MPLS, PPPoE and others)
     #[arg(long)]
     no_decap: bool,
     /// List every connection in summaries (needs --json)

@@ -120,6 +120,13 @@ struct FrameVisitor<'a> {
     workers: Cell<Option<&'a mut Workers>>,
 }
 
+/// The reason to count for a frame that the parser skipped: one that was cut when captured isn't malformed.
+fn reason(skip: Skip, is_cut: bool) -> Skip {
+    let ends_early =
+        matches!(skip, Skip::LinkTruncated | Skip::IpTruncated | Skip::TunnelTruncated | Skip::TcpTruncated);
+    if is_cut && ends_early { Skip::SnapCut } else { skip }
+}
+
 impl FrameVisitor<'_> {
     /// Parses what the fast path leaves: handshakes, tunnels, whatever is rare.
     #[inline(never)]
@@ -289,7 +296,7 @@ impl<'a, W: Write> Reading<'a, W> {
         let outcome = outcome.unwrap_or_else(|| visitor.slow_path(link, decap));
         match outcome {
             Ok(()) => self.counters.emitted += 1,
-            Err(skip) => self.counters.skipped[skip as usize] += 1,
+            Err(skip) => self.counters.skipped[reason(skip, frame.is_cut) as usize] += 1,
         }
     }
 

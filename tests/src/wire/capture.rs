@@ -81,6 +81,37 @@ pub fn pcap(packets: &[Packet], link_type: u16, order: Order, nanoseconds: bool)
     file
 }
 
+/// A classic capture of which no frame has more than `snap_bytes` bytes.
+pub fn snapped(packets: &[Packet], link_type: u16, order: Order, snap_bytes: usize) -> Vec<u8> {
+    let mut file = pcap(&[], link_type, order, true);
+    for packet in packets {
+        let captured = &packet.bytes[..packet.bytes.len().min(snap_bytes)];
+        file.extend(order.u32((packet.time_ns / 1_000_000_000) as u32));
+        file.extend(order.u32((packet.time_ns % 1_000_000_000) as u32));
+        file.extend(order.u32(captured.len() as u32));
+        file.extend(order.u32(packet.bytes.len() as u32));
+        file.extend(captured);
+    }
+    file
+}
+
+/// A capture in the modified format of Alexey Kuznetsov's patch of libpcap: microseconds, and eight more
+/// bytes before each packet (interface, protocol, kind of packet).
+pub fn modified(packets: &[Packet], link_type: u16, order: Order) -> Vec<u8> {
+    let mut file = pcap(&[], link_type, order, false);
+    file[..4].copy_from_slice(&order.u32(0xa1b2_cd34));
+    for packet in packets {
+        let length = order.u32(packet.bytes.len() as u32);
+        file.extend(order.u32((packet.time_ns / 1_000_000_000) as u32));
+        file.extend(order.u32((packet.time_ns % 1_000_000_000 / 1_000) as u32));
+        file.extend(length);
+        file.extend(length);
+        file.extend([&order.u32(2)[..], &order.u16(0x0800), &[0, 0]].concat());
+        file.extend(&packet.bytes);
+    }
+    file
+}
+
 /// A pcapng capture under way.
 #[derive(Debug)]
 pub struct PcapNg {

@@ -5,8 +5,8 @@ use rand::RngExt;
 use rand_pcg::Pcg64;
 
 use crate::wire::{
-    frame::{IP4, IP6, Ip4, Ip6, Tcp, documentation_ip6},
-    tunnel::{self, Layer},
+    frame::{IP4, IP6, Ip4, Ip6, Tcp, documentation_ip6, udp},
+    tunnel::{self, Layer, Tag},
 };
 
 /// The longest frame that is made: `BPF_PROG_TEST_RUN` gives XDP one page, less headroom.
@@ -40,8 +40,11 @@ pub fn next(rng: &mut Pcg64) -> Vec<u8> {
 /// A frame in which lengths agree, though its options need not make sense.
 fn whole(rng: &mut Pcg64) -> Vec<u8> {
     let mut frame: Vec<u8> = (0..12).map(|_| rng.random()).collect();
-    // No tag more often than one, one more often than two, now and then one too many.
-    for _ in 0..pick(rng, &[0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 3]) {
+    // No tag more often than one, one more often than two, now and then too many.
+    for _ in 0..pick(
+        rng,
+        &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 20],
+    ) {
         let tag: u16 = pick(rng, &[0x8100, 0x88a8, 0x9100]);
         frame.extend(tag.to_be_bytes());
         frame.extend(rng.random::<[u8; 2]>());
@@ -56,7 +59,7 @@ fn whole(rng: &mut Pcg64) -> Vec<u8> {
     frame.extend(ethertype.to_be_bytes());
     let tcp = tcp(rng);
     let ip = if is_ip4 { ip4(rng, &tcp) } else { ip6(rng, &tcp) };
-    if !other && rng.random_bool(0.25) {
+    if !other && rng.random_bool(0.3) {
         let (ethertype, bytes) = tunnelled(rng, (ethertype, ip));
         let type_at = frame.len() - 2;
         frame[type_at..].copy_from_slice(&ethertype.to_be_bytes());
@@ -71,10 +74,30 @@ fn whole(rng: &mut Pcg64) -> Vec<u8> {
 fn tunnelled(rng: &mut Pcg64, mut packet: Layer) -> Layer {
     for _ in 0..pick(rng, &[1, 1, 1, 2, 2, 3]) {
         let kind = pick(rng, &tunnel::KINDS);
-        let id = rng.random_range(0..1 << 16);
+        let id = rng.random_range(tunnel::ids(kind));
         packet = tunnel::wrap(rng, kind, id, &packet).unwrap_or(packet);
     }
-    packet
+    if rng.random_bool(0.2) {
+        let tag = pick(rng, &Tag::ALL);
+        packet = tag.wrap(rng, &packet);
+    }
+    if rng.random_bool(0.05) { unreadable(rng, &packet) } else { packet }
+}
+
+/// Something that tmap has no more than a name for.
+fn unreadable(rng: &mut Pcg64, (ethertype, bytes): &Layer) -> Layer {
+    let around = |protocol, payload: &[u8]| (IP4, Ip4 { protocol, ..Ip4::default() }.around(payload));
+    let to_port = |port, header: &[u8]| around(17, &udp(4_000, port, &[header, bytes].concat()));
+    match rng.random_range(0..8) {
+        0 => around(50, bytes),
+        1 => around(115, bytes),
+        2 => to_port(4500, &[0, 0, 0, 9]),
+        3 => to_port(1701, &[0, 3, 0, 0]),
+        4 => to_port(5247, &[pick(rng, &[0, 1]), 2 << 3, 1, 0, 0, 0, 0, 0]),
+        5 => (0x8864, [&[0x11, 0, 0, 7, 0, 60, 0, 0xfd][..], bytes].concat()),
+        6 => (0x88e5, [&[0x0c, 0, 0, 0, 0, 1][..], &ethertype.to_be_bytes(), bytes].concat()),
+        _ => (0x8864, [&[0x11, 0, 0, 7, 0, 60, 0xfd][..], bytes].concat()),
+    }
 }
 
 fn ip4(rng: &mut Pcg64, payload: &[u8]) -> Vec<u8> {
@@ -83,19 +106,24 @@ fn ip4(rng: &mut Pcg64, payload: &[u8]) -> Vec<u8> {
     // Few enough hosts that filters find some and miss some.
     let mut host = || [10, rng.random_range(0..4), 0, rng.random_range(0..8)];
     let (src, dst) = (host(), host());
+    let (mut protocol, mut authentication) = (protocol(rng), Vec::new());
+    if rng.random_bool(0.05) {
+        authentication = extension(rng, 51, protocol);
+        protocol = 51;
+    }
     let header = Ip4 {
         traffic_class: rng.random(),
         total_bytes: rng.random_bool(0.02).then_some(0),
         id: rng.random(),
         fragment: if rng.random_bool(0.05) { rng.random() } else { pick(rng, &[0, 0x4000, 0x2000]) },
         hop_limit: rng.random(),
-        protocol: protocol(rng),
+        protocol,
         checksum: rng.random(),
         src,
         dst,
         options: &options,
     };
-    header.around(payload)
+    header.around(&[&authentication, payload].concat())
 }
 
 fn protocol(rng: &mut Pcg64) -> u8 {

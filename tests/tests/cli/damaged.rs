@@ -8,7 +8,7 @@ use tmap_common::Link;
 use tmap_tests::{
     command::tmap_with_input,
     simulate::conversation::mail_cluster,
-    wire::capture::{Order, Packet, PcapNg, packets, pcap},
+    wire::capture::{Order, Packet, PcapNg, modified, packets, pcap},
 };
 
 /// Sound captures to start from, short, so that damage to headers is frequent.
@@ -30,6 +30,7 @@ static CAPTURES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     vec![
         pcap(&packets, 1, Order::Little, true),
         pcap(&packets, 1, Order::Big, false),
+        modified(&packets, 1, Order::Big),
         blocks(Order::Little),
         blocks(Order::Big),
         zstd::encode_all(&blocks(Order::Big)[..], 1).expect("packed"),

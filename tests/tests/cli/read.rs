@@ -12,7 +12,7 @@ use tmap_common::Link;
 use tmap_tests::{
     command::{Run, command, json_lines, of_type, tmap, tmap_with_input},
     simulate::conversation::mail_cluster,
-    wire::capture::{LINK_TYPES, Order, Packet, PcapNg, packets, pcap, pcapng, plain},
+    wire::capture::{LINK_TYPES, Order, Packet, PcapNg, modified, packets, pcap, pcapng, plain, snapped},
 };
 
 /// A folder for the captures of one test.
@@ -184,6 +184,8 @@ fn times_mean_the_same_whatever_their_units() {
     assert_eq!(expected.code, 0);
     for (name, content) in [
         ("nanoseconds", pcap(&packets, 1, Order::Big, true)),
+        ("modified, little-endian", modified(&packets, 1, Order::Little)),
+        ("modified, big-endian", modified(&packets, 1, Order::Big)),
         ("pcapng", in_microseconds(&packets, Order::Little, 0)),
         ("if_tsoffset", in_microseconds(&packets, Order::Little, 1_000_000_000)),
         ("if_tsoffset, big-endian", in_microseconds(&packets, Order::Big, 1_000_000_000)),
@@ -193,6 +195,28 @@ fn times_mean_the_same_whatever_their_units() {
     ] {
         assert_same(&folder.read(&content), &expected.out, name);
     }
+}
+
+/// A snap length that cuts Timestamps off is named, and so is what helps.
+#[test]
+fn a_short_snap_length_is_told_of() {
+    let folder = Folder::new();
+    let packets = mail_packets();
+    for snap_bytes in [20, 30, 40, 54, 60, 65] {
+        let capture = snapped(&packets, 1, Order::Little, snap_bytes);
+        for verb in ["read", "rtt"] {
+            let run = tmap_with_input([verb, "-"], &capture);
+            let hint = format!("Snap length too short: {} frames cut off", grouped(packets.len() as u64));
+            assert!(run.out.contains(&hint), "{verb}, {snap_bytes} bytes: {}", run.out);
+            assert!(run.out.contains("tcpdump -s 128"), "{}", run.out);
+        }
+        let run = tmap_with_input(["read", "--json", "-"], &capture);
+        let lines = json_lines(&run.out);
+        let summary = of_type(&lines, "summary");
+        assert_eq!(summary[0]["packets"]["skipped"]["snap_cut"], packets.len(), "{snap_bytes} bytes");
+    }
+    let whole = folder.read(&snapped(&packets, 1, Order::Big, 80));
+    assert_same(&whole, &folder.read(&mail_capture()).out, "80 bytes");
 }
 
 #[test]

@@ -22,7 +22,7 @@
 //! | `zero_tsvals` | segments with TSval 0 |
 //! | `tsval_jumps` | times that a connection's counter was set to another value, and went on from there |
 //! | `average_uptime_s` | mean uptime of the machines with a known boot time, at the summary's time |
-//! | `tunnels` | the tunnels it was seen in, at most 8: objects of `kind` (`vxlan`, `geneve`, `gtp-u`, `gre`, `ip`, `mpls`, `pppoe`), `id` (VNI, TEID, key, label or session; 0 for none), `src`, `dst` (`null` below IP) |
+//! | `tunnels` | the tunnels it was seen in, at most 8: objects of `kind` (such as `vxlan`), `id` (VNI, TEID, key, label, session; 0 for none), `src`, `dst` (`null` below IP) |
 //! | `unstamped` | `null`, or the connections that it opened without timestamps: `connections`, `signature` (the latest one's handshake, in p0f's notation) |
 //! | `machine_list` | the machines, below |
 //!

@@ -1,8 +1,42 @@
-//! What was lost, evicted or ignored, and which option helps.
+//! What was lost, evicted, ignored or not readable, and what helps.
 
 use std::io::{self, Write};
 
+use tmap_common::{Counters, Skip};
+
 use super::{Summary, number::count};
+
+/// Bytes of a frame that hold TCP's options in any case: Ethernet with three VLAN tags, IPv6, and the longest
+/// TCP header are 126.
+const ENOUGH_BYTES: u32 = 128;
+
+/// Bytes of a frame that hold them in a tunnel as well: 184 in VXLAN over IPv6.
+const ENOUGH_BYTES_IN_TUNNELS: u32 = 256;
+
+/// Frames whose segments can't be read, and why: what was cut off when they were captured, and what is
+/// encrypted or doesn't tell where its payload begins.
+pub(super) fn unread(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
+    let sum = |skips: &[Skip]| skips.iter().map(|&skip| counters.skipped[skip as usize]).sum::<u64>();
+    let cut = sum(&[Skip::SnapCut]);
+    if cut > 0 {
+        writeln!(
+            out,
+            "Snap length too short: {} cut off before the TCP timestamps. Capture at least {ENOUGH_BYTES} bytes \
+             of each frame (tcpdump -s {ENOUGH_BYTES}), or {ENOUGH_BYTES_IN_TUNNELS} in tunnels.",
+            count(cut, "frame")
+        )?;
+    }
+    let closed = sum(&[Skip::Esp, Skip::MacsecEncrypted, Skip::PppCompressed, Skip::L2tp3, Skip::Capwap]);
+    if closed > 0 {
+        writeln!(
+            out,
+            "Cannot read what is inside {} (encrypted, compressed, or of an unknown layout; see the skipped \
+             frames). Machines in there are not counted.",
+            count(closed, "frame")
+        )?;
+    }
+    Ok(())
+}
 
 /// Records that the kernel had to drop.
 pub(super) fn lost_records(out: &mut impl Write, lost: u64) -> io::Result<()> {

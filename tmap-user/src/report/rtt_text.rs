@@ -10,7 +10,7 @@ use tmap_common::Address;
 
 use super::{
     Summary as Whole,
-    losses::{evicted, lost_records, warnings},
+    losses::{evicted, lost_records, unread, warnings},
     number::{self, Calendar, and_more, count, grouped},
 };
 use crate::engine::{
@@ -63,6 +63,7 @@ pub fn summary(
         writeln!(out, "  {}", in_words(total))?;
     }
     explain(out, report)?;
+    unread(out, &whole.counters)?;
     lost_records(out, whole.counters.ring_full)?;
     warnings(out, &whole.warnings)
 }

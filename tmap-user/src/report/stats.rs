@@ -127,12 +127,18 @@ fn in_words(skip: Skip) -> &'static str {
         Skip::NotTcp => "not TCP",
         Skip::TunnelTruncated => "truncated in a tunnel header",
         Skip::TunnelTooDeep => "with too many nested tunnels",
+        Skip::MacsecEncrypted => "encrypted MACsec",
+        Skip::Esp => "encrypted IPsec (ESP)",
+        Skip::PppCompressed => "compressed or encrypted PPP",
+        Skip::L2tp3 => "L2TPv3",
+        Skip::Capwap => "CAPWAP with radio frames, fragments or encryption",
         Skip::TcpTruncated => "truncated in the TCP header",
         Skip::TcpDataOffset => "with an invalid TCP data offset",
         Skip::OptionLength => "with an invalid TCP option length",
         Skip::OptionOverrun => "with a TCP option that overruns the header",
         Skip::OptionsTooMany => "with too many TCP options",
         Skip::NoTimestamps => "TCP without timestamps",
+        Skip::SnapCut => "captured too short",
         Skip::Filtered => "excluded by the filter",
     }
 }

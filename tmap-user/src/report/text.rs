@@ -386,6 +386,7 @@ fn totals(out: &mut impl Write, summary: &Summary, calendar: &Calendar<'_>) -> i
     if counters.skipped_total() > 0 {
         writeln!(out, "Skipped frames: {}.", stats::skipped(counters))?;
     }
+    losses::unread(out, counters)?;
     let bare = counters.skipped[Skip::NoTimestamps as usize] + unstamped.records;
     if bare > 0 {
         let syns = match unstamped.records {

@@ -5,7 +5,7 @@ use rand_pcg::Pcg64;
 use tmap_common::{Link, Segment, parse, tunnel::Kind};
 
 use crate::wire::{
-    frame::packet,
+    frame::{IP4, IP6, packet},
     tunnel::{self, KINDS, Layer},
 };
 
@@ -74,19 +74,8 @@ fn tagged(rng: &mut Pcg64, inside: &Layer) -> Layer {
     packet
 }
 
-/// A number that a tunnel of this kind can have.
-fn number(rng: &mut Pcg64, kind: Kind) -> u32 {
-    match kind {
-        Kind::IP => 0,
-        Kind::PPPOE => rng.random_range(1..1 << 16),
-        Kind::MPLS => rng.random_range(16..1 << 20),
-        Kind::VXLAN | Kind::GENEVE => rng.random_range(0..1 << 24),
-        _ => rng.random(),
-    }
-}
-
 fn once(rng: &mut Pcg64, kind: Kind, inside: &Layer) -> Option<Wrapped> {
-    let number = number(rng, kind);
+    let number = rng.random_range(tunnel::ids(kind));
     Some((tunnel::wrap(rng, kind, number, inside)?, Some((kind, number))))
 }
 
@@ -94,7 +83,9 @@ fn once(rng: &mut Pcg64, kind: Kind, inside: &Layer) -> Option<Wrapped> {
 /// below IP where there is none.
 fn twice(rng: &mut Pcg64, kind: Kind, inside: &Layer) -> Option<Wrapped> {
     let (packet, inner) = once(rng, kind, inside)?;
+    let is_over_ip = matches!(packet.0, IP4 | IP6);
     let around = KINDS[rng.random_range(0..KINDS.len())];
     let (packet, outer) = once(rng, around, &packet)?;
-    Some((packet, if matches!(kind, Kind::MPLS | Kind::PPPOE) { outer } else { inner }))
+    // Of labels the innermost is named.
+    Some((packet, if is_over_ip || around == kind { inner } else { outer }))
 }

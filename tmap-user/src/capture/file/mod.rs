@@ -45,6 +45,8 @@ pub struct Frame<'a> {
     pub link: Result<Link, LinkType>,
     /// The captured bytes, perhaps fewer than the packet had.
     pub bytes: &'a [u8],
+    /// Whether the packet had more bytes: the snap length was too short for it.
+    pub is_cut: bool,
 }
 
 /// Why reading ended before the end of the capture.
@@ -171,14 +173,9 @@ impl Capture {
     fn of(mut input: Input) -> Result<Self, ReadError> {
         let format = match input.fill(4).get(..4) {
             Some([0x0a, 0x0d, 0x0d, 0x0a]) => Format::PcapNg(pcapng::PcapNg::default()),
-            // Microseconds, nanoseconds and Kuznetsov's variant; little-endian, then big-endian.
-            Some(
-                [0xd4, 0xc3, 0xb2, 0xa1]
-                | [0x4d, 0x3c, 0xb2, 0xa1]
-                | [0x34, 0xcd, 0xb2, 0xa1]
-                | [0xa1, 0xb2, 0xc3, 0xd4]
-                | [0xa1, 0xb2, 0x3c, 0x4d],
-            ) => Format::Pcap(pcap::Pcap::new(&mut input)?),
+            Some(&[m0, m1, m2, m3]) if pcap::is_magic([m0, m1, m2, m3]) => {
+                Format::Pcap(pcap::Pcap::new(&mut input)?)
+            }
             _ => return Err(unknown(&mut input)),
         };
         let resolution = match &format {

@@ -1,12 +1,32 @@
 //! The classic format: a header, then packets (draft-ietf-opsawg-pcap).
 
-use pcap_parser::{PcapHeader, pcap};
 use tmap_common::Link;
 
 use super::{Frame, LinkType, ReadError, input::Input};
 
 /// The longest packet, as libpcap bounds it (MAXIMUM_SNAPLEN); a longer one is a sign of garbage.
 const MAX_PACKET_BYTES: u32 = 262_144;
+
+/// Bytes of the file header: magic number, version, two unused words, snap length, link type.
+const FILE_HEADER_BYTES: usize = 24;
+
+/// The magic numbers (draft-ietf-opsawg-pcap; the last is that of Alexey Kuznetsov's patch of libpcap): what
+/// they begin in the byte order of the file.
+const MICROSECONDS: u32 = 0xa1b2_c3d4;
+const NANOSECONDS: u32 = 0xa1b2_3c4d;
+const MODIFIED: u32 = 0xa1b2_cd34;
+
+/// Whether a file that begins with these bytes is a classic capture, in either byte order.
+pub(super) fn is_magic(bytes: [u8; 4]) -> bool {
+    byte_order(bytes).is_some()
+}
+
+/// The magic number, and whether the file is big-endian; `None` for any other file.
+fn byte_order(bytes: [u8; 4]) -> Option<(u32, bool)> {
+    let known = |magic: &u32| matches!(*magic, MICROSECONDS | NANOSECONDS | MODIFIED);
+    let big = Some(u32::from_be_bytes(bytes)).filter(known).map(|magic| (magic, true));
+    big.or_else(|| Some(u32::from_le_bytes(bytes)).filter(known).map(|magic| (magic, false)))
+}
 
 /// State of a classic capture.
 pub(super) struct Pcap {
@@ -21,20 +41,23 @@ pub(super) struct Pcap {
 impl Pcap {
     /// Reads the file header.
     pub(super) fn new(input: &mut Input) -> Result<Self, ReadError> {
-        let size = PcapHeader::new().size();
-        let Some(bytes) = input.fill(size).get(..size) else { return Err(input.shortage()) };
-        let Ok((_, header)) = pcap::parse_pcap_header(bytes) else {
+        let Some(header) = input.fill(FILE_HEADER_BYTES).first_chunk::<FILE_HEADER_BYTES>() else {
+            return Err(input.shortage());
+        };
+        let [m0, m1, m2, m3, .., n0, n1, n2, n3] = *header;
+        let Some((magic, big_endian)) = byte_order([m0, m1, m2, m3]) else {
             return Err(ReadError::Corrupt(0, "invalid file header"));
         };
-        input.take(size);
-        let (modified, big_endian) = (header.is_modified_format(), header.is_bigendian());
+        input.take(FILE_HEADER_BYTES);
+        let network = [n0, n1, n2, n3];
+        let network = if big_endian { u32::from_be_bytes(network) } else { u32::from_le_bytes(network) };
         // The upper bits carry the length of the frame check sequence, not the type.
-        let link_type = LinkType((header.network.0 & 0xffff) as u16);
+        let link_type = LinkType((network & 0xffff) as u16);
         Ok(Self {
             link: link_type.link(),
             big_endian,
-            header_bytes: if modified { 24 } else { 16 },
-            unit_ns: if header.is_nanosecond_precision() { 1 } else { 1_000 },
+            header_bytes: if magic == MODIFIED { 24 } else { 16 },
+            unit_ns: if magic == NANOSECONDS { 1 } else { 1_000 },
         })
     }
 
@@ -61,11 +84,13 @@ impl Pcap {
         if length > MAX_PACKET_BYTES {
             return Err(ReadError::Corrupt(at, "impossible packet length"));
         }
+        let is_cut = length < word(12);
         let bytes = self.header_bytes + length as usize;
         if input.fill(bytes).len() < bytes {
             return Err(input.shortage());
         }
-        Ok(Some(Frame { time_ns, link: self.link, bytes: &input.take(bytes)[self.header_bytes..] }))
+        let bytes = &input.take(bytes)[self.header_bytes..];
+        Ok(Some(Frame { time_ns, link: self.link, bytes, is_cut }))
     }
 
     /// The result if there are too few bytes for a header: the end, or an error.

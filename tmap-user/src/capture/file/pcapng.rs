@@ -12,6 +12,9 @@ use super::{Frame, LinkType, ReadError, input::Input};
 const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 const PACKET_OBSOLETE: u32 = 2;
 
+/// Bytes of a block before its packet's, in either kind of packet block.
+const PACKET_HEADER_BYTES: usize = 28;
+
 /// The longest block, as libpcap bounds it.
 const MAX_BLOCK_BYTES: u32 = 16 * 1024 * 1024;
 
@@ -72,7 +75,8 @@ impl PcapNg {
                 Ok(Some(packet)) => {
                     let block = input.take(bytes);
                     let bytes = &block[packet.data_at..packet.data_at + packet.data_bytes];
-                    return Ok(Some(Frame { time_ns: packet.time_ns, link: packet.link, bytes }));
+                    let Packet { time_ns, link, is_cut, .. } = packet;
+                    return Ok(Some(Frame { time_ns, link, bytes, is_cut }));
                 }
             }
         }
@@ -116,7 +120,8 @@ impl PcapNg {
                 if data_bytes < packet.caplen as usize {
                     return Err("packet longer than its block");
                 }
-                return self.packet(packet.if_id, stamp, 28, data_bytes).map(Some);
+                let is_cut = packet.caplen < packet.origlen;
+                return self.packet(packet.if_id, stamp, data_bytes, is_cut).map(Some);
             }
             Block::SimplePacket(_) => self.untimed += 1,
             Block::Unknown(unknown) if self.native(unknown.block_type) == PACKET_OBSOLETE => {
@@ -147,19 +152,21 @@ impl PcapNg {
             return Err("packet longer than its block");
         }
         let interface = if self.big_endian { first >> 16 } else { first & 0xffff };
-        self.packet(interface, u64::from(high) << 32 | u64::from(low), 28, data_bytes)
+        let is_cut = self.word(content, 16).is_some_and(|original| length < original);
+        self.packet(interface, u64::from(high) << 32 | u64::from(low), data_bytes, is_cut)
     }
 
     fn packet(
         &self,
         interface: u32,
         stamp: u64,
-        data_at: usize,
         data_bytes: usize,
+        is_cut: bool,
     ) -> Result<Packet, &'static str> {
         let interface =
             self.interfaces.get(interface as usize).ok_or("packet of an undescribed interface")?;
-        Ok(Packet { time_ns: interface.time_ns(stamp), link: interface.link, data_at, data_bytes })
+        let (time_ns, link) = (interface.time_ns(stamp), interface.link);
+        Ok(Packet { time_ns, link, data_at: PACKET_HEADER_BYTES, data_bytes, is_cut })
     }
 
     fn add_interface(&mut self, description: &InterfaceDescriptionBlock<'_>) -> Result<(), &'static str> {
@@ -191,6 +198,7 @@ struct Packet {
     link: Result<Link, LinkType>,
     data_at: usize,
     data_bytes: usize,
+    is_cut: bool,
 }
 
 impl Interface {
