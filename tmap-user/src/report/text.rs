@@ -54,10 +54,10 @@ pub fn event(out: &mut impl Write, event: &Event, now_ns: u64, calendar: &Calend
         ),
         Event::ClockMoved { address, before, after, by_s } => writeln!(
             out,
-            "The clock of machine {before} behind {address} probably moved by {} s{}; \
-             it is machine {after} now",
+            "The clock of machine {before} behind {address} probably moved by {} s{}{}",
             signed(*by_s),
             if by_s.value < SLEPT_S { " (perhaps the machine slept)" } else { "" },
+            if before == after { String::new() } else { format!("; it is machine {after} now") },
         ),
         Event::OffsetsRandom { address, connections } => writeln!(
             out,

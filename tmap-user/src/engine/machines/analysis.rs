@@ -11,7 +11,7 @@ use super::{
     by_offset::{self, Item},
     by_phase,
     cluster::Cluster,
-    counters::{self, Behaviour, Explained, Explanation, Shown},
+    counters::{self, Behaviour, Explained, Explanation, Moved, Setting, Shown},
     group::{Count, Group},
     regime::{self, Judgement},
 };
@@ -23,7 +23,7 @@ use crate::engine::{
     flows::connection::Connection,
     options::Options,
     os::likeness::Switches,
-    types::{Depth, Doubt, Estimate, Regime},
+    types::{Depth, Doubt, Estimate, Regime, Side, joint, wrap_difference},
 };
 
 /// The result of one analysis pass over an address.
@@ -169,8 +169,11 @@ impl Class {
         if clusters.len() > 1 {
             let members = clusters.iter().enumerate();
             let members = members.flat_map(|(c, cluster)| cluster.members.iter().map(move |&m| (m, c)));
-            let several = judge(hz, &clusters, connections).machines.len() > 1;
-            let explained = explain(members, connections, hz, clusters.len(), several);
+            let setting = Setting {
+                are_several: judge(hz, &clusters, connections).machines.len() > 1,
+                serves: serves(clusters.iter().flat_map(|c| &c.members).map(|&m| connections[m])),
+            };
+            let explained = explain(members, connections, hz, clusters.len(), setting);
             fewest = explained.fewest;
             if let Some(explanation) = explained.better {
                 most = explanation.may_be_more.then_some(clusters.len());
@@ -195,6 +198,12 @@ impl Class {
     }
 }
 
+/// Whether most connections go to a service of the address.
+fn serves<'a>(connections: impl Iterator<Item = &'a Connection>) -> bool {
+    let sides = connections.map(|connection| if connection.service().1 == Side::Server { 1 } else { -1 });
+    sides.sum::<i64>() > 0
+}
+
 /// The regime of clusters.
 fn judge(hz: f64, clusters: &[Cluster], connections: &[&Connection]) -> Judgement {
     let peers: Vec<Vec<Address>> =
@@ -209,12 +218,12 @@ fn explain(
     connections: &[&Connection],
     hz: f64,
     simple: usize,
-    several: bool,
+    setting: Setting,
 ) -> Explained {
     let points = |index: usize| connections[index].flow.envelope.points();
     let shown: Vec<Shown<'_>> =
         members.map(|(index, simple)| Shown { index, simple, points: points(index) }).collect();
-    counters::explain(&shown, hz, simple, several)
+    counters::explain(&shown, hz, simple, setting)
 }
 
 /// Clusters as an explanation has them. Each keeps the clock that it showed last.
@@ -227,9 +236,22 @@ fn regroup(clusters: &[Cluster], explanation: &Explanation) -> Vec<Cluster> {
         let last = of.get(members.last()?)?;
         let behaviour =
             if members.len() > last.members.len() { explanation.behaviour } else { last.behaviour };
-        Some(Cluster { members: members.clone(), behaviour, joins: Vec::new(), ..(*last).clone() })
+        let stood = matches!(behaviour, Behaviour::Sleeping | Behaviour::Set);
+        let before = members.iter().rev().filter_map(|member| of.get(member));
+        let moved = before.copied().find(|cluster| !std::ptr::eq(*cluster, *last));
+        let moved = moved.filter(|_| stood).map(|before| moved_between(before, last));
+        let members = members.clone();
+        Some(Cluster { members, behaviour, moved, joins: Vec::new(), ..(*last).clone() })
     });
     counters.collect()
+}
+
+/// The move of a counter from one cluster to the next, at the beginning of that.
+fn moved_between(before: &Cluster, after: &Cluster) -> Moved {
+    let at_ns = after.envelope.points().first().map_or(after.clock.reference_ns, |point| point.time_ns);
+    let (was, is) = (before.clock.at(at_ns), after.clock.at(at_ns));
+    let by = wrap_difference(is.value - was.value) / after.clock.hz;
+    Moved { at_ns, by_s: Estimate { value: by, sigma: joint(was.sigma, is.sigma) / after.clock.hz } }
 }
 
 /// Assigns connections that are too short for a clock of their own to the only cluster that explains them.
@@ -361,7 +383,7 @@ impl Builder<'_> {
     /// The counters that lose ticks and explain these connections; none where nothing explains them.
     fn losing_counters(&self, members: &[usize]) -> Vec<Vec<usize>> {
         let alone = members.iter().enumerate().map(|(at, &member)| (member, at));
-        explain(alone, self.connections, OLD_APPLE_HZ, members.len(), false)
+        explain(alone, self.connections, OLD_APPLE_HZ, members.len(), Setting::default())
             .better
             .filter(|explanation| explanation.behaviour == Behaviour::Losing)
             .map_or_else(Vec::new, |explanation| explanation.counters)
@@ -375,6 +397,7 @@ impl Builder<'_> {
             regime: Regime::Undetermined,
             clock: None,
             behaviour: Behaviour::Losing,
+            moved: None,
             rate_hz: unsteady::rate_range(rates),
             skew_ppm: None,
             phase_ticks: None,
@@ -426,6 +449,7 @@ fn by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
         regime,
         clock: Some(clock),
         behaviour: cluster.behaviour,
+        moved: cluster.moved,
         rate_hz: clock.rate_hz,
         skew_ppm: (skew.sigma <= MAX_SKEW_SIGMA_PPM && skew.value.abs() <= MAX_SKEW_PPM).then_some(skew),
         phase_ticks: None,

@@ -6,7 +6,10 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use super::{analysis, assemble, clock_moved, history::SourceHistory, partial::PartialSnapshot, reboot};
+use super::{
+    analysis, assemble, clock_moved, counters::Moved, history::SourceHistory, partial::PartialSnapshot,
+    reboot,
+};
 use crate::engine::{
     flows::{Analysed, FrozenSource, SourceId, connection::Connection},
     options::Options,
@@ -201,6 +204,12 @@ fn announce(
             events.push(Event::NewMachine { address, known, machine: Box::new(machine.clone()) });
         }
     }
+    let moves: Vec<_> = history.moves(last_pass).collect();
+    for &(id, moved) in &moves {
+        let Moved { by_s, .. } = moved;
+        events.push(Event::ClockMoved { address: history.address, before: id, after: id, by_s });
+    }
+    history.moves_announced.extend(moves.iter().map(|(id, moved)| (*id, moved.at_ns)));
     if last_pass.analysis.doubt == Some(Doubt::OffsetsRandom) && !history.random_announced {
         history.random_announced = true;
         let connections = frozen.connections_total;

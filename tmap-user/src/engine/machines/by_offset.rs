@@ -138,6 +138,7 @@ impl Cluster {
             clock: item.clock,
             path_s: 0.0,
             behaviour: Behaviour::Steady,
+            moved: None,
             joins: Vec::new(),
         }
     }

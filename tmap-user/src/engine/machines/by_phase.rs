@@ -76,6 +76,7 @@ pub(super) fn find(
                 hz,
                 regime,
                 behaviour: Behaviour::Steady,
+                moved: None,
                 clock: Some(Clock {
                     hz,
                     rate_hz,
@@ -107,7 +108,7 @@ const MAX_SKEW_DEVIATION: f64 = 4.0;
 
 /// The share of a line's connections that may go to another line's peers, though the lines are one
 /// machine's: the assignment of connections to lines errs.
-const MOST_COMMON: f64 = 0.25;
+const MOST_COMMON: f64 = 0.1;
 
 /// For each line, the first line of the same machine.
 ///
@@ -127,8 +128,11 @@ fn join_by_peers(lines: &phase::Lines, peers: &[Address]) -> Vec<usize> {
         let apart = (skew_a.value - skew_b.value).abs();
         let parallel = apart <= MAX_SKEW_DEVIATION * joint(skew_a.sigma, skew_b.sigma);
         let common = counts[a].iter().filter_map(|(peer, n)| counts[b].get(peer).map(|m| *n.min(m)));
-        let (few, many) = (size(a).min(size(b)), size(a).max(size(b)));
-        let by_chance = (1.0 - few / (few + many)).powf(many);
+        let few = size(a).min(size(b));
+        let share = size(a) / (size(a) + size(b));
+        // Each peer's connections would all be on the same line.
+        let alike = |n: usize| share.powf(n as f64) + (1.0 - share).powf(n as f64);
+        let by_chance: f64 = peers_of(&counts[a], &counts[b]).into_values().map(alike).product();
         parallel
             && common.sum::<usize>() as f64 <= MOST_COMMON * few
             && by_chance < CHANCE_WITHOUT_COMMON_PEER
@@ -140,6 +144,15 @@ fn join_by_peers(lines: &phase::Lines, peers: &[Address]) -> Vec<usize> {
         }
     }
     first
+}
+
+/// The peers of two lines, with their connections on either.
+fn peers_of(a: &BTreeMap<Address, usize>, b: &BTreeMap<Address, usize>) -> BTreeMap<Address, usize> {
+    let mut both = a.clone();
+    for (peer, count) in b {
+        *both.entry(*peer).or_default() += count;
+    }
+    both
 }
 
 /// Groups of the same machine as one, with the clock of the first.

@@ -1,6 +1,6 @@
 //! A cluster: connections that share one counter.
 
-use super::counters::Behaviour;
+use super::counters::{Behaviour, Moved};
 use crate::engine::clock::{envelope::Envelope, fit::Clock};
 
 /// Connections that share a counter.
@@ -16,6 +16,8 @@ pub(super) struct Cluster {
     pub path_s: f64,
     /// What the counter does.
     pub behaviour: Behaviour,
+    /// Its last move; `None` where it just went on.
+    pub moved: Option<Moved>,
     /// How its members came to be one: for each but the first, the members before it and the width in ticks
     /// within which they predicted it.
     pub joins: Vec<(usize, f64)>,

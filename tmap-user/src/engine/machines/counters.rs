@@ -11,7 +11,16 @@
 //! is compared with several simple ones by what both say of the same connections. What steady counters
 //! explain already, both explain alike: only the steps from one steady counter to another count.
 
-use crate::engine::types::{Point, WRAP_TICKS, seconds_between, wrap_difference};
+use crate::engine::types::{Estimate, Point, WRAP_TICKS, seconds_between, wrap_difference};
+
+/// A step of a counter that didn't just go on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Moved {
+    /// When it was first seen to have moved, engine time in nanoseconds.
+    pub at_ns: u64,
+    /// By how much, in seconds; negative where it fell behind.
+    pub by_s: Estimate,
+}
 
 /// What a counter does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +45,18 @@ const MOST_LOST: f64 = 0.2;
 /// The largest share by which any of these counters runs fast.
 const MOST_GAINED: f64 = 1e-3;
 
+/// How far clocks usually are from nominal, relative.
+const USUAL_SKEW: f64 = 1e-4;
+
 /// The largest step by which a clock is set, in seconds.
 const MOST_SET_S: f64 = 2.0;
 
 /// How far delays may shift a connection, in seconds: a path to one peer is longer than to another, and a
 /// sleeping radio holds segments back.
 const DELAY_S: f64 = 0.15;
+
+/// How sharply a connection shows that it is a known steady counter's, in seconds.
+const BACK_S: f64 = 0.04;
 
 /// The most counters that are tried: more are random offsets.
 const MOST_COUNTERS: usize = 64;
@@ -56,8 +71,8 @@ const TOGETHER_NATS: f64 = 3.6;
 /// Such values are near: within this time of each other, in seconds.
 const TOGETHER_S: f64 = 1000.0;
 
-/// An explanation that is worse by this, in nats, is left out of consideration: it has less than one chance in
-/// twenty.
+/// An explanation that is worse by this, in nats, is left out of consideration: it has less than one chance
+/// in twenty.
 const CLEAR_NATS: f64 = 3.0;
 
 /// What it costs a behaviour if the connections' own rates contradict it, in nats: a counter that loses ticks
@@ -88,6 +103,19 @@ pub(super) struct Explanation {
     /// Whether more counters, all of them steady, would explain the connections nearly as well.
     pub may_be_more: bool,
 }
+
+/// What is known of connections beside their counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Setting {
+    /// Whether steady counters would be told as several machines, not as one with random offsets.
+    pub are_several: bool,
+    /// Whether the connections go to a service of the address.
+    pub serves: bool,
+}
+
+/// How much less likely a server is to sleep, or to have its clock set, in nats. Several machines behind one
+/// address are what balancers are for.
+const SERVES_NATS: f64 = 8.0;
 
 /// What [`explain`] found.
 #[derive(Clone, Debug, Default)]
@@ -138,25 +166,27 @@ impl Evidence {
 
 /// The complicated counters that explain `shown` as well as steady ones do. All tick nominally at `hz`.
 ///
-/// `several` says that the `simple` steady counters would be told as several machines. Then fewer counters are
-/// told where the evidence leaves it open: a machine that isn't there does more harm than one that is missed.
-/// Elsewhere the offsets are taken for random, and the complicated explanation must be clearly better.
+/// Where steady counters would be told as several machines, fewer are told if the evidence leaves it open: a
+/// machine that isn't there does more harm than one that is missed. Elsewhere the offsets are taken for
+/// random, and the complicated explanation must be clearly better.
 ///
 /// O(n m) for n connections and m counters, which are at most [`MOST_COUNTERS`].
-pub(super) fn explain(shown: &[Shown<'_>], hz: f64, simple: usize, several: bool) -> Explained {
+pub(super) fn explain(shown: &[Shown<'_>], hz: f64, simple: usize, setting: Setting) -> Explained {
     let mut order: Vec<&Shown<'_>> = shown.iter().filter(|shown| !shown.points.is_empty()).collect();
     order.sort_by_key(|shown| (shown.points[0].time_ns, shown.index));
     let mut explained = Explained::default();
-    let mut best_gain = if several { -CLEAR_NATS } else { CLEAR_NATS };
+    let mut best_gain = if setting.are_several && !setting.serves { -CLEAR_NATS } else { CLEAR_NATS };
     let loses = loses(shown, hz);
     for (behaviour, prior) in EXPLANATIONS {
         let contradicted = loses.is_some_and(|loses| loses != (behaviour == Behaviour::Losing));
         let prior = if contradicted { prior - CONTRADICTED_NATS } else { prior };
+        let prior =
+            if setting.serves && behaviour != Behaviour::Losing { prior - SERVES_NATS } else { prior };
         let Some(Partition { counters, gain, moved }) = partition(&order, hz, behaviour) else { continue };
         explained.fewest = Some(explained.fewest.unwrap_or(usize::MAX).min(counters.len()));
-        let goes_on = !moved && !(behaviour == Behaviour::Losing && loses == Some(true));
-        let prior = if goes_on && !contradicted { 0.0 } else { prior };
-        let behaviour = if goes_on { Behaviour::Steady } else { behaviour };
+        let went_on = !moved && (behaviour != Behaviour::Losing || loses != Some(true));
+        let prior = if went_on && !contradicted { 0.0 } else { prior };
+        let behaviour = if went_on { Behaviour::Steady } else { behaviour };
         let gain = gain + prior;
         if counters.len() < simple && gain > best_gain {
             best_gain = gain;
@@ -212,6 +242,12 @@ fn partition(order: &[&Shown<'_>], hz: f64, behaviour: Behaviour) -> Option<Part
                     // What is near may be another machine's that was switched on at the same time.
                     gain -= if step.may_be_together { TOGETHER_NATS } else { 0.0 };
                     moved |= !step.went_on;
+                } else if behaviour == Behaviour::Set
+                    && !step.went_on
+                    && counters[c].last_simple != shown.simple
+                {
+                    // It came back to just where it had been.
+                    gain -= (step.width_ticks / (BACK_S * hz).max(1.0)).ln().max(0.0);
                 }
                 counters[c].take_in(shown);
             }
@@ -235,6 +271,8 @@ struct Counter {
     members: Vec<usize>,
     /// The steady counters that its members are taken for, in order.
     simple: Vec<usize>,
+    /// That of its last member.
+    last_simple: usize,
     /// The corners of all members, in order of time.
     points: Vec<Point>,
 }
@@ -263,6 +301,7 @@ impl Counter {
     }
 
     fn take_in(&mut self, shown: &Shown<'_>) {
+        self.last_simple = shown.simple;
         self.members.push(shown.index);
         if let Err(at) = self.simple.binary_search(&shown.simple) {
             self.simple.insert(at, shown.simple);
@@ -295,7 +334,10 @@ fn step(a: Point, b: Point, hz: f64, behaviour: Behaviour) -> Option<Step> {
         Behaviour::Steady => (gained, gained),
         Behaviour::Losing => (MOST_LOST * hz * elapsed_s, gained),
         Behaviour::Sleeping => (hz * elapsed_s, gained),
-        Behaviour::Set => (MOST_SET_S * hz + gained, MOST_SET_S * hz + gained),
+        Behaviour::Set => {
+            let most = MOST_SET_S * hz + USUAL_SKEW * hz * elapsed_s;
+            (most, most)
+        }
     };
     let (low, high) = (-behind - slack, before + slack);
     // Beyond half a wrap, every step is possible.
@@ -325,25 +367,28 @@ mod tests {
         starts.iter().map(|&t| vec![at(t), at(t + span_s / 2.0), at(t + span_s)]).collect()
     }
 
-    fn explained(all: &[Vec<Point>]) -> Option<(Behaviour, usize)> {
+    fn explained(all: &[Vec<Point>], several: bool) -> Option<(Behaviour, usize)> {
         let shown: Vec<Shown<'_>> =
             all.iter().enumerate().map(|(index, points)| Shown { index, simple: index, points }).collect();
-        explain(&shown, 1000.0, all.len(), false).better.map(|e| (e.behaviour, e.counters.len()))
+        explain(&shown, 1000.0, all.len(), Setting { are_several: several, serves: false })
+            .better
+            .map(|e| (e.behaviour, e.counters.len()))
     }
 
     #[test]
     fn a_counter_that_loses_ticks_is_one() {
         let starts: Vec<f64> = (0..20).map(|i| f64::from(i) * 5.0).collect();
         let all = connections(&starts, 2.0, |t| 5e8 + 994.0 * t + 3.0 * (t / 7.0).sin());
-        assert_eq!(explained(&all), Some((Behaviour::Losing, 1)));
+        assert_eq!(explained(&all, false), Some((Behaviour::Losing, 1)));
     }
 
     #[test]
     fn a_counter_that_sleeps_is_one() {
         let starts = [0.0, 170.0, 250.0, 900.0, 1500.0, 1560.0];
-        let awake = |t: f64| if t < 200.0 { t } else { t.min(300.0) - 40.0 + (t - 850.0).max(0.0) * 0.8 };
+        // It sleeps from 200 s to 240 s, and from 300 s to 850 s.
+        let awake = |t: f64| t.min(200.0) + (t - 240.0).clamp(0.0, 60.0) + (t - 850.0).max(0.0);
         let all = connections(&starts, 20.0, |t| 7e7 + 1000.0 * awake(t));
-        assert_eq!(explained(&all).map(|(_, count)| count), Some(1));
+        assert_eq!(explained(&all, true), Some((Behaviour::Sleeping, 1)));
     }
 
     #[test]
@@ -353,7 +398,7 @@ mod tests {
             let second = (t / 30.0) as i64 % 2 == 1;
             1000.0 * t + if second { 9e8 } else { 8e8 }
         });
-        assert!(explained(&all).is_none_or(|(_, count)| count == 2));
+        assert!(explained(&all, true).is_none_or(|(_, count)| count == 2));
     }
 
     /// Random offsets are never explained by few counters, however long the time between them.
@@ -370,7 +415,7 @@ mod tests {
                     connections(&[t], 1.0, |t| 1000.0 * t + offset)
                 })
                 .collect();
-            assert_eq!(explained(&all), None, "seed {seed}: {count} connections, {gap_s:.0} s apart");
+            assert_eq!(explained(&all, false), None, "seed {seed}: {count} connections, {gap_s:.0} s apart");
         }
     }
 }

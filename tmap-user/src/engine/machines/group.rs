@@ -1,6 +1,6 @@
 //! The common result of counting by offset and by phase: groups of connections, and their count.
 
-use super::counters::Behaviour;
+use super::counters::{Behaviour, Moved};
 use crate::engine::{
     clock::fit::Clock,
     types::{Estimate, Regime},
@@ -17,6 +17,8 @@ pub(crate) struct Group {
     pub clock: Option<Clock>,
     /// What the counter does: only a steady one tells when the machine booted.
     pub behaviour: Behaviour,
+    /// The counter's last move; `None` where it just went on.
+    pub moved: Option<Moved>,
     /// Measured rate in Hz.
     pub rate_hz: Estimate,
     /// Relative skew in ppm, where the clock is steady.

@@ -6,6 +6,7 @@ use tmap_common::Address;
 
 use super::{
     analysis::{self, Analysis},
+    counters::Moved,
     numbering,
 };
 use crate::engine::{
@@ -27,6 +28,8 @@ pub(super) struct SourceHistory {
     /// Machines already announced: their numbers stay. Others are numbered anew at each pass, so that
     /// guesses of the first seconds don't use numbers up.
     pub announced: Vec<u32>,
+    /// When the last announced move of each machine's clock was, engine time in nanoseconds.
+    pub moves_announced: BTreeMap<u32, u64>,
     /// Whether random offsets were announced for this address.
     pub random_announced: bool,
     /// For each connection of the last pass, in order: its serial, and its machine's number (0 for none).
@@ -56,6 +59,7 @@ impl SourceHistory {
             discarded: BTreeMap::new(),
             last_pass: None,
             announced: Vec::new(),
+            moves_announced: BTreeMap::new(),
             random_announced: false,
             assigned: Vec::new(),
         }
@@ -69,7 +73,17 @@ impl SourceHistory {
     /// Whether a pass may have found something that wasn't announced yet.
     pub(super) fn has_news(&self, last_pass: &LastPass) -> bool {
         last_pass.numbers.iter().any(|number| !self.announced.contains(number))
+            || self.moves(last_pass).next().is_some()
             || (last_pass.analysis.doubt == Some(Doubt::OffsetsRandom) && !self.random_announced)
+    }
+
+    /// Moves of announced machines' clocks that weren't announced yet, each with the machine's number.
+    pub(super) fn moves<'a>(&'a self, last_pass: &'a LastPass) -> impl Iterator<Item = (u32, Moved)> + 'a {
+        last_pass.analysis.groups.iter().zip(&last_pass.numbers).filter_map(|(group, number)| {
+            let moved = group.moved?;
+            let is_new = self.moves_announced.get(number).is_none_or(|at_ns| *at_ns < moved.at_ns);
+            (is_new && self.announced.contains(number)).then_some((*number, moved))
+        })
     }
 
     /// Restores the machine numbers of `connections`, which are all of the address's, in the order of

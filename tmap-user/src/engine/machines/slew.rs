@@ -177,6 +177,7 @@ mod tests {
             clock,
             path_s: 0.0,
             behaviour: Behaviour::Steady,
+            moved: None,
             joins: Vec::new(),
         }
     }

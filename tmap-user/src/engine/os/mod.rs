@@ -176,8 +176,8 @@ fn report(
     OsReport { name, confidence: confidence.min(MAX_CONFIDENCE), alternatives, signature, hops, jiffies }
 }
 
-/// The most that a tick rate alone says for jiffies, as a probability: only Linux ticks at 250 and 300 Hz, and
-/// a SYN-ACK says little of its sender, because its options answer the client's.
+/// The most that a tick rate alone says for jiffies, as a probability: only Linux ticks at 250 and 300 Hz,
+/// and a SYN-ACK says little of its sender, because its options answer the client's.
 pub fn jiffies_by_rate(hz: f64) -> f64 {
     if hz == 250.0 || hz == 300.0 { 1.0 } else { 0.5 }
 }

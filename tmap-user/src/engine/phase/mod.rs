@@ -212,8 +212,8 @@ impl line::Line {
     }
 }
 
-/// The time over which a clock's phase can be foretold to a quarter of a tick, in seconds: a rate that wanders
-/// by [`line::WANDER`] in ten minutes puts the phase off by `hz * WANDER * sqrt(t / 600) * t`.
+/// The time over which a clock's phase can be foretold to a quarter of a tick, in seconds: a rate that
+/// wanders by [`line::WANDER`] in ten minutes puts the phase off by `hz * WANDER * sqrt(t / 600) * t`.
 fn coherence_s(hz: f64) -> f64 {
     (0.25 * 600_f64.sqrt() / (hz * line::WANDER)).powf(2.0 / 3.0)
 }
