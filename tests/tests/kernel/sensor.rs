@@ -18,7 +18,7 @@ use tmap::{
     capture::xdp::{Config, Hook, Rings, Sensor, XdpMode},
     time::WallClock,
 };
-use tmap_common::{Counters, Link, Record, Skip, parse, record::Direction};
+use tmap_common::{Counters, Link, Record, Skip, parse, record::Direction, tunnel::MAX_HEADERS};
 use tmap_tests::{
     command::{binary, wait_for},
     judge::tcpdump::{Line, Tcpdump, Way, assert_same},
@@ -211,7 +211,7 @@ fn crafted_frames_arrive_as_the_parser_reads_them() {
     let (records, total) = drain(&sensor, &mut rings);
     let parsed: Vec<_> = frames.iter().map(|frame| parse(&frame[..], Link::Ethernet, true)).collect();
     let expected: Vec<_> = parsed.iter().filter_map(|result| result.ok()).collect();
-    assert_eq!(expected.len(), 8, "{parsed:?}");
+    assert_eq!(expected.len(), 10, "{parsed:?}");
     let segments: Vec<_> = records.iter().map(|record| record.segment).collect();
     assert_eq!(segments, expected);
     for skip in [Skip::VlanTooDeep, Skip::IpMalformed, Skip::OptionOverrun, Skip::NoTimestamps] {
@@ -221,7 +221,7 @@ fn crafted_frames_arrive_as_the_parser_reads_them() {
     }
 }
 
-/// Frames for the far end: with no tag to three, both IP versions, and some that are broken.
+/// Frames for the far end: with no tag to more than the parser follows, both IP versions, and some that are broken.
 fn crafted() -> Vec<Vec<u8>> {
     let stamped = [1, 1, 8, 10, 0, 0, 1, 2, 0, 0, 3, 4];
     let tag = |tpid: u16, id: u8| [tpid.to_be_bytes(), [0, id]].concat();
@@ -236,6 +236,8 @@ fn crafted() -> Vec<Vec<u8>> {
             ip6,
             &stamped,
         ));
+        let too_many = tag(0x8100, 7).repeat(MAX_HEADERS + 1);
+        frames.push(acknowledgement(&too_many, ip6, &stamped));
         frames.push(acknowledgement(&[], ip6, &[2, 13, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
         frames.push(acknowledgement(&[], ip6, &[]));
     }

@@ -232,7 +232,7 @@ const LATE_PATH_S: f64 = 0.15;
 
 /// The error of a slope through connections on different paths, as a share of the paths' difference over the
 /// span: most of the points on which the line rests came along the shortest path.
-const PATH_ERROR: f64 = 0.3;
+const PATH_ERROR: f64 = 0.7;
 
 impl Agreement {
     /// Whether one clock can be both, along paths of different length.
