@@ -55,9 +55,12 @@ pub fn judge(kind: Kind, seeds: impl Iterator<Item = u64>) -> Tally {
         for boot in report.machine_list.iter().filter_map(|machine| machine.boot) {
             tally.boots += 1;
             let sigma_s = boot.engine_s.sigma.max(LEAST_BOOT_SIGMA_S);
+            // The counter's wrap is as uncertain as the rate is.
+            let up_s = now_ns as f64 * 1e-9 - boot.engine_s.value;
+            let wrap_sigma_s = boot.modulus_s * boot.engine_s.sigma / up_s.max(1.0);
             let is_near = |off_s: f64| {
-                let off_s = off_s - boot.modulus_s * (off_s / boot.modulus_s).round();
-                off_s.abs() <= 3.0 * sigma_s
+                let wraps = (off_s / boot.modulus_s).round();
+                (off_s - boot.modulus_s * wraps).abs() <= 3.0 * (sigma_s + wraps.abs() * wrap_sigma_s)
             };
             let is_right = device.boot_s.is_some_and(|boot_s| {
                 let off_s = boot.engine_s.value - boot_s;

@@ -221,7 +221,8 @@ fn crafted_frames_arrive_as_the_parser_reads_them() {
     }
 }
 
-/// Frames for the far end: with no tag to more than the parser follows, both IP versions, and some that are broken.
+/// Frames for the far end: with no tag to more than the parser follows, both IP versions, and some that are
+/// broken.
 fn crafted() -> Vec<Vec<u8>> {
     let stamped = [1, 1, 8, 10, 0, 0, 1, 2, 0, 0, 3, 4];
     let tag = |tpid: u16, id: u8| [tpid.to_be_bytes(), [0, id]].concat();

@@ -217,7 +217,9 @@ impl Index {
         cluster.members.push(item.index);
         cluster.envelope.absorb(item.envelope, shift);
         let hz = cluster.clock.hz;
-        let by_path_hz = PATH_ERROR * hz * cluster.path_s / cluster.envelope.span_s().max(1.0);
+        // The line rests on the earliest points, and more connections have more of them on the shortest path.
+        let by_path_hz =
+            hz * cluster.path_s / (cluster.members.len() as f64).sqrt() / cluster.envelope.span_s().max(1.0);
         let rate_hz = fit::measure(&cluster.envelope, resolution_ns)
             .map(|rate| Estimate { sigma: joint(rate.sigma, by_path_hz), ..rate });
         cluster.clock = fit_within(&cluster.envelope, hz, rate_hz, resolution_ns, self.skew_sigma);
@@ -229,10 +231,6 @@ impl Index {
 /// How much later than to another the path to one peer can be, in seconds: the least delay of a connection is
 /// its peer's own, and a sleeping radio may hold back all segments of a short one.
 const LATE_PATH_S: f64 = 0.15;
-
-/// The error of a slope through connections on different paths, as a share of the paths' difference over the
-/// span: most of the points on which the line rests came along the shortest path.
-const PATH_ERROR: f64 = 0.7;
 
 impl Agreement {
     /// Whether one clock can be both, along paths of different length.

@@ -3,7 +3,7 @@
 //! Each offset that was found (a connection's own, or one that a pair of addresses shares) becomes a
 //! track. The lines that `phase` finds become machines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tmap_common::Address;
 
@@ -92,23 +92,28 @@ pub(super) fn find(
         })
         .collect();
     let mut count = count_of(&lines, tracks.len());
-    let told = machine_of_line.iter().enumerate().filter(|(line, machine)| line == *machine).count();
-    if told < lines.lines.len() {
-        count.best = count.best.map(|_| told as u32);
-        count.low = count.low.min(told as u32);
+    if !lines.lines.is_empty() {
+        let told = machines(&machine_of_line);
+        count.best = count.best.map(|_| told);
+        count.low = count.low.min(told);
     }
     Findings { groups: merge(groups, &machine_of_line), count, doubt: lines.doubt }
 }
 
-/// Two lines that meet this rarely by chance without a common peer are one machine's, seen along two paths.
-const CHANCE_WITHOUT_COMMON_PEER: f64 = 0.01;
+/// Parallel lines are told as paths of one machine where that is this much likelier than several machines, in
+/// nats: a hundred times.
+const CLEARLY_PATHS_NATS: f64 = 4.6;
+
+/// The share of a path's connections that are assigned to another path's line.
+const WRONG_LINE: f64 = 0.2;
 
 /// How far the skews of one machine's lines may differ, in joint standard errors.
 const MAX_SKEW_DEVIATION: f64 = 4.0;
 
-/// The share of a line's connections that may go to another line's peers, though the lines are one
-/// machine's: the assignment of connections to lines errs.
-const MOST_COMMON: f64 = 0.1;
+/// The number of machines, from the first line of each line's machine.
+fn machines(machine_of_line: &[usize]) -> u32 {
+    machine_of_line.iter().enumerate().filter(|(line, machine)| line == *machine).count() as u32
+}
 
 /// For each line, the first line of the same machine.
 ///
@@ -122,20 +127,11 @@ fn join_by_peers(lines: &phase::Lines, peers: &[Address]) -> Vec<usize> {
             *counts[line].entry(*peer).or_default() += 1;
         }
     }
-    let size = |line: usize| counts[line].values().sum::<usize>() as f64;
     let is_one = |a: usize, b: usize| {
         let (skew_a, skew_b) = (lines.lines[a].skew_ppm, lines.lines[b].skew_ppm);
         let apart = (skew_a.value - skew_b.value).abs();
         let parallel = apart <= MAX_SKEW_DEVIATION * joint(skew_a.sigma, skew_b.sigma);
-        let common = counts[a].iter().filter_map(|(peer, n)| counts[b].get(peer).map(|m| *n.min(m)));
-        let few = size(a).min(size(b));
-        let share = size(a) / (size(a) + size(b));
-        // Each peer's connections would all be on the same line.
-        let alike = |n: usize| share.powf(n as f64) + (1.0 - share).powf(n as f64);
-        let by_chance: f64 = peers_of(&counts[a], &counts[b]).into_values().map(alike).product();
-        parallel
-            && common.sum::<usize>() as f64 <= MOST_COMMON * few
-            && by_chance < CHANCE_WITHOUT_COMMON_PEER
+        parallel && evidence_for_paths(&counts[a], &counts[b]) > CLEARLY_PATHS_NATS
     };
     let mut first: Vec<usize> = (0..counts.len()).collect();
     for b in 0..counts.len() {
@@ -146,13 +142,20 @@ fn join_by_peers(lines: &phase::Lines, peers: &[Address]) -> Vec<usize> {
     first
 }
 
-/// The peers of two lines, with their connections on either.
-fn peers_of(a: &BTreeMap<Address, usize>, b: &BTreeMap<Address, usize>) -> BTreeMap<Address, usize> {
-    let mut both = a.clone();
-    for (peer, count) in b {
-        *both.entry(*peer).or_default() += count;
-    }
-    both
+/// The log evidence, in nats, that two lines are two paths of one machine, not two machines. `a` and `b` are
+/// the connections of each line by peer. Along paths, a peer's connections are all on one line, but for those
+/// that are assigned to the wrong one; machines share their connections out alike among peers.
+fn evidence_for_paths(a: &BTreeMap<Address, usize>, b: &BTreeMap<Address, usize>) -> f64 {
+    let peers: BTreeSet<&Address> = a.keys().chain(b.keys()).collect();
+    let of = |line: &BTreeMap<Address, usize>, peer: &Address| line.get(peer).copied().unwrap_or(0) as f64;
+    let total: (f64, f64) = (a.values().sum::<usize>() as f64, b.values().sum::<usize>() as f64);
+    let share = (total.0 + 0.5) / (total.0 + total.1 + 1.0);
+    peers.into_iter().fold(0.0, |sum, peer| {
+        let (on_a, on_b) = (of(a, peer), of(b, peer));
+        let path = |own: f64, other: f64| (1.0 - WRONG_LINE).powf(own) * WRONG_LINE.powf(other);
+        let by_path = (0.5 * (path(on_a, on_b) + path(on_b, on_a))).ln();
+        sum + by_path - on_a * share.ln() - on_b * (1.0 - share).ln()
+    })
 }
 
 /// Groups of the same machine as one, with the clock of the first.
@@ -228,4 +231,23 @@ fn sample_of(cluster: &Cluster, connections: &[&Connection], resolution_ns: u64)
         sample.add(point);
     }
     sample
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(counts: &[usize]) -> BTreeMap<Address, usize> {
+        let peer = |at: usize| Address::from_ip4([203, 0, 113, at as u8]);
+        counts.iter().enumerate().filter(|(_, n)| **n > 0).map(|(at, n)| (peer(at), *n)).collect()
+    }
+
+    #[test]
+    fn lines_with_peers_of_their_own_are_paths() {
+        let evidence = |a: &[usize], b: &[usize]| evidence_for_paths(&line(a), &line(b));
+        assert!(evidence(&[18, 17, 3], &[1, 1, 15]) > CLEARLY_PATHS_NATS);
+        assert!(evidence(&[5, 5, 0, 0], &[0, 0, 5, 5]) > CLEARLY_PATHS_NATS);
+        assert!(evidence(&[4, 6, 5, 3], &[5, 3, 6, 4]) < 0.0, "machines share peers");
+        assert!(evidence(&[1, 1, 1, 0, 0, 0], &[0, 0, 0, 1, 1, 1]).abs() < 1.0, "single ones tell nothing");
+    }
 }
