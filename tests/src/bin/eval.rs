@@ -110,13 +110,14 @@ fn field(args: &Args) -> Result<()> {
     for (name, kind) in device::KINDS.into_iter().filter(|(name, _)| name.contains(&args.only)) {
         let found = judge::field::judge(kind, args.from..args.from + args.seeds);
         println!(
-            "{name:<16}{:>9}{:>8}{:>8}{:>8}{:>8}{:>11.2}  split {:?}, boots {:?}",
+            "{name:<16}{:>9}{:>8}{:>8}{:>8}{:>8}{:>11.2}  proven {:?}, split {:?}, boots {:?}",
             found.devices,
             found.one,
             found.split.len(),
             found.boots,
             found.wrong_boots.len(),
             found.longest_s,
+            found.falsely_proven,
             found.split,
             found.wrong_boots
         );

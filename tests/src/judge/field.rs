@@ -17,6 +17,8 @@ pub struct Tally {
     /// The seeds of those of which it said that they are several: by its count, by the lower end of its
     /// interval, or by what it calls proven.
     pub split: Vec<u64>,
+    /// The seeds of those of which it called several proven.
+    pub falsely_proven: Vec<u64>,
     /// Boot times that it gave.
     pub boots: u64,
     /// The seeds where a boot time was more than three standard errors off, or given for a counter that has
@@ -50,6 +52,9 @@ pub fn judge(kind: Kind, seeds: impl Iterator<Item = u64>) -> Tally {
         let counts = [report.machines, report.machines_low, report.machines_proven];
         if counts.iter().any(|count| count.is_some_and(|count| count > 1)) {
             tally.split.push(seed);
+        }
+        if report.machines_proven.is_some_and(|proven| proven > 1) {
+            tally.falsely_proven.push(seed);
         }
         tally.one += u64::from(report.machines == Some(1));
         for boot in report.machine_list.iter().filter_map(|machine| machine.boot) {

@@ -12,6 +12,7 @@ fn single_devices_are_one_machine() {
         let found = field::judge(kind, 0..DEVICES);
         assert_eq!(found.devices, DEVICES, "{name}");
         assert_eq!(found.split, [0_u64; 0], "{name}: told to be several machines");
+        assert_eq!(found.falsely_proven, [0_u64; 0], "{name}: called proven to be several");
         assert_eq!(found.wrong_boots, [0_u64; 0], "{name}: boot times beyond three standard errors");
     }
 }

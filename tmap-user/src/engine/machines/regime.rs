@@ -151,6 +151,9 @@ impl Tally {
             Regime::Undetermined if *peers == 1 && shared > 0 => {
                 format!("{shared} of {connections} connections share an offset, but there is only one peer")
             }
+            Regime::Undetermined if *repeated_pairs > 0 => {
+                format!("no two of {connections} connections share an offset, which are too few to tell why")
+            }
             Regime::Undetermined => {
                 format!("no two of {connections} connections share an offset, but each has another peer")
             }
