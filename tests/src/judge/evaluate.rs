@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, Result};
 use tmap::{
     capture::file::{Capture, Location},
-    engine::{Engine, Options, Wanted, phase, snapshot::MachineReport},
+    engine::{
+        Engine, Options, Wanted, phase,
+        snapshot::{MachineReport, Snapshot},
+    },
 };
 use tmap_common::{Address, Record};
 
@@ -80,15 +83,20 @@ impl Verdict {
     }
 }
 
-fn judge(records: &[Record], source: Address, resolution_ns: u64) -> Verdict {
-    let start = Instant::now();
+/// What a new engine makes of records, at the time of the last of them.
+pub(super) fn snapshot(records: &[Record], resolution_ns: u64, wanted: Wanted) -> Snapshot {
     let mut engine = Engine::new(Options::default());
     engine.set_resolution_ns(resolution_ns);
     for record in records {
         engine.observe(record);
     }
     let now_ns = records.last().map_or(0, |r| r.time_ns);
-    let snapshot = engine.snapshot(now_ns, Wanted { connections: true, ..Wanted::default() });
+    engine.snapshot(now_ns, wanted)
+}
+
+fn judge(records: &[Record], source: Address, resolution_ns: u64) -> Verdict {
+    let start = Instant::now();
+    let snapshot = snapshot(records, resolution_ns, Wanted { connections: true, ..Wanted::default() });
     let seconds = start.elapsed().as_secs_f64();
     let assigned = snapshot.connections.iter().filter(|c| c.src == source);
     let assigned = assigned.filter_map(|c| Some(((c.src_port, c.dst, c.dst_port), c.machine?))).collect();
@@ -238,7 +246,7 @@ fn own_line(
     (!lines.lines.is_empty()).then_some(lines)
 }
 
-fn shared() -> Address {
+pub(super) fn shared() -> Address {
     Address::from_ip4(SHARED.octets())
 }
 

@@ -1,11 +1,9 @@
 //! The field suite: what tmap says of single devices. More than one machine is a false one.
 
-use crate::simulate::{
-    SHARED,
-    device::{Device, Kind},
-};
-use tmap::engine::{Engine, Options, Wanted};
-use tmap_common::Address;
+use tmap::engine::{Wanted, snapshot::AddressReport};
+
+use super::evaluate;
+use crate::simulate::device::{Device, Kind};
 
 /// What tmap said of the devices of one kind.
 #[derive(Clone, Debug, Default)]
@@ -37,18 +35,11 @@ pub fn judge(kind: Kind, seeds: impl Iterator<Item = u64>) -> Tally {
     for seed in seeds {
         let device = Device::draw(kind, seed);
         let begin = std::time::Instant::now();
-        let mut engine = Engine::new(Options::default());
-        for record in &device.records {
-            engine.observe(record);
-        }
-        let now_ns = device.records.last().map_or(0, |record| record.time_ns);
-        let snapshot = engine.snapshot(now_ns, Wanted::default());
+        let snapshot = evaluate::snapshot(&device.records, 1, Wanted::default());
         tally.longest_s = tally.longest_s.max(begin.elapsed().as_secs_f64());
         tally.devices += 1;
-        let shared = Address::from_ip4(SHARED.octets());
-        let Some(report) = snapshot.addresses.iter().find(|report| report.address == shared) else {
-            continue;
-        };
+        let own = |report: &&AddressReport| report.address == evaluate::shared();
+        let Some(report) = snapshot.addresses.iter().find(own) else { continue };
         let counts = [report.machines, report.machines_low, report.machines_proven];
         if counts.iter().any(|count| count.is_some_and(|count| count > 1)) {
             tally.split.push(seed);
@@ -61,7 +52,7 @@ pub fn judge(kind: Kind, seeds: impl Iterator<Item = u64>) -> Tally {
             tally.boots += 1;
             let sigma_s = boot.engine_s.sigma.max(LEAST_BOOT_SIGMA_S);
             // The counter's wrap is as uncertain as the rate is.
-            let up_s = now_ns as f64 * 1e-9 - boot.engine_s.value;
+            let up_s = snapshot.now_ns as f64 * 1e-9 - boot.engine_s.value;
             let wrap_sigma_s = boot.modulus_s * boot.engine_s.sigma / up_s.max(1.0);
             let is_near = |off_s: f64| {
                 let wraps = (off_s / boot.modulus_s).round();

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use tmap_common::{Address, Tunnel};
 
-use super::rtt;
+use super::{rtt, types::joint};
 
 pub use super::{
     clock::{boot::Boot, phase_point::PhasePoint},
@@ -116,7 +116,7 @@ fn average_uptime_s(machines: &[MachineReport], now_ns: u64) -> Option<(f64, u64
 }
 
 /// The numbers of machines that are known under another number since a reboot: each is the only one that had
-/// fallen silent when another counter of its rate was zero. The rule is that of [`Event::Reboot`].
+/// fallen silent when another counter of its rate was zero.
 fn former_lives(machines: &[MachineReport]) -> BTreeSet<u32> {
     let mut booted: Vec<_> =
         machines.iter().filter_map(|new| Some((new, new.boot?.engine_s.value))).collect();
@@ -145,8 +145,9 @@ const CALIBRATION_PPM: f64 = 100.0;
 const SKEW_DEVIATION: f64 = 4.0;
 
 impl MachineReport {
-    /// Whether the machine was seen before the counter of `new` was zero, and not since.
-    fn may_have_become(&self, new: &Self) -> bool {
+    /// Whether the machine may have rebooted and be `new` since: it was seen before the counter of `new` was
+    /// zero, and not since.
+    pub(super) fn may_have_become(&self, new: &Self) -> bool {
         let Some(Boot { engine_s, .. }) = new.boot.filter(|boot| boot.engine_s.sigma <= MAX_BOOT_SIGMA_S)
         else {
             return false;
@@ -156,10 +157,15 @@ impl MachineReport {
             && self.boot.is_some()
             && self.first_seen_ns as f64 * 1e-9 < engine_s.value
             && self.last_seen_ns as f64 * 1e-9 <= engine_s.value + OVERLAP_S + engine_s.sigma
-            && self.skew_ppm.zip(new.skew_ppm).is_none_or(|(a, b)| {
-                let most_ppm = CALIBRATION_PPM + SKEW_DEVIATION * a.sigma.hypot(b.sigma);
-                (a.value - b.value).abs() <= most_ppm
-            })
+            && self.skews_within(new, CALIBRATION_PPM)
+    }
+
+    /// Whether two machines' skews differ by at most `most_ppm` plus their errors; true where one isn't
+    /// known.
+    pub(super) fn skews_within(&self, other: &Self, most_ppm: f64) -> bool {
+        self.skew_ppm.zip(other.skew_ppm).is_none_or(|(a, b)| {
+            (a.value - b.value).abs() <= most_ppm + SKEW_DEVIATION * joint(a.sigma, b.sigma)
+        })
     }
 }
 
@@ -297,11 +303,12 @@ impl Event {
 }
 
 #[cfg(test)]
-mod tests {
+/// The tests here, and a fixture for those of `machines`.
+pub(super) mod tests {
     use super::*;
 
     /// A machine of 1 kHz that booted at `boot_s` and was seen from one time to the other.
-    fn machine(id: u32, boot_s: f64, (first_s, last_s): (u64, u64)) -> MachineReport {
+    pub(crate) fn machine(id: u32, boot_s: f64, (first_s, last_s): (u64, u64)) -> MachineReport {
         MachineReport {
             id,
             tick_hz: 1000.0,

@@ -165,12 +165,13 @@ impl Class {
         resolution_ns: u64,
     ) -> Self {
         let (mut fewest, mut most) = (None, None);
-        let mut clusters = by_offset::cluster(items, options, resolution_ns).clusters;
+        let mut clusters = by_offset::cluster(items, options, resolution_ns);
+        let mut judgement = judge(hz, &clusters, connections);
         if clusters.len() > 1 {
             let members = clusters.iter().enumerate();
             let members = members.flat_map(|(c, cluster)| cluster.members.iter().map(move |&m| (m, c)));
             let setting = Setting {
-                are_several: judge(hz, &clusters, connections).machines.len() > 1,
+                are_several: judgement.machines.len() > 1,
                 serves: serves(clusters.iter().flat_map(|c| &c.members).map(|&m| connections[m])),
             };
             let explained = explain(members, connections, hz, clusters.len(), setting);
@@ -178,9 +179,9 @@ impl Class {
             if let Some(explanation) = explained.better {
                 most = explanation.may_be_more.then_some(clusters.len());
                 clusters = regroup(&clusters, &explanation);
+                judgement = judge(hz, &clusters, connections);
             }
         }
-        let mut judgement = judge(hz, &clusters, connections);
         judgement.proven = judgement.proven.min(fewest.unwrap_or(usize::MAX));
         Self { hz, clusters, judgement, most }
     }

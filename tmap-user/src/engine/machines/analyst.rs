@@ -6,10 +6,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use super::{
-    analysis, assemble, clock_moved, counters::Moved, history::SourceHistory, partial::PartialSnapshot,
-    reboot,
-};
+use super::{analysis, assemble, clock_moved, history::SourceHistory, partial::PartialSnapshot, reboot};
 use crate::engine::{
     flows::{Analysed, FrozenSource, SourceId, connection::Connection},
     options::Options,
@@ -206,8 +203,8 @@ fn announce(
     }
     let moves: Vec<_> = history.moves(last_pass).collect();
     for &(id, moved) in &moves {
-        let Moved { by_s, .. } = moved;
-        events.push(Event::ClockMoved { address: history.address, before: id, after: id, by_s });
+        let address = history.address;
+        events.push(Event::ClockMoved { address, before: id, after: id, by_s: moved.by_s });
     }
     history.moves_announced.extend(moves.iter().map(|(id, moved)| (*id, moved.at_ns)));
     if last_pass.analysis.doubt == Some(Doubt::OffsetsRandom) && !history.random_announced {

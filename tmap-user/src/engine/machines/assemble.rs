@@ -33,7 +33,7 @@ pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &
         machines_low: None,
         machines_high: None,
         machines_proven: None,
-        doubt: Some(no_clock(frozen)),
+        doubt: None,
         connections: frozen.connections_total,
         zero_tsvals: frozen.zero_tsvals,
         tsval_jumps: frozen.connections.iter().map(|c| u64::from(c.flow.jumps)).sum(),
@@ -41,7 +41,10 @@ pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &
         unstamped: frozen.unstamped.clone(),
         machine_list: Vec::new(),
     };
-    let Some(last_pass) = &history.last_pass else { return report };
+    let Some(last_pass) = &history.last_pass else {
+        report.doubt = Some(no_clock(frozen));
+        return report;
+    };
     let analysis = &last_pass.analysis;
     report.regime = analysis.regime;
     report.evidence.clone_from(&analysis.evidence);

@@ -2,14 +2,11 @@
 //!
 //! Two lines are compared where both are best known, never at the time when the counters were zero. For
 //! a machine that has been up for years, an error of a millionth in the rate moves that time by minutes
-//! (which is how the tool of 2006 split machines in two). With 2^32 possible counter values, an
-//! agreement within milliseconds is no accident, whatever the stack randomises.
+//! (which is how the tool of 2006 split machines in two). With 2^32 possible counter values, an agreement
+//! within milliseconds is seldom an accident; `coincidence` tells when it may be.
 
 use super::{
-    cluster::Cluster,
-    counter_values::CounterValues,
-    counters::{Behaviour, Evidence},
-    slew,
+    cluster::Cluster, coincidence::Evidence, counter_values::CounterValues, counters::Behaviour, slew,
 };
 use crate::engine::{
     clock::{
@@ -35,23 +32,11 @@ pub(super) struct Item<'a> {
     pub clock: Clock,
 }
 
-/// Connections grouped by offset.
-#[derive(Clone, Debug)]
-pub(super) struct Clustering {
-    /// The groups.
-    pub clusters: Vec<Cluster>,
-    /// The log evidence of the grouping, in nats: that of steady counters.
-    pub nats: f64,
-}
-
 /// The log odds of a clock that is far off against a usual one, in nats.
 const FAR_OFF_NATS: f64 = -3.0;
 
 /// Clocks that are far off must explain a grouping better by this, in nats.
 const LEAST_GAIN_NATS: f64 = 3.0;
-
-/// A shared offset that is worth less than this, in nats, is a coincidence.
-const LEAST_SHARED_NATS: f64 = 3.0;
 
 /// Groups `items`, all of one nominal rate, by offset.
 ///
@@ -60,9 +45,9 @@ const LEAST_SHARED_NATS: f64 = 3.0;
 ///
 /// O(n log n) for n items: clusters are looked up by their counter value at a common time, in a window
 /// as wide as the errors.
-pub(super) fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns: u64) -> Clustering {
+pub(super) fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns: u64) -> Vec<Cluster> {
     let usual = cluster_within(&mut items, options, resolution_ns, SKEW_PRIOR_SIGMA);
-    if usual.clusters.len() < 2 {
+    if usual.len() < 2 {
         return usual;
     }
     for item in &mut items {
@@ -70,8 +55,8 @@ pub(super) fn cluster(mut items: Vec<Item<'_>>, options: &Options, resolution_ns
         item.clock = fit_within(item.envelope, hz, Some(rate_hz), resolution_ns, FAR_OFF_SIGMA);
     }
     let far_off = cluster_within(&mut items, options, resolution_ns, FAR_OFF_SIGMA);
-    let is_better = far_off.nats + FAR_OFF_NATS > usual.nats + LEAST_GAIN_NATS;
-    if is_better && far_off.clusters.len() < usual.clusters.len() { far_off } else { usual }
+    let is_better = || evidence(&far_off).nats() + FAR_OFF_NATS > evidence(&usual).nats() + LEAST_GAIN_NATS;
+    if far_off.len() < usual.len() && is_better() { far_off } else { usual }
 }
 
 /// Groups clocks whose skews spread by `skew_sigma`.
@@ -83,7 +68,7 @@ fn cluster_within(
     options: &Options,
     resolution_ns: u64,
     skew_sigma: f64,
-) -> Clustering {
+) -> Vec<Cluster> {
     items.sort_by_cached_key(|Item { index, clock, .. }| {
         // Standard errors aren't negative, so the order of their bits is that of their values.
         ((clock.skew.sigma + clock.offset_ticks.sigma / clock.hz).to_bits(), *index)
@@ -97,31 +82,19 @@ fn cluster_within(
             None => index.insert(item),
         }
     }
-    let clusters = slew::join(dissolve(index.clusters, items));
-    let nats = evidence(&clusters).nats();
-    Clustering { clusters, nats }
+    slew::join(dissolve(index.clusters, items))
 }
 
 /// The log evidence of clusters.
 fn evidence(clusters: &[Cluster]) -> Evidence {
-    let mut evidence = Evidence::default();
-    clusters.iter().for_each(|_| evidence.opens());
-    for cluster in clusters {
-        cluster.joins.iter().for_each(|&(members, width_ticks)| evidence.joins(members, width_ticks));
-    }
-    evidence
+    Evidence::of(clusters.iter().map(|cluster| &cluster.joins[..]))
 }
 
-/// Takes coincidences apart. Among many connections with random offsets some meet by chance: the number of
-/// pairs grows with their square, and the errors with the time between them. A real counter is shared by
-/// more connections, or more sharply.
+/// Takes coincidences apart.
 fn dissolve(clusters: Vec<Cluster>, items: &[Item<'_>]) -> Vec<Cluster> {
     let evidence = evidence(&clusters);
-    let is_chance = |cluster: &Cluster| {
-        let gains = cluster.joins.iter().map(|&(members, width_ticks)| evidence.gain(members, width_ticks));
-        !cluster.joins.is_empty() && gains.sum::<f64>() < LEAST_SHARED_NATS
-    };
-    let (chance, mut kept): (Vec<Cluster>, Vec<Cluster>) = clusters.into_iter().partition(is_chance);
+    let (chance, mut kept): (Vec<Cluster>, Vec<Cluster>) =
+        clusters.into_iter().partition(|cluster| evidence.is_chance(&cluster.joins));
     for cluster in chance {
         let own = items.iter().filter(|item| cluster.members.contains(&item.index));
         kept.extend(own.map(Cluster::of));
@@ -330,7 +303,6 @@ mod tests {
             })
             .collect();
         let mut found: Vec<Vec<usize>> = cluster(items, &Options::default(), 1)
-            .clusters
             .into_iter()
             .map(|mut c| {
                 c.members.sort_unstable();
@@ -382,7 +354,7 @@ mod tests {
             })
             .collect();
         let options = Options::default();
-        let clusters = cluster(items, &options, 1).clusters;
+        let clusters = cluster(items, &options, 1);
         let lone = |value: f64| {
             let mut envelope = Envelope::default();
             envelope.add(Point { time_ns: 201_000_000_000, ticks: (value + 20_000.0) as i64 });

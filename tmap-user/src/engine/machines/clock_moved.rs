@@ -5,7 +5,6 @@
 //! timekeeping.c). Other systems step their clocks. Either way, connections opened since then show another
 //! offset, which looks like another machine's.
 
-use super::reboot::skews_within;
 use crate::engine::{
     snapshot::MachineReport,
     types::{Estimate, joint, wrap_difference},
@@ -46,8 +45,8 @@ fn moved_by(old: &MachineReport, new: &MachineReport) -> Option<Estimate> {
     let is_small = by.value.abs() <= MOST_MOVED_S;
     let slept = -by.value <= silent_s + SLACK_S && -by.value >= silent_s / 2.0;
     let fits = match (is_small, slept) {
-        (true, _) => silent_s >= -LINGERING_S && skews_within(old, new, SLEWED_PPM),
-        (false, true) => silent_s >= 0.0 && skews_within(old, new, TEMPERATURE_PPM),
+        (true, _) => silent_s >= -LINGERING_S && old.skews_within(new, SLEWED_PPM),
+        (false, true) => silent_s >= 0.0 && old.skews_within(new, TEMPERATURE_PPM),
         (false, false) => false,
     };
     fits.then_some(by)

@@ -1,6 +1,9 @@
 //! A cluster: connections that share one counter.
 
-use super::counters::{Behaviour, Moved};
+use super::{
+    coincidence::Join,
+    counters::{Behaviour, Moved},
+};
 use crate::engine::clock::{envelope::Envelope, fit::Clock};
 
 /// Connections that share a counter.
@@ -18,7 +21,6 @@ pub(super) struct Cluster {
     pub behaviour: Behaviour,
     /// Its last move; `None` where it just went on.
     pub moved: Option<Moved>,
-    /// How its members came to be one: for each but the first, the members before it and the width in ticks
-    /// within which they predicted it.
-    pub joins: Vec<(usize, f64)>,
+    /// How its members but the first came to it.
+    pub joins: Vec<Join>,
 }

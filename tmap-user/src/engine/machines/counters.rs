@@ -11,6 +11,7 @@
 //! is compared with several simple ones by what both say of the same connections. What steady counters
 //! explain already, both explain alike: only the steps from one steady counter to another count.
 
+use super::coincidence::{ANYWHERE_NATS, shares_nats};
 use crate::engine::types::{Estimate, Point, WRAP_TICKS, seconds_between, wrap_difference};
 
 /// A step of a counter that didn't just go on.
@@ -60,9 +61,6 @@ const BACK_S: f64 = 0.04;
 
 /// The most counters that are tried: more are random offsets.
 const MOST_COUNTERS: usize = 64;
-
-/// The density of another machine's counter at any value, as a logarithm per tick.
-pub(super) const ANYWHERE_NATS: f64 = -22.180_709_777_918_25;
 
 /// Machines that were switched on together show counters near each other. That makes another machine at a
 /// near value this much likelier than [`ANYWHERE_NATS`], in nats.
@@ -127,43 +125,6 @@ pub(super) struct Explained {
     pub fewest: Option<usize>,
 }
 
-/// The log evidence of a partition of connections, as it grows connection by connection.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Evidence {
-    seen: f64,
-    joined: f64,
-    nats: f64,
-}
-
-impl Evidence {
-    /// A connection that opens a counter of its own.
-    pub(super) fn opens(&mut self) {
-        self.seen += 1.0;
-        self.nats += ANYWHERE_NATS;
-    }
-
-    /// A connection that joins a counter of `members`, predicted to within `width_ticks`.
-    pub(super) fn joins(&mut self, members: usize, width_ticks: f64) {
-        self.nats += (members as f64 / self.seen).ln() - width_ticks.clamp(1.0, WRAP_TICKS).ln();
-        self.seen += 1.0;
-        self.joined += 1.0;
-    }
-
-    /// The sum in nats, with the share of connections that join as a free parameter.
-    pub(super) fn nats(&self) -> f64 {
-        let share = |part: f64| if part > 0.0 { part * (part / self.seen).ln() } else { 0.0 };
-        self.nats + share(self.joined) + share(self.seen - self.joined)
-    }
-
-    /// What one join is worth against a counter of its own, in nats.
-    pub(super) fn gain(&self, members: usize, width_ticks: f64) -> f64 {
-        let odds = self.joined.max(0.5) / (self.seen - self.joined).max(0.5);
-        odds.ln() + (members as f64 / self.seen.max(1.0)).ln()
-            - width_ticks.clamp(1.0, WRAP_TICKS).ln()
-            - ANYWHERE_NATS
-    }
-}
-
 /// The complicated counters that explain `shown` as well as steady ones do. All tick nominally at `hz`.
 ///
 /// Where steady counters would be told as several machines, fewer are told if the evidence leaves it open: a
@@ -179,15 +140,20 @@ pub(super) fn explain(shown: &[Shown<'_>], hz: f64, simple: usize, setting: Sett
     let loses = loses(shown, hz);
     for (behaviour, prior) in EXPLANATIONS {
         let contradicted = loses.is_some_and(|loses| loses != (behaviour == Behaviour::Losing));
-        let prior = if contradicted { prior - CONTRADICTED_NATS } else { prior };
-        let prior =
-            if setting.serves && behaviour != Behaviour::Losing { prior - SERVES_NATS } else { prior };
         let Some(Partition { counters, gain, moved }) = partition(&order, hz, behaviour) else { continue };
         explained.fewest = Some(explained.fewest.unwrap_or(usize::MAX).min(counters.len()));
         let went_on = !moved && (behaviour != Behaviour::Losing || loses != Some(true));
-        let prior = if went_on && !contradicted { 0.0 } else { prior };
+        let is_odd_server = setting.serves && behaviour != Behaviour::Losing;
+        let odds = match (went_on, contradicted) {
+            (true, false) => 0.0,
+            (_, contradicted) => {
+                prior
+                    - if contradicted { CONTRADICTED_NATS } else { 0.0 }
+                    - if is_odd_server { SERVES_NATS } else { 0.0 }
+            }
+        };
         let behaviour = if went_on { Behaviour::Steady } else { behaviour };
-        let gain = gain + prior;
+        let gain = gain + odds;
         if counters.len() < simple && gain > best_gain {
             best_gain = gain;
             let may_be_more = gain < CLEAR_NATS;
@@ -260,8 +226,7 @@ fn partition(order: &[&Shown<'_>], hz: f64, behaviour: Behaviour) -> Option<Part
             }
         }
     }
-    let share = |part: f64| if part > 0.0 { part * (part / (opened + joined)).ln() } else { 0.0 };
-    gain += share(opened) + share(joined);
+    gain += shares_nats(opened, joined);
     Some(Partition { counters: counters.into_iter().map(|counter| counter.members).collect(), gain, moved })
 }
 

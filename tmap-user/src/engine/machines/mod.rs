@@ -10,6 +10,7 @@ mod by_offset;
 mod by_phase;
 mod clock_moved;
 mod cluster;
+mod coincidence;
 mod counter_values;
 pub(super) mod counters;
 pub(super) mod group;

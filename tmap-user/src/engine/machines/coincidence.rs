@@ -1,0 +1,75 @@
+//! Do connections share an offset, or do they meet by chance?
+//!
+//! Among many connections with random offsets some meet by chance: the number of pairs grows with their
+//! square, and the errors with the time between them. So what clusters show is weighed against connections
+//! that all have a counter of their own.
+
+use crate::engine::types::WRAP_TICKS;
+
+/// The density of another machine's counter at any value, as a logarithm per tick: that of 2^32 values.
+pub(super) const ANYWHERE_NATS: f64 = -22.180_709_777_918_25;
+
+/// A shared offset that is worth less than this, in nats, is a coincidence.
+const LEAST_SHARED_NATS: f64 = 3.0;
+
+/// The log likelihood, in nats, of so many connections that open a counter and so many that join one, where
+/// the shares of both are as they were seen.
+pub(super) fn shares_nats(opened: f64, joined: f64) -> f64 {
+    let share = |part: f64| if part > 0.0 { part * (part / (opened + joined)).ln() } else { 0.0 };
+    share(opened) + share(joined)
+}
+
+/// How a connection came to share a counter: the connections that did before it, and the width in ticks
+/// within which they predicted it.
+pub(super) type Join = (usize, f64);
+
+/// The log evidence of connections that share counters: of each counter, how all but the first came to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Evidence {
+    seen: f64,
+    joined: f64,
+    nats: f64,
+}
+
+impl Evidence {
+    /// The evidence of these counters' joins.
+    pub(super) fn of<'a>(counters: impl Iterator<Item = &'a [Join]> + Clone) -> Self {
+        let mut evidence = Self::default();
+        counters.clone().for_each(|_| evidence.opens());
+        counters.flatten().for_each(|&(members, width_ticks)| evidence.joins(members, width_ticks));
+        evidence
+    }
+
+    /// A connection that opens a counter of its own.
+    fn opens(&mut self) {
+        self.seen += 1.0;
+        self.nats += ANYWHERE_NATS;
+    }
+
+    /// A connection that joins a counter of `members`, predicted to within `width_ticks`.
+    fn joins(&mut self, members: usize, width_ticks: f64) {
+        self.nats += (members as f64 / self.seen).ln() - width_ticks.clamp(1.0, WRAP_TICKS).ln();
+        self.seen += 1.0;
+        self.joined += 1.0;
+    }
+
+    /// The sum in nats, with the share of connections that join as a free parameter.
+    pub(super) fn nats(&self) -> f64 {
+        self.nats + shares_nats(self.seen - self.joined, self.joined)
+    }
+
+    /// What one join is worth against a counter of its own, in nats.
+    fn gain(&self, members: usize, width_ticks: f64) -> f64 {
+        let odds = self.joined.max(0.5) / (self.seen - self.joined).max(0.5);
+        odds.ln() + (members as f64 / self.seen.max(1.0)).ln()
+            - width_ticks.clamp(1.0, WRAP_TICKS).ln()
+            - ANYWHERE_NATS
+    }
+
+    /// Whether connections share an offset by chance: a real counter is shared by more connections, or more
+    /// sharply.
+    pub(super) fn is_chance(&self, joins: &[Join]) -> bool {
+        let gains = joins.iter().map(|&(members, width_ticks)| self.gain(members, width_ticks));
+        !joins.is_empty() && gains.sum::<f64>() < LEAST_SHARED_NATS
+    }
+}
