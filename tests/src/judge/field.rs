@@ -58,10 +58,8 @@ pub fn judge(kind: Kind, seeds: impl Iterator<Item = u64>) -> Tally {
                 let wraps = (off_s / boot.modulus_s).round();
                 (off_s - boot.modulus_s * wraps).abs() <= 3.0 * (sigma_s + wraps.abs() * wrap_sigma_s)
             };
-            let is_right = device.boot_s.is_some_and(|boot_s| {
-                let off_s = boot.engine_s.value - boot_s;
-                is_near(off_s) || (boot.or_earlier_s > 0.0 && is_near(off_s - boot.or_earlier_s))
-            });
+            let is_right =
+                device.boot_s.is_some_and(|boot_s| evaluate::boot_errors_s(&boot, boot_s).any(is_near));
             if !is_right {
                 tally.wrong_boots.push(seed);
             }

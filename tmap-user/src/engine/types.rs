@@ -94,7 +94,7 @@ pub enum Regime {
 /// Why the number of machines isn't known, or why its interval is wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Doubt {
-    /// No connection has enough points for a clock.
+    /// No connection, or too few of them, have enough points for a clock.
     TooFewSegments,
     /// Offsets are random, and there are too few connections to fit lines through their phases.
     TooFewConnections,

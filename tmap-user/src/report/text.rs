@@ -232,7 +232,8 @@ fn regime_in_words(regime: Regime) -> &'static str {
 /// What limits the answer, in plain words.
 fn doubt_in_words(doubt: Doubt) -> &'static str {
     match doubt {
-        Doubt::TooFewSegments => "no connection is long enough to show a clock",
+        // Where none shows a clock, the address is on the line of those without.
+        Doubt::TooFewSegments => "most connections are too short to show a clock",
         Doubt::TooFewConnections => "too few connections to tell clocks with random offsets apart",
         Doubt::CaptureTooCoarse => "the capture times are too coarse to tell clocks apart",
         Doubt::JitterTooLarge => {
