@@ -83,7 +83,8 @@ impl Verdict {
     }
 }
 
-/// How far the boot times that a report names are off, in seconds: one, or two where the system leaves it open.
+/// How far the boot times that a report names are off, in seconds. There are two where the system leaves
+/// the time open.
 pub(super) fn boot_errors_s(boot: &Boot, true_s: f64) -> impl Iterator<Item = f64> {
     let error_s = boot.engine_s.value - true_s;
     let other_s = (boot.or_earlier_s > 0.0).then_some(error_s - boot.or_earlier_s);
