@@ -62,7 +62,8 @@ pub const KINDS: [(&str, Kind); 12] = [
 pub struct Device {
     /// In order of arrival.
     pub records: Vec<Record>,
-    /// When it booted, in seconds of engine time, where its counter tells.
+    /// When it booted, in seconds of engine time, where its counter tells. Sleep before its first segment
+    /// shows nowhere: it leaves a counter that was zero that much later.
     pub boot_s: Option<f64>,
 }
 
@@ -79,7 +80,7 @@ impl Device {
         let traits = Traits::draw(kind, &mut random);
         let plan = traits.plan(kind, &mut random);
         let (clock, slept) = Clock::draw(&traits, &plan, &mut random);
-        let tells_boot = traits.tells_boot && !slept;
+        let tells_boot = traits.tells_boot && !slept.seen;
         let mut records = Vec::new();
         for (number, (start_s, length_s)) in plan.into_iter().enumerate() {
             let offset = match traits.offsets {
@@ -91,7 +92,7 @@ impl Device {
             path.connection(start_s, length_s, &mut random, &mut records);
         }
         records.sort_by_key(|record: &Record| record.time_ns);
-        let boot_s = tells_boot.then_some(BEGIN_S - traits.up_s);
+        let boot_s = tells_boot.then_some(BEGIN_S - traits.up_s + slept.before_s);
         Self { records, boot_s }
     }
 }
@@ -213,6 +214,15 @@ struct Clock {
     hz: f64,
 }
 
+/// When a counter stood still.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slept {
+    /// For how long before its first connection, in seconds.
+    before_s: f64,
+    /// Whether it did between connections.
+    seen: bool,
+}
+
 /// Between these, in seconds, a losing clock loses evenly.
 const EVEN_S: f64 = 20.0;
 
@@ -220,17 +230,18 @@ const EVEN_S: f64 = 20.0;
 const AWAKE_S: f64 = 30.0;
 
 impl Clock {
-    /// Also returns whether it ever stood still.
-    fn draw(traits: &Traits, plan: &[(f64, f64)], random: &mut Random) -> (Self, bool) {
-        let mut slept = false;
+    /// Also returns when it stood still.
+    fn draw(traits: &Traits, plan: &[(f64, f64)], random: &mut Random) -> (Self, Slept) {
+        let mut slept = Slept::default();
         let hz = traits.hz * (1.0 + traits.skew);
         let ticks = traits.hz * (traits.start_s + (1.0 + traits.long_run_skew) * traits.up_s);
         let mut nodes = vec![(BEGIN_S - 1.0, ticks - hz)];
         let mut busy_until_s = BEGIN_S;
-        for &(start_s, length_s) in plan {
+        for (number, &(start_s, length_s)) in plan.iter().enumerate() {
             let asleep = traits.sleeps && start_s - busy_until_s > AWAKE_S && random.0.random_bool(0.7);
-            slept |= asleep;
             if asleep {
+                slept.seen |= number > 0;
+                slept.before_s += if number > 0 { 0.0 } else { start_s - 1.0 - busy_until_s - AWAKE_S / 2.0 };
                 Self::run(&mut nodes, busy_until_s + AWAKE_S / 2.0, hz, traits, random);
                 let (_, ticks) = nodes[nodes.len() - 1];
                 nodes.push((start_s - 1.0, ticks));

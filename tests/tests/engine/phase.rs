@@ -48,6 +48,7 @@ fn lines_of(
             sample: sample.points(),
             offered: hull.offered(),
             shown: shown(*machine),
+            path: 0,
         })
         .collect();
     (fit(&tracks, scenario.tick_hz, settings), machines)

@@ -14,6 +14,7 @@ use super::{
     counters::{self, Behaviour, Explained, Explanation, Moved, Setting, Shown},
     group::{Count, Group},
     regime::{self, Judgement},
+    together,
 };
 use crate::engine::{
     clock::{
@@ -152,6 +153,8 @@ struct Class {
     hz: f64,
     clusters: Vec<Cluster>,
     judgement: Judgement,
+    /// The number of machines that certainly ran at once.
+    proven: usize,
     /// The most machines, where clusters were merged that may be several.
     most: Option<usize>,
 }
@@ -167,6 +170,7 @@ impl Class {
         let (mut fewest, mut most) = (None, None);
         let mut clusters = by_offset::cluster(items, options, resolution_ns);
         let mut judgement = judge(hz, &clusters, connections);
+        let proven = proven(&clusters, &judgement, connections);
         if clusters.len() > 1 {
             let members = clusters.iter().enumerate();
             let members = members.flat_map(|(c, cluster)| cluster.members.iter().map(move |&m| (m, c)));
@@ -182,8 +186,8 @@ impl Class {
                 judgement = judge(hz, &clusters, connections);
             }
         }
-        judgement.proven = judgement.proven.min(fewest.unwrap_or(usize::MAX));
-        Self { hz, clusters, judgement, most }
+        let proven = proven.min(fewest.unwrap_or(usize::MAX));
+        Self { hz, clusters, judgement, proven, most }
     }
 
     /// Whether a connection without a clock of its own may be assigned to `cluster` by its offset.
@@ -210,6 +214,20 @@ fn judge(hz: f64, clusters: &[Cluster], connections: &[&Connection]) -> Judgemen
     let peers: Vec<Vec<Address>> =
         clusters.iter().map(|c| c.members.iter().map(|&m| connections[m].peer()).collect()).collect();
     regime::judge(hz, &peers)
+}
+
+/// The number of machines that certainly ran at once, at least 1. A machine has one offset for each pair of
+/// addresses at most, unless offsets are random for each connection.
+fn proven(clusters: &[Cluster], judgement: &Judgement, connections: &[&Connection]) -> usize {
+    if judgement.regime != Regime::PerPair {
+        return together::most_at_once(judgement.machines.iter().map(|&index| &clusters[index])).max(1);
+    }
+    let mut of_pair: BTreeMap<Address, Vec<&Cluster>> = BTreeMap::new();
+    for cluster in clusters {
+        of_pair.entry(connections[cluster.members[0]].peer()).or_default().push(cluster);
+    }
+    let most = of_pair.into_values().map(|clusters| together::most_at_once(clusters.into_iter())).max();
+    most.unwrap_or(0).max(1)
 }
 
 /// Fewer counters, not all of them steady, that explain connections better than `simple` steady ones do.
@@ -314,7 +332,7 @@ impl Builder<'_> {
             best: Some(counted),
             low: counted,
             high: Some(class.most.map_or(counted, |most| counted.max(most as u32))),
-            proven: judgement.proven as u32,
+            proven: class.proven as u32,
         });
         match judgement.random[..] {
             [] => {}

@@ -124,7 +124,7 @@ fn machine(
     let assigned = members().filter(|(connection, _)| connection.machine == number).count() as f64;
     let weight = if group.phase_ticks.is_some() { members().map(|(_, p)| p).sum() } else { assigned };
     let global = group.regime == Regime::Global;
-    let keeps_time = global && group.behaviour == Behaviour::Steady;
+    let keeps_time = global && group.behaviour == Behaviour::Steady && !may_lose(group);
     let clock = group.clock;
     let os = system(group, members(), options);
     let from_client = members().any(|(c, _)| c.flow.fingerprint.is_some_and(|f| f.side == Side::Client));
@@ -147,6 +147,15 @@ fn machine(
         last_seen_ns: members().map(|(c, _)| c.flow.last_ns).max().unwrap_or_default(),
         os,
     }
+}
+
+/// The rate of the old Apple systems whose counters lose ticks, in Hz, and the smallest share that they lose.
+const LOSING_HZ: f64 = 1000.0;
+const LEAST_LOST: f64 = 1e-3;
+
+/// Whether a machine's counter may lose ticks, as far as its rate shows: then it doesn't tell the boot.
+fn may_lose(group: &Group) -> bool {
+    group.hz == LOSING_HZ && group.rate_hz.value - 2.0 * group.rate_hz.sigma < group.hz * (1.0 - LEAST_LOST)
 }
 
 /// The clock with the skew that all connections of the machine gave, where they gave one. The clock's own

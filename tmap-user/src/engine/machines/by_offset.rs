@@ -5,8 +5,11 @@
 //! (which is how the tool of 2006 split machines in two). With 2^32 possible counter values, an agreement
 //! within milliseconds is seldom an accident; `coincidence` tells when it may be.
 
+use std::collections::BTreeMap;
+
 use super::{
-    cluster::Cluster, coincidence::Evidence, counter_values::CounterValues, counters::Behaviour, slew,
+    cluster::Cluster, coincidence::Evidence, counter_values::CounterValues, counters::Behaviour, misfits,
+    path_spread::PathSpread, slew,
 };
 use crate::engine::{
     clock::{
@@ -14,7 +17,7 @@ use crate::engine::{
         fit::{self, Clock, FAR_OFF_SIGMA, SKEW_PRIOR_SIGMA, fit_nominal, fit_within},
     },
     options::Options,
-    types::{Estimate, WRAP_TICKS, joint, seconds_between, wrap_difference},
+    types::{Estimate, Point, WRAP_TICKS, joint, seconds_between, wrap_difference},
 };
 
 /// The largest difference of two clocks that are one, in joint standard errors. Errors have heavier tails
@@ -82,7 +85,9 @@ fn cluster_within(
             None => index.insert(item),
         }
     }
-    slew::join(dissolve(index.clusters, items))
+    let points: BTreeMap<usize, &[Point]> =
+        items.iter().map(|item| (item.index, item.envelope.points())).collect();
+    slew::join(misfits::join(dissolve(index.clusters, items), |index| points[&index]))
 }
 
 /// The log evidence of clusters.
@@ -109,7 +114,7 @@ impl Cluster {
             members: vec![item.index],
             envelope: item.envelope.clone(),
             clock: item.clock,
-            path_s: 0.0,
+            paths: PathSpread::default(),
             behaviour: Behaviour::Steady,
             moved: None,
             joins: Vec::new(),
@@ -184,15 +189,13 @@ impl Index {
         let cluster = &mut self.clusters[found];
         let shift = wraps_between(&item.clock, &cluster.clock);
         let is_late = agreement.deviation > 1.0;
-        cluster.path_s = cluster.path_s.max(agreement.beyond_errors_s);
+        cluster.paths.observe(agreement.difference_s, agreement.error_s);
         let allowed_s = agreement.allowed_s + if is_late { LATE_PATH_S } else { 0.0 };
         cluster.joins.push((cluster.members.len(), 2.0 * allowed_s * item.clock.hz));
         cluster.members.push(item.index);
         cluster.envelope.absorb(item.envelope, shift);
         let hz = cluster.clock.hz;
-        // The line rests on the earliest points, and more connections have more of them on the shortest path.
-        let by_path_hz =
-            hz * cluster.path_s / (cluster.members.len() as f64).sqrt() / cluster.envelope.span_s().max(1.0);
+        let by_path_hz = hz * path_error_s(cluster) / cluster.envelope.span_s().max(1.0);
         let rate_hz = fit::measure(&cluster.envelope, resolution_ns)
             .map(|rate| Estimate { sigma: joint(rate.sigma, by_path_hz), ..rate });
         cluster.clock = fit_within(&cluster.envelope, hz, rate_hz, resolution_ns, self.skew_sigma);
@@ -204,6 +207,12 @@ impl Index {
 /// How much later than to another the path to one peer can be, in seconds: the least delay of a connection is
 /// its peer's own, and a sleeping radio may hold back all segments of a short one.
 const LATE_PATH_S: f64 = 0.15;
+
+/// How far different paths move one end of a cluster's line against the other, in seconds. The line rests on
+/// the earliest points, and more connections have more of them on the shortest path.
+fn path_error_s(cluster: &Cluster) -> f64 {
+    cluster.paths.sigma_s() / (cluster.members.len().max(2) as f64 - 1.0).sqrt()
+}
 
 impl Agreement {
     /// Whether one clock can be both, along paths of different length.
@@ -220,8 +229,8 @@ pub(super) struct Agreement {
     pub difference_s: f64,
     /// The largest difference that agrees, in seconds.
     pub allowed_s: f64,
-    /// By how much the difference exceeds three joint standard errors, in seconds; 0 where it doesn't.
-    pub beyond_errors_s: f64,
+    /// The joint standard error of the difference, in seconds.
+    pub error_s: f64,
     /// The rate's difference, as a share of what is allowed.
     pub rate_deviation: f64,
     /// The larger of the offset's and the rate's difference, each as a share of what is allowed: the
@@ -244,7 +253,7 @@ pub(super) fn agreement(a: &Clock, b: &Clock, options: &Options) -> Option<Agree
     Some(Agreement {
         difference_s: difference / a.hz,
         allowed_s: allowed / a.hz,
-        beyond_errors_s: (difference.abs() - 3.0 * error).max(0.0) / a.hz,
+        error_s: error / a.hz,
         rate_deviation: rate_difference_ppm / rate_allowed_ppm,
         deviation: (difference.abs() / allowed).max(rate_difference_ppm / rate_allowed_ppm),
     })
@@ -269,10 +278,7 @@ fn best_meeting(a: &Clock, b: &Clock) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{
-        clock::fit::{Fitted, fit},
-        types::Point,
-    };
+    use crate::engine::clock::fit::{Fitted, fit};
 
     /// A connection of `span_s` seconds from `start_s`, of a counter with this value at time 0.
     fn connection(start_s: f64, span_s: f64, value: f64, hz: f64, skew: f64) -> Envelope {

@@ -47,19 +47,25 @@ pub(super) fn find(
     let random: Vec<&Cluster> = judgement.random.iter().map(|&index| &clusters[index]).collect();
     let samples: Vec<Sample> =
         random.iter().map(|cluster| sample_of(cluster, connections, resolution_ns)).collect();
+    let peers: Vec<Address> = random.iter().map(|c| connections[c.members[0]].peer()).collect();
+    let mut numbers = BTreeMap::new();
     let tracks: Vec<Track<'_>> = random
         .iter()
         .zip(&samples)
-        .map(|(cluster, sample)| Track {
+        .zip(&peers)
+        .map(|((cluster, sample), peer)| Track {
             hull: cluster.envelope.points(),
             sample: sample.points(),
             offered: cluster.envelope.offered(),
             shown: shown(hz, cluster, connections),
+            path: {
+                let next = numbers.len();
+                *numbers.entry(*peer).or_insert(next)
+            },
         })
         .collect();
     let settings = phase::Settings { resolution_ns, switches, ..phase::Settings::default() };
     let lines = phase::fit(&tracks, hz, &settings);
-    let peers: Vec<Address> = random.iter().map(|c| connections[c.members[0]].peer()).collect();
     let machine_of_line = join_by_peers(&lines, &peers);
     let regime = match judgement.regime {
         Regime::Mixed => Regime::PerConnection,

@@ -3,6 +3,7 @@
 use super::{
     coincidence::Join,
     counters::{Behaviour, Moved},
+    path_spread::PathSpread,
 };
 use crate::engine::clock::{envelope::Envelope, fit::Clock};
 
@@ -15,8 +16,8 @@ pub(super) struct Cluster {
     pub envelope: Envelope,
     /// The line through it.
     pub clock: Clock,
-    /// The largest difference between its connections that only a later path explains, in seconds.
-    pub path_s: f64,
+    /// How much its connections' least delays differ.
+    pub paths: PathSpread,
     /// What the counter does.
     pub behaviour: Behaviour,
     /// Its last move; `None` where it just went on.

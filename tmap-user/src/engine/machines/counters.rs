@@ -196,8 +196,9 @@ fn partition(order: &[&Shown<'_>], hz: f64, behaviour: Behaviour) -> Option<Part
     let (mut gain, mut moved) = (0.0, false);
     let (mut opened, mut joined) = (0.0_f64, 0.0_f64);
     for shown in order {
+        let points = &in_time(shown.points, hz, behaviour);
         let found = counters.iter().enumerate().filter_map(|(c, counter)| {
-            let step = counter.step(shown.points, hz, behaviour)?;
+            let step = counter.step(points, hz, behaviour)?;
             Some((counter.has(shown.simple), counter.members.len() as f64 / step.width_ticks, c, step))
         });
         match found.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))) {
@@ -215,19 +216,41 @@ fn partition(order: &[&Shown<'_>], hz: f64, behaviour: Behaviour) -> Option<Part
                     // It came back to just where it had been.
                     gain -= (step.width_ticks / (BACK_S * hz).max(1.0)).ln().max(0.0);
                 }
-                counters[c].take_in(shown);
+                counters[c].take_in(shown, points);
             }
             None if counters.len() == MOST_COUNTERS => return None,
             None => {
                 opened += 1.0;
                 let mut counter = Counter::default();
-                counter.take_in(shown);
+                counter.take_in(shown, points);
                 counters.push(counter);
             }
         }
     }
     gain += shares_nats(opened, joined);
     Some(Partition { counters: counters.into_iter().map(|counter| counter.members).collect(), gain, moved })
+}
+
+/// A point later than its connection's others by more than this tells nothing of a counter, in seconds.
+const LATE_S: f64 = 0.04;
+
+/// A point behind its connection's others by more than this isn't late, in seconds: the counter stood still.
+const MOST_LATE_S: f64 = 2.0;
+
+/// The points of a connection that aren't late, as its others show: a late one seems to fall behind, and what
+/// follows it seems to run ahead. A counter that loses ticks falls behind by itself.
+fn in_time(points: &[Point], hz: f64, behaviour: Behaviour) -> Vec<Point> {
+    let lost = if behaviour == Behaviour::Losing { MOST_LOST } else { MOST_GAINED };
+    let is_late = |point: &Point| {
+        points.iter().any(|other| {
+            let elapsed_s = seconds_between(other.time_ns, point.time_ns);
+            let behind_s = elapsed_s - (point.ticks - other.ticks) as f64 / hz;
+            let allowed_s =
+                LATE_S + 1.0 / hz + elapsed_s.abs() * if elapsed_s > 0.0 { lost } else { MOST_GAINED };
+            (allowed_s..MOST_LATE_S + allowed_s).contains(&behind_s)
+        })
+    };
+    points.iter().filter(|point| !is_late(point)).copied().collect()
 }
 
 /// One counter, as its connections show it.
@@ -265,13 +288,13 @@ impl Counter {
         self.simple.binary_search(&simple).is_ok()
     }
 
-    fn take_in(&mut self, shown: &Shown<'_>) {
+    fn take_in(&mut self, shown: &Shown<'_>, points: &[Point]) {
         self.last_simple = shown.simple;
         self.members.push(shown.index);
         if let Err(at) = self.simple.binary_search(&shown.simple) {
             self.simple.insert(at, shown.simple);
         }
-        for point in shown.points {
+        for point in points {
             let at = self.points.partition_point(|own| own.time_ns <= point.time_ns);
             self.points.insert(at, *point);
         }

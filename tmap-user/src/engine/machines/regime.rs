@@ -34,9 +34,6 @@ pub(super) struct Judgement {
     pub machines: Vec<usize>,
     /// Clusters (often of one connection) whose offsets are random, for an analysis by phase.
     pub random: Vec<usize>,
-    /// The number of machines that there are at least: the most clusters within one pair of addresses,
-    /// where a machine has one offset per pair.
-    pub proven: usize,
 }
 
 /// Judges the clusters of one tick rate; `peers` holds each cluster's peers, one per member.
@@ -45,44 +42,41 @@ pub(super) fn judge(hz: f64, peers: &[Vec<Address>]) -> Judgement {
     let tally = Tally::of(peers);
     let all_differ = tally.shared.is_empty() && tally.connections >= MIN_RANDOM_SLOW;
     let may_be_random = hz >= FIRST_RANDOM_HZ || hz <= LAST_BSD_HZ || all_differ;
-    let judgement = |regime, machines: Vec<usize>, random: Vec<usize>, proven| Judgement {
+    let judgement = |regime, machines: Vec<usize>, random: Vec<usize>| Judgement {
         regime,
         evidence: tally.describe(hz, regime),
         machines,
         random,
-        proven,
     };
     if tally.connections < 2 {
-        return judgement(Regime::Undetermined, all, Vec::new(), peers.len());
+        return judgement(Regime::Undetermined, all, Vec::new());
     }
     let singles_are_random =
         tally.singles.len() >= MIN_RANDOM && tally.singles.len() > 2 * tally.shared.len() && may_be_random;
     if tally.shared.is_empty() {
         return if singles_are_random || (may_be_random && tally.connections < MIN_RANDOM) {
             let regime = if tally.repeated_pairs > 0 { Regime::PerConnection } else { Regime::Undetermined };
-            judgement(regime, Vec::new(), all, 1)
+            judgement(regime, Vec::new(), all)
         } else {
             // Several machines that were seen once each, or one with random offsets: nothing tells.
-            judgement(Regime::Undetermined, Vec::new(), all, 1)
+            judgement(Regime::Undetermined, Vec::new(), all)
         };
     }
     if tally.across > 0 || !may_be_random {
         return if singles_are_random {
-            let proven = tally.shared.len();
-            judgement(Regime::Mixed, tally.shared.clone(), tally.singles.clone(), proven)
+            judgement(Regime::Mixed, tally.shared.clone(), tally.singles.clone())
         } else {
-            judgement(Regime::Global, all, Vec::new(), peers.len())
+            judgement(Regime::Global, all, Vec::new())
         };
     }
     if tally.peers == 1 {
         return if singles_are_random {
-            let proven = tally.shared.len();
-            judgement(Regime::Mixed, tally.shared.clone(), tally.singles.clone(), proven)
+            judgement(Regime::Mixed, tally.shared.clone(), tally.singles.clone())
         } else {
-            judgement(Regime::Undetermined, all, Vec::new(), peers.len())
+            judgement(Regime::Undetermined, all, Vec::new())
         };
     }
-    judgement(Regime::PerPair, Vec::new(), all, tally.busiest_pair)
+    judgement(Regime::PerPair, Vec::new(), all)
 }
 
 /// Counts of clusters, connections and peers.
@@ -97,8 +91,6 @@ struct Tally {
     across: usize,
     /// Pairs of addresses with at least two connections.
     repeated_pairs: usize,
-    /// The most clusters within one pair of addresses.
-    busiest_pair: usize,
 }
 
 impl Tally {
@@ -108,20 +100,11 @@ impl Tally {
         let mut all: Vec<Address> = clusters.iter().flatten().copied().collect();
         all.sort_unstable();
         let per_pair: Vec<usize> = all.chunk_by(|a, b| a == b).map(<[Address]>::len).collect();
-        let mut within = Vec::with_capacity(all.len());
-        for peers in clusters {
-            match peers[..] {
-                [only] => within.push(only),
-                _ => within.extend(distinct(peers)),
-            }
-        }
-        within.sort_unstable();
         Self {
             connections: all.len(),
             peers: per_pair.len(),
             across: shared.iter().filter(|&&index| distinct(&clusters[index]).len() >= 2).count(),
             repeated_pairs: per_pair.iter().filter(|&&count| count >= 2).count(),
-            busiest_pair: within.chunk_by(|a, b| a == b).map(<[Address]>::len).max().unwrap_or(0),
             shared,
             singles,
         }
@@ -191,14 +174,12 @@ mod tests {
     fn offsets_shared_within_pairs_only_are_per_pair() {
         let judgement = judge_at(1000.0, &[&[1, 1], &[2, 2, 2], &[1], &[3]]);
         assert_eq!((judgement.regime, judgement.random.len()), (Regime::PerPair, 4));
-        assert_eq!(judgement.proven, 2, "two clocks with peer 1");
     }
 
     #[test]
     fn offsets_never_shared_are_random() {
         let judgement = judge_at(1000.0, &[&[1], &[1], &[2], &[2]]);
         assert_eq!((judgement.regime, judgement.random.len()), (Regime::PerConnection, 4));
-        assert_eq!(judgement.proven, 1);
     }
 
     #[test]

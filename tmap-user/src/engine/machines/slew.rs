@@ -175,7 +175,7 @@ mod tests {
             members: vec![index],
             envelope,
             clock,
-            path_s: 0.0,
+            paths: Default::default(),
             behaviour: Behaviour::Steady,
             moved: None,
             joins: Vec::new(),

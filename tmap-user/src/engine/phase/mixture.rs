@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The data, as the mixture needs it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Data {
     /// Pieces as middle time and table; those of one connection are side by side.
     pub pieces: Vec<(f64, Table)>,
@@ -112,6 +112,12 @@ impl Mixture {
         let top = row.iter().copied().fold(0.0, f64::max);
         let on_lines: f64 = row.iter().zip(&self.lines).map(|(f, l)| l.weight * (f - top).exp()).sum();
         top + (on_lines + self.none * (-top).exp()).ln()
+    }
+
+    /// Log of the likelihood that a track would have, if this were its log Bayes factor on the only line.
+    pub(super) fn log_density_on(&self, factor: f64) -> f64 {
+        let top = factor.max(0.0);
+        top + ((1.0 - self.none) * (factor - top).exp() + self.none * (-top).exp()).ln()
     }
 
     /// Each track's likelihood if it is on one of the lines, against being a clock of its own.

@@ -35,6 +35,7 @@ mod learn;
 mod line;
 mod mixture;
 mod noise;
+mod paths;
 mod piece;
 pub mod sample;
 mod search;
@@ -50,6 +51,7 @@ use drift::Window;
 use evidence_kinds::EvidenceKinds;
 use mixture::{Data, Mixture};
 use noise::Tables;
+use paths::AlongPaths;
 use piece::Piece;
 pub use sample::{Sampled, Track};
 use search::Found;
@@ -142,14 +144,37 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     let kinds = EvidenceKinds::new(usable.iter().map(|&t| tracks[t].shown), settings.switches);
     let tables = Tables::new(cut, kinds, window, hz);
     let (data, found) = noise::choose(&tables, settings.max_lines.min(usable.len() / FEWEST_PER_LINE + 1));
-    let best = found.best();
+    let mut best = found.best();
     let mut lines = report(&data, &found, hz);
     lines.reference_ns = zero_ns;
+    let path_of: Vec<usize> = usable.iter().map(|&t| tracks[t].path).collect();
+    let along = (best.lines.len() > 1).then(|| paths::one_machine(&data, best, &path_of)).flatten();
+    let single = simpler(&found, along.as_ref());
+    if let Some(single) = single {
+        best = single;
+        lines.are_one(best.lines[0].estimate(&data, hz));
+    }
     lines.posteriors = vec![vec![0.0; best.lines.len()]; tracks.len()];
     for (t, &track) in usable.iter().enumerate() {
         lines.posteriors[track] = (0..best.lines.len()).map(|j| best.posterior(t, j) as f32).collect();
     }
     lines.sorted()
+}
+
+/// Several lines are told only where they explain the tracks better than one machine does by this, in nats: a
+/// machine that isn't there does more harm than one that is missed.
+const CLEARLY_SEVERAL_NATS: f64 = 1.0;
+
+/// The explanation by one machine, where several lines aren't clearly better: one line, or one that the paths
+/// shift.
+fn simpler<'a>(found: &'a Found, along: Option<&'a AlongPaths>) -> Option<&'a Mixture> {
+    if found.best().lines.len() < 2 {
+        return None;
+    }
+    let one = found.by_count.get(1).and_then(Option::as_ref).map(|(mixture, evidence)| (mixture, *evidence));
+    let along = along.map(|along| (&along.mixture, along.evidence));
+    let (single, evidence) = one.into_iter().chain(along).max_by(|a, b| a.1.total_cmp(&b.1))?;
+    (found.best_evidence() < evidence + CLEARLY_SEVERAL_NATS).then_some(single)
 }
 
 fn report(data: &Data, found: &Found, hz: f64) -> Lines {
@@ -186,6 +211,11 @@ impl Lines {
             posteriors: vec![Vec::new(); tracks],
             evidences: Vec::new(),
         }
+    }
+
+    /// The lines are those of one machine along several paths, which `line` explains better.
+    fn are_one(&mut self, line: Line) {
+        (self.count, self.low, self.lines) = (1, 1, vec![line]);
     }
 
     fn sorted(mut self) -> Self {

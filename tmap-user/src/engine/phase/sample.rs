@@ -93,6 +93,8 @@ pub struct Track<'a> {
     pub offered: u64,
     /// The evidence that the connection shows besides its clock.
     pub shown: Evidence,
+    /// The path that its segments came along, counted from 0: one for each peer.
+    pub path: usize,
 }
 
 #[cfg(test)]

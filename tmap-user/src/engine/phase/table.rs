@@ -100,6 +100,11 @@ impl Table {
         rows.fold((0.0, 0.0), |best, r| if r.0 > best.0 { r } else { best }).1
     }
 
+    /// Turns the circle back by `bins`: what a phase had is at a phase that is less by these.
+    pub(super) fn shift(&mut self, bins: usize) {
+        self.values.chunks_exact_mut(BINS).for_each(|circle| circle.rotate_left(bins % BINS));
+    }
+
     /// All log Bayes factors, row by row.
     pub(super) fn values(&self) -> &[f32] {
         &self.values

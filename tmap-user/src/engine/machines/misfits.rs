@@ -1,0 +1,112 @@
+//! Single connections whose own rate misleads, while every one of their points lies on a known line.
+//!
+//! Of a connection with few segments, a late one tilts the line: it then seems to tick at another rate, and
+//! matching by line leaves it alone. But points are late, never early. Where all of them follow a counter
+//! that others share, no later than segments may be, the connection is that counter's.
+
+use super::cluster::Cluster;
+use crate::engine::{
+    clock::fit::Clock,
+    types::{Point, wrap_difference},
+};
+
+/// How late a segment may be, in seconds: queues and sleeping radios hold single ones back that long.
+const MOST_LATE_S: f64 = 0.5;
+
+/// How early one may seem, in seconds: its peer's path may be shorter than those that the line was fitted to.
+const MOST_EARLY_S: f64 = 0.1;
+
+/// The largest error of a line, in seconds, with which it still tells its own points from others.
+const LARGEST_ERROR_S: f64 = 0.1;
+
+/// Joins single connections to the counters whose lines all their points follow. `points` gives the points
+/// of a connection, by its index.
+///
+/// O(n m) for n single connections and m shared counters; most pairs are excluded by their first point.
+pub(super) fn join<'a>(clusters: Vec<Cluster>, points: impl Fn(usize) -> &'a [Point]) -> Vec<Cluster> {
+    let (mut shared, singles): (Vec<Cluster>, Vec<Cluster>) =
+        clusters.into_iter().partition(|cluster| cluster.members.len() > 1);
+    if shared.is_empty() {
+        return singles;
+    }
+    let mut left = Vec::new();
+    for single in singles {
+        let own = points(single.members[0]);
+        let mut lines = (0..shared.len()).filter(|&at| follows(own, &shared[at].clock));
+        match (lines.next(), lines.next()) {
+            (Some(only), None) => {
+                drop(lines);
+                let cluster = &mut shared[only];
+                let width_ticks = (MOST_LATE_S + MOST_EARLY_S) * cluster.clock.hz;
+                cluster.joins.push((cluster.members.len(), width_ticks));
+                cluster.members.extend(single.members);
+            }
+            _ => left.push(single),
+        }
+    }
+    shared.extend(left);
+    shared
+}
+
+/// Whether all points follow a clock, as late as segments may be.
+fn follows(points: &[Point], clock: &Clock) -> bool {
+    let follows = |point: &Point| {
+        let at = clock.at(point.time_ns);
+        let late_s = wrap_difference(at.value - point.ticks as f64) / clock.hz;
+        let tick_s = 1.0 / clock.hz;
+        at.sigma / clock.hz < LARGEST_ERROR_S && (-MOST_EARLY_S..MOST_LATE_S + tick_s).contains(&late_s)
+    };
+    !points.is_empty() && points.iter().all(follows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{
+        clock::{envelope::Envelope, fit::fit_nominal},
+        machines::counters::Behaviour,
+    };
+
+    /// The counter of 1 kHz that was zero at time 0, as a connection from `t` on shows it, late by this.
+    fn points(t: f64, late_s: [f64; 3]) -> Vec<Point> {
+        let at = |(i, late_s): (usize, f64)| {
+            let t = t + i as f64;
+            Point { time_ns: ((t + late_s) * 1e9) as u64, ticks: (t * 1000.0) as i64 }
+        };
+        late_s.into_iter().enumerate().map(at).collect()
+    }
+
+    /// A cluster of these connections.
+    fn cluster(members: Vec<usize>, points: &[&[Point]]) -> Cluster {
+        let mut envelope = Envelope::default();
+        points.iter().for_each(|points| envelope.extend(points.iter().copied()));
+        Cluster {
+            members,
+            clock: fit_nominal(&envelope, 1000.0, None, 1),
+            envelope,
+            paths: Default::default(),
+            behaviour: Behaviour::Steady,
+            moved: None,
+            joins: Vec::new(),
+        }
+    }
+
+    /// The sizes of the clusters, where a third connection shows these points.
+    fn sizes(third: &[Point]) -> Vec<usize> {
+        let (first, second) = (points(1000.0, [0.0; 3]), points(1100.0, [0.0; 3]));
+        let clusters = vec![cluster(vec![0, 1], &[&first, &second]), cluster(vec![2], &[third])];
+        let all = [&first[..], &second[..], third];
+        join(clusters, |index| all[index]).iter().map(|cluster| cluster.members.len()).collect()
+    }
+
+    #[test]
+    fn a_connection_with_late_segments_is_the_line_s() {
+        assert_eq!(sizes(&points(1050.0, [0.0, 0.02, 0.3])), [3]);
+    }
+
+    #[test]
+    fn a_connection_that_is_far_too_late_or_early_is_not() {
+        assert_eq!(sizes(&points(1050.0, [0.0, 0.02, 0.8])), [2, 1]);
+        assert_eq!(sizes(&points(1050.0, [-0.2, 0.0, 0.0])), [2, 1]);
+    }
+}

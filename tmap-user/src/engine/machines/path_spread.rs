@@ -1,0 +1,58 @@
+//! How much the least delays of a machine's connections differ, as those that share its counter show.
+//!
+//! The way to one peer is longer than to another, and a connection of few segments may have none in time.
+//! Both shift a connection against its machine's line. Few connections don't show by how much, and a line
+//! fits them in any case; many do.
+
+/// Standard deviations that connections may have, in seconds, each with its prior probability: from one wire
+/// to radio links.
+const SPREADS: [(f64, f64); 5] = [(1e-4, 0.35), (1e-3, 0.25), (3e-3, 0.2), (10e-3, 0.15), (30e-3, 0.05)];
+
+/// What connections have shown: the log likelihood of each of [`SPREADS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct PathSpread([f64; SPREADS.len()]);
+
+impl PathSpread {
+    /// Takes in a connection that is `off_s` seconds off the line, of which the line's and its own errors
+    /// explain `error_s` (one standard error).
+    pub(super) fn observe(&mut self, off_s: f64, error_s: f64) {
+        for (log, (spread_s, _)) in self.0.iter_mut().zip(SPREADS) {
+            let variance = error_s.powi(2) + spread_s.powi(2);
+            *log -= 0.5 * (off_s.powi(2) / variance + variance.ln());
+        }
+    }
+
+    /// The standard deviation of a connection's least delay, in seconds: the root of the expected square.
+    pub(super) fn sigma_s(&self) -> f64 {
+        let top = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights = self.0.iter().zip(SPREADS).map(|(log, (_, prior))| prior * (log - top).exp());
+        let (total, square) = weights
+            .zip(SPREADS)
+            .fold((0.0, 0.0), |(total, square), (weight, (s, _))| (total + weight, square + weight * s * s));
+        (square / total).sqrt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(observations: impl Iterator<Item = (f64, f64)>) -> f64 {
+        let mut spread = PathSpread::default();
+        observations.for_each(|(off_s, error_s)| spread.observe(off_s, error_s));
+        spread.sigma_s()
+    }
+
+    #[test]
+    fn nothing_seen_leaves_the_prior() {
+        assert!((5e-3..10e-3).contains(&after(std::iter::empty())));
+        assert!((5e-3..10e-3).contains(&after([(20.0, 15.0)].into_iter())), "the line's error hides it");
+    }
+
+    #[test]
+    fn many_connections_show_it() {
+        let off = |sigma_s: f64| (0..20).map(move |i| (sigma_s * if i % 2 == 0 { 1.0 } else { -1.0 }, 1e-4));
+        assert!(after(off(1e-4)) < 3e-4);
+        assert!((8e-3..15e-3).contains(&after(off(9e-3))));
+    }
+}

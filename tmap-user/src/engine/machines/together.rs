@@ -1,0 +1,135 @@
+//! Counters that ran at the same time: the only proof of several machines.
+//!
+//! One machine's counter may lose ticks, stand still or be set, so counters that follow one another prove
+//! nothing. But no counter goes on exactly where it had been, after it was seen elsewhere. Where two
+//! counters were both seen before and after the same moment, two machines ran.
+
+use super::cluster::Cluster;
+use crate::engine::types::{WRAP_TICKS, seconds_between};
+
+/// Counters as near as this, in seconds, aren't told apart here: late segments and errors of rates make two
+/// of one.
+const NEAR_S: f64 = 10.0;
+
+/// The largest share by which a counter's rate may be wrong, far from its segments.
+const RATE_ERROR: f64 = 1e-3;
+
+/// The most counters that ran at once. Only counters that several connections share count: a connection that
+/// is alone with its offset may be anything.
+///
+/// O(n^2) for n counters that run at once.
+pub(super) fn most_at_once<'a>(clusters: impl Iterator<Item = &'a Cluster>) -> usize {
+    let mut lives: Vec<Life<'_>> = clusters.filter(|c| c.members.len() > 1).filter_map(Life::of).collect();
+    lives.sort_by_key(|life| life.first_ns);
+    let mut running: Vec<&Life<'_>> = Vec::new();
+    let mut most = 0;
+    for (at, life) in lives.iter().enumerate() {
+        running.retain(|other| other.last_ns > life.first_ns);
+        running.push(life);
+        // While counters only begin, the last of them sees all.
+        let is_peak = lives.get(at + 1).is_none_or(|next| running.iter().any(|r| r.last_ns <= next.first_ns));
+        if is_peak && running.len() > most {
+            most = most.max(apart(&running, life.first_ns));
+        }
+    }
+    most
+}
+
+/// A counter from its first segment to its last.
+struct Life<'a> {
+    cluster: &'a Cluster,
+    first_ns: u64,
+    last_ns: u64,
+}
+
+impl<'a> Life<'a> {
+    fn of(cluster: &'a Cluster) -> Option<Self> {
+        let [first, .., last] = cluster.envelope.points() else { return None };
+        Some(Self { cluster, first_ns: first.time_ns, last_ns: last.time_ns })
+    }
+}
+
+/// How many of these counters are certainly apart at a time.
+fn apart(running: &[&Life<'_>], at_ns: u64) -> usize {
+    let mut values: Vec<(f64, f64)> = running
+        .iter()
+        .map(|life| {
+            let clock = &life.cluster.clock;
+            let since_s = seconds_between(life.first_ns, at_ns).abs();
+            let until_s = seconds_between(at_ns, life.last_ns).abs();
+            let error_s = NEAR_S + RATE_ERROR * since_s.min(until_s);
+            (clock.at(at_ns).value.rem_euclid(WRAP_TICKS) / clock.hz, error_s)
+        })
+        .collect();
+    values.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let wrap_s = WRAP_TICKS / running.first().map_or(1.0, |life| life.cluster.clock.hz);
+    // The first is compared with the last too, across the wrap.
+    let mut count = 1;
+    let mut kept = values[0];
+    for &value in &values[1..] {
+        let is_apart = |from: (f64, f64), gap_s: f64| gap_s > from.1.max(value.1);
+        if is_apart(kept, value.0 - kept.0) && is_apart(values[0], values[0].0 + wrap_s - value.0) {
+            count += 1;
+            kept = value;
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{
+        clock::{envelope::Envelope, fit::fit_nominal},
+        machines::counters::Behaviour,
+        types::Point,
+    };
+
+    /// A counter of 1 kHz that was zero at `zero_s`, seen by two connections at these times.
+    fn counter(zero_s: f64, seen_s: [f64; 2]) -> Cluster {
+        let mut envelope = Envelope::default();
+        for t in seen_s {
+            let at = |t: f64| Point { time_ns: (t * 1e9) as u64, ticks: ((t - zero_s) * 1000.0) as i64 };
+            envelope.extend([at(t), at(t + 0.5)].into_iter());
+        }
+        Cluster {
+            members: vec![0, 1],
+            clock: fit_nominal(&envelope, 1000.0, None, 1),
+            envelope,
+            paths: Default::default(),
+            behaviour: Behaviour::Steady,
+            moved: None,
+            joins: vec![(1, 1.0)],
+        }
+    }
+
+    fn most(counters: &[(f64, [f64; 2])]) -> usize {
+        let clusters: Vec<Cluster> = counters.iter().map(|&(zero, seen)| counter(zero, seen)).collect();
+        most_at_once(clusters.iter())
+    }
+
+    #[test]
+    fn counters_that_hop_to_and_fro_are_several() {
+        assert_eq!(most(&[(-5000.0, [10.0, 90.0]), (-9000.0, [50.0, 130.0])]), 2);
+        assert_eq!(most(&[(-5000.0, [10.0, 90.0]), (-9000.0, [50.0, 130.0]), (-1e6, [60.0, 70.0])]), 3);
+    }
+
+    #[test]
+    fn counters_that_follow_one_another_may_be_one() {
+        assert_eq!(most(&[(-5000.0, [10.0, 40.0]), (-4000.0, [50.0, 130.0]), (-10.0, [200.0, 230.0])]), 1);
+    }
+
+    #[test]
+    fn counters_that_are_near_each_other_may_be_one() {
+        assert_eq!(most(&[(-5000.0, [10.0, 90.0]), (-5003.0, [50.0, 130.0])]), 1);
+        let wrap_s = WRAP_TICKS / 1000.0;
+        assert_eq!(most(&[(-5000.0, [10.0, 90.0]), (-5003.0 - wrap_s, [50.0, 130.0])]), 1);
+    }
+
+    #[test]
+    fn a_connection_alone_with_its_offset_proves_nothing() {
+        let mut single = counter(-9000.0, [50.0, 130.0]);
+        single.members.pop();
+        assert_eq!(most_at_once([counter(-5000.0, [10.0, 90.0]), single].iter()), 1);
+    }
+}
