@@ -3,7 +3,7 @@
 use tmap::engine::{
     clock::envelope::Envelope,
     os::likeness::{Evidence, Switches},
-    phase::{Lines, Settings, Track, fit, sample::Sample},
+    phase::{Lines, Point, Settings, Track, fit, sample::Sample},
     snapshot::Doubt,
 };
 use tmap_tests::{
@@ -24,18 +24,31 @@ fn lines(scenario: &Scenario, settings: &Settings) -> Lines {
 fn lines_of(
     scenario: &Scenario,
     settings: &Settings,
+    shown: impl FnMut(usize) -> Evidence,
+) -> (Lines, Vec<usize>) {
+    lines_along(scenario, settings, shown, &[0])
+}
+
+/// The lines and machines, where each connection takes the next of these paths, which are later by so many
+/// nanoseconds.
+fn lines_along(
+    scenario: &Scenario,
+    settings: &Settings,
     mut shown: impl FnMut(usize) -> Evidence,
+    later_ns: &[u64],
 ) -> (Lines, Vec<usize>) {
     let run = scenario.run();
     let traces = traces::collect(&run.records);
     let machines: Vec<usize> = traces.iter().map(|trace| run.truth.machine_of[&trace.key]).collect();
     let kept: Vec<(Envelope, Sample)> = traces
         .iter()
-        .map(|trace| {
+        .zip(later_ns.iter().cycle())
+        .map(|(trace, later_ns)| {
             let mut pair = <(Envelope, Sample)>::default();
             for point in &trace.points {
-                pair.0.add(*point);
-                pair.1.add(*point);
+                let point = Point { time_ns: point.time_ns + later_ns, ..*point };
+                pair.0.add(point);
+                pair.1.add(point);
             }
             pair
         })
@@ -43,12 +56,13 @@ fn lines_of(
     let tracks: Vec<Track<'_>> = kept
         .iter()
         .zip(&machines)
-        .map(|((hull, sample), machine)| Track {
+        .zip((0..later_ns.len()).cycle())
+        .map(|(((hull, sample), machine), path)| Track {
             hull: hull.points(),
             sample: sample.points(),
             offered: hull.offered(),
             shown: shown(*machine),
-            path: 0,
+            path,
         })
         .collect();
     (fit(&tracks, scenario.tick_hz, settings), machines)
@@ -97,6 +111,27 @@ fn one_machine_is_never_split() {
             let found = lines(&Scenario { law, seed, loss: 0.01, ..small() }, &Settings::default());
             assert_eq!(found.count, 1, "{law:?}, seed {seed}: {:?}", found.evidences);
         }
+    }
+}
+
+/// Paths that differ by part of a tick of a millisecond.
+const LATER_NS: [u64; 4] = [0, 310_000, 620_000, 4_850_000];
+
+#[test]
+fn one_machine_along_several_paths_is_one() {
+    for seed in 0..4 {
+        let scenario = Scenario { seed, ..small() };
+        let (found, _) = lines_along(&scenario, &Settings::default(), |_| Evidence::default(), &LATER_NS);
+        assert_eq!((found.count, found.low), (1, 1), "seed {seed}: {:?}", found.evidences);
+    }
+}
+
+#[test]
+fn machines_that_share_their_peers_are_several() {
+    for seed in 7..10 {
+        let scenario = Scenario { machines: 3, seed, ..small() };
+        let (found, _) = lines_along(&scenario, &Settings::default(), |_| Evidence::default(), &[0; 4]);
+        assert_eq!(found.count, 3, "seed {seed}: {:?}", found.evidences);
     }
 }
 

@@ -181,6 +181,7 @@ fn system<'a>(
     let mut observations = Observations::default();
     for (connection, probability) in members {
         observations.add(connection.flow.fingerprint, connection.flow.hop_limit, probability);
+        observations.last_seen_ns = observations.last_seen_ns.max(connection.flow.last_ns);
     }
     let clock = ClockTraits { hz: (group.hz > 0.0).then_some(group.hz), regime: group.regime };
     os::guess(clock, &observations, options.signatures())

@@ -209,9 +209,10 @@ impl Index {
 const LATE_PATH_S: f64 = 0.15;
 
 /// How far different paths move one end of a cluster's line against the other, in seconds. The line rests on
-/// the earliest points, and more connections have more of them on the shortest path.
+/// the earliest points, and more connections have more of them on the shortest path; but only those near an
+/// end hold it. The fourth root fits single devices as found in the field.
 fn path_error_s(cluster: &Cluster) -> f64 {
-    cluster.paths.sigma_s() / (cluster.members.len().max(2) as f64 - 1.0).sqrt()
+    cluster.paths.sigma_s() / (cluster.members.len().max(2) as f64 - 1.0).powf(0.25)
 }
 
 impl Agreement {

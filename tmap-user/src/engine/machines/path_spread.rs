@@ -14,10 +14,11 @@ pub(super) struct PathSpread([f64; SPREADS.len()]);
 
 impl PathSpread {
     /// Takes in a connection that is `off_s` seconds off the line, of which the line's and its own errors
-    /// explain `error_s` (one standard error).
+    /// explain `error_s` (one standard error). Spreads below that error are all alike to it: errors are
+    /// stated with care, and what falls short of them says nothing of paths.
     pub(super) fn observe(&mut self, off_s: f64, error_s: f64) {
         for (log, (spread_s, _)) in self.0.iter_mut().zip(SPREADS) {
-            let variance = error_s.powi(2) + spread_s.powi(2);
+            let variance = error_s.max(spread_s).powi(2);
             *log -= 0.5 * (off_s.powi(2) / variance + variance.ln());
         }
     }

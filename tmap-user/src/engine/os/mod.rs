@@ -80,6 +80,8 @@ pub struct Observations {
     /// The index of the last fingerprint added: the next one is often the same.
     last: usize,
     ttls: BTreeMap<u8, f64>,
+    /// When the last of them was seen, engine time in nanoseconds: no system runs before its release.
+    pub last_seen_ns: u64,
 }
 
 impl Observations {
@@ -135,6 +137,7 @@ pub fn guess(clock: ClockTraits, observations: &Observations, database: &Databas
     }
     for candidate in &mut candidates {
         candidate.weight *= candidate.of_clock(clock);
+        candidate.weight *= candidate.of_date(observations.last_seen_ns);
         candidate.weight *= match &matches[..] {
             [] => ttl.map_or(1.0, |(ttl, _)| candidate.of_ttl(ttl)),
             _ => matches.iter().map(|(share, found)| share * candidate.of_match(found)).sum(),
@@ -307,6 +310,11 @@ impl Candidate {
             Regime::Mixed | Regime::Undetermined => ANY_REGIME,
         };
         rate.max(LEAST_RATE) * regime.max(LEAST_REGIME)
+    }
+
+    /// The likelihood that the candidate runs at this time.
+    fn of_date(&self, seen_ns: u64) -> f64 {
+        if self.stack.is_none_or(|stack| stack.may_run_at(seen_ns)) { 1.0 } else { 0.0 }
     }
 
     /// The likelihood of this TTL for the candidate, used where no handshake was seen.

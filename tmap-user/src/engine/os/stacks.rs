@@ -79,6 +79,9 @@ pub struct Stack {
     pub name: &'static str,
     /// The label among the built-in signatures.
     pub label: &'static str,
+    /// When its first stable version was released, as a year and its fraction; 0 where that was before any
+    /// traffic that tmap may see.
+    pub released: f64,
     /// The family.
     pub family: Family,
     /// The rough share of machines with timestamps that run it.
@@ -96,7 +99,19 @@ impl Stack {
     pub fn counts_jiffies(&self) -> bool {
         self.rates.iter().any(|(hz, _)| *hz == 250.0)
     }
+
+    /// Whether it can have sent what was seen at this time, in Unix nanoseconds. Times before 2000 are those
+    /// of clocks that weren't set, and rule nothing out.
+    pub fn may_run_at(&self, seen_ns: u64) -> bool {
+        let year = 1970.0 + seen_ns as f64 * 1e-9 / SECONDS_PER_YEAR;
+        year < 2000.0 || year >= self.released - TRIED_BEFORE_YEARS
+    }
 }
+
+const SECONDS_PER_YEAR: f64 = 365.2425 * 86_400.0;
+
+/// How long before its release a stack is tried out, in years.
+const TRIED_BEFORE_YEARS: f64 = 0.5;
 
 /// `CONFIG_HZ` as distributions set it.
 const JIFFIES: &[(f64, f64)] = &[(1000.0, 0.35), (250.0, 0.4), (100.0, 0.2), (300.0, 0.05)];
@@ -107,6 +122,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "Linux 2026 or later",
         label: "Linux 4.20 or newer",
+        released: 2026.0,
         family: Family::Linux,
         prior: 0.25,
         rates: MILLISECONDS,
@@ -116,6 +132,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "Linux 4.20 to early 2026",
         label: "Linux 4.20 or newer",
+        released: 2018.8,
         family: Family::Linux,
         prior: 0.25,
         rates: MILLISECONDS,
@@ -125,6 +142,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "Linux 4.13 to 4.19",
         label: "Linux 3.11 to 4.19",
+        released: 2017.6,
         family: Family::Linux,
         prior: 0.05,
         rates: MILLISECONDS,
@@ -134,6 +152,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "Linux 3.11 to 4.12",
         label: "Linux 3.11 to 4.19",
+        released: 2013.6,
         family: Family::Linux,
         prior: 0.05,
         rates: JIFFIES,
@@ -143,6 +162,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "Linux 2.6.38 to 3.10",
         label: "Linux 2.6.38 to 3.10",
+        released: 2011.1,
         family: Family::Linux,
         prior: 0.03,
         rates: JIFFIES,
@@ -152,6 +172,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "Linux before 2.6.38",
         label: "Linux before 2.6.38",
+        released: 0.0,
         family: Family::Linux,
         prior: 0.02,
         rates: JIFFIES,
@@ -161,6 +182,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "Linux with tcp_usec_ts (6.7 or later)",
         label: "Linux 4.20 or newer",
+        released: 2023.9,
         family: Family::Linux,
         prior: 0.005,
         rates: &[(1e6, 1.0)],
@@ -170,6 +192,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "Android",
         label: "Android",
+        released: 2008.7,
         family: Family::Linux,
         prior: 0.1,
         rates: &[(1000.0, 0.85), (100.0, 0.1), (300.0, 0.05)],
@@ -179,6 +202,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "macOS or iOS, recent",
         label: "macOS or iOS",
+        released: 2021.6,
         family: Family::Apple,
         prior: 0.1,
         rates: MILLISECONDS,
@@ -188,6 +212,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "macOS or iOS, before random offsets",
         label: "macOS or iOS",
+        released: 0.0,
         family: Family::Apple,
         prior: 0.03,
         rates: &[],
@@ -197,6 +222,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "FreeBSD",
         label: "FreeBSD",
+        released: 0.0,
         family: Family::FreeBsd,
         prior: 0.02,
         rates: MILLISECONDS,
@@ -206,6 +232,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "OpenBSD",
         label: "OpenBSD",
+        released: 0.0,
         family: Family::OpenBsd,
         prior: 0.005,
         rates: &[(2.0, 0.6), (1000.0, 0.4)],
@@ -215,6 +242,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "NetBSD",
         label: "NetBSD",
+        released: 0.0,
         family: Family::NetBsd,
         prior: 0.004,
         rates: &[(2.0, 1.0)],
@@ -224,6 +252,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "Windows 8 or later",
         label: "Windows Vista or newer",
+        released: 2012.6,
         family: Family::Windows,
         prior: 0.03,
         rates: MILLISECONDS,
@@ -233,6 +262,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "Windows Vista to 7",
         label: "Windows Vista or newer",
+        released: 2006.8,
         family: Family::Windows,
         prior: 0.02,
         rates: &[(100.0, 1.0)],
@@ -242,6 +272,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "Windows 2000 to 2003",
         label: "Windows 2000 to 2003",
+        released: 0.0,
         family: Family::Windows,
         prior: 0.005,
         rates: &[(10.0, 1.0)],
@@ -251,6 +282,7 @@ pub const STACKS: &[Stack] = &[
     Stack {
         name: "Solaris",
         label: "Solaris",
+        released: 0.0,
         family: Family::Solaris,
         prior: 0.005,
         rates: &[(100.0, 1.0)],
@@ -264,6 +296,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_stack_runs_before_its_release() {
+        let names_at = |seen_s: u64| -> Vec<&str> {
+            let may_run = |stack: &&Stack| stack.may_run_at(seen_s * 1_000_000_000);
+            STACKS.iter().filter(may_run).map(|stack| stack.name).collect()
+        };
+        let in_2017 = names_at(1_490_000_000);
+        assert!(in_2017.contains(&"Linux 3.11 to 4.12") && !in_2017.contains(&"Linux 2026 or later"));
+        assert!(!names_at(1_145_000_000).contains(&"Windows 8 or later"), "in 2006");
+        assert_eq!(names_at(3600).len(), STACKS.len(), "the clock wasn't set");
+    }
+
+    #[test]
     fn shares_are_shares() {
         for stack in STACKS {
             let Offsets { global, per_pair, per_connection } = stack.offsets;
@@ -272,6 +316,8 @@ mod tests {
             assert!(stack.rates.is_empty() || (rates - 1.0).abs() < 1e-9, "{}", stack.name);
             assert_eq!(Family::of_label(stack.label), Some(stack.family), "{}", stack.name);
         }
+        let in_2027_ns = 1_800_000_000_000_000_000;
+        assert!(STACKS.iter().all(|stack| stack.may_run_at(in_2027_ns)), "all exist then");
         let total: f64 = STACKS.iter().map(|stack| stack.prior).sum();
         assert!((0.9..1.0).contains(&total), "{total}: the rest is for systems outside the table");
     }

@@ -147,8 +147,9 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     let mut best = found.best();
     let mut lines = report(&data, &found, hz);
     lines.reference_ns = zero_ns;
-    let path_of: Vec<usize> = usable.iter().map(|&t| tracks[t].path).collect();
-    let along = (best.lines.len() > 1).then(|| paths::one_machine(&data, best, &path_of)).flatten();
+    let used: Vec<&Track<'_>> = usable.iter().map(|&t| &tracks[t]).collect();
+    let along =
+        (best.lines.len() != 1).then(|| paths::one_machine(&data, found.best_lines()?, &used)).flatten();
     let single = simpler(&found, along.as_ref());
     if let Some(single) = single {
         best = single;
@@ -165,16 +166,21 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
 /// machine that isn't there does more harm than one that is missed.
 const CLEARLY_SEVERAL_NATS: f64 = 1.0;
 
-/// The explanation by one machine, where several lines aren't clearly better: one line, or one that the paths
-/// shift.
+/// Where no line explains the tracks, one machine along several paths is told if it does so by this, in nats.
+const CLEARLY_ONE_NATS: f64 = 5.0;
+
+/// The explanation by one machine, where it is better than no line and several lines aren't clearly better
+/// than it: one line, or one that the paths shift.
 fn simpler<'a>(found: &'a Found, along: Option<&'a AlongPaths>) -> Option<&'a Mixture> {
-    if found.best().lines.len() < 2 {
-        return None;
-    }
+    let margin = match found.best().lines.len() {
+        0 => -CLEARLY_ONE_NATS,
+        1 => return None,
+        _ => CLEARLY_SEVERAL_NATS,
+    };
     let one = found.by_count.get(1).and_then(Option::as_ref).map(|(mixture, evidence)| (mixture, *evidence));
     let along = along.map(|along| (&along.mixture, along.evidence));
     let (single, evidence) = one.into_iter().chain(along).max_by(|a, b| a.1.total_cmp(&b.1))?;
-    (found.best_evidence() < evidence + CLEARLY_SEVERAL_NATS).then_some(single)
+    (found.best_evidence() < evidence + margin).then_some(single)
 }
 
 fn report(data: &Data, found: &Found, hz: f64) -> Lines {
@@ -216,6 +222,8 @@ impl Lines {
     /// The lines are those of one machine along several paths, which `line` explains better.
     fn are_one(&mut self, line: Line) {
         (self.count, self.low, self.lines) = (1, 1, vec![line]);
+        // That no line was found is no doubt any more.
+        self.doubt = self.doubt.filter(|doubt| *doubt != Doubt::TooFewConnections);
     }
 
     fn sorted(mut self) -> Self {

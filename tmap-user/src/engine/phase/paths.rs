@@ -3,11 +3,15 @@
 //! A phase contains the least delay of the way to the sensor. Where segments to one peer take another way
 //! than those to another, one clock shows a phase for each peer, and all of them drift alike. So the lines of
 //! several machines are compared with one line that each path shifts by a delay of its own. Machines share
-//! their peers: within one peer's connections, only machines make several phases.
+//! their peers: within one peer's connections, only machines make several phases. A counter that stands still
+//! while its machine sleeps goes on at another phase. So the line may also be shifted by each long silence.
+
+use std::collections::BTreeMap;
 
 use super::{
     density::BINS,
     mixture::{Data, Mixture},
+    sample::Track,
 };
 
 /// The lines of a mixture that are tried as the machine's only one, the heaviest first.
@@ -31,26 +35,61 @@ pub(super) struct AlongPaths {
     pub evidence: f64,
 }
 
-/// The best explanation by one machine. `path_of` holds the path of each track, counted from 0; `None` where
-/// all tracks have one path, which is what lines alone explain.
-pub(super) fn one_machine(data: &Data, lines: &Mixture, path_of: &[usize]) -> Option<AlongPaths> {
-    let paths = Paths::new(path_of)?;
+/// The log odds of a machine that sleeps against one that doesn't, in nats.
+const SLEEPS_NATS: f64 = -3.0;
+
+/// A machine doesn't fall asleep in a silence shorter than this, in nanoseconds.
+const LEAST_SILENCE_NS: u64 = 20_000_000_000;
+
+/// The best explanation of these tracks by one machine; `None` where they have one path and no long silence,
+/// which is what lines alone explain.
+pub(super) fn one_machine(data: &Data, lines: &Mixture, tracks: &[&Track<'_>]) -> Option<AlongPaths> {
+    let paths: Vec<usize> = tracks.iter().map(|track| track.path).collect();
+    let stretches = stretches(tracks);
+    let awake: Vec<(usize, usize)> = paths.iter().copied().zip(stretches.iter().copied()).collect();
+    let along = fit(data, lines, &paths);
+    let sleeping = stretches.iter().any(|&stretch| stretch > 0).then(|| fit(data, lines, &awake)).flatten();
+    let sleeping = sleeping.map(|one| AlongPaths { evidence: one.evidence + SLEEPS_NATS, ..one });
+    along.into_iter().chain(sleeping).max_by(|a, b| a.evidence.total_cmp(&b.evidence))
+}
+
+/// The best explanation by one line that is shifted for each value of `of`, which holds one for each track.
+fn fit<T: Ord>(data: &Data, lines: &Mixture, of: &[T]) -> Option<AlongPaths> {
+    let paths = Paths::new(of)?;
     let mut starts: Vec<usize> = (0..lines.lines.len()).collect();
     starts.sort_by(|&a, &b| lines.lines[b].weight.total_cmp(&lines.lines[a].weight));
     let found = starts.into_iter().take(STARTS).map(|j| paths.fit(data, lines, j));
     found.max_by(|a, b| a.evidence.total_cmp(&b.evidence))
 }
 
+/// For each track, the number of long silences before it.
+fn stretches(tracks: &[&Track<'_>]) -> Vec<usize> {
+    let times = |t: usize| {
+        let hull = tracks[t].hull;
+        hull.first().zip(hull.last()).map_or((0, 0), |(first, last)| (first.time_ns, last.time_ns))
+    };
+    let mut order: Vec<usize> = (0..tracks.len()).collect();
+    order.sort_by_key(|&t| times(t));
+    let mut stretches = vec![0; tracks.len()];
+    let (mut stretch, mut busy_until_ns) = (0, None);
+    for t in order {
+        let (first_ns, last_ns) = times(t);
+        let was_silent = busy_until_ns.is_some_and(|until_ns: u64| first_ns > until_ns + LEAST_SILENCE_NS);
+        stretch += usize::from(was_silent);
+        busy_until_ns = busy_until_ns.max(Some(last_ns));
+        stretches[t] = stretch;
+    }
+    stretches
+}
+
 /// The tracks of each path.
 struct Paths(Vec<Vec<usize>>);
 
 impl Paths {
-    fn new(path_of: &[usize]) -> Option<Self> {
-        let count = path_of.iter().max()? + 1;
-        let mut paths = vec![Vec::new(); count];
-        path_of.iter().enumerate().for_each(|(track, &path)| paths[path].push(track));
-        paths.retain(|tracks| !tracks.is_empty());
-        (paths.len() > 1).then_some(Self(paths))
+    fn new<T: Ord>(of: &[T]) -> Option<Self> {
+        let mut paths: BTreeMap<&T, Vec<usize>> = BTreeMap::new();
+        of.iter().enumerate().for_each(|(track, path)| paths.entry(path).or_default().push(track));
+        (paths.len() > 1).then(|| Self(paths.into_values().collect()))
     }
 
     /// Fits the line and the shifts in turn, from line `j` of `lines`.

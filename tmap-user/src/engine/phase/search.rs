@@ -23,6 +23,12 @@ impl Found {
         &best.expect("the empty mixture is always there").0
     }
 
+    /// The mixture with the largest evidence among those with lines.
+    pub(super) fn best_lines(&self) -> Option<&Mixture> {
+        let with_lines = self.by_count.iter().skip(1).flatten();
+        with_lines.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(mixture, _)| mixture)
+    }
+
     /// The evidence of [`Self::best`].
     pub(super) fn best_evidence(&self) -> f64 {
         self.by_count.iter().flatten().map(|(_, evidence)| *evidence).fold(f64::NEG_INFINITY, f64::max)
