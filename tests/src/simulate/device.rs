@@ -85,7 +85,7 @@ impl Device {
         for (number, (start_s, length_s)) in plan.into_iter().enumerate() {
             let offset = match traits.offsets {
                 Offsets::Global => traits.shift,
-                Offsets::PerPair => traits.shift.wrapping_mul(2 * (number % traits.peers) as u32 + 1),
+                Offsets::PerPair => traits.pair_offset(number % traits.peers),
                 Offsets::PerConnection => random.0.random(),
             };
             let path = Path { traits: &traits, clock: &clock, number, offset };
@@ -183,6 +183,11 @@ impl Traits {
             Kind::Scanner => traits.tells_boot = true,
         }
         traits
+    }
+
+    /// The offset of the pair of addresses with a peer: as if drawn at random, like a keyed hash's.
+    fn pair_offset(&self, peer: usize) -> u32 {
+        Pcg64::seed_from_u64(u64::from(self.shift) << 32 | peer as u64).random()
     }
 
     /// When connections begin, and how long they take, in seconds.
