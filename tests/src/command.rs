@@ -118,10 +118,19 @@ impl Running {
     /// # Panics
     /// Where it doesn't get that far.
     pub fn start(namespace: &Namespace, arguments: &[&str]) -> Self {
+        let mut command = namespace.command(binary());
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts a command that becomes tmap, and waits until it watches.
+    ///
+    /// # Panics
+    /// Where it doesn't get that far.
+    pub fn spawn(mut command: Command) -> Self {
         let folder = TempDir::new().expect("a folder");
         let file = |name: &str| File::create(folder.path().join(name)).expect("created");
-        let mut command = namespace.command(binary());
-        command.args(arguments).stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
+        command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
         let child = command.spawn().expect("tmap runs");
         let mut running = Self { child, folder };
         let began = Instant::now();
@@ -148,6 +157,11 @@ impl Running {
         let mut lines = json_lines(&self.out());
         lines.retain(|line| line["type"] == kind);
         lines
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal.

@@ -16,6 +16,7 @@ use crate::opaque;
 const HEADER_BYTES: usize = 256;
 
 /// A frame's linear part, from the first byte of its link header.
+#[derive(Clone, Copy)]
 pub struct Frame {
     start: usize,
     end: usize,
@@ -39,10 +40,19 @@ impl Frame {
         Self { start: ctx.data(), end: ctx.data_end(), context }
     }
 
-    /// The packet that a TC program was called for. Forwarded packets can have part of their
-    /// headers outside the linear part; those are pulled in, which leaves the packet as it is.
+    /// The packet that a TC program was called for, as far as it lies in the linear part.
     #[inline(always)]
     pub fn of_skb(ctx: &TcContext) -> Self {
+        Self { start: ctx.data(), end: ctx.data_end(), context: Context::Skb(ctx.skb.skb) }
+    }
+
+    /// The frame with all its headers. Forwarded and merged packets can have part of them outside the linear
+    /// part; those are pulled in, which leaves the packet as it is. Only the slow path needs this: the fast
+    /// path gives up where a header is missing. Pulling can copy the packet's head, so it isn't done before.
+    #[inline(always)]
+    pub fn with_all_headers(&self) -> Self {
+        let Context::Skb(context) = self.context else { return *self };
+        let ctx = TcContext::new(context);
         let linear = ctx.data_end() - ctx.data();
         if linear < HEADER_BYTES {
             let total = ctx.len() as usize;
@@ -51,14 +61,19 @@ impl Frame {
                 let _ = ctx.pull_data(total.min(HEADER_BYTES) as u32);
             }
         }
-        Self::of_pulled_skb(ctx)
+        Self::of_skb(&ctx)
     }
 
-    /// The packet that a TC program was called for, in a subprogram: [`Frame::of_skb`] has pulled its headers
-    /// in before.
+    /// Whether a received packet begins with its IP header although its interface has Ethernet headers.
+    /// Behind generic XDP the kernel forgets the link header's length where it had to copy the packet
+    /// (`mac_len`, not copied by `skb_pp_cow_data` in Linux 6.9 to 6.18).
     #[inline(always)]
-    pub fn of_pulled_skb(ctx: &TcContext) -> Self {
-        Self { start: ctx.data(), end: ctx.data_end(), context: Context::Skb(ctx.skb.skb) }
+    pub fn lacks_link_header(&self) -> bool {
+        let Context::Skb(context) = self.context else { return false };
+        // SAFETY: the kernel's context is valid for this call of the program.
+        let protocol = unsafe { (*context).protocol } as u16;
+        let is_ip = protocol == 0x0800_u16.to_be() || protocol == 0x86dd_u16.to_be();
+        is_ip && self.read(12).is_some_and(|ethertype| u16::from_ne_bytes(ethertype) != protocol)
     }
 
     /// The context with which the program was called. Known where everything is inlined, so it costs nothing.
@@ -161,7 +176,7 @@ extern "C" fn options_xdp(context: *mut xdp_md, at: u64, bytes: u64, offsets: *m
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn options_skb(context: *mut __sk_buff, at: u64, bytes: u64, offsets: *mut OptionOffsets) -> u64 {
-    walk_options(&Frame::of_pulled_skb(&TcContext::new(context)), at, bytes, offsets)
+    walk_options(&Frame::of_skb(&TcContext::new(context)), at, bytes, offsets)
 }
 
 #[inline(always)]
@@ -185,7 +200,7 @@ extern "C" fn layer_xdp(context: *mut xdp_md, cursor: *mut DecapCursor) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn layer_skb(context: *mut __sk_buff, cursor: *mut DecapCursor) -> u64 {
-    next_layer(&Frame::of_pulled_skb(&TcContext::new(context)), cursor)
+    next_layer(&Frame::of_skb(&TcContext::new(context)), cursor)
 }
 
 #[inline(always)]
@@ -210,7 +225,7 @@ extern "C" fn header_xdp(context: *mut xdp_md, cursor: *mut DecapCursor) -> u64 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn header_skb(context: *mut __sk_buff, cursor: *mut DecapCursor) -> u64 {
-    next_header(&Frame::of_pulled_skb(&TcContext::new(context)), cursor)
+    next_header(&Frame::of_skb(&TcContext::new(context)), cursor)
 }
 
 #[inline(always)]

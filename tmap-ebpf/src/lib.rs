@@ -17,8 +17,8 @@
 //! - The return value never depends on the packet: XDP always passes, TC always says "go on".
 //! - Packet bytes are only read.
 //! - Nothing that two CPUs write shares a cache line.
-//! - All producers of a CPU run with bottom halves disabled: XDP in the driver's softirq, TC egress
-//!   under `rcu_read_lock_bh`. So a CPU's ring and counters have one writer at a time, except on
+//! - All producers of a CPU run with bottom halves disabled: XDP and TC ingress in the softirq of reception,
+//!   TC egress under `rcu_read_lock_bh`. So a CPU's ring and counters have one writer at a time, except on
 //!   PREEMPT_RT ([`CAUTIOUS`]).
 #![no_std]
 #![feature(asm_experimental_arch)]

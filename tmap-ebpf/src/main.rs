@@ -25,6 +25,21 @@ pub(crate) fn tmap_xdp_ip(ctx: XdpContext) -> u32 {
     XDP_PASS
 }
 
+/// Frames that an Ethernet interface receives, beside another XDP program. The kernel has taken the outer
+/// VLAN tag off, and may have merged segments with equal options.
+#[classifier]
+pub(crate) fn tmap_tcin_eth(ctx: TcContext) -> i32 {
+    observe::<{ stop::NEVER }>(&Frame::of_skb(&ctx), Link::Ethernet, Direction::Ingress);
+    TC_ACT_UNSPEC
+}
+
+/// Packets that a tunnel without a link header receives, beside another XDP program.
+#[classifier]
+pub(crate) fn tmap_tcin_ip(ctx: TcContext) -> i32 {
+    observe::<{ stop::NEVER }>(&Frame::of_skb(&ctx), Link::Ip, Direction::Ingress);
+    TC_ACT_UNSPEC
+}
+
 /// Frames that an Ethernet interface sends.
 #[classifier]
 pub(crate) fn tmap_tc_eth(ctx: TcContext) -> i32 {

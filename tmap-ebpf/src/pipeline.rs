@@ -29,10 +29,14 @@ pub fn observe<const STOP: u8>(frame: &Frame, link: Link, direction: Direction) 
     if STOP == stop::AFTER_COUNT {
         return;
     }
+    let is_bare =
+        matches!((link, direction), (Link::Ethernet, Direction::Ingress)) && frame.lacks_link_header();
     let fast_path = FastPath::<STOP> { frame, cpu, direction };
-    if fast::visit(frame, link, slow_path::decapsulates(), &fast_path).is_some() {
+    if !is_bare && fast::visit(frame, link, slow_path::decapsulates(), &fast_path).is_some() {
         return;
     }
+    let link = if is_bare { Link::Ip } else { link };
+    let frame = &frame.with_all_headers();
     match slow_path::observe::<STOP>(frame, link, direction, cpu) {
         EMITTED => cpu.count_emitted(),
         RING_FULL => cpu.count_ring_full(),

@@ -103,14 +103,14 @@ extern "C" fn find_xdp_ip(context: *mut xdp_md, cursor: *mut DecapCursor) -> u64
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn find_skb_eth(context: *mut __sk_buff, cursor: *mut DecapCursor) -> u64 {
-    find_tcp(&Frame::of_pulled_skb(&TcContext::new(context)), Link::Ethernet, cursor)
+    find_tcp(&Frame::of_skb(&TcContext::new(context)), Link::Ethernet, cursor)
 }
 
 /// Subprogram: [`parse::find`] in a packet that a tunnel without a link header sends.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn find_skb_ip(context: *mut __sk_buff, cursor: *mut DecapCursor) -> u64 {
-    find_tcp(&Frame::of_pulled_skb(&TcContext::new(context)), Link::Ip, cursor)
+    find_tcp(&Frame::of_skb(&TcContext::new(context)), Link::Ip, cursor)
 }
 
 #[inline(always)]
@@ -143,7 +143,7 @@ extern "C" fn read_xdp(context: *mut xdp_md, work: *mut Work) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn read_skb(context: *mut __sk_buff, work: *mut Work) -> u64 {
-    read_segment(&Frame::of_pulled_skb(&TcContext::new(context)), work)
+    read_segment(&Frame::of_skb(&TcContext::new(context)), work)
 }
 
 #[inline(always)]

@@ -1,6 +1,7 @@
 //! The command line: raw arguments, checked and turned into a [`Config`].
 
 mod rtt;
+mod sensor;
 
 use std::{
     ffi::OsString,
@@ -91,18 +92,24 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct LiveArgs {
-    /// Interface to watch; give -i again for another one
+    /// Interface to watch; a,b or -i again for more; any: all that are up
     #[arg(short, long = "interface", value_name = "IFACE", required = true, action = ArgAction::Append)]
+    #[arg(value_delimiter = ',')]
     interface: Vec<String>,
     /// Use only segments that match, e.g. src net 10.0.0.0/8 and not port 22
     #[arg(value_name = "FILTER", conflicts_with = "filter")]
     words: Vec<String>,
-    /// XDP mode: native, generic, or auto (native if possible)
+    /// Hook: native or generic XDP, tc (beside other programs), or auto
     #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
     xdp_mode: XdpMode,
     /// Watch outgoing segments too (XDP sees only incoming ones)
     #[arg(long)]
     egress: bool,
+    #[command(flatten)]
+    sensor: sensor::SensorArgs,
+    /// Print a sign of life this often, e.g. 60s
+    #[arg(long, value_name = "INTERVAL", value_parser = positive_time)]
+    every: Option<Duration>,
     /// Stop after this time, e.g. 90s or 10m
     #[arg(long, value_name = "TIME", value_parser = positive_time)]
     duration: Option<Duration>,
@@ -214,11 +221,15 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
     match cli.command {
         Command::Live(args) => {
             let filter = args.common.filter.clone().unwrap_or_else(|| args.words.join(" "));
+            let (wait, promiscuous) = args.sensor.resolve();
             Ok(Config::Live(LiveConfig {
                 common: args.common.resolve("live", &filter)?,
                 interfaces: unique(args.interface),
                 xdp_mode: args.xdp_mode,
                 egress: args.egress,
+                wait,
+                promiscuous,
+                every: args.every,
                 duration: args.duration,
                 ring_bytes: args.ring_size,
                 every_packet: args.every_packet,
@@ -417,6 +428,7 @@ mod tests {
         assert_eq!(config.common.format, Format::Json);
         assert_eq!(config.common.filter, Program::new("src net 10.0.0.0/8").unwrap());
         assert_eq!(live("tmap live -i eth0").interfaces, ["eth0"]);
+        assert_eq!(live("tmap -i eth0,wan -i any").interfaces, ["eth0", "wan", "any"]);
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use jiff::tz::TimeZone;
 
 use crate::{
-    capture::{file::Location, xdp::XdpMode},
+    capture::{
+        file::Location,
+        xdp::{Promiscuous, XdpMode},
+    },
     engine::{Options, Wanted},
     filter::Program,
     report::Format,
@@ -44,12 +47,18 @@ pub struct Common {
 pub struct LiveConfig {
     /// Settings of both kinds of run.
     pub common: Common,
-    /// Names of the interfaces to watch.
+    /// Names of the interfaces to watch, or `any`.
     pub interfaces: Vec<String>,
-    /// The XDP mode.
+    /// Whether to wait for interfaces that are not there.
+    pub wait: bool,
+    /// Which interfaces are set to promiscuous mode.
+    pub promiscuous: Promiscuous,
+    /// The hook that sees received frames.
     pub xdp_mode: XdpMode,
     /// Whether outgoing segments are watched too.
     pub egress: bool,
+    /// How often a sign of life is printed.
+    pub every: Option<Duration>,
     /// How long to run; `None`: until a signal.
     pub duration: Option<Duration>,
     /// Ring size per CPU in bytes; `None`: chosen by the number of CPUs.

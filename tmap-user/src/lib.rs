@@ -17,6 +17,14 @@ pub mod report;
 pub mod signals;
 pub mod time;
 
+use std::io::{Write as _, stderr};
+
+/// Writes a line for people to standard error. A terminal that is gone is no reason to end, as it would be
+/// for `eprintln!`.
+pub fn say(text: &str) {
+    let _ = writeln!(stderr(), "tmap: {text}");
+}
+
 /// A message without the codes that the standard library adds: "(os error 2)".
 pub fn without_error_codes(message: &str) -> String {
     let mut text = message.to_owned();

@@ -34,9 +34,14 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
 use crate::{
     Outcome,
-    capture::xdp::{self, Sensor, offload},
+    capture::xdp::{self, Change, ChangeKind, Sensor, offload},
     config::LiveConfig,
-    report::{Reporter, Stats, Summary, stats::CpuStats},
+    report::{
+        Reporter, Stats, Summary,
+        sensor::{Heartbeat, Notice},
+        stats::CpuStats,
+    },
+    say,
     signals::Signals,
     time::{WallClock, now_ns},
 };
@@ -44,6 +49,9 @@ use drain::Drain;
 
 /// How often interfaces are checked and anomalies are reported.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
+
+/// The most warnings kept for the summary: an interface may come and go for months.
+const MAX_WARNINGS: usize = 100;
 
 /// The time after which no packet is left inside a program that was detached.
 const IN_FLIGHT: Duration = Duration::from_millis(5);
@@ -56,32 +64,35 @@ pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
     let signals = Signals::listen()?;
     let (sensor, rings) = Sensor::open(&sensor_config(config))?;
     for attachment in sensor.attachments() {
-        eprintln!("tmap: {attachment}");
+        say(&attachment.to_string());
     }
-    eprintln!("tmap: ^C ends with a summary; kill -USR1 {} prints one now", std::process::id());
-    let control = Control {
+    say(&format!("^C ends with a summary; kill -USR1 {} prints one now", std::process::id()));
+    warn_of_merging(&sensor.watched());
+    let mut control = Control {
         config,
         reporter: Reporter::new(out, config.common.format, config.common.zone.clone()),
         drain: Drain::start(rings, &config.common.engine, config.shards)?,
         before: Counters::default(),
         stats_began: Instant::now(),
+        beat: (Instant::now(), 0),
         warnings: Vec::new(),
+        warnings_left_out: 0,
         sensor,
     };
-    warn_of_merging(&config.interfaces);
+    control.check_interfaces()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(control.run(signals))
 }
 
 /// Warns of interfaces that merge segments, because their arrival times are then too late.
-fn warn_of_merging(interfaces: &[String]) {
+fn warn_of_merging(interfaces: &[&str]) {
     for name in interfaces {
         // Where the kernel doesn't report the features, there is no warning.
         for feature in offload::merging(name).unwrap_or_default() {
-            eprintln!(
-                "tmap: {name}: {feature} merges segments, which makes clocks and round trips less exact; \
+            say(&format!(
+                "{name}: {feature} merges segments, which makes clocks and round trips less exact; \
                  turn it off with `ethtool -K {name} {feature} off`"
-            );
+            ));
         }
     }
 }
@@ -90,6 +101,8 @@ fn warn_of_merging(interfaces: &[String]) {
 fn sensor_config(config: &LiveConfig) -> xdp::Config {
     xdp::Config {
         interfaces: config.interfaces.clone(),
+        wait: config.wait,
+        promiscuous: config.promiscuous,
         xdp_mode: config.xdp_mode,
         egress: config.egress,
         decap: config.common.decap,
@@ -110,7 +123,11 @@ struct Control<'a, W> {
     /// The counters at the beginning of the current `--stats` interval, and its time.
     before: Counters,
     stats_began: Instant,
+    /// The beginning of the current `--every` interval, and the frames seen until then.
+    beat: (Instant, u64),
     warnings: Vec<String>,
+    /// Warnings beyond [`MAX_WARNINGS`].
+    warnings_left_out: u64,
     sensor: Sensor,
 }
 
@@ -119,6 +136,7 @@ enum Wake {
     Signal,
     Event(Option<common::Timed>),
     Stats,
+    Heartbeat,
     Housekeeping,
     TimeUp,
 }
@@ -126,6 +144,7 @@ enum Wake {
 impl<W: Write> Control<'_, W> {
     async fn run(mut self, signals: Arc<Signals>) -> anyhow::Result<Outcome> {
         let mut stats = self.config.common.stats.map(ticks);
+        let mut every = self.config.every.map(ticks);
         let mut housekeeping = ticks(HOUSEKEEPING);
         let time_up = time_up(self.config.duration);
         tokio::pin!(time_up);
@@ -134,6 +153,7 @@ impl<W: Write> Control<'_, W> {
                 () = signals.changed() => Wake::Signal,
                 event = self.drain.events.recv() => Wake::Event(event),
                 () = tick(&mut stats) => Wake::Stats,
+                () = tick(&mut every) => Wake::Heartbeat,
                 _ = housekeeping.tick() => Wake::Housekeeping,
                 () = &mut time_up => Wake::TimeUp,
             };
@@ -148,11 +168,15 @@ impl<W: Write> Control<'_, W> {
                 Wake::Event(Some(event)) => self.event(&event)?,
                 Wake::Event(None) => bail!(drain::FAILED),
                 Wake::Stats => self.stats().await?,
+                Wake::Heartbeat => self.heartbeat().await?,
                 Wake::Housekeeping => {
                     if self.drain.has_failed() {
                         bail!(drain::FAILED);
                     }
-                    if self.interface_gone() {
+                    for line in self.sensor.anomalies() {
+                        say(&line);
+                    }
+                    if self.check_interfaces()? {
                         return self.finish().await;
                     }
                 }
@@ -164,14 +188,52 @@ impl<W: Write> Control<'_, W> {
         self.reporter.event(&event.event, event.time_ns, WallClock::of_live())
     }
 
-    /// Reports anomalies. True where an interface is gone, which is then also a warning.
-    fn interface_gone(&mut self) -> bool {
-        for line in self.sensor.anomalies() {
-            eprintln!("tmap: {line}");
+    /// Says what became of interfaces. True where none is left to watch.
+    fn check_interfaces(&mut self) -> anyhow::Result<bool> {
+        let changes = self.sensor.check(Instant::now());
+        let is_over = self.sensor.watched().is_empty() && !self.config.wait;
+        for change in &changes {
+            self.change(change, is_over)?;
         }
-        let Some(name) = self.sensor.interface_gone() else { return false };
-        self.warn(format!("interface {name} is gone; ending with what was seen"));
-        true
+        Ok(is_over)
+    }
+
+    fn change(&mut self, change: &Change, is_over: bool) -> anyhow::Result<()> {
+        let Change { interface, kind, text } = change;
+        let outlook = match kind {
+            ChangeKind::Gone | ChangeKind::Failed if is_over => "; ending with what was seen".to_owned(),
+            ChangeKind::Gone | ChangeKind::Failed => match &self.sensor.watched()[..] {
+                [] => "; waiting until it can be watched".to_owned(),
+                others => format!("; going on with {} until it can be watched", others.join(", ")),
+            },
+            _ => String::new(),
+        };
+        let text = format!("{text}{outlook}");
+        let (now_ns, wall) = (now_ns(), WallClock::of_live());
+        let line = format!("{}  {text}", self.reporter.time(now_ns, wall));
+        if kind.is_loss() {
+            self.warn(line);
+        } else {
+            say(&line);
+        }
+        Ok(self.reporter.notice(&Notice { now_ns, interface, change: kind.name(), text: &text }, wall)?)
+    }
+
+    async fn heartbeat(&mut self) -> anyhow::Result<()> {
+        let holdings = self.drain.holdings().await?;
+        let counters = self.sensor.statistics().total();
+        let (began, before) = std::mem::replace(&mut self.beat, (Instant::now(), counters.seen));
+        let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        let beat = Heartbeat {
+            now_ns: now_ns(),
+            interval_s: began.elapsed().as_secs_f64(),
+            counters,
+            seen: counters.seen.saturating_sub(before),
+            holdings,
+            watched: names(self.sensor.watched()),
+            unwatched: names(self.sensor.unwatched()),
+        };
+        Ok(self.reporter.heartbeat(&beat, WallClock::of_live())?)
     }
 
     async fn stats(&mut self) -> anyhow::Result<()> {
@@ -205,7 +267,7 @@ impl<W: Write> Control<'_, W> {
             counters: self.sensor.statistics().total(),
             holdings,
             wall: WallClock::of_live(),
-            warnings: self.warnings.clone(),
+            warnings: self.warnings_so_far(),
         };
         Ok(self.reporter.summary(&summary)?)
     }
@@ -229,8 +291,19 @@ impl<W: Write> Control<'_, W> {
     }
 
     fn warn(&mut self, text: String) {
-        eprintln!("tmap: {text}");
-        self.warnings.push(text);
+        say(&text);
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(text);
+        } else {
+            self.warnings_left_out += 1;
+        }
+    }
+
+    /// The first warnings, and how many more there were.
+    fn warnings_so_far(&self) -> Vec<String> {
+        let more = self.warnings_left_out;
+        let more = (more > 0).then(|| format!("{more} more warnings, which standard error had"));
+        self.warnings.iter().cloned().chain(more).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use tmap::{Outcome, cli, config::Config, live, read, without_error_codes};
+use tmap::{Outcome, cli, config::Config, live, read, say, without_error_codes};
 
 fn main() -> ExitCode {
     // A mistake on the command line ends the process here, with exit code 2.
@@ -30,7 +30,7 @@ fn exit_code(result: anyhow::Result<Outcome>) -> ExitCode {
         // `tmap ... | head` read all that it wanted.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tmap: {}", without_error_codes(&format!("{error:#}")));
+            say(&without_error_codes(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

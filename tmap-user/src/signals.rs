@@ -1,7 +1,7 @@
 //! Signals, received by a thread of their own, so that they work while other threads are busy or stuck.
 
 use std::{
-    io,
+    fs, io,
     process::exit,
     sync::{
         Arc,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGINT, SIGTERM, SIGUSR1},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
     iterator,
 };
 use tokio::sync::Notify;
@@ -28,15 +28,22 @@ pub struct Signals {
 pub const INTERRUPTED: i32 = 130;
 
 impl Signals {
-    /// Starts listening. SIGINT and SIGTERM request a stop, and a second one ends the process at once;
-    /// SIGUSR1 requests a summary.
+    /// Starts listening. SIGINT and SIGTERM request a stop, and a second one ends the process at once. SIGHUP
+    /// requests a stop, too: its terminal is gone, and what was found must not go with it. SIGUSR1 requests a
+    /// summary.
+    ///
+    /// SIGHUP stays ignored where it was (`nohup`).
     ///
     /// # Errors
     /// If the system grants no thread or signal handler.
     pub fn listen() -> io::Result<Arc<Self>> {
         let signals = Arc::new(Self::default());
         let shared = Arc::clone(&signals);
-        let mut received = iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
+        let mut wanted = vec![SIGINT, SIGTERM, SIGUSR1];
+        if !is_ignored(SIGHUP) {
+            wanted.push(SIGHUP);
+        }
+        let mut received = iterator::Signals::new(wanted)?;
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || received.forever().for_each(|signal| shared.take_in(signal)))?;
@@ -61,9 +68,35 @@ impl Signals {
     fn take_in(&self, signal: i32) {
         if signal == SIGUSR1 {
             self.summary.store(true, Ordering::Relaxed);
-        } else if self.stop.swap(true, Ordering::Relaxed) {
+        } else if self.stop.swap(true, Ordering::Relaxed) && signal != SIGHUP {
+            // SIGHUP comes twice where a connection drops: from the kernel and from the shell.
             exit(INTERRUPTED);
         }
         self.changed.notify_one();
+    }
+}
+
+/// Whether the process was started with this signal ignored.
+fn is_ignored(signal: i32) -> bool {
+    fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, signal))
+}
+
+/// Whether the mask `SigIgn` of a `/proc/PID/status` has the signal: bit 0 is signal 1.
+fn ignores(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_off_the_mask() {
+        let status = "Name:\ttmap\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n";
+        assert!(ignores(status, 13) && !ignores(status, SIGHUP));
+        assert!(ignores("SigIgn:\t0000000000000001\n", SIGHUP));
+        assert!(!ignores("Name:\ttmap\n", SIGHUP));
     }
 }

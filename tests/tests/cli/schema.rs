@@ -12,7 +12,14 @@ use std::{
 use jsonschema::Validator;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tmap::report::{Format, Reporter, Stats, stats::CpuStats};
+use tmap::{
+    capture::xdp::ChangeKind,
+    report::{
+        Format, Reporter, Stats,
+        sensor::{Heartbeat, Notice},
+        stats::CpuStats,
+    },
+};
 use tmap_common::{Address, Flags, Link, Record, Segment, Syn};
 use tmap_tests::{
     command::{json_lines, tmap},
@@ -219,6 +226,7 @@ fn output() -> Vec<Value> {
     }
     all.extend(lines(&["rtt", "--json", "--every", "5s"], &write(&folder, "trips", mail())));
     all.push(health());
+    all.extend(interfaces());
     all
 }
 
@@ -230,6 +238,24 @@ fn health() -> Value {
     let mut reporter = Reporter::new(&mut out, Format::Json, jiff::tz::TimeZone::UTC);
     reporter.stats(&stats, Default::default()).expect("written");
     serde_json::from_slice(&out).expect("JSON")
+}
+
+/// A change of a live sensor's interfaces, and a sign of life.
+fn interfaces() -> Vec<Value> {
+    let mut out = Vec::new();
+    let mut reporter = Reporter::new(&mut out, Format::Json, jiff::tz::TimeZone::UTC);
+    let notice = Notice { now_ns: S, interface: "wan", change: ChangeKind::Gone.name(), text: "it is gone" };
+    reporter.notice(&notice, Default::default()).expect("written");
+    let names = |name: &str| vec![name.to_owned()];
+    let beat = Heartbeat {
+        now_ns: S,
+        interval_s: 60.0,
+        watched: names("lan"),
+        unwatched: names("wan"),
+        ..Heartbeat::default()
+    };
+    reporter.heartbeat(&beat, Default::default()).expect("written");
+    json_lines(&String::from_utf8(out).expect("text"))
 }
 
 #[test]

@@ -125,11 +125,7 @@ fn an_interface_that_vanishes_ends_the_run_with_a_summary() {
     converse(&wire, &[SERVER.to_owned()]);
     wire.near.ip(&format!("link del {INTERFACE}"));
     assert_eq!(sensor.end().code(), Some(1));
-    assert!(
-        sensor.err().contains("tmap: interface wire is gone; ending with what was seen\n"),
-        "{}",
-        sensor.err()
-    );
+    assert!(sensor.err().contains("interface wire is gone; ending with what was seen\n"), "{}", sensor.err());
     assert!(sensor.out().contains("192.0.2.1"), "{}", sensor.out());
 }
 
@@ -147,6 +143,34 @@ fn a_run_ends_by_itself_after_its_duration_or_on_sigterm() {
     for address in ["192.0.2.1", "192.0.2.2"] {
         assert!(sensor.out().contains(address), "both sides with --egress: {}", sensor.out());
     }
+}
+
+/// A dropped ssh connection sends SIGHUP, often twice. Nothing that was found may be lost.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_hangup_ends_with_a_summary() {
+    let wire = wire();
+    let mut sensor = watch(&wire, &[]);
+    converse(&wire, &[SERVER.to_owned()]);
+    sensor.send(Signal::SIGHUP);
+    sensor.send(Signal::SIGHUP);
+    assert_eq!(sensor.end().code(), Some(0), "{}", sensor.err());
+    assert!(sensor.out().contains("192.0.2.1"), "{}", sensor.out());
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn under_nohup_a_hangup_changes_nothing() {
+    let wire = wire();
+    let mut command = wire.far.command("nohup");
+    command.arg(binary()).args(["-i", INTERFACE, "--json"]);
+    let mut sensor = Running::spawn(command);
+    sensor.send(Signal::SIGHUP);
+    sensor.send(Signal::SIGUSR1);
+    wait_for("a summary", || sensor.lines("summary").len() == 1);
+    sensor.send(Signal::SIGTERM);
+    assert_eq!(sensor.end().code(), Some(0), "{}", sensor.err());
+    assert_eq!(sensor.lines("summary").len(), 2, "it went on after the hangup");
 }
 
 #[test]

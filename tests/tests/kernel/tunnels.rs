@@ -50,7 +50,7 @@ fn watch(device: &Device, decap: bool) -> (Vec<Record>, u64) {
     let config = Config {
         every_packet: true,
         interfaces: vec![INTERFACE.to_owned()],
-        xdp_mode: XdpMode::Auto,
+        xdp_mode: XdpMode::Native,
         egress: true,
         decap,
         ..Config::default()

@@ -52,11 +52,13 @@ const fn hook(program: &'static str, link: Link, direction: Direction) -> Hook {
 }
 
 /// All programs.
-const HOOKS: [Hook; 4] = [
+const HOOKS: [Hook; 6] = [
     hook("tmap_xdp_eth", Link::Ethernet, Direction::Ingress),
     hook("tmap_xdp_ip", Link::Ip, Direction::Ingress),
     hook("tmap_tc_eth", Link::Ethernet, Direction::Egress),
     hook("tmap_tc_ip", Link::Ip, Direction::Egress),
+    hook("tmap_tcin_eth", Link::Ethernet, Direction::Ingress),
+    hook("tmap_tcin_ip", Link::Ip, Direction::Ingress),
 ];
 
 /// A loaded program.
@@ -100,7 +102,7 @@ impl Twins {
         let Hook { link, direction, .. } = hook;
         let outcome = test_run::run(program(&self.sensor, hook), frame);
         let outcome = outcome.unwrap_or_else(|error| panic!("{error}: {frame:02x?}"));
-        let pass = if *direction == Direction::Ingress { XDP_PASS } else { TC_ACT_UNSPEC };
+        let pass = if hook.program.contains("xdp") { XDP_PASS } else { TC_ACT_UNSPEC };
         assert_eq!(outcome.code, pass, "{frame:02x?}");
         assert_eq!(outcome.frame, frame, "the frame was changed");
         let expected = self.expected(frame, *link);
@@ -134,14 +136,14 @@ impl Twins {
         for _ in 0..count {
             let frame = random::next(rng);
             // Most go to the program that most interfaces use.
-            let hook = [0, 0, 0, 0, 0, 1, 2, 3][rng.random_range(0..8)];
+            let hook = [0, 0, 0, 0, 0, 1, 2, 3, 4, 5][rng.random_range(0..10)];
             let is_raw = HOOKS[hook].link == Link::Ip;
             // A frame without its link header, where that leaves what the system call demands.
             let start = if is_raw && frame.len() >= 2 * random::MIN_BYTES { random::MIN_BYTES } else { 0 };
             let frame = &frame[start..];
-            let is_tc = HOOKS[hook].direction == Direction::Egress;
-            // The XDP program for the same kind of link lies two places before.
-            let hook = if is_tc && !test_run::suits_tc(frame) { hook - 2 } else { hook };
+            let is_tc = !HOOKS[hook].program.contains("xdp");
+            // The XDP programs for the same kinds of link come first.
+            let hook = if is_tc && !test_run::suits_tc(frame) { hook % 2 } else { hook };
             let _ = self.compare(frame, hook);
         }
         let mut outcome = self.before;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, error::ErrorKind};
 
-use super::{CommonArgs, at_least_one, positive_time, size, sources, unique, usage};
+use super::{CommonArgs, at_least_one, positive_time, sensor::SensorArgs, size, sources, unique, usage};
 use crate::{
     capture::xdp::XdpMode,
     config::{Config, LiveConfig, ReadConfig},
@@ -36,15 +36,17 @@ pub(super) struct RttArgs {
     #[arg(short, long, value_name = "FILE", action = ArgAction::Append)]
     #[arg(conflicts_with_all = ["interface", "files"])]
     read: Vec<PathBuf>,
-    /// Interface to watch; give -i again for another one
-    #[arg(short, long, value_name = "IFACE", action = ArgAction::Append)]
+    /// Interface to watch; a,b or -i again for more; any: all that are up
+    #[arg(short, long, value_name = "IFACE", action = ArgAction::Append, value_delimiter = ',')]
     interface: Vec<String>,
-    /// XDP mode: native, generic, or auto (native if possible)
+    /// Hook: native or generic XDP, tc (beside other programs), or auto
     #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
     xdp_mode: XdpMode,
     /// Watch outgoing segments too (XDP sees only incoming ones)
     #[arg(long, conflicts_with_all = ["files", "read"])]
     egress: bool,
+    #[command(flatten)]
+    sensor: SensorArgs,
     /// Stop after this time, e.g. 90s or 10m
     #[arg(long, value_name = "TIME", value_parser = positive_time, conflicts_with_all = ["files", "read"])]
     duration: Option<Duration>,
@@ -99,11 +101,15 @@ impl RttArgs {
             let message = "--siblings works with `tmap live` and `tmap read` only";
             return Err(usage("rtt", ErrorKind::ArgumentConflict, message));
         }
+        let (wait, promiscuous) = self.sensor.resolve();
         Ok(Config::Live(LiveConfig {
             common,
             interfaces: unique(self.interface),
             xdp_mode: self.xdp_mode,
             egress: self.egress,
+            wait,
+            promiscuous,
+            every: None,
             duration: self.duration,
             ring_bytes: self.ring_size,
             every_packet: false,

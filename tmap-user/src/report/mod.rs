@@ -6,6 +6,7 @@ pub mod number;
 pub mod plot;
 pub mod rtt_json;
 pub mod rtt_text;
+pub mod sensor;
 pub mod siblings;
 pub mod stats;
 pub mod text;
@@ -77,6 +78,21 @@ impl<W: Write> Reporter<W> {
             Format::Text => text::summary(out, summary, calendar),
             Format::Json => json::summary(out, summary, calendar),
         })
+    }
+
+    /// Reports a change of a watched interface.
+    pub fn notice(&mut self, notice: &sensor::Notice<'_>, wall: WallClock) -> io::Result<()> {
+        self.write(wall, |out, format, calendar| sensor::notice(out, notice, format, calendar))
+    }
+
+    /// Reports a sign of life.
+    pub fn heartbeat(&mut self, beat: &sensor::Heartbeat, wall: WallClock) -> io::Result<()> {
+        self.write(wall, |out, format, calendar| sensor::heartbeat(out, beat, format, calendar))
+    }
+
+    /// The time of a moment, as text reports write it.
+    pub fn time(&self, now_ns: u64, wall: WallClock) -> String {
+        number::Calendar { wall, zone: &self.zone }.local(now_ns as f64 / 1e9, 0.0)
     }
 
     /// Reports the sensor's own counters.

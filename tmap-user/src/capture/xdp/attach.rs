@@ -1,4 +1,4 @@
-//! Attachment: which program goes to which interface, and the links that hold it there.
+//! Attachment: which program goes to which side of an interface, and the handle that holds it there.
 
 use std::error::Error;
 
@@ -14,145 +14,301 @@ use aya::{
     },
     util::KernelVersion,
 };
+use netlink_packet_route::{RouteNetlinkMessage, tc::TcMessage};
 use rustix::io::Errno;
 use tmap_common::Link;
 
 use super::{
-    Attachment, Config, Hook, XdpMode,
+    Config, Hook, XdpMode,
+    holder::{self, HeldLink},
     interface::{self, Interface},
-    load::{errno, explain},
+    load::{self, errno, explain},
+    netlink,
+    selection::upper_than,
 };
 use crate::without_error_codes;
 
-/// All programs in the object.
-pub(super) const PROGRAMS: [&str; 4] = ["tmap_xdp_eth", "tmap_xdp_ip", "tmap_tc_eth", "tmap_tc_ip"];
+/// All programs in the object: for XDP, for TC on the receiving and on the sending side.
+pub(super) const PROGRAMS: [&str; 6] =
+    ["tmap_xdp_eth", "tmap_xdp_ip", "tmap_tcin_eth", "tmap_tcin_ip", "tmap_tc_eth", "tmap_tc_ip"];
 
 /// The first kernel with TCX links (commit e420bed02507).
 const TCX_KERNEL: KernelVersion = KernelVersion::new(6, 6, 0);
 
-/// One program to attach to one interface.
-pub(super) struct Step {
-    interface: Interface,
-    link: Link,
-    side: Side,
+/// The parent of filters on the receiving and on the sending side of a clsact qdisc (`TC_H_MIN_INGRESS`,
+/// `TC_H_MIN_EGRESS`).
+const CLSACT_SIDES: [u32; 2] = [0xffff_fff2, 0xffff_fff3];
+
+/// A side of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Ingress,
+    Egress,
 }
 
-/// The receiving or the sending side of an interface.
-#[derive(Clone, Copy)]
-enum Side {
-    Ingress(XdpMode),
-    Egress { clsact: bool },
+/// A program in its place. Dropping it detaches the program.
+pub(super) struct Held {
+    pub(super) side: Side,
+    pub(super) hook: Hook,
+    /// Why it isn't native XDP.
+    pub(super) reason: Option<String>,
+    handle: Handle,
 }
 
-impl Step {
-    /// The name of the program.
-    pub(super) fn program(&self) -> &'static str {
-        let [xdp_eth, xdp_ip, tc_eth, tc_ip] = PROGRAMS;
-        match (self.side, self.link) {
-            (Side::Ingress(_), Link::Ip) => xdp_ip,
-            (Side::Ingress(_), _) => xdp_eth,
-            (Side::Egress { .. }, Link::Ip) => tc_ip,
-            (Side::Egress { .. }, _) => tc_eth,
-        }
-    }
-}
-
-/// Plans what to attach: looks the interfaces up and changes nothing.
-pub(super) fn plan(config: &Config) -> Result<Vec<Step>> {
-    let mut steps: Vec<Step> = Vec::new();
-    for name in &config.interfaces {
-        if steps.iter().any(|step| step.interface.name == *name) {
-            continue;
-        }
-        let interface = interface::find(name)?;
-        let link = interface.link()?;
-        let clsact = config.clsact || KernelVersion::current().is_ok_and(|found| found < TCX_KERNEL);
-        steps.push(Step { interface: interface.clone(), link, side: Side::Ingress(config.xdp_mode) });
-        if config.egress {
-            steps.push(Step { interface, link, side: Side::Egress { clsact } });
-        }
-    }
-    Ok(steps)
-}
-
-/// The links that hold the programs in place; dropping them detaches the programs.
-#[derive(Default)]
-pub(super) struct Links {
-    attachments: Vec<Attachment>,
-    /// Index and name of each interface.
-    interfaces: Vec<(u32, String)>,
-    held: Vec<Held>,
-}
-
-/// One attachment's handle.
-#[expect(dead_code, reason = "held for their drop")]
-enum Held {
+/// What holds a program.
+enum Handle {
     /// A `bpf_link`: gone when its descriptor is closed, however the process ends.
     Link(FdLink),
-    /// A clsact filter: removed on drop only.
-    Filter(SchedClassifierLink),
+    /// A clsact filter on the interface of this index: removed on drop only.
+    Filter(u32, SchedClassifierLink),
 }
 
-impl Links {
-    pub(super) fn attachments(&self) -> &[Attachment] {
-        &self.attachments
-    }
-
-    pub(super) fn interface_gone(&self) -> Option<&str> {
-        let names = interface::list().ok()?;
-        let is_there = |index: u32| names.iter().any(|interface| interface.index == index);
-        self.interfaces.iter().find(|(index, _)| !is_there(*index)).map(|(_, name)| name.as_str())
+impl Held {
+    /// The index of the interface that the program is attached to now; `None` where somebody detached it, or
+    /// the interface is gone. `links` are those that this process holds.
+    pub(super) fn interface(&self, links: &[HeldLink]) -> Option<u32> {
+        match &self.handle {
+            Handle::Link(link) => {
+                let id = link.info().ok()?.id();
+                let found = links.iter().find(|link| link.id == id)?;
+                Some(found.interface).filter(|&index| index != 0)
+            }
+            Handle::Filter(index, filter) => has_filter(*index, self.side, filter).then_some(*index),
+        }
     }
 }
 
-/// Carries the plan out. On an error, what was attached so far is detached again.
-pub(super) fn attach(ebpf: &mut Ebpf, plan: &[Step]) -> Result<Links> {
-    let mut links = Links::default();
-    for step in plan {
-        let name = step.program();
-        let program = ebpf.program_mut(name).context("program missing")?;
-        let (hook, held, fallback) = match step.side {
-            Side::Ingress(mode) => attach_xdp(program.try_into()?, &step.interface, mode)?,
-            Side::Egress { clsact } => attach_egress(program.try_into()?, &step.interface, clsact)
-                .with_context(|| format!("{}: cannot watch outgoing segments", step.interface.name))?,
+/// Whether a filter is still there. Where the kernel doesn't answer, nobody knows better.
+fn has_filter(interface: u32, side: Side, filter: &SchedClassifierLink) -> bool {
+    let mut request = TcMessage::with_index(interface.cast_signed());
+    request.header.parent = CLSACT_SIDES[side as usize].into();
+    let Ok(replies) = netlink::dump(RouteNetlinkMessage::GetTrafficFilter(request)) else { return true };
+    let (Ok(priority), Ok(handle)) = (filter.priority(), filter.handle()) else { return true };
+    replies.iter().any(|reply| match reply {
+        RouteNetlinkMessage::NewTrafficFilter(found) => {
+            found.header.info >> 16 == u32::from(priority)
+                && u32::from(found.header.handle) == u32::from(handle)
+        }
+        _ => false,
+    })
+}
+
+/// Attaches to the sides of an interface that `config` wants. `all` are the interfaces of this namespace.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    config: &Config,
+    interface: &Interface,
+    all: &[Interface],
+) -> Result<Vec<Held>> {
+    let mut ingress = attach_side(ebpf, config, Side::Ingress, interface, all)?;
+    if !config.egress {
+        return Ok(vec![ingress]);
+    }
+    if interface.is_loopback() {
+        let text = "no --egress here, because a loopback receives what it sends, and would show it twice";
+        let before = ingress.reason.map_or(String::new(), |reason| format!("{reason}; "));
+        ingress.reason = Some(format!("{before}{text}"));
+        return Ok(vec![ingress]);
+    }
+    Ok(vec![ingress, attach_side(ebpf, config, Side::Egress, interface, all)?])
+}
+
+/// Attaches to one side of an interface.
+pub(super) fn attach_side(
+    ebpf: &mut Ebpf,
+    config: &Config,
+    side: Side,
+    interface: &Interface,
+    all: &[Interface],
+) -> Result<Held> {
+    let mut place = Place { ebpf, config, interface, all };
+    match side {
+        Side::Ingress => place.attach_ingress(),
+        Side::Egress => place
+            .attach_tc(Side::Egress, None)
+            .with_context(|| format!("{}: cannot watch outgoing segments", interface.name)),
+    }
+}
+
+/// An interface to attach to.
+struct Place<'a> {
+    ebpf: &'a mut Ebpf,
+    config: &'a Config,
+    interface: &'a Interface,
+    all: &'a [Interface],
+}
+
+impl Place<'_> {
+    /// Attaches to the receiving side, in the mode wanted; in mode `auto` where the kernel lets us in.
+    fn attach_ingress(&mut self) -> Result<Held> {
+        match self.config.xdp_mode {
+            XdpMode::Tc => self.attach_tc_ingress(None),
+            XdpMode::Auto if self.interface.is_veth() => self.attach_to_veth(),
+            XdpMode::Auto => self.attach_xdp_or_beside(),
+            XdpMode::Native => {
+                self.link_xdp(Hook::XdpNative, None).map_err(|error| self.refusal(XdpMode::Native, &error))
+            }
+            XdpMode::Generic => {
+                self.link_xdp(Hook::XdpGeneric, None).map_err(|error| self.refusal(XdpMode::Generic, &error))
+            }
+        }
+    }
+
+    /// Attaches to a veth, where native XDP has its price. Without TCX generic XDP is preferred to a clsact
+    /// filter, which SIGKILL would leave behind.
+    fn attach_to_veth(&mut self) -> Result<Held> {
+        let reason = "native XDP on a veth switches segmentation offload off, which slows bulk TCP down; \
+                      --xdp-mode native forces it"
+            .to_owned();
+        if !self.has_tcx() {
+            match self.link_xdp(Hook::XdpGeneric, Some(reason.clone())) {
+                Err(error) if matches!(errno(error.as_ref()), Some(Errno::BUSY | Errno::EXIST)) => {
+                    return self.attach_beside();
+                }
+                other => return other.map_err(|error| self.refusal(XdpMode::Generic, &error)),
+            }
+        }
+        self.attach_tc_ingress(Some(reason))
+    }
+
+    /// Attaches XDP: native, or generic where the driver can't, or TC beside another program.
+    fn attach_xdp_or_beside(&mut self) -> Result<Held> {
+        let native = match self.link_xdp(Hook::XdpNative, None) {
+            Ok(held) => return Ok(held),
+            Err(error) => error,
         };
-        let Interface { name, index, .. } = &step.interface;
-        links.attachments.push(Attachment { interface: name.clone(), hook, fallback });
-        links.interfaces.push((*index, name.clone()));
-        links.held.push(held);
+        let mut error = native;
+        if is_drivers_limit(&error) {
+            let reason = format!("native mode is not possible: {}", root_cause(&error));
+            match self.link_xdp(Hook::XdpGeneric, Some(reason)) {
+                Ok(held) => return Ok(held),
+                Err(generic) => error = generic,
+            }
+        }
+        match errno(error.as_ref()) {
+            Some(Errno::PERM | Errno::NODEV) => Err(self.refusal(XdpMode::Auto, &error)),
+            Some(Errno::BUSY | Errno::EXIST) => self.attach_beside(),
+            _ => {
+                let reason = format!("XDP is not possible: {}", root_cause(&error));
+                self.attach_tc_ingress(Some(reason))
+            }
+        }
     }
-    Ok(links)
+
+    /// Attaches TC beside another XDP program, which it names.
+    fn attach_beside(&mut self) -> Result<Held> {
+        let reason = match &self.others()[..] {
+            [] => "another XDP program is in the way".to_owned(),
+            others => {
+                format!("beside {}; frames that it drops or redirects are not seen", others.join(" and "))
+            }
+        };
+        self.attach_tc_ingress(Some(reason))
+    }
+
+    /// Whether TC programs are attached by TCX.
+    fn has_tcx(&self) -> bool {
+        !self.config.clsact && KernelVersion::current().is_ok_and(|found| found >= TCX_KERNEL)
+    }
+
+    fn attach_tc_ingress(&mut self, reason: Option<String>) -> Result<Held> {
+        self.attach_tc(Side::Ingress, reason)
+            .with_context(|| format!("{}: cannot watch by TC", self.interface.name))
+    }
+
+    /// The program for a hook, loaded into the kernel.
+    fn program(&mut self, hook: Hook) -> Result<&mut aya::programs::Program> {
+        let [xdp_eth, xdp_ip, in_eth, in_ip, out_eth, out_ip] = PROGRAMS;
+        let [eth, ip] = match hook {
+            Hook::XdpNative | Hook::XdpGeneric => [xdp_eth, xdp_ip],
+            Hook::IngressTcx | Hook::IngressClsact => [in_eth, in_ip],
+            Hook::EgressTcx | Hook::EgressClsact => [out_eth, out_ip],
+        };
+        let name = if self.interface.link()? == Link::Ip { ip } else { eth };
+        load::verify(self.ebpf, &[name])?;
+        self.ebpf.program_mut(name).context("program missing")
+    }
+
+    /// Attaches XDP by a `bpf_link`, and insists on one.
+    fn link_xdp(&mut self, hook: Hook, reason: Option<String>) -> Result<Held> {
+        let mode = if hook == Hook::XdpNative { xdp::XdpMode::Driver } else { xdp::XdpMode::Skb };
+        let index = self.interface.index;
+        let program: &mut Xdp = self.program(hook)?.try_into()?;
+        let id = program.attach_to_if_index(index, mode)?;
+        // On EINVAL aya tries netlink, whose attachments survive the process. Then the conversion fails and
+        // drops the attachment.
+        let link = FdLink::try_from(program.take_link(id)?).context("the kernel gave no bpf_link for XDP")?;
+        Ok(Held { side: Side::Ingress, hook, reason, handle: Handle::Link(link) })
+    }
+
+    /// Attaches a TC program, ahead of others, which may end the processing of a frame.
+    fn attach_tc(&mut self, side: Side, reason: Option<String>) -> Result<Held> {
+        let clsact = !self.has_tcx();
+        let hook = match (side, clsact) {
+            (Side::Ingress, false) => Hook::IngressTcx,
+            (Side::Ingress, true) => Hook::IngressClsact,
+            (Side::Egress, false) => Hook::EgressTcx,
+            (Side::Egress, true) => Hook::EgressClsact,
+        };
+        let kind = if side == Side::Ingress { TcAttachType::Ingress } else { TcAttachType::Egress };
+        let Interface { name, index, .. } = self.interface;
+        let program: &mut SchedClassifier = self.program(hook)?.try_into()?;
+        let handle = if clsact {
+            Handle::Filter(*index, attach_clsact(program, name, kind)?)
+        } else {
+            let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+            let id = program.attach_with_options(name, kind, options)?;
+            let link = FdLink::try_from(program.take_link(id)?);
+            Handle::Link(link.context("the kernel gave no bpf_link for TCX")?)
+        };
+        Ok(Held { side, hook, reason, handle })
+    }
+
+    /// The error for an interface that takes no program: why, and what to do.
+    fn refusal(&self, mode: XdpMode, error: &anyhow::Error) -> anyhow::Error {
+        let name = &self.interface.name;
+        match errno(error.as_ref()) {
+            Some(Errno::BUSY | Errno::EXIST) => anyhow!(
+                "{name}: no room for XDP in {mode} mode beside {}; --xdp-mode auto goes beside it by TC",
+                match &self.others()[..] {
+                    [] => "another XDP program".to_owned(),
+                    others => others.join(" and "),
+                }
+            ),
+            Some(Errno::PERM) => explain(error),
+            Some(Errno::NODEV) => anyhow!("{name}: the interface is gone; start tmap again when it is back"),
+            _ if mode == XdpMode::Native => anyhow!(
+                "{name}: the driver cannot run XDP in native mode ({}); use --xdp-mode auto or generic",
+                root_cause(error)
+            ),
+            _ => anyhow!("{name}: cannot attach XDP in {mode} mode: {}", root_cause(error)),
+        }
+    }
+
+    /// The XDP programs in the way: on this interface, or on one above it.
+    fn others(&self) -> Vec<String> {
+        // Attached after the interfaces were listed, perhaps.
+        let fresh = interface::list().ok();
+        let all = fresh.as_deref().unwrap_or(self.all);
+        let same = |other: &&Interface| other.index == self.interface.index;
+        let own = all.iter().find(same).unwrap_or(self.interface);
+        let on_own = own.xdp_programs.iter().map(|&id| describe(id));
+        let above = upper_than(own, all).flat_map(|upper| {
+            upper.xdp_programs.iter().map(|&id| format!("{} on {}", describe(id), upper.name))
+        });
+        on_own.chain(above).collect()
+    }
 }
 
-type Attached = (Hook, Held, Option<String>);
-
-/// Attaches to the receiving side, in the mode wanted.
-fn attach_xdp(program: &mut Xdp, interface: &Interface, mode: XdpMode) -> Result<Attached> {
-    if mode == XdpMode::Generic {
-        let link = link_xdp(program, interface, xdp::XdpMode::Skb)
-            .map_err(|error| refusal(interface, mode, &error))?;
-        return Ok((Hook::XdpGeneric, link, None));
-    }
-    let error = match link_xdp(program, interface, xdp::XdpMode::Driver) {
-        Ok(link) => return Ok((Hook::XdpNative, link, None)),
-        Err(error) => error,
+/// `XDP program 344 "pass_all", held by PID 12 (loader)`.
+fn describe(program: u32) -> String {
+    let info = loaded_programs().flatten().find(|info| info.id() == program);
+    let name = info.and_then(|info| Some(format!(" {:?}", info.name_as_str()?)));
+    let holder = match holder::of_program(program) {
+        Some(process) => format!("held by {process}"),
+        None => "which no process holds".to_owned(),
     };
-    if mode == XdpMode::Native || !is_drivers_limit(&error) {
-        return Err(refusal(interface, XdpMode::Native, &error));
-    }
-    let reason = format!("native mode is not possible: {}", root_cause(&error));
-    let link = link_xdp(program, interface, xdp::XdpMode::Skb)
-        .map_err(|error| refusal(interface, XdpMode::Generic, &error))?;
-    Ok((Hook::XdpGeneric, link, Some(reason)))
-}
-
-/// Attaches by a `bpf_link`, and insists on one.
-fn link_xdp(program: &mut Xdp, interface: &Interface, mode: xdp::XdpMode) -> Result<Held> {
-    let id = program.attach_to_if_index(interface.index, mode)?;
-    // On EINVAL aya tries netlink, whose attachments survive the process. Then the conversion fails and
-    // drops the attachment.
-    let link = FdLink::try_from(program.take_link(id)?).context("the kernel gave no bpf_link for XDP")?;
-    Ok(Held::Link(link))
+    format!("XDP program {program}{} ({holder})", name.unwrap_or_default())
 }
 
 /// Whether native mode failed because the driver cannot do it; then generic mode may work.
@@ -170,56 +326,13 @@ fn root_cause(error: &anyhow::Error) -> String {
     without_error_codes(&cause.to_string())
 }
 
-/// The error for an interface that takes no XDP program: why, and what to do.
-fn refusal(interface: &Interface, mode: XdpMode, error: &anyhow::Error) -> anyhow::Error {
-    let name = &interface.name;
-    match errno(error.as_ref()) {
-        Some(Errno::BUSY | Errno::EXIST) => {
-            match &others_on(interface)[..] {
-                // The kernel refuses a port if its bridge has a program, but not the reverse.
-                [] => anyhow!(
-                    "{name}: an interface above it, such as its bridge or bond, has an XDP program; give \
-                     -i {name} before that interface, or stop the owner of the program"
-                ),
-                others => anyhow!(
-                    "{name}: another XDP program is attached ({}); stop its owner if nothing depends \
-                     on it, or watch another interface",
-                    others.join(", ")
-                ),
-            }
-        }
-        Some(Errno::PERM) => explain(error),
-        Some(Errno::NODEV) => anyhow!("{name}: the interface is gone; start tmap again when it is back"),
-        _ if mode == XdpMode::Native => {
-            anyhow!(
-                "{name}: the driver cannot run XDP in native mode ({}); use --xdp-mode auto or generic",
-                root_cause(error)
-            )
-        }
-        _ => anyhow!("{name}: cannot attach XDP in {mode} mode: {}", root_cause(error)),
-    }
-}
-
-/// The XDP programs of an interface, each as `id 12 "name"`.
-fn others_on(interface: &Interface) -> Vec<String> {
-    let fresh = interface::find(&interface.name).unwrap_or_else(|_| interface.clone());
-    let name_of = |id| {
-        let info = loaded_programs().flatten().find(|info| info.id() == id)?;
-        Some(format!(" {:?}", info.name_as_str()?))
-    };
-    fresh.xdp_programs.iter().map(|&id| format!("id {id}{}", name_of(id).unwrap_or_default())).collect()
-}
-
-/// Attaches to the sending side, ahead of other programs, which may end the processing of a frame.
-fn attach_egress(program: &mut SchedClassifier, interface: &Interface, clsact: bool) -> Result<Attached> {
-    let name = &interface.name;
-    if !clsact {
-        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let id = program.attach_with_options(name, TcAttachType::Egress, options)?;
-        let link = FdLink::try_from(program.take_link(id)?).context("the kernel gave no bpf_link for TCX")?;
-        return Ok((Hook::EgressTcx, Held::Link(link), None));
-    }
-    if let Err(error) = tc::qdisc_add_clsact(name)
+/// Attaches a filter to a clsact qdisc, which it adds where there is none.
+fn attach_clsact(
+    program: &mut SchedClassifier,
+    interface: &str,
+    kind: TcAttachType,
+) -> Result<SchedClassifierLink> {
+    if let Err(error) = tc::qdisc_add_clsact(interface)
         && errno(&error) != Some(Errno::EXIST)
         && !matches!(error, tc::TcError::AlreadyAttached)
     {
@@ -227,7 +340,7 @@ fn attach_egress(program: &mut SchedClassifier, interface: &Interface, clsact: b
     }
     let options = TcAttachOptions::Netlink(NlOptions { priority: 1, ..NlOptions::default() });
     let id = program
-        .attach_with_options(name, TcAttachType::Egress, options)
+        .attach_with_options(interface, kind, options)
         .map_err(|error: ProgramError| anyhow!("cannot add a clsact filter: {error}"))?;
-    Ok((Hook::EgressClsact, Held::Filter(program.take_link(id)?), None))
+    Ok(program.take_link(id)?)
 }

@@ -15,7 +15,11 @@ use aya::{
     programs::{Program, ProgramError},
     util::{KernelVersion, nr_cpus},
 };
-use rustix::{io::Errno, system::uname};
+use rustix::{
+    io::Errno,
+    system::uname,
+    thread::{CapabilitySet, capabilities},
+};
 use tmap_common::{
     filter::{MAX_TESTS, Test},
     record::Slot,
@@ -170,11 +174,13 @@ pub(super) fn verify(ebpf: &mut Ebpf, names: &[&str]) -> Result<()> {
                 let log = verifier_log.to_string();
                 let lines: Vec<_> = log.lines().rev().take(4).collect();
                 let tail: Vec<_> = lines.into_iter().rev().collect();
-                anyhow!(
-                    "the kernel's verifier refused {name} ({io_error}); run tmap as root, or add CAP_PERFMON; \
-                     if that does not help, please report this: {}",
-                    tail.join(" | ")
-                )
+                match no_permission() {
+                    Some(error) => error,
+                    None => anyhow!(
+                        "the kernel's verifier refused {name} ({io_error}); please report this: {}",
+                        tail.join(" | ")
+                    ),
+                }
             }
             _ => explain(&error.into()),
         })?;
@@ -201,10 +207,9 @@ fn is_permission(error: &io::Error) -> bool {
 /// An error in words, with advice where the user can do something.
 pub(super) fn explain(error: &anyhow::Error) -> anyhow::Error {
     match errno(error.as_ref()) {
-        Some(Errno::PERM) => anyhow!(
-            "no permission to load BPF programs; run tmap as root (sudo), or with CAP_BPF, CAP_NET_ADMIN and \
-             CAP_PERFMON"
-        ),
+        Some(Errno::PERM) => no_permission().unwrap_or_else(|| {
+            anyhow!("no permission to load BPF programs, although no capability is missing: {error:#}")
+        }),
         Some(Errno::NOMEM) => {
             anyhow!("not enough memory for the rings; lower --ring-size or raise the cgroup's memory limit")
         }
@@ -212,9 +217,43 @@ pub(super) fn explain(error: &anyhow::Error) -> anyhow::Error {
     }
 }
 
+/// The error for a process that lacks capabilities.
+fn no_permission() -> Option<anyhow::Error> {
+    let lacks = missing(capabilities(None).ok()?.effective);
+    let (last, others) = lacks.split_last()?;
+    let (names, verb) = match others {
+        [] => ((*last).to_owned(), "is"),
+        others => (format!("{} and {last}", others.join(", ")), "are"),
+    };
+    Some(anyhow!(
+        "no permission to load tmap's programs: {names} {verb} missing; run tmap as root (sudo), or give the \
+         file all that it needs: sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep $(which tmap)"
+    ))
+}
+
+/// The names of the capabilities that watching takes and `held` lacks. CAP_SYS_ADMIN includes two of them.
+fn missing(held: CapabilitySet) -> Vec<&'static str> {
+    let admin = CapabilitySet::SYS_ADMIN;
+    let needed = [
+        ("CAP_BPF", CapabilitySet::BPF | admin),
+        ("CAP_NET_ADMIN", CapabilitySet::NET_ADMIN),
+        ("CAP_PERFMON", CapabilitySet::PERFMON | admin),
+    ];
+    needed.into_iter().filter(|(_, any)| !held.intersects(*any)).map(|(name, _)| name).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn missing_capabilities_are_named() {
+        let [bpf, net] = [CapabilitySet::BPF, CapabilitySet::NET_ADMIN];
+        assert_eq!(missing(bpf | net), ["CAP_PERFMON"]);
+        assert_eq!(missing(CapabilitySet::SYS_ADMIN), ["CAP_NET_ADMIN"]);
+        assert_eq!(missing(CapabilitySet::empty()), ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"]);
+        assert_eq!(missing(CapabilitySet::all()), [""; 0]);
+    }
 
     #[test]
     fn rings_stay_bounded() {

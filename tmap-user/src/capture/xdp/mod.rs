@@ -9,30 +9,38 @@
 
 mod anomalies;
 mod attach;
+mod holder;
 mod interface;
 mod load;
 mod netlink;
 pub mod offload;
+mod promiscuous;
 mod ring;
+mod selection;
+mod watch;
 
-use std::fmt;
+use std::{fmt, time::Instant};
 
 use anyhow::{Result, ensure};
 use aya::Ebpf;
 use tmap_common::{Counters, filter::Test};
 
-pub use self::{load::OLDEST_KERNEL, ring::Rings};
+pub use self::{load::OLDEST_KERNEL, promiscuous::Promiscuous, ring::Rings};
 
 /// What to watch, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Names of the interfaces.
+    /// Names of the interfaces; `any` for all that are up, each frame once.
     pub interfaces: Vec<String>,
-    /// Where XDP runs.
+    /// Whether interfaces may be missing at the start.
+    pub wait: bool,
+    /// Where received frames are seen.
     pub xdp_mode: XdpMode,
+    /// Which interfaces are set to promiscuous mode.
+    pub promiscuous: Promiscuous,
     /// Whether outgoing segments are watched too.
     pub egress: bool,
-    /// Use the older way to attach to the sending side (a clsact filter) even where the kernel has
+    /// Use the older way to attach TC programs (a clsact filter) even where the kernel has
     /// TCX. Kernels before 6.6 always do.
     pub clsact: bool,
     /// Decapsulate tunnels.
@@ -50,16 +58,19 @@ pub struct Config {
     pub cautious: bool,
 }
 
-/// The place where XDP runs.
+/// The place where received frames are seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum XdpMode {
-    /// In the driver, or in the kernel's generic receive path if the driver cannot.
+    /// By XDP in the driver, or in the kernel's generic receive path if the driver cannot, or by TC beside
+    /// another XDP program. On a veth by TC, because XDP in its driver slows bulk TCP down.
     #[default]
     Auto,
-    /// In the driver.
+    /// By XDP in the driver.
     Native,
-    /// In the kernel's generic receive path: any interface, slower.
+    /// By XDP in the kernel's generic receive path: any interface, slower.
     Generic,
+    /// By TC, after XDP and beside any other program.
+    Tc,
 }
 
 impl fmt::Display for XdpMode {
@@ -68,6 +79,7 @@ impl fmt::Display for XdpMode {
             Self::Auto => "auto",
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tc => "tc",
         })
     }
 }
@@ -79,8 +91,8 @@ pub struct Attachment {
     pub interface: String,
     /// The hook.
     pub hook: Hook,
-    /// Why generic mode is used, if native mode was not possible.
-    pub fallback: Option<String>,
+    /// Why it is not native XDP, if that was the first choice.
+    pub reason: Option<String>,
 }
 
 /// A hook in the kernel.
@@ -90,23 +102,98 @@ pub enum Hook {
     XdpNative,
     /// XDP in the generic receive path.
     XdpGeneric,
+    /// The receiving side behind XDP, by a TCX link (Linux 6.6 and later).
+    IngressTcx,
+    /// The receiving side behind XDP, by a filter on the clsact qdisc. SIGKILL leaves it behind:
+    /// `tc filter del dev IFACE ingress` removes it.
+    IngressClsact,
     /// The sending side, by a TCX link (Linux 6.6 and later).
     EgressTcx,
-    /// The sending side, by a filter on the clsact qdisc. The one hook that SIGKILL leaves behind:
+    /// The sending side, by a filter on the clsact qdisc. SIGKILL leaves it behind:
     /// `tc filter del dev IFACE egress` removes it.
     EgressClsact,
 }
 
+impl Hook {
+    /// Its name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::XdpNative => "XDP in native mode",
+            Self::XdpGeneric => "XDP in generic mode",
+            Self::IngressTcx => "ingress by TCX",
+            Self::IngressClsact => "ingress by clsact",
+            Self::EgressTcx => "egress by TCX",
+            Self::EgressClsact => "egress by clsact",
+        }
+    }
+}
+
+/// A change of a watched interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The interface's name.
+    pub interface: String,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// What happened, in words.
+    pub text: String,
+}
+
+/// What happened to a watched interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    /// It is not there yet.
+    Waiting,
+    /// It is gone.
+    Gone,
+    /// It is there, and watched from now on.
+    Back,
+    /// It went down.
+    Down,
+    /// It came up.
+    Up,
+    /// It has another name.
+    Renamed,
+    /// It is in another network namespace.
+    Moved,
+    /// It has another MTU.
+    Mtu,
+    /// Somebody detached a program, which was attached again.
+    Detached,
+    /// It is there and can't be watched.
+    Failed,
+    /// It was set to promiscuous mode, or can't be.
+    Promiscuous,
+}
+
+impl ChangeKind {
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Gone => "gone",
+            Self::Back => "back",
+            Self::Down => "down",
+            Self::Up => "up",
+            Self::Renamed => "renamed",
+            Self::Moved => "moved",
+            Self::Mtu => "mtu",
+            Self::Detached => "detached",
+            Self::Failed => "failed",
+            Self::Promiscuous => "promiscuous",
+        }
+    }
+
+    /// Whether frames were missed, or may have been.
+    pub fn is_loss(self) -> bool {
+        matches!(self, Self::Gone | Self::Detached | Self::Failed)
+    }
+}
+
 impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hook = match self.hook {
-            Hook::XdpNative => "XDP in native mode",
-            Hook::XdpGeneric => "XDP in generic mode",
-            Hook::EgressTcx => "egress by TCX",
-            Hook::EgressClsact => "egress by clsact",
-        };
-        write!(f, "{}: {hook}", self.interface)?;
-        if let Some(reason) = &self.fallback {
+        write!(f, "{}: {}", self.interface, self.hook.name())?;
+        if let Some(reason) = &self.reason {
             write!(f, " ({reason})")?;
         }
         Ok(())
@@ -148,7 +235,10 @@ impl Statistics {
 /// within the network namespace in which it was opened.
 pub struct Sensor {
     /// Before the programs: fields are dropped in their order.
-    links: attach::Links,
+    watch: watch::Watch,
+    /// What was said when the sensor was opened, until it is asked for.
+    opening: Vec<Change>,
+    config: Config,
     ebpf: Ebpf,
     anomalies: anomalies::Anomalies,
     counters: ring::CounterReader,
@@ -159,14 +249,13 @@ impl Sensor {
     /// Loads what `config` needs and attaches it.
     ///
     /// # Errors
-    /// One line that says what to do: no such interface, no permission, kernel too old, another XDP program
-    /// attached, driver without XDP. Then nothing stays attached.
+    /// One line that says what to do: no such interface, no permission, kernel too old, a mode that the
+    /// driver or another program makes impossible. Then nothing stays attached.
     pub fn open(config: &Config) -> Result<(Self, Rings)> {
         ensure!(!config.interfaces.is_empty(), "no interface to watch; name one with -i");
-        let plan = attach::plan(config)?;
-        let names: Vec<_> = plan.iter().map(|step| step.program()).collect();
-        let (mut sensor, rings) = Self::load_programs(config, load::object(config), &names)?;
-        sensor.links = attach::attach(&mut sensor.ebpf, &plan)?;
+        watch::check(config)?;
+        let (mut sensor, rings) = Self::load_programs(config, load::object(config), &[])?;
+        (sensor.watch, sensor.opening) = watch::Watch::open(&mut sensor.ebpf, config)?;
         Ok((sensor, rings))
     }
 
@@ -190,23 +279,36 @@ impl Sensor {
         // The log's map must stay open while programs are loaded: they refer to it.
         let anomalies = anomalies::Anomalies::open(&mut ebpf)?;
         load::verify(&mut ebpf, names)?;
-        let links = attach::Links::default();
-        Ok((Self { links, ebpf, anomalies, counters, gauge }, rings))
+        let (watch, opening, config) = (watch::Watch::default(), Vec::new(), config.clone());
+        Ok((Self { watch, opening, config, ebpf, anomalies, counters, gauge }, rings))
     }
 
     /// All attachments.
     pub fn attachments(&self) -> &[Attachment] {
-        self.links.attachments()
+        self.watch.attachments()
     }
 
     /// Detaches everything; counters and rings stay readable.
     pub fn detach(&mut self) {
-        self.links = attach::Links::default();
+        self.watch = watch::Watch::default();
     }
 
-    /// The first watched interface that is gone, if any.
-    pub fn interface_gone(&self) -> Option<&str> {
-        self.links.interface_gone()
+    /// What changed since the last call; attaches again what is back or was detached. The first call after
+    /// the sensor was opened tells what was noticed then.
+    pub fn check(&mut self, now: Instant) -> Vec<Change> {
+        let mut changes = std::mem::take(&mut self.opening);
+        changes.extend(self.watch.check(&mut self.ebpf, &self.config, now));
+        changes
+    }
+
+    /// The names of the interfaces that are watched now.
+    pub fn watched(&self) -> Vec<&str> {
+        self.watch.names(true)
+    }
+
+    /// The names of the interfaces that should be watched and aren't.
+    pub fn unwatched(&self) -> Vec<&str> {
+        self.watch.names(false)
     }
 
     /// The current counters. Frames in flight show as seen and not yet accounted for.

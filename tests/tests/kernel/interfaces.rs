@@ -1,0 +1,376 @@
+//! What happens to interfaces while they are watched, and getting in where somebody else already is.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream, UdpSocket},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use tmap::capture::xdp::{Config, Hook, Sensor, XdpMode};
+use tmap_tests::{
+    command::{Running, json_lines, wait_for},
+    net::{
+        detach::detach_links_of,
+        namespaces::{INTERFACE, Namespace, Wire},
+        talk::{self, SERVERS},
+    },
+};
+
+/// A namespace that watches, and one that talks to it over any number of veth pairs.
+struct Pairs {
+    near: Namespace,
+    far: Namespace,
+}
+
+impl Pairs {
+    /// Pairs with these names; both ends are up, and the near ones have addresses.
+    fn new(names: &[&str]) -> Self {
+        let pairs = Self { near: Namespace::new(), far: Namespace::new() };
+        for (number, name) in names.iter().enumerate() {
+            pairs.add(name, number);
+        }
+        pairs
+    }
+
+    fn add(&self, name: &str, number: usize) {
+        self.near.join(name, &self.far);
+        for end in [&self.near, &self.far] {
+            end.sysctl(&format!("net.ipv6.conf.{name}.disable_ipv6"), "1");
+            end.ip(&format!("link set {name} up"));
+        }
+        self.near.ip(&format!("addr add 192.0.{number}.1/24 dev {name}"));
+    }
+}
+
+/// The texts of a run's `interface` lines of one kind.
+fn texts(tmap: &Running, change: &str) -> Vec<String> {
+    let lines = tmap.lines("interface");
+    let own = lines.iter().filter(|line| line["change"] == change);
+    own.map(|line| line["text"].as_str().expect("a text").to_owned()).collect()
+}
+
+/// Waits for a change, and returns its text.
+fn awaited(tmap: &Running, change: &str) -> String {
+    wait_for(change, || !texts(tmap, change).is_empty());
+    texts(tmap, change).remove(0)
+}
+
+/// How many frames a run has seen, as its last sign of life says.
+fn seen(tmap: &Running) -> u64 {
+    tmap.lines("heartbeat").last().map_or(0, |line| line["seen"].as_u64().expect("a count"))
+}
+
+/// Sends frames into the watched end of the pair of this number until `tmap` sees some. Nobody answers, so
+/// the kernel asks for the address.
+fn is_seen(pairs: &Pairs, tmap: &Running, number: usize) {
+    let before = seen(tmap);
+    let socket = pairs.near.run(|| UdpSocket::bind("0.0.0.0:0").expect("bound"));
+    wait_for("frames", || {
+        socket.send_to(b"hello", format!("192.0.{number}.99:9")).expect("sent");
+        thread::sleep(Duration::from_millis(150));
+        seen(tmap) > before
+    });
+}
+
+fn watch(pairs: &Pairs, arguments: &[&str]) -> Running {
+    Running::start(&pairs.far, &[&["--json", "--every", "100ms", "--no-promisc"], arguments].concat())
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_others_are_watched_when_one_is_gone_and_it_is_watched_again_when_it_is_back() {
+    let pairs = Pairs::new(&["one", "two"]);
+    let mut tmap = watch(&pairs, &["-i", "one,two"]);
+    pairs.near.ip("link del one");
+    let text = awaited(&tmap, "gone");
+    assert_eq!(text, "interface one is gone; going on with two until it can be watched");
+    is_seen(&pairs, &tmap, 1);
+    let last = tmap.lines("heartbeat").pop().expect("signs of life");
+    assert_eq!((&last["watched"][0], &last["unwatched"][0]), (&"two".into(), &"one".into()));
+    pairs.add("one", 0);
+    let text = awaited(&tmap, "back");
+    assert!(text.starts_with("interface one is watched (ingress by TCX"), "{text}");
+    is_seen(&pairs, &tmap, 0);
+    tmap.send(Signal::SIGTERM);
+    assert_eq!(tmap.end().code(), Some(1), "what was missed is a warning");
+    let summary = tmap.lines("summary").pop().expect("a summary");
+    let warning = summary["warnings"][0].as_str().expect("a warning");
+    assert!(warning.ends_with("until it can be watched") && warning.starts_with("20"), "{warning}");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn it_ends_when_none_is_left_unless_it_is_to_wait() {
+    let pairs = Pairs::new(&["one", "two"]);
+    let mut tmap = watch(&pairs, &["-i", "one", "-i", "two"]);
+    pairs.near.ip("link del one");
+    awaited(&tmap, "gone");
+    pairs.near.ip("link del two");
+    assert_eq!(tmap.end().code(), Some(1));
+    assert!(tmap.err().contains("interface two is gone; ending with what was seen"), "{}", tmap.err());
+
+    let mut tmap = watch(&pairs, &["-i", "one", "--wait"]);
+    assert_eq!(awaited(&tmap, "waiting"), "interface one is not there yet; waiting for it");
+    pairs.add("one", 0);
+    awaited(&tmap, "back");
+    is_seen(&pairs, &tmap, 0);
+    tmap.send(Signal::SIGTERM);
+    assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_becomes_of_an_interface_is_one_line_each() {
+    let pairs = Pairs::new(&["one", "two"]);
+    let elsewhere = Namespace::new();
+    pairs.far.ip("link set two down");
+    let mut tmap = watch(&pairs, &["-i", "one,two", "--egress"]);
+    assert_eq!(awaited(&tmap, "down"), "interface two is down");
+    pairs.far.ip("link set two up");
+    assert_eq!(awaited(&tmap, "up"), "interface two is up");
+    pairs.far.ip("link set two down name zwei");
+    assert_eq!(awaited(&tmap, "renamed"), "interface two is named zwei now, and still watched");
+    pairs.far.ip("link set zwei up mtu 1400");
+    assert_eq!(awaited(&tmap, "mtu"), "interface zwei has an MTU of 1400 now; it was 1500");
+    pairs.far.ip(&format!("link set zwei netns {}", elsewhere.name()));
+    assert_eq!(
+        awaited(&tmap, "moved"),
+        "interface zwei went to another network namespace, and is still watched"
+    );
+    elsewhere.ip("link set zwei up");
+    is_seen(&pairs, &tmap, 1);
+    let times = tmap.err().lines().filter(|line| line.starts_with("tmap: 20")).count();
+    assert!(times >= 5, "each line has its time: {}", tmap.err());
+    drop(elsewhere);
+    assert!(awaited(&tmap, "gone").starts_with("interface zwei is gone"));
+    tmap.send(Signal::SIGTERM);
+    assert_eq!(tmap.end().code(), Some(1));
+}
+
+/// By native XDP and by TCX, both sides.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_detached_program_is_noticed_and_attached_again() {
+    let pairs = Pairs::new(&["one"]);
+    for mode in ["native", "tc"] {
+        let mut tmap = watch(&pairs, &["-i", "one", "--egress", "--xdp-mode", mode]);
+        assert_eq!(detach_links_of(tmap.pid()), 2);
+        wait_for("both to be noticed", || texts(&tmap, "detached").len() == 2);
+        for text in texts(&tmap, "detached") {
+            assert!(text.starts_with("interface one: somebody detached tmap ("), "{text}");
+            assert!(text.contains("; attached again ("), "{text}");
+        }
+        is_seen(&pairs, &tmap, 0);
+        // Whoever does it again and again wants to be rid of tmap.
+        wait_for("the end", || {
+            if texts(&tmap, "failed").is_empty() {
+                detach_links_of(tmap.pid());
+            }
+            !texts(&tmap, "failed").is_empty()
+        });
+        assert_eq!(tmap.end().code(), Some(1));
+        let err = tmap.err();
+        assert!(err.contains("this happened 3 times within 30 s; ending with what was seen"), "{err}");
+        assert!(!pairs.far.ip("link show dev one").contains("xdp"));
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_deleted_clsact_filter_is_noticed_and_attached_again() {
+    let wire = Wire::new(1500, false);
+    let config = Config {
+        interfaces: vec![INTERFACE.to_owned()],
+        xdp_mode: XdpMode::Tc,
+        egress: true,
+        clsact: true,
+        ..Config::default()
+    };
+    wire.far.run(|| {
+        let (mut sensor, _rings) = Sensor::open(&config).expect("opens");
+        let now = std::time::Instant::now();
+        assert_eq!(sensor.check(now), []);
+        let status = Command::new("tc").args(["filter", "del", "dev", INTERFACE, "ingress"]).status();
+        assert!(status.is_ok_and(|status| status.success()));
+        let changes = sensor.check(now);
+        assert_eq!(changes.len(), 1, "{changes:?}");
+        assert!(changes[0].text.ends_with("attached again (ingress by clsact)"), "{changes:?}");
+        assert_eq!(sensor.check(now), []);
+    });
+}
+
+/// The hooks of a sensor, and the reason for the first of them.
+fn hooks(sensor: &Sensor) -> (Vec<(String, Hook)>, String) {
+    let attachments = sensor.attachments();
+    let hooks = attachments.iter().map(|attachment| (attachment.interface.clone(), attachment.hook));
+    (hooks.collect(), attachments[0].reason.clone().unwrap_or_default())
+}
+
+fn config(interfaces: &[&str], xdp_mode: XdpMode) -> Config {
+    let interfaces = interfaces.iter().map(|&name| name.to_owned()).collect();
+    Config { interfaces, xdp_mode, every_packet: true, ..Config::default() }
+}
+
+/// The other one is another process, which keeps its program; both see the same segments.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn beside_another_xdp_program_it_is_named_and_stays() {
+    let namespace = Namespace::new();
+    let other =
+        Running::start(&namespace, &["-i", "lo", "--every-packet", "--json", "--xdp-mode", "generic"]);
+    let tmap = Running::start(&namespace, &["-i", "lo", "--every-packet", "--json"]);
+    let err = tmap.err();
+    let holder = format!("\"tmap_xdp_eth\" (held by PID {} (", other.pid());
+    for part in ["tmap: lo: ingress by TCX (beside XDP program ", &holder, "frames that it drops"] {
+        assert!(err.contains(part), "{part}: {err}");
+    }
+    assert!(!err.contains("xdp off"), "{err}");
+    namespace.run(|| {
+        let listener = TcpListener::bind("127.0.0.1:8080").expect("bound");
+        let mut client = TcpStream::connect("127.0.0.1:8080").expect("connected");
+        let mut server = listener.accept().expect("a client").0;
+        for _ in 0..50 {
+            client.write_all(b"question").expect("sent");
+            server.read_exact(&mut [0; 8]).expect("received");
+            server.write_all(b"answer").expect("sent");
+            client.read_exact(&mut [0; 6]).expect("received");
+        }
+    });
+    thread::sleep(Duration::from_millis(200));
+    let emitted = |out: String| {
+        let lines = json_lines(&out);
+        lines.last().expect("a summary")["packets"]["emitted"].as_u64().expect("a count")
+    };
+    let (first, second) = (emitted(other.interrupt()), emitted(tmap.interrupt()));
+    assert!(first >= 100, "{first}");
+    assert_eq!(first, second);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn clsact_goes_beside_another_xdp_program_too() {
+    let namespace = Namespace::new();
+    namespace.run(|| {
+        let (_other, _rings) = Sensor::open(&config(&["lo"], XdpMode::Generic)).expect("opens");
+        let clsact = Config { clsact: true, ..config(&["lo"], XdpMode::Auto) };
+        let (sensor, _rings) = Sensor::open(&clsact).expect("opens");
+        assert_eq!(hooks(&sensor).0, [("lo".to_owned(), Hook::IngressClsact)]);
+    });
+}
+
+/// The kernel refuses a program on a port whose bridge has one.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_bridge_and_its_port_or_a_macvlan_and_its_parent_in_any_order() {
+    let pairs = Pairs::new(&["p1", "p2"]);
+    pairs.far.ip("link add br0 type bridge");
+    pairs.far.ip("link set p1 master br0");
+    pairs.far.ip("link add mv0 link p2 type macvlan");
+    pairs.far.ip("link set br0 up");
+    pairs.far.ip("link set mv0 up");
+    pairs.far.run(|| {
+        for (upper, lower) in [("br0", "p1"), ("mv0", "p2")] {
+            for names in [[upper, lower], [lower, upper]] {
+                let (sensor, _rings) = Sensor::open(&config(&names, XdpMode::Generic)).expect("opens");
+                let hooks = hooks(&sensor).0;
+                let expected = [lower, upper].map(|name| (name.to_owned(), Hook::XdpGeneric));
+                assert_eq!(hooks, expected);
+            }
+            // Another process's program above: beside it, and named.
+            let (_other, _rings) = Sensor::open(&config(&[upper], XdpMode::Generic)).expect("opens");
+            let error = Sensor::open(&config(&[lower], XdpMode::Generic)).err().expect("refused").to_string();
+            assert!(error.contains(&format!("on {upper}; --xdp-mode auto goes beside it")), "{error}");
+            let (sensor, _rings) = Sensor::open(&config(&[lower], XdpMode::Auto)).expect("opens");
+            assert_eq!(hooks(&sensor).0, [(lower.to_owned(), Hook::IngressTcx)]);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn any_watches_each_frame_once_and_what_comes_later() {
+    let pairs = Pairs::new(&["p1", "two"]);
+    pairs.far.ip("link add br0 type bridge");
+    pairs.far.ip("link set p1 master br0");
+    pairs.far.ip("link set br0 up");
+    let mut tmap = watch(&pairs, &["-i", "any"]);
+    let err = tmap.err();
+    assert!(err.contains("tmap: p1: ") && err.contains("tmap: two: "), "{err}");
+    assert!(!err.contains("br0") && !err.contains("lo: "), "{err}");
+    pairs.add("three", 2);
+    assert!(awaited(&tmap, "back").starts_with("interface three is watched ("));
+    is_seen(&pairs, &tmap, 2);
+    tmap.send(Signal::SIGTERM);
+    assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+}
+
+/// How many users of its promiscuous mode an interface has.
+fn promiscuity(namespace: &Namespace, interface: &str) -> u32 {
+    let text = namespace.ip(&format!("-d link show dev {interface}"));
+    let (_, rest) = text.split_once("promiscuity ").expect("ip says it");
+    rest.split(' ').next().expect("a number").parse().expect("a number")
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_mirror_port_is_promiscuous_until_the_end_however_it_comes() {
+    let pairs = Pairs::new(&["span"]);
+    let (near, far) = (&pairs.near, &pairs.far);
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let mut tmap = Running::start(far, &["-i", "span"]);
+        assert!(tmap.err().contains("span is in promiscuous mode while tmap runs"), "{}", tmap.err());
+        assert_eq!(promiscuity(far, "span"), 1);
+        tmap.send(signal);
+        tmap.end();
+        wait_for("the end of the mode", || promiscuity(far, "span") == 0);
+    }
+    let _tmap = Running::start(far, &["-i", "span", "--no-promisc"]);
+    assert_eq!(promiscuity(far, "span"), 0);
+    // The near end has an address, so it is no mirror port.
+    let tmap = Running::start(near, &["-i", "span"]);
+    assert_eq!(promiscuity(near, "span"), 0);
+    drop(tmap);
+    let _tmap = Running::start(near, &["-i", "span", "--promisc"]);
+    assert_eq!(promiscuity(near, "span"), 1);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_loopback_shows_each_segment_once_with_egress_too() {
+    let namespace = Namespace::new();
+    let count = |arguments: &[&str]| {
+        let tmap =
+            Running::start(&namespace, &[&["-i", "lo", "--every-packet", "--json"], arguments].concat());
+        namespace.run(|| {
+            let listener = TcpListener::bind("127.0.0.1:8080").expect("bound");
+            let client = TcpStream::connect("127.0.0.1:8080").expect("connected");
+            drop((listener.accept().expect("a client"), client));
+        });
+        thread::sleep(Duration::from_millis(200));
+        let err = tmap.err();
+        let lines = json_lines(&tmap.interrupt());
+        (lines.last().expect("a summary")["packets"]["emitted"].as_u64().expect("a count"), err)
+    };
+    let (without, _) = count(&[]);
+    let (with, err) = count(&["--egress"]);
+    assert!(without >= 6 && with == without, "{without} and {with}");
+    assert!(err.contains("no --egress here, because a loopback receives what it sends"), "{err}");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_sign_of_life_is_one_line_of_text() {
+    let wire = Wire::new(1500, false);
+    let tmap = Running::start(&wire.far, &["-i", INTERFACE, "--every", "200ms"]);
+    talk::in_step(&wire, SERVERS[0], 20);
+    wait_for("signs of life", || tmap.out().lines().count() >= 3);
+    let out = tmap.interrupt();
+    let line = out.lines().find(|line| line.contains("1 address")).expect("one after the talk");
+    assert!(
+        line.contains("  wire: ") && line.contains(" frames so far, none lost; 1 address, 1 flow"),
+        "{line}"
+    );
+}

@@ -1,0 +1,103 @@
+//! Which processes hold BPF links and programs, as `/proc/PID/fdinfo` tells.
+//!
+//! Unlike the system calls that list all links of a machine, this needs no CAP_SYS_ADMIN for the own process.
+//! Another user's processes stay hidden from all but root.
+
+use std::{fs, path::Path};
+
+/// The most descriptors looked at: a machine may have millions.
+const MAX_DESCRIPTORS: usize = 200_000;
+
+/// A link that a process holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct HeldLink {
+    /// The link's id.
+    pub(super) id: u32,
+    /// Index of the interface that it is attached to; 0 where somebody detached it, or the interface is gone.
+    pub(super) interface: u32,
+}
+
+/// The links to interfaces that this process holds.
+pub(super) fn own_links() -> Vec<HeldLink> {
+    let infos = descriptors(Path::new("/proc/self"), &mut MAX_DESCRIPTORS.clone());
+    infos.iter().filter_map(|info| held_link(info)).collect()
+}
+
+/// Reads an fdinfo; `None` if it is not that of a link to an interface.
+fn held_link(info: &str) -> Option<HeldLink> {
+    Some(HeldLink { id: number(info, "link_id")?, interface: number(info, "ifindex")? })
+}
+
+/// The process that holds a link to the program of this id, or else the program itself: `PID 12 (name)`.
+pub(super) fn of_program(program: u32) -> Option<String> {
+    let mut left = MAX_DESCRIPTORS;
+    let mut found = None;
+    for entry in fs::read_dir("/proc").ok()?.flatten() {
+        let is_process = entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok());
+        if !is_process || left == 0 {
+            continue;
+        }
+        let process = entry.path();
+        for info in descriptors(&process, &mut left) {
+            if number(&info, "prog_id") != Some(program) {
+                continue;
+            }
+            if number(&info, "link_id").is_some() {
+                return Some(name_of(&process));
+            }
+            found.get_or_insert_with(|| name_of(&process));
+        }
+    }
+    found
+}
+
+/// `PID 12 (name)`.
+fn name_of(process: &Path) -> String {
+    let pid = process.file_name().unwrap_or_default().to_string_lossy();
+    let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+    format!("PID {pid} ({})", name.trim())
+}
+
+/// The fdinfo of each BPF descriptor of a process. Takes what it looks at off `left`.
+fn descriptors(process: &Path, left: &mut usize) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(process.join("fd")) else { return Vec::new() };
+    let mut infos = Vec::new();
+    for entry in entries.flatten().take(*left) {
+        *left -= 1;
+        // `anon_inode:bpf_link`, `anon_inode:bpf-prog`.
+        let is_bpf = fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().contains(":bpf"));
+        if is_bpf {
+            infos.extend(fs::read_to_string(process.join("fdinfo").join(entry.file_name())));
+        }
+    }
+    infos
+}
+
+/// The number in the line `name:`.
+fn number(info: &str, name: &str) -> Option<u32> {
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok();
+    info.lines().find_map(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Linux 6.18 prints them.
+    const LINK: &str = "pos:\t0\nflags:\t02000000\nmnt_id:\t15\nino:\t56\nlink_type:\txdp\nlink_id:\t4\n\
+                        prog_tag:\t3b185187f1855c4c\nprog_id:\t57\nifindex:\t3\n";
+    const PROGRAM: &str =
+        "pos:\t0\nprog_type:\t6\nprog_jited:\t1\nprog_tag:\t3b185187f1855c4c\nprog_id:\t57\n";
+
+    #[test]
+    fn links_and_programs_are_told_apart() {
+        assert_eq!(held_link(LINK), Some(HeldLink { id: 4, interface: 3 }));
+        assert_eq!(held_link(PROGRAM), None);
+        assert_eq!((number(PROGRAM, "prog_id"), number(PROGRAM, "prog_i")), (Some(57), None));
+    }
+
+    #[test]
+    fn nobody_holds_what_is_not_there() {
+        assert_eq!(of_program(u32::MAX), None);
+    }
+}

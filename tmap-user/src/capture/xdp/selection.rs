@@ -1,0 +1,169 @@
+//! Which interfaces are watched, and in which order. Pure: it decides on lists of interfaces.
+
+use anyhow::{Result, bail};
+
+use super::interface::Interface;
+
+/// The word for all interfaces.
+const ANY: &str = "any";
+
+/// The kernel stacks interfaces no deeper than this (`MAX_NEST_DEV`).
+const MAX_DEPTH: usize = 8;
+
+/// Kinds of interfaces whose frames are packets that came in by another one, in a tunnel that tmap
+/// decapsulates.
+const TUNNELS: [&str; 11] = [
+    "erspan",
+    "geneve",
+    "gre",
+    "gretap",
+    "ip6erspan",
+    "ip6gre",
+    "ip6gretap",
+    "ip6tnl",
+    "ipip",
+    "sit",
+    "vxlan",
+];
+
+/// What the user asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Selection {
+    /// All interfaces that are up, each frame once.
+    pub(super) any: bool,
+    /// Interfaces by name.
+    pub(super) names: Vec<String>,
+    /// Whether tunnels are decapsulated.
+    pub(super) decap: bool,
+}
+
+impl Selection {
+    /// Reads the names, of which one may be [`ANY`].
+    pub(super) fn new(wanted: &[String], decap: bool) -> Self {
+        let mut names: Vec<String> = Vec::new();
+        for name in wanted.iter().filter(|name| *name != ANY) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        Self { any: wanted.iter().any(|name| name == ANY), names, decap }
+    }
+
+    /// The interfaces to watch, lower ones first: the kernel refuses an XDP program on a port if the bridge
+    /// above has one, but not the reverse.
+    pub(super) fn choose<'a>(&self, all: &'a [Interface]) -> Vec<&'a Interface> {
+        let is_named = |interface: &Interface| self.names.contains(&interface.name);
+        let mut chosen: Vec<&Interface> =
+            all.iter().filter(|interface| is_named(interface) || self.takes(interface, all)).collect();
+        chosen.sort_by_key(|interface| {
+            // In the order of the command line where nothing else decides.
+            let place = self.names.iter().position(|name| *name == interface.name);
+            (depth(interface, all, MAX_DEPTH), place.unwrap_or(usize::MAX))
+        });
+        chosen
+    }
+
+    /// Whether `any` includes an interface. What has an interface below it that is watched, too, would show
+    /// frames a second time.
+    fn takes(&self, interface: &Interface, all: &[Interface]) -> bool {
+        let is_candidate =
+            |interface: &Interface| interface.is_up && !interface.is_loopback() && interface.link().is_ok();
+        self.any
+            && is_candidate(interface)
+            && !(self.decap && TUNNELS.contains(&&interface.kind[..]))
+            && !lower_than(interface, all).any(is_candidate)
+    }
+
+    /// The names for which there is no interface.
+    pub(super) fn missing(&self, all: &[Interface]) -> Vec<&str> {
+        let is_there = |name: &&String| all.iter().any(|interface| interface.name == **name);
+        self.names.iter().filter(|name| !is_there(name)).map(String::as_str).collect()
+    }
+
+    /// Fails if an interface is missing, or if there is none to watch.
+    pub(super) fn check(&self, all: &[Interface]) -> Result<()> {
+        let names: Vec<_> = all.iter().map(|interface| interface.name.as_str()).collect();
+        if let Some(name) = self.missing(all).first() {
+            bail!("{name}: no such interface; there are: {} (--wait waits for it)", names.join(", "));
+        }
+        if self.choose(all).is_empty() {
+            bail!("no interface is up but the loopback; there are: {}", names.join(", "));
+        }
+        Ok(())
+    }
+}
+
+/// The interfaces directly below: the ports of a bridge or bond, the parent of a VLAN or macvlan.
+fn lower_than<'a>(interface: &'a Interface, all: &'a [Interface]) -> impl Iterator<Item = &'a Interface> {
+    all.iter().filter(move |other| {
+        let is_parent = interface.parent == Some(other.index);
+        // The ends of a veth pair name each other.
+        let is_peer = is_parent && (other.parent == Some(interface.index) || interface.is_veth());
+        other.master == Some(interface.index) || is_parent && !is_peer
+    })
+}
+
+/// The interfaces directly above.
+pub(super) fn upper_than<'a>(
+    interface: &'a Interface,
+    all: &'a [Interface],
+) -> impl Iterator<Item = &'a Interface> {
+    all.iter().filter(move |other| lower_than(other, all).any(|lower| lower.index == interface.index))
+}
+
+/// How many interfaces are stacked below.
+fn depth(interface: &Interface, all: &[Interface], most: usize) -> usize {
+    if most == 0 {
+        return 0;
+    }
+    lower_than(interface, all).map(|lower| 1 + depth(lower, all, most - 1)).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::xdp::interface::fake;
+
+    fn chosen(wanted: &[&str], all: &[Interface]) -> Vec<String> {
+        let wanted: Vec<String> = wanted.iter().map(|&name| name.to_owned()).collect();
+        Selection::new(&wanted, true).choose(all).iter().map(|interface| interface.name.clone()).collect()
+    }
+
+    /// A bridge with a port, a VLAN on the bridge, one end of a veth pair with its peer, a tunnel.
+    fn machine() -> Vec<Interface> {
+        vec![
+            Interface { master: Some(2), ..fake("p1", 5) },
+            Interface { kind: "bridge".to_owned(), ..fake("br0", 2) },
+            Interface { kind: "vlan".to_owned(), parent: Some(2), ..fake("br0.7", 3) },
+            Interface { kind: "veth".to_owned(), parent: Some(8), ..fake("va", 7) },
+            Interface { kind: "veth".to_owned(), parent: Some(7), ..fake("vb", 8) },
+            Interface { kind: "vxlan".to_owned(), ..fake("vx0", 9) },
+            Interface { is_up: false, ..fake("eth1", 10) },
+        ]
+    }
+
+    #[test]
+    fn lower_interfaces_come_first() {
+        let all = machine();
+        assert_eq!(chosen(&["br0.7", "br0", "p1"], &all), ["p1", "br0", "br0.7"]);
+        assert_eq!(chosen(&["vb", "va"], &all), ["vb", "va"], "neither is below the other");
+        assert_eq!(chosen(&["p1", "p1"], &all), ["p1"]);
+    }
+
+    #[test]
+    fn any_shows_each_frame_once() {
+        let all = machine();
+        assert_eq!(chosen(&["any"], &all), ["p1", "va", "vb"]);
+        assert_eq!(chosen(&["any", "br0"], &all), ["p1", "va", "vb", "br0"]);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let all = machine();
+        let selection = Selection::new(&["p1".to_owned(), "ppp0".to_owned()], true);
+        assert_eq!(selection.missing(&all), ["ppp0"]);
+        let error = selection.check(&all).expect_err("it is missing").to_string();
+        assert!(error.contains("ppp0: no such interface; there are: p1, br0"), "{error}");
+        assert!(Selection::new(&["any".to_owned()], true).check(&all[6..]).is_err());
+    }
+}

@@ -1,0 +1,421 @@
+//! The watched interfaces over time: gone and back, down and up, renamed, moved, and who detached what.
+//!
+//! Interfaces are listed anew at each check, twice a second. The kernel's own messages about changes could be
+//! lost, and don't tell of programs.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use aya::Ebpf;
+
+use super::{
+    Attachment, Change, ChangeKind, Config,
+    attach::{self, Held},
+    holder::{self, HeldLink},
+    interface::{self, Interface},
+    promiscuous::{self, Membership, Promiscuous},
+    selection::Selection,
+};
+
+/// How long to wait after a failure before an interface is tried again: attaching can reset a card.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// A program that was detached this often within [`RETRY`] isn't attached again before [`RETRY`] is over.
+const MAX_DETACHED: u32 = 3;
+
+/// Checks what can be checked before anything is loaded.
+///
+/// # Errors
+/// If an interface is missing, or of a type that can't be watched.
+pub(super) fn check(config: &Config) -> Result<()> {
+    let all = interface::list()?;
+    let selection = Selection::new(&config.interfaces, config.decap);
+    if !config.wait {
+        selection.check(&all)?;
+    }
+    selection.choose(&all).iter().try_for_each(|interface| interface.link().map(drop))
+}
+
+/// The watched interfaces. Dropping them detaches everything.
+#[derive(Default)]
+pub(super) struct Watch {
+    interfaces: Vec<Watched>,
+    attachments: Vec<Attachment>,
+}
+
+/// A watched interface.
+struct Watched {
+    /// Its name, by which it is found again.
+    name: String,
+    state: State,
+    is_up: bool,
+    mtu: u32,
+    held: Vec<Held>,
+    promiscuous: Option<Membership>,
+    /// How often a program was detached since `detached_since`.
+    detached: u32,
+    detached_since: Option<Instant>,
+}
+
+/// Where a watched interface is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Here, with this index.
+    Here(u32),
+    /// In another network namespace, with its programs.
+    Elsewhere,
+    /// Gone, or not there yet.
+    Gone,
+    /// Here, but it can't be watched before this time.
+    Failed(Instant),
+}
+
+/// What the interfaces are attached with.
+struct Tools<'a> {
+    ebpf: &'a mut Ebpf,
+    config: &'a Config,
+    all: &'a [Interface],
+}
+
+impl Tools<'_> {
+    /// Attaches to an interface.
+    fn attach(&mut self, interface: &Interface) -> Result<Watched> {
+        let held = attach::attach(self.ebpf, self.config, interface, self.all)?;
+        Ok(Watched {
+            name: interface.name.clone(),
+            state: State::Here(interface.index),
+            is_up: interface.is_up,
+            mtu: interface.mtu,
+            held,
+            promiscuous: None,
+            detached: 0,
+            detached_since: None,
+        })
+    }
+}
+
+impl Watch {
+    /// Attaches to all interfaces wanted that are there. On an error, what was attached so far is detached
+    /// again.
+    pub(super) fn open(ebpf: &mut Ebpf, config: &Config) -> Result<(Self, Vec<Change>)> {
+        let all = interface::list()?;
+        let selection = Selection::new(&config.interfaces, config.decap);
+        let mut tools = Tools { ebpf, config, all: &all };
+        let mut watch = Self::default();
+        let mut changes = Vec::new();
+        for interface in selection.choose(&all) {
+            let mut watched = tools.attach(interface)?;
+            watched.join_promiscuous(config, interface, &all, &mut changes);
+            if !interface.is_up {
+                changes.push(change(interface, ChangeKind::Down, "is down".to_owned()));
+            }
+            watch.interfaces.push(watched);
+        }
+        for name in selection.missing(&all) {
+            let text = format!("interface {name} is not there yet; waiting for it");
+            changes.push(Change { interface: name.to_owned(), kind: ChangeKind::Waiting, text });
+            watch.interfaces.push(Watched::missing(name));
+        }
+        watch.list_attachments();
+        Ok((watch, changes))
+    }
+
+    /// All attachments.
+    pub(super) fn attachments(&self) -> &[Attachment] {
+        &self.attachments
+    }
+
+    /// The names of the interfaces that are watched now (true) or not (false).
+    pub(super) fn names(&self, watched: bool) -> Vec<&str> {
+        let wanted = |interface: &&Watched| interface.is_watched() == watched;
+        self.interfaces.iter().filter(wanted).map(|interface| interface.name.as_str()).collect()
+    }
+
+    /// Compares what is watched with what is there, and attaches where something came back.
+    pub(super) fn check(&mut self, ebpf: &mut Ebpf, config: &Config, now: Instant) -> Vec<Change> {
+        // Links before interfaces: one that was deleted in between is missing from the interfaces.
+        let links = holder::own_links();
+        let Ok(all) = interface::list() else { return Vec::new() };
+        let mut tools = Tools { ebpf, config, all: &all };
+        let mut changes = Vec::new();
+        for watched in &mut self.interfaces {
+            watched.check(&mut tools, &links, now, &mut changes);
+        }
+        self.take_in_new(&mut tools, now, &mut changes);
+        if !changes.is_empty() {
+            self.list_attachments();
+        }
+        changes
+    }
+
+    /// Attaches to interfaces that `any` includes and that came up since.
+    fn take_in_new(&mut self, tools: &mut Tools<'_>, now: Instant, changes: &mut Vec<Change>) {
+        let selection = Selection::new(&tools.config.interfaces, tools.config.decap);
+        if !selection.any {
+            return;
+        }
+        let all = tools.all;
+        for interface in selection.choose(all) {
+            if self.interfaces.iter().any(|watched| watched.name == interface.name) {
+                continue;
+            }
+            let mut watched = Watched::missing(&interface.name);
+            watched.attach_again(tools, interface, now, changes);
+            self.interfaces.push(watched);
+        }
+        // Names that come and go, as those of containers do, must not pile up.
+        self.interfaces
+            .retain(|watched| watched.state != State::Gone || selection.names.contains(&watched.name));
+    }
+
+    fn list_attachments(&mut self) {
+        self.attachments = self.interfaces.iter().flat_map(Watched::attachments).collect();
+    }
+}
+
+impl Watched {
+    /// An interface that isn't there.
+    fn missing(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            state: State::Gone,
+            is_up: true,
+            mtu: 0,
+            held: Vec::new(),
+            promiscuous: None,
+            detached: 0,
+            detached_since: None,
+        }
+    }
+
+    fn is_watched(&self) -> bool {
+        matches!(self.state, State::Here(_) | State::Elsewhere)
+    }
+
+    fn attachments(&self) -> impl Iterator<Item = Attachment> {
+        self.held.iter().map(|held| Attachment {
+            interface: self.name.clone(),
+            hook: held.hook,
+            reason: held.reason.clone(),
+        })
+    }
+
+    fn change(&self, kind: ChangeKind, text: String) -> Change {
+        Change { interface: self.name.clone(), kind, text }
+    }
+
+    fn check(&mut self, tools: &mut Tools<'_>, links: &[HeldLink], now: Instant, changes: &mut Vec<Change>) {
+        let all = tools.all;
+        match self.state {
+            State::Here(index) => match all.iter().find(|interface| interface.index == index) {
+                Some(interface) => {
+                    self.check_properties(interface, changes);
+                    self.check_programs(tools, interface, links, now, changes);
+                }
+                None => self.leave(changes),
+            },
+            State::Elsewhere => self.check_elsewhere(all, links, changes),
+            State::Gone => {
+                if let Some(interface) = all.iter().find(|interface| interface.name == self.name) {
+                    self.attach_again(tools, interface, now, changes);
+                }
+            }
+            State::Failed(until) => match all.iter().find(|interface| interface.name == self.name) {
+                None => {
+                    self.state = State::Gone;
+                    changes.push(self.change(ChangeKind::Gone, format!("interface {} is gone", self.name)));
+                }
+                Some(interface) if now >= until => self.attach_again(tools, interface, now, changes),
+                Some(_) => {}
+            },
+        }
+    }
+
+    /// Notes down what became of a listed interface.
+    fn check_properties(&mut self, interface: &Interface, changes: &mut Vec<Change>) {
+        if interface.name != self.name {
+            let text = format!("interface {} is named {} now, and still watched", self.name, interface.name);
+            self.name.clone_from(&interface.name);
+            changes.push(self.change(ChangeKind::Renamed, text));
+        }
+        if interface.is_up != self.is_up {
+            self.is_up = interface.is_up;
+            let (kind, word) = if self.is_up { (ChangeKind::Up, "up") } else { (ChangeKind::Down, "down") };
+            changes.push(change(interface, kind, format!("is {word}")));
+        }
+        if interface.mtu != self.mtu {
+            let text = format!("has an MTU of {} now; it was {}", interface.mtu, self.mtu);
+            self.mtu = interface.mtu;
+            changes.push(change(interface, ChangeKind::Mtu, text));
+        }
+    }
+
+    /// Attaches programs again that somebody detached.
+    fn check_programs(
+        &mut self,
+        tools: &mut Tools<'_>,
+        interface: &Interface,
+        links: &[HeldLink],
+        now: Instant,
+        changes: &mut Vec<Change>,
+    ) {
+        let (kept, lost): (Vec<Held>, Vec<Held>) =
+            self.held.drain(..).partition(|held| held.interface(links).is_some());
+        self.held = kept;
+        for lost in lost {
+            let (side, hook) = (lost.side, lost.hook);
+            // A filter of which only the record is left must go before the next one comes.
+            drop(lost);
+            let is_often = self.count_detached(now);
+            let name = &self.name;
+            let before = format!("interface {name}: somebody detached tmap ({})", hook.name());
+            let again = if is_often {
+                Err(anyhow::anyhow!("this happened {MAX_DETACHED} times within {} s", RETRY.as_secs()))
+            } else {
+                attach::attach_side(tools.ebpf, tools.config, side, interface, tools.all)
+            };
+            match again {
+                Ok(held) => {
+                    let text = format!("{before}; attached again ({})", held.in_words());
+                    changes.push(self.change(ChangeKind::Detached, text));
+                    self.held.push(held);
+                }
+                Err(error) => {
+                    self.fail(now, &before, &error, changes);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Counts a detached program; true where it happens too often.
+    fn count_detached(&mut self, now: Instant) -> bool {
+        if self.detached_since.is_none_or(|since| now.saturating_duration_since(since) > RETRY) {
+            (self.detached, self.detached_since) = (0, Some(now));
+        }
+        self.detached += 1;
+        self.detached > MAX_DETACHED
+    }
+
+    /// Gives the interface up until [`RETRY`] is over.
+    fn fail(&mut self, now: Instant, what: &str, error: &anyhow::Error, changes: &mut Vec<Change>) {
+        self.held.clear();
+        self.promiscuous = None;
+        self.state = State::Failed(now + RETRY);
+        let text = format!("{what}; not watched now: {error:#}");
+        changes.push(self.change(ChangeKind::Failed, text));
+    }
+
+    /// Notes down that the interface isn't listed any more: deleted, or in another network namespace, where
+    /// its links go on.
+    fn leave(&mut self, changes: &mut Vec<Change>) {
+        let links = holder::own_links();
+        let is_link =
+            |held: &Held| !matches!(held.hook, super::Hook::EgressClsact | super::Hook::IngressClsact);
+        self.held.retain(|held| is_link(held) && held.interface(&links).is_some());
+        self.promiscuous = None;
+        if self.held.is_empty() {
+            self.state = State::Gone;
+            changes.push(self.change(ChangeKind::Gone, format!("interface {} is gone", self.name)));
+        } else {
+            self.state = State::Elsewhere;
+            let text =
+                format!("interface {} went to another network namespace, and is still watched", self.name);
+            changes.push(self.change(ChangeKind::Moved, text));
+        }
+    }
+
+    /// Follows an interface that is in another network namespace.
+    fn check_elsewhere(&mut self, all: &[Interface], links: &[HeldLink], changes: &mut Vec<Change>) {
+        let index = self.held.iter().find_map(|held| held.interface(links));
+        let back = index.and_then(|index| {
+            all.iter().find(|interface| interface.index == index && interface.name == self.name)
+        });
+        if let Some(interface) = back {
+            self.state = State::Here(interface.index);
+            let text = "came back from the other network namespace".to_owned();
+            changes.push(change(interface, ChangeKind::Back, text));
+        } else if index.is_none() {
+            self.held.clear();
+            self.state = State::Gone;
+            changes.push(self.change(ChangeKind::Gone, format!("interface {} is gone", self.name)));
+        }
+    }
+
+    /// Attaches to an interface that is here again.
+    fn attach_again(
+        &mut self,
+        tools: &mut Tools<'_>,
+        interface: &Interface,
+        now: Instant,
+        changes: &mut Vec<Change>,
+    ) {
+        match tools.attach(interface) {
+            Ok(watched) => {
+                *self = watched;
+                let hooks: Vec<String> = self.held.iter().map(Held::in_words).collect();
+                let text = format!("is watched ({})", hooks.join(", "));
+                changes.push(change(interface, ChangeKind::Back, text));
+                self.join_promiscuous(tools.config, interface, tools.all, changes);
+            }
+            Err(error) => {
+                self.fail(now, &format!("interface {} cannot be watched", self.name), &error, changes);
+            }
+        }
+    }
+
+    /// Sets promiscuous mode where it is wanted, and says so.
+    fn join_promiscuous(
+        &mut self,
+        config: &Config,
+        interface: &Interface,
+        all: &[Interface],
+        changes: &mut Vec<Change>,
+    ) {
+        let is_wanted = match config.promiscuous {
+            Promiscuous::All => interface.is_ethernet(),
+            Promiscuous::Off => false,
+            Promiscuous::MirrorPorts => is_mirror_port(interface, all),
+        };
+        if !is_wanted {
+            return;
+        }
+        let text = match promiscuous::join(interface.index) {
+            Ok(membership) => {
+                self.promiscuous = Some(membership);
+                "is in promiscuous mode while tmap runs (--no-promisc leaves it off)".to_owned()
+            }
+            Err(error) => format!(
+                "is not in promiscuous mode: {error:#}; frames for other machines may be missing \
+                 (--no-promisc if that is right)"
+            ),
+        };
+        changes.push(change(interface, ChangeKind::Promiscuous, text));
+    }
+}
+
+impl Held {
+    /// `XDP in native mode`, with the reason where it is something else.
+    fn in_words(&self) -> String {
+        match &self.reason {
+            Some(reason) => format!("{}, {reason}", self.hook.name()),
+            None => self.hook.name().to_owned(),
+        }
+    }
+}
+
+/// A change of a listed interface.
+fn change(interface: &Interface, kind: ChangeKind, what: String) -> Change {
+    let name = interface.name.clone();
+    Change { text: format!("interface {name} {what}"), interface: name, kind }
+}
+
+/// Whether an interface looks like a mirror port: nothing but listening can be its purpose.
+fn is_mirror_port(interface: &Interface, all: &[Interface]) -> bool {
+    let is_part = interface.master.is_some()
+        || all.iter().any(|other| other.parent == Some(interface.index) && !other.is_veth());
+    let has_address =
+        || interface::with_addresses().map_or(true, |indices| indices.contains(&interface.index));
+    let is_bridge = all.iter().any(|other| other.master == Some(interface.index));
+    interface.is_ethernet() && interface.is_up && !is_part && !is_bridge && !has_address()
+}
