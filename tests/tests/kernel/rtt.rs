@@ -206,6 +206,35 @@ fn two_interfaces_see_both_directions_and_one_says_what_is_missing() {
     assert_eq!(of_type(&lines, "rtt"), Vec::<&Value>::new());
 }
 
+/// A NAT router's two interfaces see each direction under other addresses.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn two_interfaces_of_a_nat_router_are_joined_and_one_with_egress_needs_no_joining() {
+    let stage = Stage::new();
+    stage.connect_wire();
+    for rule in [
+        "add table ip nat",
+        "add chain ip nat out { type nat hook postrouting priority 100; }",
+        "add rule ip nat out oifname relay masquerade",
+    ] {
+        let status = stage.middle.command("nft").arg(rule).status();
+        assert!(status.is_ok_and(|status| status.success()), "nft {rule}");
+    }
+    for (options, translated) in [(["-i", "wire,relay"], 1), (["--egress", "-irelay"], 0)] {
+        let lines = watched(&stage, &options, || converse(&stage));
+        let summary = lines.last().expect("a summary");
+        assert_eq!((&summary["connections"], &summary["one_way"]), (&1.into(), &0.into()), "{options:?}");
+        assert_eq!(summary["counts"]["translated"], translated, "{options:?}");
+        assert_eq!(of_type(&lines, "rtt_anomaly"), Vec::<&Value>::new());
+        let client = if translated == 1 { "192.0.2.1" } else { "198.51.100.1" };
+        for host in [client, "198.51.100.2"] {
+            let samples = of_type(&lines, "rtt");
+            let count = samples.iter().filter(|sample| sample["host"] == host).count();
+            assert!(count >= EXCHANGES, "{options:?} {host}: {count}");
+        }
+    }
+}
+
 /// How long the client thinks before it asks again: most of the time within the tick of 1 ms in which its
 /// kernel acknowledged the last answer.
 const THOUGHT: Duration = Duration::from_micros(300);

@@ -15,8 +15,9 @@ pub(super) const NOTES: &str = "\
 A round trip is the time from the first data segment (or SYN or FIN) with a TSval to the first
 segment that echoes it: from this sensor to the host that answers, and back. If the sensor is in
 the middle of a path, add the round trips to both sides. tmap must see both directions. On a host,
-add --egress. On a router, watch both interfaces; on a router with NAT, watch one interface with
---egress, because addresses differ between the two. A filter with src or dst hides one direction.
+add --egress. On a router, watch both interfaces (-i lan,wan), or one with --egress. With NAT, one with
+--egress is best: on two interfaces each direction has other addresses, and tmap can join only the
+connections that open while it watches. A filter with src or dst hides one direction.
 
 `host` is the round trip that the TCP of the answering host measures. Usually it is longer: it
 includes the other half of the path, the peer's application and delayed acknowledgements. It is

@@ -236,9 +236,18 @@ fn explain(out: &mut impl Write, report: &Report) -> io::Result<()> {
         writeln!(
             out,
             "{} of {} seen in one direction only, which gives no round trips. To see both, add --egress or \
-             another -i (across a NAT only --egress works), or drop src and dst from the filter.",
+             another -i (across a NAT, other interfaces help only from the next handshake on), or drop src \
+             and dst from the filter.",
             grouped(report.one_way),
             count(report.connections, "connection")
+        )?;
+    }
+    if counts.translated > 0 {
+        writeln!(
+            out,
+            "{} joined across a NAT: each direction was seen under other addresses. -i wan --egress shows \
+             both under the same.",
+            count(counts.translated, "connection")
         )?;
     }
     if counts.samples_unshown > 0 {

@@ -49,7 +49,8 @@ impl Sensor {
         interfaces: &[&str],
     ) -> Result<(Self, &'static str)> {
         let mut command = router.command(tmap);
-        command.args(["live", "--json", "--connections"]);
+        // On a veth tmap would take TCX by itself, and we couldn't see from here when it is attached.
+        command.args(["live", "--json", "--connections", "--xdp-mode", "native"]);
         for interface in interfaces {
             command.args(["-i", interface]);
         }

@@ -19,6 +19,8 @@ pub(super) struct Connection {
     pub key: FlowKey,
     /// The state of both sides.
     pub halves: [HalfConnection; 2],
+    /// The side of the first segment.
+    pub opener: usize,
     /// Engine time of the first segment.
     pub first_ns: u64,
     /// Engine time of the latest segment.
@@ -29,6 +31,9 @@ pub(super) struct Connection {
     pub finished: bool,
     /// Whether a segment came since eviction last passed the connection over.
     pub active: bool,
+    /// The canonical key of the direction that was seen under other addresses, behind a NAT, and whether its
+    /// side 0 is this connection's side 1; `None` where both directions have the same.
+    pub translated: Option<(FlowKey, bool)>,
     /// Whether an earlier connection had the same ports: late segments may then echo older values.
     pub reused: bool,
 }
@@ -45,19 +50,47 @@ pub(super) struct Exchange {
 }
 
 impl Connection {
-    /// A connection that begins at `time_ns`.
-    pub(super) fn new(serial: u64, key: FlowKey, time_ns: u64) -> Self {
+    /// A connection that `opener` begins at `time_ns`.
+    pub(super) fn new(serial: u64, key: FlowKey, opener: usize, time_ns: u64) -> Self {
         Self {
             serial,
             key,
             halves: [HalfConnection::default(), HalfConnection::default()],
+            opener,
             first_ns: time_ns,
             last_ns: time_ns,
             closed_ns: None,
             finished: false,
             active: true,
             reused: false,
+            translated: None,
         }
+    }
+
+    /// The side that sent a segment of this canonical key from its side `side`.
+    pub(super) fn side_of(&self, key: &FlowKey, side: usize) -> usize {
+        match &self.translated {
+            Some((translated, is_swapped)) if translated == key && *key != self.key => {
+                side ^ usize::from(*is_swapped)
+            }
+            _ => side,
+        }
+    }
+
+    /// The addresses and ports under which the segments of a side were seen; `src` is that side.
+    pub(super) fn key_of(&self, side: usize) -> FlowKey {
+        let oriented = |key: &FlowKey, side| if side == 0 { *key } else { key.reversed() };
+        // With a NAT between, the side that was seen under this connection's own key opened it.
+        match &self.translated {
+            Some((key, is_swapped)) if side != self.opener => oriented(key, side ^ usize::from(*is_swapped)),
+            _ => oriented(&self.key, side),
+        }
+    }
+
+    /// Takes in that `answer`, a SYN-ACK of another canonical key from its side `side`, is of the side that
+    /// didn't open this connection.
+    pub(super) fn translate(&mut self, key: FlowKey, side: usize) {
+        self.translated = Some((key, side == self.opener));
     }
 
     /// Whether `record` opens a new connection on the same ports: a SYN after the end, or a SYN whose TSval

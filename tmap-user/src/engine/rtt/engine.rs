@@ -10,6 +10,7 @@ use super::{
     connection::{Connection, canonical},
     distribution::Distribution,
     half_connection::HalfConnection,
+    nat::OpenSyns,
     options::Options,
     order::Order,
     paws::{Anomaly, Kind, Seen},
@@ -38,6 +39,8 @@ pub struct RttEngine {
     pub(super) order: Order,
     pub(super) open: HashMap<FlowKey, usize, RandomState>,
     pub(super) connections: Slab<Connection>,
+    /// SYNs whose answer may come under other addresses.
+    pub(super) syns: OpenSyns,
     /// The places and serials of open connections, the next to be considered for eviction first.
     pub(super) eviction: VecDeque<(usize, u64)>,
     /// The places and serials of finished connections, the oldest first.
@@ -75,6 +78,7 @@ impl RttEngine {
             order: Order::default(),
             open: HashMap::default(),
             connections: Slab::new(),
+            syns: OpenSyns::default(),
             eviction: VecDeque::new(),
             finished: VecDeque::new(),
             prefixes: HashMap::default(),
@@ -122,6 +126,7 @@ impl RttEngine {
             connection.halves.iter().map(HalfConnection::heap_bytes).sum()
         };
         self.order.heap_bytes()
+            + self.syns.heap_bytes()
             + self.connections.capacity() * (size_of::<Connection>() + size_of::<(FlowKey, usize)>())
             + self.connections.iter().map(halves).sum::<usize>()
             + self.prefixes.values().map(Distribution::heap_bytes).sum::<usize>()
@@ -142,10 +147,14 @@ impl RttEngine {
         let segment = &record.segment;
         self.counts.segments += 1 + u64::from(record.suppressed);
         let (key, side) = canonical(segment);
-        let place = match self.open.get(&key) {
-            Some(&place) if !self.connections[place].is_reopened_by(side, record) => place,
-            Some(&place) => self.reopen(place, key, side, record),
-            None => self.open_connection(key, record),
+        let open = self.open.get(&key).map(|&place| (place, self.connections[place].side_of(&key, side)));
+        let (place, side) = match open {
+            Some((place, side)) if !self.connections[place].is_reopened_by(side, record) => (place, side),
+            Some((place, own)) => (self.reopen(place, key, own, side, record), side),
+            None => match self.join_translated(key, side, record) {
+                Some(joined) => joined,
+                None => (self.open_connection(key, side, record), side),
+            },
         };
         let exchange = self.connections[place].take_in(side, record, &self.options, &mut self.counts);
         if let Some(sample) = exchange.sample {
@@ -207,24 +216,49 @@ impl RttEngine {
         self.anomalies.push(anomaly);
     }
 
-    fn open_connection(&mut self, key: FlowKey, record: &Record) -> usize {
+    /// The place and side of a SYN-ACK that answers the SYN of another key, across a NAT.
+    fn join_translated(&mut self, key: FlowKey, side: usize, record: &Record) -> Option<(usize, usize)> {
+        if !record.segment.flags.is_syn_ack() {
+            return None;
+        }
+        let (place, serial) = self.syns.answered_by(&record.segment, record.time_ns)?;
+        if !self.is_current(place, serial) {
+            return None;
+        }
+        let connection = &mut self.connections[place];
+        let answering = 1 - connection.opener;
+        let is_free = !connection.finished && connection.halves[answering].segments == 0;
+        if !is_free || connection.translated.is_some() {
+            return None;
+        }
+        connection.translate(key, side);
+        self.open.insert(key, place);
+        self.counts.translated += 1;
+        Some((place, answering))
+    }
+
+    fn open_connection(&mut self, key: FlowKey, side: usize, record: &Record) -> usize {
         self.make_room();
         let serial = self.next_serial;
         self.next_serial += 1;
-        let place = self.connections.insert(Connection::new(serial, key, record.time_ns));
+        let place = self.connections.insert(Connection::new(serial, key, side, record.time_ns));
         self.open.insert(key, place);
+        if record.segment.flags.is_syn() {
+            self.syns.push(&record.segment, record.time_ns, place, serial);
+        }
         self.eviction.push_back((place, serial));
         place
     }
 
     /// Opens a new connection on the ports of an earlier one, which is finished.
-    fn reopen(&mut self, place: usize, key: FlowKey, side: usize, record: &Record) -> usize {
-        let oddity = self.connections[place].halves[side].tsvals.reopened_by(&Seen::of(record));
+    /// The segment came from side `side` of `key`, which is side `own` of the earlier one.
+    fn reopen(&mut self, place: usize, key: FlowKey, own: usize, side: usize, record: &Record) -> usize {
+        let oddity = self.connections[place].halves[own].tsvals.reopened_by(&Seen::of(record));
         if let Some(oddity) = oddity {
             self.anomaly(oddity.of(FlowKey::of(&record.segment)), true);
         }
         self.finish(place);
-        let place = self.open_connection(key, record);
+        let place = self.open_connection(key, side, record);
         self.connections[place].reused = true;
         place
     }
@@ -233,13 +267,16 @@ impl RttEngine {
         let connection = &mut self.connections[place];
         connection.finished = true;
         self.open.remove(&connection.key);
+        if let Some((key, _)) = connection.translated {
+            self.open.remove(&key);
+        }
         self.finished.push_back((place, connection.serial));
         for side in 0..2 {
             let connection = &mut self.connections[place];
             connection.halves[side].expire(u64::MAX, &self.options, &mut self.counts);
             if let Some(oddity) = connection.halves[side].tsvals.close() {
                 connection.halves[side].anomalies += 1;
-                let key = if side == 0 { connection.key } else { connection.key.reversed() };
+                let key = connection.key_of(side);
                 self.anomaly(oddity.of(key), true);
             }
         }

@@ -36,6 +36,9 @@
 //!   echo would contain the application's time.
 //! - A direction that the sensor doesn't see gives no samples; [`Report::one_way`] counts such
 //!   connections.
+//! - *Across a NAT*: where each direction was seen under other addresses (`-i lan,wan` on a NAT router), a
+//!   SYN-ACK is joined to the SYN whose TSval it echoes, if one end is the same ([`Counts::translated`]).
+//!   Connections that were open before stay one-way.
 //! - With clocks coarser than the round trip, all segments of a tick share its TSval; the first counts.
 //!
 //! # What the host itself computes
@@ -63,6 +66,7 @@ mod connection;
 pub mod distribution;
 mod engine;
 pub mod half_connection;
+mod nat;
 mod options;
 mod order;
 pub mod paws;

@@ -28,7 +28,7 @@ impl RttEngine {
         for (_, connection) in &self.connections {
             let [a, b] = &connection.halves;
             report.one_way += u64::from(a.segments == 0 || b.segments == 0);
-            for (own, peer, key) in [(a, b, connection.key), (b, a, connection.key.reversed())] {
+            for (own, peer, key) in [(a, b, connection.key_of(0)), (b, a, connection.key_of(1))] {
                 let clock = clock_of(&key);
                 if own.rtt.count() > 0 {
                     machines.entry((key.src, clock.machine)).or_default().add(own, clock);

@@ -52,6 +52,8 @@ pub struct Counts {
     pub reused_back: u64,
     /// Echoes of values that can't have been sent.
     pub never_sent: u64,
+    /// Connections whose two directions had different addresses, as across a NAT, and were joined.
+    pub translated: u64,
     /// Connections evicted to stay within the bound.
     pub connections_forgotten: u64,
     /// Samples of prefixes beyond the bound.

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use tmap_common::Record;
+use tmap_common::{Address, Record};
 
 use super::{
     paws::Cause,
@@ -264,6 +264,70 @@ fn one_direction_says_so() {
     let mut engine = run(Options::default(), &[segment(0, 100), segment(MS, 101), segment(2 * MS, 102)]);
     let report = engine.report(3 * MS, |_| SideClock::default());
     assert_eq!((report.connections, report.one_way, report.total), (1, 1, None));
+}
+
+/// A segment under the addresses outside of a NAT that translates the client's end.
+fn outside(made: Made) -> Made {
+    let mut record = made.record();
+    record.segment.dst = Address::from_ip4([203, 0, 113, 9]);
+    record.segment.dst_port = 61_000;
+    record.into()
+}
+
+/// The client's segments are seen inside, the server's outside.
+#[test]
+fn both_sides_of_a_nat_are_one_connection() {
+    let segments = [
+        segment(0, 100).flags(0x02),
+        outside(segment(10 * MS, 7_000).echo(100).back().flags(0x12)),
+        segment(11 * MS, 111).echo(7_000),
+        outside(segment(25 * MS, 7_015).echo(111).back()),
+        segment(26 * MS, 126).echo(7_015).bare(),
+    ];
+    let mut engine = run(Options::default(), &segments);
+    let report = engine.report(30 * MS, |_| SideClock::default());
+    assert_eq!((report.connections, report.one_way, report.counts.translated), (1, 0, 1));
+    let rtts: Vec<u64> = samples(&segments).iter().map(|sample| sample.rtt_ns / MS).collect();
+    assert_eq!(rtts, [10, 1, 14, 1]);
+    let keys: Vec<FlowKey> = report.directions.iter().map(|direction| direction.key).collect();
+    let inside = FlowKey::of(&segments[0].record().segment);
+    let outside = FlowKey::of(&segments[1].record().segment);
+    assert_eq!(keys, [inside, outside], "each as it was seen");
+    assert_eq!(report.anomalies.len(), 0);
+}
+
+/// Two clients with one clock open at once: whose answer it is can't be told.
+#[test]
+fn two_syns_with_one_tsval_are_not_joined_to_an_answer() {
+    let segments = [
+        segment(0, 100).flags(0x02),
+        segment(1, 100).flags(0x02).port(40_001),
+        outside(segment(10 * MS, 7_000).echo(100).back().flags(0x12)),
+    ];
+    let mut engine = run(Options::default(), &segments);
+    let report = engine.report(30 * MS, |_| SideClock::default());
+    assert_eq!((report.connections, report.one_way, report.counts.translated), (3, 3, 0));
+}
+
+/// Nor is an answer of another server, or one to a SYN that was answered under its own addresses.
+#[test]
+fn other_answers_are_not_joined() {
+    let mut other = segment(10 * MS, 7_000).echo(100).back().flags(0x12).record();
+    other.segment.src = Address::from_ip4([198, 51, 100, 77]);
+    other.segment.dst_port = 61_000;
+    let answered = segment(5 * MS, 7_000).echo(100).back().flags(0x12);
+    for segments in [
+        vec![segment(0, 100).flags(0x02), other.into()],
+        vec![
+            segment(0, 100).flags(0x02),
+            answered,
+            outside(segment(10 * MS, 1).echo(100).back().flags(0x12)),
+        ],
+    ] {
+        let mut engine = run(Options::default(), &segments);
+        let report = engine.report(30 * MS, |_| SideClock::default());
+        assert_eq!((report.connections, report.counts.translated), (2, 0));
+    }
 }
 
 #[test]
