@@ -1,9 +1,9 @@
 //! `cargo xtask kernels`: runs tmap inside virtual machines, on the oldest kernel that it supports and on
 //! a later one, so that each kernel's verifier checks tmap's programs.
 //!
-//! Each machine attaches tmap natively to a veth with the egress hook, and generically to the loopback,
-//! sends TCP through both and prints tmap's output. This needs no root, because the machines have no
-//! network to the outside.
+//! Each machine attaches tmap natively to a veth with the egress hook, generically to the loopback, and by
+//! TC to both sides of the veth (clsact before Linux 6.6), sends TCP through both and prints tmap's output.
+//! This needs no root, because the machines have no network to the outside.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -59,11 +59,12 @@ try() {
 }
 try native 192.0.2.2 -i v0 --xdp-mode native --egress
 try generic 127.0.0.1 -i lo --xdp-mode generic
+try tc 192.0.2.2 -i v0 --xdp-mode tc --egress
 echo 'tmapx: opened 1'
 "#;
 
 /// The runs of the script, by name.
-const RUNS: [&str; 2] = ["native", "generic"];
+const RUNS: [&str; 3] = ["native", "generic", "tc"];
 
 /// Arguments of `cargo xtask kernels`.
 #[derive(Clone, Debug, clap::Args)]
