@@ -29,7 +29,7 @@ use crate::{
         },
     },
     filter::Program,
-    report::Format,
+    report::{End, Format, Sort, View},
 };
 
 const ABOUT: &str = "Counts the machines behind an IP address by their TCP timestamp clocks";
@@ -152,9 +152,24 @@ struct CommonArgs {
     /// Do not decapsulate tunnels (VXLAN, GRE, MPLS, PPPoE and others)
     #[arg(long)]
     no_decap: bool,
-    /// List every connection in summaries (needs --json)
-    #[arg(long, requires = "json")]
+    /// Tell everything about each machine: evidence, handshake, peers, exact rate
+    #[arg(short, long)]
+    verbose: bool,
+    /// List the addresses in this order: machines, connections, address, seen, uptime
+    #[arg(long, value_enum, value_name = "ORDER", hide_possible_values = true)]
+    sort: Option<Sort>,
+    /// List at most so many addresses [default: 40; with --json: all]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    top: Option<usize>,
+    /// Leave out addresses with fewer machines
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    min_machines: u32,
+    /// List every connection with its machine, first time and length
+    #[arg(long)]
     connections: bool,
+    /// List the connections from this end only, e.g. 198.51.100.1:53042
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    connection: Option<End>,
     /// List machines seen behind several addresses
     #[arg(long)]
     siblings: bool,
@@ -318,10 +333,29 @@ impl CommonArgs {
                 ..Options::default()
             },
             format: if self.json { Format::Json } else { Format::Text },
-            wanted: Wanted { connections: self.connections, siblings: self.siblings },
+            wanted: Wanted {
+                connections: self.connections || self.connection.is_some(),
+                siblings: self.siblings,
+            },
+            view: self.view(verb),
             stats: self.stats,
             zone: TimeZone::system(),
         })
+    }
+}
+
+impl CommonArgs {
+    fn view(&self, verb: &str) -> View {
+        View {
+            sort: self.sort,
+            top: self.top,
+            min_machines: self.min_machines,
+            verbose: self.verbose,
+            // Nobody waits for the events of a file: the summary has them all.
+            hides_events: verb == "read",
+            colour: anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
+            end: self.connection,
+        }
     }
 }
 
@@ -517,7 +551,6 @@ mod tests {
             "tmap -i e --rate-delta nan",
             "tmap -i e --max-flows 0",
             "tmap -i e --xdp-mode fast",
-            "tmap -i e --connections",
             "tmap -i e prot 80",
             "tmap -i e port 80 --filter port",
             "tmap read - -",

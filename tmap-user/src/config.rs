@@ -11,7 +11,7 @@ use crate::{
     },
     engine::{Options, Wanted},
     filter::Program,
-    report::Format,
+    report::{Format, View},
 };
 
 /// One run.
@@ -36,6 +36,8 @@ pub struct Common {
     pub format: Format,
     /// What summaries list in addition to addresses.
     pub wanted: Wanted,
+    /// What summaries show, and in which order.
+    pub view: View,
     /// How often statistics are printed.
     pub stats: Option<Duration>,
     /// The time zone of times in text reports.

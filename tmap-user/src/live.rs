@@ -70,7 +70,8 @@ pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
     warn_of_merging(&sensor.watched());
     let mut control = Control {
         config,
-        reporter: Reporter::new(out, config.common.format, config.common.zone.clone()),
+        reporter: Reporter::new(out, config.common.format, config.common.zone.clone())
+            .with_view(config.common.view.clone()),
         drain: Drain::start(rings, &config.common.engine, config.shards)?,
         before: Counters::default(),
         stats_began: Instant::now(),

@@ -173,7 +173,7 @@ impl<'a, W: Write> Reading<'a, W> {
         Ok(Self {
             config,
             workers: Workers::start(&config.engine, shards)?,
-            reporter: Reporter::new(out, config.format, config.zone.clone()),
+            reporter: Reporter::new(out, config.format, config.zone.clone()).with_view(config.view.clone()),
             counters: Counters::default(),
             signals: Signals::listen()?,
             progress: Progress::new(),

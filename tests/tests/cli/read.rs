@@ -54,6 +54,11 @@ fn zstd(content: &[u8]) -> Vec<u8> {
     zstd::encode_all(content, 1).expect("packed")
 }
 
+/// Whether the server of the mail cluster has a line with three machines.
+fn three_machines(run: &Run) -> bool {
+    run.out.lines().any(|line| line.split_whitespace().take(2).eq(["198.51.100.1", "3"]))
+}
+
 /// Asserts that a run printed what another one did, and had nothing to complain about.
 fn assert_same(run: &Run, expected: &str, name: &str) {
     assert_eq!((run.err.as_str(), run.code), ("", 0), "{name}");
@@ -273,7 +278,7 @@ fn what_came_before_the_cut_in_a_packed_file_is_reported() {
         assert_eq!(run.err.lines().count(), 1, "{}", run.err);
     }
     let run = folder.read(&gzip(&whole)[..gzip(&whole).len() * 3 / 4]);
-    assert!(run.out.contains("New machine found behind 198.51.100.1 port 25"), "{}", run.out);
+    assert!(run.out.contains("\n198.51.100.1 "), "{}", run.out);
 }
 
 #[test]
@@ -283,7 +288,7 @@ fn what_came_before_the_rubbish_is_reported() {
         let run = folder.read(&[&capture[..], &[0xff; 64]].concat());
         assert_eq!(run.code, 1);
         assert!(run.err.contains(&format!("corrupt at byte {}", capture.len())), "{}", run.err);
-        assert!(run.out.contains("198.51.100.1: 3 machines"), "{}", run.out);
+        assert!(three_machines(&run), "{}", run.out);
     }
 }
 
@@ -341,7 +346,7 @@ fn packets_without_a_time_are_counted_and_said() {
     let run = Folder::new().read(&capture.into_bytes());
     assert_eq!(run.code, 1);
     assert!(run.err.contains("skipped 1 packet without a capture time"), "{}", run.err);
-    assert!(run.out.contains("198.51.100.1: 3 machines"), "{}", run.out);
+    assert!(three_machines(&run), "{}", run.out);
 }
 
 #[test]
@@ -366,7 +371,7 @@ fn a_filter_chooses_and_what_it_leaves_out_is_counted() {
     let read = |filter: &str| tmap(["read".into(), "--filter".into(), filter.into(), capture.clone()]);
     let run = read("src host 198.51.100.1");
     assert_eq!(run.code, 0);
-    assert!(run.out.contains("198.51.100.1: 3 machines"), "{}", run.out);
+    assert!(three_machines(&run), "{}", run.out);
     assert!(run.out.contains("1 address with timestamps"), "{}", run.out);
     assert!(run.out.contains(" excluded by the filter."), "{}", run.out);
     let run = read("src prot 25");

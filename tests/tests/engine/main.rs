@@ -4,6 +4,7 @@ mod captures;
 mod crowded;
 mod decimation;
 mod evaluation;
+mod few_clocks;
 mod field;
 mod p0f;
 mod phase;

@@ -10,10 +10,10 @@ use tmap::{
         Event, Holdings, Snapshot,
         snapshot::{
             AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport,
-            PhasePoint, PortShare, Regime, Side, Unstamped, UnstampedTotals,
+            PeerShare, PhasePoint, PortShare, Regime, Side, Unassigned, Unstamped, UnstampedTotals,
         },
     },
-    report::{Format, Reporter, Stats, Summary, stats::CpuStats},
+    report::{Format, Reporter, Sort, Stats, Summary, View, stats::CpuStats},
     time::WallClock,
 };
 use tmap_common::{
@@ -34,7 +34,7 @@ fn address(last: u8) -> Address {
 }
 
 fn port(port: u16, side: Side, share_percent: f64) -> PortShare {
-    PortShare { port, side, share_percent }
+    PortShare { port, side, share_percent, connections: share_percent / 10.0 }
 }
 
 /// A machine of 100 Hz whose boot time is known.
@@ -52,9 +52,12 @@ fn settled() -> MachineReport {
             modulus_s: 42_949_672.96,
             or_earlier_s: 0.0,
         }),
+        boot_if_fixed: None,
         connections: 15.0,
         load_percent: 62.5,
         ports: vec![port(25, Side::Server, 100.0)],
+        peers: vec![PeerShare { address: Address::from_ip4([192, 0, 2, 9]), connections: 15.0 }],
+        peers_total: 1,
         first_seen_ns: 10 * S,
         last_seen_ns: 590 * S,
         os: OsReport {
@@ -64,6 +67,7 @@ fn settled() -> MachineReport {
             signature: None,
             hops: Some(0),
             jiffies: 0.0,
+            offsets: [1.0, 0.0, 0.0],
         },
     }
 }
@@ -92,6 +96,7 @@ fn random() -> MachineReport {
             signature: Some("4:61+3:0:1460:mss*44,7:mss,sok,ts,nop,ws:df,id+:0".to_owned()),
             hops: Some(3),
             jiffies: 0.0,
+            offsets: [0.05, 0.0, 0.95],
         },
         ..settled()
     }
@@ -112,7 +117,20 @@ fn report(last: u8) -> AddressReport {
         tsval_jumps: 0,
         tunnels: Vec::new(),
         unstamped: None,
+        unassigned: None,
+        first_seen_ns: 10 * S,
+        last_seen_ns: 590 * S,
         machine_list: Vec::new(),
+    }
+}
+
+/// Connections without a clock, to a server whose system its handshakes show.
+fn unassigned() -> Unassigned {
+    Unassigned {
+        connections: 72,
+        longest_s: 0.2,
+        os: OsReport { alternatives: Vec::new(), hops: Some(1), ..random().os },
+        ports: vec![port(80, Side::Client, 100.0)],
     }
 }
 
@@ -159,6 +177,7 @@ fn summary() -> Summary {
         ..report(3)
     };
     let coarse = AddressReport { doubt: Some(Doubt::CaptureTooCoarse), connections: 7, ..report(4) };
+    let short = AddressReport { connections: 72, unassigned: Some(unassigned()), ..report(1) };
     let connection = ConnectionReport {
         src: address(2),
         src_port: 25,
@@ -168,6 +187,9 @@ fn summary() -> Summary {
         probability: Some(0.97),
         tunnel: Some(vxlan()),
         segments: 321,
+        side: Side::Server,
+        first_seen_ns: 490 * S,
+        last_seen_ns: 513 * S,
         rate_hz: None,
         place: Some(PhasePoint {
             at_ns: 500 * S,
@@ -182,7 +204,7 @@ fn summary() -> Summary {
     Summary {
         snapshot: Snapshot {
             now_ns: 600 * S,
-            addresses: vec![report(1), mixed, pool, coarse],
+            addresses: vec![short, mixed, pool, coarse],
             connections: vec![connection],
             losses: Losses { flows_evicted: 12, connections_forgotten: 40, ..Losses::default() },
             unstamped: UnstampedTotals { records: 2000, connections: 1300, addresses_only: 17, unplaced: 0 },
@@ -210,10 +232,10 @@ fn stats() -> Stats {
 }
 
 /// Everything there is to report, in one format.
-fn everything(format: Format) -> String {
+fn everything(format: Format, view: View) -> String {
     let zone = TimeZone::get("Europe/Warsaw").expect("a time zone");
     let mut out = Vec::new();
-    let mut reporter = Reporter::new(&mut out, format, zone);
+    let mut reporter = Reporter::new(&mut out, format, zone).with_view(view);
     let events = [
         Event::NewMachine { address: address(2), known: 1, machine: Box::new(settled()) },
         Event::NewMachine { address: address(2), known: 2, machine: Box::new(random()) },
@@ -232,12 +254,40 @@ fn everything(format: Format) -> String {
 
 #[test]
 fn for_people() {
-    assert_data_eq!(everything(Format::Text), file!["../golden/report.txt"].raw());
+    assert_data_eq!(everything(Format::Text, View::default()), file!["../golden/report.txt"].raw());
+}
+
+#[test]
+fn for_people_who_want_it_all() {
+    let view = View { verbose: true, ..View::default() };
+    assert_data_eq!(everything(Format::Text, view), file!["../golden/report-verbose.txt"].raw());
+}
+
+#[test]
+fn colours_change_no_word() {
+    let plain = everything(Format::Text, View::default());
+    let coloured = everything(Format::Text, View { colour: true, ..View::default() });
+    assert!(coloured.contains("\u{1b}["), "{coloured}");
+    assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), plain);
+}
+
+#[test]
+fn text_fits_a_terminal() {
+    for verbose in [false, true] {
+        let text = everything(Format::Text, View { verbose, ..View::default() });
+        // Events and statistics are lines to be searched, and warnings name files.
+        let summary = text.split_once("\n\n").expect("an empty line before the summary").1;
+        let long: Vec<&str> = summary
+            .lines()
+            .filter(|line| line.chars().count() > 80 && !line.starts_with("warning"))
+            .collect();
+        assert!(long.is_empty(), "{long:#?}");
+    }
 }
 
 #[test]
 fn for_programs() {
-    assert_data_eq!(everything(Format::Json), file!["../golden/report.jsonl": Text].raw());
+    assert_data_eq!(everything(Format::Json, View::default()), file!["../golden/report.jsonl": Text].raw());
 }
 
 #[test]
@@ -260,21 +310,67 @@ fn open_flows_are_not_counted_again_as_finished_connections() {
 #[test]
 fn long_lists_are_bounded_for_people_and_whole_for_programs() {
     let mut summary = summary();
+    summary.snapshot.connections.clear();
     let machine = |id| MachineReport { id, ..settled() };
     let one = AddressReport { doubt: None, machines: Some(1), machine_list: vec![settled()], ..report(1) };
     summary.snapshot.addresses =
         (0..200).map(|last| AddressReport { address: address(last), ..one.clone() }).collect();
     summary.snapshot.addresses[7].machine_list = (1..=100).map(machine).collect();
     summary.snapshot.addresses[7].machines = Some(100);
-    let write = |format| {
+    let write = |format, view| {
         let mut out = Vec::new();
-        Reporter::new(&mut out, format, TimeZone::UTC).summary(&summary).expect("written");
+        Reporter::new(&mut out, format, TimeZone::UTC).with_view(view).summary(&summary).expect("written");
         String::from_utf8(out).expect("UTF-8")
     };
-    let text = write(Format::Text);
-    assert!(text.lines().count() < 800, "{} lines", text.lines().count());
-    assert!(text.trim_start().starts_with("198.51.100.7: 100 machines"), "most machines first");
-    assert!(text.contains("... and 36 more machines (use --json)"), "{text}");
-    assert!(text.contains("... and 160 more addresses (use --json)"), "{text}");
-    assert_eq!(write(Format::Json).matches("{\"type\":\"address\"").count(), 200);
+    let text = write(Format::Text, View::default());
+    assert!(text.lines().count() < 70, "{} lines", text.lines().count());
+    let first = text.lines().find(|line| line.starts_with("198.")).expect("an address");
+    assert!(first.starts_with("198.51.100.7     100 "), "most machines first: {first}");
+    assert!(text.contains("... and 160 more addresses (--top 200 lists all)"), "{text}");
+    let long = write(Format::Text, View { verbose: true, top: Some(1000), ..View::default() });
+    assert!(long.contains("... and 36 more machines (use --json)"), "{long}");
+    assert_eq!(long.matches(": 1 machine, ").count(), 199);
+    assert_eq!(write(Format::Json, View::default()).matches("{\"type\":\"address\"").count(), 200);
+}
+
+#[test]
+fn addresses_are_sorted_and_chosen() {
+    let mut summary = summary();
+    summary.snapshot.connections.clear();
+    let one = |last: u8, machines: u32, connections: u64, seen_s: u64, boot_s: Option<f64>| AddressReport {
+        doubt: None,
+        machines: Some(machines),
+        connections,
+        last_seen_ns: seen_s * S,
+        machine_list: vec![MachineReport {
+            boot: settled().boot.and_then(|boot| {
+                boot_s.map(|value| Boot { engine_s: Estimate { value, ..boot.engine_s }, ..boot })
+            }),
+            ..settled()
+        }],
+        ..report(last)
+    };
+    summary.snapshot.addresses =
+        vec![one(1, 1, 50, 10, Some(-100.0)), one(2, 3, 20, 30, None), one(3, 2, 10, 20, Some(-5000.0))];
+    let listed = |view: View, format| {
+        let mut out = Vec::new();
+        Reporter::new(&mut out, format, TimeZone::UTC).with_view(view).summary(&summary).expect("written");
+        let text = String::from_utf8(out).expect("UTF-8");
+        let lines = text.lines().filter_map(|line| match format {
+            Format::Text => line.strip_prefix("198.51.100."),
+            Format::Json => line.strip_prefix("{\"type\":\"address\",\"address\":\"198.51.100."),
+        });
+        lines.map(|rest| rest[..1].to_owned()).collect::<String>()
+    };
+    let sorted = |sort| listed(View { sort: Some(sort), ..View::default() }, Format::Text);
+    assert_eq!(listed(View::default(), Format::Text), "231");
+    assert_eq!(sorted(Sort::Connections), "123");
+    assert_eq!(sorted(Sort::Address), "123");
+    assert_eq!(sorted(Sort::Seen), "231");
+    assert_eq!(sorted(Sort::Uptime), "312");
+    assert_eq!(listed(View { min_machines: 2, ..View::default() }, Format::Text), "23");
+    assert_eq!(listed(View { top: Some(1), ..View::default() }, Format::Text), "2");
+    assert_eq!(listed(View::default(), Format::Json), "123");
+    assert_eq!(listed(View { min_machines: 2, ..View::default() }, Format::Json), "23");
+    assert_eq!(listed(View { top: Some(1), ..View::default() }, Format::Json), "2");
 }

@@ -89,8 +89,28 @@ pub struct AddressReport {
     pub tunnels: Vec<Tunnel>,
     /// Connections opened without time stamps; `None` where there are none.
     pub unstamped: Option<Unstamped>,
+    /// Connections that are no machine's; `None` where there are none.
+    pub unassigned: Option<Unassigned>,
+    /// Engine time of the first segment of a connection held, in nanoseconds.
+    pub first_seen_ns: u64,
+    /// Engine time of the latest segment, in nanoseconds.
+    pub last_seen_ns: u64,
     /// The machines, by number.
     pub machine_list: Vec<MachineReport>,
+}
+
+/// What is known of connections that are no machine's, because they show no clock or because clocks can't be
+/// told apart.
+#[derive(Clone, Debug)]
+pub struct Unassigned {
+    /// Their number.
+    pub connections: u64,
+    /// How long the longest of them lasted, in seconds.
+    pub longest_s: f64,
+    /// Their operating system, by handshake and TTL alone.
+    pub os: OsReport,
+    /// Their service ports with shares, the largest first, at most [`MAX_PORTS`].
+    pub ports: Vec<PortShare>,
 }
 
 /// The most tunnels listed per address.
@@ -190,12 +210,19 @@ pub struct MachineReport {
     pub reference_ns: u64,
     /// When the counter was zero; `None` outside the global regime.
     pub boot: Option<Boot>,
+    /// When the counter was zero if the offset is the machine's own, with the probability of that; `None`
+    /// where the regime is known.
+    pub boot_if_fixed: Option<(Boot, f64)>,
     /// Connections assigned; posterior-weighted where assignment is uncertain.
     pub connections: f64,
     /// Share of the address's assigned connections, in percent.
     pub load_percent: f64,
     /// Service ports with their shares, the largest first, at most [`MAX_PORTS`].
     pub ports: Vec<PortShare>,
+    /// Peers with the most connections, at most [`MAX_PEERS`].
+    pub peers: Vec<PeerShare>,
+    /// The number of all peers.
+    pub peers_total: u64,
     /// Engine time of the first segment, in nanoseconds.
     pub first_seen_ns: u64,
     /// Engine time of the latest segment, in nanoseconds.
@@ -207,6 +234,18 @@ pub struct MachineReport {
 /// The most ports listed per machine.
 pub const MAX_PORTS: usize = 16;
 
+/// The most peers listed per machine.
+pub const MAX_PEERS: usize = 16;
+
+/// A peer and the connections that a machine has with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PeerShare {
+    /// The peer's address.
+    pub address: Address,
+    /// Connections; a sum of probabilities where assignment is uncertain.
+    pub connections: f64,
+}
+
 /// A service port and its share of a machine's connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PortShare {
@@ -216,6 +255,8 @@ pub struct PortShare {
     pub side: Side,
     /// Share of the machine's connections, in percent.
     pub share_percent: f64,
+    /// Connections; a sum of probabilities where assignment is uncertain.
+    pub connections: f64,
 }
 
 /// One connection side that carries timestamps.
@@ -237,6 +278,12 @@ pub struct ConnectionReport {
     pub tunnel: Option<Tunnel>,
     /// Time-stamped segments seen.
     pub segments: u64,
+    /// Which end the sender is: known from the handshake, or else from the ports.
+    pub side: Side,
+    /// Engine time of the first segment, in nanoseconds.
+    pub first_seen_ns: u64,
+    /// Engine time of the latest segment, in nanoseconds.
+    pub last_seen_ns: u64,
     /// Measured tick rate in Hz; `None` where the data supports none.
     pub rate_hz: Option<Estimate>,
     /// Its phase point, by its machine's rate or else by its own; `None` where it has too few points.
@@ -322,9 +369,12 @@ pub(super) mod tests {
                 modulus_s: 4_294_967.296,
                 or_earlier_s: 0.0,
             }),
+            boot_if_fixed: None,
             connections: 3.0,
             load_percent: 50.0,
             ports: Vec::new(),
+            peers: Vec::new(),
+            peers_total: 0,
             first_seen_ns: first_s * 1_000_000_000,
             last_seen_ns: last_s * 1_000_000_000,
             os: OsReport::default(),

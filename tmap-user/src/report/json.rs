@@ -24,22 +24,28 @@
 //! | `average_uptime_s` | mean uptime of the machines with a known boot time, at the summary's time |
 //! | `tunnels` | the tunnels it was seen in, at most 8: objects of `kind` (such as `vxlan`), `id` (VNI, TEID, key, label, session; 0 for none), `src`, `dst` (`null` below IP) |
 //! | `unstamped` | `null`, or the connections that it opened without timestamps: `connections`, `signature` (the latest one's handshake, in p0f's notation) |
+//! | `unassigned` | `null`, or the connections that are no machine's: `connections`, `longest_s`, `os` and so on (as of a machine, by the handshake alone), `hops`, `ports` |
+//! | `first_seen`, `last_seen` | its first and latest segment, as far as connections are held |
 //! | `machine_list` | the machines, below |
 //!
 //! A machine: `id` (from 1, stable within a run), `tick_hz` (nominal), `rate_hz`, `skew_ppm`,
 //! `offset_ticks` (modulo 2^32, at `reference`), `phase_ticks` (0 to 1, at `reference`),
 //! `reference`, `up_since` with `up_since_sigma_s` and `up_since_modulus_s` (the true time may be
-//! earlier by any multiple), `connections` (may be fractional: assignment is weighted),
-//! `load_percent`, `ports` (objects of `port`, `side` = `server` or `client`, `share_percent`),
-//! `first_seen`, `last_seen`, `os` (a name, `unknown` where nothing is probable enough),
+//! earlier by any multiple), `up_since_if_fixed` (the same if the offset is the machine's own, where
+//! that is open) with `up_since_if_fixed_sigma_s` and `up_since_if_fixed_probability`, `connections`
+//! (may be fractional: assignment is weighted), `load_percent`, `ports` (objects of `port`, `side` =
+//! `server` or `client`, `share_percent`, `connections`),
+//! `peers` (objects of `address`, `connections`; at most 16 of `peers_total`), `first_seen`, `last_seen`,
+//! `os` (a name, `unknown` where nothing is probable enough),
 //! `os_confidence` (0 to 1; `null` where unknown), `os_alternatives` (objects of `name`,
 //! `probability`), `os_signature` (its usual handshake, in p0f's notation), `hops` (routers between
 //! it and the sensor, by the TTL).
 //!
 //! # `connection`: one line per connection side with timestamps, in summaries with `--connections`
 //!
-//! `src`, `sport`, `dst`, `dport`, `machine` (an `id` within `src`), `probability`, `segments`,
-//! `rate_hz`, `rate_hz_sigma`, `phase_ticks` (of a tick, against a clock that ticks at whole seconds),
+//! `src`, `sport`, `dst`, `dport`, `side` (of `src`: `server` or `client`), `first_seen`, `last_seen`,
+//! `machine` (an `id` within `src`), `probability`, `segments`, `rate_hz`, `rate_hz_sigma`, `phase_ticks` (of
+//! a tick, against a clock that ticks at whole seconds),
 //! `phase_ticks_sigma`, `phase_at` (the time of that phase), `tunnel` (`null`, or as in `tunnels` above).
 //!
 //! # `sibling`: one line per machine seen behind several addresses, with `--siblings`
@@ -79,12 +85,12 @@ use std::{
 use serde::Serialize;
 use tmap_common::{Address, Counters, Skip, Tunnel};
 
-use super::{Stats, Summary, number::Calendar, rtt_json, siblings};
+use super::{Stats, Summary, View, number::Calendar, rtt_json, siblings};
 use crate::engine::{
     Event,
     snapshot::{
-        AddressReport, ConnectionReport, Doubt, Estimate, Losses, MachineReport, PortShare, Regime, Side,
-        UnstampedTotals,
+        AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport, PeerShare,
+        PortShare, Regime, Side, Unassigned, UnstampedTotals,
     },
 };
 
@@ -116,7 +122,19 @@ struct AddressLine<'a> {
     average_uptime_s: Option<f64>,
     tunnels: Vec<TunnelObject>,
     unstamped: Option<UnstampedObject<'a>>,
+    unassigned: Option<UnassignedObject>,
+    first_seen: Option<String>,
+    last_seen: Option<String>,
     machine_list: Vec<Machine>,
+}
+
+#[derive(Serialize)]
+struct UnassignedObject {
+    connections: u64,
+    longest_s: f64,
+    #[serde(flatten)]
+    os: Os,
+    ports: Vec<Port>,
 }
 
 #[derive(Serialize)]
@@ -136,11 +154,22 @@ struct Machine {
     up_since_sigma_s: Option<f64>,
     up_since_modulus_s: Option<f64>,
     up_since_or_earlier_s: Option<f64>,
+    up_since_if_fixed: Option<String>,
+    up_since_if_fixed_sigma_s: Option<f64>,
+    up_since_if_fixed_probability: Option<f64>,
     connections: f64,
     load_percent: f64,
     ports: Vec<Port>,
+    peers: Vec<Peer>,
+    peers_total: u64,
     first_seen: Option<String>,
     last_seen: Option<String>,
+    #[serde(flatten)]
+    os: Os,
+}
+
+#[derive(Serialize)]
+struct Os {
     os: String,
     os_confidence: Option<f64>,
     os_alternatives: Vec<Alternative>,
@@ -159,6 +188,13 @@ struct Port {
     port: u16,
     side: &'static str,
     share_percent: f64,
+    connections: f64,
+}
+
+#[derive(Serialize)]
+struct Peer {
+    address: String,
+    connections: f64,
 }
 
 #[derive(Serialize)]
@@ -190,6 +226,9 @@ struct ConnectionLine {
     sport: u16,
     dst: String,
     dport: u16,
+    side: &'static str,
+    first_seen: Option<String>,
+    last_seen: Option<String>,
     machine: Option<u32>,
     probability: Option<f64>,
     segments: u64,
@@ -302,15 +341,20 @@ pub fn event(out: &mut impl Write, event: &Event, now_ns: u64, calendar: &Calend
 }
 
 /// Writes a summary: addresses, connections, then the totals.
-pub fn summary(out: &mut impl Write, summary: &Summary, calendar: &Calendar<'_>) -> io::Result<()> {
+pub fn summary(
+    out: &mut impl Write,
+    summary: &Summary,
+    view: &View,
+    calendar: &Calendar<'_>,
+) -> io::Result<()> {
     if let Some(report) = &summary.snapshot.rtt {
         return rtt_json::summary(out, summary, report, calendar);
     }
     let Summary { snapshot, counters, holdings, warnings, .. } = summary;
-    for report in &snapshot.addresses {
+    for report in view.of_json(&snapshot.addresses).listed {
         line(out, &Line::Address(address_line(report, snapshot.now_ns, calendar)))?;
     }
-    for connection in &snapshot.connections {
+    for connection in snapshot.connections.iter().filter(|one| view.end.is_none_or(|end| end.sent(one))) {
         line(out, &Line::Connection(connection_line(connection, calendar)))?;
     }
     for sibling in &snapshot.siblings {
@@ -386,6 +430,9 @@ fn address_line<'a>(report: &'a AddressReport, now_ns: u64, calendar: &Calendar<
             connections: unstamped.connections,
             signature: unstamped.signature.as_deref(),
         }),
+        unassigned: report.unassigned.as_ref().map(unassigned_object),
+        first_seen: calendar.rfc3339(report.first_seen_ns),
+        last_seen: calendar.rfc3339(report.last_seen_ns),
         machine_list: report.machine_list.iter().map(|machine| machine_object(machine, calendar)).collect(),
     }
 }
@@ -394,6 +441,11 @@ fn machine_object(machine: &MachineReport, calendar: &Calendar<'_>) -> Machine {
     let value = |estimate: Option<Estimate>| estimate.map(|estimate| estimate.value);
     let sigma = |estimate: Option<Estimate>| estimate.map(|estimate| estimate.sigma);
     let boot = machine.boot;
+    let if_fixed = machine.boot_if_fixed.map(|(boot, _)| boot);
+    let boot_time = |boot: Boot| {
+        let time = calendar.timestamp(boot.engine_s.value)?;
+        Some(time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string())
+    };
     Machine {
         id: machine.id,
         tick_hz: machine.tick_hz,
@@ -406,36 +458,60 @@ fn machine_object(machine: &MachineReport, calendar: &Calendar<'_>) -> Machine {
         phase_ticks: value(machine.phase_ticks),
         phase_ticks_sigma: sigma(machine.phase_ticks),
         reference: calendar.rfc3339(machine.reference_ns),
-        up_since: boot
-            .and_then(|boot| calendar.timestamp(boot.engine_s.value))
-            .map(|time| time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()),
+        up_since: boot.and_then(boot_time),
         up_since_sigma_s: boot.map(|boot| boot.engine_s.sigma),
         up_since_modulus_s: boot.map(|boot| boot.modulus_s),
         up_since_or_earlier_s: boot.map(|boot| boot.or_earlier_s).filter(|earlier_s| *earlier_s > 0.0),
+        up_since_if_fixed: if_fixed.and_then(boot_time),
+        up_since_if_fixed_sigma_s: if_fixed.map(|boot| boot.engine_s.sigma),
+        up_since_if_fixed_probability: machine.boot_if_fixed.map(|(_, probability)| probability),
         connections: machine.connections,
         load_percent: machine.load_percent,
         ports: machine.ports.iter().map(port_object).collect(),
+        peers: machine.peers.iter().map(peer_object).collect(),
+        peers_total: machine.peers_total,
         first_seen: calendar.rfc3339(machine.first_seen_ns),
         last_seen: calendar.rfc3339(machine.last_seen_ns),
-        os: machine.os.name.clone(),
-        os_confidence: Some(machine.os.confidence).filter(|confidence| *confidence > 0.0),
-        os_alternatives: machine
-            .os
-            .alternatives
-            .iter()
-            .map(|(name, probability)| Alternative { name: name.clone(), probability: *probability })
-            .collect(),
-        os_signature: machine.os.signature.clone(),
-        hops: machine.os.hops,
+        os: os_object(&machine.os),
+    }
+}
+
+fn os_object(os: &OsReport) -> Os {
+    let alternative =
+        |(name, probability): &(String, f64)| Alternative { name: name.clone(), probability: *probability };
+    Os {
+        os: os.name.clone(),
+        os_confidence: Some(os.confidence).filter(|confidence| *confidence > 0.0),
+        os_alternatives: os.alternatives.iter().map(alternative).collect(),
+        os_signature: os.signature.clone(),
+        hops: os.hops,
+    }
+}
+
+fn unassigned_object(unassigned: &Unassigned) -> UnassignedObject {
+    let Unassigned { connections, longest_s, os, ports } = unassigned;
+    UnassignedObject {
+        connections: *connections,
+        longest_s: *longest_s,
+        os: os_object(os),
+        ports: ports.iter().map(port_object).collect(),
+    }
+}
+
+fn side(side: Side) -> &'static str {
+    match side {
+        Side::Server => "server",
+        Side::Client => "client",
     }
 }
 
 fn port_object(share: &PortShare) -> Port {
-    let side = match share.side {
-        Side::Server => "server",
-        Side::Client => "client",
-    };
-    Port { port: share.port, side, share_percent: share.share_percent }
+    let PortShare { port, share_percent, connections, .. } = *share;
+    Port { port, side: side(share.side), share_percent, connections }
+}
+
+fn peer_object(share: &PeerShare) -> Peer {
+    Peer { address: share.address.to_string(), connections: share.connections }
 }
 
 /// Names every field, so that a loss that the engine comes to count can't stay out of the summary.
@@ -476,6 +552,9 @@ fn connection_line(connection: &ConnectionReport, calendar: &Calendar<'_>) -> Co
         sport: connection.src_port,
         dst: address(connection.dst),
         dport: connection.dst_port,
+        side: side(connection.side),
+        first_seen: calendar.rfc3339(connection.first_seen_ns),
+        last_seen: calendar.rfc3339(connection.last_seen_ns),
         machine: connection.machine,
         probability: connection.probability,
         segments: connection.segments,

@@ -4,7 +4,11 @@ use std::io::{self, Write};
 
 use tmap_common::{Counters, Skip};
 
-use super::{Summary, number::count};
+use super::{
+    Summary,
+    number::count,
+    style::{Styles, paint},
+};
 
 /// Bytes of a frame that hold TCP's options in any case: Ethernet with three VLAN tags, IPv6, and the longest
 /// TCP header are 126.
@@ -39,16 +43,18 @@ pub(super) fn unread(out: &mut impl Write, counters: &Counters) -> io::Result<()
 }
 
 /// Records that the kernel had to drop.
-pub(super) fn lost_records(out: &mut impl Write, lost: u64) -> io::Result<()> {
+pub(super) fn lost_records(out: &mut impl Write, lost: u64, styles: &Styles) -> io::Result<()> {
     if lost == 0 {
         return Ok(());
     }
-    writeln!(out, "LOST: {}, because a ring buffer was full; raise --ring-size.", count(lost, "record"))
+    let text = format!("LOST: {}, because a ring buffer was full; raise --ring-size.", count(lost, "record"));
+    writeln!(out, "{}", paint(styles.alarm, &text))
 }
 
 /// Everything that went wrong on the way; standard error has it too.
-pub(super) fn warnings(out: &mut impl Write, warnings: &[String]) -> io::Result<()> {
-    warnings.iter().try_for_each(|warning| writeln!(out, "warning: {warning}"))
+pub(super) fn warnings(out: &mut impl Write, warnings: &[String], styles: &Styles) -> io::Result<()> {
+    let word = paint(styles.alarm, "warning");
+    warnings.iter().try_for_each(|warning| writeln!(out, "{word}: {warning}"))
 }
 
 /// What the limits on memory cost.

@@ -1,5 +1,8 @@
 //! Reports: snapshots as text, JSON lines and pictures. This room only formats; the engine computes.
 
+mod connections;
+mod detail;
+mod fold;
 pub mod json;
 mod losses;
 pub mod number;
@@ -9,7 +12,11 @@ pub mod rtt_text;
 pub mod sensor;
 pub mod siblings;
 pub mod stats;
+mod style;
+mod table;
 pub mod text;
+mod view;
+mod words;
 
 use std::io::{self, Write};
 
@@ -22,6 +29,7 @@ use crate::{
 };
 
 pub use stats::Stats;
+pub use view::{End, Sort, View};
 
 /// The format of reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +61,20 @@ pub struct Reporter<W> {
     out: W,
     format: Format,
     zone: TimeZone,
+    view: View,
 }
 
 impl<W: Write> Reporter<W> {
     /// A reporter to `out`, with local times in `zone`.
     pub fn new(out: W, format: Format, zone: TimeZone) -> Self {
-        Self { out, format, zone }
+        Self { out, format, zone, view: View::default() }
+    }
+
+    /// Makes a reporter that shows things as `view` says.
+    #[must_use]
+    pub fn with_view(mut self, view: View) -> Self {
+        self.view = view;
+        self
     }
 
     /// Reports an event that was noticed at engine time `now_ns`.
@@ -66,17 +82,17 @@ impl<W: Write> Reporter<W> {
     /// # Errors
     /// If `out` can't be written; this holds for all methods here.
     pub fn event(&mut self, event: &Event, now_ns: u64, wall: WallClock) -> io::Result<()> {
-        self.write(wall, |out, format, calendar| match format {
-            Format::Text => text::event(out, event, now_ns, calendar),
+        self.write(wall, |out, format, view, calendar| match format {
+            Format::Text => text::event(out, event, now_ns, view, calendar),
             Format::Json => json::event(out, event, now_ns, calendar),
         })
     }
 
     /// Reports everything known: at the end, or on request.
     pub fn summary(&mut self, summary: &Summary) -> io::Result<()> {
-        self.write(summary.wall, |out, format, calendar| match format {
-            Format::Text => text::summary(out, summary, calendar),
-            Format::Json => json::summary(out, summary, calendar),
+        self.write(summary.wall, |out, format, view, calendar| match format {
+            Format::Text => text::summary(out, summary, view, calendar),
+            Format::Json => json::summary(out, summary, view, calendar),
         })
     }
 
@@ -97,7 +113,7 @@ impl<W: Write> Reporter<W> {
 
     /// Reports the sensor's own counters.
     pub fn stats(&mut self, stats: &Stats, wall: WallClock) -> io::Result<()> {
-        self.write(wall, |out, format, calendar| match format {
+        self.write(wall, |out, format, _, calendar| match format {
             Format::Text => stats::write(out, stats, calendar),
             Format::Json => json::stats(out, stats, calendar),
         })
@@ -107,10 +123,11 @@ impl<W: Write> Reporter<W> {
     fn write(
         &mut self,
         wall: WallClock,
-        report: impl FnOnce(&mut W, Format, &number::Calendar<'_>) -> io::Result<()>,
+        report: impl FnOnce(&mut W, Format, &View, &number::Calendar<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         let calendar = number::Calendar { wall, zone: &self.zone };
-        let written = report(&mut self.out, self.format, &calendar).and_then(|()| self.out.flush());
+        let written =
+            report(&mut self.out, self.format, &self.view, &calendar).and_then(|()| self.out.flush());
         written.map_err(|error| io::Error::new(error.kind(), format!("cannot write the report: {error}")))
     }
 }

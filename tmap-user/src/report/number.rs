@@ -61,6 +61,31 @@ impl Calendar<'_> {
     }
 }
 
+impl Calendar<'_> {
+    /// Local time to the minute, or the day where `sigma_s` supports no more: for a narrow column.
+    pub fn minute(&self, engine_s: f64, sigma_s: f64) -> String {
+        let format = if sigma_s >= DAY_S / 2.0 { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M" };
+        self.formatted(engine_s, format)
+    }
+
+    /// Local date.
+    pub fn date(&self, engine_s: f64) -> String {
+        self.formatted(engine_s, "%Y-%m-%d")
+    }
+
+    /// Local month, day and time of an engine time in nanoseconds, to the second.
+    pub fn day_and_second(&self, engine_ns: u64) -> String {
+        self.formatted(engine_ns as f64 / 1e9, "%m-%d %H:%M:%S")
+    }
+
+    fn formatted(&self, engine_s: f64, format: &str) -> String {
+        match self.timestamp(engine_s) {
+            Some(timestamp) => timestamp.to_zoned(self.zone.clone()).strftime(format).to_string(),
+            None => "?".to_owned(),
+        }
+    }
+}
+
 /// What stands in place of a time where the calendar ends.
 const BEYOND: &str = "a time beyond the calendar";
 

@@ -12,6 +12,7 @@ use super::{
     Summary as Whole,
     losses::{evicted, lost_records, unread, warnings},
     number::{self, Calendar, and_more, count, grouped},
+    style::Styles,
 };
 use crate::engine::{
     rtt::{
@@ -64,8 +65,8 @@ pub fn summary(
     }
     explain(out, report)?;
     unread(out, &whole.counters)?;
-    lost_records(out, whole.counters.ring_full)?;
-    warnings(out, &whole.warnings)
+    lost_records(out, whole.counters.ring_full, &Styles::default())?;
+    warnings(out, &whole.warnings, &Styles::default())
 }
 
 /// `12:00:01.313000  203.0.113.7:443 answers 198.51.100.1:40000 in 31.0 ms; host 100 ms`.

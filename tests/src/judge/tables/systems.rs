@@ -87,7 +87,7 @@ fn row<'a>(stacks: impl Iterator<Item = &'a Stack>, evidence: Evidence) -> Verdi
             observations.add(seen, stack.initial_ttl - hops, 1.0);
             let drawn = clock(&mut rng, stack);
             let regime = if evidence == Evidence::Handshake { Regime::Undetermined } else { drawn.regime };
-            let said = guess(ClockTraits { regime, ..drawn }, &observations, Database::built_in()).name;
+            let said = guess(Some(ClockTraits { regime, ..drawn }), &observations, Database::built_in()).name;
             *if said == stack.name {
                 &mut verdicts.right
             } else if said == stack.family.name() {
@@ -141,7 +141,7 @@ fn strangers() -> Verdicts {
         let mut observations = Observations::default();
         observations.add(Some(fingerprint), 59, 1.0);
         let stack = &STACKS[rng.random_range(0..STACKS.len())];
-        let said = guess(clock(&mut rng, stack), &observations, Database::built_in()).name;
+        let said = guess(Some(clock(&mut rng, stack)), &observations, Database::built_in()).name;
         *if said == UNKNOWN { &mut verdicts.right } else { &mut verdicts.wrong } += 1;
     }
     verdicts

@@ -431,6 +431,8 @@ impl Builder<'_> {
         out.count.add_unplaced(unplaced, placed);
         if unplaced > MOST_UNPLACED * placed {
             out.count.best = None;
+            // Those few say nothing of how many machines the others are.
+            out.count.high = None;
             out.doubt = Some(Doubt::TooFewSegments);
         }
         let mut distinct: Vec<Regime> = self.regimes.iter().map(|(regime, _)| *regime).collect();

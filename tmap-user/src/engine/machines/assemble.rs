@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tmap_common::Tunnel;
+use tmap_common::{Address, Tunnel};
 
 use super::{
     counters::Behaviour,
@@ -19,8 +19,11 @@ use crate::engine::{
     flows::{FrozenSource, connection::Connection},
     options::Options,
     os::{self, ClockTraits, Observations, OsReport},
-    snapshot::{AddressReport, ConnectionReport, MAX_PORTS, MAX_TUNNELS, MachineReport, PortShare},
-    types::{Doubt, Estimate, Regime, Side, WRAP_TICKS},
+    snapshot::{
+        AddressReport, Boot, ConnectionReport, MAX_PEERS, MAX_PORTS, MAX_TUNNELS, MachineReport, PeerShare,
+        PortShare, Unassigned,
+    },
+    types::{Doubt, Estimate, Regime, Side, WRAP_TICKS, seconds_between},
 };
 
 /// The report on a source address, by its last analysis pass.
@@ -39,6 +42,9 @@ pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &
         tsval_jumps: frozen.connections.iter().map(|c| u64::from(c.flow.jumps)).sum(),
         tunnels: tunnels(&frozen.connections),
         unstamped: frozen.unstamped.clone(),
+        unassigned: unassigned(history.last_pass.as_ref(), &frozen.connections, options),
+        first_seen_ns: frozen.connections.iter().map(|c| c.flow.first_ns).min().unwrap_or_default(),
+        last_seen_ns: frozen.connections.iter().map(|c| c.flow.last_ns).max().unwrap_or_default(),
         machine_list: Vec::new(),
     };
     let Some(last_pass) = &history.last_pass else {
@@ -66,6 +72,29 @@ fn no_clock(frozen: &FrozenSource) -> Doubt {
     let segments: u64 = frozen.connections.iter().map(|connection| connection.flow.segments).sum();
     let is_zero = segments > 0 && frozen.connections.iter().all(|c| c.flow.zero_tsvals == c.flow.segments);
     if is_zero { Doubt::ZeroTsvals } else { Doubt::TooFewSegments }
+}
+
+/// What is known of the connections that are in no group of the last pass.
+fn unassigned(
+    last_pass: Option<&LastPass>,
+    connections: &[Connection],
+    options: &Options,
+) -> Option<Unassigned> {
+    let mut is_assigned = vec![false; connections.len()];
+    let groups = last_pass.iter().flat_map(|last_pass| &last_pass.analysis.groups);
+    for &(position, _) in groups.flat_map(|group| &group.members) {
+        is_assigned[position] = true;
+    }
+    let rest = || connections.iter().zip(&is_assigned).filter(|(_, assigned)| !**assigned).map(|(c, _)| c);
+    let length_s = |c: &Connection| seconds_between(c.flow.first_ns, c.flow.last_ns);
+    let longest_s = rest().map(length_s).reduce(f64::max)?;
+    let seen = observations(rest().map(|connection| (connection, 1.0)));
+    Some(Unassigned {
+        connections: rest().count() as u64,
+        longest_s,
+        os: os::guess(None, &seen, options.signatures()),
+        ports: ports(rest().map(|connection| (connection, 1.0))),
+    })
 }
 
 /// The tunnels that the segments of these connections came in.
@@ -127,6 +156,7 @@ fn machine(
     let keeps_time = global && group.behaviour == Behaviour::Steady && !may_lose(group);
     let clock = group.clock;
     let os = system(group, members(), options);
+    let peers = peers(members());
     let from_client = members().any(|(c, _)| c.flow.fingerprint.is_some_and(|f| f.side == Side::Client));
     let jiffies = os.jiffies.min(if from_client { 1.0 } else { os::jiffies_by_rate(group.hz) });
     MachineReport {
@@ -140,9 +170,12 @@ fn machine(
             .map(|clock| counter_value(&clock, reference_ns, 1.0)),
         reference_ns,
         boot: clock.filter(|_| keeps_time).map(|clock| boot::boot(&with_skew(clock, group), jiffies)),
+        boot_if_fixed: boot_if_fixed(group, &os, jiffies),
         connections: weight + history.discarded.get(&number).copied().unwrap_or_default() as f64,
         load_percent: 0.0,
         ports: ports(members()),
+        peers_total: peers.len() as u64,
+        peers: peers.into_iter().take(MAX_PEERS).collect(),
         first_seen_ns: members().map(|(c, _)| c.flow.first_ns).min().unwrap_or_default(),
         last_seen_ns: members().map(|(c, _)| c.flow.last_ns).max().unwrap_or_default(),
         os,
@@ -172,19 +205,35 @@ fn with_skew(clock: Clock, group: &Group) -> Clock {
     Clock { skew, ..clock }
 }
 
+/// When the machine booted if its offset is its own, where the regime is open: with a single connection, or
+/// with a single peer. An offset that several connections share is not drawn for each connection.
+fn boot_if_fixed(group: &Group, os: &OsReport, jiffies: f64) -> Option<(Boot, f64)> {
+    let is_open = group.regime == Regime::Undetermined && group.phase_ticks.is_none();
+    let clock = group.clock.filter(|_| is_open && group.behaviour == Behaviour::Steady)?;
+    let [fixed, per_pair, per_connection] = os.offsets;
+    let others = if group.members.len() > 1 { per_pair } else { per_pair + per_connection };
+    let probability = fixed / (fixed + others).max(f64::MIN_POSITIVE);
+    Some((boot::boot(&with_skew(clock, group), jiffies), probability))
+}
+
 /// The operating system of a machine.
 fn system<'a>(
     group: &Group,
     members: impl Iterator<Item = (&'a Connection, f64)>,
     options: &Options,
 ) -> OsReport {
+    let clock = ClockTraits { hz: (group.hz > 0.0).then_some(group.hz), regime: group.regime };
+    os::guess(Some(clock), &observations(members), options.signatures())
+}
+
+/// Handshakes and TTLs of connections, each with its weight.
+fn observations<'a>(members: impl Iterator<Item = (&'a Connection, f64)>) -> Observations {
     let mut observations = Observations::default();
-    for (connection, probability) in members {
-        observations.add(connection.flow.fingerprint, connection.flow.hop_limit, probability);
+    for (connection, weight) in members {
+        observations.add(connection.flow.fingerprint, connection.flow.hop_limit, weight);
         observations.last_seen_ns = observations.last_seen_ns.max(connection.flow.last_ns);
     }
-    let clock = ClockTraits { hz: (group.hz > 0.0).then_some(group.hz), regime: group.regime };
-    os::guess(clock, &observations, options.signatures())
+    observations
 }
 
 /// The probability that a machine's offset is its own, by its regime: the value of
@@ -217,10 +266,27 @@ fn ports<'a>(members: impl Iterator<Item = (&'a Connection, f64)>) -> Vec<PortSh
     let total: f64 = weights.values().sum();
     let mut shares: Vec<PortShare> = weights
         .into_iter()
-        .map(|((port, side), weight)| PortShare { port, side, share_percent: 100.0 * weight / total })
+        .map(|((port, side), weight)| PortShare {
+            port,
+            side,
+            share_percent: 100.0 * weight / total,
+            connections: weight,
+        })
         .collect();
     shares.sort_by(|a, b| b.share_percent.total_cmp(&a.share_percent).then(a.port.cmp(&b.port)));
     shares.truncate(MAX_PORTS);
+    shares
+}
+
+/// All peers, those with the most connections first.
+fn peers<'a>(members: impl Iterator<Item = (&'a Connection, f64)>) -> Vec<PeerShare> {
+    let mut weights: BTreeMap<Address, f64> = BTreeMap::new();
+    for (connection, probability) in members {
+        *weights.entry(connection.peer()).or_default() += probability;
+    }
+    let mut shares: Vec<PeerShare> =
+        weights.into_iter().map(|(address, connections)| PeerShare { address, connections }).collect();
+    shares.sort_by(|a, b| b.connections.total_cmp(&a.connections).then(a.address.cmp(&b.address)));
     shares
 }
 
@@ -251,6 +317,9 @@ pub(super) fn connections(history: &SourceHistory, connections: &[Connection]) -
                 probability: assigned.map(|(_, probability, _)| *probability),
                 tunnel: connection.flow.tunnel,
                 segments: connection.flow.segments,
+                side: connection.service().1,
+                first_seen_ns: connection.flow.first_ns,
+                last_seen_ns: connection.flow.last_ns,
                 rate_hz: connection.measured_rate(),
                 place: phase_point_of(connection, history, assigned.map(|(.., group)| *group)),
             }

@@ -37,6 +37,9 @@ pub struct OsReport {
     pub hops: Option<u8>,
     /// The probability that the machine's counter is Linux's jiffies, 0 to 1.
     pub jiffies: f64,
+    /// How likely such systems choose offsets per machine, per pair of addresses and per connection: before
+    /// offsets decide it, by the shares of the systems that may be meant.
+    pub offsets: [f64; 3],
 }
 
 /// The name that is reported where the evidence doesn't suffice.
@@ -120,8 +123,8 @@ impl Observations {
     }
 }
 
-/// Guesses the operating system from everything known of a machine.
-pub fn guess(clock: ClockTraits, observations: &Observations, database: &Database) -> OsReport {
+/// Guesses the operating system from everything known of a machine; `clock` is `None` where none was seen.
+pub fn guess(clock: Option<ClockTraits>, observations: &Observations, database: &Database) -> OsReport {
     let shares = observations.shares();
     let ttl = observations.ttl();
     let matches: Vec<(f64, Match)> =
@@ -136,7 +139,7 @@ pub fn guess(clock: ClockTraits, observations: &Observations, database: &Databas
         }
     }
     for candidate in &mut candidates {
-        candidate.weight *= candidate.of_clock(clock);
+        candidate.weight *= clock.map_or(1.0, |clock| candidate.of_clock(clock));
         candidate.weight *= candidate.of_date(observations.last_seen_ns);
         candidate.weight *= match &matches[..] {
             [] => ttl.map_or(1.0, |(ttl, _)| candidate.of_ttl(ttl)),
@@ -176,7 +179,21 @@ fn report(
     alternatives.truncate(MAX_ALTERNATIVES);
     let jiffies = candidates.iter().filter(|c| c.stack.is_some_and(Stack::counts_jiffies));
     let jiffies = jiffies.map(|candidate| candidate.weight).sum();
-    OsReport { name, confidence: confidence.min(MAX_CONFIDENCE), alternatives, signature, hops, jiffies }
+    let offsets = likely_offsets(&candidates);
+    let confidence = confidence.min(MAX_CONFIDENCE);
+    OsReport { name, confidence, alternatives, signature, hops, jiffies, offsets }
+}
+
+/// How the candidates choose offsets, each by its weight. Of an unknown system anything is as likely.
+fn likely_offsets(candidates: &[Candidate]) -> [f64; 3] {
+    let mut sums = [0.0; 3];
+    for candidate in candidates {
+        let own = candidate.stack.map_or([1.0 / 3.0; 3], |stack| {
+            [stack.offsets.global, stack.offsets.per_pair, stack.offsets.per_connection]
+        });
+        sums.iter_mut().zip(own).for_each(|(sum, share)| *sum += candidate.weight * share);
+    }
+    sums
 }
 
 /// The most that a tick rate alone says for jiffies, as a probability: only Linux ticks at 250 and 300 Hz,
@@ -389,7 +406,7 @@ mod tests {
             observations.add(Some(*fingerprint), fingerprint.hop_limit, 1.0);
         }
         let clock = ClockTraits { hz: (hz > 0.0).then_some(hz), regime };
-        guess(clock, &observations, Database::built_in())
+        guess(Some(clock), &observations, Database::built_in())
     }
 
     #[test]
@@ -412,7 +429,7 @@ mod tests {
         let mut bare = Observations::default();
         bare.add(None, 64, 1.0);
         let clock = ClockTraits { hz: Some(1000.0), regime: Regime::PerConnection };
-        let alone = guess(clock, &bare, Database::built_in());
+        let alone = guess(Some(clock), &bare, Database::built_in());
         assert_eq!(alone.name, UNKNOWN, "{alone:?}");
         assert!(alone.alternatives.len() >= 2, "{alone:?}");
         let apple = syn("mss,nop,ws,nop,nop,ts,sok,eol+1", 65535, 64, Quirks::DONT_FRAGMENT);
@@ -434,7 +451,7 @@ mod tests {
         assert_eq!(like_linux.name, UNKNOWN, "its clock is Linux's, its handshake isn't: {like_linux:?}");
         assert!(like_linux.alternatives.iter().any(|(name, _)| name.starts_with("Linux")));
         let hundred = guess(
-            ClockTraits { hz: Some(100.0), regime: Regime::Undetermined },
+            Some(ClockTraits { hz: Some(100.0), regime: Regime::Undetermined }),
             &Observations::default(),
             Database::built_in(),
         );
@@ -457,14 +474,14 @@ mod tests {
         let mut observations = Observations::default();
         observations.add(Some(syn("ts,mss", 32768, 60, Quirks::default())), 60, 3.0);
         let clock = ClockTraits { hz: Some(64.0), regime: Regime::Undetermined };
-        let report = guess(clock, &observations, &console.parse().unwrap());
+        let report = guess(Some(clock), &observations, &console.parse().unwrap());
         assert_eq!(report.name, "Nintendo 3DS");
         let linux = "[tcp:request]\nlabel = s:unix:Linux:3.11 and newer\n\
                      sig = *:64:0:*:mss*44,7:mss,sok,ts,nop,ws:df,id+:0";
         let mut observations = Observations::default();
         observations.add(Some(syn("mss,sok,ts,nop,ws", 64240, 60, DF_ID)), 60, 3.0);
         let clock = ClockTraits { hz: Some(1000.0), regime: Regime::PerConnection };
-        let report = guess(clock, &observations, &linux.parse().unwrap());
+        let report = guess(Some(clock), &observations, &linux.parse().unwrap());
         assert!(report.name.starts_with("Linux"), "{report:?}");
     }
 }

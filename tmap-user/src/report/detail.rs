@@ -1,0 +1,157 @@
+//! The long form of a text summary (`-v`): everything that is known of each address and machine.
+
+use std::io::{self, Write};
+
+use super::{
+    number::{Calendar, and_more, count, measured, more_of, span},
+    style::{Styles, paint},
+    words,
+};
+use crate::engine::snapshot::{AddressReport, Doubt, Estimate, MachineReport, Unstamped};
+
+/// The most machines listed per address; the others are only counted.
+const MAX_MACHINES: usize = 64;
+
+/// The most peers of a machine that are named.
+const MAX_PEERS: usize = 5;
+
+/// Writes one address and its machines.
+pub(super) fn address(
+    out: &mut impl Write,
+    report: &AddressReport,
+    now_ns: u64,
+    calendar: &Calendar<'_>,
+    styles: &Styles,
+) -> io::Result<()> {
+    let name = paint(styles.strong, &report.address.to_string());
+    writeln!(out, "{name}: {}, {}", words::machines(report), count(report.connections, "connection"))?;
+    let mut regime = words::regime(report.regime).to_owned();
+    match report.doubt {
+        None => {}
+        // Regime and doubt go into one sentence.
+        Some(Doubt::OffsetsRandom) => regime.push_str(", so machines are not counted yet"),
+        Some(_) => {
+            if let Some(doubt) = words::doubt_here(report) {
+                writeln!(out, "{}", paint(styles.doubt, &format!("  {doubt}")))?;
+            }
+        }
+    }
+    if !report.machine_list.is_empty() || !report.evidence.is_empty() {
+        let evidence =
+            if report.evidence.is_empty() { String::new() } else { format!(": {}", report.evidence) };
+        writeln!(out, "  offsets {regime}{evidence}")?;
+    }
+    if report.zero_tsvals > 0 {
+        writeln!(out, "  {} with TSval 0, which shows no clock", count(report.zero_tsvals, "segment"))?;
+    }
+    if report.tsval_jumps > 0 {
+        let jumps = count(report.tsval_jumps, "clock jump");
+        let causes = "a restored virtual machine, a failover or a middlebox";
+        writeln!(out, "  {jumps} within a connection: {causes}")?;
+    }
+    unstamped(out, report)?;
+    if !report.tunnels.is_empty() {
+        let tunnels: Vec<String> = report.tunnels.iter().map(words::tunnel).collect();
+        writeln!(out, "  in tunnels: {}", tunnels.join(", "))?;
+    }
+    for one in report.machine_list.iter().take(MAX_MACHINES) {
+        let number = paint(styles.strong, &format!("#{}", one.id));
+        let ports = words::ports(&one.ports);
+        let link = if ports.is_empty() { "" } else { ", " };
+        writeln!(out, "  {number}  {}{link}{ports}", words::share(one))?;
+        machine(out, one, calendar)?;
+    }
+    if let Some(more) = and_more(MAX_MACHINES, report.machine_list.len(), "machine") {
+        writeln!(out, "  {more}")?;
+    }
+    if let Some(unassigned) = &report.unassigned {
+        writeln!(out, "  {}", super::table::rest(report, unassigned))?;
+        handshake(out, unassigned.os.signature.as_deref())?;
+    }
+    average_uptime(out, report, now_ns)
+}
+
+/// Connections of an address that were opened without timestamps.
+fn unstamped(out: &mut impl Write, report: &AddressReport) -> io::Result<()> {
+    let Some(Unstamped { connections, signature }) = &report.unstamped else { return Ok(()) };
+    writeln!(
+        out,
+        "  {} without timestamps: at least one more machine may be hidden here",
+        more_of(*connections, "connection")
+    )?;
+    match signature {
+        Some(signature) => writeln!(out, "    their latest handshake (p0f notation) {signature}"),
+        None => Ok(()),
+    }
+}
+
+fn handshake(out: &mut impl Write, signature: Option<&str>) -> io::Result<()> {
+    match signature {
+        Some(signature) => writeln!(out, "      handshake (p0f notation) {signature}"),
+        None => Ok(()),
+    }
+}
+
+/// The lines about a machine's clock, indented.
+pub(super) fn machine(
+    out: &mut impl Write,
+    machine: &MachineReport,
+    calendar: &Calendar<'_>,
+) -> io::Result<()> {
+    write!(out, "      {}", words::clock(machine))?;
+    if machine.tick_hz > 0.0 {
+        write!(out, " ({} Hz)", measured(machine.rate_hz))?;
+    }
+    writeln!(out, "; OS: {}", words::system(&machine.os))?;
+    handshake(out, machine.os.signature.as_deref())?;
+    peers(out, machine)?;
+    let reference = || calendar.local(machine.reference_ns as f64 / 1e9, 0.0);
+    if let Some(offset) = machine.offset_ticks {
+        writeln!(out, "      TSval {} at {}", measured(offset), reference())?;
+    } else if let Some(phase) = machine.phase_ticks {
+        writeln!(out, "      phase {} of a tick at {}", fraction(phase), reference())?;
+    }
+    if let Some(boot) = machine.boot {
+        writeln!(out, "      up since {}", words::up_since(boot, calendar))?;
+    }
+    if let Some((boot, probability)) = machine.boot_if_fixed {
+        writeln!(
+            out,
+            "      if its offset is fixed ({:.0} % of such systems): up since {}",
+            100.0 * probability,
+            words::up_since(boot, calendar)
+        )?;
+    }
+    Ok(())
+}
+
+/// A fraction of a tick with its error: what rounds to a whole tick is 0.
+fn fraction(phase: Estimate) -> String {
+    let text = measured(phase);
+    if text.starts_with('1') { measured(Estimate { value: 0.0, ..phase }) } else { text }
+}
+
+/// `peers: 192.0.2.1 (12), 192.0.2.7 (3) and 4 more`.
+fn peers(out: &mut impl Write, machine: &MachineReport) -> io::Result<()> {
+    if machine.peers.is_empty() {
+        return Ok(());
+    }
+    let shown = machine.peers.iter().take(MAX_PEERS);
+    let names: Vec<String> =
+        shown.map(|peer| format!("{} ({:.0})", peer.address, peer.connections)).collect();
+    let more = match machine.peers_total.saturating_sub(names.len() as u64) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    writeln!(out, "      peers (connections): {}{more}", names.join(", "))
+}
+
+/// The average uptime of an address's machines, where it has several.
+fn average_uptime(out: &mut impl Write, report: &AddressReport, now_ns: u64) -> io::Result<()> {
+    match report.average_uptime_s(now_ns) {
+        Some((mean_s, machines)) if machines > 1 => {
+            writeln!(out, "  average uptime {}, over {}", span(mean_s), count(machines, "machine"))
+        }
+        _ => Ok(()),
+    }
+}

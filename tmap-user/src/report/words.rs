@@ -1,0 +1,270 @@
+//! What the engine found, in words: the phrases that all text reports share.
+
+use tmap_common::Tunnel;
+
+use super::number::{Calendar, count, grouped, hertz, signed, span};
+use crate::engine::snapshot::{
+    AddressReport, Boot, Doubt, MachineReport, OsReport, PortShare, Regime, Side, Unassigned,
+};
+
+/// A skew less certain than this tells nothing: real clocks are off by up to about 100 ppm.
+const WORST_SKEW_PPM: f64 = 100.0;
+
+/// The most alternatives to an operating system that are printed.
+const MAX_ALTERNATIVES: usize = 3;
+
+/// The most ports of a machine in one line.
+const MAX_PORTS: usize = 4;
+
+/// A number of connections this close to a whole one is exact.
+const WHOLE: f64 = 0.005;
+
+/// A connection shorter than this shows no clock, in seconds; `engine::clock` has the reason.
+const LONG_ENOUGH_S: f64 = 2.0;
+
+/// `5 machines (90 % sure: 4 to 6)`, `at least 2 machines`, `machines unknown (1 to 33)`.
+pub(super) fn machines(report: &AddressReport) -> String {
+    let mut notes = Vec::new();
+    let (best, confidence) = match (report.machines, report.machines_low, report.machines_high) {
+        (Some(machines), ..) => (count(u64::from(machines), "machine"), "90 % sure: "),
+        (None, Some(low), None) => (format!("at least {}", count(u64::from(low), "machine")), ""),
+        // Without a best estimate, low and high are bounds and no interval.
+        (None, ..) => ("machines unknown".to_owned(), ""),
+    };
+    match (report.machines_low, report.machines_high) {
+        (Some(low), Some(high)) if low != high => notes.push(format!("{confidence}{low} to {high}")),
+        (Some(low), None) if report.machines.is_some() => notes.push(format!("{confidence}{low} or more")),
+        (None, Some(high)) => notes.push(format!("{confidence}at most {high}")),
+        _ => {}
+    }
+    if let Some(proven) = report.machines_proven
+        && proven > 1
+        && report.machines_low != Some(proven)
+    {
+        notes.push(format!("at least {proven} proven"));
+    }
+    if notes.is_empty() { best } else { format!("{best} ({})", notes.join("; ")) }
+}
+
+/// The count in a table: `5 (4-6)`, `5 (4+)`, `2+`, `1-33`, `?`.
+pub(super) fn machines_in_short(report: &AddressReport) -> String {
+    match (report.machines, report.machines_low, report.machines_high) {
+        (Some(best), Some(low), Some(high)) if low != high => format!("{best} ({low}-{high})"),
+        (Some(best), Some(low), None) => format!("{best} ({low}+)"),
+        (Some(best), ..) => best.to_string(),
+        (None, Some(low), Some(high)) if low == high => low.to_string(),
+        (None, Some(low), Some(high)) => format!("{low}-{high}"),
+        (None, Some(low), None) => format!("{low}+"),
+        (None, None, _) => "?".to_owned(),
+    }
+}
+
+/// A regime in plain words.
+pub(super) fn regime(regime: Regime) -> &'static str {
+    match regime {
+        Regime::Global => "are fixed, one per machine",
+        Regime::PerPair => "are random per pair of addresses",
+        Regime::PerConnection => "are random per connection",
+        Regime::Mixed => "are fixed for some machines and random for others",
+        Regime::Undetermined => "cannot be judged yet",
+    }
+}
+
+/// A regime in a word.
+pub(super) fn regime_in_short(regime: Regime) -> &'static str {
+    match regime {
+        Regime::Global => "fixed",
+        Regime::PerPair => "by pair",
+        Regime::PerConnection => "random",
+        Regime::Mixed => "mixed",
+        Regime::Undetermined => "?",
+    }
+}
+
+/// What limits the answer, in plain words.
+pub(super) fn doubt(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::TooFewSegments => "most connections are too short to show a clock",
+        Doubt::TooFewConnections => "too few connections to tell clocks with random offsets apart",
+        Doubt::CaptureTooCoarse => "the capture times are too coarse to tell clocks apart",
+        Doubt::JitterTooLarge => {
+            "network delays vary too much, or segments are too few, to tell clocks apart"
+        }
+        Doubt::Unsteady => "these clocks have no constant rate (as on old Apple systems)",
+        Doubt::TooFarApart => "connections are too far apart in time to follow clocks with random offsets",
+        Doubt::ZeroTsvals => "every TSval is 0, which shows no clock",
+        Doubt::OffsetsRandom => "offsets are random, so machines are not counted yet",
+    }
+}
+
+/// What limits the answer at this address, with its figures; `None` where nothing does.
+pub(super) fn doubt_here(report: &AddressReport) -> Option<String> {
+    let what = report.doubt?;
+    let unassigned = report.unassigned.as_ref().filter(|_| what == Doubt::TooFewSegments);
+    let Some(Unassigned { connections, longest_s, .. }) = unassigned else {
+        return Some(doubt(what).to_owned());
+    };
+    let all = count(report.connections, "connection");
+    if !report.machine_list.is_empty() {
+        let shown = report.connections.saturating_sub(*connections);
+        let verb = if shown == 1 { "shows" } else { "show" };
+        return Some(format!(
+            "only {} of {all} {verb} a clock; the others cannot be told apart",
+            grouped(shown)
+        ));
+    }
+    if !report.evidence.is_empty() {
+        return Some(format!("too few of {all} show a clock (each takes 2 s and 5 segments)"));
+    }
+    Some(match (*connections, *longest_s) {
+        (1, longest_s) if longest_s < LONG_ENOUGH_S => {
+            format!("its connection lasted {}; a clock takes at least 2 s", span(longest_s))
+        }
+        (_, longest_s) if longest_s < LONG_ENOUGH_S => {
+            format!("the longest of {all} lasted {}; a clock takes at least 2 s", span(longest_s))
+        }
+        _ => format!("no clock in {all}: it takes 5 segments within 2 s or more"),
+    })
+}
+
+/// A machine's clock: `clock 1000 Hz, -1.3 ± 1.4 ppm`.
+pub(super) fn clock(machine: &MachineReport) -> String {
+    if machine.tick_hz <= 0.0 {
+        return format!("clock without a constant rate, near {:.0} Hz", machine.rate_hz.value);
+    }
+    let rate = hertz(machine.tick_hz);
+    match machine.skew_ppm.filter(|skew| skew.sigma < WORST_SKEW_PPM) {
+        Some(skew) => format!("clock {rate}, {} ppm", signed(skew)),
+        None => format!("clock {rate}"),
+    }
+}
+
+/// `Linux (99 %)`, or `system unknown, perhaps FreeBSD (40 %)`.
+pub(super) fn system_in_short(os: &OsReport) -> String {
+    let guess = |name: &str, probability: f64| format!("{name} ({:.0} %)", 100.0 * probability);
+    if os.confidence > 0.0 {
+        return guess(&os.name, os.confidence);
+    }
+    match os.alternatives.first() {
+        Some((name, probability)) => format!("system unknown, perhaps {}", guess(name, *probability)),
+        None => "system unknown".to_owned(),
+    }
+}
+
+/// `1 hop away`, `on this link`.
+pub(super) fn hops(os: &OsReport) -> Option<String> {
+    Some(match os.hops? {
+        0 => "on this link".to_owned(),
+        hops => format!("{} away", count(u64::from(hops), "hop")),
+    })
+}
+
+/// `Linux 2026 or later (92 %), 3 hops away`, `unknown, perhaps FreeBSD (40 %) or Solaris (30 %)`,
+/// `Linux (99 %): 2026 or later (47 %) or 4.20 to early 2026 (47 %)`.
+pub(super) fn system(os: &OsReport) -> String {
+    let guess = |name: &str, probability: f64| format!("{name} ({:.0} %)", 100.0 * probability);
+    let mut text = if os.confidence > 0.0 { guess(&os.name, os.confidence) } else { os.name.clone() };
+    let others = &os.alternatives[..os.alternatives.len().min(MAX_ALTERNATIVES)];
+    // `Linux (99 %): 2026 or later (47 %)`: the versions of a family need not repeat its name.
+    let version = |name: &str| name.strip_prefix(&format!("{} ", os.name)).map(str::to_owned);
+    let versions: Option<Vec<String>> = others.iter().map(|(name, _)| version(name)).collect();
+    let link = if versions.is_some() { ": " } else { ", perhaps " };
+    let names = versions.unwrap_or_else(|| others.iter().map(|(name, _)| name.clone()).collect());
+    let others: Vec<String> =
+        names.iter().zip(others).map(|(name, (_, probability))| guess(name, *probability)).collect();
+    match &others[..] {
+        [] => {}
+        [only] => text.push_str(&format!("{link}{only}")),
+        [first @ .., last] => text.push_str(&format!("{link}{} or {last}", first.join(", "))),
+    }
+    if let Some(hops) = hops(os) {
+        text.push_str(&format!(", {hops}"));
+    }
+    text
+}
+
+/// `vxlan 42 from 10.9.0.1 to 10.9.0.2`, `mpls 1000`, `ip from ...`.
+pub(super) fn tunnel(tunnel: &Tunnel) -> String {
+    let id = if tunnel.id == 0 { String::new() } else { format!(" {}", tunnel.id) };
+    let ends =
+        if tunnel.has_ends() { format!(" from {} to {}", tunnel.src, tunnel.dst) } else { String::new() };
+    format!("{}{id}{ends}", tunnel.kind.name())
+}
+
+/// `2006-02-16 21:26:20 CET ± 2 s, or any multiple of 497 days earlier`.
+pub(super) fn up_since(boot: Boot, calendar: &Calendar<'_>) -> String {
+    let jiffies = if boot.or_earlier_s > 0.0 {
+        format!(" (or {} earlier, if it is Linux before 4.13)", span(boot.or_earlier_s))
+    } else {
+        String::new()
+    };
+    format!("{}{jiffies}, or any multiple of {} earlier", boot_time(boot, calendar), span(boot.modulus_s))
+}
+
+/// `2006-02-16 21:26:20 CET ± 2 s (modulo 497 days)`.
+pub(super) fn up_since_in_short(boot: Boot, calendar: &Calendar<'_>) -> String {
+    format!("{} (modulo {})", boot_time(boot, calendar), span(boot.modulus_s))
+}
+
+fn boot_time(boot: Boot, calendar: &Calendar<'_>) -> String {
+    // The time is printed to the second, so it can't be better than that.
+    let sigma_s = boot.engine_s.sigma.max(1.0);
+    let when = calendar.local(boot.engine_s.value, sigma_s);
+    let error = if sigma_s.is_finite() { format!(" ± {}", span(sigma_s)) } else { String::new() };
+    format!("{when}{error}")
+}
+
+/// Connections that may be shares of connections: `15 connections`, `about 9 connections`.
+pub(super) fn weighted(connections: f64) -> String {
+    let whole = count(connections.round() as u64, "connection");
+    match connections {
+        exact if (exact - exact.round()).abs() < WHOLE => whole,
+        few if few < 0.5 => "less than half a connection".to_owned(),
+        _ => format!("about {whole}"),
+    }
+}
+
+/// A machine's connections, of how many that are assigned: `about 70 of 270 connections (26 %)`.
+pub(super) fn share(machine: &MachineReport) -> String {
+    let own = weighted(machine.connections);
+    let all = (100.0 * machine.connections / machine.load_percent.max(f64::MIN_POSITIVE)).round();
+    match own.strip_suffix(" connections").or_else(|| own.strip_suffix(" connection")) {
+        Some(own) if machine.load_percent < 99.995 => {
+            format!("{own} of {} ({:.0} %)", count(all as u64, "connection"), machine.load_percent)
+        }
+        _ if machine.load_percent < 99.995 => format!("{own} ({:.1} %)", machine.load_percent),
+        _ => own,
+    }
+}
+
+/// `port 25` or `ports 80 (60 %), 8080 (10 %), client of port 443 (30 %)`.
+pub(super) fn ports(shares: &[PortShare]) -> String {
+    listed(shares, |share, is_only| match is_only {
+        true => share.port.to_string(),
+        false => format!("{} ({:.0} %)", share.port, share.share_percent),
+    })
+}
+
+/// `port 25` or `ports 80, 8080 and 3 more, client of port 443`.
+pub(super) fn ports_in_short(shares: &[PortShare]) -> String {
+    let shown = &shares[..shares.len().min(MAX_PORTS)];
+    let text = listed(shown, |share, _| share.port.to_string());
+    match shares.len() - shown.len() {
+        0 => text,
+        more => format!("{text} and {more} more"),
+    }
+}
+
+fn listed(shares: &[PortShare], word: impl Fn(&PortShare, bool) -> String) -> String {
+    let mut texts = Vec::new();
+    for (side, role) in [(Side::Server, ""), (Side::Client, "client of ")] {
+        let own = shares.iter().filter(|share| share.side == side);
+        let words: Vec<String> = own.map(|share| word(share, shares.len() == 1)).collect();
+        match words.len() {
+            0 => {}
+            1 => texts.push(format!("{role}port {}", words[0])),
+            _ => texts.push(format!("{role}ports {}", words.join(", "))),
+        }
+    }
+    texts.join(", ")
+}
