@@ -1,7 +1,10 @@
 //! The command line: raw arguments, checked and turned into a [`Config`].
 
+mod habits;
+mod help;
 mod rtt;
 mod sensor;
+mod values;
 
 use std::{
     ffi::OsString,
@@ -11,12 +14,11 @@ use std::{
     time::Duration,
 };
 
-use bytesize::ByteSize;
 use clap::{
-    ArgAction, Args, CommandFactory, Parser, Subcommand,
+    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ErrorKind},
 };
-use jiff::{SignedDuration, tz::TimeZone};
+use jiff::tz::TimeZone;
 
 use crate::{
     capture::{file::Location, xdp::XdpMode},
@@ -25,53 +27,24 @@ use crate::{
         Options, Wanted,
         os::{
             database::{Database, Malformed},
-            likeness::{FEATURES, Feature, Switches},
+            likeness::{Feature, Switches},
         },
     },
     filter::Program,
     report::{End, Format, Sort, View},
+    time::When,
 };
+use habits::{is_file, is_interface, with_implied_command};
+use values::{at_least_one, feature, not_negative, picture, positive_time, shards, size};
 
 const ABOUT: &str = "Counts the machines behind an IP address by their TCP timestamp clocks";
 
-const EXAMPLES: &str = "\
-Examples:
-  tmap -i eth0                                   watch eth0; ^C ends with a summary
-  tmap -i eth0 -i eth1 src net 10.0.0.0/8        watch two interfaces, one side only
-  tmap -i eth0 --stats 1s --json                 print JSON lines, counters every second
-  tmap read capture.pcap.gz                      read a capture, compressed or not
-  tmap rtt -i eth0 --egress                      print round-trip times as they are seen
-  tmap read --filter 'port 80 or 443' a.pcapng b.pcapng
-  tmap read --plot phases.svg a.pcapng           draw the clocks behind each address
-  ssh router tcpdump -w - tcp | tmap read -      read standard input
-
-Watching an interface needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
-The signal SIGUSR1 prints a summary at once.
-Exit code: 0 success; 1 failed, or finished with a warning (such as a truncated capture);
-2 a mistake on the command line.";
-
-const NOTES: &str = "\
-Filters use pcap-filter's words: src dst, host net (A/len, A mask M), port portrange, ip ip6 tcp
-proto, and or not (&& || !), parentheses. `and` and `or` have equal rank, from left to right.
-
-How to read the report: every machine has a clock that counts ticks, and its TCP timestamps show
-the count (TSval).
-  clock     the measured tick rate; skew is its deviation from the nominal rate, measured with
-            this sensor's own clock
-  offset    a number that the system adds to the count: fixed per machine, or random per pair of
-            addresses or per connection; tmap counts machines by offset or, where it is random,
-            by phase and skew
-  TSval     the clock's count at the time given, where offsets are fixed
-  phase     the position within a tick at the time given, where offsets are random
-  up since  when the count was zero. On most systems that is the boot. It may be earlier by any
-            multiple of the time that the counter takes to wrap
-  (50.0 %)  the machine's share of the connections of its address (its load)
-± is one standard error; `90 % sure: 4 to 6` is a 90 % interval. A clock shows only in connections
-of at least 2 s and 5 segments. The average uptime of an address is the mean, over its machines
-with a known boot time, of the summary's time minus boot; a machine that rebooted counts once.";
+/// The words that are commands.
+const COMMANDS: [&str; 4] = ["live", "read", "rtt", "help"];
 
 #[derive(Debug, Parser)]
-#[command(name = "tmap", version, about = ABOUT, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "tmap", version, about = ABOUT, arg_required_else_help = true)]
+#[command(after_help = help::EXAMPLES, max_term_width = 80)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -79,29 +52,26 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch network interfaces until ^C (`tmap -i eth0` is short for `tmap live -i eth0`)
-    #[command(after_help = NOTES)]
+    /// Watch interfaces until ^C; `tmap -i eth0` is short for `tmap live -i eth0`
+    #[command(after_help = help::LIVE)]
     Live(LiveArgs),
-    /// Read captures: pcap or pcapng, plain or compressed with gzip or zstd
-    #[command(after_help = NOTES)]
+    /// Read captures: pcap or pcapng, compressed or not; `tmap FILE` does, too
+    #[command(after_help = help::READ)]
     Read(ReadArgs),
-    /// Measure round-trip times by TCP timestamps, on interfaces (-i) or in captures
-    #[command(after_help = rtt::NOTES)]
+    /// Measure round-trip times, on interfaces (-i) or in captures
+    #[command(after_help = help::RTT)]
     Rtt(rtt::RttArgs),
 }
 
 #[derive(Debug, Args)]
 struct LiveArgs {
     /// Interface to watch; a,b or -i again for more; any: all that are up
-    #[arg(short, long = "interface", value_name = "IFACE", required = true, action = ArgAction::Append)]
+    #[arg(short, long = "interface", value_name = "IFACE", action = ArgAction::Append)]
     #[arg(value_delimiter = ',')]
     interface: Vec<String>,
     /// Use only segments that match, e.g. src net 10.0.0.0/8 and not port 22
     #[arg(value_name = "FILTER", conflicts_with = "filter")]
     words: Vec<String>,
-    /// Hook: native or generic XDP, tc (beside other programs), or auto
-    #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
-    xdp_mode: XdpMode,
     /// Watch outgoing segments too (XDP sees only incoming ones)
     #[arg(long)]
     egress: bool,
@@ -113,14 +83,17 @@ struct LiveArgs {
     /// Stop after this time, e.g. 90s or 10m
     #[arg(long, value_name = "TIME", value_parser = positive_time)]
     duration: Option<Duration>,
+    /// Hook: native or generic XDP, tc (beside other programs), or auto
+    #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
+    xdp_mode: XdpMode,
     /// Size of the ring buffer per CPU, e.g. 8M; rounded up to a power of two, at least 2K
-    #[arg(long, value_name = "BYTES", value_parser = size, allow_negative_numbers = true)]
+    #[arg(long, value_name = "BYTES", value_parser = size, allow_negative_numbers = true, hide = true)]
     ring_size: Option<usize>,
     /// For debugging: do not suppress repeats in the kernel
-    #[arg(long)]
+    #[arg(long, hide = true)]
     every_packet: bool,
     /// Engine threads, which share addresses and limits [default: cores / 4, at most 8]
-    #[arg(long, value_name = "N", value_parser = shards, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = shards, allow_negative_numbers = true, hide = true)]
     shards: Option<usize>,
     #[command(flatten)]
     common: CommonArgs,
@@ -128,14 +101,23 @@ struct LiveArgs {
 
 #[derive(Debug, Args)]
 struct ReadArgs {
-    /// Captures in order of time; - is standard input
-    #[arg(value_name = "FILE", required = true)]
+    /// Captures, in any order; - is standard input
+    #[arg(value_name = "FILE", required_unless_present = "read")]
     files: Vec<PathBuf>,
+    /// Capture to read, as with tcpdump: the words after it are then a filter
+    #[arg(short, long, value_name = "FILE", action = ArgAction::Append, hide = true)]
+    read: Vec<PathBuf>,
+    /// Ignore packets before this time, e.g. 03:00 or '2026-11-21 03:00'
+    #[arg(long, value_name = "TIME")]
+    from: Option<When>,
+    /// Ignore packets after this time
+    #[arg(long, value_name = "TIME")]
+    to: Option<When>,
     /// Draw phase against time into this file, as SVG
     #[arg(long, value_name = "FILE.svg", value_parser = picture)]
     plot: Option<PathBuf>,
     /// Engine threads, which share addresses and limits [default: 2 per core, at most 8]
-    #[arg(long, value_name = "N", value_parser = shards, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = shards, allow_negative_numbers = true, hide = true)]
     shards: Option<usize>,
     #[command(flatten)]
     common: CommonArgs,
@@ -149,9 +131,6 @@ struct CommonArgs {
     /// Print JSON lines, and nothing else on standard output
     #[arg(long)]
     json: bool,
-    /// Do not decapsulate tunnels (VXLAN, GRE, MPLS, PPPoE and others)
-    #[arg(long)]
-    no_decap: bool,
     /// Tell everything about each machine: evidence, handshake, peers, exact rate
     #[arg(short, long)]
     verbose: bool,
@@ -176,53 +155,65 @@ struct CommonArgs {
     /// Print frame counters, losses and memory this often, e.g. 1s
     #[arg(long, value_name = "INTERVAL", value_parser = positive_time)]
     stats: Option<Duration>,
-    #[command(flatten)]
-    engine: EngineArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Estimation and limits")]
-struct EngineArgs {
-    /// Tolerance for the rates of a machine, beyond standard errors
-    #[arg(long, value_name = "PPM", value_parser = not_negative, allow_negative_numbers = true)]
-    #[arg(default_value_t = Options::default().rate_delta_ppm)]
-    rate_delta: f64,
-    /// Tolerance for the offsets of a machine, beyond standard errors
-    #[arg(long, value_name = "SECONDS", value_parser = not_negative, allow_negative_numbers = true)]
-    #[arg(default_value_t = Options::default().offset_delta_s)]
-    offset_delta: f64,
-    /// Limit of open flows
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
-    #[arg(default_value_t = Options::default().max_flows)]
-    max_flows: usize,
-    /// Limit of memory for history, at which flows drop every other point
-    #[arg(long, value_name = "BYTES", default_value = "512M", value_parser = size, allow_negative_numbers = true)]
-    history_memory: usize,
-    /// Limit of source addresses
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
-    #[arg(default_value_t = Options::default().max_addresses)]
-    max_addresses: usize,
-    /// Limit of finished connections kept per address
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
-    #[arg(default_value_t = Options::default().max_connections_per_address)]
-    max_connections: usize,
-    /// Time without segments after which a connection is finished
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = positive_time)]
-    idle_timeout: Duration,
-    /// Do not tell machines apart by these: syn, scale, mss, ttl (comma-separated)
-    #[arg(long, value_name = "EVIDENCE", value_delimiter = ',', value_parser = feature)]
-    without: Vec<Feature>,
+    /// Do not decapsulate tunnels (VXLAN, GRE, MPLS, PPPoE and others)
+    #[arg(long)]
+    no_decap: bool,
     /// OS signatures in p0f's format, instead of the built-in ones
     #[arg(long, value_name = "FILE")]
     p0f: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    habits: HabitArgs,
 }
 
-/// A feature that the user may switch off. Rates and steadiness are always used: no line holds clocks of
-/// two rates.
-fn feature(name: &str) -> Result<Feature, String> {
-    let optional = |f: &&Feature| !matches!(f, Feature::RateClass | Feature::Steadiness);
-    let known = FEATURES.iter().filter(optional).find(|feature| feature.name() == name);
-    known.copied().ok_or_else(|| "expected syn, scale, mss or ttl".to_owned())
+/// Options of tcpdump that have no meaning here, or another name.
+#[derive(Debug, Args)]
+struct HabitArgs {
+    /// Names are never looked up, so this changes nothing
+    #[arg(short = 'n', action = ArgAction::Count, hide = true)]
+    numeric: u8,
+    /// Not available: tmap writes no captures
+    #[arg(short = 'w', value_name = "FILE", hide = true)]
+    write: Option<PathBuf>,
+    /// Not available: tmap doesn't end after a number of packets
+    #[arg(short = 'c', value_name = "N", hide = true)]
+    count: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits and tolerances, for experts")]
+struct EngineArgs {
+    /// Tolerance for the rates of a machine, beyond standard errors
+    #[arg(long, value_name = "PPM", value_parser = not_negative, allow_negative_numbers = true, hide = true)]
+    #[arg(default_value_t = Options::default().rate_delta_ppm)]
+    rate_delta: f64,
+    /// Tolerance for the offsets of a machine, beyond standard errors
+    #[arg(long, value_name = "SECONDS", value_parser = not_negative, allow_negative_numbers = true, hide = true)]
+    #[arg(default_value_t = Options::default().offset_delta_s)]
+    offset_delta: f64,
+    /// Limit of open flows
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, hide = true)]
+    #[arg(default_value_t = Options::default().max_flows)]
+    max_flows: usize,
+    /// Limit of memory for history, at which flows drop every other point
+    #[arg(long, value_name = "BYTES", default_value = "512M", value_parser = size)]
+    #[arg(allow_negative_numbers = true, hide = true)]
+    history_memory: usize,
+    /// Limit of source addresses
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, hide = true)]
+    #[arg(default_value_t = Options::default().max_addresses)]
+    max_addresses: usize,
+    /// Limit of finished connections kept per address
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, hide = true)]
+    #[arg(default_value_t = Options::default().max_connections_per_address)]
+    max_connections: usize,
+    /// Time without segments after which a connection is finished
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = positive_time, hide = true)]
+    idle_timeout: Duration,
+    /// Do not tell machines apart by these: syn, scale, mss, ttl (comma-separated)
+    #[arg(long, value_name = "EVIDENCE", value_delimiter = ',', value_parser = feature, hide = true)]
+    without: Vec<Feature>,
 }
 
 /// Parses the command line.
@@ -231,36 +222,90 @@ fn feature(name: &str) -> Result<Feature, String> {
 /// What clap makes of a mistake, of `--help` and of `--version`: its `exit` prints it and ends the
 /// process with the right code.
 pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, clap::Error> {
-    let arguments = with_implied_live(arguments.into_iter().collect());
-    let cli = Cli::try_parse_from(&arguments).map_err(|error| with_hint(error, arguments.get(1)))?;
-    match cli.command {
-        Command::Live(args) => {
-            let filter = args.common.filter.clone().unwrap_or_else(|| args.words.join(" "));
-            let (wait, promiscuous) = args.sensor.resolve();
-            Ok(Config::Live(LiveConfig {
-                common: args.common.resolve("live", &filter)?,
-                interfaces: unique(args.interface),
-                xdp_mode: args.xdp_mode,
-                egress: args.egress,
-                wait,
-                promiscuous,
-                every: args.every,
-                duration: args.duration,
-                ring_bytes: args.ring_size,
-                every_packet: args.every_packet,
-                shards: args.shards,
-            }))
-        }
-        Command::Read(args) => {
-            let filter = args.common.filter.clone().unwrap_or_default();
-            Ok(Config::Read(ReadConfig {
-                common: args.common.resolve("read", &filter)?,
-                files: sources("read", &args.files)?,
-                plot: args.plot,
-                shards: args.shards,
-            }))
-        }
+    let mut arguments = with_implied_command(arguments.into_iter().collect());
+    let mut command = Cli::command();
+    if let Some(all) =
+        arguments.iter_mut().take_while(|word| *word != "--").find(|word| *word == "--help-all")
+    {
+        *all = "--help".into();
+        command = with_expert_options(command);
+    }
+    let matches =
+        command.try_get_matches_from(&arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    match matches.map_err(|error| with_hint(error, arguments.get(1)))?.command {
+        Command::Live(args) => args.config(),
+        Command::Read(args) => args.config(),
         Command::Rtt(args) => args.config(),
+    }
+}
+
+/// Shows the options for experts in help, too.
+fn with_expert_options(mut command: clap::Command) -> clap::Command {
+    for name in
+        COMMANDS.into_iter().filter(|name| command.find_subcommand(name).is_some()).collect::<Vec<_>>()
+    {
+        command = command.mut_subcommand(name, |verb| {
+            verb.mut_args(|option| {
+                let is_habit = ["numeric", "write", "count", "read"].contains(&option.get_id().as_str());
+                option.hide(is_habit)
+            })
+        });
+    }
+    command
+}
+
+impl LiveArgs {
+    fn config(mut self) -> Result<Config, clap::Error> {
+        if self.interface.is_empty() {
+            // `tmap live eth0 port 80`.
+            if self.words.first().is_none_or(|first| !is_interface(first)) {
+                let message = "name an interface to watch, such as -i eth0";
+                return Err(usage("live", ErrorKind::MissingRequiredArgument, message));
+            }
+            self.interface.push(self.words.remove(0));
+        }
+        let filter = self.common.filter.clone().unwrap_or_else(|| self.words.join(" "));
+        let (wait, promiscuous) = self.sensor.resolve();
+        Ok(Config::Live(LiveConfig {
+            common: self.common.resolve("live", &filter)?,
+            interfaces: unique(self.interface),
+            xdp_mode: self.xdp_mode,
+            egress: self.egress,
+            wait,
+            promiscuous,
+            every: self.every,
+            duration: self.duration,
+            ring_bytes: self.ring_size,
+            every_packet: self.every_packet,
+            shards: self.shards,
+        }))
+    }
+}
+
+impl ReadArgs {
+    fn config(self) -> Result<Config, clap::Error> {
+        let (mut files, mut filter) = (self.files, self.common.filter.clone().unwrap_or_default());
+        if !self.read.is_empty() {
+            // As with tcpdump, unless the words are files.
+            let words: Vec<String> = files.iter().map(|word| word.display().to_string()).collect();
+            if words.iter().all(|word| is_file(word)) {
+                files.splice(0..0, self.read);
+            } else if self.common.filter.is_some() {
+                let message = format!("'{}' is neither a file nor part of --filter", words.join(" "));
+                return Err(usage("read", ErrorKind::ArgumentConflict, &message));
+            } else {
+                filter = words.join(" ");
+                files = self.read;
+            }
+        }
+        Ok(Config::Read(ReadConfig {
+            common: self.common.resolve("read", &filter)?,
+            files: sources("read", &files)?,
+            from: self.from,
+            to: self.to,
+            plot: self.plot,
+            shards: self.shards,
+        }))
     }
 }
 
@@ -271,17 +316,6 @@ fn sources(verb: &str, files: &[PathBuf]) -> Result<Vec<Location>, clap::Error> 
         return Err(usage(verb, ErrorKind::ValueValidation, "standard input (-) can be read only once"));
     }
     Ok(files)
-}
-
-/// `tmap -i eth0` means `tmap live -i eth0`.
-fn with_implied_live(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    let implied = arguments.get(1).and_then(|first| first.to_str()).is_some_and(|first| {
-        first.starts_with('-') && !matches!(first, "-" | "-h" | "--help" | "-V" | "--version")
-    });
-    if implied {
-        arguments.insert(1, "live".into());
-    }
-    arguments
 }
 
 /// Adds what was probably meant where a command line begins with an interface or a file.
@@ -316,6 +350,7 @@ impl CommonArgs {
     #[allow(clippy::needless_update, reason = "the engine may gain settings that have no option here")]
     fn resolve(&self, verb: &str, filter: &str) -> Result<Common, clap::Error> {
         let engine = &self.engine;
+        self.habits.check(verb)?;
         Ok(Common {
             decap: !self.no_decap,
             filter: Program::new(filter)
@@ -329,7 +364,7 @@ impl CommonArgs {
                 max_connections_per_address: engine.max_connections,
                 idle_timeout_ns: engine.idle_timeout.as_nanos().try_into().unwrap_or(u64::MAX),
                 evidence: engine.without.iter().fold(Switches::ALL, |all, &feature| all.without(feature)),
-                signatures: engine.p0f.as_deref().map(|path| signatures(verb, path)).transpose()?,
+                signatures: self.p0f.as_deref().map(|path| signatures(verb, path)).transpose()?,
                 ..Options::default()
             },
             format: if self.json { Format::Json } else { Format::Text },
@@ -359,6 +394,26 @@ impl CommonArgs {
     }
 }
 
+impl HabitArgs {
+    /// Says what to do instead of what tmap can't.
+    fn check(&self, verb: &str) -> Result<(), clap::Error> {
+        let message = match self {
+            Self { write: Some(file), .. } => format!(
+                "tmap writes no captures (-w); capture with tcpdump -w {0}, then tmap read {0}",
+                file.display()
+            ),
+            Self { count: Some(_), .. } if verb == "read" => {
+                "tmap has no -c; --from and --to choose packets by time".to_owned()
+            }
+            Self { count: Some(_), .. } => {
+                "tmap has no -c; it ends after a time, such as --duration 10s".to_owned()
+            }
+            _ => return Ok(()),
+        };
+        Err(usage(verb, ErrorKind::UnknownArgument, &message))
+    }
+}
+
 /// Reads a signature database.
 fn signatures(verb: &str, path: &Path) -> Result<Arc<Database>, clap::Error> {
     let failed = |error: &dyn std::fmt::Display| {
@@ -383,58 +438,6 @@ fn usage(verb: &str, kind: ErrorKind, message: &str) -> clap::Error {
     }
 }
 
-/// More threads than this only take memory.
-const MOST_SHARDS: usize = 256;
-
-/// 1 to [`MOST_SHARDS`].
-fn shards(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|count| (1..=MOST_SHARDS).contains(count));
-    count.ok_or_else(|| format!("expected a number from 1 to {MOST_SHARDS}"))
-}
-
-/// `500ms`, `1s`, `2m`, `1h 30m`; a bare number is seconds.
-fn positive_time(text: &str) -> Result<Duration, String> {
-    let parsed = match text.parse::<f64>() {
-        Ok(seconds) => SignedDuration::try_from_secs_f64(seconds).ok(),
-        Err(_) => text.parse::<SignedDuration>().ok(),
-    };
-    parsed
-        .and_then(|time| Duration::try_from(time).ok())
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| "expected a time such as 500ms, 1s or 5m".to_owned())
-}
-
-/// `65536`, `64K`, `4M`, `2G`, `1T`. A prefix is a power of 1024 with or without `i` and `B`, as in most
-/// tools that size memory; bytesize itself takes `64K` for 64,000.
-fn size(text: &str) -> Result<usize, String> {
-    let bare = text.strip_suffix('B').unwrap_or(text);
-    let bare = bare.strip_suffix('i').unwrap_or(bare);
-    let is_prefixed = bare.ends_with(|c: char| "KMGT".contains(c.to_ascii_uppercase()));
-    let parsed = if is_prefixed { format!("{bare}iB").parse() } else { text.parse::<ByteSize>() };
-    parsed
-        .ok()
-        .and_then(|size| usize::try_from(size.as_u64()).ok())
-        .filter(|bytes| (1..usize::MAX).contains(bytes))
-        .ok_or_else(|| "expected a size such as 65536, 64K, 4M or 2G".to_owned())
-}
-
-/// The file of a picture. Only SVG is written, so another ending would mislead.
-fn picture(name: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(name);
-    let is_other = path.extension().is_some_and(|ending| !ending.eq_ignore_ascii_case("svg"));
-    if is_other { Err("tmap draws SVG only; name a file that ends in .svg".to_owned()) } else { Ok(path) }
-}
-
-fn not_negative(text: &str) -> Result<f64, String> {
-    let value = text.parse().ok().filter(|value: &f64| value.is_finite() && *value >= 0.0);
-    value.ok_or_else(|| "expected a number of 0 or more, such as 0.5".to_owned())
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    let value = text.parse().ok().filter(|value| *value > 0);
-    value.ok_or_else(|| "expected a whole number of 1 or more".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -448,6 +451,52 @@ mod tests {
             Config::Live(live) => live,
             Config::Read(_) => panic!("{line} reads"),
         }
+    }
+
+    fn read(line: &str) -> ReadConfig {
+        match parsed(line).unwrap_or_else(|error| panic!("{error}")) {
+            Config::Read(read) => read,
+            Config::Live(_) => panic!("{line} watches"),
+        }
+    }
+
+    #[test]
+    fn tcpdumps_words_read_a_file() {
+        let config = read("tmap -n -r /nowhere/a.pcap src net 10.0.0.0/8");
+        assert_eq!(config.files, [Location::new(Path::new("/nowhere/a.pcap"))]);
+        assert_eq!(config.common.filter, Program::new("src net 10.0.0.0/8").unwrap());
+        assert_eq!(read("tmap -r /dev/null /dev/zero").files.len(), 2, "files, and no filter");
+        assert_eq!(live("tmap live lo port 80").interfaces, ["lo"]);
+    }
+
+    /// The help pages as they are on a terminal of 80 columns.
+    fn help(line: &str) -> String {
+        let error = parsed(line).expect_err(line);
+        assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{line}");
+        error.to_string()
+    }
+
+    #[test]
+    fn help_fits_a_terminal() {
+        for line in ["tmap --help", "tmap live --help", "tmap read -h", "tmap rtt --help"] {
+            for line in [line.to_owned(), line.replace("--help", "--help-all")] {
+                let text = help(&line);
+                let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+                assert!(long.is_empty(), "{line}: {long:#?}");
+                assert!(text.contains("Examples:"), "{line}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn expert_options_are_shown_on_demand() {
+        let (usual, all) = (help("tmap read --help"), help("tmap read --help-all"));
+        for option in ["--max-flows", "--rate-delta", "--history-memory", "--shards"] {
+            assert!(!usual.contains(&format!("{option} <")), "{usual}");
+            assert!(all.contains(&format!("{option} <")), "{all}");
+        }
+        assert!(usual.contains("--help-all") && !all.contains("Not available"), "{all}");
+        assert!(help("tmap --help-all").contains("Usage: tmap"));
     }
 
     #[test]
@@ -481,41 +530,27 @@ mod tests {
         for (line, says) in [
             ("tmap rtt", "name captures to read, or an interface to watch with -i"),
             ("tmap -i e prot 80", "Usage: tmap live"),
-            ("tmap -i e --ring-size 64BBiB", "expected a size such as 65536, 64K, 4M or 2G"),
+            ("tmap -i e --ring-size 64BBiB", "expected a size such as 65536, 64K, 4M, 2G or 1T"),
             ("tmap -i e --stats soon", "expected a time such as 500ms, 1s or 5m"),
             ("tmap read - -", "standard input (-) can be read only once"),
             ("tmap read --without all a", "expected syn, scale, mss or ttl"),
-            ("tmap eth0", "to watch an interface: tmap -i eth0"),
+            ("tmap nosuch0", "to watch an interface: tmap -i nosuch0"),
             ("tmap /nowhere/a.pcap", "to read a capture: tmap read /nowhere/a.pcap"),
             ("tmap raed a.pcap", "similar subcommand exists: 'read'"),
-            ("tmap -i e --max-flows -1", "expected a whole number of 1 or more"),
-            ("tmap read --shards -1 a", "expected a number from 1 to 256"),
+            ("tmap -i e --max-flows -1", "expected a whole number from 1 to 1000000000"),
+            ("tmap -i e --max-flows 9999999999999999999", "expected a whole number from 1 to 1000000000"),
+            ("tmap read --shards -1 a", "expected a number from 1 to "),
+            ("tmap read --shards 2560 a", "expected a number from 1 to "),
+            ("tmap -i e -w a.pcap", "capture with tcpdump -w a.pcap, then tmap read a.pcap"),
+            ("tmap -i e -c 5", "--duration 10s"),
+            ("tmap read -c 5 a", "--from and --to"),
+            ("tmap live nosuch0", "name an interface to watch, such as -i eth0"),
+            ("tmap read --from noon a", "expected a time such as"),
+            ("tmap read --connection a a", "expected an address and a port"),
             ("tmap read --plot a.png a.pcap", "tmap draws SVG only"),
         ] {
             let error = parsed(line).expect_err(line).to_string();
             assert!(error.contains(says), "{line}: {error}");
-        }
-    }
-
-    #[test]
-    fn sizes_are_powers_of_1024_and_nothing_else() {
-        for (text, bytes) in [
-            ("65536", 65_536),
-            ("64K", 65_536),
-            ("64k", 65_536),
-            ("64KB", 65_536),
-            ("64KiB", 65_536),
-            ("64Ki", 65_536),
-            ("512B", 512),
-            ("4M", 4 << 20),
-            ("1.5M", 3 << 19),
-            ("2G", 2 << 30),
-            ("1T", 1 << 40),
-        ] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "K", "0", "-1", "64BBiB", "64KK", "64 apples", "1e30T", "99999999999999999999"] {
-            assert!(size(text).is_err_and(|says| says.contains("64K")), "{text}");
         }
     }
 
@@ -543,6 +578,8 @@ mod tests {
         for line in [
             "tmap live",
             "tmap read",
+            "tmap live port 80",
+            "tmap read -r a.pcap port 80 --filter tcp",
             "tmap -i e --stats 0s",
             "tmap -i e --stats -1s",
             "tmap -i e --duration soon",
@@ -554,7 +591,7 @@ mod tests {
             "tmap -i e prot 80",
             "tmap -i e port 80 --filter port",
             "tmap read - -",
-            "tmap eth0",
+            "tmap nosuch0",
             "tmap rtt",
             "tmap rtt -i eth0 a.pcap",
             "tmap rtt -r a.pcap b.pcap",

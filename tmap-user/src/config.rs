@@ -12,6 +12,7 @@ use crate::{
     engine::{Options, Wanted},
     filter::Program,
     report::{Format, View},
+    time::When,
 };
 
 /// One run.
@@ -76,8 +77,12 @@ pub struct LiveConfig {
 pub struct ReadConfig {
     /// Settings of both kinds of run.
     pub common: Common,
-    /// The captures, in order of time.
+    /// The captures, in any order.
     pub files: Vec<Location>,
+    /// Packets before this time are ignored.
+    pub from: Option<When>,
+    /// Packets after this time are ignored.
+    pub to: Option<When>,
     /// The file for a picture of the clocks.
     pub plot: Option<PathBuf>,
     /// Number of engine threads; `None`: chosen by the number of cores.

@@ -15,6 +15,7 @@ pub mod live;
 pub mod read;
 pub mod report;
 pub mod signals;
+pub mod stdout;
 pub mod time;
 
 use std::io::{Write as _, stderr};

@@ -6,11 +6,16 @@ use std::{
     process::ExitCode,
 };
 
-use tmap::{Outcome, cli, config::Config, live, read, say, without_error_codes};
+use tmap::{Outcome, cli, config::Config, live, read, say, stdout, without_error_codes};
 
 fn main() -> ExitCode {
     // A mistake on the command line ends the process here, with exit code 2.
     let config = cli::config(env::args_os()).unwrap_or_else(|error| error.exit());
+    if stdout::was_closed() {
+        return exit_code(Err(anyhow::anyhow!(
+            "standard output is closed, so there is nowhere to report to"
+        )));
+    }
     exit_code(run(&config))
 }
 

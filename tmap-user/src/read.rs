@@ -2,14 +2,20 @@
 //!
 //! One thread reads and parses; the engine runs on other threads ([`worker`]).
 
+mod merge;
+mod order;
+mod repeats;
+mod source;
 mod worker;
 
 use std::{
-    cell::Cell,
-    collections::BTreeMap,
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashSet},
     fs::File,
-    io::{self, BufWriter, Read, Write},
+    io::{self, BufWriter, Write},
+    os::unix::fs::MetadataExt,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,30 +25,34 @@ use tmap_common::{Counters, Link, Record, Segment, Skip, fast, parse, record::Di
 
 use crate::{
     Outcome,
-    capture::file::{Capture, Frame, LinkType, Location, ReadError},
+    capture::file::{Capture, Frame, LinkType, Location, ReadError, Stop},
     config::{Common, ReadConfig},
     engine::{Snapshot, Wanted},
     filter::Program,
     report::{
-        Reporter, Stats, Summary,
-        number::{Calendar, count},
+        Format, Reporter, Stats, Summary,
+        number::{Calendar, count, span},
         plot,
     },
     signals::Signals,
-    time::WallClock,
+    time::{WallClock, When},
 };
-use worker::Workers;
+use merge::Merge;
+use order::Order;
+use repeats::Repeats;
+use source::{Frames, Opener, Single};
+use worker::{Waiting, Workers};
 
 /// How often the engine reviews what changed, in capture time.
 const REVIEW_NS: u64 = 1_000_000_000;
 
-/// A larger step in time is believed only when the next packet confirms it.
-const LEAP_NS: u64 = 3_600 * 1_000_000_000;
+/// Packets between two readings of the wall clock, which takes as long as parsing one.
+const PACKETS_PER_LOOK: u32 = 256;
 
-/// Packets between two checks of signals, progress and the wall clock.
-const PACKETS_PER_CHECK: u32 = 8_192;
+/// The time between two checks of signals, progress and statistics.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
 
-/// A file that takes no longer than this to read needs no progress bar.
+/// A run that takes no longer than this needs no progress bar.
 const PROGRESS_AFTER: Duration = Duration::from_millis(700);
 
 /// Captures carry wall-clock time themselves.
@@ -56,18 +66,47 @@ const WALL: WallClock = WallClock { unix_minus_engine_ns: 0 };
 pub fn run(config: &ReadConfig, out: impl Write) -> anyhow::Result<Outcome> {
     let plot = config.plot.as_deref().map(create).transpose()?;
     for source in &config.files {
-        if let Err(error) = source.open() {
+        if let Err(error) = source.check() {
             anyhow::bail!("{source}: {error}{}", hint(source, &error));
         }
     }
-    let mut reading = Reading::new(&config.common, config.shards, out)?;
-    for source in &config.files {
-        reading.file(source)?;
-        if reading.signals.stop() {
-            break;
+    let signals = Signals::listen()?;
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    let stop = {
+        let signals = Arc::clone(&signals);
+        Stop::new(move || signals.stop())
+    };
+    let opener = Opener::new(bar.clone(), stop.clone());
+    let mut reading = Reading::new(config, out, signals, bar)?;
+    let (files, repeated) = distinct(&config.files);
+    for source in repeated {
+        reading.warn(format!("{source} is named more than once; it is read once"));
+    }
+    match files[..] {
+        [only] => reading.frames(&mut Single::open(only, &opener), &only.to_string())?,
+        _ => {
+            let files: Vec<Location> = files.into_iter().cloned().collect();
+            reading.frames(&mut Merge::new(&files, &opener, &stop), "these captures")?;
         }
     }
     reading.finish(plot)
+}
+
+/// Each file once, by what the names lead to, and the names that lead to a file again.
+fn distinct(files: &[Location]) -> (Vec<&Location>, Vec<&Location>) {
+    let mut seen = HashSet::new();
+    files.iter().partition(|source| match source {
+        Location::Path(path) if source.is_regular() => {
+            path.metadata().map_or(true, |metadata| seen.insert((metadata.dev(), metadata.ino())))
+        }
+        _ => true,
+    })
+}
+
+/// The warning of packets without a time, if a capture had some.
+fn untimed(source: &Location, capture: &Capture) -> Option<String> {
+    let untimed = capture.untimed();
+    (untimed > 0).then(|| format!("{source}: skipped {} without a capture time", count(untimed, "packet")))
 }
 
 /// Creates the picture's file before hours are spent on its content.
@@ -98,24 +137,28 @@ struct Reading<'a, W> {
     workers: Workers,
     reporter: Reporter<W>,
     counters: Counters,
-    signals: std::sync::Arc<Signals>,
+    signals: Arc<Signals>,
     progress: Progress,
     warnings: Vec<String>,
-    /// The latest time seen: packets may come out of order, the engine's time never runs back.
-    now_ns: u64,
-    /// The time of the last packet, even where it was an outlier.
-    last_ns: u64,
+    order: Order,
+    repeats: RefCell<Repeats>,
+    /// The range of time that the user wants, as written and, once a packet has told the day, in nanoseconds.
+    wanted: (Option<When>, Option<When>),
+    range_ns: Option<(u64, u64)>,
     next_review_ns: u64,
-    /// The resolution that the engine uses, and the coarsest of the files already read.
+    /// The resolution that the engine uses.
     resolution_ns: u64,
-    coarsest_ns: u64,
     stats: Option<Interval>,
+    checked: Instant,
+    /// Whether any capture could be opened.
+    is_any_open: bool,
 }
 
 /// The parser's visitor: it passes a frame's segment through the filter to the engine.
 struct FrameVisitor<'a> {
     frame: &'a Frame<'a>,
     filter: &'a Program,
+    repeats: &'a RefCell<Repeats>,
     /// Taken when the segment is passed on, which happens once: a frame holds one segment at most.
     workers: Cell<Option<&'a mut Workers>>,
 }
@@ -141,6 +184,9 @@ impl FrameVisitor<'_> {
         }
         if let Some(workers) = self.workers.take() {
             let Frame { time_ns, .. } = *self.frame;
+            if segment.syn.is_some() {
+                self.repeats.borrow_mut().observe(&segment, time_ns);
+            }
             workers.observe(&Record { time_ns, direction: Direction::Ingress, suppressed: 0, segment });
         }
         Ok(())
@@ -169,119 +215,134 @@ struct Interval {
 }
 
 impl<'a, W: Write> Reading<'a, W> {
-    fn new(config: &'a Common, shards: Option<usize>, out: W) -> anyhow::Result<Self> {
+    fn new(config: &'a ReadConfig, out: W, signals: Arc<Signals>, bar: ProgressBar) -> anyhow::Result<Self> {
+        let ReadConfig { common, shards, from, to, .. } = config;
+        let progress = Progress::new(bar);
+        let waiting = Waiting::new(progress.clone(), Arc::clone(&signals));
+        let began = Instant::now();
         Ok(Self {
-            config,
-            workers: Workers::start(&config.engine, shards)?,
-            reporter: Reporter::new(out, config.format, config.zone.clone()).with_view(config.view.clone()),
+            config: common,
+            workers: Workers::start(&common.engine, *shards, waiting)?,
+            reporter: Reporter::new(out, common.format, common.zone.clone()).with_view(common.view.clone()),
             counters: Counters::default(),
-            signals: Signals::listen()?,
-            progress: Progress::new(),
+            signals,
+            progress,
             warnings: Vec::new(),
-            now_ns: 0,
-            last_ns: 0,
+            order: Order::default(),
+            repeats: RefCell::default(),
+            wanted: (*from, *to),
+            range_ns: None,
             next_review_ns: 0,
             resolution_ns: 0,
-            coarsest_ns: 0,
-            stats: config.stats.map(|length| Interval {
-                length,
-                began: Instant::now(),
-                before: Counters::default(),
-            }),
+            stats: common.stats.map(|length| Interval { length, began, before: Counters::default() }),
+            checked: began,
+            is_any_open: false,
         })
     }
 
-    /// Reads one file to its end, or to where it can't be read any further.
-    fn file(&mut self, source: &Location) -> anyhow::Result<()> {
-        let began_ns = self.now_ns;
+    /// Reads all packets, to the end or to where they can't be read any further.
+    fn frames(&mut self, frames: &mut impl Frames, name: &str) -> anyhow::Result<()> {
         let mut foreign = BTreeMap::new();
-        let mut first_ns = None;
-        let opened = self.open(source);
-        match opened {
-            Err(error) => self.warn(format!("{source}: {error}")),
-            Ok(mut capture) => {
-                let result = self.packets(&mut capture, &mut foreign, &mut first_ns)?;
-                if let Err(error) = result {
-                    self.warn(format!("{source}: {error}; the packets before it are reported"));
-                }
-                if capture.untimed() > 0 {
-                    let packets = count(capture.untimed(), "packet");
-                    self.warn(format!("{source}: skipped {packets} without a capture time"));
-                }
-                self.settle_resolution(&capture);
-                self.coarsest_ns = self.resolution_ns;
-            }
+        if let Err(error) = self.packets(frames, &mut foreign)? {
+            self.warn(format!("{name}: {error}; the packets before it are reported"));
+        }
+        self.settle_resolution(frames);
+        self.is_any_open = frames.is_any_open();
+        if self.is_any_open || !self.signals.stop() {
+            frames.take_faults().into_iter().for_each(|fault| self.warn(fault));
         }
         for (link_type, packets) in foreign {
             let packets = count(packets, "packet");
-            self.warn(format!(
-                "{source}: skipped {packets} of link type {link_type}, which tmap cannot read"
-            ));
+            self.warn(format!("{name}: skipped {packets} of link type {link_type}, which tmap cannot read"));
         }
-        if first_ns.is_some_and(|first_ns| first_ns.saturating_add(REVIEW_NS) < began_ns) {
-            self.warn(format!(
-                "{source} begins before the previous file ends; name the files in order of time, each once"
-            ));
-        }
+        self.warn_of_order(name);
         Ok(())
     }
 
-    /// Maps a file, or reads what can't be mapped.
-    fn open(&self, source: &Location) -> Result<Capture, ReadError> {
-        let (reader, length) = source.open()?;
-        self.progress.file(source, length);
-        match source.map()? {
-            Some(capture) => Ok(capture),
-            None => Capture::new(self.progress.count(reader)),
+    /// Warns of times that can't be right.
+    fn warn_of_order(&mut self, name: &str) {
+        if let Some((late, late_s)) = self.order.late() {
+            let (packets, late) = (count(late, "packet"), span(late_s));
+            self.warn(format!(
+                "{name}: left out {packets} that come up to {late} after later ones; sort the packets: \
+                 reordercap IN OUT"
+            ));
+        }
+        if let Some((from_ns, to_ns)) = self.order.leap() {
+            let calendar = Calendar { wall: WALL, zone: &self.config.zone };
+            let [from, to] = [from_ns, to_ns].map(|ns| calendar.local(ns as f64 / 1e9, 0.0));
+            self.warn(format!(
+                "{name}: times leap from {from} to {to}; if the clock was set then, read the parts apart: \
+                 --from, --to"
+            ));
+        }
+        if let Some((copies, later_s)) = self.repeats.get_mut().found() {
+            let (copies, later) = (count(copies, "handshake segment"), span(later_s));
+            self.warn(format!(
+                "{name}: {copies} come again {later} later, so the same traffic is there twice, by clocks that \
+                 differ; counts may be too high; read one of the two"
+            ));
         }
     }
 
     /// Reads packets to the end. The inner result is that of reading, the outer one that of writing.
     fn packets(
         &mut self,
-        capture: &mut Capture,
+        frames: &mut impl Frames,
         foreign: &mut BTreeMap<LinkType, u64>,
-        first_ns: &mut Option<u64>,
     ) -> anyhow::Result<Result<(), ReadError>> {
-        let mut until_check = PACKETS_PER_CHECK;
+        let mut until_look = PACKETS_PER_LOOK;
         loop {
-            let frame = match capture.next_frame() {
+            let frame = match frames.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(Ok(())),
+                Err(error) if error.is_idle() => {
+                    self.check(frames.mapped_offset())?;
+                    continue;
+                }
                 Err(error) => return Ok(Err(error)),
             };
-            first_ns.get_or_insert(frame.time_ns);
-            self.advance(frame.time_ns);
-            match frame.link {
-                Ok(_) => self.frame(&frame),
-                Err(link_type) => *foreign.entry(link_type).or_default() += 1,
-            }
-            if self.now_ns >= self.next_review_ns {
-                self.settle_resolution(capture);
-                self.review()?;
-            }
-            until_check -= 1;
-            if until_check == 0 {
-                until_check = PACKETS_PER_CHECK;
-                if let Some(offset) = capture.mapped_offset() {
-                    self.progress.bar.set_position(offset);
+            if self.is_in_range(frame.time_ns) && self.order.advance(frame.time_ns) {
+                match frame.link {
+                    Ok(_) => self.frame(&frame),
+                    Err(link_type) => *foreign.entry(link_type).or_default() += 1,
                 }
-                self.check()?;
-                if self.signals.stop() {
-                    return Ok(Ok(()));
+                if self.order.now_ns() >= self.next_review_ns {
+                    self.settle_resolution(frames);
+                    self.review()?;
+                }
+            }
+            until_look -= 1;
+            if until_look == 0 {
+                until_look = PACKETS_PER_LOOK;
+                if self.checked.elapsed() >= CHECK_EVERY {
+                    self.check(frames.mapped_offset())?;
+                    if self.signals.stop() {
+                        return Ok(Ok(()));
+                    }
                 }
             }
         }
     }
 
-    /// Advances engine time. One absurd time must not carry it off into the future, so a leap is believed
-    /// only when the next packet confirms it.
-    fn advance(&mut self, time_ns: u64) {
-        let leaps = time_ns > self.now_ns.saturating_add(LEAP_NS);
-        if !leaps || self.now_ns == 0 || time_ns.abs_diff(self.last_ns) <= LEAP_NS {
-            self.now_ns = self.now_ns.max(time_ns);
+    /// Whether a packet's time is one that the user wants.
+    #[inline(always)]
+    fn is_in_range(&mut self, time_ns: u64) -> bool {
+        match self.range_ns {
+            Some((from_ns, to_ns)) => (from_ns..=to_ns).contains(&time_ns),
+            None => self.is_in_first_range(time_ns),
         }
-        self.last_ns = time_ns;
+    }
+
+    /// Whether the first packet's time is one that the user wants: it tells the day.
+    #[cold]
+    fn is_in_first_range(&mut self, first_ns: u64) -> bool {
+        let (from, to) = self.wanted;
+        let zone = &self.config.zone;
+        let from_ns = from.and_then(|from| from.unix_ns(first_ns, None, zone));
+        let to_ns = to.and_then(|to| to.unix_ns(first_ns, from_ns, zone));
+        self.range_ns = Some((from_ns.unwrap_or(0), to_ns.unwrap_or(u64::MAX)));
+        self.is_in_range(first_ns)
     }
 
     /// Parses and counts one packet, in the steps that the kernel program takes.
@@ -291,7 +352,7 @@ impl<'a, W: Write> Reading<'a, W> {
         let Ok(link) = frame.link else { return };
         let decap = self.config.decap;
         let workers = Cell::new(Some(&mut self.workers));
-        let visitor = FrameVisitor { frame, filter: &self.config.filter, workers };
+        let visitor = FrameVisitor { frame, filter: &self.config.filter, repeats: &self.repeats, workers };
         let outcome = fast::visit(frame.bytes, link, decap, &visitor);
         let outcome = outcome.unwrap_or_else(|| visitor.slow_path(link, decap));
         match outcome {
@@ -301,8 +362,8 @@ impl<'a, W: Write> Reading<'a, W> {
     }
 
     fn review(&mut self) -> io::Result<()> {
-        self.next_review_ns = self.now_ns.saturating_add(REVIEW_NS);
-        self.workers.review(self.now_ns);
+        self.next_review_ns = self.order.now_ns().saturating_add(REVIEW_NS);
+        self.workers.review(self.order.now_ns());
         self.tell_news()
     }
 
@@ -317,11 +378,15 @@ impl<'a, W: Write> Reading<'a, W> {
         self.progress.bar.suspend(&mut tell)
     }
 
-    /// Checks signals and statistics.
-    fn check(&mut self) -> io::Result<()> {
+    /// Checks signals, progress and statistics.
+    fn check(&mut self, offset: Option<u64>) -> io::Result<()> {
+        self.checked = Instant::now();
+        if let Some(offset) = offset {
+            self.progress.bar.set_position(offset);
+        }
         self.progress.show_if_slow();
         if self.signals.take_summary() {
-            let snapshot = self.workers.snapshot(self.now_ns, self.config.wanted);
+            let snapshot = self.workers.snapshot(self.order.now_ns(), self.config.wanted);
             self.write_summary(snapshot)?;
         }
         let Some(interval) = &mut self.stats else { return Ok(()) };
@@ -330,7 +395,7 @@ impl<'a, W: Write> Reading<'a, W> {
         }
         let holdings = self.workers.holdings();
         let stats = Stats {
-            now_ns: self.now_ns,
+            now_ns: self.order.now_ns(),
             interval_s: interval.began.elapsed().as_secs_f64(),
             counters: self.counters,
             before: interval.before,
@@ -344,8 +409,8 @@ impl<'a, W: Write> Reading<'a, W> {
     }
 
     /// Tells the engine the resolution of the capture times: that of the coarsest file.
-    fn settle_resolution(&mut self, capture: &Capture) {
-        let resolution_ns = self.coarsest_ns.max(capture.resolution_ns());
+    fn settle_resolution(&mut self, frames: &impl Frames) {
+        let resolution_ns = frames.resolution_ns();
         if resolution_ns != self.resolution_ns {
             self.resolution_ns = resolution_ns;
             self.workers.set_resolution_ns(resolution_ns);
@@ -353,9 +418,12 @@ impl<'a, W: Write> Reading<'a, W> {
     }
 
     fn finish(mut self, plot: Option<File>) -> anyhow::Result<Outcome> {
-        let snapshot = self.workers.conclude(self.now_ns, self.config.wanted);
+        let snapshot = self.workers.conclude(self.order.now_ns(), self.config.wanted);
         self.progress.bar.finish_and_clear();
-        self.write_summary(snapshot)?;
+        // Where nothing could be read, the error says it all.
+        if self.is_any_open || self.warnings.is_empty() || self.config.format == Format::Json {
+            self.write_summary(snapshot)?;
+        }
         if let Some(file) = plot {
             self.draw(file)?;
         }
@@ -379,7 +447,7 @@ impl<'a, W: Write> Reading<'a, W> {
     /// Draws the clocks.
     fn draw(&mut self, file: File) -> anyhow::Result<()> {
         let wanted = Wanted { connections: true, siblings: false };
-        let snapshot = self.workers.snapshot(self.now_ns, wanted);
+        let snapshot = self.workers.snapshot(self.order.now_ns(), wanted);
         let mut out = BufWriter::new(file);
         let calendar = Calendar { wall: WALL, zone: &self.config.zone };
         if plot::svg(&mut out, &snapshot, &calendar)? == 0 {
@@ -400,45 +468,34 @@ impl<'a, W: Write> Reading<'a, W> {
     }
 }
 
-/// A progress bar on standard error, if that is a terminal and reading takes long.
+/// A progress bar on standard error, if that is a terminal and the run takes long.
+#[derive(Clone)]
 struct Progress {
     bar: ProgressBar,
     began: Instant,
-    shown: bool,
+    is_shown: Cell<bool>,
 }
 
 impl Progress {
-    fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        Self { bar, began: Instant::now(), shown: false }
+    fn new(bar: ProgressBar) -> Self {
+        Self { bar, began: Instant::now(), is_shown: Cell::new(false) }
     }
 
-    /// Begins a new file.
-    fn file(&self, source: &Location, bytes: Option<u64>) {
-        self.bar.reset();
-        let template = match bytes {
-            Some(bytes) => {
-                self.bar.set_length(bytes);
-                "{msg} [{bar:30}] {percent} %, {binary_bytes_per_sec}, {eta} left"
-            }
-            None => "{msg} {binary_bytes}, {binary_bytes_per_sec}",
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            self.bar.set_style(style.progress_chars("=> "));
-        }
-        self.bar.set_message(source.to_string());
-    }
-
-    /// Counts what is read from the file itself, packed or not.
-    fn count(&self, reader: Box<dyn Read>) -> Box<dyn Read> {
-        Box::new(self.bar.wrap_read(reader))
-    }
-
-    fn show_if_slow(&mut self) {
-        if !self.shown && self.began.elapsed() > PROGRESS_AFTER {
-            self.shown = true;
+    fn show_if_slow(&self) {
+        if !self.is_shown.get() && self.began.elapsed() > PROGRESS_AFTER {
+            self.is_shown.set(true);
             // It stays hidden if standard error is no terminal.
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
+    }
+
+    /// Shows how many addresses were analysed.
+    fn show_analysis(&self, analysed: u64, all: u64) {
+        self.show_if_slow();
+        if let Ok(style) = ProgressStyle::with_template("analysing [{bar:30}] {pos} of {len} addresses") {
+            self.bar.set_style(style.progress_chars("=> "));
+        }
+        self.bar.set_length(all);
+        self.bar.set_position(analysed);
     }
 }

@@ -1,5 +1,8 @@
-//! The clocks: the time of live records, and how it maps to wall-clock time.
+//! The clocks: the time of live records, how it maps to wall-clock time, and times as users write them.
 
+use std::str::FromStr;
+
+use jiff::{Span, Timestamp, Zoned, civil, tz::TimeZone};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// How engine time maps to wall-clock time.
@@ -30,4 +33,86 @@ pub fn now_ns() -> u64 {
 
 fn nanoseconds(time: Timespec) -> i64 {
     time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+/// A point in time as a user writes it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum When {
+    /// An instant: `2026-11-21T03:00:00Z`.
+    At(Timestamp),
+    /// A local date, or date and time: `2026-11-21 03:00`.
+    Local(civil::DateTime),
+    /// A local time of day: `03:00`.
+    Clock(civil::Time),
+}
+
+impl FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text.parse().map(Self::At).or_else(|_| text.parse().map(Self::Local));
+        parsed.or_else(|_| text.parse().map(Self::Clock)).map_err(|_| {
+            "expected a time such as 03:00, '2026-11-21 03:00' or 2026-11-21T03:00:00Z".to_owned()
+        })
+    }
+}
+
+/// A time of day that is further than this before the first packet is of the next day, in hours.
+const SAME_DAY_HOURS: i64 = 12;
+
+impl When {
+    /// Unix time in nanoseconds. A time of day is the one at or after `not_before_ns` or, where the
+    /// capture's first packet at `first_ns` is later by less than half a day, the one before that.
+    pub fn unix_ns(&self, first_ns: u64, not_before_ns: Option<u64>, zone: &TimeZone) -> Option<u64> {
+        let zoned = match self {
+            Self::At(timestamp) => timestamp.to_zoned(zone.clone()),
+            Self::Local(local) => local.to_zoned(zone.clone()).ok()?,
+            Self::Clock(clock) => {
+                let of = |ns: u64| Some(Timestamp::from_nanosecond(ns.into()).ok()?.to_zoned(zone.clone()));
+                let first = of(first_ns)?;
+                let least = match not_before_ns {
+                    Some(ns) => of(ns)?,
+                    None => first.checked_sub(Span::new().hours(SAME_DAY_HOURS)).ok()?,
+                };
+                let same_day = least.with().time(*clock).build().ok()?;
+                if same_day < least { tomorrow(&same_day)? } else { same_day }
+            }
+        };
+        Some(u64::try_from(zoned.timestamp().as_nanosecond()).unwrap_or(0))
+    }
+}
+
+fn tomorrow(zoned: &Zoned) -> Option<Zoned> {
+    zoned.checked_add(Span::new().days(1)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_instants_local_times_and_times_of_day() {
+        let zone = TimeZone::get("Europe/Warsaw").expect("the zone is built in or on the system");
+        let first = "2026-11-21T22:40:05+01:00".parse::<Timestamp>().unwrap().as_nanosecond() as u64;
+        let ns = |text: &str, least| {
+            let unix_ns = text.parse::<When>().unwrap().unix_ns(first, least, &zone).unwrap();
+            Timestamp::from_nanosecond(unix_ns.into())
+                .unwrap()
+                .to_zoned(zone.clone())
+                .strftime("%d %H:%M:%S")
+                .to_string()
+        };
+        assert_eq!(ns("2026-11-21T22:00:00Z", None), "21 23:00:00");
+        assert_eq!(ns("2026-11-21 23:30", None), "21 23:30:00");
+        assert_eq!(ns("2026-11-22", None), "22 00:00:00");
+        assert_eq!(ns("22:40", None), "21 22:40:00", "just before the first packet");
+        assert_eq!(ns("23:10:30", None), "21 23:10:30");
+        assert_eq!(ns("03:12", None), "22 03:12:00", "the night after");
+        let from = "03:12".parse::<When>().unwrap().unix_ns(first, None, &zone);
+        assert_eq!(ns("03:13", from), "22 03:13:00");
+        assert_eq!(ns("03:11", from), "23 03:11:00");
+        for text in ["", "noon", "25:00", "2026-13-01"] {
+            assert!(text.parse::<When>().is_err(), "{text}");
+        }
+    }
 }

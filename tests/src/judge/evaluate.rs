@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use tmap::{
-    capture::file::{Capture, Location},
+    capture::file::{Location, Stop},
     engine::{
         Engine, Options, Wanted, phase,
         snapshot::{Boot, MachineReport, Snapshot},
@@ -262,8 +262,8 @@ pub(super) fn shared() -> Address {
 /// All time-stamped segments of a capture, and the resolution of its stamps.
 fn read(path: &Path) -> Result<(Vec<Record>, u64)> {
     let name = path.display();
-    let (source, _) = Location::new(path).open().with_context(|| format!("can't open {name}"))?;
-    let mut capture = Capture::new(source).with_context(|| format!("can't read {name}"))?;
+    let opened = Location::new(path).open(&Stop::new(|| false), |reader, _| reader);
+    let mut capture = opened.with_context(|| format!("can't read {name}"))?;
     let mut records = Vec::new();
     while let Some(frame) =
         capture.next_frame().with_context(|| format!("{name}, after {} records", records.len()))?

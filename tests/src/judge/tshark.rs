@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, collections::HashMap, ffi::OsString, path::Path
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tmap::{
-    capture::file::{Capture, Location},
+    capture::file::{Location, Stop},
     cli,
     config::Config,
     read,
@@ -49,8 +49,7 @@ pub fn compare_stamps(capture: &Path) -> Result<usize> {
 }
 
 fn stamps_by_tmap(capture: &Path) -> Result<Stamps> {
-    let (reader, _) = Location::new(capture).open()?;
-    let mut capture = Capture::new(reader)?;
+    let mut capture = Location::new(capture).open(&Stop::new(|| false), |reader, _| reader)?;
     let mut stamps = Stamps::new();
     let mut number = 0;
     while let Ok(Some(frame)) = capture.next_frame() {

@@ -59,6 +59,19 @@ fn three_machines(run: &Run) -> bool {
     run.out.lines().any(|line| line.split_whitespace().take(2).eq(["198.51.100.1", "3"]))
 }
 
+fn xz(content: &[u8]) -> Vec<u8> {
+    let mut writer =
+        lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::default()).expect("an encoder");
+    writer.write_all(content).expect("packed");
+    writer.finish().expect("packed")
+}
+
+fn bzip2(content: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(content).expect("packed");
+    encoder.finish().expect("packed")
+}
+
 /// Asserts that a run printed what another one did, and had nothing to complain about.
 fn assert_same(run: &Run, expected: &str, name: &str) {
     assert_eq!((run.err.as_str(), run.code), ("", 0), "{name}");
@@ -114,6 +127,10 @@ fn every_container_tells_the_same() {
         ("zstd", zstd(&plain)),
         ("pcapng in gzip", gzip(&pcapng(&packets, 1, Order::Little))),
         ("two gzip members", [gzip(&plain[..5000]), gzip(&plain[5000..])].concat()),
+        ("xz", xz(&plain)),
+        ("bzip2", bzip2(&plain)),
+        ("two xz streams", [xz(&plain[..5000]), xz(&plain[5000..])].concat()),
+        ("two bzip2 streams", [bzip2(&plain[..5000]), bzip2(&plain[5000..])].concat()),
         ("two zstd frames", [zstd(&plain[..5000]), zstd(&plain[5000..])].concat()),
     ];
     for (name, content) in containers {
@@ -225,18 +242,178 @@ fn a_short_snap_length_is_told_of() {
 }
 
 #[test]
-fn files_in_sequence_are_one_capture() {
+fn files_are_one_capture_in_any_order() {
     let folder = Folder::new();
     let packets = mail_packets();
     let half = packets.len() / 2;
     let first = folder.file("first.pcap", &pcap(&packets[..half], 1, Order::Little, true));
     let second = folder.file("second.pcapng.gz", &gzip(&pcapng(&packets[half..], 1, Order::Big)));
+    // Every other packet, as two sensors would share them.
+    let share = |odd: usize| packets.iter().skip(odd).step_by(2).cloned().collect::<Vec<_>>();
+    let odd = folder.file("odd.pcap", &pcap(&share(1), 1, Order::Little, true));
+    let even = folder.file("even.pcap", &pcap(&share(0), 1, Order::Little, true));
     let expected = folder.read(&mail_capture()).out;
-    assert_same(&tmap(["read".into(), first.clone(), second.clone()]), &expected, "in order");
-    let run = tmap(["read".into(), second, first]);
-    assert_eq!(run.code, 1, "a warning");
-    assert!(run.err.contains("name the files in order of time"), "{}", run.err);
-    assert!(run.out.contains("\nwarning: "), "the summary repeats it: {}", run.out);
+    for (name, files) in [
+        ("in order", [&first, &second]),
+        ("in another order", [&second, &first]),
+        ("overlapping", [&odd, &even]),
+    ] {
+        assert_same(&tmap(["read".as_ref(), files[0].as_os_str(), files[1].as_os_str()]), &expected, name);
+    }
+    let mut command = command(["read".as_ref(), "-".as_ref(), second.as_os_str()]);
+    let run = command.stdin(fs::File::open(&first).expect("there")).output().expect("tmap runs");
+    assert_eq!(String::from_utf8_lossy(&run.stdout), expected, "standard input and a file");
+}
+
+#[test]
+fn a_file_that_is_named_twice_is_read_once() {
+    let folder = Folder::new();
+    let capture = folder.file("a.pcap", &mail_capture());
+    let link = folder.0.path().join("b.pcap");
+    std::os::unix::fs::symlink(&capture, &link).expect("a link");
+    let run = tmap(["read".into(), capture.clone(), link, capture]);
+    assert_eq!(run.code, 1);
+    assert_eq!(run.err.matches(" is named more than once; it is read once").count(), 2, "{}", run.err);
+    assert!(run.out.starts_with(&folder.read(&mail_capture()).out), "{}", run.out);
+    // A copy under another name is other packets of the same times.
+    let copies = [folder.file("c.pcap", &mail_capture()), folder.file("d.pcap", &mail_capture())];
+    let run = tmap(["read".as_ref(), copies[0].as_os_str(), copies[1].as_os_str()]);
+    assert!(three_machines(&run), "{}", run.out);
+}
+
+/// The packets again, this much later.
+fn with_later_copy(packets: &[Packet], later_s: u64) -> Vec<Packet> {
+    let copy = packets
+        .iter()
+        .map(|packet| Packet { time_ns: packet.time_ns + later_s * 1_000_000_000, ..packet.clone() });
+    packets.iter().cloned().chain(copy).collect()
+}
+
+#[test]
+fn what_comes_again_makes_no_machines() {
+    let folder = Folder::new();
+    // The capture joined to itself: from the end back to the beginning.
+    let run = folder.read(&pcap(&with_later_copy(&mail_packets(), 0), 1, Order::Little, true));
+    assert_eq!(run.code, 1);
+    assert!(run.err.contains("left out ") && run.err.contains("reordercap IN OUT"), "{}", run.err);
+    assert!(three_machines(&run), "{}", run.out);
+    // Captured twice, by clocks that differ.
+    let mut twice = with_later_copy(&mail_packets(), 100);
+    twice.sort_by_key(|packet| packet.time_ns);
+    let run = folder.read(&pcap(&twice, 1, Order::Little, true));
+    assert_eq!(run.code, 1);
+    assert!(run.err.contains("come again 100 s later, so the same traffic is there twice"), "{}", run.err);
+    // Seen twice on one link, as at a mirror port: nothing is wrong.
+    let mut mirrored = mail_packets();
+    mirrored.extend(
+        mail_packets().iter().map(|packet| Packet { time_ns: packet.time_ns + 60_000, ..packet.clone() }),
+    );
+    mirrored.sort_by_key(|packet| packet.time_ns);
+    let run = folder.read(&pcap(&mirrored, 1, Order::Little, true));
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert!(three_machines(&run), "{}", run.out);
+}
+
+#[test]
+fn a_range_of_time_is_read_alone() {
+    let folder = Folder::new();
+    let capture = folder.file("mail.pcap", &mail_capture());
+    let seen = |from: &str, to: &str| {
+        let arguments = ["read", "--json", "--from", from, "--to", to].map(std::ffi::OsString::from);
+        let run = tmap(arguments.into_iter().chain([capture.clone().into_os_string()]));
+        assert_eq!((run.code, run.err.as_str()), (0, ""), "{from} {to}");
+        let lines = json_lines(&run.out);
+        of_type(&lines, "summary")[0]["packets"]["seen"].as_u64().expect("a number")
+    };
+    // It begins at 19:00:03 in Warsaw.
+    let all = mail_packets().len() as u64;
+    assert_eq!(seen("19:00", "19:01"), all);
+    assert_eq!(seen("2006-04-22T17:00:00Z", "2006-04-23"), all);
+    let (first, rest) = (seen("19:00:00", "19:00:20"), seen("2006-04-22 19:00:20.000000001", "20:00"));
+    assert!(first > 0 && rest > 0, "{first} {rest}");
+    assert_eq!(first + rest, all);
+    assert_eq!(seen("19:02", "19:03"), 0);
+}
+
+/// A FIFO in a folder.
+fn fifo(folder: &Folder) -> PathBuf {
+    let path = folder.0.path().join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+    assert!(made.success());
+    path
+}
+
+#[test]
+fn a_fifo_is_opened_once() {
+    let folder = Folder::new();
+    let path = fifo(&folder);
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || fs::write(path, mail_capture()).expect("written")
+    });
+    assert_same(&tmap(["read".into(), path]), &folder.read(&mail_capture()).out, "a FIFO");
+    writer.join().expect("written");
+}
+
+#[test]
+fn the_first_signal_ends_waiting_for_a_pipe() {
+    let folder = Folder::new();
+    let path = fifo(&folder);
+    for has_begun in [false, true] {
+        let mut command = command(["read".as_ref(), "--stats".as_ref(), "100ms".as_ref(), path.as_os_str()]);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let child = command.spawn().expect("tmap runs");
+        // Where it has begun, the pipe stays open, and nothing more comes.
+        let pipe = has_begun.then(|| {
+            let mut pipe = fs::OpenOptions::new().write(true).open(&path).expect("a reader");
+            pipe.write_all(&mail_capture()).expect("written");
+            pipe
+        });
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+        let output = child.wait_with_output().expect("it ends");
+        let out = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{has_begun}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(out.contains("198.51.100.1 "), has_begun, "{out}");
+        assert_eq!(out.matches("stats 2006").count() >= 2, has_begun, "statistics come by time: {out}");
+        drop(pipe);
+    }
+}
+
+#[test]
+fn tcpdumps_users_read_a_file() {
+    let folder = Folder::new();
+    let capture = folder.file("mail.pcap", &mail_capture());
+    let expected = folder.read(&mail_capture()).out;
+    assert_same(&tmap([capture.clone()]), &expected, "tmap FILE");
+    assert_same(&tmap(["-nr".into(), capture.clone()]), &expected, "tmap -nr FILE");
+    let words = ["src", "host", "198.51.100.1"].map(PathBuf::from);
+    let run = tmap(["-r".into(), capture].into_iter().chain(words));
+    assert!(run.code == 0 && run.out.contains("1 address with timestamps"), "{}{}", run.out, run.err);
+}
+
+#[test]
+fn one_connection_and_its_machine_are_told() {
+    let folder = Folder::new();
+    let capture = folder.file("mail.pcap", &mail_capture());
+    let arguments = ["read", "--connection", "192.0.2.4:40004"].map(PathBuf::from);
+    let run = tmap(arguments.into_iter().chain([capture]));
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    let lines: Vec<&str> = run.out.lines().filter(|line| line.starts_with("192.0.2.")).collect();
+    assert_eq!(lines[0], "192.0.2.4:40004 > 198.51.100.1:25  04-22 19:00:12      30 s     587  #1");
+    assert!(lines.len() == 2 && lines[1].starts_with("192.0.2.4  "), "{}", run.out);
+}
+
+#[test]
+fn a_closed_standard_output_is_an_error() {
+    let folder = Folder::new();
+    let capture = folder.file("mail.pcap", &mail_capture());
+    let script = format!("{} read {} >&-", tmap_tests::command::binary().display(), capture.display());
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("a shell");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert_eq!(err, "tmap: standard output is closed, so there is nowhere to report to\n");
 }
 
 /// Asserts that all packets but the last were read, and that the cut was said in one line.
@@ -271,7 +448,7 @@ fn what_came_before_the_cut_is_reported() {
 fn what_came_before_the_cut_in_a_packed_file_is_reported() {
     let folder = Folder::new();
     let whole = mail_capture();
-    for packed in [gzip(&whole), zstd(&whole)] {
+    for packed in [gzip(&whole), zstd(&whole), bzip2(&whole)] {
         let run = folder.read(&packed[..packed.len() * 3 / 4]);
         assert_eq!(run.code, 1);
         assert!(run.err.contains("compressed file is truncated"), "{}", run.err);
@@ -299,8 +476,9 @@ fn what_is_no_capture_is_refused_in_one_line() {
         (&b""[..], "is empty"),
         (b"ab", "too short"),
         (b"#!/bin/sh\nexit 0\n", "is not a capture"),
-        (b"\xfd7zXZ\0\0\0", "xz -dc"),
-        (b"BZh91AY", "bzip2 -dc"),
+        (b"\xfd7zXZ\0\0\0", "tmap:"),
+        (b"BZh91AY", "truncated"),
+        (&xz(b"no capture in here"), "is not a capture"),
         (b"\xd4\xc3\xb2\xa1\x02\0", "truncated in the file header"),
         (&gzip(b"no capture in here"), "is not a capture"),
         (&[0x1f, 0x8b, 8, 0, 0xff, 0xff], "truncated"),
@@ -310,6 +488,7 @@ fn what_is_no_capture_is_refused_in_one_line() {
         assert_eq!(run.code, 1, "{content:?}");
         assert_eq!(run.err.lines().count(), 1, "{}", run.err);
         assert!(run.err.starts_with("tmap: ") && run.err.contains(says), "{content:?}: {}", run.err);
+        assert_eq!(run.out, "", "nothing was read, so there is no report: {content:?}");
     }
 }
 
@@ -354,7 +533,8 @@ fn order_of_arrival_is_not_taken_for_granted() {
     let folder = Folder::new();
     let mut packets = mail_packets();
     packets.reverse();
-    assert_eq!(folder.read(&pcap(&packets, 1, Order::Little, true)).code, 0);
+    let run = folder.read(&pcap(&packets, 1, Order::Little, true));
+    assert!(run.code == 1 && run.err.contains("after later ones; sort the packets"), "{}", run.err);
     // One stamp from another century, in the middle.
     let mut packets = mail_packets();
     let middle = packets.len() / 2;
@@ -398,7 +578,7 @@ fn help_and_version_go_to_standard_output() {
         let run = tmap([verb, "--help"]);
         assert_eq!(run.code, 0);
         assert!(
-            run.out.contains("The average uptime of an address is the mean") && run.out.contains("skew is"),
+            run.out.contains("The average uptime (-v) is the mean") && run.out.contains("(skew)"),
             "{verb} defines its figures"
         );
     }

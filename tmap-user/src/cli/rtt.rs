@@ -4,33 +4,22 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, error::ErrorKind};
 
-use super::{CommonArgs, at_least_one, positive_time, sensor::SensorArgs, size, sources, unique, usage};
+use super::{
+    CommonArgs,
+    sensor::SensorArgs,
+    sources, unique, usage,
+    values::{at_least_one, positive_time, size},
+};
 use crate::{
     capture::xdp::XdpMode,
     config::{Config, LiveConfig, ReadConfig},
     engine::rtt::Options,
+    time::When,
 };
-
-pub(super) const NOTES: &str = "\
-A round trip is the time from the first data segment (or SYN or FIN) with a TSval to the first
-segment that echoes it: from this sensor to the host that answers, and back. If the sensor is in
-the middle of a path, add the round trips to both sides. tmap must see both directions. On a host,
-add --egress. On a router, watch both interfaces (-i lan,wan), or one with --egress. With NAT, one with
---egress is best: on two interfaces each direction has other addresses, and tmap can join only the
-connections that open while it watches. A filter with src or dst hides one direction.
-
-`host` is the round trip that the TCP of the answering host measures. Usually it is longer: it
-includes the other half of the path, the peer's application and delayed acknowledgements. It is
-shorter where only the answer was delayed on its way to the sensor, and it is exact to a tick only.
-It is in ticks until the host's tick rate is known. A summary finds it out (live: SIGUSR1).
-
-Jitter is the mean difference between one round trip of a connection and the next. The summary
-lists implausible timestamps (TSvals that step back or leap, echoes of values never sent), each
-with the probable cause.";
 
 #[derive(Debug, Args)]
 pub(super) struct RttArgs {
-    /// Captures in order of time; - is standard input
+    /// Captures, in any order; - is standard input
     #[arg(value_name = "FILE", conflicts_with = "interface")]
     files: Vec<PathBuf>,
     /// Capture to read; give -r again for another one
@@ -40,9 +29,6 @@ pub(super) struct RttArgs {
     /// Interface to watch; a,b or -i again for more; any: all that are up
     #[arg(short, long, value_name = "IFACE", action = ArgAction::Append, value_delimiter = ',')]
     interface: Vec<String>,
-    /// Hook: native or generic XDP, tc (beside other programs), or auto
-    #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
-    xdp_mode: XdpMode,
     /// Watch outgoing segments too (XDP sees only incoming ones)
     #[arg(long, conflicts_with_all = ["files", "read"])]
     egress: bool,
@@ -51,10 +37,12 @@ pub(super) struct RttArgs {
     /// Stop after this time, e.g. 90s or 10m
     #[arg(long, value_name = "TIME", value_parser = positive_time, conflicts_with_all = ["files", "read"])]
     duration: Option<Duration>,
-    /// Size of the ring buffer per CPU, e.g. 8M; rounded up to a power of two, at least 2K
-    #[arg(long, value_name = "BYTES", value_parser = size, allow_negative_numbers = true)]
-    #[arg(conflicts_with_all = ["files", "read"])]
-    ring_size: Option<usize>,
+    /// Ignore packets of captures before this time, e.g. 03:00 or '2026-11-21 03:00'
+    #[arg(long, value_name = "TIME", conflicts_with = "interface")]
+    from: Option<When>,
+    /// Ignore packets of captures after this time
+    #[arg(long, value_name = "TIME", conflicts_with = "interface")]
+    to: Option<When>,
     /// Print only intervals and summaries, not every round trip
     #[arg(short, long)]
     summary: bool,
@@ -62,7 +50,7 @@ pub(super) struct RttArgs {
     #[arg(long, value_name = "INTERVAL", value_parser = positive_time)]
     every: Option<Duration>,
     /// Measure echoes of bare acknowledgements too; they may include idle time
-    #[arg(long)]
+    #[arg(long, hide = true)]
     all_echoes: bool,
     /// Ignore echoes later than this
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_time)]
@@ -76,9 +64,16 @@ pub(super) struct RttArgs {
     #[arg(default_value_t = Options::default().prefix_ip6)]
     prefix6: u8,
     /// Limit of connections held for round trips
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, hide = true)]
     #[arg(default_value_t = Options::default().max_connections)]
     rtt_connections: usize,
+    /// Hook: native or generic XDP, tc (beside other programs), or auto
+    #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
+    xdp_mode: XdpMode,
+    /// Size of the ring buffer per CPU, e.g. 8M; rounded up to a power of two, at least 2K
+    #[arg(long, value_name = "BYTES", value_parser = size, allow_negative_numbers = true, hide = true)]
+    #[arg(conflicts_with_all = ["files", "read"])]
+    ring_size: Option<usize>,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -96,7 +91,14 @@ impl RttArgs {
         if self.interface.is_empty() {
             let files = if self.files.is_empty() { &self.read } else { &self.files };
             let files = sources("rtt", files)?;
-            return Ok(Config::Read(ReadConfig { common, files, plot: None, shards: None }));
+            return Ok(Config::Read(ReadConfig {
+                common,
+                files,
+                from: self.from,
+                to: self.to,
+                plot: None,
+                shards: None,
+            }));
         }
         if self.common.siblings {
             let message = "--siblings works with `tmap live` and `tmap read` only";

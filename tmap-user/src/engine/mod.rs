@@ -15,6 +15,11 @@ pub mod snapshot;
 mod tsval;
 pub mod types;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use tmap_common::{Record, record::Slot};
 
 pub use flows::{Analysed, Flows, FrozenSource, Pace, SourceId};
@@ -35,12 +40,14 @@ pub use types::{Depth, Holdings, Wanted};
 pub struct Engine {
     flows: Flows,
     analyst: Analyst,
+    /// Addresses analysed, and to be analysed, for a caller that shows progress.
+    analysed: Arc<[AtomicU64; 2]>,
 }
 
 impl Engine {
     /// An empty engine.
     pub fn new(options: Options) -> Self {
-        Self { flows: Flows::new(&options), analyst: Analyst::new(&options) }
+        Self { flows: Flows::new(&options), analyst: Analyst::new(&options), analysed: Arc::default() }
     }
 
     /// The two halves: one takes records in, the other analyses them.
@@ -56,6 +63,12 @@ impl Engine {
     /// Sets how often [`Engine::review`] analyses an address.
     pub fn set_pace(&mut self, pace: Pace) {
         self.flows.set_pace(pace);
+    }
+
+    /// Counts the addresses that snapshots have analysed, and have to analyse, in `analysed`, which engines
+    /// may share.
+    pub fn count_analysed(&mut self, analysed: Arc<[AtomicU64; 2]>) {
+        self.analysed = analysed;
     }
 
     /// Takes in one record. Many at once cost less each: [`Engine::observe_all`].
@@ -126,10 +139,14 @@ impl Engine {
         mut events: Option<&mut Vec<Event>>,
     ) -> PartialSnapshot {
         let mut builder = self.analyst.begin_snapshot(now_ns, wanted);
-        for id in self.flows.by_size() {
+        let ids = self.flows.by_size();
+        let [done, all] = &*self.analysed;
+        all.fetch_add(ids.len() as u64, Ordering::Relaxed);
+        for id in ids {
             let frozen = self.flows.freeze(id);
             let analysed = self.analyst.add(frozen, &mut builder, events.as_deref_mut());
             self.flows.analysed(analysed, now_ns);
+            done.fetch_add(1, Ordering::Relaxed);
         }
         let (mut partial, clocks) = builder.finish();
         partial.complete(self.flows.totals(now_ns, clocks));

@@ -7,8 +7,13 @@ use std::{
     collections::VecDeque,
     io,
     num::NonZero,
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use tmap_common::{
@@ -16,7 +21,11 @@ use tmap_common::{
     record::{MAX_SLOTS, Slot},
 };
 
-use crate::engine::{Engine, Event, Holdings, Options, Pace, PartialSnapshot, Snapshot, Wanted, shard};
+use super::Progress;
+use crate::{
+    engine::{Engine, Event, Holdings, Options, Pace, PartialSnapshot, Snapshot, Wanted, shard},
+    signals::Signals,
+};
 
 /// Slots handed over at once. They are packed as in the kernel's rings, a fifth of the size of records,
 /// because moving them from core to core is expensive. The batch is so large that waking a thread is cheap.
@@ -28,6 +37,35 @@ const TASKS_WAITING: usize = 4;
 
 /// Some addresses are much busier than others; with two shards per core, the load is more even.
 const SHARDS_PER_CORE: usize = 2;
+
+/// How often the user is told of progress while the reader waits for the shards.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// What the reader does while it waits for the shards.
+pub(super) struct Waiting {
+    progress: Progress,
+    signals: Arc<Signals>,
+    /// Addresses analysed, and to be analysed, by all shards.
+    analysed: Arc<[AtomicU64; 2]>,
+    has_told: bool,
+}
+
+impl Waiting {
+    /// Shows progress, and answers a request to stop.
+    pub(super) fn new(progress: Progress, signals: Arc<Signals>) -> Self {
+        Self { progress, signals, analysed: Arc::default(), has_told: false }
+    }
+
+    fn tell(&mut self) {
+        let [analysed, all] = [0, 1].map(|index: usize| self.analysed[index].load(Ordering::Relaxed));
+        self.progress.show_analysis(analysed, all);
+        if self.signals.stop() && !self.has_told {
+            self.has_told = true;
+            let text = "tmap: analysing what was read; another ^C ends at once, without a summary";
+            self.progress.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+}
 
 /// A task for a shard.
 enum Task {
@@ -54,6 +92,7 @@ pub(super) struct Workers {
     shards: Vec<Shard>,
     /// Times of the reviews that not all shards have answered yet.
     reviews: VecDeque<u64>,
+    waiting: Waiting,
 }
 
 /// The reader's end of a shard's thread.
@@ -72,12 +111,14 @@ impl Workers {
     ///
     /// # Errors
     /// If the system grants no thread.
-    pub(super) fn start(options: &Options, shards: Option<usize>) -> io::Result<Self> {
+    pub(super) fn start(options: &Options, shards: Option<usize>, waiting: Waiting) -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let count = shard::count(options, shards, SHARDS_PER_CORE * cores);
         let options = shard::share(options, count);
-        let shards = (0..count).map(|number| Shard::start(number, &options)).collect::<io::Result<_>>()?;
-        Ok(Self { shards, reviews: VecDeque::new() })
+        let shards = (0..count)
+            .map(|number| Shard::start(number, &options, &waiting.analysed))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { shards, reviews: VecDeque::new(), waiting })
     }
 
     /// Hands a record over, with the next batch.
@@ -140,7 +181,8 @@ impl Workers {
     /// Gives a task to all shards and waits for their results.
     fn ask(&mut self, task: impl Fn() -> Task) -> Vec<Done> {
         self.shards.iter_mut().for_each(|shard| shard.give(task()));
-        self.shards.iter_mut().map(Shard::wait).collect()
+        let Self { shards, waiting, .. } = self;
+        shards.iter_mut().map(|shard| shard.wait(waiting)).collect()
     }
 }
 
@@ -150,13 +192,15 @@ fn unasked() -> ! {
 }
 
 impl Shard {
-    fn start(number: usize, options: &Options) -> io::Result<Self> {
+    fn start(number: usize, options: &Options, analysed: &Arc<[AtomicU64; 2]>) -> io::Result<Self> {
         let (tasks, tasks_in) = mpsc::sync_channel(TASKS_WAITING);
         let (done_out, done) = mpsc::channel();
         let options = options.clone();
+        let analysed = Arc::clone(analysed);
         let thread = thread::Builder::new().name(format!("shard {number}")).spawn(move || {
             let mut engine = Engine::new(options);
             engine.set_pace(Pace::Sparse);
+            engine.count_analysed(analysed);
             work(engine, &tasks_in, &done_out);
         })?;
         Ok(Self {
@@ -213,15 +257,16 @@ impl Shard {
     }
 
     /// Waits for the answer to the latest request.
-    fn wait(&mut self) -> Done {
+    fn wait(&mut self, waiting: &mut Waiting) -> Done {
         loop {
-            match self.done.recv() {
+            match self.done.recv_timeout(TELL_EVERY) {
                 Ok(done) => {
                     if let Some(answer) = self.take(done) {
                         return answer;
                     }
                 }
-                Err(_) => self.fail(),
+                Err(RecvTimeoutError::Timeout) => waiting.tell(),
+                Err(RecvTimeoutError::Disconnected) => self.fail(),
             }
         }
     }

@@ -109,6 +109,11 @@ impl Input {
                 Ok(0) => self.at_end = true,
                 Ok(count) => self.end += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    // More may come: the caller asks again.
+                    self.failure = Some(error);
+                    return;
+                }
                 Err(error) => {
                     self.at_end = true;
                     self.failure = Some(error);

@@ -1,8 +1,8 @@
 //! Capture files: pcap and pcapng, compressed or not, as a stream of frames with times.
 //!
 //! ```text
-//! path | stdin -> gzip | zstd | plain (by magic) -> Input (buffer) -> pcap | pcapng -> Frame
-//! plain file ------------------------------------> Input (mapped) ---^
+//! path | stdin -> gzip | zstd | xz | bzip2 | plain (by magic) -> Input (buffer) -> pcap | pcapng -> Frame
+//! plain file -----------------------------------------------> Input (mapped) ---^
 //! ```
 //!
 //! pcap-parser knows the layout of blocks. Its readers are not used: they need the whole first block in the
@@ -18,6 +18,7 @@ mod link_type;
 mod map;
 mod pcap;
 mod pcapng;
+mod pipe;
 mod resolution;
 
 use std::{
@@ -31,6 +32,7 @@ use tmap_common::Link;
 use crate::without_error_codes;
 use input::Input;
 pub use link_type::LinkType;
+pub use pipe::Stop;
 pub use resolution::Resolution;
 
 /// Bytes read at once.
@@ -76,6 +78,13 @@ impl std::fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
+impl ReadError {
+    /// Whether nothing is wrong, but nothing came for a moment: reading can go on.
+    pub fn is_idle(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
 /// An I/O error in words.
 fn plain(error: &io::Error) -> String {
     // Only the decompressors report an unexpected end.
@@ -113,41 +122,56 @@ impl Location {
         if name.as_os_str() == "-" { Self::Stdin } else { Self::Path(name.to_owned()) }
     }
 
-    /// Opens it for reading; the length in bytes where it is known.
-    ///
-    /// # Errors
-    /// [`ReadError::Io`] if there is no such file or no permission to read it.
-    pub fn open(&self) -> Result<(Box<dyn Read>, Option<u64>), ReadError> {
-        match self {
-            Self::Stdin => Ok((Box::new(io::stdin()), None)),
-            Self::Path(path) => {
-                let file = File::open(path).map_err(ReadError::Io)?;
-                let metadata = file.metadata().map_err(ReadError::Io)?;
-                if metadata.is_dir() {
-                    let advice = "is a directory; name the captures in it, such as DIR/*.pcap";
-                    return Err(ReadError::Unknown(advice));
-                }
-                let length = metadata.is_file().then_some(metadata.len());
-                Ok((Box::new(file), length))
-            }
-        }
+    /// Whether it is a regular file, which can be opened more than once.
+    pub fn is_regular(&self) -> bool {
+        matches!(self, Self::Path(path) if path.metadata().is_ok_and(|metadata| metadata.is_file()))
     }
-}
 
-impl Location {
-    /// The capture in a plain file, mapped into memory; `None` if it has to be read instead: a pipe, a
-    /// compressed or an empty file.
+    /// Checks that it can be read. A pipe isn't opened: that can be done only once, and may wait for a
+    /// writer.
     ///
     /// # Errors
-    /// If the file cannot be opened, or is no capture (see [`Capture::new`]).
-    pub fn map(&self) -> Result<Option<Capture>, ReadError> {
-        let Self::Path(path) = self else { return Ok(None) };
-        let file = File::open(path).map_err(ReadError::Io)?;
-        if !file.metadata().map_err(ReadError::Io)?.is_file() {
-            return Ok(None);
+    /// [`ReadError::Io`] if there is no such file or no permission to read it; [`ReadError::Unknown`] for a
+    /// directory.
+    pub fn check(&self) -> Result<(), ReadError> {
+        let Self::Path(path) = self else { return Ok(()) };
+        let metadata = path.metadata().map_err(ReadError::Io)?;
+        if metadata.is_dir() {
+            return Err(ReadError::Unknown("is a directory; name the captures in it, such as DIR/*.pcap"));
         }
-        let Ok(map) = map::map(&file) else { return Ok(None) };
-        if packing(&map).is_some() { Ok(None) } else { Capture::of(Input::mapped(map)).map(Some) }
+        if metadata.is_file() {
+            File::open(path).map_err(ReadError::Io)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the capture. A plain file is mapped into memory. `watch` may wrap the reader of any other file,
+    /// whose length in bytes it is told where that is known. Where nothing comes from a pipe, `stop` is asked
+    /// whether to go on, and [`Capture::next_frame`] returns [`ReadError::is_idle`] now and then.
+    ///
+    /// # Errors
+    /// If it can't be opened, or is no capture (see [`Capture::new`]).
+    pub fn open(
+        &self,
+        stop: &Stop,
+        watch: impl FnOnce(Box<dyn Read>, Option<u64>) -> Box<dyn Read>,
+    ) -> Result<Capture, ReadError> {
+        if !self.is_regular() {
+            let pipe = pipe::PipeReader::start(self.clone(), stop.clone()).map_err(ReadError::Io)?;
+            let tells = pipe.idle_switch();
+            let input = Input::new(watch(Box::new(pipe), None));
+            let (unpacked, can_wait) = unpacked(input)?;
+            let capture = Capture::of(Input::new(unpacked))?;
+            tells.store(can_wait, std::sync::atomic::Ordering::Relaxed);
+            return Ok(capture);
+        }
+        let Self::Path(path) = self else { return Err(ReadError::Unknown("is no file")) };
+        let file = File::open(path).map_err(ReadError::Io)?;
+        let bytes = file.metadata().map_err(ReadError::Io)?.len();
+        match map::map(&file) {
+            Ok(map) if packing(&map).is_none() => Capture::of(Input::mapped(map)),
+            _ => Capture::new(watch(Box::new(file), Some(bytes))),
+        }
     }
 }
 
@@ -167,7 +191,7 @@ impl Capture {
     /// [`ReadError::Unknown`] if it is no capture, [`ReadError::Truncated`] if it ends in the file header,
     /// [`ReadError::Io`].
     pub fn new(source: Box<dyn Read>) -> Result<Self, ReadError> {
-        Self::of(Input::new(unpacked(Input::new(source))?))
+        Self::of(Input::new(unpacked(Input::new(source))?.0))
     }
 
     fn of(mut input: Input) -> Result<Self, ReadError> {
@@ -205,6 +229,11 @@ impl Capture {
         Ok(frame)
     }
 
+    /// The length of a mapped file in bytes; `None` if the reader itself can count.
+    pub fn mapped_bytes(&self) -> Option<u64> {
+        self.input.is_mapped().then(|| self.input.data().len() as u64 + self.input.offset())
+    }
+
     /// The number of bytes read from a mapped file; `None` if the reader itself can count.
     pub fn mapped_offset(&self) -> Option<u64> {
         self.input.is_mapped().then(|| self.input.offset())
@@ -229,6 +258,8 @@ impl Capture {
 enum Packing {
     Gzip,
     Zstd,
+    Xz,
+    Bzip2,
 }
 
 /// The compression of a file that begins with `bytes`, if any.
@@ -237,20 +268,25 @@ fn packing(bytes: &[u8]) -> Option<Packing> {
         [0x1f, 0x8b, ..] => Some(Packing::Gzip),
         // RFC 8878: a frame, or a skippable one (as pzstd writes) before it.
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Packing::Zstd),
+        [0xfd, b'7', b'z', b'X', ..] => Some(Packing::Xz),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Packing::Bzip2),
         _ => None,
     }
 }
 
-/// The content of `packed`, decompressed if its magic number says so.
-fn unpacked(mut packed: Input) -> Result<Box<dyn Read>, ReadError> {
-    match packing(packed.fill(4)) {
-        Some(Packing::Gzip) => Ok(Box::new(flate2::bufread::MultiGzDecoder::new(packed))),
+/// The content of `packed`, decompressed if its magic number says so, and whether it can go on after a moment
+/// in which nothing came.
+fn unpacked(mut packed: Input) -> Result<(Box<dyn Read>, bool), ReadError> {
+    Ok(match packing(packed.fill(4)) {
+        Some(Packing::Gzip) => (Box::new(flate2::bufread::MultiGzDecoder::new(packed)), true),
         Some(Packing::Zstd) => {
             let decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(ReadError::Io)?;
-            Ok(Box::new(decoder))
+            (Box::new(decoder), true)
         }
-        None => Ok(Box::new(packed)),
-    }
+        Some(Packing::Xz) => (Box::new(lzma_rust2::XzReader::new(packed, true)), false),
+        Some(Packing::Bzip2) => (Box::new(bzip2::bufread::MultiBzDecoder::new(packed)), false),
+        None => (Box::new(packed), true),
+    })
 }
 
 /// The error for bytes that begin no capture.
@@ -261,10 +297,8 @@ fn unknown(input: &mut Input) -> ReadError {
     ReadError::Unknown(match input.data() {
         [] => "is empty; capture again",
         [_] | [_, _] | [_, _, _] => "is too short for a capture; capture again",
-        [0xfd, b'7', b'z', b'X', ..] => "is compressed with xz; use xz -dc FILE | tmap read -",
-        [b'B', b'Z', b'h', ..] => "is compressed with bzip2; use bzip2 -dc FILE | tmap read -",
         [0x04, 0x22, 0x4d, 0x18, ..] => "is compressed with lz4; use lz4 -dc FILE | tmap read -",
         [b's', b'n', b'o', b'o', ..] => "is a snoop capture; convert it with editcap -F pcapng FILE OUT",
-        _ => "is not a capture; tmap reads pcap and pcapng, plain or compressed with gzip or zstd",
+        _ => "is not a capture; tmap reads pcap and pcapng, plain or compressed (gzip, zstd, xz, bzip2)",
     })
 }

@@ -1,0 +1,104 @@
+//! The texts after the options on the help pages, within 80 columns.
+
+/// After the list of commands.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  sudo tmap -i eth0               watch eth0; ^C ends with a summary
+  tmap read capture.pcap.gz       read a capture, compressed or not
+  sudo tmap rtt -i eth0 --egress  measure round-trip times
+
+`tmap COMMAND --help` explains a command, its filters and its report. Watching
+an interface needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+
+Exit code: 0 success; 1 failed, or finished with a warning (such as a truncated
+capture); 2 a mistake on the command line.";
+
+/// After the options of `live`.
+pub(super) const LIVE: &str = "\
+Examples:
+  sudo tmap -i eth0
+  sudo tmap -i lan,wan src net 10.0.0.0/8
+  sudo tmap -i eth0 --stats 60s --json >> tmap.jsonl
+  ssh router tcpdump -w - tcp | tmap read -      where tmap is not installed
+
+The signal SIGUSR1 prints a summary at once.
+
+Filters use pcap-filter's words: src, dst; host A, net A/len, net A mask M;
+port P, portrange A-B; ip, ip6, tcp, proto 6; and, or, not, parentheses. `and`
+and `or` have equal rank, from left to right. Quote parentheses from the shell.
+
+How to read the report:
+  Machines   3 (2-5): best count and 90 % interval; 2+: at least two
+  Offsets    what a system adds to its clock's count: fixed per machine, by pair
+             of addresses, or random per connection. tmap counts machines by
+             offset or, where it is random, by phase (the position within a
+             tick) and skew
+  clock      nominal tick rate, and the deviation from it in ppm (skew) by this
+             sensor's clock
+  up since   when the clock's count was zero, on most systems the boot; perhaps
+             earlier by a multiple of the time in brackets, in which it wraps
+  (30 %)     share of the connections of the address, or probability
+± is one standard error. A clock shows only in connections of at least 2 s and 5
+segments. The average uptime (-v) is the mean over machines with a boot time.
+
+Limits and tolerances for experts: tmap live --help-all";
+
+/// After the options of `read`.
+pub(super) const READ: &str = "\
+Examples:
+  tmap read capture.pcap.gz
+  tmap read -v --filter 'src net 10.0.0.0/8' monday.pcap tuesday.pcap
+  tmap read --connection 198.51.100.1:53042 --from 03:00 --to 03:30 a.pcap
+  tmap read --min-machines 2 --sort connections --top 20 a.pcap
+  tmap read --plot phases.svg a.pcapng
+  ssh router tcpdump -w - tcp | tmap read -
+
+Several captures are read as one, in the order of their packets' times.
+
+Filters use pcap-filter's words: src, dst; host A, net A/len, net A mask M;
+port P, portrange A-B; ip, ip6, tcp, proto 6; and, or, not, parentheses. `and`
+and `or` have equal rank, from left to right. Quote the filter from the shell.
+
+How to read the report:
+  Machines   3 (2-5): best count and 90 % interval; 2+: at least two
+  Offsets    what a system adds to its clock's count: fixed per machine, by pair
+             of addresses, or random per connection. tmap counts machines by
+             offset or, where it is random, by phase (the position within a
+             tick) and skew
+  clock      nominal tick rate, and the deviation from it in ppm (skew) by the
+             clock of the capture
+  up since   when the clock's count was zero, on most systems the boot; perhaps
+             earlier by a multiple of the time in brackets, in which it wraps
+  (30 %)     share of the connections of the address, or probability
+± is one standard error. A clock shows only in connections of at least 2 s and 5
+segments. The average uptime (-v) is the mean over machines with a boot time.
+
+Limits and tolerances for experts: tmap read --help-all";
+
+/// After the options of `rtt`.
+pub(super) const RTT: &str = "\
+Examples:
+  sudo tmap rtt -i eth0 --egress                 on a host
+  sudo tmap rtt -i lan,wan --every 10s -s        on a router
+  tmap rtt capture.pcap.gz
+
+A round trip is the time from the first data segment (or SYN or FIN) with a
+TSval to the first segment that echoes it: from this sensor to the host that
+answers, and back. If the sensor is in the middle of a path, add the round trips
+to both sides. tmap must see both directions. On a host, add --egress. On a
+router, watch both interfaces (-i lan,wan), or one with --egress. With NAT, one
+with --egress is best: on two interfaces each direction has other addresses, and
+tmap can join only connections that open while it watches. A filter with src or
+dst hides one direction.
+
+`host` is the round trip that the TCP of the answering host measures. Usually it
+is longer: it includes the other half of the path, the peer's application and
+delayed acknowledgements. It is shorter where only the answer was delayed on its
+way to the sensor, and it is exact to a tick only. It is in ticks until the
+host's tick rate is known. A summary finds it out (live: SIGUSR1).
+
+Jitter is the mean difference between one round trip of a connection and the
+next. The summary lists implausible timestamps (TSvals that step back or leap,
+echoes of values never sent), each with the probable cause.
+
+Limits and tolerances for experts: tmap rtt --help-all";

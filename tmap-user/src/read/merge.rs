@@ -1,0 +1,152 @@
+//! Several captures as one: packets in the order of their times, from whichever file has the next one.
+//!
+//! Files are opened when the time of their first packet has come, so that a thousand rotated captures need no
+//! more than those that overlap.
+
+use crate::capture::file::{Capture, Frame, LinkType, Location, ReadError, Stop};
+use tmap_common::Link;
+
+use super::source::{Frames, Opener};
+
+/// A capture among others.
+struct Part {
+    source: Location,
+    /// The time of its first packet; 0 where it can't be told before: a pipe.
+    first_ns: u64,
+    state: State,
+}
+
+/// How far a capture was read.
+enum State {
+    Unopened,
+    Open(Box<Open>),
+    Finished,
+}
+
+/// A capture that is being read, and its next packet.
+struct Open {
+    capture: Capture,
+    /// Whether the fields below hold a packet that wasn't handed out yet.
+    has_next: bool,
+    time_ns: u64,
+    link: Result<Link, LinkType>,
+    is_cut: bool,
+    bytes: Vec<u8>,
+}
+
+/// All captures.
+pub(super) struct Merge<'a> {
+    parts: Vec<Part>,
+    opener: &'a Opener,
+    resolution_ns: u64,
+    /// What was wrong with captures that can't be read any further, in words.
+    faults: Vec<String>,
+    is_any_open: bool,
+}
+
+impl<'a> Merge<'a> {
+    /// Looks at the first packet of each capture. One that can't be read is told of later.
+    pub(super) fn new(sources: &[Location], opener: &'a Opener, stop: &Stop) -> Self {
+        let part = |source: &Location| {
+            let first = if source.is_regular() {
+                source
+                    .open(stop, |reader, _| reader)
+                    .and_then(|mut capture| Ok(capture.next_frame()?.map_or(u64::MAX, |frame| frame.time_ns)))
+            } else {
+                Ok(0)
+            };
+            Part { source: source.clone(), first_ns: first.unwrap_or(0), state: State::Unopened }
+        };
+        let parts = sources.iter().map(part).collect();
+        Self { parts, opener, resolution_ns: 0, faults: Vec::new(), is_any_open: false }
+    }
+
+    /// Reads the next packet of an open capture.
+    fn advance(&mut self, index: usize) -> Result<(), ReadError> {
+        let part = &mut self.parts[index];
+        let State::Open(open) = &mut part.state else { return Ok(()) };
+        let Open { capture, has_next, time_ns, link, is_cut, bytes } = &mut **open;
+        let fault = match capture.next_frame() {
+            Ok(Some(frame)) => {
+                (*time_ns, *link, *is_cut) = (frame.time_ns, frame.link, frame.is_cut);
+                *has_next = true;
+                bytes.clear();
+                bytes.extend_from_slice(frame.bytes);
+                return Ok(());
+            }
+            Err(error) if error.is_idle() => return Err(error),
+            Ok(None) => None,
+            Err(error) => Some(format!("{}: {error}; the packets before it are reported", part.source)),
+        };
+        self.resolution_ns = self.resolution_ns.max(capture.resolution_ns());
+        self.faults.extend(fault);
+        self.faults.extend(super::untimed(&part.source, capture));
+        part.state = State::Finished;
+        Ok(())
+    }
+
+    fn open(&mut self, index: usize) {
+        let part = &mut self.parts[index];
+        match self.opener.open(&part.source) {
+            Ok(capture) => {
+                self.is_any_open = true;
+                let bytes = Vec::new();
+                let link = Ok(Link::Ethernet);
+                let open = Open { capture, has_next: false, time_ns: 0, link, is_cut: false, bytes };
+                part.state = State::Open(Box::new(open));
+            }
+            Err(error) => {
+                self.faults.push(format!("{}: {error}", part.source));
+                part.state = State::Finished;
+            }
+        }
+    }
+
+    /// The part whose next packet is the earliest.
+    fn earliest(&mut self) -> Result<Option<usize>, ReadError> {
+        loop {
+            // A capture whose next packet isn't known comes first, then the earliest packet.
+            let time = |part: &Part| match &part.state {
+                State::Unopened => Some(part.first_ns),
+                State::Open(open) => Some(if open.has_next { open.time_ns } else { 0 }),
+                State::Finished => None,
+            };
+            let times = self.parts.iter().enumerate().filter_map(|(index, part)| Some((time(part)?, index)));
+            let Some((_, index)) = times.min() else { return Ok(None) };
+            match &self.parts[index].state {
+                State::Unopened => self.open(index),
+                State::Open(open) if open.has_next => return Ok(Some(index)),
+                _ => self.advance(index)?,
+            }
+        }
+    }
+}
+
+impl Frames for Merge<'_> {
+    fn next_frame(&mut self) -> Result<Option<Frame<'_>>, ReadError> {
+        let Some(index) = self.earliest()? else { return Ok(None) };
+        let State::Open(open) = &mut self.parts[index].state else { return Ok(None) };
+        open.has_next = false;
+        Ok(Some(Frame { time_ns: open.time_ns, link: open.link, bytes: &open.bytes, is_cut: open.is_cut }))
+    }
+
+    fn resolution_ns(&self) -> u64 {
+        let open = self.parts.iter().filter_map(|part| match &part.state {
+            State::Open(open) => Some(open.capture.resolution_ns()),
+            _ => None,
+        });
+        open.fold(self.resolution_ns, u64::max)
+    }
+
+    fn mapped_offset(&self) -> Option<u64> {
+        None
+    }
+
+    fn take_faults(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.faults)
+    }
+
+    fn is_any_open(&self) -> bool {
+        self.is_any_open
+    }
+}

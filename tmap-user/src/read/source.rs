@@ -1,0 +1,110 @@
+//! Where packets come from: one capture, or several as one.
+
+use std::io::Read;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::capture::file::{Capture, Frame, Location, ReadError, Stop};
+
+/// A stream of packets.
+pub(super) trait Frames {
+    /// The next packet; `None` at the end.
+    fn next_frame(&mut self) -> Result<Option<Frame<'_>>, ReadError>;
+
+    /// The coarsest resolution of capture times so far, in nanoseconds.
+    fn resolution_ns(&self) -> u64;
+
+    /// The number of bytes read from a mapped file; `None` if it is counted elsewhere.
+    fn mapped_offset(&self) -> Option<u64>;
+
+    /// What was wrong with captures so far, in words; each is told once.
+    fn take_faults(&mut self) -> Vec<String>;
+
+    /// Whether any capture could be opened.
+    fn is_any_open(&self) -> bool;
+}
+
+/// Opens captures, and shows the progress of reading them.
+pub(super) struct Opener {
+    pub bar: ProgressBar,
+    pub stop: Stop,
+}
+
+impl Opener {
+    pub(super) fn new(bar: ProgressBar, stop: Stop) -> Self {
+        Self { bar, stop }
+    }
+
+    /// Opens a capture.
+    pub(super) fn open(&self, source: &Location) -> Result<Capture, ReadError> {
+        let capture = source.open(&self.stop, |reader, bytes| {
+            self.begin(source, bytes);
+            Box::new(self.bar.wrap_read(reader)) as Box<dyn Read>
+        })?;
+        if let Some(bytes) = capture.mapped_bytes() {
+            self.begin(source, Some(bytes));
+        }
+        Ok(capture)
+    }
+
+    /// Shows the progress of a file.
+    fn begin(&self, source: &Location, bytes: Option<u64>) {
+        self.bar.reset();
+        let template = match bytes {
+            Some(bytes) => {
+                self.bar.set_length(bytes);
+                "{msg} [{bar:30}] {percent} %, {binary_bytes_per_sec}, {eta} left"
+            }
+            None => "{msg} {binary_bytes}, {binary_bytes_per_sec}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style.progress_chars("=> "));
+        }
+        self.bar.set_message(source.to_string());
+    }
+}
+
+/// One capture.
+pub(super) struct Single<'a> {
+    source: &'a Location,
+    capture: Option<Capture>,
+    faults: Vec<String>,
+}
+
+impl<'a> Single<'a> {
+    /// Opens a capture. One that can't be read has no packets, and a fault.
+    pub(super) fn open(source: &'a Location, opener: &Opener) -> Self {
+        match opener.open(source) {
+            Ok(capture) => Self { source, capture: Some(capture), faults: Vec::new() },
+            Err(error) => Self { source, capture: None, faults: vec![format!("{source}: {error}")] },
+        }
+    }
+}
+
+impl Frames for Single<'_> {
+    #[inline(always)]
+    fn next_frame(&mut self) -> Result<Option<Frame<'_>>, ReadError> {
+        match &mut self.capture {
+            Some(capture) => capture.next_frame(),
+            None => Ok(None),
+        }
+    }
+
+    fn resolution_ns(&self) -> u64 {
+        self.capture.as_ref().map_or(0, Capture::resolution_ns)
+    }
+
+    fn mapped_offset(&self) -> Option<u64> {
+        self.capture.as_ref()?.mapped_offset()
+    }
+
+    fn take_faults(&mut self) -> Vec<String> {
+        let mut faults = std::mem::take(&mut self.faults);
+        faults.extend(self.capture.as_ref().and_then(|capture| super::untimed(self.source, capture)));
+        faults
+    }
+
+    fn is_any_open(&self) -> bool {
+        self.capture.is_some()
+    }
+}
