@@ -1,6 +1,6 @@
 //! `cargo xtask run`: builds tmap and runs it.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::Result;
 
@@ -26,6 +26,11 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
     shell::replace_with(command.args(&args.tmap))
 }
 
+/// Whether tmap takes the word for an interface, as in `tmap eth0`.
+fn is_interface(word: &str) -> bool {
+    !word.is_empty() && !word.contains('/') && Path::new("/sys/class/net").join(word).exists()
+}
+
 /// True if these arguments make tmap attach to an interface. Files and help need no root.
 fn needs_root(args: &[String]) -> bool {
     let asks_for_help = |arg: &String| matches!(arg.as_str(), "-h" | "--help" | "help" | "-V" | "--version");
@@ -34,7 +39,7 @@ fn needs_root(args: &[String]) -> bool {
     };
     !args.iter().any(asks_for_help)
         && args.first().is_none_or(|arg| arg != "read")
-        && args.iter().any(attaches)
+        && (args.iter().any(attaches) || args.first().is_some_and(|first| is_interface(first)))
 }
 
 #[cfg(test)]
@@ -44,7 +49,9 @@ mod tests {
     #[test]
     fn only_attaching_needs_root() {
         let needs = |line: &str| needs_root(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        for line in ["-i eth0", "-ieth0", "live -i eth0 port 80", "rtt -i lan -i wan", "--interface=eth0"] {
+        for line in
+            ["-i eth0", "-ieth0", "live -i eth0 port 80", "rtt -i lan -i wan", "--interface=eth0", "lo"]
+        {
             assert!(needs(line), "{line}");
         }
         for line in ["read a.pcap", "--help", "live --help", "rtt -r a.pcap", "--version"] {

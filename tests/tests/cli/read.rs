@@ -406,6 +406,15 @@ fn one_connection_and_its_machine_are_told() {
 }
 
 #[test]
+fn a_limit_that_was_reached_is_the_reason() {
+    let folder = Folder::new();
+    let capture = folder.file("mail.pcap", &mail_capture());
+    let run = tmap(["read".into(), "--max-flows".into(), "1".into(), capture]);
+    assert!(run.out.contains("for lack of room (see the limits below)"), "{}", run.out);
+    assert!(run.out.contains("Raise --max-flows or") && !run.out.contains("too short"), "{}", run.out);
+}
+
+#[test]
 fn a_closed_standard_output_is_an_error() {
     let folder = Folder::new();
     let capture = folder.file("mail.pcap", &mail_capture());

@@ -7,7 +7,7 @@ use super::{
     style::{Styles, paint},
     words,
 };
-use crate::engine::snapshot::{AddressReport, Doubt, Estimate, MachineReport, Unstamped};
+use crate::engine::snapshot::{AddressReport, Doubt, Estimate, MachineReport, Snapshot, Unstamped};
 
 /// The most machines listed per address; the others are only counted.
 const MAX_MACHINES: usize = 64;
@@ -19,7 +19,7 @@ const MAX_PEERS: usize = 5;
 pub(super) fn address(
     out: &mut impl Write,
     report: &AddressReport,
-    now_ns: u64,
+    snapshot: &Snapshot,
     calendar: &Calendar<'_>,
     styles: &Styles,
 ) -> io::Result<()> {
@@ -31,7 +31,7 @@ pub(super) fn address(
         // Regime and doubt go into one sentence.
         Some(Doubt::OffsetsRandom) => regime.push_str(", so machines are not counted yet"),
         Some(_) => {
-            if let Some(doubt) = words::doubt_here(report) {
+            if let Some(doubt) = words::doubt_here(report, words::is_crowded(snapshot)) {
                 writeln!(out, "{}", paint(styles.doubt, &format!("  {doubt}")))?;
             }
         }
@@ -68,7 +68,7 @@ pub(super) fn address(
         writeln!(out, "  {}", super::table::rest(report, unassigned))?;
         handshake(out, unassigned.os.signature.as_deref())?;
     }
-    average_uptime(out, report, now_ns)
+    average_uptime(out, report, snapshot.now_ns)
 }
 
 /// Connections of an address that were opened without timestamps.

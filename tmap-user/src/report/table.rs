@@ -50,6 +50,7 @@ const OFFSETS: usize = HEADINGS[4].len();
 pub(super) fn write(
     out: &mut impl Write,
     chosen: &Chosen<'_>,
+    is_crowded: bool,
     calendar: &Calendar<'_>,
     styles: &Styles,
 ) -> io::Result<()> {
@@ -64,7 +65,7 @@ pub(super) fn write(
         for (report, row) in chosen.listed.iter().zip(&rows) {
             writeln!(out, "{}", line(row, &widths, styles))?;
             if chosen.listed.len() <= FEW_ADDRESSES {
-                out.write_all(fold(&details(report, calendar, styles)).as_bytes())?;
+                out.write_all(fold(&details(report, is_crowded, calendar, styles)).as_bytes())?;
             }
         }
     }
@@ -192,10 +193,10 @@ fn shortened(text: &str, columns: usize) -> String {
 }
 
 /// The lines under an address: what limits its count, what else was seen, and its machines.
-fn details(report: &AddressReport, calendar: &Calendar<'_>, styles: &Styles) -> String {
+fn details(report: &AddressReport, is_crowded: bool, calendar: &Calendar<'_>, styles: &Styles) -> String {
     let mut text = String::new();
     let mut add = |line: &str| text.push_str(&format!("{line}\n"));
-    if let Some(doubt) = words::doubt_here(report) {
+    if let Some(doubt) = words::doubt_here(report, is_crowded) {
         add(&paint(styles.doubt, &format!("  {doubt}")));
     }
     if let Some(unstamped) = &report.unstamped {

@@ -13,6 +13,7 @@ use super::{
     style::Styles,
     table,
     view::Chosen,
+    words,
 };
 use crate::engine::{
     Event,
@@ -104,7 +105,7 @@ pub fn summary(
     if view.verbose {
         details(out, summary, &chosen, calendar, &styles)?;
     } else {
-        table::write(out, &chosen, calendar, &styles)?;
+        table::write(out, &chosen, words::is_crowded(&summary.snapshot), calendar, &styles)?;
     }
     let mut text = Vec::new();
     siblings::text(&mut text, &summary.snapshot.siblings)?;
@@ -124,7 +125,7 @@ fn details(
     let mut text = Vec::new();
     for report in &chosen.listed {
         writeln!(text)?;
-        detail::address(&mut text, report, summary.snapshot.now_ns, calendar, styles)?;
+        detail::address(&mut text, report, &summary.snapshot, calendar, styles)?;
     }
     if !chosen.listed.is_empty() && chosen.more + chosen.too_few > 0 {
         writeln!(text)?;

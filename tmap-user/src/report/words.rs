@@ -4,7 +4,7 @@ use tmap_common::Tunnel;
 
 use super::number::{Calendar, count, grouped, hertz, signed, span};
 use crate::engine::snapshot::{
-    AddressReport, Boot, Doubt, MachineReport, OsReport, PortShare, Regime, Side, Unassigned,
+    AddressReport, Boot, Doubt, MachineReport, OsReport, PortShare, Regime, Side, Snapshot, Unassigned,
 };
 
 /// A skew less certain than this tells nothing: real clocks are off by up to about 100 ppm.
@@ -97,9 +97,21 @@ pub(super) fn doubt(doubt: Doubt) -> &'static str {
     }
 }
 
+/// Whether a tenth of all connections, or more, had no room.
+pub(super) fn is_crowded(snapshot: &Snapshot) -> bool {
+    let connections: u64 = snapshot.addresses.iter().map(|report| report.connections).sum();
+    snapshot.losses.records_refused > 0 || 10 * snapshot.losses.flows_evicted > connections
+}
+
 /// What limits the answer at this address, with its figures; `None` where nothing does.
-pub(super) fn doubt_here(report: &AddressReport) -> Option<String> {
+pub(super) fn doubt_here(report: &AddressReport, is_crowded: bool) -> Option<String> {
     let what = report.doubt?;
+    if what == Doubt::TooFewSegments && is_crowded {
+        // Connections that would have been long enough may be among those.
+        return Some(
+            "connections were cut off or ignored for lack of room (see the limits below)".to_owned(),
+        );
+    }
     let unassigned = report.unassigned.as_ref().filter(|_| what == Doubt::TooFewSegments);
     let Some(Unassigned { connections, longest_s, .. }) = unassigned else {
         return Some(doubt(what).to_owned());

@@ -11,6 +11,7 @@
 mod clock;
 mod compare;
 mod machine;
+mod next_step;
 mod scenario;
 mod table;
 
@@ -65,7 +66,9 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
     let mut namespaces = Namespaces::new()?;
     let outcome = play(&mut namespaces, args, &tmap, &stop);
     stop.store(true, Ordering::Relaxed);
-    outcome
+    outcome?;
+    next_step::print(&tmap);
+    Ok(())
 }
 
 /// Runs the demonstration with the tmap program at `binary` and default arguments.

@@ -44,7 +44,10 @@ fn section(result: &Comparison) -> String {
     text += "              |  true                                       |  found\n";
     text += "  machine     |  rate Hz   skew  up for              conns  ";
     text += "|  no.  rate Hz  skew            boot error s       right\n";
-    for row in &result.rows {
+    // By tmap's numbers; what it didn't find comes last.
+    let mut rows: Vec<&Row> = result.rows.iter().collect();
+    rows.sort_by_key(|row| row.found.as_ref().map_or(u64::MAX, |found| found.id));
+    for row in rows {
         text += &line(row);
     }
     for found in &result.surplus {
@@ -58,6 +61,7 @@ fn section(result: &Comparison) -> String {
 fn statement(result: &Comparison) -> String {
     let found = &result.found;
     let interval = match found.interval {
+        (Some(low), Some(high)) if low == high => String::new(),
         (Some(low), Some(high)) => format!(" ({low} to {high})"),
         (Some(low), None) => format!(" (at least {low})"),
         _ => String::new(),
@@ -65,7 +69,7 @@ fn statement(result: &Comparison) -> String {
     let machines = found.machines.unwrap_or(0);
     let regime = match found.regime.as_str() {
         "" => "not seen",
-        "global" => "one per machine",
+        "global" => "fixed, one per machine",
         "per_pair" => "random per pair of addresses",
         "per_connection" => "random per connection",
         other => other,
