@@ -98,12 +98,12 @@ impl<W: Write> Reporter<W> {
 
     /// Reports a change of a watched interface.
     pub fn notice(&mut self, notice: &sensor::Notice<'_>, wall: WallClock) -> io::Result<()> {
-        self.write(wall, |out, format, calendar| sensor::notice(out, notice, format, calendar))
+        self.write(wall, |out, format, _, calendar| sensor::notice(out, notice, format, calendar))
     }
 
     /// Reports a sign of life.
     pub fn heartbeat(&mut self, beat: &sensor::Heartbeat, wall: WallClock) -> io::Result<()> {
-        self.write(wall, |out, format, calendar| sensor::heartbeat(out, beat, format, calendar))
+        self.write(wall, |out, format, _, calendar| sensor::heartbeat(out, beat, format, calendar))
     }
 
     /// The time of a moment, as text reports write it.
