@@ -17,6 +17,7 @@ pub mod scale;
 pub mod sender;
 pub mod steps;
 pub mod stream;
+pub mod think;
 pub mod watcher;
 pub mod wire;
 
@@ -84,4 +85,9 @@ pub const ALL: &[Bench] = &[
         run: file::run,
     },
     Bench { name: "scale", about: "cost and memory against flows, addresses and cores", run: scale::run },
+    Bench {
+        name: "think",
+        about: "microseconds per connection of analysis by phase, by connections, machines and spans",
+        run: think::run,
+    },
 ];

@@ -6,7 +6,9 @@
 //! The time since the previous segment separates these cases, statistically, so each class of gaps has a
 //! law of its own. [`learn`](super::learn) learns the laws.
 
-use super::sample::NO_GAP_NS;
+use multiversion::multiversion;
+
+use super::{elementary::ln, sample::NO_GAP_NS};
 
 /// Bins per tick. At 1 kHz a bin is 8 µs, far below the jitter of any network seen so far; coarser bins
 /// would blur the edges of a quiet LAN.
@@ -45,108 +47,139 @@ pub(super) fn gap_class(gap_ns: u32) -> u8 {
     if steps < 0.0 { 1 } else { (2 + steps as usize).min(GAPS - 3) as u8 }
 }
 
+/// Points whose log densities are added in one go.
+const AT_ONCE: usize = 128;
+
 /// The laws of residuals, tabulated.
 #[derive(Clone, Debug)]
 pub(super) struct Density {
     /// Length of one table.
     pub bins: usize,
-    /// Log density per tick for each class of gaps and for [`ANY_GAP`], table after table.
+    /// Log density per tick, law after law.
     log: Vec<f32>,
+    /// Where the law of each class of gaps, and that of [`ANY_GAP`], begins.
+    law_of: Vec<usize>,
     /// Log of the probability of lying later, gap unknown.
     log_survival: Vec<f32>,
 }
 
 impl Density {
-    /// Tabulates one law for each class of gaps and for [`ANY_GAP`].
-    pub(super) fn new(laws: &[Vec<f64>]) -> Self {
-        let bins = laws[0].len();
-        let even = OUTLIER_SHARE / bins as f64;
-        let mass = |law: &[f64]| {
-            let total: f64 = law.iter().sum();
-            law.iter().map(|h| (1.0 - OUTLIER_SHARE) * h / total + even).collect::<Vec<f64>>()
+    /// Tabulates the law of all residuals together, and those of classes of gaps that have their own.
+    pub(super) fn new(of_all: &[f32], of_classes: &[Option<Vec<f32>>]) -> Self {
+        let bins = of_all.len();
+        let mut log: Vec<f32> = Vec::new();
+        let mut add = |law: &[f32]| {
+            let from = log.len();
+            let (scale, even) = mass(law);
+            log.extend_from_slice(law);
+            make_log(&mut log[from..], scale * BINS as f32, even * BINS as f32);
+            from
         };
-        let mut log: Vec<f32> = Vec::with_capacity(laws.len() * bins);
-        for (class, law) in laws.iter().enumerate() {
-            // Classes without points have the same law as the one before them.
-            if class > 0 && laws[class - 1] == *law {
-                log.extend_from_within(log.len() - bins..);
-            } else {
-                log.extend(mass(law).iter().map(|m| (m * BINS as f64).ln() as f32));
-            }
-        }
+        let common = add(of_all);
+        let own = of_classes.iter().map(|law| law.as_ref().map_or(common, |law| add(law)));
+        let law_of: Vec<usize> = own.chain([common]).collect();
+        let (scale, even) = mass(of_all);
         let mut later = 0.0;
-        let mut log_survival: Vec<f32> = mass(&laws[GAPS])
-            .iter()
-            .rev()
-            .map(|m| {
-                later += m;
-                (later - m / 2.0).max(1e-12).ln() as f32
-            })
-            .collect();
-        log_survival.reverse();
-        Self { bins, log, log_survival }
+        let mut log_survival = vec![0.0; bins];
+        for (survival, h) in log_survival.iter_mut().zip(of_all).rev() {
+            let mass = f64::from(scale * h + even);
+            later += mass;
+            *survival = (later - mass / 2.0).max(1e-12) as f32;
+        }
+        make_log(&mut log_survival, 1.0, 0.0);
+        Self { bins, log, law_of, log_survival }
     }
 
-    /// Adds the log density of a point of class `gap` that is `late` ticks later than the piece's
-    /// smallest residual to the score of every phase.
-    pub(super) fn add_log(&self, late: f32, gap: u8, scores: &mut [f32]) {
-        let table = usize::from(gap) * self.bins;
-        let from = table + ZERO - EARLY_BINS + offset(late, self.bins);
-        for (score, log) in scores.iter_mut().zip(&self.log[from..]) {
-            *score += log;
+    /// Adds the log density of points, each `late` ticks later than the piece's smallest residual and of a
+    /// class of gaps, to the score of every phase.
+    pub(super) fn add_log(&self, late: &[f32], gaps: &[u8], scores: &mut [f32; PHASES]) {
+        let mut starts = [0; AT_ONCE];
+        for (late, gaps) in late.chunks(AT_ONCE).zip(gaps.chunks(AT_ONCE)) {
+            for ((start, late), gap) in starts.iter_mut().zip(late).zip(gaps) {
+                let law = self.law_of[usize::from(*gap)] + ZERO - EARLY_BINS;
+                *start = (law + offset(*late, self.bins)) as u32;
+            }
+            add_slices(&self.log, &starts[..late.len()], scores);
         }
     }
 
     /// Adds the log probability that `count` points all lie later than the smallest residual.
-    pub(super) fn add_log_survival(&self, count: f32, scores: &mut [f32]) {
+    pub(super) fn add_log_survival(&self, count: f32, scores: &mut [f32; PHASES]) {
         for (score, log) in scores.iter_mut().zip(&self.log_survival[ZERO - EARLY_BINS..]) {
             *score += count * log;
         }
     }
 }
 
+/// Phases whose scores are summed in one go: as many as the processor's registers hold.
+const BLOCK: usize = PHASES / 3;
+
+/// Adds slices of `log` that begin at `starts` to `scores`.
+#[multiversion(targets("x86_64+avx2"))]
+fn add_slices(log: &[f32], starts: &[u32], scores: &mut [f32; PHASES]) {
+    for (number, block) in scores.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+        let mut sums = *block;
+        for start in starts {
+            let from = *start as usize + number * BLOCK;
+            sums.iter_mut().zip(&log[from..from + BLOCK]).for_each(|(sum, log)| *sum += log);
+        }
+        *block = sums;
+    }
+}
+
+/// Makes logarithms of `scale` times each value and `even`.
+#[multiversion(targets("x86_64+avx2"))]
+fn make_log(values: &mut [f32], scale: f32, even: f32) {
+    values.iter_mut().for_each(|value| *value = ln(*value * scale + even));
+}
+
+/// The factor of a law that leaves room for outliers, and what is then added to each bin.
+fn mass(law: &[f32]) -> (f32, f32) {
+    let total: f64 = law.iter().map(|h| f64::from(*h)).sum();
+    (((1.0 - OUTLIER_SHARE) / total) as f32, (OUTLIER_SHARE / law.len() as f64) as f32)
+}
+
 /// The first bin of a point's table. Residuals beyond the table are all equally likely.
 fn offset(late: f32, bins: usize) -> usize {
-    ((late * BINS as f32).round() as usize).min(bins - ZERO - PHASES)
+    ((late * BINS as f32 + 0.5) as usize).min(bins - ZERO - PHASES)
 }
 
 /// Residuals by class of gap, spread over where they may lie.
 #[derive(Debug)]
 pub(super) struct Histogram {
     bins: usize,
-    /// One row per class.
-    rows: Vec<f32>,
+    /// One row per class; empty where the class has no points.
+    rows: Vec<Vec<f32>>,
 }
 
 impl Histogram {
     /// An empty histogram with this number of bins per class.
     pub(super) fn new(bins: usize) -> Self {
-        Self { bins, rows: vec![0.0; bins * (GAPS + 1)] }
+        Self { bins, rows: vec![Vec::new(); GAPS + 1] }
     }
 
-    /// Empties it.
-    pub(super) fn clear(&mut self) {
-        self.rows.fill(0.0);
-    }
-
-    /// Adds a point's posterior over phases.
-    pub(super) fn add(&mut self, late: f32, gap: u8, posterior: &[f32]) {
-        let from = usize::from(gap) * self.bins + ZERO - EARLY_BINS + offset(late, self.bins);
-        for (bin, p) in self.rows[from..].iter_mut().zip(posterior) {
+    /// Adds a point's posterior over phases, from the phase `first` on.
+    pub(super) fn add(&mut self, late: f32, gap: u8, first: usize, posterior: &[f32]) {
+        let row = &mut self.rows[usize::from(gap)];
+        if row.is_empty() {
+            row.resize(self.bins, 0.0);
+        }
+        let from = first + ZERO - EARLY_BINS + offset(late, self.bins);
+        for (bin, p) in row[from..].iter_mut().zip(posterior) {
             *bin += p;
         }
     }
 
-    /// The bins of one class.
+    /// The bins of one class; none where it has no points.
     pub(super) fn row(&self, gap: usize) -> &[f32] {
-        &self.rows[gap * self.bins..(gap + 1) * self.bins]
+        &self.rows[gap]
     }
 
     /// The sum of all classes, bin by bin.
-    pub(super) fn sum(&self) -> Vec<f64> {
+    pub(super) fn sum(&self) -> Vec<f32> {
         let mut sum = vec![0.0; self.bins];
-        for gap in 0..=GAPS {
-            sum.iter_mut().zip(self.row(gap)).for_each(|(s, h)| *s += f64::from(*h));
+        for row in &self.rows {
+            sum.iter_mut().zip(row).for_each(|(s, h)| *s += h);
         }
         sum
     }

@@ -1,11 +1,15 @@
 //! Candidates for a further line: a Hough transform (Duda and Hart 1972) of what the present mixture
 //! leaves unexplained.
 
+use std::ops::Range;
+
+use multiversion::multiversion;
+
 use super::{
-    density::BINS,
-    drift::Window,
+    drift::{Ladder, Window},
+    elementary::{ROUNDER, largest, ln, smallest},
     mixture::{Data, Mixture},
-    table::Table,
+    table::COARSE,
 };
 
 /// A candidate for a new line.
@@ -49,17 +53,33 @@ const LEAST_APART_TICKS: f64 = 0.08;
 pub(super) fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Candidate> {
     let times = data.pieces.iter().map(|(x, _)| *x);
     let (low, high) = times.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
-    let gains = gains(data, mixture);
+    let weight = trial_weight(mixture.lines.len());
     let all = |about: f64, span: f64| {
-        let near = |(x, _): &&(f64, Table)| (x - about).abs() <= span / 2.0;
-        let stretch: Vec<(f64, &Table, &[f32])> = data
-            .pieces
-            .iter()
-            .zip(&gains)
-            .filter(|(piece, _)| near(piece))
-            .map(|((x, table), gain)| (x - about, table, &gain[..]))
-            .collect();
-        peaks(&stretch, data.window, span.max(1e-3), about)
+        let near = |x: f64| (x - about).abs() <= span / 2.0;
+        let stride = data.pieces.iter().filter(|(x, _)| near(*x)).count().div_ceil(MAX_PIECES).max(1);
+        let mut votes = Votes::default();
+        let (mut number, mut row) = (0, 0);
+        for (t, range) in data.tracks.iter().enumerate() {
+            // What the track's likelihood is without a new line.
+            let present = (mixture.log_density(t) / range.len() as f64).exp() as f32;
+            for (x, table) in &data.pieces[range.clone()] {
+                let rows = row..row + table.ladder().rows;
+                row = rows.end;
+                if near(*x) {
+                    if number % stride == 0 {
+                        votes.add(
+                            x - about,
+                            table.ladder(),
+                            &data.coarse()[rows],
+                            weight / present,
+                            1.0 - weight,
+                        );
+                    }
+                    number += 1;
+                }
+            }
+        }
+        votes.peaks(data.window, span.max(1e-3), about)
     };
     if data.knots.none() {
         let (about, span) = ((low + high) / 2.0, high - low);
@@ -71,61 +91,120 @@ pub(super) fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Ca
     spread_out(found, WINDOW_S, count)
 }
 
-/// The two best phases at each trial drift. Times are relative to `about`.
-fn peaks(stretch: &[(f64, &Table, &[f32])], window: Window, span: f64, about: f64) -> Vec<Candidate> {
-    let drifts = ((window.width() * span / 2.0 / STEP_TICKS).ceil() as usize + 1).min(MAX_DRIFTS);
-    let step = window.width() / drifts.max(2).saturating_sub(1) as f64;
-    let stride = stretch.len().div_ceil(MAX_PIECES).max(1);
-    let mut peaks: Vec<Candidate> = Vec::new();
-    let mut sums = vec![0.0_f32; BINS];
-    for d in 0..drifts {
-        let drift = window.low + step * d as f64;
-        sums.fill(0.0);
-        for (x, table, gain) in stretch.iter().step_by(stride) {
-            let row = table.nearest_row(drift);
-            let circle = &gain[row * BINS..(row + 1) * BINS];
-            let turn = drift * x;
-            let shift = ((turn - turn.floor()) * BINS as f64).round() as usize % BINS;
-            let (head, tail) = sums.split_at_mut(BINS - shift);
-            head.iter_mut().zip(&circle[shift..]).for_each(|(s, g)| *s += g);
-            tail.iter_mut().zip(circle).for_each(|(s, g)| *s += g);
-        }
-        let at = |(column, gain): (usize, f32)| Candidate {
-            phase: column as f64 / BINS as f64 - drift * about,
+/// The largest sum of votes: what the type of sums holds, with a margin for rounding.
+const MOST_VOTES: f32 = 30_000.0;
+
+/// For each piece, the gain of a new line at each phase and drift, as whole numbers of votes.
+#[derive(Default)]
+struct Votes {
+    ballots: Vec<Ballot>,
+    gains: Vec<[f32; COARSE]>,
+}
+
+/// One piece's votes.
+struct Ballot {
+    /// Time relative to the middle, in seconds.
+    x: f64,
+    ladder: Ladder,
+    /// The first of its gains.
+    from: usize,
+}
+
+impl Votes {
+    /// Adds a piece, whose likelihood on a new line would be `kept` and `factor` times its Bayes factors, in
+    /// shares of the present likelihood.
+    fn add(&mut self, x: f64, ladder: Ladder, circles: &[[f32; COARSE]], factor: f32, kept: f32) {
+        let from = self.gains.len();
+        self.ballots.push(Ballot { x, ladder, from });
+        self.gains.extend_from_slice(circles);
+        make_gains(&mut self.gains[from..], factor, kept);
+    }
+
+    /// The two best phases at each trial drift.
+    fn peaks(&self, window: Window, span: f64, about: f64) -> Vec<Candidate> {
+        let drifts = ((window.width() * span / 2.0 / STEP_TICKS).ceil() as usize + 1).min(MAX_DRIFTS);
+        let step = window.width() / drifts.max(2).saturating_sub(1) as f64;
+        let drifts: Vec<f64> = (0..drifts).map(|d| window.low + step * d as f64).collect();
+        let (counted, vote) = self.counted();
+        let mut found = vec![[(0, 0); 2]; drifts.len()];
+        best_phases(self, &counted, &drifts, &mut found);
+        let candidate = |drift: f64, (column, votes): (usize, i16)| Candidate {
+            // The middle of two bins.
+            phase: (column as f64 + 0.25) / COARSE as f64 - drift * about,
             drift,
             about,
-            gain,
+            gain: f32::from(votes) * vote,
         };
-        let first = largest(&sums, |_| true);
-        // NTP keeps machines alike, so there may be a second peak at the same drift.
-        let second = largest(&sums, |column| circular(column, first.0) > BINS / 16);
-        peaks.extend([at(first), at(second)]);
+        drifts.iter().zip(found).flat_map(|(drift, best)| best.map(|best| candidate(*drift, best))).collect()
     }
-    peaks
-}
 
-fn largest(sums: &[f32], allowed: impl Fn(usize) -> bool) -> (usize, f32) {
-    let candidates = sums.iter().enumerate().filter(|(column, _)| allowed(*column));
-    candidates.fold((0, f32::NEG_INFINITY), |best, (i, g)| if *g > best.1 { (i, *g) } else { best })
-}
+    /// The gains as votes, each circle twice in a row, so that any turn of it is a slice; and the gain of one
+    /// vote. It is so small that sums of votes are nearly exact, and so large that they fit their type.
+    fn counted(&self) -> (Vec<Ballots>, f32) {
+        let ends = self.ballots.iter().skip(1).map(|ballot| ballot.from).chain([self.gains.len()]);
+        let most = |gains: &[[f32; COARSE]]| {
+            let gains = gains.as_flattened();
+            largest(gains).abs().max(smallest(gains).abs())
+        };
+        let total: f32 = self.ballots.iter().zip(ends).map(|(b, end)| most(&self.gains[b.from..end])).sum();
+        let vote = (total / MOST_VOTES).max(f32::MIN_POSITIVE);
+        (self.gains.iter().map(|gains| count(gains, 1.0 / vote)).collect(), vote)
+    }
 
-fn circular(a: usize, b: usize) -> usize {
-    let d = a.abs_diff(b);
-    d.min(BINS - d)
-}
-
-/// For each piece, the gain of a new line of [`trial_weight`], at each phase and drift.
-fn gains(data: &Data, mixture: &Mixture) -> Vec<Vec<f32>> {
-    let weight = trial_weight(mixture.lines.len());
-    let mut gains = vec![Vec::new(); data.pieces.len()];
-    for (t, range) in data.tracks.iter().enumerate() {
-        let present = mixture.log_density(t) as f32 / range.len() as f32;
-        for i in range.clone() {
-            let values = data.pieces[i].1.values();
-            gains[i] = values.iter().map(|b| (weight * (b - present).exp() + 1.0 - weight).ln()).collect();
+    /// The votes for each phase at one drift.
+    #[inline(always)]
+    fn sums(&self, votes: &[Ballots], drift: f64) -> [i16; COARSE] {
+        let mut sums = [0_i16; COARSE];
+        for Ballot { x, ladder, from } in &self.ballots {
+            let circle = &votes[from + ladder.nearest(drift)];
+            let turn = (drift * x * COARSE as f64 + WHOLE_TURNS) as i64 as usize % COARSE;
+            for (sum, votes) in sums.iter_mut().zip(&circle[turn..turn + COARSE]) {
+                *sum = sum.wrapping_add(*votes);
+            }
         }
+        sums
     }
-    gains
+}
+
+/// A circle's votes, twice in a row.
+type Ballots = [i16; 2 * COARSE];
+
+/// Makes log gains of Bayes factors.
+#[multiversion(targets("x86_64+avx2"))]
+fn make_gains(circles: &mut [[f32; COARSE]], factor: f32, kept: f32) {
+    circles.as_flattened_mut().iter_mut().for_each(|value| *value = ln(factor * *value + kept));
+}
+
+/// Gains as votes, `scale` to one of gain.
+#[multiversion(targets("x86_64+avx2"))]
+fn count(gains: &[f32; COARSE], scale: f32) -> Ballots {
+    // The sum's lowest bits are the nearest whole number.
+    std::array::from_fn(|bin| (gains[bin % COARSE] * scale + ROUNDER).to_bits() as i16)
+}
+
+/// Fills `found` with the two best phases at each drift.
+#[multiversion(targets("x86_64+avx2"))]
+fn best_phases(votes: &Votes, counted: &[Ballots], drifts: &[f64], found: &mut [[(usize, i16); 2]]) {
+    let apart = COARSE / 16 + 1;
+    for (drift, found) in drifts.iter().zip(found) {
+        let sums = votes.sums(counted, *drift);
+        let first = most(&sums, 0..COARSE);
+        // NTP keeps machines alike, so there may be a second peak at the same drift.
+        *found = [first, most(&sums, first.0 + apart..first.0 + COARSE + 1 - apart)];
+    }
+}
+
+/// Bins added to a turn: whole turns, so that the sum isn't negative, and half a bin, so that it is rounded.
+const WHOLE_TURNS: f64 = (1_u64 << 40) as f64 + 0.5;
+
+/// The bin with most votes among some bins, of which those beyond the last are the first again.
+#[inline(always)]
+fn most(sums: &[i16; COARSE], bins: Range<usize>) -> (usize, i16) {
+    let turned = |range: Range<usize>| sums[range].iter().copied().fold(i16::MIN, i16::max);
+    let top = turned(bins.start.min(COARSE)..bins.end.min(COARSE));
+    let top = top.max(turned(bins.start.saturating_sub(COARSE)..bins.end.saturating_sub(COARSE)));
+    let bin = bins.map(|bin| bin % COARSE).find(|bin| sums[*bin] == top);
+    (bin.unwrap_or(0), top)
 }
 
 /// The largest peaks that differ from each other: by [`LEAST_APART_TICKS`] somewhere in the data.

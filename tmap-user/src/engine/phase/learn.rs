@@ -13,11 +13,14 @@
 //! histogram needs one width for both, and learns its own noise. Each class of gaps has its own shares
 //! of the parts.
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
+
+use multiversion::multiversion;
 
 use super::{
     density::{BINS, Density, GAPS, Histogram, PHASES, ZERO},
     drift::{Ladder, Window},
+    elementary::{exp, largest, sum},
     piece::Piece,
 };
 
@@ -27,39 +30,55 @@ const MAX_TICKS: usize = 16;
 /// Rounds of EM. The log likelihood of simulated and captured traffic gains nothing after six.
 const ROUNDS: usize = 5;
 
-/// Learns the laws from pieces.
-pub(super) fn learn(pieces: &[&Piece], window: Window) -> Density {
-    let (mean, ticks) = rough_delay(pieces, window);
-    let parts = Parts::new(ZERO + ticks * BINS + PHASES);
-    let mut shares = vec![rough_shares(mean); GAPS + 1];
-    let mut density = Density::new(&vec![parts.sum(&shares[GAPS], 0..parts.bins); GAPS + 1]);
-    let mut scratch = Vec::new();
-    let mut ladders: Vec<Vec<f32>> = Vec::new();
-    let mut histogram = Histogram::new(density.bins);
-    for round in 0..ROUNDS {
-        histogram.clear();
-        for (i, piece) in pieces.iter().enumerate() {
-            if round == 0 {
-                ladders.push(Ladder::coarse(piece.spread_s, window).drifts().collect());
-            } else if round & 1 == 1 {
-                ladders[i] = piece.fine_ladder(window, &density).drifts().collect();
-            }
-            let drifts = &ladders[i];
-            let posteriors = posteriors(piece, drifts, &density, &mut scratch);
-            for (drift, posterior) in drifts.iter().zip(&posteriors) {
-                piece.add_residuals(*drift, posterior, &mut histogram, &mut scratch);
-            }
-        }
-        parts.share_out(&histogram, &mut shares);
-        let mut laws: Vec<Vec<f64>> = Vec::with_capacity(shares.len());
-        for (class, own) in shares.iter().enumerate() {
-            let known = class.checked_sub(1).filter(|&before| shares[before] == *own);
-            laws.push(known.map_or_else(|| parts.sum(own, 0..parts.bins), |before| laws[before].clone()));
-        }
-        density = Density::new(&laws);
-    }
-    density
+/// Rounds where the laws are known but for those of busy times.
+pub(super) const MORE_ROUNDS: usize = 2;
+
+/// What was learned.
+pub(super) struct Learned {
+    /// The laws.
+    pub density: Density,
+    shares: Shares,
 }
+
+/// Learns the laws from pieces.
+pub(super) fn learn(pieces: &[&Piece], window: Window) -> Learned {
+    let (mean, ticks) = rough_delay(pieces, window);
+    let bins = ZERO + ticks * BINS + PHASES;
+    let shares = Shares { of_all: rough_shares(mean), of_classes: vec![None; GAPS] };
+    let mut learned = Learned { density: shares.density(bins), shares };
+    let ladders: Vec<Ladder> = pieces.iter().map(|p| Ladder::coarse(p.spread_s, window)).collect();
+    learned.round(pieces, &ladders);
+    learned.again(pieces, window, ROUNDS - 1);
+    learned
+}
+
+impl Learned {
+    /// Learns on for some rounds: with what is known, a piece needs few drifts.
+    pub(super) fn again(&mut self, pieces: &[&Piece], window: Window, rounds: usize) {
+        let ladders: Vec<Ladder> = pieces.iter().map(|p| p.fine_ladder(window, &self.density)).collect();
+        (0..rounds).for_each(|_| self.round(pieces, &ladders));
+    }
+
+    /// A round of EM, with the drifts of each piece.
+    fn round(&mut self, pieces: &[&Piece], ladders: &[Ladder]) {
+        let (mut scratch, mut posteriors) = (Vec::new(), Vec::new());
+        let mut histogram = Histogram::new(self.density.bins);
+        for (piece, ladder) in pieces.iter().zip(ladders) {
+            fill_posteriors(piece, *ladder, &self.density, &mut posteriors, &mut scratch);
+            for (drift, posterior) in ladder.drifts().zip(posteriors.as_chunks::<PHASES>().0) {
+                let matters = |p: &f32| *p > NEGLIGIBLE;
+                let Some(first) = posterior.iter().position(matters) else { continue };
+                let last = posterior.iter().rposition(matters).unwrap_or(first);
+                piece.add_residuals(drift, first, &posterior[first..=last], &mut histogram, &mut scratch);
+            }
+        }
+        self.shares.learn(&histogram);
+        self.density = self.shares.density(self.density.bins);
+    }
+}
+
+/// Phases and drifts with a smaller posterior tell nothing of the law.
+const NEGLIGIBLE: f32 = 1e-6;
 
 /// The delays of the parts: means from 0.01 ticks (10 µs at 1 kHz) up, each larger by [`RATIO`].
 const SIZES: usize = 15;
@@ -75,32 +94,30 @@ fn part_mean(k: usize) -> f64 {
 }
 
 /// The initial shares: parts with delays of about `mean`, mostly with a wait.
-fn rough_shares(mean: f64) -> Vec<f64> {
+fn rough_shares(mean: f64) -> [f32; COUNT] {
     let weight = |k: usize| {
         let near = (-0.5 * (part_mean(k) / mean).ln().powi(2)).exp();
         near * if k & 1 == 0 { 1.0 } else { 0.2 }
     };
     let total: f64 = (0..COUNT).map(weight).sum();
-    (0..COUNT).map(|k| weight(k) / total).collect()
+    std::array::from_fn(|k| (weight(k) / total) as f32)
 }
 
-/// Parts that are summed side by side.
-const SIDE_BY_SIDE: usize = 10;
-const _: () = assert!(COUNT.is_multiple_of(SIDE_BY_SIDE));
+/// The parts of every law, in as many bins as a law may have.
+static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::new(ZERO + MAX_TICKS * BINS + PHASES));
 
 /// The parts, as mass per bin.
 struct Parts {
-    bins: usize,
     /// Part by part.
-    mass: Vec<Vec<f64>>,
+    mass: Vec<Vec<f32>>,
     /// Bin by bin.
-    by_bin: Vec<[f64; COUNT]>,
+    by_bin: Vec<[f32; COUNT]>,
 }
 
 impl Parts {
     fn new(bins: usize) -> Self {
         let edge = |i: usize| (i as f64 - ZERO as f64) / BINS as f64;
-        let mass: Vec<Vec<f64>> = (0..COUNT)
+        let mass: Vec<Vec<f32>> = (0..COUNT)
             .map(|k| {
                 let mean = part_mean(k);
                 // Probability that delay, or wait and delay, end before `e`.
@@ -108,79 +125,108 @@ impl Parts {
                     0 => mean_below(e, mean) - mean_below(e - 1.0, mean),
                     _ => erlang(e, mean),
                 };
-                (0..bins).map(|i| (before(edge(i + 1)) - before(edge(i))).max(0.0)).collect()
+                let edges: Vec<f64> = (0..=bins).map(|i| before(edge(i))).collect();
+                edges.windows(2).map(|pair| (pair[1] - pair[0]).max(0.0) as f32).collect()
             })
             .collect();
         let by_bin = (0..bins).map(|i| std::array::from_fn(|k| mass[k][i])).collect();
-        Self { bins, mass, by_bin }
+        Self { mass, by_bin }
     }
 
     /// The law of these shares, in some of the bins.
-    fn sum(&self, shares: &[f64], bins: Range<usize>) -> Vec<f64> {
+    fn sum(&self, shares: &[f32; COUNT], bins: Range<usize>) -> Vec<f32> {
         let mut sum = vec![1e-12; bins.len()];
-        for (part, share) in self.mass.iter().zip(shares).filter(|(_, s)| **s > 1e-6) {
-            sum.iter_mut().zip(&part[bins.clone()]).for_each(|(s, p)| *s += share * p);
-        }
+        add_parts(&self.mass, shares, bins.start, &mut sum);
         sum
     }
 
-    /// The sum over bins, from `first` on, of each part's mass times `factors`. Parts are summed side by
-    /// side, because each addition waits for the one before it.
-    fn weigh(&self, first: usize, factors: &[f64]) -> [f64; COUNT] {
-        let mut sums = [0.0; COUNT];
-        for (group, sums) in sums.as_chunks_mut::<SIDE_BY_SIDE>().0.iter_mut().enumerate() {
-            for (masses, factor) in self.by_bin[first..].iter().zip(factors) {
-                let masses = &masses.as_chunks::<SIDE_BY_SIDE>().0[group];
-                sums.iter_mut().zip(masses).for_each(|(sum, mass)| *sum += mass * factor);
-            }
-        }
-        sums
-    }
-
-    /// Updates the shares by EM: those of all residuals together, then each class's on its own residuals.
-    fn share_out(&self, histogram: &Histogram, shares: &mut [Vec<f64>]) {
-        let Some((of_all, of_classes)) = shares.split_last_mut() else { return };
-        let all = Residuals::new(histogram.sum().into_iter());
-        for _ in 0..INNER_ROUNDS {
-            *of_all = self.reassign(&all, of_all, of_all, 0.0);
-        }
-        for (gap, own) in of_classes.iter_mut().enumerate() {
-            let row = Residuals::new(histogram.row(gap).iter().map(|h| f64::from(*h)));
-            for _ in 0..INNER_ROUNDS {
-                *own = self.reassign(&row, own, of_all, CLASS_PRIOR);
-            }
-        }
-    }
-
     /// One EM step: shares from residuals and `prior_points` points shared as `prior`.
-    fn reassign(&self, residuals: &Residuals, shares: &[f64], prior: &[f64], prior_points: f64) -> Vec<f64> {
+    fn reassign(
+        &self,
+        residuals: &Residuals<'_>,
+        shares: &[f32; COUNT],
+        prior: &[f32; COUNT],
+        prior_points: f32,
+    ) -> [f32; COUNT] {
         let Residuals { first, bins } = residuals;
-        let law = self.sum(shares, *first..first + bins.len());
-        let ratio: Vec<f64> = bins.iter().zip(&law).map(|(r, l)| r / l).collect();
-        let own = self.weigh(*first, &ratio);
-        let mut new: Vec<f64> = own
-            .iter()
-            .zip(shares)
-            .zip(prior)
-            .map(|((own, share), prior)| share * own + prior_points * prior)
-            .collect();
-        let total: f64 = new.iter().sum();
+        let mut ratio = self.sum(shares, *first..first + bins.len());
+        ratio.iter_mut().zip(*bins).for_each(|(law, residuals)| *law = residuals / *law);
+        let own = weigh(&self.by_bin[*first..], &ratio);
+        let mut new: [f32; COUNT] = std::array::from_fn(|k| shares[k] * own[k] + prior_points * prior[k]);
+        let total: f32 = new.iter().sum();
         new.iter_mut().for_each(|s| *s /= total);
         new
     }
 }
 
-/// Residuals of a class by bin, without the empty bins at both ends: most classes have few or none.
-struct Residuals {
-    first: usize,
-    bins: Vec<f64>,
+/// Adds each part's mass times its share to bins from `first` on.
+#[multiversion(targets("x86_64+avx2"))]
+fn add_parts(mass: &[Vec<f32>], shares: &[f32; COUNT], first: usize, bins: &mut [f32]) {
+    for (part, share) in mass.iter().zip(shares).filter(|(_, share)| **share > 1e-6) {
+        bins.iter_mut().zip(&part[first..]).for_each(|(bin, mass)| *bin += share * mass);
+    }
 }
 
-impl Residuals {
-    fn new(all: impl DoubleEndedIterator<Item = f64> + ExactSizeIterator + Clone) -> Self {
-        let first = all.clone().position(|r| r != 0.0).unwrap_or(all.len());
-        let last = all.clone().rposition(|r| r != 0.0).map_or(first, |last| last + 1);
-        Self { first, bins: all.take(last).skip(first).collect() }
+/// The sum over bins of each part's mass times `factors`. Parts are summed side by side, because each
+/// addition waits for the one before it.
+#[multiversion(targets("x86_64+avx2"))]
+fn weigh(by_bin: &[[f32; COUNT]], factors: &[f32]) -> [f32; COUNT] {
+    let mut sums = [0.0; COUNT];
+    for (masses, factor) in by_bin.iter().zip(factors) {
+        sums.iter_mut().zip(masses).for_each(|(sum, mass)| *sum += mass * factor);
+    }
+    sums
+}
+
+/// The shares of the parts.
+struct Shares {
+    /// In all residuals together.
+    of_all: [f32; COUNT],
+    /// In those of each class of gaps; `None` where they are hardly more than the prior.
+    of_classes: Vec<Option<[f32; COUNT]>>,
+}
+
+impl Shares {
+    /// The laws of these shares.
+    fn density(&self, bins: usize) -> Density {
+        let law = |own: &[f32; COUNT]| PARTS.sum(own, 0..bins);
+        let own: Vec<Option<Vec<f32>>> = self.of_classes.iter().map(|own| own.as_ref().map(law)).collect();
+        Density::new(&law(&self.of_all), &own)
+    }
+
+    /// Updates the shares by EM: those of all residuals together, then each class's on its own residuals.
+    fn learn(&mut self, histogram: &Histogram) {
+        let all = histogram.sum();
+        let all = Residuals::new(&all);
+        for _ in 0..INNER_ROUNDS {
+            self.of_all = PARTS.reassign(&all, &self.of_all, &self.of_all, 0.0);
+        }
+        for (gap, own) in self.of_classes.iter_mut().enumerate() {
+            let row = Residuals::new(histogram.row(gap));
+            if row.bins.iter().sum::<f32>() < FEWEST_OF_CLASS {
+                *own = None;
+                continue;
+            }
+            let mut shares = own.unwrap_or(self.of_all);
+            for _ in 0..INNER_ROUNDS {
+                shares = PARTS.reassign(&row, &shares, &self.of_all, CLASS_PRIOR);
+            }
+            *own = Some(shares);
+        }
+    }
+}
+
+/// Residuals of a class by bin, without the empty bins at both ends: most classes have few or none.
+struct Residuals<'a> {
+    first: usize,
+    bins: &'a [f32],
+}
+
+impl<'a> Residuals<'a> {
+    fn new(all: &'a [f32]) -> Self {
+        let first = all.iter().position(|r| *r != 0.0).unwrap_or(all.len());
+        let last = all.iter().rposition(|r| *r != 0.0).map_or(first, |last| last + 1);
+        Self { first, bins: &all[first..last] }
     }
 }
 
@@ -188,7 +234,10 @@ impl Residuals {
 const INNER_ROUNDS: usize = 3;
 
 /// The weight of the common shares in each class's own, in points.
-const CLASS_PRIOR: f64 = 300.0;
+const CLASS_PRIOR: f32 = 300.0;
+
+/// A class with fewer points has the common shares: beside the prior they would hardly count.
+const FEWEST_OF_CLASS: f32 = 8.0;
 
 /// Erlang distribution of shape 3: delays are sums of several waits, and with the smooth start the exact
 /// position of the edge doesn't matter.
@@ -210,26 +259,29 @@ fn mean_below(e: f64, mean: f64) -> f64 {
     e - mean + (-x).exp() * mean / 3.0 * (3.0 + 2.0 * x + x * x / 2.0)
 }
 
-/// Joint posterior of the drift and phase of one piece, with a flat prior.
-fn posteriors(piece: &Piece, drifts: &[f32], density: &Density, scratch: &mut Vec<f32>) -> Vec<Vec<f32>> {
-    let mut all: Vec<Vec<f32>> = drifts
-        .iter()
-        .map(|&drift| {
-            let mut scores = vec![0.0; PHASES];
-            piece.scores(drift, density, &mut scores, scratch);
-            scores
-        })
-        .collect();
-    let best = all.iter().flatten().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut total = 0.0;
-    for score in all.iter_mut().flatten() {
-        *score = (*score - best).exp();
-        total += *score;
+/// Fills `all` with the joint posterior of the drift and phase of one piece, with a flat prior, drift by
+/// drift.
+fn fill_posteriors(
+    piece: &Piece,
+    ladder: Ladder,
+    density: &Density,
+    all: &mut Vec<f32>,
+    scratch: &mut Vec<f32>,
+) {
+    all.resize(ladder.rows * PHASES, 0.0);
+    for (drift, scores) in ladder.drifts().zip(all.as_chunks_mut::<PHASES>().0) {
+        piece.scores(drift, density, scores, scratch);
     }
-    for score in all.iter_mut().flatten() {
-        *score /= total;
-    }
-    all
+    make_posterior(all);
+}
+
+/// Makes likelihoods, whose sum is 1, of log likelihoods.
+#[multiversion(targets("x86_64+avx2"))]
+fn make_posterior(scores: &mut [f32]) {
+    let best = largest(scores);
+    scores.iter_mut().for_each(|score| *score = exp(*score - best));
+    let share = 1.0 / sum(scores);
+    scores.iter_mut().for_each(|score| *score *= share);
 }
 
 /// A first guess at the mean delay in ticks, and the number of ticks that the table needs.

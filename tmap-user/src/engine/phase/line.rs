@@ -180,9 +180,6 @@ impl Line {
 /// empty lines finite.
 const WEAK_INFORMATION: f64 = 1.0;
 
-/// Half-width of the difference quotient for the slope of a table, in ticks: one bin.
-const SLOPE_TICKS: f64 = 1.0 / crate::engine::phase::density::BINS as f64;
-
 /// The largest change of a phase in one update, in ticks: derivatives are local, and a change larger than
 /// the law's width overshoots.
 const LONGEST_STEP: f64 = 0.05;
@@ -214,10 +211,7 @@ impl<'a> Update<'a> {
         own.resize(self.knots.parameters(), 0.0);
         for (x, table) in pieces {
             let (phase, drift) = line.at_time(*x, self.knots);
-            let up = table.at(phase + SLOPE_TICKS, drift);
-            let down = table.at(phase - SLOPE_TICKS, drift);
-            let by_phase = f64::from(up - down) / (2.0 * SLOPE_TICKS);
-            let by_drift = table.drift_slope(phase, drift);
+            let (by_phase, by_drift) = table.slopes(phase, drift);
             self.knots.basis(*x, phases, drifts);
             for ((own, of_phase), of_drift) in own.iter_mut().zip(&*phases).zip(&*drifts) {
                 *own += by_phase * of_phase + by_drift * of_drift;

@@ -3,11 +3,13 @@
 //! Every connection belongs to one of the lines or, with a small probability, to none. EM is that of
 //! Dempster, Laird and Rubin 1977; its M step updates each line once by Fisher scoring.
 
+use std::cell::{Cell, OnceCell};
+
 use super::{
     drift::Window,
     evidence_kinds::EvidenceKinds,
     line::{Knots, Line, Update},
-    table::Table,
+    table::{COARSE, Table},
 };
 
 /// The data, as the mixture needs it.
@@ -25,6 +27,35 @@ pub(super) struct Data {
     pub knots: Knots,
     /// The evidence that connections show besides their clocks.
     pub kinds: EvidenceKinds,
+    /// Bayes factors at half the resolution, row by row of all pieces; computed when they are first used.
+    pub coarse: OnceCell<Vec<[f32; COARSE]>>,
+    /// What was done with them.
+    pub work: Work,
+}
+
+/// The work of one look, in look-ups of a piece on a line. A look ends by its work and not by the clock, so
+/// that its result is the same on any machine.
+#[derive(Debug, Default)]
+pub(super) struct Work(Cell<u64>);
+
+/// The budget of one look, in look-ups: some ten seconds of a core. What simulated traffic needs is below a
+/// tenth of it; thousands of phases without order reach it.
+const MOST_LOOK_UPS: u64 = 500_000_000;
+
+impl Work {
+    /// Goes on from what other data took.
+    pub(super) fn take_over(&self, other: &Self) {
+        self.0.set(other.0.get());
+    }
+
+    fn add(&self, look_ups: usize) {
+        self.0.set(self.0.get() + look_ups as u64);
+    }
+
+    /// Whether the budget is spent: the search ends with what it has.
+    pub(super) fn is_spent(&self) -> bool {
+        self.0.get() >= MOST_LOOK_UPS
+    }
 }
 
 impl Data {
@@ -32,6 +63,15 @@ impl Data {
     /// posterior. It is 0 for a track that fits all lines equally well.
     pub(super) fn sharpness(&self, t: usize) -> f64 {
         self.pieces[self.tracks[t].clone()].iter().map(|(_, table)| table.sharpness()).fold(0.0, f64::max)
+    }
+
+    /// Bayes factors at half the resolution, row by row of all pieces.
+    pub(super) fn coarse(&self) -> &[[f32; COARSE]] {
+        self.coarse.get_or_init(|| {
+            let mut coarse = Vec::new();
+            self.pieces.iter().for_each(|(_, table)| table.add_coarse(&mut coarse));
+            coarse
+        })
     }
 
     /// Log Bayes factor of track `t` on a line: by its clock and by its other evidence.
@@ -75,11 +115,31 @@ impl Mixture {
         mixture
     }
 
+    /// A mixture that differs from a fitted one in some lines, and in weights. Further lines are new.
+    pub(super) fn changed(
+        data: &Data,
+        from: &Self,
+        lines: Vec<Line>,
+        none: f64,
+        differs: impl Fn(usize) -> bool,
+    ) -> Self {
+        let (before, count) = (from.lines.len(), lines.len());
+        let mut factors = Vec::with_capacity(data.tracks.len() * count);
+        for t in 0..data.tracks.len() {
+            factors.extend_from_slice(&from.factors[t * before..(t + 1) * before]);
+            factors.resize((t + 1) * count, 0.0);
+        }
+        let mut mixture = Self { lines, none, log_likelihood: 0.0, factors, densities: Vec::new() };
+        mixture.evaluate(data, &|j| j >= before || differs(j));
+        mixture
+    }
+
     /// Recomputes the factors of the lines that moved, and the likelihood.
     fn evaluate(&mut self, data: &Data, moved: &impl Fn(usize) -> bool) {
         let count = self.lines.len();
         self.factors.resize(data.tracks.len() * count, 0.0);
         for j in (0..count).filter(|&j| moved(j)) {
+            data.work.add(data.pieces.len());
             for t in 0..data.tracks.len() {
                 self.factors[t * count + j] = data.factor(t, &self.lines[j]);
             }

@@ -16,8 +16,9 @@
 //! # Cost
 //! Learning uses at most [`noise::LEARNED_FROM`] pieces, choosing the noise at most
 //! [`noise::CHOSEN_FROM`] tracks, and proposing lines at most 1024 pieces. A table costs the same for any
-//! length of connection. EM costs connections times lines per round. In all, the cost is
-//! O(connections x lines) plus a constant.
+//! length of connection, and another noise only transforms it. EM costs connections times lines per round.
+//! In all, the cost is O(connections x lines) plus a constant, and [`mixture::Work`] bounds it: a search that
+//! spends its budget ends with the lines that it has, and the count has no upper end.
 //!
 //! # Limits
 //! Phase is relative to the network's least delay, and skew to the sensor's clock. Containers on one
@@ -28,6 +29,7 @@ mod congestion;
 mod count;
 mod density;
 mod drift;
+mod elementary;
 mod evidence;
 mod evidence_kinds;
 mod hough;
@@ -197,7 +199,12 @@ fn report(data: &Data, found: &Found, hz: f64) -> Lines {
         reference_ns: 0,
         count: best.lines.len(),
         low: count.low.min(best.lines.len()).max(1),
-        high: if doubt.is_some() { None } else { count.high.map(|h| h.max(best.lines.len())) },
+        // A search that was cut short may have left lines out.
+        high: if doubt.is_some() || data.work.is_spent() {
+            None
+        } else {
+            count.high.map(|h| h.max(best.lines.len()))
+        },
         doubt,
         lines: best.lines.iter().map(|line| line.estimate(data, hz)).collect(),
         posteriors: Vec::new(),

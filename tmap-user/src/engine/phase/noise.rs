@@ -5,6 +5,8 @@
 //! connections. So lines are fitted with a medium noise, then the noise that explains them best is
 //! chosen, and lines are fitted again.
 
+use std::cell::OnceCell;
+
 use super::{
     congestion::Congestion,
     density::Density,
@@ -12,10 +14,10 @@ use super::{
     evidence_kinds::EvidenceKinds,
     learn,
     line::Knots,
-    mixture::{Data, Mixture},
+    mixture::{Data, Mixture, Work},
     piece::Piece,
-    search::{self, Found},
-    table::{Noise, Table},
+    search::{self, Effort, Found},
+    table::{Circles, Noise, Scores, Table},
 };
 
 /// The most pieces that the law of delay is learned from.
@@ -46,41 +48,58 @@ impl Tables {
         let times = cut.iter().flatten().map(|p| p.x);
         let (low, high) = times.fold((0.0_f64, 0.0_f64), |(l, h), x| (l.min(x), h.max(x)));
         let knots = Knots::new(high - low, hz);
-        let mut density = learn(&cut, window);
-        let congestion = Congestion::observe(cut.iter().flatten(), window, &density);
+        let mut learned = learn::learn(&teachers(&cut), window);
+        let congestion = Congestion::observe(cut.iter().flatten(), window, &learned.density);
         if congestion.is_seen() {
             cut.iter_mut().flatten().for_each(|piece| piece.mark(|x| congestion.at(x)));
-            density = learn(&cut, window);
+            learned.again(&teachers(&cut), window, learn::MORE_ROUNDS);
         }
+        let density = learned.density;
         Self { cut, window, density, drift_range: DRIFT_RANGE * hz, knots, kinds }
     }
 
-    /// Tables of every `stride`-th track.
-    fn tabulate(&self, noise: &Noise, stride: usize) -> Data {
-        let mut data = Data {
-            pieces: Vec::new(),
-            tracks: Vec::new(),
+    /// The scores of every `stride`-th track.
+    fn scores(&self, stride: usize) -> Scores {
+        Scores::new(self.cut.iter().step_by(stride).flatten(), self.window, &self.density)
+    }
+
+    /// The data of every `stride`-th track, of which `pieces` are the tables.
+    fn data(&self, stride: usize, pieces: Vec<(f64, Table)>) -> Data {
+        let mut tracks = Vec::new();
+        let mut from = 0;
+        for cut in self.cut.iter().step_by(stride) {
+            tracks.push(from..from + cut.len());
+            from += cut.len();
+        }
+        Data {
+            pieces,
+            tracks,
             window: self.window,
             drift_range: self.drift_range,
             knots: self.knots,
             kinds: self.kinds.every(stride),
-        };
-        for pieces in self.cut.iter().step_by(stride) {
-            let from = data.pieces.len();
-            let tables = pieces.iter().map(|p| (p.x, Table::new(p, self.window, &self.density, noise)));
-            data.pieces.extend(tables);
-            data.tracks.push(from..data.pieces.len());
+            coarse: OnceCell::new(),
+            work: Work::default(),
         }
-        data
+    }
+
+    /// All tracks under a noise. Scores and circles take three times the memory of tables, so they are made
+    /// for some tracks at a time.
+    fn tabulate(&self, noise: &Noise) -> Data {
+        let mut tables = Vec::new();
+        for cut in self.cut.chunks(CHOSEN_FROM) {
+            let scores = Scores::new(cut.iter().flatten(), self.window, &self.density);
+            tables.extend(Circles::new(&scores, noise.temperature).tables(&scores, noise));
+        }
+        self.data(1, tables)
     }
 }
 
-/// The law of residuals, learned from some of the pieces.
-fn learn(cut: &[Vec<Piece>], window: Window) -> Density {
+/// The pieces that the law of residuals is learned from.
+fn teachers(cut: &[Vec<Piece>]) -> Vec<&Piece> {
     let long: Vec<&Piece> = cut.iter().flatten().filter(|p| p.len() >= LEARNED_POINTS).collect();
     let stride = long.len().div_ceil(LEARNED_FROM).max(1);
-    let some: Vec<&Piece> = long.into_iter().step_by(stride).collect();
-    learn::learn(&some, window)
+    long.into_iter().step_by(stride).collect()
 }
 
 /// Temperatures tried: 1 is "residuals are independent". A burst shares its delay, so its n points tell
@@ -94,25 +113,39 @@ const SCATTERS: [f32; 15] =
 /// The noise with which the search starts.
 const MIDDLING: Noise = Noise { temperature: 1.4, scatter: 0.02, dull_share: 0.02, outlier_share: 0.01 };
 
+/// With at most this many tracks, the first search and the last one are short: what few connections can tell,
+/// one full search finds.
+const FEW_TRACKS: usize = 48;
+
 /// Fits lines, chooses the noise and fits lines again; once more if the second choice differs.
 pub(super) fn choose(tables: &Tables, max_lines: usize) -> (Data, Found) {
+    let are_few = tables.cut.len() <= FEW_TRACKS;
+    let (first, last) = if are_few { (Effort::Rough, Effort::Refit) } else { (Effort::Full, Effort::Full) };
     let mut noise = MIDDLING;
-    let mut data = tables.tabulate(&noise, 1);
-    let mut found = search::search(&data, max_lines, None);
-    for _ in 0..2 {
+    let mut data = tables.tabulate(&noise);
+    let mut found = search::search(&data, max_lines, None, first);
+    let mut done = first;
+    for effort in [Effort::Full, last] {
         let chosen = best_noise(tables, &found, noise);
-        if chosen == noise {
+        if chosen == noise && done != Effort::Rough {
             break;
         }
-        let again = tables.tabulate(&chosen, 1);
-        let there = search::search(&again, max_lines, Some(&found));
+        let again = tables.tabulate(&chosen);
+        again.work.take_over(&data.work);
+        let there = search::search(&again, max_lines, Some(&found), effort);
+        done = effort;
         if there.best_evidence() < found.best_evidence() {
             found = found.or_better(&there);
             break;
         }
+        let as_many = there.best().lines.len() == found.best().lines.len();
         noise = chosen;
         data = again;
         found = there.or_better(&found);
+        if as_many && are_few {
+            // The noise that was chosen for these lines is still theirs.
+            break;
+        }
     }
     (data, found)
 }
@@ -124,12 +157,18 @@ fn best_noise(tables: &Tables, found: &Found, start: Noise) -> Noise {
     let mixtures: Vec<&Mixture> =
         [count, count + 1].iter().filter_map(|c| found.by_count.get(*c)?.as_ref()).map(|(m, _)| m).collect();
     let stride = tables.cut.len().div_ceil(CHOSEN_FROM);
+    let scores = tables.scores(stride);
+    let mut circles: Option<(f32, Circles)> = None;
     let mut tried: Vec<(Noise, f64)> = Vec::new();
     let mut evidence = |noise: Noise| {
         if let Some((_, known)) = tried.iter().find(|(n, _)| *n == noise) {
             return *known;
         }
-        let data = tables.tabulate(&noise, stride);
+        let circles = match &mut circles {
+            Some((temperature, circles)) if *temperature == noise.temperature => circles,
+            other => &mut other.insert((noise.temperature, Circles::new(&scores, noise.temperature))).1,
+        };
+        let data = tables.data(stride, circles.tables(&scores, &noise));
         let of = |m: &&Mixture| {
             let mut mixture = Mixture::new(&data, m.lines.clone(), m.none);
             mixture.fit(&data, CHOICE_ROUNDS);

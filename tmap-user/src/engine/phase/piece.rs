@@ -13,6 +13,7 @@
 use super::{
     density::{ANY_GAP, BINS, Density, EARLY_BINS, Histogram, PHASES, gap_class},
     drift::{Ladder, Window},
+    elementary::{exp, largest, sum},
     sample::{NO_GAP_NS, Sampled, Track},
 };
 use crate::engine::types::Point;
@@ -123,17 +124,15 @@ impl Piece {
         &self,
         drift: f32,
         density: &Density,
-        scores: &mut [f32],
+        scores: &mut [f32; PHASES],
         scratch: &mut Vec<f32>,
     ) -> Lowest {
         let (lowest, of_sample) = self.lateness(drift, scratch);
         scores.fill(0.0);
-        for (&late, &gap) in scratch.iter().zip(&self.gaps) {
-            density.add_log(late, gap, scores);
-        }
+        density.add_log(scratch, &self.gaps, scores);
         let mut others = self.unsampled;
         if lowest < of_sample && others >= 1.0 {
-            density.add_log(0.0, ANY_GAP, scores);
+            density.add_log(&[0.0], &[ANY_GAP], scores);
             others -= 1.0;
         }
         if others > 0.0 {
@@ -143,36 +142,39 @@ impl Piece {
     }
 
     /// Adds the residuals at `drift` to a histogram, weighted by the posterior of the phase in the layout of
-    /// [`Self::scores`].
+    /// [`Self::scores`], from the phase `first` on.
     pub(super) fn add_residuals(
         &self,
         drift: f32,
+        first: usize,
         posterior: &[f32],
         histogram: &mut Histogram,
         scratch: &mut Vec<f32>,
     ) {
         self.lateness(drift, scratch);
         for (&late, &gap) in scratch.iter().zip(&self.gaps) {
-            histogram.add(late, gap, posterior);
+            histogram.add(late, gap, first, posterior);
         }
     }
 
     /// Time and residual of each sampled point, relative to the phase and drift that fit the piece alone.
     pub(super) fn residuals(&self, window: Window, density: &Density) -> Vec<(f64, f64)> {
-        let mut scores = vec![0.0_f32; PHASES];
+        let mut scores = [0.0_f32; PHASES];
         let mut late = Vec::new();
-        let mut best: (f32, f32, f64) = (f32::NEG_INFINITY, 0.0, 0.0);
+        let mut best = (f32::NEG_INFINITY, 0.0);
         for drift in Ladder::coarse(self.spread_s, window).drifts() {
             self.scores(drift, density, &mut scores, &mut late);
-            let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let top = largest(&scores);
             if top > best.0 {
-                let weights = scores.iter().map(|s| f64::from(s - top).exp());
-                let total: f64 = weights.clone().sum();
-                let mean = weights.enumerate().map(|(g, w)| g as f64 * w).sum::<f64>() / total;
-                best = (top, drift, (mean - EARLY_BINS as f64) / BINS as f64);
+                best = (top, drift);
             }
         }
-        let (_, drift, smallest) = best;
+        let (top, drift) = best;
+        self.scores(drift, density, &mut scores, &mut late);
+        scores.iter_mut().for_each(|score| *score = exp(*score - top));
+        let total = sum(&scores);
+        scores.iter_mut().enumerate().for_each(|(phase, weight)| *weight *= phase as f32);
+        let smallest = f64::from(sum(&scores) / total - EARLY_BINS as f32) / BINS as f64;
         self.lateness(drift, &mut late);
         let point =
             |((dx, _), late): (&(f32, f32), &f32)| (self.x + f64::from(*dx), smallest + f64::from(*late));
@@ -185,13 +187,13 @@ impl Piece {
         if window.width() * self.spread_s < FINE_TICKS {
             return coarse;
         }
-        let mut scores = vec![0.0_f32; PHASES];
+        let mut scores = [0.0_f32; PHASES];
         let mut scratch = Vec::new();
         let tops: Vec<f32> = coarse
             .drifts()
             .map(|drift| {
                 self.scores(drift, density, &mut scores, &mut scratch);
-                scores.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+                largest(&scores)
             })
             .collect();
         let best = tops.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -200,7 +202,8 @@ impl Piece {
         let last = (tops.iter().rposition(allowed).unwrap_or(0) + 1).min(coarse.rows - 1);
         let low = coarse.low + coarse.step * first as f64;
         let width = if coarse.rows == 1 { 0.0 } else { coarse.step * (last - first) as f64 };
-        let rows = ((width * self.spread_s / FINE_TICKS).ceil() as usize + 1).min(MAX_ROWS);
+        let step = FINE_TICKS.max(FINE_OF_POINT / self.len() as f64);
+        let rows = ((width * self.spread_s / step).ceil() as usize + 1).min(MAX_ROWS);
         if rows < 2 {
             return Ladder { low: low + width / 2.0, step: 0.0, rows: 1 };
         }
@@ -236,6 +239,9 @@ impl Piece {
 /// The step between fine trial drifts, as the move of residuals in ticks (root mean square): less than the
 /// phase error of the best connections on a quiet LAN, because the step blurs a connection by as much.
 const FINE_TICKS: f64 = 0.01;
+
+/// The step of a single point, likewise: n points tell the phase, a wait of up to a tick, to a tick / n.
+const FINE_OF_POINT: f64 = 0.2;
 
 /// The most rows of a fine ladder.
 const MAX_ROWS: usize = 20;

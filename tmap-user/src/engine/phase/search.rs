@@ -85,13 +85,30 @@ const CANDIDATES: usize = 6;
 /// EM rounds for the lines that a trial concerns, and for all lines of a finalist.
 const TRIAL_ROUNDS: usize = 6;
 const FULL_ROUNDS: usize = 60;
+/// Trials whose evidence differs by less have found the same lines.
+const SAME_EVIDENCE: f64 = 1e-3;
 /// The trials that are fitted in full.
 const FINALISTS: usize = 3;
 /// The births without gain after which the search still goes on: the next one may gain.
 const PATIENCE: usize = 2;
 
+/// How thorough a search is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// Lines good enough to choose the noise by.
+    Rough,
+    /// All moves.
+    Full,
+    /// No other lines than those of an earlier search.
+    Refit,
+}
+
+/// A search ends where the evidence fell this far, in nats. In simulated traffic, evidence that fell by five
+/// or more never rose again.
+const HOPELESS_NATS: f64 = 6.0;
+
 /// Searches for up to `max_lines` lines, starting with the mixtures of an earlier search if there is one.
-pub(super) fn search(data: &Data, max_lines: usize, before: Option<&Found>) -> Found {
+pub(super) fn search(data: &Data, max_lines: usize, before: Option<&Found>, effort: Effort) -> Found {
     let mut found = Found { by_count: Vec::new(), elsewhere: Vec::new() };
     found.offer(Mixture::new(data, Vec::new(), 1.0), data);
     if let Some(before) = before {
@@ -104,10 +121,20 @@ pub(super) fn search(data: &Data, max_lines: usize, before: Option<&Found>) -> F
             found.offer(mixture, data);
         }
     }
+    match effort {
+        Effort::Refit => return found,
+        Effort::Rough => {
+            ascend(data, &mut found, max_lines, 0);
+            return found;
+        }
+        Effort::Full => {}
+    }
     for _ in 0..MAX_PASSES {
         let best = found.best_evidence();
-        ascend(data, &mut found, max_lines);
-        improve(data, &mut found);
+        ascend(data, &mut found, max_lines, PATIENCE);
+        if found.best().lines.len() > 1 {
+            improve(data, &mut found);
+        }
         if found.best_evidence() < best + WORTH_A_PASS {
             break;
         }
@@ -119,16 +146,19 @@ pub(super) fn search(data: &Data, max_lines: usize, before: Option<&Found>) -> F
 const MAX_PASSES: usize = 3;
 const WORTH_A_PASS: f64 = 0.1;
 
-/// Grows the best mixture line by line until the evidence stops growing.
-fn ascend(data: &Data, found: &mut Found, max_lines: usize) {
+/// Grows the best mixture line by line until the evidence has not grown more than `patience` times.
+fn ascend(data: &Data, found: &mut Found, max_lines: usize, patience: usize) {
     let mut current = found.best().clone();
     let mut without_gain = 0;
-    while current.lines.len() < max_lines && without_gain <= PATIENCE {
+    while current.lines.len() < max_lines && without_gain <= patience && !data.work.is_spent() {
         let best = found.best_evidence();
         let Some(next) = grow(data, &current) else { break };
         let count = next.lines.len();
         found.offer(next.clone(), data);
         current = found.at(count).map_or(next, |(mixture, _)| mixture.clone());
+        if found.evidence(count) < best - HOPELESS_NATS {
+            break;
+        }
         without_gain = if found.evidence(count) > best { 0 } else { without_gain + 1 };
     }
 }
@@ -139,6 +169,8 @@ fn grow(data: &Data, current: &Mixture) -> Option<Mixture> {
     let trials = births.chain(splits(data, current)).map(|m| (m.log_evidence(data), m));
     let mut trials: Vec<(f64, Mixture)> = trials.collect();
     trials.sort_by(|a, b| b.0.total_cmp(&a.0));
+    // Several ways often lead to the same lines.
+    trials.dedup_by(|a, b| b.0 - a.0 < SAME_EVIDENCE);
     trials.truncate(FINALISTS);
     let settled = trials.into_iter().map(|(_, mut mixture)| {
         mixture.fit(data, FULL_ROUNDS);
@@ -152,7 +184,7 @@ fn birth(data: &Data, current: &Mixture, place: &Candidate) -> Mixture {
     let mut lines: Vec<Line> = current.lines.iter().map(|line| line.lighter(1.0 - share)).collect();
     lines.push(Line::at(place.phase, place.drift, share * 0.8, &data.knots));
     let none = (1.0 - lines.iter().map(|l| l.weight).sum::<f64>()).clamp(0.01, 1.0);
-    let mut mixture = Mixture::new(data, lines, none);
+    let mut mixture = Mixture::changed(data, current, lines, none, |_| false);
     let newest = current.lines.len();
     if !data.knots.none() {
         // A candidate is right only near the time where it was found, so a bending line grows from there.
@@ -197,7 +229,7 @@ fn splits(data: &Data, current: &Mixture) -> Vec<Mixture> {
             let whole = lines[j].lighter(0.5);
             lines[j] = whole.moved(-phase, -drift);
             lines.push(whole.moved(phase, drift));
-            let mut mixture = Mixture::new(data, lines, current.none);
+            let mut mixture = Mixture::changed(data, current, lines, current.none, |i| i == j);
             mixture.fit_some(data, GLANCE_ROUNDS, |i| i == j || i == newest, Reach::ALL);
             halves.push((j, mixture));
         }
@@ -218,7 +250,7 @@ const GLANCE_ROUNDS: usize = 2;
 /// machines.
 fn improve(data: &Data, found: &mut Found) {
     let start = found.best().clone();
-    for j in 0..start.lines.len() {
+    for j in (0..start.lines.len()).take_while(|_| !data.work.is_spent()) {
         let mut lines = start.lines.clone();
         lines.remove(j);
         let mut fewer = Mixture::new(data, lines, start.none);

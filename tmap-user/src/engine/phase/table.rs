@@ -4,10 +4,20 @@
 //! piece's reference time with a clock of its own, of which nothing is known (phase uniform on the circle,
 //! drift uniform in the window). Lines are then compared by look-ups, so a connection costs the same
 //! whether it had ten segments or ten million.
+//!
+//! ```text
+//! Scores (no noise in it) -> Circles (at a temperature) -> Table (with a scatter)
+//! ```
+//!
+//! Each step is a transform of the step before it, so another scatter needs no new circles, and another
+//! temperature no new scores.
+
+use multiversion::multiversion;
 
 use super::{
     density::{BINS, Density, PHASES},
     drift::{Ladder, Window},
+    elementary::{exp, largest, ln, sum},
     piece::Piece,
 };
 
@@ -26,67 +36,237 @@ pub(super) struct Noise {
     pub outlier_share: f32,
 }
 
+/// The drifts of a piece's table, and where the piece's rows are.
+#[derive(Clone, Debug)]
+struct Grid {
+    /// The piece's reference time, in seconds.
+    x: f64,
+    ladder: Ladder,
+    /// The share of the window that the drifts cover.
+    covered: f32,
+    /// The first of the piece's rows.
+    first_row: usize,
+}
+
+/// The log likelihoods of pieces over phase and drift, as points tell them if they are independent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scores {
+    grids: Vec<Grid>,
+    /// The bin of the circle that each row's first score belongs to.
+    first_bins: Vec<usize>,
+    /// Scores over phases, row by row.
+    scores: Vec<[f32; PHASES]>,
+}
+
+impl Scores {
+    /// The scores of pieces.
+    pub(super) fn new<'a>(
+        pieces: impl Iterator<Item = &'a Piece>,
+        window: Window,
+        density: &Density,
+    ) -> Self {
+        let mut all = Self::default();
+        let mut scratch = Vec::new();
+        for piece in pieces {
+            let ladder = piece.fine_ladder(window, density);
+            // Drifts that aren't tabulated have hardly any likelihood, but the same prior as the others.
+            let covered = match ladder.rows {
+                1 => 1.0,
+                rows => (ladder.step * rows as f64 / window.width()).min(1.0) as f32,
+            };
+            all.grids.push(Grid { x: piece.x, ladder, covered, first_row: all.first_bins.len() });
+            for drift in ladder.drifts() {
+                let mut scores = [0.0; PHASES];
+                let lowest = piece.scores(drift, density, &mut scores, &mut scratch);
+                all.scores.push(scores);
+                let phase = lowest.phase_of_first - lowest.phase_of_first.floor();
+                all.first_bins.push((phase * BINS as f64).round() as usize % BINS);
+            }
+        }
+        all
+    }
+
+    /// The number of rows, which is what memory and time go by.
+    pub(super) fn rows(&self) -> usize {
+        self.first_bins.len()
+    }
+}
+
+/// The bins of several circles side by side: first [`ROWS`] rows by their points, then the same rows as dull
+/// connections. Each step of the scatter waits for the one before it, so a single circle would leave the
+/// processor idle most of the time.
+type Columns = [[f32; LANES]; BINS];
+
+/// Rows in one set of columns, and circles in it.
+const ROWS: usize = 16;
+const LANES: usize = 2 * ROWS;
+
+/// Likelihoods over the circle of phases at one temperature, without scatter.
+#[derive(Debug)]
+pub(super) struct Circles {
+    columns: Vec<Columns>,
+}
+
+impl Circles {
+    /// Folds scores onto the circle. Scores a whole tick apart are the same phase with another whole offset,
+    /// so both count.
+    pub(super) fn new(scores: &Scores, temperature: f32) -> Self {
+        let mut columns = vec![[[0.0; LANES]; BINS]; scores.rows().div_ceil(ROWS)];
+        let scale = 1.0 / (temperature * DULLER);
+        let mut likelihoods: Vec<Pair> = Vec::new();
+        let mut circles = [[0.0; BINS]; LANES];
+        for grid in &scores.grids {
+            let rows = grid.first_row..grid.first_row + grid.ladder.rows;
+            let of_piece = &scores.scores[rows.clone()];
+            likelihoods.resize(of_piece.len(), [[0.0; PHASES]; 2]);
+            let totals = raise(of_piece, scale, &mut likelihoods);
+            // The mean over all phases and drifts is 1.
+            let norms = totals.map(|total| (of_piece.len() * BINS) as f32 / total / grid.covered);
+            for (row, pair) in rows.zip(&likelihoods) {
+                let first = scores.first_bins[row];
+                let lane = row % ROWS;
+                circles[lane] = fold(&pair[0], norms[0], first);
+                circles[lane + ROWS] = fold(&pair[1], norms[1], first);
+                if lane == ROWS - 1 {
+                    put_side_by_side(&circles, &mut columns[row / ROWS]);
+                }
+            }
+        }
+        if let Some(last) = columns.last_mut() {
+            put_side_by_side(&circles, last);
+        }
+        Self { columns }
+    }
+
+    /// Tables with a scatter, each with the reference time of its piece. `scores` are those that the circles
+    /// were made of, and `noise` has their temperature.
+    pub(super) fn tables(&self, scores: &Scores, noise: &Noise) -> Vec<(f64, Table)> {
+        let table =
+            |grid: &Grid| (grid.x, Table { ladder: grid.ladder, values: vec![0.0; grid.ladder.rows * BINS] });
+        let mut tables: Vec<(f64, Table)> = scores.grids.iter().map(table).collect();
+        let mut rows = tables.iter_mut().flat_map(|(_, table)| table.values.as_chunks_mut::<BINS>().0);
+        for columns in &self.columns {
+            let mut spread = *columns;
+            spread_out(&mut spread, noise);
+            for (lane, row) in rows.by_ref().take(ROWS).enumerate() {
+                row.iter_mut().zip(&spread).for_each(|(value, column)| *value = column[lane]);
+            }
+        }
+        tables
+    }
+}
+
+/// Likelihoods over phases by a row's points, and as those of a dull connection.
+type Pair = [[f32; PHASES]; 2];
+
+/// Likelihoods relative to the largest one: `scale` times the scores is the logarithm of those of a dull
+/// connection, which raised to the power of [`DULLER`] are the others. Returns the sums of both.
+#[multiversion(targets("x86_64+avx2"))]
+fn raise(scores: &[[f32; PHASES]], scale: f32, likelihoods: &mut [Pair]) -> [f32; 2] {
+    let top = largest(scores.as_flattened());
+    let mut totals = [0.0; 2];
+    for (row, [sharp, dull]) in scores.iter().zip(likelihoods) {
+        for ((score, sharp), dull) in row.iter().zip(&mut *sharp).zip(&mut *dull) {
+            *dull = exp((score - top) * scale);
+            let square = *dull * *dull;
+            *sharp = square * square;
+        }
+        totals[0] += sum(sharp);
+        totals[1] += sum(dull);
+    }
+    totals
+}
+
+/// Makes log Bayes factors of likelihoods by points and as dull connections: the former are then in the first
+/// half of the lanes.
+#[multiversion(targets("x86_64+avx2"))]
+fn spread_out(columns: &mut Columns, noise: &Noise) {
+    scatter(columns, noise.scatter);
+    let usual = 1.0 - noise.dull_share - noise.outlier_share;
+    for column in columns {
+        let (sharp, dull) = column.split_at_mut(ROWS);
+        for (value, dull) in sharp.iter_mut().zip(dull) {
+            *value = ln(usual * *value + noise.dull_share * *dull + noise.outlier_share);
+        }
+    }
+}
+
+/// A circle of likelihoods over phases, of which the first belongs to the bin `first`.
+fn fold(likelihoods: &[f32; PHASES], norm: f32, first: usize) -> [f32; BINS] {
+    let mut sums = [0.0; BINS];
+    for turn in likelihoods.chunks(BINS) {
+        sums.iter_mut().zip(turn).for_each(|(sum, likelihood)| *sum += likelihood);
+    }
+    sums.iter_mut().for_each(|sum| *sum *= norm);
+    sums.rotate_right(first);
+    sums
+}
+
+/// Writes circles as columns.
+fn put_side_by_side(circles: &[[f32; BINS]; LANES], columns: &mut Columns) {
+    for (bin, column) in columns.iter_mut().enumerate() {
+        column.iter_mut().zip(circles).for_each(|(value, circle)| *value = circle[bin]);
+    }
+}
+
 /// Log Bayes factors over phase (columns) and drift (rows).
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    low: f64,
-    step: f64,
-    rows: usize,
+    ladder: Ladder,
     values: Vec<f32>,
 }
 
 impl Table {
-    /// Tabulates `piece`.
-    pub(super) fn new(piece: &Piece, window: Window, density: &Density, noise: &Noise) -> Self {
-        let Ladder { low, step, rows } = piece.fine_ladder(window, density);
-        // Drifts that aren't tabulated have hardly any likelihood, but the same prior as the others.
-        let covered = if rows == 1 { 1.0 } else { (step * rows as f64 / window.width()).min(1.0) };
-        let mut scratch = Vec::new();
-        let mut scores = vec![0.0_f32; PHASES];
-        let mut tops = vec![0.0_f32; rows];
-        let (mut sharp, mut dull) = (vec![0.0_f32; rows * BINS], vec![0.0_f32; rows * BINS]);
-        let rows_of = sharp.chunks_exact_mut(BINS).zip(dull.chunks_exact_mut(BINS));
-        for (row, (sharp, dull)) in rows_of.enumerate() {
-            let lowest = piece.scores((low + step * row as f64) as f32, density, &mut scores, &mut scratch);
-            tops[row] = fold(&scores, lowest.phase_of_first, noise.temperature, sharp);
-            fold(&scores, lowest.phase_of_first, noise.temperature * DULLER, dull);
-        }
-        normalise(&mut sharp, &tops, noise.temperature, covered as f32);
-        normalise(&mut dull, &tops, noise.temperature * DULLER, covered as f32);
-        let sharp_rows = sharp.chunks_exact_mut(BINS).map(|circle| (circle, noise.scatter));
-        let dull_rows = dull.chunks_exact_mut(BINS).map(|circle| (circle, noise.scatter * DULLER));
-        let mut circles: Vec<(&mut [f32], f32)> = sharp_rows.chain(dull_rows).collect();
-        circles.chunks_mut(LANES).for_each(scatter);
-        let usual = 1.0 - noise.dull_share - noise.outlier_share;
-        let mixed = |(s, d): (&f32, &f32)| (usual * s + noise.dull_share * d + noise.outlier_share).ln();
-        let values = sharp.iter().zip(&dull).map(mixed).collect();
-        Self { low, step, rows, values }
-    }
-
     /// Log Bayes factor at a phase (any real number; its whole part is ignored) and a drift.
     pub(super) fn at(&self, phase: f64, drift: f64) -> f32 {
-        let column = (phase - phase.floor()) * BINS as f64;
-        let (c, fc) = (column as usize % BINS, column.fract() as f32);
+        let (c, fc) = column(phase);
         let next = (c + 1) % BINS;
-        let row = |r: usize| {
-            let circle = &self.values[r * BINS..(r + 1) * BINS];
-            circle[c] + fc * (circle[next] - circle[c])
-        };
-        if self.rows == 1 {
-            return row(0);
-        }
-        let at = ((drift - self.low) / self.step).clamp(0.0, (self.rows - 1) as f64);
-        let r = (at as usize).min(self.rows - 2);
-        let fr = (at - r as f64) as f32;
-        row(r) * (1.0 - fr) + row(r + 1) * fr
+        self.between_rows(self.row_at(drift), |circle| circle[c] + fc * (circle[next] - circle[c]))
     }
 
-    /// The row nearest to a drift.
-    pub(super) fn nearest_row(&self, drift: f64) -> usize {
-        if self.rows == 1 {
-            return 0;
+    /// The derivatives of the log Bayes factor by phase, per tick, and by drift, per tick per second:
+    /// difference quotients over a bin and half a row to either side.
+    pub(super) fn slopes(&self, phase: f64, drift: f64) -> (f64, f64) {
+        let (c, fc) = column(phase);
+        let [before, next, last] = [BINS - 1, 1, 2].map(|more| (c + more) % BINS);
+        let row = self.row_at(drift);
+        let by_phase = self.between_rows(row, |circle| {
+            let (low, high) = (circle[next] - circle[before], circle[last] - circle[c]);
+            low + fc * (high - low)
+        });
+        let by_phase = f64::from(by_phase) * (0.5 * BINS as f64);
+        if self.ladder.rows == 1 {
+            return (by_phase, 0.0);
         }
-        (((drift - self.low) / self.step).round().max(0.0) as usize).min(self.rows - 1)
+        let value = |circle: &[f32; BINS]| circle[c] + fc * (circle[next] - circle[c]);
+        let most = (self.ladder.rows - 1) as f64;
+        let up = self.between_rows((row + 0.5).min(most), value);
+        let down = self.between_rows((row - 0.5).max(0.0), value);
+        (by_phase, f64::from(up - down) / self.ladder.step)
+    }
+
+    /// The row of a drift, with its fraction.
+    #[inline(always)]
+    fn row_at(&self, drift: f64) -> f64 {
+        let Ladder { low, step, rows } = self.ladder;
+        if rows == 1 { 0.0 } else { ((drift - low) / step).clamp(0.0, (rows - 1) as f64) }
+    }
+
+    /// What `value` is between two rows.
+    #[inline(always)]
+    fn between_rows(&self, at: f64, value: impl Fn(&[f32; BINS]) -> f32) -> f32 {
+        let rows = self.values.as_chunks::<BINS>().0;
+        if let [only] = rows {
+            return value(only);
+        }
+        let r = (at as usize).min(rows.len() - 2);
+        let fr = (at - r as f64) as f32;
+        value(&rows[r]) * (1.0 - fr) + value(&rows[r + 1]) * fr
+    }
+
+    /// The drifts of the rows.
+    pub(super) fn ladder(&self) -> Ladder {
+        self.ladder
     }
 
     /// Mean log Bayes factor over phases, for a line of the right drift, under the posterior.
@@ -105,84 +285,69 @@ impl Table {
         self.values.chunks_exact_mut(BINS).for_each(|circle| circle.rotate_left(bins % BINS));
     }
 
-    /// All log Bayes factors, row by row.
-    pub(super) fn values(&self) -> &[f32] {
-        &self.values
+    /// Adds the Bayes factors, row by row, each the mean of two bins, to `coarse`.
+    pub(super) fn add_coarse(&self, coarse: &mut Vec<[f32; COARSE]>) {
+        for circle in self.values.as_chunks::<BINS>().0 {
+            coarse.push(halve(circle));
+        }
     }
 }
 
-/// The factor by which a dull connection tells less than its points suggest.
+/// Bins of a circle where half the resolution is enough.
+pub(super) const COARSE: usize = BINS / 2;
+
+/// The mean Bayes factors of two bins each.
+#[multiversion(targets("x86_64+avx2"))]
+fn halve(circle: &[f32; BINS]) -> [f32; COARSE] {
+    let mut factors = [0.0; BINS];
+    factors.iter_mut().zip(circle).for_each(|(factor, value)| *factor = exp(*value));
+    let pairs = factors.as_chunks::<2>().0;
+    std::array::from_fn(|k| 0.5 * (pairs[k][0] + pairs[k][1]))
+}
+
+/// The column of a phase, and the way to the next one, 0 to 1.
+#[inline(always)]
+fn column(phase: f64) -> (usize, f32) {
+    // `floor` would be a call of a library.
+    let rest = phase - (phase as i64) as f64;
+    let column = (if rest < 0.0 { rest + 1.0 } else { rest }) * BINS as f64;
+    let whole = column as usize;
+    (whole % BINS, (column - whole as f64) as f32)
+}
+
+/// The factor by which a dull connection tells less than its points suggest. A likelihood to the power of
+/// 1/4 is raised again by two squares.
 const DULLER: f32 = 4.0;
 
-/// Folds scores over phases onto the circle, as likelihoods relative to the largest score. Returns that
-/// score. Scores a whole tick apart are the same phase with another whole offset, so both count.
-fn fold(scores: &[f32], phase_of_first: f64, temperature: f32, circle: &mut [f32]) -> f32 {
-    let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let first = ((phase_of_first - phase_of_first.floor()) * BINS as f64).round() as usize;
-    circle.fill(0.0);
-    for (g, score) in scores.iter().enumerate() {
-        let log = (score - top) / temperature;
-        if log > -30.0 {
-            circle[(first + g) % BINS] += log.exp();
-        }
-    }
-    top
-}
-
-/// Scales rows, each relative to its own largest score, to a mean of 1 over all phases and drifts.
-fn normalise(values: &mut [f32], tops: &[f32], temperature: f32, covered: f32) {
-    let top = tops.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut total = 0.0;
-    for (circle, row_top) in values.chunks_exact_mut(BINS).zip(tops) {
-        let scale = ((row_top - top) / temperature).exp();
-        for value in circle.iter_mut() {
-            *value *= scale;
-            total += *value;
-        }
-    }
-    let norm = values.len() as f32 / total / covered;
-    values.iter_mut().for_each(|v| *v *= norm);
-}
-
-/// The number of circles that are spread side by side. Each step waits for the one before it, so a single
-/// circle would leave the processor idle most of the time.
-const LANES: usize = 16;
-
-/// One bin of each circle.
-type Column = [f32; LANES];
-
-/// Spreads each circle's likelihoods by the scatter of whole connections, whose standard deviation in ticks
-/// stands beside the circle. Two exponentials in either direction are close to a normal law.
-fn scatter(circles: &mut [(&mut [f32], f32)]) {
-    let mut columns = [[0.0; LANES]; BINS];
-    let mut keep = [0.0; LANES];
-    for (lane, (circle, sigma)) in circles.iter().enumerate() {
-        // The exponential's mean is half of sigma.
-        keep[lane] = (-1.0 / (sigma / 2.0 * BINS as f32)).exp();
-        columns.iter_mut().zip(&**circle).for_each(|(column, value)| column[lane] = *value);
-    }
+/// Spreads each circle's likelihoods by the scatter of whole connections, a standard deviation in ticks. Two
+/// exponentials in either direction are close to a normal law.
+#[inline(always)]
+fn scatter(columns: &mut Columns, sigma: f32) {
+    // The exponential's mean is half of sigma.
+    let kept = |sigma: f32| (-1.0 / (sigma / 2.0 * BINS as f32)).exp();
+    let (sharp, dull) = (kept(sigma), kept(sigma * DULLER));
+    let keep: [f32; LANES] = std::array::from_fn(|lane| if lane < ROWS { sharp } else { dull });
     for _ in 0..2 {
-        smear(&mut columns, &keep, |bin| bin);
-        smear(&mut columns, &keep, |bin| BINS - 1 - bin);
-    }
-    for (lane, (circle, _)) in circles.iter_mut().enumerate() {
-        circle.iter_mut().zip(&columns).for_each(|(value, column)| *value = column[lane]);
+        smear(columns, &keep, |bin| bin);
+        smear(columns, &keep, |bin| BINS - 1 - bin);
     }
 }
 
 /// Convolves each circle with an exponential that keeps the share `keep` from bin to bin, in the given order
 /// of bins.
 #[inline(always)]
-fn smear(columns: &mut [Column; BINS], keep: &Column, order: impl Fn(usize) -> usize) {
-    let step = |state: &mut Column, column: &Column| {
+fn smear(columns: &mut Columns, keep: &[f32; LANES], order: impl Fn(usize) -> usize) {
+    let step = |state: &mut [f32; LANES], column: &[f32; LANES]| {
         for lane in 0..LANES {
             state[lane] = keep[lane] * state[lane] + (1.0 - keep[lane]) * column[lane];
         }
     };
-    let mut state = columns[order(0)];
-    for _ in 0..3 {
-        (0..BINS).for_each(|bin| step(&mut state, &columns[order(bin)]));
-    }
+    // What all earlier turns around the circle have left: a geometric series of what one turn leaves. Of
+    // that turn, only the end matters where little is kept.
+    let remembered = (-REMEMBERED / keep[LANES - 1].ln()).ceil().clamp(1.0, BINS as f32) as usize;
+    let mut state = [0.0; LANES];
+    (BINS - remembered..BINS).for_each(|bin| step(&mut state, &columns[order(bin)]));
+    state.iter_mut().zip(keep).for_each(|(state, keep)| *state /= 1.0 - keep.powi(BINS as i32));
     for bin in 0..BINS {
         let column = &mut columns[order(bin)];
         step(&mut state, column);
@@ -190,16 +355,9 @@ fn smear(columns: &mut [Column; BINS], keep: &Column, order: impl Fn(usize) -> u
     }
 }
 
-impl Table {
-    /// Derivative of the log Bayes factor by drift, per tick per second.
-    pub(super) fn drift_slope(&self, phase: f64, drift: f64) -> f64 {
-        if self.rows == 1 {
-            return 0.0;
-        }
-        let h = self.step / 2.0;
-        f64::from(self.at(phase, drift + h) - self.at(phase, drift - h)) / (2.0 * h)
-    }
-}
+/// What is kept of a bin after some steps counts until it is below e to the power of minus this: a float's
+/// precision.
+const REMEMBERED: f32 = 16.6;
 
 #[cfg(test)]
 mod tests {
@@ -238,7 +396,12 @@ mod tests {
     }
 
     fn learned(pieces: &[Piece]) -> Density {
-        learn::learn(&pieces.iter().collect::<Vec<_>>(), WINDOW)
+        learn::learn(&pieces.iter().collect::<Vec<_>>(), WINDOW).density
+    }
+
+    fn table(piece: &Piece, density: &Density, noise: &Noise) -> Table {
+        let scores = Scores::new([piece].into_iter(), WINDOW, density);
+        Circles::new(&scores, noise.temperature).tables(&scores, noise).remove(0).1
     }
 
     #[test]
@@ -246,11 +409,12 @@ mod tests {
         let pieces = pieces(0.3, 12);
         let density = learned(&pieces);
         for piece in &pieces {
-            let table = Table::new(piece, WINDOW, &density, &PLAIN);
+            let table = table(piece, &density, &PLAIN);
             let mean =
                 table.values.iter().map(|v| f64::from(*v).exp()).sum::<f64>() / table.values.len() as f64;
             // The mean is over the drifts in the table; other drifts of the window have no likelihood.
-            let covered = if table.rows == 1 { 1.0 } else { table.step * table.rows as f64 / WINDOW.width() };
+            let Ladder { step, rows, .. } = table.ladder;
+            let covered = if rows == 1 { 1.0 } else { step * rows as f64 / WINDOW.width() };
             assert!((mean * covered.min(1.0) - 1.0).abs() < 1e-3, "{mean} {covered}");
         }
     }
@@ -260,7 +424,7 @@ mod tests {
         let (ours, theirs) = (pieces(0.3, 12), pieces(0.7, 12));
         let density = learned(&[ours.clone(), theirs.clone()].concat());
         let best = |piece: &Piece| {
-            let table = Table::new(piece, WINDOW, &density, &PLAIN);
+            let table = table(piece, &density, &PLAIN);
             (0..BINS)
                 .map(|c| c as f64 / BINS as f64)
                 .max_by(|a, b| table.at(*a, 0.0).total_cmp(&table.at(*b, 0.0)))
