@@ -35,11 +35,10 @@ pub(super) struct Data {
 
 /// The work of one look, in look-ups of a piece on a line. A look ends by its work and not by the clock, so
 /// that its result is the same on any machine.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Work(Cell<u64>);
 
-/// The budget of one look, in look-ups: some ten seconds of a core. What simulated traffic needs is below a
-/// tenth of it; thousands of phases without order reach it.
+/// The budget of one look, in look-ups.
 const MOST_LOOK_UPS: u64 = 500_000_000;
 
 impl Work {
@@ -63,6 +62,11 @@ impl Data {
     /// posterior. It is 0 for a track that fits all lines equally well.
     pub(super) fn sharpness(&self, t: usize) -> f64 {
         self.pieces[self.tracks[t].clone()].iter().map(|(_, table)| table.sharpness()).fold(0.0, f64::max)
+    }
+
+    /// A copy whose tables may be changed.
+    pub(super) fn to_change(&self) -> Self {
+        Self { coarse: OnceCell::new(), ..self.clone() }
     }
 
     /// Bayes factors at half the resolution, row by row of all pieces.

@@ -16,7 +16,7 @@ use super::{
     line::Knots,
     mixture::{Data, Mixture, Work},
     piece::Piece,
-    search::{self, Effort, Found},
+    search::{self, Found},
     table::{Circles, Noise, Scores, Table},
 };
 
@@ -113,39 +113,26 @@ const SCATTERS: [f32; 15] =
 /// The noise with which the search starts.
 const MIDDLING: Noise = Noise { temperature: 1.4, scatter: 0.02, dull_share: 0.02, outlier_share: 0.01 };
 
-/// With at most this many tracks, the first search and the last one are short: what few connections can tell,
-/// one full search finds.
-const FEW_TRACKS: usize = 48;
-
 /// Fits lines, chooses the noise and fits lines again; once more if the second choice differs.
 pub(super) fn choose(tables: &Tables, max_lines: usize) -> (Data, Found) {
-    let are_few = tables.cut.len() <= FEW_TRACKS;
-    let (first, last) = if are_few { (Effort::Rough, Effort::Refit) } else { (Effort::Full, Effort::Full) };
     let mut noise = MIDDLING;
     let mut data = tables.tabulate(&noise);
-    let mut found = search::search(&data, max_lines, None, first);
-    let mut done = first;
-    for effort in [Effort::Full, last] {
+    let mut found = search::search(&data, max_lines, None);
+    for _ in 0..2 {
         let chosen = best_noise(tables, &found, noise);
-        if chosen == noise && done != Effort::Rough {
+        if chosen == noise {
             break;
         }
         let again = tables.tabulate(&chosen);
         again.work.take_over(&data.work);
-        let there = search::search(&again, max_lines, Some(&found), effort);
-        done = effort;
+        let there = search::search(&again, max_lines, Some(&found));
         if there.best_evidence() < found.best_evidence() {
             found = found.or_better(&there);
             break;
         }
-        let as_many = there.best().lines.len() == found.best().lines.len();
         noise = chosen;
         data = again;
         found = there.or_better(&found);
-        if as_many && are_few {
-            // The noise that was chosen for these lines is still theirs.
-            break;
-        }
     }
     (data, found)
 }

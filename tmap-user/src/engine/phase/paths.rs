@@ -117,7 +117,7 @@ impl Paths {
 
     /// The data as they would be if no path were shifted.
     fn shifted(&self, data: &Data, shifts: &[usize]) -> Data {
-        let mut shifted = data.clone();
+        let mut shifted = data.to_change();
         for (tracks, &shift) in self.0.iter().zip(shifts) {
             for piece in tracks.iter().flat_map(|&track| data.tracks[track].clone()) {
                 shifted.pieces[piece].1.shift(shift);

@@ -92,23 +92,12 @@ const FINALISTS: usize = 3;
 /// The births without gain after which the search still goes on: the next one may gain.
 const PATIENCE: usize = 2;
 
-/// How thorough a search is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effort {
-    /// Lines good enough to choose the noise by.
-    Rough,
-    /// All moves.
-    Full,
-    /// No other lines than those of an earlier search.
-    Refit,
-}
-
 /// A search ends where the evidence fell this far, in nats. In simulated traffic, evidence that fell by five
 /// or more never rose again.
 const HOPELESS_NATS: f64 = 6.0;
 
 /// Searches for up to `max_lines` lines, starting with the mixtures of an earlier search if there is one.
-pub(super) fn search(data: &Data, max_lines: usize, before: Option<&Found>, effort: Effort) -> Found {
+pub(super) fn search(data: &Data, max_lines: usize, before: Option<&Found>) -> Found {
     let mut found = Found { by_count: Vec::new(), elsewhere: Vec::new() };
     found.offer(Mixture::new(data, Vec::new(), 1.0), data);
     if let Some(before) = before {
@@ -121,17 +110,9 @@ pub(super) fn search(data: &Data, max_lines: usize, before: Option<&Found>, effo
             found.offer(mixture, data);
         }
     }
-    match effort {
-        Effort::Refit => return found,
-        Effort::Rough => {
-            ascend(data, &mut found, max_lines, 0);
-            return found;
-        }
-        Effort::Full => {}
-    }
     for _ in 0..MAX_PASSES {
         let best = found.best_evidence();
-        ascend(data, &mut found, max_lines, PATIENCE);
+        ascend(data, &mut found, max_lines);
         if found.best().lines.len() > 1 {
             improve(data, &mut found);
         }
@@ -146,11 +127,11 @@ pub(super) fn search(data: &Data, max_lines: usize, before: Option<&Found>, effo
 const MAX_PASSES: usize = 3;
 const WORTH_A_PASS: f64 = 0.1;
 
-/// Grows the best mixture line by line until the evidence has not grown more than `patience` times.
-fn ascend(data: &Data, found: &mut Found, max_lines: usize, patience: usize) {
+/// Grows the best mixture line by line until the evidence stops growing.
+fn ascend(data: &Data, found: &mut Found, max_lines: usize) {
     let mut current = found.best().clone();
     let mut without_gain = 0;
-    while current.lines.len() < max_lines && without_gain <= patience && !data.work.is_spent() {
+    while current.lines.len() < max_lines && without_gain <= PATIENCE && !data.work.is_spent() {
         let best = found.best_evidence();
         let Some(next) = grow(data, &current) else { break };
         let count = next.lines.len();
