@@ -256,6 +256,8 @@ fn with_expert_options(mut command: clap::Command) -> clap::Command {
 
 impl LiveArgs {
     fn config(mut self) -> Result<Config, clap::Error> {
+        // Before anything else is missed: `tmap -c 5 FILE` seems to name no interface.
+        self.common.habits.check("live")?;
         if self.interface.is_empty() {
             // `tmap live eth0 port 80`.
             if self.words.first().is_none_or(|first| !is_interface(first)) {

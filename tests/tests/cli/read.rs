@@ -394,6 +394,17 @@ fn tcpdumps_users_read_a_file() {
 }
 
 #[test]
+fn options_that_only_tcpdump_has_are_answered() {
+    for (arguments, answer) in [
+        (["-c", "5", "x.pcap"], "tmap has no -c"),
+        (["-w", "x.pcap", "tcp"], "tcpdump -w x.pcap, then tmap read x.pcap"),
+    ] {
+        let run = tmap(arguments);
+        assert!(run.code == 2 && run.err.contains(answer), "{arguments:?}: {}", run.err);
+    }
+}
+
+#[test]
 fn one_connection_and_its_machine_are_told() {
     let folder = Folder::new();
     let capture = folder.file("mail.pcap", &mail_capture());
