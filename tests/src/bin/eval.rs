@@ -124,9 +124,20 @@ fn field(args: &Args) -> Result<()> {
         devices += found.devices;
         split += found.split.len();
     }
+    pairs(args);
     let share = split as f64 / devices.max(1) as f64;
     anyhow::ensure!(share <= MOST_SPLIT, "{split} of {devices} devices were told to be several machines");
     Ok(())
+}
+
+/// What is said of pairs of equal devices.
+fn pairs(args: &Args) {
+    println!("\n{:<16}{:>9}{:>8}{:>8}{:>8}{:>8}", "pair of", "pairs", "two", "one", "more", "held");
+    for (name, kind) in device::KINDS.into_iter().filter(|(name, _)| name.contains(&args.only)) {
+        let found = judge::field::judge_pairs(kind, args.from..args.from + args.seeds);
+        let judge::field::Pairs { pairs, two, one, more, held } = found;
+        println!("{name:<16}{pairs:>9}{two:>8}{one:>8}{more:>8}{held:>8}");
+    }
 }
 
 /// The laboratory's captures, by name.

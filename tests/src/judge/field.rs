@@ -1,4 +1,5 @@
-//! The field suite: what tmap says of single devices. More than one machine is a false one.
+//! The field suite: what tmap says of single devices, where more than one machine is a false one, and of
+//! pairs of equal devices.
 
 use tmap::engine::{Wanted, snapshot::AddressReport};
 
@@ -66,4 +67,48 @@ pub fn judge(kind: Kind, seeds: impl Iterator<Item = u64>) -> Tally {
         }
     }
     tally
+}
+
+/// What tmap said of pairs of devices of one kind behind one address.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pairs {
+    /// Pairs.
+    pub pairs: u64,
+    /// Those that it told as two machines.
+    pub two: u64,
+    /// Those that it told as one machine: they are alike, or the data don't tell them apart.
+    pub one: u64,
+    /// Those that it told as more than two machines.
+    pub more: u64,
+    /// Those whose interval or bounds hold two.
+    pub held: u64,
+}
+
+/// How far the source ports of a pair's second device are from the first's: beyond any device's connections.
+const PORTS_APART: u16 = 10_000;
+
+/// Judges pairs of devices of a kind, one for each seed. Both are drawn alike, each with its own clock.
+pub fn judge_pairs(kind: Kind, seeds: impl Iterator<Item = u64>) -> Pairs {
+    let mut pairs = Pairs::default();
+    for seed in seeds {
+        let mut records = Device::draw(kind, 2 * seed).records;
+        records.extend(Device::draw(kind, 2 * seed + 1).records.into_iter().map(|mut record| {
+            record.segment.src_port += PORTS_APART;
+            record
+        }));
+        records.sort_by_key(|record| record.time_ns);
+        let snapshot = evaluate::snapshot(&records, 1, Wanted::default());
+        let own = |report: &&AddressReport| report.address == evaluate::shared();
+        let Some(report) = snapshot.addresses.iter().find(own) else { continue };
+        pairs.pairs += 1;
+        match report.machines {
+            Some(1) => pairs.one += 1,
+            Some(2) => pairs.two += 1,
+            Some(3..) => pairs.more += 1,
+            _ => {}
+        }
+        let (low, high) = (report.machines_low.unwrap_or(0), report.machines_high.unwrap_or(u32::MAX));
+        pairs.held += u64::from((low..=high).contains(&2));
+    }
+    pairs
 }

@@ -3,7 +3,7 @@
 //! Pure: the same connections give the same analysis, whatever earlier passes found. Machines keep
 //! their numbers from one pass to the next by `numbering`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tmap_common::Address;
 
@@ -144,8 +144,31 @@ impl<'a> Sorted<'a> {
         if unsteady::one_counter(all.iter().map(|&(index, rate)| (&connections[index].flow.envelope, rate))) {
             self.steady.remove(&bits);
             self.odd = all;
+            return;
+        }
+        // Of several counters, those with an unsteady connection take their steady ones along.
+        let members: Vec<usize> = all.iter().map(|&(index, _)| index).collect();
+        let is_odd: BTreeSet<usize> = self.odd.iter().map(|&(index, _)| index).collect();
+        let counters = losing_counters(&members, connections);
+        let loses = |counter: &&Vec<usize>| counter.iter().any(|index| is_odd.contains(index));
+        let losing: BTreeSet<usize> = counters.iter().filter(loses).flatten().copied().collect();
+        all.retain(|(index, _)| is_odd.contains(index) || losing.contains(index));
+        self.odd = all;
+        let items = self.steady.remove(&bits).unwrap_or_default();
+        let steady: Vec<Item<'a>> = items.into_iter().filter(|item| !losing.contains(&item.index)).collect();
+        if !steady.is_empty() {
+            self.steady.insert(bits, steady);
         }
     }
+}
+
+/// The counters that lose ticks and explain these connections; none where nothing explains them.
+fn losing_counters(members: &[usize], connections: &[&Connection]) -> Vec<Vec<usize>> {
+    let alone = members.iter().enumerate().map(|(at, &member)| (member, at));
+    explain(alone, connections, OLD_APPLE_HZ, members.len(), Setting::default())
+        .better
+        .filter(|explanation| explanation.behaviour == Behaviour::Losing)
+        .map_or_else(Vec::new, |explanation| explanation.counters)
 }
 
 /// The connections of one tick rate.
@@ -381,7 +404,7 @@ impl Builder<'_> {
         let one = unsteady::one_counter(
             odd.iter().map(|&(index, rate)| (&self.connections[index].flow.envelope, rate)),
         );
-        let counters = if one { vec![members] } else { self.losing_counters(&members) };
+        let counters = if one { vec![members] } else { losing_counters(&members, self.connections) };
         self.out.doubt = Some(Doubt::Unsteady);
         let counted = Some(counters.len() as u32).filter(|counted| *counted > 0);
         self.out.count.add(Count {
@@ -397,15 +420,6 @@ impl Builder<'_> {
         for members in counters {
             self.out.groups.push(self.unsteady(&members));
         }
-    }
-
-    /// The counters that lose ticks and explain these connections; none where nothing explains them.
-    fn losing_counters(&self, members: &[usize]) -> Vec<Vec<usize>> {
-        let alone = members.iter().enumerate().map(|(at, &member)| (member, at));
-        explain(alone, self.connections, OLD_APPLE_HZ, members.len(), Setting::default())
-            .better
-            .filter(|explanation| explanation.behaviour == Behaviour::Losing)
-            .map_or_else(Vec::new, |explanation| explanation.counters)
     }
 
     /// A machine whose clock has no constant rate.
