@@ -256,7 +256,6 @@ fn with_expert_options(mut command: clap::Command) -> clap::Command {
 
 impl LiveArgs {
     fn config(mut self) -> Result<Config, clap::Error> {
-        // Before anything else is missed: `tmap -c 5 FILE` seems to name no interface.
         self.common.habits.check("live")?;
         if self.interface.is_empty() {
             // `tmap live eth0 port 80`.
@@ -286,6 +285,7 @@ impl LiveArgs {
 
 impl ReadArgs {
     fn config(self) -> Result<Config, clap::Error> {
+        self.common.habits.check("read")?;
         let (mut files, mut filter) = (self.files, self.common.filter.clone().unwrap_or_default());
         if !self.read.is_empty() {
             // As with tcpdump, unless the words are files.
@@ -352,7 +352,6 @@ impl CommonArgs {
     #[allow(clippy::needless_update, reason = "the engine may gain settings that have no option here")]
     fn resolve(&self, verb: &str, filter: &str) -> Result<Common, clap::Error> {
         let engine = &self.engine;
-        self.habits.check(verb)?;
         Ok(Common {
             decap: !self.no_decap,
             filter: Program::new(filter)
@@ -379,9 +378,7 @@ impl CommonArgs {
             zone: TimeZone::system(),
         })
     }
-}
 
-impl CommonArgs {
     fn view(&self, verb: &str) -> View {
         View {
             sort: self.sort,
@@ -397,7 +394,8 @@ impl CommonArgs {
 }
 
 impl HabitArgs {
-    /// Says what to do instead of what tmap can't.
+    /// Says what to do instead of what tmap can't. It comes before other checks: `tmap -c 5 FILE` seems to
+    /// name no interface.
     fn check(&self, verb: &str) -> Result<(), clap::Error> {
         let message = match self {
             Self { write: Some(file), .. } => format!(

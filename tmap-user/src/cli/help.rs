@@ -1,5 +1,39 @@
 //! The texts after the options on the help pages, within 80 columns.
 
+/// How filters are written, to the end of a sentence.
+macro_rules! filters {
+    () => {
+        "\
+Filters use pcap-filter's words: src, dst; host A, net A/len, net A mask M;
+port P, portrange A-B; ip, ip6, tcp, proto 6; and, or, not, parentheses. `and`
+and `or` have equal rank, from left to right. "
+    };
+}
+
+/// How the report is read; by what clock ticks are measured ends a sentence.
+macro_rules! reading {
+    ($clock:literal) => {
+        concat!(
+            "\
+How to read the report:
+  Machines   3 (2-5): best count and 90 % interval; 2+: at least two
+  Offsets    what a system adds to its clock's count: fixed per machine, by pair
+             of addresses, or random per connection. tmap counts machines by
+             offset or, where it is random, by phase (the position within a
+             tick) and skew
+  clock      nominal tick rate, and the deviation from it in ppm (skew) by ",
+            $clock,
+            "
+  up since   when the clock's count was zero, on most systems the boot; perhaps
+             earlier by a multiple of the time in brackets, in which it wraps
+  (30 %)     share of the connections of the address, or probability
+± is one standard error. A clock shows only in connections of at least 2 s and 5
+segments. The average uptime (-v) is the mean over machines with a boot time.
+"
+        )
+    };
+}
+
 /// After the list of commands.
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -14,7 +48,8 @@ Exit code: 0 success; 1 failed, or finished with a warning (such as a truncated
 capture); 2 a mistake on the command line.";
 
 /// After the options of `live`.
-pub(super) const LIVE: &str = "\
+pub(super) const LIVE: &str = concat!(
+    "\
 Examples:
   sudo tmap -i eth0
   sudo tmap -i lan,wan src net 10.0.0.0/8
@@ -23,28 +58,16 @@ Examples:
 
 The signal SIGUSR1 prints a summary at once.
 
-Filters use pcap-filter's words: src, dst; host A, net A/len, net A mask M;
-port P, portrange A-B; ip, ip6, tcp, proto 6; and, or, not, parentheses. `and`
-and `or` have equal rank, from left to right. Quote parentheses from the shell.
-
-How to read the report:
-  Machines   3 (2-5): best count and 90 % interval; 2+: at least two
-  Offsets    what a system adds to its clock's count: fixed per machine, by pair
-             of addresses, or random per connection. tmap counts machines by
-             offset or, where it is random, by phase (the position within a
-             tick) and skew
-  clock      nominal tick rate, and the deviation from it in ppm (skew) by this
-             sensor's clock
-  up since   when the clock's count was zero, on most systems the boot; perhaps
-             earlier by a multiple of the time in brackets, in which it wraps
-  (30 %)     share of the connections of the address, or probability
-± is one standard error. A clock shows only in connections of at least 2 s and 5
-segments. The average uptime (-v) is the mean over machines with a boot time.
-
-Limits and tolerances for experts: tmap live --help-all";
+",
+    filters!(),
+    "Quote parentheses from the shell.\n\n",
+    reading!("this\n             sensor's clock"),
+    "\nLimits and tolerances for experts: tmap live --help-all"
+);
 
 /// After the options of `read`.
-pub(super) const READ: &str = "\
+pub(super) const READ: &str = concat!(
+    "\
 Examples:
   tmap read capture.pcap.gz
   tmap read -v --filter 'src net 10.0.0.0/8' monday.pcap tuesday.pcap
@@ -55,25 +78,12 @@ Examples:
 
 Several captures are read as one, in the order of their packets' times.
 
-Filters use pcap-filter's words: src, dst; host A, net A/len, net A mask M;
-port P, portrange A-B; ip, ip6, tcp, proto 6; and, or, not, parentheses. `and`
-and `or` have equal rank, from left to right. Quote the filter from the shell.
-
-How to read the report:
-  Machines   3 (2-5): best count and 90 % interval; 2+: at least two
-  Offsets    what a system adds to its clock's count: fixed per machine, by pair
-             of addresses, or random per connection. tmap counts machines by
-             offset or, where it is random, by phase (the position within a
-             tick) and skew
-  clock      nominal tick rate, and the deviation from it in ppm (skew) by the
-             clock of the capture
-  up since   when the clock's count was zero, on most systems the boot; perhaps
-             earlier by a multiple of the time in brackets, in which it wraps
-  (30 %)     share of the connections of the address, or probability
-± is one standard error. A clock shows only in connections of at least 2 s and 5
-segments. The average uptime (-v) is the mean over machines with a boot time.
-
-Limits and tolerances for experts: tmap read --help-all";
+",
+    filters!(),
+    "Quote the filter from the shell.\n\n",
+    reading!("the\n             clock of the capture"),
+    "\nLimits and tolerances for experts: tmap read --help-all"
+);
 
 /// After the options of `rtt`.
 pub(super) const RTT: &str = "\

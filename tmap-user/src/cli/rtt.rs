@@ -81,6 +81,7 @@ pub(super) struct RttArgs {
 impl RttArgs {
     /// Checks and resolves the arguments.
     pub(super) fn config(self) -> Result<Config, clap::Error> {
+        self.common.habits.check("rtt")?;
         if self.interface.is_empty() && self.files.is_empty() && self.read.is_empty() {
             let message = "name captures to read, or an interface to watch with -i";
             return Err(usage("rtt", ErrorKind::MissingRequiredArgument, message));

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 
 use super::{
-    number::{Calendar, and_more, count, measured, more_of, span},
+    number::{Calendar, and_more, count, measured, span},
     style::{Styles, paint},
     words,
 };
-use crate::engine::snapshot::{AddressReport, Doubt, Estimate, MachineReport, Snapshot, Unstamped};
+use crate::engine::snapshot::{AddressReport, Doubt, Estimate, MachineReport, Snapshot};
 
 /// The most machines listed per address; the others are only counted.
 const MAX_MACHINES: usize = 64;
@@ -50,9 +50,8 @@ pub(super) fn address(
         writeln!(out, "  {jumps} within a connection: {causes}")?;
     }
     unstamped(out, report)?;
-    if !report.tunnels.is_empty() {
-        let tunnels: Vec<String> = report.tunnels.iter().map(words::tunnel).collect();
-        writeln!(out, "  in tunnels: {}", tunnels.join(", "))?;
+    if let Some(tunnels) = words::tunnels(&report.tunnels) {
+        writeln!(out, "  {tunnels}")?;
     }
     for one in report.machine_list.iter().take(MAX_MACHINES) {
         let number = paint(styles.strong, &format!("#{}", one.id));
@@ -73,13 +72,9 @@ pub(super) fn address(
 
 /// Connections of an address that were opened without timestamps.
 fn unstamped(out: &mut impl Write, report: &AddressReport) -> io::Result<()> {
-    let Some(Unstamped { connections, signature }) = &report.unstamped else { return Ok(()) };
-    writeln!(
-        out,
-        "  {} without timestamps: at least one more machine may be hidden here",
-        more_of(*connections, "connection")
-    )?;
-    match signature {
+    let Some(unstamped) = &report.unstamped else { return Ok(()) };
+    writeln!(out, "  {}", words::unstamped(unstamped))?;
+    match &unstamped.signature {
         Some(signature) => writeln!(out, "    their latest handshake (p0f notation) {signature}"),
         None => Ok(()),
     }

@@ -57,9 +57,8 @@ pub(super) fn write(
     if !chosen.listed.is_empty() {
         let rows: Vec<Row> = chosen.listed.iter().map(|report| row(report, calendar)).collect();
         let widths = widths(&rows);
-        let [address, machines, connections, system, offsets, up_since] = HEADINGS.map(str::to_owned);
+        let [address, machines, connections, system, _, up_since] = HEADINGS.map(str::to_owned);
         let heading = Row { address, machines, connections, system, offsets: HEADINGS[4], up_since };
-        debug_assert_eq!(offsets, HEADINGS[4]);
         writeln!(out)?;
         writeln!(out, "{}", paint(styles.heading, &line(&heading, &widths, &Styles::default())))?;
         for (report, row) in chosen.listed.iter().zip(&rows) {
@@ -200,15 +199,13 @@ fn details(report: &AddressReport, is_crowded: bool, calendar: &Calendar<'_>, st
         add(&paint(styles.doubt, &format!("  {doubt}")));
     }
     if let Some(unstamped) = &report.unstamped {
-        let more = more_of(unstamped.connections, "connection");
-        add(&format!("  {more} without timestamps: at least one more machine may be hidden here"));
+        add(&format!("  {}", words::unstamped(unstamped)));
     }
     if report.tsval_jumps > 0 {
         add(&format!("  {} within a connection (see -v)", count(report.tsval_jumps, "clock jump")));
     }
-    if !report.tunnels.is_empty() {
-        let tunnels: Vec<String> = report.tunnels.iter().map(words::tunnel).collect();
-        add(&format!("  in tunnels: {}", tunnels.join(", ")));
+    if let Some(tunnels) = words::tunnels(&report.tunnels) {
+        add(&format!("  {tunnels}"));
     }
     for machine in report.machine_list.iter().take(FEW_MACHINES) {
         let number = paint(styles.strong, &format!("#{}", machine.id));

@@ -2,9 +2,13 @@
 
 use tmap_common::Tunnel;
 
-use super::number::{Calendar, count, grouped, hertz, signed, span};
-use crate::engine::snapshot::{
-    AddressReport, Boot, Doubt, MachineReport, OsReport, PortShare, Regime, Side, Snapshot, Unassigned,
+use super::number::{Calendar, count, grouped, hertz, more_of, signed, span};
+use crate::engine::{
+    clock::fit::LEAST_CLOCK_S,
+    snapshot::{
+        AddressReport, Boot, Doubt, MachineReport, OsReport, PortShare, Regime, Side, Snapshot, Unassigned,
+        Unstamped,
+    },
 };
 
 /// A skew less certain than this tells nothing: real clocks are off by up to about 100 ppm.
@@ -18,9 +22,6 @@ const MAX_PORTS: usize = 4;
 
 /// A number of connections this close to a whole one is exact.
 const WHOLE: f64 = 0.005;
-
-/// A connection shorter than this shows no clock, in seconds; `engine::clock` has the reason.
-const LONG_ENOUGH_S: f64 = 2.0;
 
 /// `5 machines (90 % sure: 4 to 6)`, `at least 2 machines`, `machines unknown (1 to 33)`.
 pub(super) fn machines(report: &AddressReport) -> String {
@@ -97,6 +98,18 @@ pub(super) fn doubt(doubt: Doubt) -> &'static str {
     }
 }
 
+/// Connections of an address that were opened without timestamps.
+pub(super) fn unstamped(unstamped: &Unstamped) -> String {
+    let more = more_of(unstamped.connections, "connection");
+    format!("{more} without timestamps: at least one more machine may be hidden here")
+}
+
+/// `in tunnels: vxlan 42 from A to B`; `None` without any.
+pub(super) fn tunnels(tunnels: &[Tunnel]) -> Option<String> {
+    let names: Vec<String> = tunnels.iter().map(tunnel).collect();
+    (!names.is_empty()).then(|| format!("in tunnels: {}", names.join(", ")))
+}
+
 /// Whether a tenth of all connections, or more, had no room.
 pub(super) fn is_crowded(snapshot: &Snapshot) -> bool {
     let connections: u64 = snapshot.addresses.iter().map(|report| report.connections).sum();
@@ -129,10 +142,10 @@ pub(super) fn doubt_here(report: &AddressReport, is_crowded: bool) -> Option<Str
         return Some(format!("too few of {all} show a clock (each takes 2 s and 5 segments)"));
     }
     Some(match (*connections, *longest_s) {
-        (1, longest_s) if longest_s < LONG_ENOUGH_S => {
+        (1, longest_s) if longest_s < LEAST_CLOCK_S => {
             format!("its connection lasted {}; a clock takes at least 2 s", span(longest_s))
         }
-        (_, longest_s) if longest_s < LONG_ENOUGH_S => {
+        (_, longest_s) if longest_s < LEAST_CLOCK_S => {
             format!("the longest of {all} lasted {}; a clock takes at least 2 s", span(longest_s))
         }
         _ => format!("no clock in {all}: it takes 5 segments within 2 s or more"),

@@ -30,7 +30,7 @@ pub use self::{load::OLDEST_KERNEL, promiscuous::Promiscuous, ring::Rings};
 /// What to watch, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Names of the interfaces; `any` for all that are up, each frame once.
+    /// Names of the interfaces, each once; `any` for all that are up, each frame once.
     pub interfaces: Vec<String>,
     /// Whether interfaces may be missing at the start.
     pub wait: bool,

@@ -40,12 +40,7 @@ pub(super) struct Selection {
 impl Selection {
     /// Reads the names, of which one may be [`ANY`].
     pub(super) fn new(wanted: &[String], decap: bool) -> Self {
-        let mut names: Vec<String> = Vec::new();
-        for name in wanted.iter().filter(|name| *name != ANY) {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
-        }
+        let names = wanted.iter().filter(|name| *name != ANY).cloned().collect();
         Self { any: wanted.iter().any(|name| name == ANY), names, decap }
     }
 

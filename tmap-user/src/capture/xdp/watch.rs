@@ -81,16 +81,8 @@ impl Tools<'_> {
     /// Attaches to an interface.
     fn attach(&mut self, interface: &Interface) -> Result<Watched> {
         let held = attach::attach(self.ebpf, self.config, interface, self.all)?;
-        Ok(Watched {
-            name: interface.name.clone(),
-            state: State::Here(interface.index),
-            is_up: interface.is_up,
-            mtu: interface.mtu,
-            held,
-            promiscuous: None,
-            detached: 0,
-            detached_since: None,
-        })
+        let (state, is_up, mtu) = (State::Here(interface.index), interface.is_up, interface.mtu);
+        Ok(Watched { state, is_up, mtu, held, ..Watched::missing(&interface.name) })
     }
 }
 
@@ -221,10 +213,7 @@ impl Watched {
                 }
             }
             State::Failed(until) => match all.iter().find(|interface| interface.name == self.name) {
-                None => {
-                    self.state = State::Gone;
-                    changes.push(self.change(ChangeKind::Gone, format!("interface {} is gone", self.name)));
-                }
+                None => self.go(changes),
                 Some(interface) if now >= until => self.attach_again(tools, interface, now, changes),
                 Some(_) => {}
             },
@@ -315,8 +304,7 @@ impl Watched {
         self.held.retain(|held| is_link(held) && held.interface(&links).is_some());
         self.promiscuous = None;
         if self.held.is_empty() {
-            self.state = State::Gone;
-            changes.push(self.change(ChangeKind::Gone, format!("interface {} is gone", self.name)));
+            self.go(changes);
         } else {
             self.state = State::Elsewhere;
             let text =
@@ -336,10 +324,15 @@ impl Watched {
             let text = "came back from the other network namespace".to_owned();
             changes.push(change(interface, ChangeKind::Back, text));
         } else if index.is_none() {
-            self.held.clear();
-            self.state = State::Gone;
-            changes.push(self.change(ChangeKind::Gone, format!("interface {} is gone", self.name)));
+            self.go(changes);
         }
+    }
+
+    /// Notes down that the interface is gone.
+    fn go(&mut self, changes: &mut Vec<Change>) {
+        self.held.clear();
+        self.state = State::Gone;
+        changes.push(self.change(ChangeKind::Gone, format!("interface {} is gone", self.name)));
     }
 
     /// Attaches to an interface that is here again.

@@ -23,6 +23,9 @@ const DELAY_WANDER_S: f64 = 0.02;
 /// The widest standard error, relative, with which a rate still makes a clock.
 const MAX_RATE_SIGMA: f64 = 0.01;
 
+/// A connection shorter than this shows no clock, in seconds: delays alone shift its rate too far.
+pub const LEAST_CLOCK_S: f64 = DELAY_WANDER_S / MAX_RATE_SIGMA;
+
 /// The smallest jitter assumed, in seconds: the scheduler and timers of an idle sender add this much.
 const MIN_JITTER_S: f64 = 20e-6;
 

@@ -11,7 +11,7 @@ use super::{
     by_offset::{self, Item},
     by_phase,
     cluster::Cluster,
-    counters::{self, Behaviour, Explained, Explanation, Moved, Setting, Shown},
+    counters::{self, Behaviour, Explained, Explanation, Moved, OLD_APPLE_HZ, Setting, Shown},
     group::{Count, Group},
     regime::{self, Judgement},
     together,
@@ -154,11 +154,10 @@ impl<'a> Sorted<'a> {
         let losing: BTreeSet<usize> = counters.iter().filter(loses).flatten().copied().collect();
         all.retain(|(index, _)| is_odd.contains(index) || losing.contains(index));
         self.odd = all;
-        let items = self.steady.remove(&bits).unwrap_or_default();
-        let steady: Vec<Item<'a>> = items.into_iter().filter(|item| !losing.contains(&item.index)).collect();
-        if !steady.is_empty() {
-            self.steady.insert(bits, steady);
-        }
+        self.steady.retain(|_, items| {
+            items.retain(|item| !losing.contains(&item.index));
+            !items.is_empty()
+        });
     }
 }
 
@@ -465,9 +464,6 @@ impl Builder<'_> {
         self.out
     }
 }
-
-/// The nominal rate of old Apple systems, whose clocks lose ticks, in Hz.
-const OLD_APPLE_HZ: f64 = 1000.0;
 
 /// A count is given up where this many times more connections show no clock than do.
 const MOST_UNPLACED: usize = 4;

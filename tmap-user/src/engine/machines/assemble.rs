@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tmap_common::{Address, Tunnel};
 
 use super::{
-    counters::Behaviour,
+    counters::{Behaviour, LEAST_LOST, OLD_APPLE_HZ},
     group::Group,
     history::{LastPass, SourceHistory},
     siblings::Candidate,
@@ -182,13 +182,10 @@ fn machine(
     }
 }
 
-/// The rate of the old Apple systems whose counters lose ticks, in Hz, and the smallest share that they lose.
-const LOSING_HZ: f64 = 1000.0;
-const LEAST_LOST: f64 = 1e-3;
-
 /// Whether a machine's counter may lose ticks, as far as its rate shows: then it doesn't tell the boot.
 fn may_lose(group: &Group) -> bool {
-    group.hz == LOSING_HZ && group.rate_hz.value - 2.0 * group.rate_hz.sigma < group.hz * (1.0 - LEAST_LOST)
+    let slowest_hz = group.rate_hz.value - 2.0 * group.rate_hz.sigma;
+    group.hz == OLD_APPLE_HZ && slowest_hz < group.hz * (1.0 - LEAST_LOST)
 }
 
 /// The clock with the skew that all connections of the machine gave, where they gave one. The clock's own

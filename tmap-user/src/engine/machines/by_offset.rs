@@ -5,8 +5,6 @@
 //! (which is how the tool of 2006 split machines in two). With 2^32 possible counter values, an agreement
 //! within milliseconds is seldom an accident; `coincidence` tells when it may be.
 
-use std::collections::BTreeMap;
-
 use super::{
     cluster::Cluster, coincidence::Evidence, counter_values::CounterValues, counters::Behaviour, misfits,
     path_spread::PathSpread, slew,
@@ -17,7 +15,7 @@ use crate::engine::{
         fit::{self, Clock, FAR_OFF_SIGMA, SKEW_PRIOR_SIGMA, fit_nominal, fit_within},
     },
     options::Options,
-    types::{Estimate, Point, WRAP_TICKS, joint, seconds_between, wrap_difference},
+    types::{Estimate, WRAP_TICKS, joint, seconds_between, wrap_difference},
 };
 
 /// The largest difference of two clocks that are one, in joint standard errors. Errors have heavier tails
@@ -85,9 +83,7 @@ fn cluster_within(
             None => index.insert(item),
         }
     }
-    let points: BTreeMap<usize, &[Point]> =
-        items.iter().map(|item| (item.index, item.envelope.points())).collect();
-    slew::join(misfits::join(dissolve(index.clusters, items), |index| points[&index]))
+    slew::join(misfits::join(dissolve(index.clusters, items)))
 }
 
 /// The log evidence of clusters.
@@ -279,7 +275,10 @@ fn best_meeting(a: &Clock, b: &Clock) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::clock::fit::{Fitted, fit};
+    use crate::engine::{
+        clock::fit::{Fitted, fit},
+        types::Point,
+    };
 
     /// A connection of `span_s` seconds from `start_s`, of a counter with this value at time 0.
     fn connection(start_s: f64, span_s: f64, value: f64, hz: f64, skew: f64) -> Envelope {

@@ -40,6 +40,12 @@ pub(crate) enum Behaviour {
 const EXPLANATIONS: [(Behaviour, f64); 3] =
     [(Behaviour::Losing, -3.5), (Behaviour::Sleeping, -3.0), (Behaviour::Set, -5.0)];
 
+/// The nominal rate of old Apple systems, whose counters lose ticks, in Hz.
+pub(super) const OLD_APPLE_HZ: f64 = 1000.0;
+
+/// The smallest share of its ticks that a losing counter loses.
+pub(super) const LEAST_LOST: f64 = 1e-3;
+
 /// The largest share of its ticks that a losing counter loses: captures show 12 %, and 0.2 to 0.9 % at rest.
 const MOST_LOST: f64 = 0.2;
 

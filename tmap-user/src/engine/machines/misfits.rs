@@ -19,11 +19,10 @@ const MOST_EARLY_S: f64 = 0.1;
 /// The largest error of a line, in seconds, with which it still tells its own points from others.
 const LARGEST_ERROR_S: f64 = 0.1;
 
-/// Joins single connections to the counters whose lines all their points follow. `points` gives the points
-/// of a connection, by its index.
+/// Joins single connections to the counters whose lines all their points follow.
 ///
 /// O(n m) for n single connections and m shared counters; most pairs are excluded by their first point.
-pub(super) fn join<'a>(clusters: Vec<Cluster>, points: impl Fn(usize) -> &'a [Point]) -> Vec<Cluster> {
+pub(super) fn join(clusters: Vec<Cluster>) -> Vec<Cluster> {
     let (mut shared, singles): (Vec<Cluster>, Vec<Cluster>) =
         clusters.into_iter().partition(|cluster| cluster.members.len() > 1);
     if shared.is_empty() {
@@ -31,8 +30,8 @@ pub(super) fn join<'a>(clusters: Vec<Cluster>, points: impl Fn(usize) -> &'a [Po
     }
     let mut left = Vec::new();
     for single in singles {
-        let own = points(single.members[0]);
-        let mut lines = (0..shared.len()).filter(|&at| follows(own, &shared[at].clock));
+        let points = single.envelope.points();
+        let mut lines = (0..shared.len()).filter(|&at| follows(points, &shared[at].clock));
         match (lines.next(), lines.next()) {
             (Some(only), None) => {
                 drop(lines);
@@ -95,8 +94,7 @@ mod tests {
     fn sizes(third: &[Point]) -> Vec<usize> {
         let (first, second) = (points(1000.0, [0.0; 3]), points(1100.0, [0.0; 3]));
         let clusters = vec![cluster(vec![0, 1], &[&first, &second]), cluster(vec![2], &[third])];
-        let all = [&first[..], &second[..], third];
-        join(clusters, |index| all[index]).iter().map(|cluster| cluster.members.len()).collect()
+        join(clusters).iter().map(|cluster| cluster.members.len()).collect()
     }
 
     #[test]

@@ -98,9 +98,9 @@ impl Paths {
         line.weight = 1.0 - lines.none;
         let mut single = Mixture::new(data, vec![line], lines.none);
         let mut best: Option<AlongPaths> = None;
+        let mut shifted = data.to_change();
         for _ in 0..ROUNDS {
-            let shifts: Vec<usize> = self.0.iter().map(|tracks| likeliest(data, &single, tracks)).collect();
-            let shifted = self.shifted(data, &shifts);
+            self.shift_back(&mut shifted, &single);
             single = Mixture::new(&shifted, single.lines, single.none);
             single.fit(&shifted, LINE_ROUNDS);
             let evidence = self.evidence(&shifted, &single);
@@ -115,15 +115,14 @@ impl Paths {
         best.unwrap_or(AlongPaths { mixture: single, evidence: f64::NEG_INFINITY })
     }
 
-    /// The data as they would be if no path were shifted.
-    fn shifted(&self, data: &Data, shifts: &[usize]) -> Data {
-        let mut shifted = data.to_change();
-        for (tracks, &shift) in self.0.iter().zip(shifts) {
-            for piece in tracks.iter().flat_map(|&track| data.tracks[track].clone()) {
-                shifted.pieces[piece].1.shift(shift);
+    /// Shifts each path to where the line makes it likeliest, as if its delay were that of all.
+    fn shift_back(&self, data: &mut Data, single: &Mixture) {
+        for tracks in &self.0 {
+            let shift = likeliest(data, single, tracks);
+            for &track in tracks {
+                data.pieces[data.tracks[track].clone()].iter_mut().for_each(|(_, table)| table.shift(shift));
             }
         }
-        shifted
     }
 
     /// The log evidence of a line along shifted paths: that of the line, with every path's shift integrated
