@@ -2,29 +2,20 @@
 
 use super::{
     envelope::Envelope,
-    rate::{self, Tick},
+    rate::{self, DELAY_WANDER_S, Tick},
 };
 use crate::engine::types::{Estimate, Point, joint, seconds_between};
 
-/// Fewer first arrivals than this make no clock: two points always fit a line, the third is the
-/// first that can contradict it, and the gap's law needs a few more.
-const MIN_POINTS: u64 = 5;
+/// Fewer first arrivals than this can't contradict a line: a rate that they show beside all nominal ones is
+/// their delays'.
+const CONTRADICTING_POINTS: u64 = 5;
 
-/// A rate is used only after this many ticks of its clock. Before that, the wait for the next tick
-/// alone shifts the rate by some ten per cent.
-const MIN_TICKS: f64 = 20.0;
+/// The widest standard error, relative, of a rate that tells the nominal one without the help of other
+/// connections.
+const DECISIVE_SIGMA: f64 = 0.01;
 
-/// How far the delay may change between the beginning and the end of a connection without a trace in
-/// its envelope, in seconds: a queue that fills during the connection changes the slope. It widens the
-/// error that decides on the nominal rate, so a short connection through a full queue is unclear
-/// rather than a clock of another rate.
-const DELAY_WANDER_S: f64 = 0.02;
-
-/// The widest standard error, relative, with which a rate still makes a clock.
-const MAX_RATE_SIGMA: f64 = 0.01;
-
-/// A connection shorter than this shows no clock, in seconds: delays alone shift its rate too far.
-pub const LEAST_CLOCK_S: f64 = DELAY_WANDER_S / MAX_RATE_SIGMA;
+/// XX
+pub const LEAST_CLOCK_S: f64 = 2.0;
 
 /// The smallest jitter assumed, in seconds: the scheduler and timers of an idle sender add this much.
 const MIN_JITTER_S: f64 = 20e-6;
@@ -81,7 +72,7 @@ pub enum Fitted {
     Odd(Estimate),
     /// A rate in Hz that could be several nominal ones. The address's other connections may decide.
     Weak(Estimate),
-    /// Too few points or too short a time for any rate.
+    /// A single point, or none: no rate.
     Unclear,
 }
 
@@ -99,15 +90,9 @@ impl Clock {
 
 /// Fits the clock behind `envelope`. `resolution_ns` is the resolution of the capture's time stamps.
 pub fn fit(envelope: &Envelope, resolution_ns: u64) -> Fitted {
-    if envelope.offered() < MIN_POINTS {
-        return Fitted::Unclear;
-    }
     let Some((rate_hz, span_s)) = measure_rate(envelope, resolution_ns) else { return Fitted::Unclear };
-    if rate_hz.value * span_s < MIN_TICKS {
-        return Fitted::Unclear;
-    }
     let wander = Estimate { sigma: joint(rate_hz.sigma, rate_hz.value * DELAY_WANDER_S / span_s), ..rate_hz };
-    if wander.sigma > MAX_RATE_SIGMA * rate_hz.value {
+    if wander.sigma > DECISIVE_SIGMA * rate_hz.value {
         return Fitted::Weak(wander);
     }
     match rate::classify(wander) {
@@ -115,8 +100,8 @@ pub fn fit(envelope: &Envelope, resolution_ns: u64) -> Fitted {
             let rate_hz = allow_for_delays(rate_hz, wander, hz);
             Fitted::Steady(fit_nominal(envelope, hz, Some(rate_hz), resolution_ns))
         }
-        Tick::Odd => Fitted::Odd(rate_hz),
-        Tick::Unclear => Fitted::Weak(wander),
+        Tick::Odd if envelope.offered() >= CONTRADICTING_POINTS => Fitted::Odd(rate_hz),
+        Tick::Odd | Tick::Unclear => Fitted::Weak(wander),
     }
 }
 

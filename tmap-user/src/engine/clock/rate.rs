@@ -1,11 +1,13 @@
 //! From a measured tick rate to the nominal one.
 
+use std::f64::consts::TAU;
+
 use crate::engine::types::{Estimate, joint};
 
 /// The nominal rates that TCP stacks are known to use, in Hz, with how common each is among hosts
 /// whose measured rate leaves a choice. The weights matter only there: 1000 against 1024 in a
 /// connection of half a second.
-const NOMINAL: &[(f64, f64)] = &[
+pub const NOMINAL: [(f64, f64); 28] = [
     (1.0, 0.002),      // rare embedded stacks
     (2.0, 0.01),       // NetBSD, OpenBSD
     (5.0, 0.001),      // seen in captures
@@ -39,6 +41,12 @@ const NOMINAL: &[(f64, f64)] = &[
 /// How far clocks deviate from nominal: crystals are within 100 ppm, but a virtual machine's calibration
 /// is off by more. One standard deviation, relative.
 const SKEW_SIGMA: f64 = 150e-6;
+
+/// How far the delay may change between the beginning and the end of a connection without a trace in
+/// its envelope, in seconds: a queue that fills during the connection changes the slope. It widens the
+/// error that decides on the nominal rate, so a short connection through a full queue is unclear
+/// rather than a clock of another rate.
+pub(super) const DELAY_WANDER_S: f64 = 0.02;
 
 /// A rate further than this from every nominal one is no steady clock, in standard deviations.
 const MAX_DEVIATION: f64 = 6.0;
@@ -97,6 +105,24 @@ pub fn classify(rate_hz: Estimate) -> Tick {
     }
 }
 
+/// The error of two readings' difference, in ticks: each lies anywhere within its tick.
+const READING_TICKS: f64 = 0.41;
+
+/// The share of connections whose first or last segment is held back for long, and the mean time for which it
+/// is, in seconds: by a full queue, a sleeping radio or a retransmission below IP.
+const HELD_SHARE: f64 = 0.02;
+const HELD_S: f64 = 0.3;
+
+/// The log-likelihood that a counter of the nominal rate `hz` goes on by `ticks` in `elapsed_s` seconds as
+/// the sensor sees it, in nats per tick.
+pub fn log_likelihood(hz: f64, elapsed_s: f64, ticks: f64) -> f64 {
+    let sigma = joint(READING_TICKS, hz * joint(DELAY_WANDER_S, SKEW_SIGMA * elapsed_s));
+    let off = (ticks - hz * elapsed_s).abs();
+    let usual = density(off / sigma) / (sigma * TAU.sqrt());
+    let held = (-off / (hz * HELD_S)).exp() / (2.0 * hz * HELD_S);
+    ((1.0 - HELD_SHARE) * usual + HELD_SHARE * held).ln()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,7 +133,7 @@ mod tests {
 
     #[test]
     fn every_nominal_rate_is_found_where_it_is_well_measured() {
-        for &(hz, _) in NOMINAL {
+        for (hz, _) in NOMINAL {
             for skew in [-200e-6, 0.0, 200e-6] {
                 assert_eq!(classified(hz * (1.0 + skew), hz * 1e-5), Tick::Nominal(hz));
             }

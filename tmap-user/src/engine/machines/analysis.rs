@@ -13,12 +13,13 @@ use super::{
     cluster::Cluster,
     counters::{self, Behaviour, Explained, Explanation, Moved, OLD_APPLE_HZ, Setting, Shown},
     group::{Count, Group},
+    rates::{self, Seen},
     regime::{self, Judgement},
     together,
 };
 use crate::engine::{
     clock::{
-        fit::{Fitted, fit_nominal},
+        fit::{Clock, Fitted, fit_nominal},
         unsteady,
     },
     flows::connection::Connection,
@@ -83,29 +84,21 @@ struct Sorted<'a> {
 }
 
 fn sort_by_rate<'a>(connections: &[&'a Connection], resolution_ns: u64) -> Sorted<'a> {
-    let mut weak = Vec::new();
     let mut sorted = Sorted { steady: BTreeMap::new(), odd: Vec::new(), unclear: Vec::new() };
+    let mut open = false;
     for (index, connection) in connections.iter().enumerate() {
         match connection.clock(resolution_ns) {
-            Fitted::Steady(clock) => sorted.steady.entry(clock.hz.to_bits()).or_default().push(Item {
-                index,
-                envelope: &connection.flow.envelope,
-                clock,
-            }),
+            Fitted::Steady(clock) => sorted.add(index, connection, clock),
             Fitted::Odd(rate_hz) => sorted.odd.push((index, rate_hz)),
-            Fitted::Weak(rate_hz) => weak.push((index, rate_hz)),
-            Fitted::Unclear => sorted.unclear.push(index),
+            Fitted::Weak(_) | Fitted::Unclear => open = true,
         }
     }
-    for (index, rate_hz) in weak {
-        sorted.place_weak(index, rate_hz, connections[index], resolution_ns);
+    if open {
+        sorted.place_open(connections, resolution_ns);
     }
     sorted.join_unsteady(connections);
     sorted
 }
-
-/// How far a weak rate may be from a nominal one, in standard errors.
-const WEAK_DEVIATION: f64 = 3.0;
 
 /// The range of the slowest unsteady rate, as a share of the nominal one: old Apple systems show 880 to
 /// 998 Hz of 1000, with a margin for load and for measurement.
@@ -113,24 +106,45 @@ const SLOWEST_UNSTEADY: f64 = 0.8;
 const FASTEST_UNSTEADY: f64 = 1.01;
 
 impl<'a> Sorted<'a> {
-    /// Adds a connection of a weak rate to the only class of the address that explains the rate.
-    fn place_weak(
-        &mut self,
-        index: usize,
-        rate_hz: Estimate,
-        connection: &'a Connection,
-        resolution_ns: u64,
-    ) {
-        let fits =
-            |bits: &u64| (f64::from_bits(*bits) - rate_hz.value).abs() <= WEAK_DEVIATION * rate_hz.sigma;
-        let mut classes = self.steady.iter_mut().filter(|(bits, _)| fits(bits));
-        let (Some((bits, items)), None) = (classes.next(), classes.next()) else {
-            self.unclear.push(index);
-            return;
-        };
-        let envelope = &connection.flow.envelope;
-        let clock = fit_nominal(envelope, f64::from_bits(*bits), Some(rate_hz), resolution_ns);
-        items.push(Item { index, envelope, clock });
+    fn add(&mut self, index: usize, connection: &'a Connection, clock: Clock) {
+        let item = Item { index, envelope: &connection.flow.envelope, clock };
+        self.steady.entry(clock.hz.to_bits()).or_default().push(item);
+    }
+
+    /// Places connections that don't tell their rate alone, by what all connections show.
+    fn place_open(&mut self, connections: &[&'a Connection], resolution_ns: u64) {
+        let fitted = |index: usize| connections[index].clock(resolution_ns);
+        let stamped = (0..connections.len())
+            .filter(|&index| !connections[index].flow.envelope.points().is_empty())
+            .filter(|&index| !matches!(fitted(index), Fitted::Odd(_)));
+        let places: Vec<usize> = stamped.collect();
+        let seen: Vec<Seen<'_>> = places
+            .iter()
+            .map(|&index| Seen {
+                envelope: &connections[index].flow.envelope,
+                known_hz: match fitted(index) {
+                    Fitted::Steady(clock) => Some(clock.hz),
+                    _ => None,
+                },
+            })
+            .collect();
+        for (&index, told) in places.iter().zip(rates::tell(&seen)) {
+            let rate_hz = match fitted(index) {
+                Fitted::Weak(rate_hz) => Some(rate_hz),
+                Fitted::Unclear => None,
+                Fitted::Steady(_) | Fitted::Odd(_) => continue,
+            };
+            match told {
+                Some((hz, _)) => {
+                    let envelope = &connections[index].flow.envelope;
+                    let clock = fit_nominal(envelope, hz, rate_hz, resolution_ns);
+                    self.add(index, connections[index], clock);
+                }
+                None => self.unclear.push(index),
+            }
+        }
+        let unstamped = |index: &usize| connections[*index].flow.envelope.points().is_empty();
+        self.unclear.extend((0..connections.len()).filter(unstamped));
     }
 
     /// Joins steady connections to the unsteady ones, where one counter explains all connections near

@@ -11,7 +11,7 @@ pub(super) const ANYWHERE_NATS: f64 = -22.180_709_777_918_25;
 
 /// A shared offset that is worth less than this, in nats, is a coincidence: among ten thousand machines with
 /// random offsets, some show one that is worth 7.
-const LEAST_SHARED_NATS: f64 = 7.5;
+pub(super) const LEAST_SHARED_NATS: f64 = 7.5;
 
 /// The log likelihood, in nats, of so many connections that open a counter and so many that join one, where
 /// the shares of both are as they were seen.

@@ -19,6 +19,7 @@ mod misfits;
 mod numbering;
 pub(super) mod partial;
 mod path_spread;
+mod rates;
 mod reboot;
 mod regime;
 mod siblings;

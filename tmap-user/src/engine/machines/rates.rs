@@ -1,0 +1,199 @@
+//! Nominal tick rates of connections that don't show them alone: by what all connections of the address show.
+//!
+//! The rate of a connection of 200 ms is uncertain by ten per cent. But the connections of an address come
+//! from few kinds of machines, so a hundred such rates together tell what each of them leaves open. And
+//! where offsets repeat, they repeat at the right rate only: five connections whose counters meet within a
+//! tick over ten minutes fix the rate to a millionth. So each connection weighs the nominal rates by
+//!
+//! ```text
+//! what its own points show  x  the counters that it shares at that rate  x  how common the rate is here
+//! ```
+
+use super::{
+    coincidence::{ANYWHERE_NATS, LEAST_SHARED_NATS},
+    counter_values::CounterValues,
+};
+use crate::engine::{
+    clock::{
+        envelope::Envelope,
+        rate::{self, NOMINAL},
+    },
+    types::{WRAP_TICKS, seconds_between, wrap_difference},
+};
+
+/// The number of nominal rates.
+const RATES: usize = NOMINAL.len();
+
+/// How common each rate is among all hosts.
+const COMMON: [f64; RATES] = {
+    let mut common = [0.0; RATES];
+    let mut rate = 0;
+    while rate < RATES {
+        common[rate] = NOMINAL[rate].1;
+        rate += 1;
+    }
+    common
+};
+
+/// A rate of a connection, told by this probability or a higher one.
+const LEAST_PROBABILITY: f64 = 0.9;
+
+/// How many connections the knowledge of how common rates are is worth.
+const PRIOR_WEIGHT: f64 = 1.0;
+
+/// Rates that a connection's own points make less likely than its best one by this, in nats, are left out:
+/// a bound of cost.
+const FARTHEST_NATS: f64 = 14.0;
+
+/// Rates rarer than this are tried only where a connection's own points, or other connections, suggest them:
+/// a bound of cost, since a single segment is possible at all of them.
+const RARE: f64 = 0.004;
+
+/// How often the shares of rates are estimated anew.
+const ROUNDS: usize = 4;
+
+/// How far delays shift one connection against another, in seconds, on most paths.
+const DELAY_S: f64 = 0.03;
+
+/// The largest skew of most clocks, relative.
+const SKEW: f64 = 100e-6;
+
+/// A connection whose rate is sought, or known.
+pub(super) struct Seen<'a> {
+    /// First arrivals; at least one.
+    pub envelope: &'a Envelope,
+    /// The nominal rate in Hz that its own points tell.
+    pub known_hz: Option<f64>,
+}
+
+/// A nominal rate in Hz, and its probability.
+pub(super) type Told = (f64, f64);
+
+/// The nominal rate of each connection; `None` where nothing tells it. Known ones stay.
+///
+/// O(n log n) for n connections, and as much again for each rate that is possible.
+pub(super) fn tell(seen: &[Seen<'_>]) -> Vec<Option<Told>> {
+    let own: Vec<[f64; RATES]> = seen.iter().map(own_evidence).collect();
+    let links = links(seen, &own);
+    // At first without shared counters: where many connections meet by chance, some do at rare rates.
+    let mut shares = shares(own.iter().map(|own| posterior(own, &[0.0; RATES], &COMMON)));
+    for _ in 0..ROUNDS {
+        shares = self::shares(own.iter().zip(&links).map(|(own, links)| posterior(own, links, &shares)));
+    }
+    let best = |(own, links): (&[f64; RATES], &[f64; RATES])| {
+        let posterior = posterior(own, links, &shares);
+        let (rate, &p) = posterior.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
+        (p >= LEAST_PROBABILITY).then_some((NOMINAL[rate].0, p))
+    };
+    if std::env::var_os("DBG").is_some() { for (i,(o,l)) in own.iter().zip(&links).enumerate() { let p=posterior(o,l,&shares); let pts=seen[i].envelope.points(); let mut t:Vec<_>=p.iter().enumerate().filter(|(_,p)| **p>0.02).map(|(r,p)|(NOMINAL[r].0,*p,o[r],l[r])).collect(); t.sort_by(|a,b|b.1.total_cmp(&a.1)); eprintln!("{:?} {:?} {:?}",pts.first(),pts.last(),t); } }
+    own.iter().zip(&links).map(best).collect()
+}
+
+/// The share of each rate among connections whose rates are as probable as this.
+fn shares(posteriors: impl Iterator<Item = [f64; RATES]>) -> [f64; RATES] {
+    let mut counts = COMMON.map(|prior| PRIOR_WEIGHT * prior);
+    for posterior in posteriors {
+        counts.iter_mut().zip(posterior).for_each(|(count, p)| *count += p);
+    }
+    let total: f64 = counts.iter().sum();
+    counts.map(|count| count / total)
+}
+
+/// The log-likelihood of each rate by a connection's own points, in nats, against the best one.
+fn own_evidence(seen: &Seen<'_>) -> [f64; RATES] {
+    if let Some(known_hz) = seen.known_hz {
+        return NOMINAL.map(|(hz, _)| if hz == known_hz { 0.0 } else { f64::NEG_INFINITY });
+    }
+    let [first, .., last] = seen.envelope.points() else {
+        return NOMINAL.map(|(_, prior)| if prior < RARE { -FARTHEST_NATS } else { 0.0 });
+    };
+    let elapsed_s = seconds_between(first.time_ns, last.time_ns);
+    let ticks = (last.ticks - first.ticks) as f64;
+    let nats = NOMINAL.map(|(hz, _)| rate::log_likelihood(hz, elapsed_s, ticks));
+    let most = nats.iter().copied().fold(f64::MIN, f64::max);
+    nats.map(|nats| if nats - most > -FARTHEST_NATS { nats - most } else { f64::NEG_INFINITY })
+}
+
+/// The probability of each rate; zeros where none is possible.
+fn posterior(own: &[f64; RATES], links: &[f64; RATES], shares: &[f64; RATES]) -> [f64; RATES] {
+    let mut nats = [f64::NEG_INFINITY; RATES];
+    for rate in 0..RATES {
+        nats[rate] = own[rate] + links[rate] + shares[rate].ln();
+    }
+    let most = nats.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if most == f64::NEG_INFINITY {
+        return [0.0; RATES];
+    }
+    let weights = nats.map(|nats| (nats - most).exp());
+    let total: f64 = weights.iter().sum();
+    weights.map(|weight| weight / total)
+}
+
+/// What sharing a counter is worth to each connection at each rate, in nats.
+fn links(seen: &[Seen<'_>], own: &[[f64; RATES]]) -> Vec<[f64; RATES]> {
+    let begins = |at: usize| seen[at].envelope.points().first().map(|point| point.time_ns);
+    let mut order: Vec<(u64, usize)> = (0..seen.len()).filter_map(|at| Some((begins(at)?, at))).collect();
+    order.sort_unstable();
+    let mut links = vec![[0.0; RATES]; seen.len()];
+    for (rate, &(hz, _)) in NOMINAL.iter().enumerate() {
+        let possible: Vec<(u64, usize)> =
+            order.iter().copied().filter(|&(_, at)| own[at][rate] > f64::NEG_INFINITY).collect();
+        let is_sought = possible.iter().any(|&(_, at)| seen[at].known_hz.is_none());
+        if is_sought && possible.len() > 1 {
+            link_at(hz, &possible, seen, |at, nats| links[at][rate] = nats);
+        }
+    }
+    links
+}
+
+/// A counter, as its connections so far show it.
+struct Counter {
+    members: Vec<usize>,
+    /// What sharing it is worth to all of them, in nats.
+    nats: f64,
+    last_ns: u64,
+    value: u32,
+}
+
+/// Follows counters of the rate `hz` through connections in order of time, and tells what sharing one is
+/// worth to each connection.
+fn link_at(hz: f64, order: &[(u64, usize)], seen: &[Seen<'_>], mut tell: impl FnMut(usize, f64)) {
+    let Some(&(origin_ns, _)) = order.first() else { return };
+    let mut counters: Vec<Counter> = Vec::new();
+    let mut values = CounterValues::default();
+    for (before, &(begin_ns, at)) in order.iter().enumerate() {
+        // A late segment says nothing: the highest line of this rate that a point holds up is the counter.
+        let Some(value) = seen[at].envelope.support(hz, origin_ns) else { continue };
+        let value = value.rem_euclid(WRAP_TICKS) as u32;
+        let reach = half_width_ticks(hz, seconds_between(origin_ns, begin_ns)).min(WRAP_TICKS / 8.0) as u32;
+        let near = values.near(value, reach).filter_map(|c| {
+            let counter = &counters[c];
+            let off = wrap_difference(f64::from(value) - f64::from(counter.value)).abs();
+            let half_width = half_width_ticks(hz, seconds_between(counter.last_ns, begin_ns));
+            (off <= half_width).then_some((c, off, half_width))
+        });
+        let Some((c, _, half_width)) = near.min_by(|a, b| a.1.total_cmp(&b.1)) else {
+            values.insert(value, counters.len());
+            counters.push(Counter { members: vec![at], nats: 0.0, last_ns: begin_ns, value });
+            continue;
+        };
+        let counter = &mut counters[c];
+        counter.nats += (-(2.0 * half_width).ln() - ANYWHERE_NATS - (before as f64).ln()).max(0.0);
+        counter.members.push(at);
+        counter.last_ns = begin_ns;
+        values.replace(counter.value, value, c);
+        counter.value = value;
+    }
+    for Counter { members, nats, .. } in counters {
+        if nats >= LEAST_SHARED_NATS {
+            // Each has its part of what they show together.
+            let share = nats / members.len() as f64;
+            members.into_iter().for_each(|at| tell(at, share));
+        }
+    }
+}
+
+/// How far a counter may be from where another connection of its machine foretold it, in ticks.
+fn half_width_ticks(hz: f64, elapsed_s: f64) -> f64 {
+    1.0 + hz * (DELAY_S + SKEW * elapsed_s)
+}
