@@ -9,7 +9,7 @@ use crate::{build, shell};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Arguments for the evaluation: --seeds N, --only NAME, --lab FOLDER, --clients FOLDER,
-    /// --no-captures, --peers, --segments, --readers FOLDER.
+    /// --no-captures, --peers, --segments, --field, --short, --from N, --readers FOLDER.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }

@@ -48,8 +48,11 @@ struct Args {
     /// one in a thousand is told to be several machines.
     #[arg(long, conflicts_with_all = ["peers", "segments"])]
     field: bool,
-    /// The first seed of the field suite.
-    #[arg(long, default_value_t = 0, requires = "field")]
+    /// Only short connections, as the web has them: clients, balancers, crawlers, mail and more.
+    #[arg(long, conflicts_with_all = ["peers", "segments", "field"])]
+    short: bool,
+    /// The first seed, of the field suite and of short connections.
+    #[arg(long, default_value_t = 0)]
     from: u64,
     /// Compare what tmap reads in each capture of a folder with what tshark and p0f read. Nothing else.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["peers", "segments", "lab", "clients"])]
@@ -76,6 +79,11 @@ fn run(args: &Args) -> Result<()> {
     if args.field {
         return field(args);
     }
+    if args.short {
+        tables::web::print(&args.only, &(args.from..args.from + args.seeds));
+        return Ok(());
+    }
+    anyhow::ensure!(args.from == 0, "--from goes with --field or --short");
     if args.segments {
         tables::print(&args.only);
         return Ok(());

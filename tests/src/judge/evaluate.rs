@@ -19,10 +19,10 @@ use tmap_common::{Address, Record};
 use crate::{
     judge::{
         oracle,
-        score::{Agreement, agreement},
+        score::{Agreement, Pairing, agreement},
         traces::{self, Trace},
     },
-    simulate::{ConnectionKey, Offsets, SHARED, Scenario, received},
+    simulate::{ConnectionKey, Offsets, SHARED, Scenario, TrueClock, received},
 };
 
 /// One run, scored.
@@ -63,15 +63,68 @@ impl Outcome {
 const TO_THE_SECOND_S: f64 = 0.5;
 
 /// What the engine made of one source address.
-struct Verdict {
-    found: Option<u32>,
-    interval: (u32, Option<u32>),
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verdict {
+    pub(super) found: Option<u32>,
+    pub(super) interval: (u32, Option<u32>),
+    pub(super) proven: Option<u32>,
     machines: Vec<MachineReport>,
     assigned: HashMap<ConnectionKey, u32>,
     seconds: f64,
 }
 
+/// Largest errors among an address's machines.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Errors {
+    /// Of skews, in ppm.
+    pub(super) skew_ppm: Option<f64>,
+    /// Of boot times given to the second, in seconds.
+    pub(super) boot_s: Option<f64>,
+    /// Of all boot times, in their standard errors.
+    pub(super) boot_sigmas: Option<f64>,
+}
+
 impl Verdict {
+    /// What a snapshot says of `source`.
+    pub(super) fn of(snapshot: Snapshot, source: Address, seconds: f64) -> Self {
+        let assigned = snapshot.connections.iter().filter(|c| c.src == source);
+        let assigned = assigned.filter_map(|c| Some(((c.src_port, c.dst, c.dst_port), c.machine?))).collect();
+        let report = snapshot.addresses.into_iter().find(|a| a.address == source);
+        let Some(report) = report else { return Self { assigned, seconds, ..Self::default() } };
+        Self {
+            found: report.machines,
+            interval: (report.machines_low.unwrap_or(0), report.machines_high),
+            proven: report.machines_proven,
+            machines: report.machine_list,
+            assigned,
+            seconds,
+        }
+    }
+
+    /// Each connection's true machine with the one that it was given to.
+    pub(super) fn pairings(&self, traces: &[Trace], machine_of: &[usize]) -> Vec<Pairing> {
+        let given = |trace: &Trace| self.assigned.get(&trace.key).copied();
+        traces.iter().zip(machine_of).map(|(trace, machine)| (*machine, given(trace))).collect()
+    }
+
+    /// The largest errors; a machine found is the true one that most of its connections are of.
+    pub(super) fn errors(&self, traces: &[Trace], machine_of: &[usize], clocks: &[TrueClock]) -> Errors {
+        let own = |m: &MachineReport| self.true_machine(m, traces, machine_of).map(|truth| &clocks[truth]);
+        let largest = |error: &dyn Fn(&MachineReport) -> Option<f64>| {
+            self.machines.iter().filter_map(error).reduce(f64::max)
+        };
+        let boot = |m: &MachineReport| {
+            let (boot, true_s) = (m.boot?, own(m)?.boot_s);
+            let nearest_s = boot_errors_s(&boot, true_s).map(f64::abs).reduce(f64::min)?;
+            Some((nearest_s, boot.engine_s.sigma))
+        };
+        Errors {
+            skew_ppm: largest(&|m| Some((m.skew_ppm?.value - own(m)?.skew_ppm).abs())),
+            boot_s: largest(&|m| boot(m).filter(|(_, sigma)| *sigma <= TO_THE_SECOND_S).map(|(off, _)| off)),
+            boot_sigmas: largest(&|m| boot(m).map(|(off, sigma)| off / sigma)),
+        }
+    }
+
     /// The true machine of most of the connections given to `machine`.
     fn true_machine(&self, machine: &MachineReport, traces: &[Trace], machine_of: &[usize]) -> Option<usize> {
         let mut votes = vec![0; machine_of.iter().max()? + 1];
@@ -105,14 +158,7 @@ pub(super) fn snapshot(records: &[Record], resolution_ns: u64, wanted: Wanted) -
 fn judge(records: &[Record], source: Address, resolution_ns: u64) -> Verdict {
     let start = Instant::now();
     let snapshot = snapshot(records, resolution_ns, Wanted { connections: true, ..Wanted::default() });
-    let seconds = start.elapsed().as_secs_f64();
-    let assigned = snapshot.connections.iter().filter(|c| c.src == source);
-    let assigned = assigned.filter_map(|c| Some(((c.src_port, c.dst, c.dst_port), c.machine?))).collect();
-    let report = snapshot.addresses.into_iter().find(|a| a.address == source);
-    let (found, low, high, machines) = report.map_or((None, None, None, Vec::new()), |r| {
-        (r.machines, r.machines_low, r.machines_high, r.machine_list)
-    });
-    Verdict { found, interval: (low.unwrap_or(0), high), machines, assigned, seconds }
+    Verdict::of(snapshot, source, start.elapsed().as_secs_f64())
 }
 
 /// Simulates and scores.
@@ -125,37 +171,24 @@ pub fn simulated(scenario: &Scenario) -> Outcome {
     let mut seen = machine_of.clone();
     seen.sort_unstable();
     seen.dedup();
-    let own = |m: &MachineReport| verdict.true_machine(m, &traces, &machine_of).map(|t| &truth.clocks[t]);
-    let largest = |error: &dyn Fn(&MachineReport) -> Option<f64>| {
-        verdict.machines.iter().filter_map(error).reduce(f64::max)
-    };
-    let skew_error = |m: &MachineReport| Some((m.skew_ppm?.value - own(m)?.skew_ppm).abs());
-    let boot = |m: &MachineReport| {
-        let (boot, true_s) = (m.boot?, own(m)?.boot_s);
-        let nearest_s = boot_errors_s(&boot, true_s).map(f64::abs).reduce(f64::min)?;
-        Some((nearest_s, boot.engine_s.sigma))
-    };
+    let errors = verdict.errors(&traces, &machine_of, &truth.clocks);
     Outcome {
         machines: seen.len(),
         oracle: (scenario.offsets == Offsets::PerConnection).then(|| {
             oracle::accuracy(&traces, &machine_of, truth.clocks.len(), |m, t| truth.clocks[m].ticks_at(t))
         }),
-        skew_error_ppm: largest(&skew_error),
-        boot_error_s: largest(&|m| {
-            boot(m).filter(|(_, sigma)| *sigma <= TO_THE_SECOND_S).map(|(off, _)| off)
-        }),
-        boot_error_sigmas: largest(&|m| boot(m).map(|(off, sigma)| off / sigma)),
+        skew_error_ppm: errors.skew_ppm,
+        boot_error_s: errors.boot_s,
+        boot_error_sigmas: errors.boot_sigmas,
         ..scored(&verdict, &traces, &machine_of, simulation.records.len())
     }
 }
 
 fn scored(verdict: &Verdict, traces: &[Trace], machine_of: &[usize], records: usize) -> Outcome {
-    let pairings: Vec<_> =
-        traces.iter().zip(machine_of).map(|(t, m)| (*m, verdict.assigned.get(&t.key).copied())).collect();
     Outcome {
         found: verdict.found,
         interval: verdict.interval,
-        agreement: agreement(&pairings),
+        agreement: agreement(&verdict.pairings(traces, machine_of)),
         records,
         seconds: verdict.seconds,
         ..Outcome::default()

@@ -23,28 +23,32 @@ pub fn accuracy(
     machines: usize,
     clock: impl Fn(usize, f64) -> f64,
 ) -> f64 {
-    let late = |trace: &Trace, machine: usize| -> Vec<f64> {
-        let residuals = trace.points.iter().map(|p| clock(machine, p.time_ns as f64 * 1e-9) - p.ticks as f64);
-        let residuals: Vec<f64> = residuals.collect();
-        let whole = (residuals.iter().copied().fold(f64::INFINITY, f64::min) + EARLY).floor();
-        residuals.into_iter().map(|r| r - whole).collect()
-    };
-    let law = Law::new(traces.iter().zip(truth).flat_map(|(trace, m)| late(trace, *m)));
+    let lateness = |trace: &Trace, machine: usize| lateness(trace, |t| clock(machine, t));
+    let law = Law::new(traces.iter().zip(truth).flat_map(|(trace, m)| lateness(trace, *m)));
     let right = traces.iter().zip(truth).filter(|(trace, truth)| {
-        let score = |machine: usize| law.log_likelihood(&late(trace, machine));
+        let score = |machine: usize| law.log_likelihood(&lateness(trace, machine));
         let best = (0..machines).max_by(|a, b| score(*a).total_cmp(&score(*b)));
         best == Some(**truth)
     });
     right.count() as f64 / traces.len().max(1) as f64
 }
 
+/// How late a connection's first arrivals are on a machine's clock, in ticks, up to a whole number for all.
+pub(super) fn lateness(trace: &Trace, clock: impl Fn(f64) -> f64) -> Vec<f64> {
+    let residuals = trace.points.iter().map(|p| clock(p.time_ns as f64 * 1e-9) - p.ticks as f64);
+    let residuals: Vec<f64> = residuals.collect();
+    let whole = (residuals.iter().copied().fold(f64::INFINITY, f64::min) + EARLY).floor();
+    residuals.into_iter().map(|r| r - whole).collect()
+}
+
 /// The density of residuals.
-struct Law {
+pub(super) struct Law {
     log: Vec<f64>,
 }
 
 impl Law {
-    fn new(residuals: impl Iterator<Item = f64>) -> Self {
+    /// Learned from residuals on the true clocks.
+    pub(super) fn new(residuals: impl Iterator<Item = f64>) -> Self {
         let mut counts = vec![0.0; BINS * TICKS];
         for e in residuals {
             counts[bin(e)] += 1.0;
@@ -62,7 +66,7 @@ impl Law {
     }
 
     /// Of residuals known up to a whole number of ticks.
-    fn log_likelihood(&self, residuals: &[f64]) -> f64 {
+    pub(super) fn log_likelihood(&self, residuals: &[f64]) -> f64 {
         let shifted = |shift: f64| residuals.iter().map(|e| self.log[bin(e + shift)]).sum::<f64>();
         [-1.0, 0.0, 1.0].map(shifted).into_iter().fold(f64::NEG_INFINITY, f64::max)
     }

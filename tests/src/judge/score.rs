@@ -63,7 +63,7 @@ fn best_matching(cells: &HashMap<(usize, usize), f64>) -> f64 {
 }
 
 /// The column of each row in the cheapest perfect matching of an `n` by `n` table. O(n^3).
-fn hungarian(n: usize, cost: impl Fn(usize, usize) -> f64) -> Vec<usize> {
+pub(super) fn hungarian(n: usize, cost: impl Fn(usize, usize) -> f64) -> Vec<usize> {
     let (mut u, mut v) = (vec![0.0; n + 1], vec![0.0; n + 1]);
     // Rows and columns count from 1; column 0 is where each search starts.
     let mut row_of = vec![0; n + 1];

@@ -15,12 +15,19 @@ use crate::wire::{
     frame::LINUX_SYN,
 };
 
+mod clock;
 pub mod containers;
 pub mod conversation;
+mod delay;
 pub mod device;
 pub mod grid;
 pub mod published;
 pub mod transfer;
+pub mod web;
+
+use clock::Pace;
+pub use clock::TrueClock;
+use delay::Delays;
 
 /// The address that all machines share.
 pub const SHARED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
@@ -120,53 +127,6 @@ impl Default for Scenario {
 /// What names a connection here: source port, peer, peer's port.
 pub type ConnectionKey = (u16, Address, u16);
 
-/// A machine's true clock.
-#[derive(Clone, Debug)]
-pub struct TrueClock {
-    /// Skew, mean over the capture, in ppm.
-    pub skew_ppm: f64,
-    /// Phase at mid-capture, in ticks, 0 to 1.
-    pub phase_ticks: f64,
-    /// When its counter was zero, in seconds of engine time.
-    pub boot_s: f64,
-    /// Ticks at steps of [`WANDER_STEP_S`].
-    nodes: Vec<f64>,
-}
-
-/// Between these, a clock runs evenly.
-const WANDER_STEP_S: f64 = 5.0;
-
-impl TrueClock {
-    fn new(scenario: &Scenario, skew_ppm: f64, boot_s: f64, random: &mut Random) -> Self {
-        let count = (scenario.duration_s / WANDER_STEP_S) as usize + 4;
-        let step_ppm = scenario.wander_ppm * (WANDER_STEP_S / 600.0).sqrt();
-        let mut walk = 0.0;
-        // Before the capture it ran as it does on average. Slow clocks are Linux's jiffies, which start at
-        // -300 s.
-        let start_s = if scenario.tick_hz < 1000.0 { -300.0 } else { 0.0 };
-        let mut ticks = (start_s - boot_s) * scenario.tick_hz * (1.0 + skew_ppm * 1e-6);
-        let mut nodes = Vec::with_capacity(count);
-        for _ in 0..count {
-            nodes.push(ticks);
-            ticks += scenario.tick_hz * WANDER_STEP_S * (1.0 + (skew_ppm + walk) * 1e-6);
-            walk += step_ppm * random.normal();
-        }
-        let mut clock = Self { skew_ppm, phase_ticks: 0.0, boot_s, nodes };
-        let mean_rate = (clock.ticks_at(scenario.duration_s) - clock.ticks_at(0.0)) / scenario.duration_s;
-        clock.skew_ppm = (mean_rate / scenario.tick_hz - 1.0) * 1e6;
-        let middle = scenario.duration_s / 2.0;
-        clock.phase_ticks = (clock.ticks_at(middle) - scenario.tick_hz * middle).rem_euclid(1.0);
-        clock
-    }
-
-    /// The counter, with its fraction, at a time.
-    pub fn ticks_at(&self, t_s: f64) -> f64 {
-        let at = t_s / WANDER_STEP_S;
-        let k = (at as usize).min(self.nodes.len() - 2);
-        self.nodes[k] + (at - k as f64) * (self.nodes[k + 1] - self.nodes[k])
-    }
-}
-
 /// What really happened.
 #[derive(Clone, Debug)]
 pub struct Truth {
@@ -189,15 +149,20 @@ impl Scenario {
     /// Simulates.
     pub fn run(&self) -> Simulation {
         let mut random = Random(Pcg64::seed_from_u64(self.seed));
+        // Slow clocks are Linux's jiffies, which start at -300 s.
+        let start_s = if self.tick_hz < 1000.0 { -300.0 } else { 0.0 };
+        let pace =
+            Pace { tick_hz: self.tick_hz, start_s, wander_ppm: self.wander_ppm, duration_s: self.duration_s };
         let clocks: Vec<TrueClock> = (0..self.machines)
             .map(|_| {
                 let skew_ppm = self.skew_spread_ppm * random.normal();
                 let boot_s = -random.uniform(3600.0, 40.0 * 86400.0);
-                TrueClock::new(self, skew_ppm, boot_s, &mut random)
+                TrueClock::new(&pace, skew_ppm, boot_s, &mut random)
             })
             .collect();
-        let episodes = self.episodes(&mut random);
-        let stalls: Vec<Vec<(f64, f64)>> = (0..self.machines).map(|_| self.stalls(&mut random)).collect();
+        let episodes = delay::episodes(self.law, self.duration_s, &mut random);
+        let stalls: Vec<Vec<(f64, f64)>> =
+            (0..self.machines).map(|_| delay::stalls(self.law, self.duration_s, &mut random)).collect();
         let pair_offsets: Vec<u32> = (0..self.machines * self.peers).map(|_| random.0.random()).collect();
         let mut truth = Truth { clocks, machine_of: HashMap::new() };
         let mut records = Vec::new();
@@ -217,8 +182,19 @@ impl Scenario {
                 Offsets::PerConnection => random.0.random(),
             };
             truth.machine_of.insert(key, machine);
-            let line = Path { scenario: self, episodes: &episodes, stalls: &stalls[machine] };
-            line.connection(key, &truth.clocks[machine], offset, &mut random, &mut records);
+            let delays = Delays {
+                law: self.law,
+                mean_s: self.jitter_s,
+                episodes: &episodes,
+                stalls: &stalls[machine],
+            };
+            Path { scenario: self, delays }.connection(
+                key,
+                &truth.clocks[machine],
+                offset,
+                &mut random,
+                &mut records,
+            );
         }
         records.sort_by_key(|r: &Record| r.time_ns);
         Simulation { records, truth }
@@ -231,39 +207,12 @@ impl Scenario {
         packets.iter_mut().for_each(|packet| packet.time_ns += BEGIN_NS);
         capture::pcap(&packets, 1, Order::Little, true)
     }
-
-    /// Episodes of congestion: a tenth of the time on average.
-    fn episodes(&self, random: &mut Random) -> Vec<(f64, f64)> {
-        let mut episodes = Vec::new();
-        let mut t = 0.0;
-        while self.law == Law::Congestion && t < self.duration_s {
-            t += random.exponential(100.0);
-            let end = t + random.uniform(5.0, 20.0);
-            episodes.push((t, end));
-            t = end;
-        }
-        episodes
-    }
-
-    /// Stalls of one machine: every second or so.
-    fn stalls(&self, random: &mut Random) -> Vec<(f64, f64)> {
-        let mut stalls = Vec::new();
-        let mut t = 0.0;
-        while self.law == Law::Stalls && t < self.duration_s {
-            t += random.exponential(0.5);
-            let end = t + random.uniform(0.0005, 0.01);
-            stalls.push((t, end));
-            t = end;
-        }
-        stalls
-    }
 }
 
 /// The way from one machine to the sensor.
 struct Path<'a> {
     scenario: &'a Scenario,
-    episodes: &'a [(f64, f64)],
-    stalls: &'a [(f64, f64)],
+    delays: Delays<'a>,
 }
 
 /// Propagation, which no passive sensor can know.
@@ -299,37 +248,13 @@ impl Path<'_> {
             if sent >= scenario.duration_s {
                 break;
             }
-            let arrival = sent + MIN_DELAY_S + self.delay(sent, &mut slow_until, random);
+            let arrival = sent + MIN_DELAY_S + self.delays.draw(sent, &mut slow_until, random);
             if random.0.random_bool(scenario.loss) {
                 continue;
             }
             let time_ns = (arrival * 1e9) as u64 / scenario.resolution_ns * scenario.resolution_ns;
             let tsval = (clock.ticks_at(sent).floor() as i64 as u32).wrapping_add(offset);
             records.push(record(time_ns, key, tsval, i == 0));
-        }
-    }
-
-    fn delay(&self, sent: f64, slow_until: &mut f64, random: &mut Random) -> f64 {
-        let mean = self.scenario.jitter_s;
-        match self.scenario.law {
-            Law::Exponential => random.exponential(mean),
-            // Shape 2, so that the mean is the scale.
-            Law::Pareto => mean * (random.uniform(f64::MIN_POSITIVE, 1.0).powf(-0.5) - 1.0),
-            Law::Bursts => {
-                if sent > *slow_until && random.0.random_bool(0.01) {
-                    *slow_until = sent + random.exponential(1.0);
-                }
-                random.exponential(if sent < *slow_until { 10.0 * mean } else { mean })
-            }
-            Law::Congestion => {
-                let congested = self.episodes.iter().any(|(from, to)| (*from..*to).contains(&sent));
-                random.exponential(if congested { 5.0 * mean } else { mean })
-            }
-            Law::Stalls => {
-                let at = self.stalls.partition_point(|(from, _)| *from <= sent);
-                let wait = at.checked_sub(1).map_or(0.0, |k| (self.stalls[k].1 - sent).max(0.0));
-                wait + random.exponential(mean)
-            }
         }
     }
 }

@@ -1,0 +1,149 @@
+//! Scores what tmap says of short connections, against the truth.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Instant,
+};
+
+use tmap::engine::{
+    Engine, Options, Wanted,
+    snapshot::{AddressReport, Snapshot},
+};
+use tmap_common::{Address, Record};
+
+use crate::{
+    judge::{
+        evaluate::{self, Verdict},
+        offset_oracle::Oracle,
+        score::agreement,
+        traces::{self, Trace},
+    },
+    simulate::{
+        Offsets,
+        web::{TrueOffset, Web, WebTraffic},
+    },
+};
+
+/// One run, scored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    /// Machines that there are.
+    pub machines: usize,
+    /// Machines found; `None` where the engine said that it can't tell.
+    pub found: Option<u32>,
+    /// The interval given.
+    pub interval: (u32, Option<u32>),
+    /// Machines called proven, 0 where there is no such word.
+    pub proven: u32,
+    /// Share of connections given to the right machine, under the best one-to-one naming of machines. A
+    /// connection given to none is wrong.
+    pub right: f64,
+    /// The share that an oracle gives to the right machine, which knows every machine's clock and sees equal
+    /// offsets as equal.
+    pub oracle: f64,
+    /// Machines that offsets alone prove: distinct clocks, at most as many as one peer meets.
+    pub by_offset: usize,
+    /// Largest error of a boot time that is given to the second, in seconds.
+    pub boot_error_s: Option<f64>,
+    /// Largest error of any boot time, in its standard errors.
+    pub boot_error_sigmas: Option<f64>,
+    /// Peers: each is one machine.
+    pub peers: usize,
+    /// Those that are told to have a number of machines.
+    pub peers_answered: usize,
+    /// Those that are told to be several.
+    pub peers_split: usize,
+    /// Connection sides that were analysed, the peers' too.
+    pub sides: usize,
+    /// How long their analysis took, in seconds.
+    pub analysis_s: f64,
+}
+
+impl Outcome {
+    /// Whether the interval holds the truth.
+    pub fn covers(&self) -> bool {
+        let (low, high) = self.interval;
+        low as usize <= self.machines && high.is_none_or(|high| self.machines <= high as usize)
+    }
+
+    /// Whether more machines are told than there are.
+    pub fn is_split(&self) -> bool {
+        self.found.is_some_and(|found| found as usize > self.machines)
+    }
+
+    /// Whether more are called proven than there are.
+    pub fn is_falsely_proven(&self) -> bool {
+        self.proven as usize > self.machines
+    }
+}
+
+/// Simulates and scores.
+pub fn judge(web: &Web) -> Outcome {
+    let WebTraffic { simulation, offset_of } = web.run();
+    let (snapshot, analysis_s) = analyse(&simulation.records);
+    let (peers, peers_answered, peers_split) = peers(&snapshot);
+    let sides = snapshot.addresses.iter().map(|report| report.connections as usize).sum();
+    let verdict = Verdict::of(snapshot, evaluate::shared(), analysis_s);
+    let mine = simulation.records.iter().filter(|record| record.segment.src == evaluate::shared());
+    // Connections of which the sensor saw an answer only, and none with a clock, are nobody's.
+    let traces = traces::collect(mine);
+    let truth = &simulation.truth;
+    let machine_of: Vec<usize> = traces.iter().map(|trace| truth.machine_of[&trace.key]).collect();
+    let offsets: Vec<TrueOffset> = traces.iter().map(|trace| offset_of[&trace.key]).collect();
+    let errors = verdict.errors(&traces, &machine_of, &truth.clocks);
+    let clock = |machine: usize, t: f64| truth.clocks[machine].ticks_at(t);
+    Outcome {
+        machines: machine_of.iter().collect::<HashSet<_>>().len(),
+        found: verdict.found,
+        interval: verdict.interval,
+        proven: verdict.proven.unwrap_or(0),
+        right: agreement(&verdict.pairings(&traces, &machine_of)).accuracy,
+        oracle: Oracle::new(web).accuracy(&traces, &machine_of, &offsets, truth.clocks.len(), clock),
+        by_offset: by_offset(&traces, &machine_of, &offsets),
+        boot_error_s: errors.boot_s,
+        boot_error_sigmas: errors.boot_sigmas,
+        peers,
+        peers_answered,
+        peers_split,
+        sides,
+        analysis_s,
+    }
+}
+
+/// What a new engine says in the end, and how long it thought about that, in seconds.
+fn analyse(records: &[Record]) -> (Snapshot, f64) {
+    let mut engine = Engine::new(Options::default());
+    engine.set_resolution_ns(1);
+    engine.observe_all(records);
+    let now_ns = records.last().map_or(0, |record| record.time_ns);
+    let start = Instant::now();
+    let snapshot = engine.snapshot(now_ns, Wanted { connections: true, ..Wanted::default() });
+    (snapshot, start.elapsed().as_secs_f64())
+}
+
+/// Peers, those with a count, and those told to be several machines.
+fn peers(snapshot: &Snapshot) -> (usize, usize, usize) {
+    let peers = || snapshot.addresses.iter().filter(|report| report.address != evaluate::shared());
+    let is_split = |report: &&AddressReport| {
+        let counts = [report.machines, report.machines_low, report.machines_proven];
+        counts.iter().any(|count| count.is_some_and(|count| count > 1))
+    };
+    let answered = peers().filter(|report| report.machines.is_some());
+    (peers().count(), answered.count(), peers().filter(is_split).count())
+}
+
+/// Machines with an offset for all their connections, and those with one per pair that the busiest peer
+/// meets; at least one.
+fn by_offset(traces: &[Trace], machine_of: &[usize], offsets: &[TrueOffset]) -> usize {
+    let mut global = HashSet::new();
+    let mut met: HashMap<Address, HashSet<usize>> = HashMap::new();
+    for ((trace, machine), (_, regime)) in traces.iter().zip(machine_of).zip(offsets) {
+        match regime {
+            Offsets::Global => drop(global.insert(*machine)),
+            Offsets::PerPair => drop(met.entry(trace.key.1).or_default().insert(*machine)),
+            Offsets::PerConnection => {}
+        }
+    }
+    let most = met.values().map(HashSet::len).max().unwrap_or(0);
+    (global.len() + most).max(1)
+}
