@@ -12,9 +12,9 @@ use super::{
     by_phase,
     cluster::Cluster,
     counters::{self, Behaviour, Explained, Explanation, Moved, OLD_APPLE_HZ, Setting, Shown},
-    group::{Count, Group},
+    group::{Count, Group, MATCH_PROBABILITY, told_skew},
     rates::{self, Seen},
-    regime::{self, Judgement},
+    regime::{self, Judgement, Random},
     together,
 };
 use crate::engine::{
@@ -228,14 +228,14 @@ impl Class {
 
     /// Whether a connection without a clock of its own may be assigned to `cluster` by its offset.
     fn may_hold(&self, cluster: usize, peer: Address, connections: &[&Connection]) -> bool {
-        match self.judgement.regime {
-            Regime::Global => true,
-            Regime::Mixed => self.judgement.machines.contains(&cluster),
-            Regime::PerPair | Regime::Undetermined => {
-                self.clusters[cluster].members.iter().any(|&member| connections[member].peer() == peer)
-            }
-            Regime::PerConnection => false,
+        let Judgement { machines, of_machines, random, .. } = &self.judgement;
+        if *of_machines == Regime::Global && machines.contains(&cluster) {
+            return true;
         }
+        let is_random =
+            |random: &Random| random.regime == Regime::PerConnection && random.clusters.contains(&cluster);
+        let of_peer = |&member: &usize| connections[member].peer() == peer;
+        !random.iter().any(is_random) && self.clusters[cluster].members.iter().any(of_peer)
     }
 }
 
@@ -253,17 +253,21 @@ fn judge(hz: f64, clusters: &[Cluster], connections: &[&Connection]) -> Judgemen
 }
 
 /// The number of machines that certainly ran at once, at least 1. A machine has one offset for each pair of
-/// addresses at most, unless offsets are random for each connection.
+/// addresses at most, unless offsets are random for each connection; and one in all where several peers see it.
 fn proven(clusters: &[Cluster], judgement: &Judgement, connections: &[&Connection]) -> usize {
-    if judgement.regime != Regime::PerPair {
-        return together::most_at_once(judgement.machines.iter().map(|&index| &clusters[index])).max(1);
-    }
+    let machines = judgement.machines.iter().map(|&index| &clusters[index]);
+    let fixed = machines.filter(|cluster| {
+        let peer = connections[cluster.members[0]].peer();
+        judgement.random.is_empty()
+            || cluster.members.iter().any(|&member| connections[member].peer() != peer)
+    });
     let mut of_pair: BTreeMap<Address, Vec<&Cluster>> = BTreeMap::new();
     for cluster in clusters {
-        of_pair.entry(connections[cluster.members[0]].peer()).or_default().push(cluster);
+        let peers: BTreeSet<Address> = cluster.members.iter().map(|&m| connections[m].peer()).collect();
+        peers.into_iter().for_each(|peer| of_pair.entry(peer).or_default().push(cluster));
     }
-    let most = of_pair.into_values().map(|clusters| together::most_at_once(clusters.into_iter())).max();
-    most.unwrap_or(0).max(1)
+    let of_pair = of_pair.into_values().map(|clusters| together::most_at_once(clusters.into_iter())).max();
+    together::most_at_once(fixed).max(of_pair.unwrap_or(0)).max(1)
 }
 
 /// Fewer counters, not all of them steady, that explain connections better than `simple` steady ones do.
@@ -353,7 +357,7 @@ impl Builder<'_> {
     fn add_class(&mut self, class: &Class) {
         let judgement = &class.judgement;
         self.regimes.push((judgement.regime, judgement.evidence.clone()));
-        let regime = if judgement.regime == Regime::Mixed { Regime::Global } else { judgement.regime };
+        let regime = judgement.of_machines;
         for &index in &judgement.machines {
             let cluster = &class.clusters[index];
             if cluster.behaviour == Behaviour::Losing {
@@ -370,21 +374,23 @@ impl Builder<'_> {
             high: Some(class.most.map_or(counted, |most| counted.max(most as u32))),
             proven: class.proven as u32,
         });
-        match judgement.random[..] {
-            [] => {}
-            [only] => {
-                self.out.groups.push(by_offset(class, &class.clusters[only], judgement.regime));
-                self.out.count.add(Count { best: Some(1), low: 1, high: Some(1), proven: 0 });
+        for random in &judgement.random {
+            match random.clusters[..] {
+                [] => {}
+                [only] => {
+                    self.out.groups.push(by_offset(class, &class.clusters[only], random.regime));
+                    self.out.count.add(Count { best: Some(1), low: 1, high: Some(1), proven: 0 });
+                }
+                _ => self.add_random(class, random),
             }
-            _ => self.add_random(class),
         }
     }
 
     /// Adds machines whose offsets are random: only phase and skew can tell them apart.
-    fn add_random(&mut self, class: &Class) {
-        self.out.random_offsets += class.judgement.random.len();
+    fn add_random(&mut self, class: &Class, random: &Random) {
+        self.out.random_offsets += random.clusters.len();
         if self.depth == Depth::Offsets {
-            let most = Some(class.judgement.random.len() as u32);
+            let most = Some(random.clusters.len() as u32);
             self.out.doubt = Some(Doubt::OffsetsRandom);
             self.out.count.add(Count { best: None, low: 1, high: most, proven: 0 });
             return;
@@ -392,7 +398,7 @@ impl Builder<'_> {
         let findings = by_phase::find(
             class.hz,
             &class.clusters,
-            &class.judgement,
+            random,
             self.connections,
             self.resolution_ns,
             self.switches,
@@ -485,10 +491,6 @@ const MOST_UNPLACED: usize = 4;
 /// A machine that was found by its offset.
 fn by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
     let clock = cluster.clock;
-    let skew = Estimate {
-        value: (clock.rate_hz.value / class.hz - 1.0) * 1e6,
-        sigma: clock.rate_hz.sigma / class.hz * 1e6,
-    };
     Group {
         hz: class.hz,
         regime,
@@ -496,21 +498,11 @@ fn by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
         behaviour: cluster.behaviour,
         moved: cluster.moved,
         rate_hz: clock.rate_hz,
-        skew_ppm: (skew.sigma <= MAX_SKEW_SIGMA_PPM && skew.value.abs() <= MAX_SKEW_PPM).then_some(skew),
+        skew_ppm: told_skew(clock.rate_hz, class.hz),
         phase_ticks: None,
         members: cluster.members.iter().map(|&member| (member, MATCH_PROBABILITY)).collect(),
     }
 }
-
-/// The largest standard error and the largest skew that are reported. Beyond what a crystal can have,
-/// the slope is that of the network's queues.
-const MAX_SKEW_SIGMA_PPM: f64 = 100.0;
-const MAX_SKEW_PPM: f64 = 1000.0;
-
-/// The probability of a match by offset. Two random counter values agree within the errors (some tens
-/// of milliseconds of 2^32 ticks) less than once in a million, but two machines may have booted within
-/// that time of each other.
-const MATCH_PROBABILITY: f64 = 0.999;
 
 impl Analysis {
     fn empty(resolution_ns: u64) -> Self {

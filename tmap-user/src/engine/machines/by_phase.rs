@@ -11,8 +11,9 @@ use super::{
     by_offset::wraps_between,
     cluster::Cluster,
     counters::Behaviour,
-    group::{Count, Group},
-    regime::Judgement,
+    group::{Count, Group, MATCH_PROBABILITY, told_skew},
+    occupancy::Occupancy,
+    regime::Random,
 };
 use crate::engine::{
     clock::fit::{Clock, SKEW_PRIOR_SIGMA},
@@ -35,16 +36,20 @@ pub(super) struct Findings {
 /// The lowest probability of a group's member: less means "not this machine".
 const MIN_PROBABILITY: f64 = 0.01;
 
-/// Finds the machines behind the clusters of one tick rate that `judgement` calls random.
+/// A number of machines that pairs of addresses show with at least this probability is told even where phases
+/// don't tell them apart.
+const LIKELY: f64 = 0.5;
+
+/// Finds the machines behind clusters of one tick rate whose offsets are random.
 pub(super) fn find(
     hz: f64,
     clusters: &[Cluster],
-    judgement: &Judgement,
+    set: &Random,
     connections: &[&Connection],
     resolution_ns: u64,
     switches: Switches,
 ) -> Findings {
-    let random: Vec<&Cluster> = judgement.random.iter().map(|&index| &clusters[index]).collect();
+    let random: Vec<&Cluster> = set.clusters.iter().map(|&index| &clusters[index]).collect();
     let samples: Vec<Sample> =
         random.iter().map(|cluster| sample_of(cluster, connections, resolution_ns)).collect();
     let peers: Vec<Address> = random.iter().map(|c| connections[c.members[0]].peer()).collect();
@@ -64,13 +69,12 @@ pub(super) fn find(
             },
         })
         .collect();
-    let settings = phase::Settings { resolution_ns, switches, ..phase::Settings::default() };
+    let occupancy = occupancy(set.regime, &random, &peers);
+    let prior = occupancy.as_ref().map_or_else(Vec::new, prior_of_lines);
+    let settings = phase::Settings { resolution_ns, switches, prior, ..phase::Settings::default() };
     let lines = phase::fit(&tracks, hz, &settings);
     let machine_of_line = join_by_peers(&lines, &peers);
-    let regime = match judgement.regime {
-        Regime::Mixed => Regime::PerConnection,
-        other => other,
-    };
+    let regime = set.regime;
     let groups = lines
         .lines
         .iter()
@@ -103,7 +107,75 @@ pub(super) fn find(
         count.best = count.best.map(|_| told);
         count.low = count.low.min(told);
     }
-    Findings { groups: merge(groups, &machine_of_line), count, doubt: lines.doubt }
+    let found = Findings { groups: merge(groups, &machine_of_line), count, doubt: lines.doubt };
+    match occupancy {
+        Some(occupancy) => found.with(&occupancy, hz, &random),
+        None => found,
+    }
+}
+
+/// What pairs of addresses show of the number of machines; `None` where each connection may have an offset of
+/// its own.
+fn occupancy(regime: Regime, clusters: &[&Cluster], peers: &[Address]) -> Option<Occupancy> {
+    let repeat = clusters.iter().any(|cluster| cluster.members.len() > 1);
+    if regime == Regime::PerConnection || !repeat {
+        return None;
+    }
+    let mut pairs: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
+    for (cluster, peer) in clusters.iter().zip(peers) {
+        pairs.entry(*peer).or_default().push(cluster.members.len());
+    }
+    Some(Occupancy::of(&pairs.into_values().collect::<Vec<_>>()))
+}
+
+/// The log prior of each number of lines, from 0: what the pairs show, in nats.
+fn prior_of_lines(occupancy: &Occupancy) -> Vec<f64> {
+    let impossible = std::iter::repeat_n(f64::NEG_INFINITY, occupancy.fewest - 1);
+    std::iter::once(0.0).chain(impossible).chain(occupancy.nats.iter().copied()).collect()
+}
+
+impl Findings {
+    /// Adds what pairs of addresses show.
+    fn with(mut self, occupancy: &Occupancy, hz: f64, clusters: &[&Cluster]) -> Self {
+        let ((likeliest, probability), (low, high)) = (occupancy.best(), occupancy.interval());
+        let holds = |count: u32| low as u32 <= count && high.is_none_or(|high| count <= high as u32);
+        if self.count.best.is_some_and(holds) {
+            // Phases tell them apart; pairs narrow the interval.
+            self.count.low = self.count.low.max(low as u32).min(self.count.best.unwrap_or(u32::MAX));
+            let ends = [self.count.high, high.map(|high| high as u32)];
+            self.count.high = ends.into_iter().flatten().min();
+            return self;
+        }
+        self.groups.clear();
+        self.count.low = low as u32;
+        self.count.high = high.map(|high| high as u32).or(self.count.high.filter(|high| *high >= low as u32));
+        self.count.best = (probability >= LIKELY).then_some(likeliest as u32);
+        if self.count.best == Some(1) {
+            self.groups.extend(alone(hz, clusters));
+        }
+        if self.count.best.is_some() {
+            self.doubt = None;
+        }
+        self
+    }
+}
+
+/// All clusters as those of one machine.
+fn alone(hz: f64, clusters: &[&Cluster]) -> Option<Group> {
+    let skew_sigma = |cluster: &&&Cluster| cluster.clock.rate_hz.sigma;
+    let best = clusters.iter().min_by(|a, b| skew_sigma(a).total_cmp(&skew_sigma(b)))?;
+    let members = clusters.iter().flat_map(|cluster| &cluster.members);
+    Some(Group {
+        hz,
+        regime: Regime::PerPair,
+        clock: Some(best.clock),
+        behaviour: Behaviour::Steady,
+        moved: None,
+        rate_hz: best.clock.rate_hz,
+        skew_ppm: told_skew(best.clock.rate_hz, hz),
+        phase_ticks: None,
+        members: members.map(|&member| (member, MATCH_PROBABILITY)).collect(),
+    })
 }
 
 /// Parallel lines are told as paths of one machine where that is this much likelier than several machines, in

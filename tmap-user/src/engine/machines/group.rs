@@ -29,6 +29,22 @@ pub(crate) struct Group {
     pub members: Vec<(usize, f64)>,
 }
 
+/// The largest standard error and the largest skew that are reported. Beyond what a crystal can have,
+/// the slope is that of the network's queues.
+const MAX_SKEW_SIGMA_PPM: f64 = 100.0;
+const MAX_SKEW_PPM: f64 = 1000.0;
+
+/// The probability of a match by offset. Two random counter values agree within the errors (some tens
+/// of milliseconds of 2^32 ticks) less than once in a million, but two machines may have booted within
+/// that time of each other.
+pub(super) const MATCH_PROBABILITY: f64 = 0.999;
+
+/// The skew in ppm of a clock of this rate; `None` where it is not worth telling.
+pub(super) fn told_skew(rate_hz: Estimate, hz: f64) -> Option<Estimate> {
+    let skew = Estimate { value: (rate_hz.value / hz - 1.0) * 1e6, sigma: rate_hz.sigma / hz * 1e6 };
+    (skew.sigma <= MAX_SKEW_SIGMA_PPM && skew.value.abs() <= MAX_SKEW_PPM).then_some(skew)
+}
+
 /// The number of machines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {

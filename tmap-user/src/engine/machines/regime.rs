@@ -2,10 +2,15 @@
 //!
 //! The data itself shows the regime. With 2^32 possible counter values, two connections share an offset
 //! only if their machine gave them the same one. In the global regime that happens across peers; in the
-//! per-pair regime only within a pair of addresses; with an offset per connection never.
+//! per-pair regime only within a pair of addresses; with an offset per connection never. Behind one address
+//! there may be machines of each kind, so the regime is a property of a machine. What each counter is, is
+//! decided by likelihood ratios.
+
+use std::collections::BTreeMap;
 
 use tmap_common::Address;
 
+use super::urns::{self, OfOnePeer};
 use crate::engine::types::Regime;
 
 /// Clocks slower than this nearly all have no random offsets. Linux randomises since 4.10, and ticks once
@@ -23,117 +28,229 @@ const LAST_BSD_HZ: f64 = 2.0;
 /// The fewest connections that can show that offsets are drawn at random.
 const MIN_RANDOM: usize = 3;
 
+/// A regime is told where the log of its likelihood ratio is at least this, in nats: one chance in twenty.
+const CLEAR_NATS: f64 = 3.0;
+
+/// What each connection that shares an offset across peers speaks for fixed ones, in nats: another machine's
+/// offset would be within some tens of milliseconds only once in ten million times.
+const ACROSS_NATS: f64 = 16.0;
+
 /// The judgement on the connections of one address and one tick rate.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Judgement {
-    /// The regime.
+    /// The regime of all.
     pub regime: Regime,
     /// The counts that decided the regime, as a sentence.
     pub evidence: String,
     /// Clusters that are one machine each, by offset.
     pub machines: Vec<usize>,
+    /// Their regime: open where all have the same peer.
+    pub of_machines: Regime,
     /// Clusters (often of one connection) whose offsets are random, for an analysis by phase.
-    pub random: Vec<usize>,
+    pub random: Vec<Random>,
+}
+
+/// Clusters whose offsets are drawn in the same way.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Random {
+    /// The way: by pair, by connection, or either.
+    pub regime: Regime,
+    /// The clusters.
+    pub clusters: Vec<usize>,
 }
 
 /// Judges the clusters of one tick rate; `peers` holds each cluster's peers, one per member.
 pub(super) fn judge(hz: f64, peers: &[Vec<Address>]) -> Judgement {
     let all: Vec<usize> = (0..peers.len()).collect();
     let tally = Tally::of(peers);
-    let all_differ = tally.shared.is_empty() && tally.connections >= MIN_RANDOM_SLOW;
+    let has_shared = !tally.across.is_empty() || !tally.within.is_empty();
+    let all_differ = !has_shared && tally.connections >= MIN_RANDOM_SLOW;
     let may_be_random = hz >= FIRST_RANDOM_HZ || hz <= LAST_BSD_HZ || all_differ;
-    let judgement = |regime, machines: Vec<usize>, random: Vec<usize>| Judgement {
+    let of_machines =
+        if may_be_random && tally.across.is_empty() { Regime::Undetermined } else { Regime::Global };
+    let judgement = |regime, machines: Vec<usize>, random: Vec<Random>, nats: f64| Judgement {
         regime,
-        evidence: tally.describe(hz, regime),
+        evidence: tally.describe(hz, regime, nats),
         machines,
+        of_machines,
         random,
     };
     if tally.connections < 2 {
-        return judgement(Regime::Undetermined, all, Vec::new());
+        let alone = judgement(Regime::Undetermined, all, Vec::new(), 0.0);
+        return Judgement { of_machines: Regime::Undetermined, ..alone };
     }
-    let singles_are_random =
-        tally.singles.len() >= MIN_RANDOM && tally.singles.len() > 2 * tally.shared.len() && may_be_random;
-    if tally.shared.is_empty() {
-        return if singles_are_random || (may_be_random && tally.connections < MIN_RANDOM) {
-            let regime = if tally.repeated_pairs > 0 { Regime::PerConnection } else { Regime::Undetermined };
-            judgement(regime, Vec::new(), all)
-        } else {
-            // Several machines that were seen once each, or one with random offsets: nothing tells.
-            judgement(Regime::Undetermined, Vec::new(), all)
-        };
+    if !has_shared {
+        let is_random = may_be_random && tally.connections >= MIN_RANDOM && tally.repeated_pairs > 0;
+        let regime = if is_random { Regime::PerConnection } else { Regime::Undetermined };
+        return judgement(regime, Vec::new(), vec![Random { regime, clusters: all }], 0.0);
     }
-    if tally.across > 0 || !may_be_random {
-        return if singles_are_random {
-            judgement(Regime::Mixed, tally.shared.clone(), tally.singles.clone())
-        } else {
-            judgement(Regime::Global, all, Vec::new())
-        };
+    if !may_be_random {
+        return judgement(Regime::Global, all, Vec::new(), 0.0);
     }
-    if tally.peers == 1 {
-        return if singles_are_random {
-            judgement(Regime::Mixed, tally.shared.clone(), tally.singles.clone())
-        } else {
-            judgement(Regime::Undetermined, all, Vec::new())
-        };
-    }
-    judgement(Regime::PerPair, Vec::new(), all)
+    tally.judge_shared(judgement)
 }
 
 /// Counts of clusters, connections and peers.
 struct Tally {
     connections: usize,
-    peers: usize,
-    /// Clusters of at least two connections.
-    shared: Vec<usize>,
+    /// How many connections each peer has.
+    per_peer: BTreeMap<Address, usize>,
+    /// For each cluster, its connections by peer.
+    clusters: Vec<BTreeMap<Address, usize>>,
+    /// Clusters that several peers see.
+    across: Vec<usize>,
+    /// Clusters of several connections that one peer sees.
+    within: Vec<usize>,
     /// Clusters of one.
     singles: Vec<usize>,
-    /// Clusters with at least two peers.
-    across: usize,
     /// Pairs of addresses with at least two connections.
     repeated_pairs: usize,
 }
 
 impl Tally {
-    fn of(clusters: &[Vec<Address>]) -> Self {
-        let (shared, singles): (Vec<usize>, Vec<usize>) =
-            (0..clusters.len()).partition(|&index| clusters[index].len() >= 2);
-        let mut all: Vec<Address> = clusters.iter().flatten().copied().collect();
-        all.sort_unstable();
-        let per_pair: Vec<usize> = all.chunk_by(|a, b| a == b).map(<[Address]>::len).collect();
+    fn of(peers: &[Vec<Address>]) -> Self {
+        let (mut across, mut within, mut singles) = (Vec::new(), Vec::new(), Vec::new());
+        let mut per_peer: BTreeMap<Address, usize> = BTreeMap::new();
+        let mut clusters = Vec::with_capacity(peers.len());
+        for (index, peers) in peers.iter().enumerate() {
+            let mut by_peer: BTreeMap<Address, usize> = BTreeMap::new();
+            for peer in peers {
+                *by_peer.entry(*peer).or_default() += 1;
+                *per_peer.entry(*peer).or_default() += 1;
+            }
+            match (by_peer.len(), peers.len()) {
+                (2.., _) => across.push(index),
+                (_, 2..) => within.push(index),
+                _ => singles.push(index),
+            }
+            clusters.push(by_peer);
+        }
         Self {
-            connections: all.len(),
-            peers: per_pair.len(),
-            across: shared.iter().filter(|&&index| distinct(&clusters[index]).len() >= 2).count(),
-            repeated_pairs: per_pair.iter().filter(|&&count| count >= 2).count(),
-            shared,
+            connections: per_peer.values().sum(),
+            repeated_pairs: per_peer.values().filter(|&&count| count >= 2).count(),
+            per_peer,
+            clusters,
+            across,
+            within,
             singles,
         }
     }
 
-    fn describe(&self, hz: f64, regime: Regime) -> String {
-        let Self { connections, peers, repeated_pairs, .. } = self;
-        let (shared, singles) = (connections - self.singles.len(), self.singles.len());
+    /// Judges clusters of which some are shared.
+    fn judge_shared(
+        &self,
+        judgement: impl Fn(Regime, Vec<usize>, Vec<Random>, f64) -> Judgement,
+    ) -> Judgement {
+        let by_pair_nats = self.by_pair_nats();
+        // Without a counter that several peers see, nothing tells fixed offsets from those of pairs; then
+        // each peer's counters are taken for themselves, unless there is only one peer.
+        let is_by_pair = by_pair_nats > CLEAR_NATS || (self.across.is_empty() && self.per_peer.len() > 1);
+        let random_nats = urns::random_nats(&self.urns(is_by_pair));
+        let is_clear = random_nats > CLEAR_NATS;
+        let is_open =
+            random_nats > -CLEAR_NATS && self.singles.len() > 2 * (self.across.len() + self.within.len());
+        let are_random = self.singles.len() >= MIN_RANDOM && (is_clear || is_open);
+        let (mut machines, mut pairs) = (self.across.clone(), Vec::new());
+        if is_by_pair { &mut pairs } else { &mut machines }.extend(&self.within);
+        let mut random = Vec::new();
+        if are_random {
+            let regime = if is_clear { Regime::PerConnection } else { Regime::Undetermined };
+            random.push(Random { regime, clusters: self.singles.clone() });
+        } else if is_by_pair {
+            pairs.extend(&self.singles);
+        } else {
+            machines.extend(&self.singles);
+        }
+        let pair_regime = if by_pair_nats > CLEAR_NATS { Regime::PerPair } else { Regime::Undetermined };
+        if !pairs.is_empty() {
+            pairs.sort_unstable();
+            random.push(Random { regime: pair_regime, clusters: pairs });
+        }
+        machines.sort_unstable();
+        let (regime, nats) = match (&machines[..], &random[..]) {
+            (_, []) if self.across.is_empty() => (Regime::Undetermined, 0.0),
+            (_, []) => (Regime::Global, ACROSS_NATS * self.joins_across() as f64),
+            ([], [only]) => (only.regime, if are_random { random_nats } else { by_pair_nats }),
+            _ => (Regime::Mixed, if are_random { random_nats } else { by_pair_nats }),
+        };
+        judgement(regime, machines, random, nats)
+    }
+
+    /// The log of the likelihood ratio that some counters are those of pairs.
+    fn by_pair_nats(&self) -> f64 {
+        let same_peer = self.same_peer();
+        let of_one = self.within.iter().filter_map(|&index| {
+            let (peer, &connections) = self.clusters[index].first_key_value()?;
+            let popular = self.per_peer[peer] as f64 / self.connections as f64;
+            Some(OfOnePeer { connections, same_peer: popular.max(same_peer) })
+        });
+        urns::by_pair_nats(&of_one.collect::<Vec<_>>(), self.across.len())
+    }
+
+    /// How often two connections of a machine whose offset is fixed have the same peer: some balancers send
+    /// all connections of a client to one machine. 0 where no such machine is known.
+    fn same_peer(&self) -> f64 {
+        let pairs = |count: usize| (count * (count - 1)) as f64;
+        let of = |index: &usize| {
+            let counts = || self.clusters[*index].values();
+            (counts().map(|&count| pairs(count)).sum::<f64>(), pairs(counts().sum()))
+        };
+        let (same, all) = self.across.iter().map(of).fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+        if all > 0.0 { same / all } else { 0.0 }
+    }
+
+    /// Connections that share an offset with one of another peer.
+    fn joins_across(&self) -> usize {
+        self.across.iter().map(|&index| self.clusters[index].len() - 1).sum()
+    }
+
+    /// The sizes of the clusters that may repeat together: of each pair, or of the whole address.
+    fn urns(&self, by_pair: bool) -> Vec<Vec<usize>> {
+        if !by_pair {
+            return vec![self.clusters.iter().map(|by_peer| by_peer.values().sum()).collect()];
+        }
+        let mut urns: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
+        for &index in self.within.iter().chain(&self.singles) {
+            for (peer, count) in &self.clusters[index] {
+                urns.entry(*peer).or_default().push(*count);
+            }
+        }
+        urns.into_values().collect()
+    }
+
+    fn describe(&self, hz: f64, regime: Regime, nats: f64) -> String {
+        let Self { connections, repeated_pairs, .. } = self;
+        let (peers, singles) = (self.per_peer.len(), self.singles.len());
+        let shared = connections - singles;
+        let strength = strength(nats);
         match regime {
             _ if *connections < 2 => "only one connection shows a clock".to_owned(),
-            Regime::Global if self.across > 0 => format!(
-                "{shared} of {connections} connections share an offset (offsets seen by several peers: {})",
-                self.across
+            Regime::Global if !self.across.is_empty() => format!(
+                "{shared} of {connections} connections share an offset (offsets seen by several peers: \
+                 {}){strength}",
+                self.across.len()
             ),
             Regime::Global => format!("{hz} Hz clocks predate random offsets"),
-            Regime::Mixed => {
-                format!("{shared} of {connections} connections share an offset, {singles} have their own")
-            }
+            Regime::Mixed => format!(
+                "{shared} of {connections} connections share an offset, {singles} have their own{strength}"
+            ),
             Regime::PerPair => format!(
                 "{shared} of {connections} connections share an offset, \
-                 but never across peers ({peers} peers)"
+                 but never across peers ({peers} peers){strength}"
+            ),
+            Regime::PerConnection if shared > 0 => format!(
+                "{shared} of {connections} connections share an offset, {singles} have their own{strength}"
             ),
             Regime::PerConnection => format!(
                 "no two of {connections} connections share an offset \
                  (peers with several connections: {repeated_pairs})"
             ),
-            Regime::Undetermined if *peers == 1 && shared > 0 => {
+            Regime::Undetermined if peers == 1 && shared > 0 => {
                 format!("{shared} of {connections} connections share an offset, but there is only one peer")
             }
+            Regime::Undetermined if shared > 0 => format!(
+                "{shared} of {connections} connections share an offset, which are too few to tell by what rule"
+            ),
             Regime::Undetermined if *repeated_pairs > 0 => {
                 format!("no two of {connections} connections share an offset, which are too few to tell why")
             }
@@ -144,16 +261,23 @@ impl Tally {
     }
 }
 
-fn distinct(peers: &[Address]) -> Vec<Address> {
-    let mut peers = peers.to_vec();
-    peers.sort_unstable();
-    peers.dedup();
-    peers
+/// The likelihood ratio that decided, in words: `; odds of 10^9 to 1`. Nothing where none was needed.
+fn strength(nats: f64) -> String {
+    let tens = (nats / std::f64::consts::LN_10).floor();
+    if tens >= 1.0 { format!("; odds of 10^{} to 1", tens.min(MOST_TENS)) } else { String::new() }
 }
+
+/// Odds beyond this power of ten say no more: something that nobody thought of is likelier.
+const MOST_TENS: f64 = 12.0;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The clusters of all random sets.
+    fn random(judgement: &Judgement) -> usize {
+        judgement.random.iter().map(|random| random.clusters.len()).sum()
+    }
 
     /// Clusters from peers' last octets.
     fn judge_at(hz: f64, clusters: &[&[u8]]) -> Judgement {
@@ -172,21 +296,21 @@ mod tests {
 
     #[test]
     fn offsets_shared_within_pairs_only_are_per_pair() {
-        let judgement = judge_at(1000.0, &[&[1, 1], &[2, 2, 2], &[1], &[3]]);
-        assert_eq!((judgement.regime, judgement.random.len()), (Regime::PerPair, 4));
+        let judgement = judge_at(1000.0, &[&[1, 1, 1], &[2, 2, 2], &[3, 3, 3], &[1], &[4]]);
+        assert_eq!((judgement.regime, random(&judgement)), (Regime::PerPair, 5));
     }
 
     #[test]
     fn offsets_never_shared_are_random() {
         let judgement = judge_at(1000.0, &[&[1], &[1], &[2], &[2]]);
-        assert_eq!((judgement.regime, judgement.random.len()), (Regime::PerConnection, 4));
+        assert_eq!((judgement.regime, random(&judgement)), (Regime::PerConnection, 4));
     }
 
     #[test]
     fn machines_without_and_with_random_offsets_are_mixed() {
         let judgement = judge_at(1000.0, &[&[1, 2, 3], &[1], &[1], &[2], &[4]]);
         assert_eq!(judgement.regime, Regime::Mixed);
-        assert_eq!((judgement.machines.len(), judgement.random.len()), (1, 4));
+        assert_eq!((judgement.machines.len(), random(&judgement)), (1, 4));
     }
 
     #[test]
@@ -198,9 +322,9 @@ mod tests {
     #[test]
     fn slow_clocks_that_never_agree_are_random_after_all() {
         let judgement = judge_at(100.0, &[&[1], &[1], &[2], &[2], &[3], &[3], &[4], &[4]]);
-        assert_eq!((judgement.regime, judgement.random.len()), (Regime::PerConnection, 8));
+        assert_eq!((judgement.regime, random(&judgement)), (Regime::PerConnection, 8));
         let few = judge_at(100.0, &[&[1], &[1], &[2], &[2]]);
-        assert_eq!((few.regime, few.random.len()), (Regime::Undetermined, 4), "too few to tell");
+        assert_eq!((few.regime, random(&few)), (Regime::Undetermined, 4), "too few to tell");
     }
 
     #[test]
@@ -213,5 +337,30 @@ mod tests {
     fn a_single_connection_is_one_machine() {
         let judgement = judge_at(1000.0, &[&[1]]);
         assert_eq!((judgement.regime, judgement.machines.len()), (Regime::Undetermined, 1));
+    }
+
+    #[test]
+    fn machines_of_each_kind_stand_side_by_side() {
+        // One with a fixed offset, one whose offsets are those of pairs, and random ones.
+        let fixed: Vec<u8> = (1..=8).cycle().take(24).collect();
+        let pairs: Vec<Vec<u8>> = (1..=8).map(|peer| vec![peer; 3]).collect();
+        let singles: Vec<[u8; 1]> = (0..24).map(|i| [1 + i % 8]).collect();
+        let mut clusters: Vec<&[u8]> = vec![&fixed];
+        clusters.extend(pairs.iter().map(Vec::as_slice));
+        clusters.extend(singles.iter().map(|peer| &peer[..]));
+        let judgement = judge_at(1000.0, &clusters);
+        let kinds: Vec<(Regime, usize)> =
+            judgement.random.iter().map(|random| (random.regime, random.clusters.len())).collect();
+        assert_eq!((judgement.regime, &judgement.machines[..]), (Regime::Mixed, &[0][..]));
+        assert_eq!(kinds, [(Regime::PerConnection, 24), (Regime::PerPair, 8)]);
+    }
+
+    #[test]
+    fn offsets_that_repeat_beside_random_ones_of_one_peer_are_a_machine() {
+        let mut clusters: Vec<&[u8]> = vec![&[1; 40]];
+        clusters.extend([&[1_u8][..]; 40]);
+        let judgement = judge_at(1000.0, &clusters);
+        assert_eq!((judgement.machines.len(), judgement.of_machines), (1, Regime::Undetermined));
+        assert_eq!(random(&judgement), 40);
     }
 }

@@ -56,7 +56,7 @@ use noise::Tables;
 use paths::AlongPaths;
 use piece::Piece;
 pub use sample::{Sampled, Track};
-use search::Found;
+use search::{Found, Prior};
 
 /// The fewest tracks with a clock that lines are fitted to.
 const FEWEST_TRACKS: usize = 4;
@@ -74,7 +74,7 @@ const COARSEST_TICKS: f64 = 0.1;
 const LEAST_SHARPNESS: f64 = 0.2;
 
 /// Settings of a [`fit`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Resolution of the capture's time stamps, in nanoseconds.
     pub resolution_ns: u64,
@@ -82,11 +82,14 @@ pub struct Settings {
     pub max_lines: usize,
     /// The evidence besides clocks that counts.
     pub switches: Switches,
+    /// What is known of the number of lines beside their phases: log-likelihoods in nats, from no line on.
+    /// Numbers beyond the end are as likely as the last one; empty where nothing is known.
+    pub prior: Vec<f64>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { resolution_ns: 1, max_lines: 64, switches: Switches::ALL }
+        Self { resolution_ns: 1, max_lines: 64, switches: Switches::ALL, prior: Vec::new() }
     }
 }
 
@@ -145,7 +148,8 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
         usable.iter().map(|&t| Piece::cut(&tracks[t], hz, zero_ns, longest_s)).collect();
     let kinds = EvidenceKinds::new(usable.iter().map(|&t| tracks[t].shown), settings.switches);
     let tables = Tables::new(cut, kinds, window, hz);
-    let (data, found) = noise::choose(&tables, settings.max_lines.min(usable.len() / FEWEST_PER_LINE + 1));
+    let most = settings.max_lines.min(usable.len() / FEWEST_PER_LINE + 1);
+    let (data, found) = noise::choose(&tables, most, &Prior::new(&settings.prior));
     let mut best = found.best();
     let mut lines = report(&data, &found, hz);
     lines.reference_ns = zero_ns;
@@ -179,8 +183,9 @@ fn simpler<'a>(found: &'a Found, along: Option<&'a AlongPaths>) -> Option<&'a Mi
         1 => return None,
         _ => CLEARLY_SEVERAL_NATS,
     };
-    let one = found.by_count.get(1).and_then(Option::as_ref).map(|(mixture, evidence)| (mixture, *evidence));
-    let along = along.map(|along| (&along.mixture, along.evidence));
+    let one = found.by_count.get(1).and_then(Option::as_ref);
+    let one = one.map(|(mixture, evidence)| (mixture, *evidence + found.prior.of(1)));
+    let along = along.map(|along| (&along.mixture, along.evidence + found.prior.of(1)));
     let (single, evidence) = one.into_iter().chain(along).max_by(|a, b| a.1.total_cmp(&b.1))?;
     (found.best_evidence() < evidence + margin).then_some(single)
 }

@@ -16,7 +16,7 @@ use super::{
     line::Knots,
     mixture::{Data, Mixture, Work},
     piece::Piece,
-    search::{self, Found},
+    search::{self, Found, Prior},
     table::{Circles, Noise, Scores, Table},
 };
 
@@ -114,10 +114,10 @@ const SCATTERS: [f32; 15] =
 const MIDDLING: Noise = Noise { temperature: 1.4, scatter: 0.02, dull_share: 0.02, outlier_share: 0.01 };
 
 /// Fits lines, chooses the noise and fits lines again; once more if the second choice differs.
-pub(super) fn choose(tables: &Tables, max_lines: usize) -> (Data, Found) {
+pub(super) fn choose(tables: &Tables, max_lines: usize, prior: &Prior) -> (Data, Found) {
     let mut noise = MIDDLING;
     let mut data = tables.tabulate(&noise);
-    let mut found = search::search(&data, max_lines, None);
+    let mut found = search::search(&data, max_lines, prior, None);
     for _ in 0..2 {
         let chosen = best_noise(tables, &found, noise);
         if chosen == noise {
@@ -125,7 +125,7 @@ pub(super) fn choose(tables: &Tables, max_lines: usize) -> (Data, Found) {
         }
         let again = tables.tabulate(&chosen);
         again.work.take_over(&data.work);
-        let there = search::search(&again, max_lines, Some(&found));
+        let there = search::search(&again, max_lines, prior, Some(&found));
         if there.best_evidence() < found.best_evidence() {
             found = found.or_better(&there);
             break;

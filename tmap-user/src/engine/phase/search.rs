@@ -14,29 +14,57 @@ pub(super) struct Found {
     pub by_count: Vec<Option<(Mixture, f64)>>,
     /// The evidence found under another noise, indexed by the number of lines.
     elsewhere: Vec<f64>,
+    /// What is known of the number of lines beside phases.
+    pub prior: Prior,
+}
+
+/// What is known of the number of lines beside their phases, in nats.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Prior(Vec<f64>);
+
+impl Prior {
+    /// A prior of log-likelihoods, from no line on; nothing is known where it is empty.
+    pub(super) fn new(nats: &[f64]) -> Self {
+        Self(nats.to_vec())
+    }
+
+    /// The log-likelihood of `count` lines.
+    pub(super) fn of(&self, count: usize) -> f64 {
+        self.0.get(count).or(self.0.last()).copied().unwrap_or(0.0)
+    }
+
+    /// The fewest lines, beside none, that are possible.
+    fn fewest(&self) -> usize {
+        self.0.iter().skip(1).position(|nats| nats.is_finite()).map_or(1, |at| at + 1)
+    }
 }
 
 impl Found {
     /// The mixture with the largest evidence.
     pub(super) fn best(&self) -> &Mixture {
-        let best = self.by_count.iter().flatten().max_by(|a, b| a.1.total_cmp(&b.1));
+        let best = self.by_count.iter().flatten().max_by(|a, b| self.judged(a).total_cmp(&self.judged(b)));
         &best.expect("the empty mixture is always there").0
     }
 
     /// The mixture with the largest evidence among those with lines.
     pub(super) fn best_lines(&self) -> Option<&Mixture> {
         let with_lines = self.by_count.iter().skip(1).flatten();
-        with_lines.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(mixture, _)| mixture)
+        with_lines.max_by(|a, b| self.judged(a).total_cmp(&self.judged(b))).map(|(mixture, _)| mixture)
     }
 
     /// The evidence of [`Self::best`].
     pub(super) fn best_evidence(&self) -> f64 {
-        self.by_count.iter().flatten().map(|(_, evidence)| *evidence).fold(f64::NEG_INFINITY, f64::max)
+        self.by_count.iter().flatten().map(|found| self.judged(found)).fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// The evidence with what is known of the number of lines.
+    fn judged(&self, (mixture, evidence): &(Mixture, f64)) -> f64 {
+        evidence + self.prior.of(mixture.lines.len())
     }
 
     /// Evidence for each number of lines: the largest under any noise tried so far.
     pub(super) fn evidences(&self) -> Vec<f64> {
-        let own = self.by_count.iter().map(|e| e.as_ref().map_or(f64::NEG_INFINITY, |(_, e)| *e));
+        let own = self.by_count.iter().map(|e| e.as_ref().map_or(f64::NEG_INFINITY, |e| self.judged(e)));
         own.zip(self.elsewhere.iter().copied().chain(std::iter::repeat(f64::NEG_INFINITY)))
             .map(|(own, other)| own.max(other))
             .collect()
@@ -73,7 +101,7 @@ impl Found {
     }
 
     fn evidence(&self, count: usize) -> f64 {
-        self.at(count).map_or(f64::NEG_INFINITY, |(_, evidence)| *evidence)
+        self.at(count).map_or(f64::NEG_INFINITY, |found| self.judged(found))
     }
 }
 
@@ -97,8 +125,8 @@ const PATIENCE: usize = 2;
 const HOPELESS_NATS: f64 = 6.0;
 
 /// Searches for up to `max_lines` lines, starting with the mixtures of an earlier search if there is one.
-pub(super) fn search(data: &Data, max_lines: usize, before: Option<&Found>) -> Found {
-    let mut found = Found { by_count: Vec::new(), elsewhere: Vec::new() };
+pub(super) fn search(data: &Data, max_lines: usize, prior: &Prior, before: Option<&Found>) -> Found {
+    let mut found = Found { by_count: Vec::new(), elsewhere: Vec::new(), prior: prior.clone() };
     found.offer(Mixture::new(data, Vec::new(), 1.0), data);
     if let Some(before) = before {
         let best = before.best().lines.len();
@@ -137,6 +165,9 @@ fn ascend(data: &Data, found: &mut Found, max_lines: usize) {
         let count = next.lines.len();
         found.offer(next.clone(), data);
         current = found.at(count).map_or(next, |(mixture, _)| mixture.clone());
+        if count < found.prior.fewest() {
+            continue;
+        }
         if found.evidence(count) < best - HOPELESS_NATS {
             break;
         }
