@@ -40,6 +40,10 @@ const MIN_PROBABILITY: f64 = 0.01;
 /// don't tell them apart.
 const LIKELY: f64 = 0.5;
 
+/// Where a pair of addresses shows more machines than this, their phases lie too close together to tell which
+/// pair's counters are one machine: pairs alone tell the number, at a thousandth of the cost.
+const MOST_BY_PHASE: usize = 12;
+
 /// Finds the machines behind clusters of one tick rate whose offsets are random.
 pub(super) fn find(
     hz: f64,
@@ -72,7 +76,12 @@ pub(super) fn find(
     let occupancy = occupancy(set.regime, &random, &peers);
     let prior = occupancy.as_ref().map_or_else(Vec::new, prior_of_lines);
     let settings = phase::Settings { resolution_ns, switches, prior, ..phase::Settings::default() };
-    let lines = phase::fit(&tracks, hz, &settings);
+    let are_too_many = occupancy.as_ref().is_some_and(|occupancy| occupancy.fewest > MOST_BY_PHASE);
+    let lines = if are_too_many {
+        phase::Lines::nothing(tracks.len(), 0, Doubt::TooFewConnections)
+    } else {
+        phase::fit(&tracks, hz, &settings)
+    };
     let machine_of_line = join_by_peers(&lines, &peers);
     let regime = set.regime;
     let groups = lines

@@ -64,7 +64,8 @@ const FEWEST_TRACKS: usize = 4;
 /// The fewest tracks per line searched for: a line through two tracks is no evidence.
 const FEWEST_PER_LINE: usize = 3;
 
-/// The fewest points of a track whose phase is used.
+/// Tracks of fewer points than this say next to nothing of their phase. Leaving them out bounds the cost; they
+/// are shared out among the lines that others show.
 const FEWEST_POINTS: usize = 3;
 
 /// The coarsest usable resolution of time stamps, as a share of a tick: coarser ones distort phases.
@@ -161,7 +162,9 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
         best = single;
         lines.are_one(best.lines[0].estimate(&data, hz));
     }
-    lines.posteriors = vec![vec![0.0; best.lines.len()]; tracks.len()];
+    // A track that says nothing of its phase is a machine's as often as others are.
+    let shares: Vec<f32> = best.lines.iter().map(|line| line.weight as f32).collect();
+    lines.posteriors = vec![shares; tracks.len()];
     for (t, &track) in usable.iter().enumerate() {
         lines.posteriors[track] = (0..best.lines.len()).map(|j| best.posterior(t, j) as f32).collect();
     }
@@ -218,7 +221,8 @@ fn report(data: &Data, found: &Found, hz: f64) -> Lines {
 }
 
 impl Lines {
-    fn nothing(tracks: usize, reference_ns: u64, doubt: Doubt) -> Self {
+    /// No lines, for this reason.
+    pub fn nothing(tracks: usize, reference_ns: u64, doubt: Doubt) -> Self {
         Self {
             reference_ns,
             count: 0,

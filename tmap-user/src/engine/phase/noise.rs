@@ -39,8 +39,11 @@ pub(super) struct Tables {
 /// The range of machines' drifts, from the smallest to the largest, as a share of the rate.
 const DRIFT_RANGE: f64 = 4e-4;
 
-/// The fewest points of a piece that the law is learned from: fewer points show only their phase.
-const LEARNED_POINTS: usize = 8;
+/// The fewest points of a piece that teaches the law well: fewer points show mostly their phase.
+const GOOD_POINTS: usize = 8;
+
+/// The number of points in good pieces from which no others are needed.
+const ENOUGH_POINTS: usize = 1500;
 
 impl Tables {
     /// Learns the law of residuals from `cut`, the pieces of each track; `kinds` are in the same order.
@@ -95,11 +98,13 @@ impl Tables {
     }
 }
 
-/// The pieces that the law of residuals is learned from.
+/// The pieces that the law of residuals is learned from: the good ones, or all where those are few.
 fn teachers(cut: &[Vec<Piece>]) -> Vec<&Piece> {
-    let long: Vec<&Piece> = cut.iter().flatten().filter(|p| p.len() >= LEARNED_POINTS).collect();
-    let stride = long.len().div_ceil(LEARNED_FROM).max(1);
-    long.into_iter().step_by(stride).collect()
+    let good = || cut.iter().flatten().filter(|piece| piece.len() >= GOOD_POINTS);
+    let are_enough = good().map(Piece::len).sum::<usize>() >= ENOUGH_POINTS;
+    let chosen: Vec<&Piece> = if are_enough { good().collect() } else { cut.iter().flatten().collect() };
+    let stride = chosen.len().div_ceil(LEARNED_FROM).max(1);
+    chosen.into_iter().step_by(stride).collect()
 }
 
 /// Temperatures tried: 1 is "residuals are independent". A burst shares its delay, so its n points tell
