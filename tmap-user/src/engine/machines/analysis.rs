@@ -213,6 +213,7 @@ impl Class {
             let setting = Setting {
                 are_several: judgement.machines.len() > 1,
                 serves: serves(clusters.iter().flat_map(|c| &c.members).map(|&m| connections[m])),
+                are_together: proven > 1 && together::are_near(&clusters),
             };
             let explained = explain(members, connections, hz, clusters.len(), setting);
             fewest = explained.fewest;

@@ -83,6 +83,7 @@ fn cluster_within(
             None => index.insert(item),
         }
     }
+    index.share_paths(resolution_ns);
     slew::join(misfits::join(dissolve(index.clusters, items)))
 }
 
@@ -190,13 +191,30 @@ impl Index {
         cluster.joins.push((cluster.members.len(), 2.0 * allowed_s * item.clock.hz));
         cluster.members.push(item.index);
         cluster.envelope.absorb(item.envelope, shift);
-        let hz = cluster.clock.hz;
-        let by_path_hz = hz * path_error_s(cluster) / cluster.envelope.span_s().max(1.0);
-        let rate_hz = fit::measure(&cluster.envelope, resolution_ns)
-            .map(|rate| Estimate { sigma: joint(rate.sigma, by_path_hz), ..rate });
-        cluster.clock = fit_within(&cluster.envelope, hz, rate_hz, resolution_ns, self.skew_sigma);
+        cluster.fit(resolution_ns, self.skew_sigma);
         let after = self.value(&self.clusters[found].clock);
         self.by_value.replace(before, after, found);
+    }
+
+    /// Fits all lines anew with the spread of paths that all clusters show: they have the same network.
+    fn share_paths(&mut self, resolution_ns: u64) {
+        let mut all = PathSpread::default();
+        self.clusters.iter().for_each(|cluster| all.absorb(&cluster.paths));
+        for cluster in self.clusters.iter_mut().filter(|cluster| cluster.members.len() > 1) {
+            cluster.paths = all;
+            cluster.fit(resolution_ns, self.skew_sigma);
+        }
+    }
+}
+
+impl Cluster {
+    /// Fits the line through its envelope.
+    fn fit(&mut self, resolution_ns: u64, skew_sigma: f64) {
+        let hz = self.clock.hz;
+        let by_path_hz = hz * path_error_s(self) / self.envelope.span_s().max(1.0);
+        let rate_hz = fit::measure(&self.envelope, resolution_ns)
+            .map(|rate| Estimate { sigma: joint(rate.sigma, by_path_hz), ..rate });
+        self.clock = fit_within(&self.envelope, hz, rate_hz, resolution_ns, skew_sigma);
     }
 }
 

@@ -73,7 +73,7 @@ const MOST_COUNTERS: usize = 64;
 const TOGETHER_NATS: f64 = 3.6;
 
 /// Such values are near: within this time of each other, in seconds.
-const TOGETHER_S: f64 = 1000.0;
+pub(super) const TOGETHER_S: f64 = 1000.0;
 
 /// An explanation that is worse by this, in nats, is left out of consideration: it has less than one chance
 /// in twenty.
@@ -115,6 +115,17 @@ pub(super) struct Setting {
     pub are_several: bool,
     /// Whether the connections go to a service of the address.
     pub serves: bool,
+    /// Whether several machines certainly ran at once, with counters near each other: those of a cluster that
+    /// was switched on together.
+    pub are_together: bool,
+}
+
+impl Setting {
+    /// How much likelier another machine's counter is near a known one than it is [anywhere](ANYWHERE_NATS),
+    /// in nats.
+    fn together_nats(self, hz: f64) -> f64 {
+        if self.are_together { -ANYWHERE_NATS - (2.0 * TOGETHER_S * hz).ln() } else { TOGETHER_NATS }
+    }
 }
 
 /// How much less likely a server is to sleep, or to have its clock set, in nats. Several machines behind one
@@ -146,7 +157,9 @@ pub(super) fn explain(shown: &[Shown<'_>], hz: f64, simple: usize, setting: Sett
     let loses = loses(shown, hz);
     for (behaviour, prior) in EXPLANATIONS {
         let contradicted = loses.is_some_and(|loses| loses != (behaviour == Behaviour::Losing));
-        let Some(Partition { counters, gain, moved }) = partition(&order, hz, behaviour) else { continue };
+        let Some(Partition { counters, gain, moved }) = partition(&order, hz, behaviour, setting) else {
+            continue;
+        };
         explained.fewest = Some(explained.fewest.unwrap_or(usize::MAX).min(counters.len()));
         let went_on = !moved && (behaviour != Behaviour::Losing || loses != Some(true));
         let is_odd_server = setting.serves && behaviour != Behaviour::Losing;
@@ -197,7 +210,8 @@ struct Partition {
 }
 
 /// Counters of one behaviour for connections in order of time; `None` where there would be too many.
-fn partition(order: &[&Shown<'_>], hz: f64, behaviour: Behaviour) -> Option<Partition> {
+fn partition(order: &[&Shown<'_>], hz: f64, behaviour: Behaviour, setting: Setting) -> Option<Partition> {
+    let together_nats = setting.together_nats(hz);
     let mut counters: Vec<Counter> = Vec::new();
     let (mut gain, mut moved) = (0.0, false);
     let (mut opened, mut joined) = (0.0_f64, 0.0_f64);
@@ -213,7 +227,7 @@ fn partition(order: &[&Shown<'_>], hz: f64, behaviour: Behaviour) -> Option<Part
                     joined += 1.0;
                     gain -= (counters.len() as f64).ln() + step.width_ticks.max(1.0).ln() + ANYWHERE_NATS;
                     // What is near may be another machine's that was switched on at the same time.
-                    gain -= if step.may_be_together { TOGETHER_NATS } else { 0.0 };
+                    gain -= if step.may_be_together { together_nats } else { 0.0 };
                     moved |= !step.went_on;
                 } else if behaviour == Behaviour::Set
                     && !step.went_on
@@ -364,7 +378,7 @@ mod tests {
     fn explained(all: &[Vec<Point>], several: bool) -> Option<(Behaviour, usize)> {
         let shown: Vec<Shown<'_>> =
             all.iter().enumerate().map(|(index, points)| Shown { index, simple: index, points }).collect();
-        explain(&shown, 1000.0, all.len(), Setting { are_several: several, serves: false })
+        explain(&shown, 1000.0, all.len(), Setting { are_several: several, ..Setting::default() })
             .better
             .map(|e| (e.behaviour, e.counters.len()))
     }

@@ -1,4 +1,4 @@
-//! How much the least delays of a machine's connections differ, as those that share its counter show.
+//! How much the least delays of a machine's connections differ, as those that share counters show.
 //!
 //! The way to one peer is longer than to another, and a connection of few segments may have none in time.
 //! Both shift a connection against its machine's line. Few connections don't show by how much, and a line
@@ -21,6 +21,11 @@ impl PathSpread {
             let variance = error_s.max(spread_s).powi(2);
             *log -= 0.5 * (off_s.powi(2) / variance + variance.ln());
         }
+    }
+
+    /// Takes in what other connections through the same network have shown.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(log, more)| *log += more);
     }
 
     /// The standard deviation of a connection's least delay, in seconds: the root of the expected square.

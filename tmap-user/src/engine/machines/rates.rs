@@ -85,20 +85,6 @@ pub(super) fn tell(seen: &[Seen<'_>]) -> Vec<Option<Told>> {
         let (rate, &p) = posterior.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
         (p >= LEAST_PROBABILITY).then_some((NOMINAL[rate].0, p))
     };
-    if std::env::var_os("DBG").is_some() {
-        for (i, (o, l)) in own.iter().zip(&links).enumerate() {
-            let p = posterior(o, l, &shares);
-            let pts = seen[i].envelope.points();
-            let mut t: Vec<_> = p
-                .iter()
-                .enumerate()
-                .filter(|(_, p)| **p > 0.02)
-                .map(|(r, p)| (NOMINAL[r].0, *p, o[r], l[r]))
-                .collect();
-            t.sort_by(|a, b| b.1.total_cmp(&a.1));
-            eprintln!("{:?} {:?} {:?}", pts.first(), pts.last(), t);
-        }
-    }
     own.iter().zip(&links).map(best).collect()
 }
 

@@ -4,7 +4,7 @@
 //! nothing. But no counter goes on exactly where it had been, after it was seen elsewhere. Where two
 //! counters were both seen before and after the same moment, two machines ran.
 
-use super::cluster::Cluster;
+use super::{cluster::Cluster, counters::TOGETHER_S};
 use crate::engine::types::{WRAP_TICKS, seconds_between};
 
 /// Counters as near as this, in seconds, aren't told apart here: late segments and errors of rates make two
@@ -33,6 +33,17 @@ pub(super) fn most_at_once<'a>(clusters: impl Iterator<Item = &'a Cluster>) -> u
         }
     }
     most
+}
+
+/// Whether two counters that several connections share are as near as those of machines that were switched on
+/// together.
+pub(super) fn are_near(clusters: &[Cluster]) -> bool {
+    let shared = || clusters.iter().filter(|cluster| cluster.members.len() > 1);
+    let Some(at_ns) = shared().map(|cluster| cluster.clock.reference_ns).min() else { return false };
+    let value = |cluster: &Cluster| cluster.clock.at(at_ns).value.rem_euclid(WRAP_TICKS) / cluster.clock.hz;
+    let mut values: Vec<f64> = shared().map(value).collect();
+    values.sort_by(f64::total_cmp);
+    values.windows(2).any(|pair| pair[1] - pair[0] < TOGETHER_S)
 }
 
 /// A counter from its first segment to its last.
