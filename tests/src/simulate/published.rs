@@ -118,14 +118,27 @@ impl Machine {
     }
 }
 
+/// How long a conversation goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// Ten seconds to two minutes: the mail and the web of 2006.
+    Minutes,
+    /// A fifth of a second and eight segments a side: today's web.
+    Short,
+}
+
+/// The conversation of today: exchanges, and their time in seconds.
+const SHORT_EXCHANGES: u32 = 6;
+const SHORT_S: f64 = 0.2;
+
 /// The traffic of `clusters`, in order of arrival: handshakes, both directions, FINs.
 ///
 /// The machines' clocks are disciplined: they have ticked at the nominal rate since boot, and
 /// still do. That is the only way in which a counter that has run for a year can tell its boot
 /// time to a second at all.
-pub fn traffic(clusters: &[Cluster], network: &Network) -> Vec<Record> {
+pub fn traffic(clusters: &[Cluster], network: &Network, length: Length) -> Vec<Record> {
     let mut generator =
-        Generator { rng: Pcg64::seed_from_u64(network.seed), network: *network, records: Vec::new() };
+        Generator { rng: Pcg64::seed_from_u64(network.seed), network: *network, length, records: Vec::new() };
     let mut client_port = 30_000;
     for cluster in clusters {
         for machine in cluster.machines {
@@ -143,17 +156,24 @@ pub fn traffic(clusters: &[Cluster], network: &Network) -> Vec<Record> {
 struct Generator {
     rng: Pcg64,
     network: Network,
+    length: Length,
     records: Vec<Record>,
 }
 
 impl Generator {
-    /// One conversation: handshake, a dozen to a few dozen exchanges, FINs.
+    /// One conversation: handshake, exchanges, FINs.
     fn connection(&mut self, cluster: &Cluster, machine: &Machine, client_port: u16) {
         let client = Address::from_ip4([203, 0, 113, 1 + self.rng.random_range(0..self.network.clients)]);
         let server = Address::from_ip4(cluster.address);
         let (ports, tick_hz) = ((client_port, cluster.port), cluster.tick_hz);
-        let exchanges = self.rng.random_range(15..45);
-        let pause_s = self.rng.random_range(0.3..1.5);
+        let (exchanges, pause_s) = match self.length {
+            Length::Minutes => (self.rng.random_range(15..45), self.rng.random_range(0.3..1.5)),
+            Length::Short => (SHORT_EXCHANGES, SHORT_S / f64::from(2 * SHORT_EXCHANGES)),
+        };
+        let answer_s = match self.length {
+            Length::Minutes => 0.001..0.2,
+            Length::Short => 0.2 * pause_s..1.8 * pause_s,
+        };
         let lasts_s = f64::from(exchanges) * pause_s * 2.0;
         let mut t = self.rng.random_range(0.0..(self.network.duration_s - lasts_s).max(1.0));
         let server_ticks = |t: f64| (f64::from(machine.ticks) + tick_hz * t) as u64 as u32;
@@ -169,7 +189,7 @@ impl Generator {
         for _ in 0..exchanges {
             t += self.rng.random_range(0.2..1.8) * pause_s;
             to_server(self, t, (Flags::PSH | Flags::ACK).0);
-            t += self.rng.random_range(0.001..0.2);
+            t += self.rng.random_range(answer_s.clone());
             to_client(self, t, (Flags::PSH | Flags::ACK).0);
         }
         to_client(self, t + 0.01, (Flags::FIN | Flags::ACK).0);
