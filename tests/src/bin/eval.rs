@@ -51,6 +51,17 @@ struct Args {
     /// Only short connections, as the web has them: clients, balancers, crawlers, mail and more.
     #[arg(long, conflicts_with_all = ["peers", "segments", "field"])]
     short: bool,
+    /// Only this: the offsets that a capture shows, computed without tmap, beside what tmap says of each
+    /// address, for all captures of a folder.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["peers", "segments", "field", "short"])]
+    offsets: Option<PathBuf>,
+    /// The tick rate by which offsets are computed, in Hz, instead of each address's own.
+    #[arg(long, value_name = "HZ", requires = "offsets")]
+    rate: Option<f64>,
+    /// Only this: captures NAME.pcap (perhaps .gz, .pcapng) with a list NAME.truth.csv of sport, dst, dport,
+    /// isn, machine. Machines are the clients', or the servers' where the name begins with "lb".
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["peers", "segments", "field", "short", "offsets"])]
+    truth: Option<PathBuf>,
     /// The first seed, of the field suite and of short connections.
     #[arg(long, default_value_t = 0)]
     from: u64,
@@ -72,6 +83,12 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<()> {
     if let Some(folder) = &args.readers {
         return readers(folder);
+    }
+    if let Some(folder) = &args.offsets {
+        return tables::offsets::print(&named(folder, &args.only)?, args.rate);
+    }
+    if let Some(folder) = &args.truth {
+        return tables::labels::print(&named(folder, &args.only)?);
     }
     if args.peers {
         return compare(args);

@@ -86,25 +86,29 @@ pub(super) struct Errors {
 
 impl Verdict {
     /// What a snapshot says of `source`.
-    pub(super) fn of(snapshot: Snapshot, source: Address, seconds: f64) -> Self {
+    pub(super) fn of(snapshot: &Snapshot, source: Address, seconds: f64) -> Self {
         let assigned = snapshot.connections.iter().filter(|c| c.src == source);
         let assigned = assigned.filter_map(|c| Some(((c.src_port, c.dst, c.dst_port), c.machine?))).collect();
-        let report = snapshot.addresses.into_iter().find(|a| a.address == source);
+        let report = snapshot.addresses.iter().find(|a| a.address == source);
         let Some(report) = report else { return Self { assigned, seconds, ..Self::default() } };
         Self {
             found: report.machines,
             interval: (report.machines_low.unwrap_or(0), report.machines_high),
             proven: report.machines_proven,
-            machines: report.machine_list,
+            machines: report.machine_list.clone(),
             assigned,
             seconds,
         }
     }
 
+    /// The machine that a connection was given to.
+    pub(super) fn given(&self, connection: &ConnectionKey) -> Option<u32> {
+        self.assigned.get(connection).copied()
+    }
+
     /// Each connection's true machine with the one that it was given to.
     pub(super) fn pairings(&self, traces: &[Trace], machine_of: &[usize]) -> Vec<Pairing> {
-        let given = |trace: &Trace| self.assigned.get(&trace.key).copied();
-        traces.iter().zip(machine_of).map(|(trace, machine)| (*machine, given(trace))).collect()
+        traces.iter().zip(machine_of).map(|(trace, machine)| (*machine, self.given(&trace.key))).collect()
     }
 
     /// The largest errors; a machine found is the true one that most of its connections are of.
@@ -158,7 +162,7 @@ pub(super) fn snapshot(records: &[Record], resolution_ns: u64, wanted: Wanted) -
 fn judge(records: &[Record], source: Address, resolution_ns: u64) -> Verdict {
     let start = Instant::now();
     let snapshot = snapshot(records, resolution_ns, Wanted { connections: true, ..Wanted::default() });
-    Verdict::of(snapshot, source, start.elapsed().as_secs_f64())
+    Verdict::of(&snapshot, source, start.elapsed().as_secs_f64())
 }
 
 /// Simulates and scores.
@@ -293,7 +297,7 @@ pub(super) fn shared() -> Address {
 }
 
 /// All time-stamped segments of a capture, and the resolution of its stamps.
-fn read(path: &Path) -> Result<(Vec<Record>, u64)> {
+pub(super) fn read(path: &Path) -> Result<(Vec<Record>, u64)> {
     let name = path.display();
     let opened = Location::new(path).open(&Stop::new(|| false), |reader, _| reader);
     let mut capture = opened.with_context(|| format!("can't read {name}"))?;

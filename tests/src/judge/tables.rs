@@ -1,6 +1,9 @@
 //! Round trips, tunnels and operating systems, against the truth: three tables of `cargo xtask eval`.
-//! They hold the same figures on every run. [`web`] is a table of its own.
+//! They hold the same figures on every run. [`web`], [`offsets`] and [`labels`] are
+//! tables of their own.
 
+pub mod labels;
+pub mod offsets;
 pub mod round_trips;
 pub mod systems;
 pub mod tunnels;

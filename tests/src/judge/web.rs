@@ -83,7 +83,7 @@ pub fn judge(web: &Web) -> Outcome {
     let (snapshot, analysis_s) = analyse(&simulation.records);
     let (peers, peers_answered, peers_split) = peers(&snapshot);
     let sides = snapshot.addresses.iter().map(|report| report.connections as usize).sum();
-    let verdict = Verdict::of(snapshot, evaluate::shared(), analysis_s);
+    let verdict = Verdict::of(&snapshot, evaluate::shared(), analysis_s);
     let mine = simulation.records.iter().filter(|record| record.segment.src == evaluate::shared());
     // Connections of which the sensor saw an answer only, and none with a clock, are nobody's.
     let traces = traces::collect(mine);

@@ -3,4 +3,5 @@
 pub mod capture;
 pub mod frame;
 pub mod random;
+pub mod reader;
 pub mod tunnel;
