@@ -7,6 +7,7 @@ mod live;
 mod overload;
 mod rtt;
 mod sensor;
+mod short;
 mod tunnels;
 mod twin;
 mod verifier;

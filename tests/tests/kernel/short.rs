@@ -1,0 +1,119 @@
+//! Short connections of the kernel's own TCP: each address gets its number of machines by 30 of them.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use tmap_tests::{
+    command::Running,
+    net::namespaces::{INTERFACE, Wire},
+};
+
+/// How long a connection to each server lasts, in milliseconds. The servers' addresses end in 10, 11, ...
+const LENGTHS_MS: [u64; 5] = [50, 200, 500, 1000, 2000];
+
+/// Connections to each server, and how many of them at once.
+const CONNECTIONS: usize = 30;
+const AT_ONCE: usize = 5;
+
+/// Questions on each connection.
+const EXCHANGES: u32 = 8;
+
+fn server(number: usize) -> String {
+    format!("192.0.2.{}", 10 + number)
+}
+
+/// Answers so many connections, each on a thread of its own.
+fn serve(listener: &TcpListener, connections: usize) {
+    thread::scope(|scope| {
+        for _ in 0..connections {
+            let (mut stream, _) = listener.accept().expect("a client");
+            scope.spawn(move || {
+                let mut bytes = [0; 64];
+                while stream.read(&mut bytes).is_ok_and(|count| count > 0) {
+                    stream.write_all(b"and now?").expect("sent");
+                }
+            });
+        }
+    });
+}
+
+/// One connection that lasts about so long.
+fn converse(address: &str, length: Duration) {
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream.set_nodelay(true).expect("set");
+    let begin = Instant::now();
+    for exchange in 1..=EXCHANGES {
+        stream.write_all(b"what time is it?").expect("sent");
+        stream.read_exact(&mut [0; 8]).expect("answered");
+        thread::sleep((length * exchange / EXCHANGES).saturating_sub(begin.elapsed()));
+    }
+}
+
+/// All connections: the servers' in parallel, each server's a few at once.
+fn browse(wire: &Wire) {
+    let listener = wire.far.run(|| TcpListener::bind("0.0.0.0:8080").expect("bound"));
+    thread::scope(|scope| {
+        scope.spawn(|| serve(&listener, LENGTHS_MS.len() * CONNECTIONS));
+        for (number, length_ms) in LENGTHS_MS.into_iter().enumerate() {
+            for lane in 0..AT_ONCE {
+                scope.spawn(move || {
+                    wire.near.enter();
+                    let address = format!("{}:8080", server(number));
+                    // Lanes keep out of step.
+                    thread::sleep(Duration::from_millis(7 * (lane * LENGTHS_MS.len() + number) as u64));
+                    for _ in 0..CONNECTIONS / AT_ONCE {
+                        converse(&address, Duration::from_millis(length_ms));
+                        thread::sleep(Duration::from_millis(91));
+                    }
+                });
+            }
+        }
+    });
+}
+
+/// Both ends are one kernel, so behind each address there is one machine.
+fn every_address_is_one_machine(tcp_timestamps: &str) {
+    let wire = Wire::new(1500, false);
+    for end in [&wire.near, &wire.far] {
+        end.sysctl("net.ipv4.tcp_timestamps", tcp_timestamps);
+    }
+    for number in 0..LENGTHS_MS.len() {
+        wire.far.ip(&format!("addr add {}/24 dev {INTERFACE}", server(number)));
+    }
+    let mut sensor = Running::start(&wire.far, &["-i", INTERFACE, "--json", "--egress"]);
+    browse(&wire);
+    sensor.send(Signal::SIGINT);
+    assert_eq!(sensor.end().code(), Some(0), "{}", sensor.err());
+    let addresses = sensor.lines("address");
+    let said = |address: &str| {
+        let line = addresses.iter().find(|line| line["address"] == address).expect("the address is there");
+        (address.to_owned(), line["connections"].as_u64(), line["machines"].as_u64())
+    };
+    let expected =
+        |address: &str, connections: usize| (address.to_owned(), Some(connections as u64), Some(1));
+    let all = CONNECTIONS * LENGTHS_MS.len();
+    let mut now = vec![said("192.0.2.1")];
+    let mut wanted = vec![expected("192.0.2.1", all)];
+    for number in 0..LENGTHS_MS.len() {
+        now.push(said(&server(number)));
+        wanted.push(expected(&server(number), CONNECTIONS));
+    }
+    assert_eq!(now, wanted, "address, connections, machines; servers' connections last {LENGTHS_MS:?} ms");
+}
+
+#[test]
+#[ignore = "needs root, and an engine that reads the clocks of short connections"]
+fn short_connections_with_fixed_offsets_are_answered() {
+    every_address_is_one_machine("2");
+}
+
+#[test]
+#[ignore = "needs root, and an engine that reads the clocks of short connections"]
+fn short_connections_with_random_offsets_are_answered() {
+    every_address_is_one_machine("1");
+}
