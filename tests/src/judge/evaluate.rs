@@ -82,7 +82,12 @@ pub(super) struct Errors {
     pub(super) boot_s: Option<f64>,
     /// Of all boot times, in their standard errors.
     pub(super) boot_sigmas: Option<f64>,
+    /// Boot times given for machines whose counters tell none.
+    pub(super) false_boots: usize,
 }
+
+/// A machine's clock, and whether its counter tells when it booted.
+pub(super) type Witness<'a> = (&'a TrueClock, bool);
 
 impl Verdict {
     /// What a snapshot says of `source`.
@@ -112,20 +117,22 @@ impl Verdict {
     }
 
     /// The largest errors; a machine found is the true one that most of its connections are of.
-    pub(super) fn errors(&self, traces: &[Trace], machine_of: &[usize], clocks: &[TrueClock]) -> Errors {
-        let own = |m: &MachineReport| self.true_machine(m, traces, machine_of).map(|truth| &clocks[truth]);
+    pub(super) fn errors(&self, traces: &[Trace], machine_of: &[usize], clocks: &[Witness<'_>]) -> Errors {
+        let own = |m: &MachineReport| self.true_machine(m, traces, machine_of).map(|truth| clocks[truth]);
+        let is_told = |m: &MachineReport| own(m).is_some_and(|(_, tells_boot)| tells_boot);
         let largest = |error: &dyn Fn(&MachineReport) -> Option<f64>| {
             self.machines.iter().filter_map(error).reduce(f64::max)
         };
         let boot = |m: &MachineReport| {
-            let (boot, true_s) = (m.boot?, own(m)?.boot_s);
+            let (boot, true_s) = (m.boot.filter(|_| is_told(m))?, own(m)?.0.boot_s);
             let nearest_s = boot_errors_s(&boot, true_s).map(f64::abs).reduce(f64::min)?;
             Some((nearest_s, boot.engine_s.sigma))
         };
         Errors {
-            skew_ppm: largest(&|m| Some((m.skew_ppm?.value - own(m)?.skew_ppm).abs())),
+            skew_ppm: largest(&|m| Some((m.skew_ppm?.value - own(m)?.0.skew_ppm).abs())),
             boot_s: largest(&|m| boot(m).filter(|(_, sigma)| *sigma <= TO_THE_SECOND_S).map(|(off, _)| off)),
             boot_sigmas: largest(&|m| boot(m).map(|(off, sigma)| off / sigma)),
+            false_boots: self.machines.iter().filter(|m| m.boot.is_some() && !is_told(m)).count(),
         }
     }
 
@@ -175,7 +182,8 @@ pub fn simulated(scenario: &Scenario) -> Outcome {
     let mut seen = machine_of.clone();
     seen.sort_unstable();
     seen.dedup();
-    let errors = verdict.errors(&traces, &machine_of, &truth.clocks);
+    let clocks: Vec<Witness<'_>> = truth.clocks.iter().map(|clock| (clock, true)).collect();
+    let errors = verdict.errors(&traces, &machine_of, &clocks);
     Outcome {
         machines: seen.len(),
         oracle: (scenario.offsets == Offsets::PerConnection).then(|| {

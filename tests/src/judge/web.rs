@@ -13,7 +13,7 @@ use tmap_common::{Address, Record};
 
 use crate::{
     judge::{
-        evaluate::{self, Verdict},
+        evaluate::{self, Verdict, Witness},
         offset_oracle::Oracle,
         score::agreement,
         traces::{self, Trace},
@@ -47,6 +47,8 @@ pub struct Outcome {
     pub boot_error_s: Option<f64>,
     /// Largest error of any boot time, in its standard errors.
     pub boot_error_sigmas: Option<f64>,
+    /// Boot times given for machines that hide theirs.
+    pub false_boots: usize,
     /// Peers: each is one machine.
     pub peers: usize,
     /// Those that are told to have a number of machines.
@@ -90,7 +92,9 @@ pub fn judge(web: &Web) -> Outcome {
     let truth = &simulation.truth;
     let machine_of: Vec<usize> = traces.iter().map(|trace| truth.machine_of[&trace.key]).collect();
     let offsets: Vec<TrueOffset> = traces.iter().map(|trace| offset_of[&trace.key]).collect();
-    let errors = verdict.errors(&traces, &machine_of, &truth.clocks);
+    let tells_boot = web.stacks.iter().map(|stack| stack.offsets == Offsets::Global && !stack.is_shifted);
+    let clocks: Vec<Witness<'_>> = truth.clocks.iter().zip(tells_boot).collect();
+    let errors = verdict.errors(&traces, &machine_of, &clocks);
     let clock = |machine: usize, t: f64| truth.clocks[machine].ticks_at(t);
     Outcome {
         machines: machine_of.iter().collect::<HashSet<_>>().len(),
@@ -102,6 +106,7 @@ pub fn judge(web: &Web) -> Outcome {
         by_offset: by_offset(&traces, &machine_of, &offsets),
         boot_error_s: errors.boot_s,
         boot_error_sigmas: errors.boot_sigmas,
+        false_boots: errors.false_boots,
         peers,
         peers_answered,
         peers_split,

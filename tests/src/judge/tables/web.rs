@@ -15,7 +15,10 @@ pub fn print(only: &str, seeds: &Range<u64>) {
         "row", "true", "found", "exact", "answer", "right", "/oracle"
     );
     print!("{:>9}{:>10}{:>7}{:>7}", "offsets", "interval", "split", "proven");
-    println!("{:>9}{:>8}{:>13}{:>7}{:>9}", "boot s", "boot σ", "peers told", "split", "µs/side");
+    println!(
+        "{:>9}{:>8}{:>7}{:>13}{:>7}{:>9}",
+        "boot s", "boot σ", "false", "peers told", "split", "µs/side"
+    );
     for grid::Row { name, web } in grid::rows().into_iter().filter(|row| row.name.contains(only)) {
         let outcomes: Vec<Outcome> =
             seeds.clone().map(|seed| web::judge(&Web { seed, ..web.clone() })).collect();
@@ -53,9 +56,10 @@ fn row(name: &str, outcomes: &[Outcome]) {
         share(&Outcome::is_falsely_proven),
     );
     println!(
-        "{:>9}{:>8}{:>13}{:>7}{:>9.1}",
+        "{:>9}{:>8}{:>7}{:>13}{:>7}{:>9.1}",
         median(&|o| o.boot_error_s),
         median(&|o| o.boot_error_sigmas),
+        sum(&|o| o.false_boots),
         format!("{}/{}", sum(&|o| o.peers_answered), sum(&|o| o.peers)),
         sum(&|o| o.peers_split),
         mean(&|o| o.analysis_s * 1e6 / o.sides.max(1) as f64),

@@ -43,6 +43,8 @@ const UNEVEN_CLIENTS: Traffic = Traffic { name: "uneven clients", is_uneven: tru
 const BALANCER: Traffic = traffic("balancer", Kind::Balancer, 1);
 const UNEVEN_BALANCER: Traffic = Traffic { name: "uneven balancer", is_uneven: true, ..BALANCER };
 const BUSY_BALANCER: Traffic = traffic("busy balancer", Kind::Balancer, 40);
+const UNEVEN_BUSY_BALANCER: Traffic =
+    Traffic { name: "uneven busy balancer", is_uneven: true, ..BUSY_BALANCER };
 const EDGE: Traffic = traffic("edge", Kind::Edge, 0);
 const CRAWLER: Traffic = traffic("crawler", Kind::Crawler, 0);
 const MAIL: Traffic = traffic("mail", Kind::Mail, 40);
@@ -110,6 +112,7 @@ fn kinds(regime: (&'static str, Stack)) -> Vec<Row> {
         add(BALANCER, back_ends, 30);
         add(UNEVEN_BALANCER, &[20], 30);
         add(BUSY_BALANCER, back_ends, 30);
+        add(UNEVEN_BUSY_BALANCER, &[20], 30);
         add(EDGE, &[3], 60);
         add(CRAWLER, &[1, 3], 30);
         add(MAIL, &[4], 30);
