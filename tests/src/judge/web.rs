@@ -152,3 +152,47 @@ fn by_offset(traces: &[Trace], machine_of: &[usize], offsets: &[TrueOffset]) -> 
     let most = met.values().map(HashSet::len).max().unwrap_or(0);
     (global.len() + most).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::web::grid;
+
+    fn outcome(row: &str) -> Outcome {
+        let row = grid::rows().into_iter().find(|candidate| candidate.name == row).expect("a row");
+        judge(&Web { seed: 2, ..row.web })
+    }
+
+    #[test]
+    fn the_oracle_reads_offsets_and_else_only_phases() {
+        assert_eq!(outcome("clients 4x30 global far").oracle, 1.0);
+        assert_eq!(outcome("balancer 5x30 pair WAN").oracle, 1.0, "one pair: each back end has its offset");
+        // Now and then two machines have one phase, whatever the path.
+        let mean = |name: &str| {
+            let row = grid::rows().into_iter().find(|row| row.name == name).expect("a row");
+            (0..6).map(|seed| judge(&Web { seed, ..row.web.clone() }).oracle).sum::<f64>() / 6.0
+        };
+        let chance = mean("clients 4x30 random far");
+        assert!(chance < 0.4, "jitter of ten ticks leaves no phase: {chance}");
+        let quiet = mean("mail 4x30 random LAN");
+        assert!(quiet > 0.7, "a quiet LAN and a dozen segments: {quiet}");
+    }
+
+    #[test]
+    fn offsets_prove_what_one_peer_meets() {
+        let proven = |row: &str| outcome(row).by_offset;
+        assert_eq!(proven("clients 4x30 global LAN"), 4);
+        assert_eq!(proven("balancer 20x30 pair LAN"), 20);
+        assert_eq!(proven("crawler 3x30 pair LAN"), 1);
+        assert_eq!(proven("clients 4x30 random LAN"), 1);
+        assert_eq!(proven("balancer 7x60 2 pair + 5 random LAN"), 2);
+    }
+
+    #[test]
+    fn outcomes_are_compared_with_the_truth() {
+        let outcome = Outcome { machines: 3, interval: (2, None), ..Outcome::default() };
+        assert!(outcome.covers() && !outcome.is_split() && !outcome.is_falsely_proven());
+        let split = Outcome { found: Some(4), interval: (4, Some(5)), proven: 4, ..outcome };
+        assert!(!split.covers() && split.is_split() && split.is_falsely_proven());
+    }
+}

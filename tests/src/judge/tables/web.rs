@@ -12,7 +12,7 @@ use crate::{
 pub fn print(only: &str, seeds: &Range<u64>) {
     print!(
         "{:<44}{:>6}{:>7}{:>7}{:>7}{:>7}{:>8}",
-        "row", "true", "found", "exact", "answer", "right", "/oracle"
+        "row", "true", "found", "exact", "answer", "right", "oracle"
     );
     print!("{:>9}{:>10}{:>7}{:>7}", "offsets", "interval", "split", "proven");
     println!(
