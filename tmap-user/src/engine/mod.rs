@@ -4,6 +4,7 @@
 //! traffic replays in seconds and every test is deterministic.
 
 pub mod clock;
+pub mod coverage;
 pub mod flows;
 mod machines;
 pub mod options;

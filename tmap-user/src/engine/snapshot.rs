@@ -80,6 +80,8 @@ pub struct AddressReport {
     pub doubt: Option<Doubt>,
     /// Connection sides seen from this address.
     pub connections: u64,
+    /// Segments with timestamps of the connection sides held.
+    pub segments: u64,
     /// Segments with TSval 0: the option is there, but shows no clock.
     pub zero_tsvals: u64,
     /// Times that a connection's counter was set to another value, and went on from there: a virtual
@@ -105,8 +107,14 @@ pub struct AddressReport {
 pub struct Unassigned {
     /// Their number.
     pub connections: u64,
+    /// Their segments with timestamps.
+    pub segments: u64,
+    /// Those of which nothing tells the tick rate.
+    pub without_rate: u64,
     /// How long the longest of them lasted, in seconds.
     pub longest_s: f64,
+    /// The most different TSvals of any of them.
+    pub most_tsvals: u64,
     /// Their operating system, by handshake and TTL alone.
     pub os: OsReport,
     /// Their service ports with shares, the largest first, at most [`MAX_PORTS`].
@@ -196,6 +204,8 @@ pub struct MachineReport {
     pub id: u32,
     /// Nominal tick rate in Hz, one of the usual rates; 0 for an unsteady clock.
     pub tick_hz: f64,
+    /// The probability that this is its nominal rate.
+    pub tick_probability: f64,
     /// Measured tick rate, the original's `a`, in Hz.
     pub rate_hz: Estimate,
     /// Deviation of the rate from nominal, against the sensor's clock, in ppm; `None` where it is too
@@ -359,6 +369,7 @@ pub(super) mod tests {
         MachineReport {
             id,
             tick_hz: 1000.0,
+            tick_probability: 1.0,
             rate_hz: Estimate { value: 1000.0, sigma: 0.001 },
             skew_ppm: None,
             offset_ticks: None,

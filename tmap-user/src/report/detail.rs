@@ -36,6 +36,9 @@ pub(super) fn address(
             }
         }
     }
+    if let Some(help) = words::help(report) {
+        writeln!(out, "  what would help: {help}")?;
+    }
     if !report.machine_list.is_empty() || !report.evidence.is_empty() {
         let evidence =
             if report.evidence.is_empty() { String::new() } else { format!(": {}", report.evidence) };

@@ -17,18 +17,20 @@
 //! | `machines` | best count |
 //! | `machines_low`, `machines_high` | its 90 % interval |
 //! | `machines_proven` | lower bound that needs no statistics |
-//! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `jitter_too_large`, `unsteady`, `offsets_random` |
+//! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `jitter_too_large`, `too_far_apart`, `unsteady`, `zero_tsvals`, `offsets_random` |
+//! | `would_help` | what would make the answer better, a noun; `null` where nothing would |
 //! | `connections` | connection sides seen from the address |
+//! | `segments` | segments with timestamps of those held |
 //! | `zero_tsvals` | segments with TSval 0 |
 //! | `tsval_jumps` | times that a connection's counter was set to another value, and went on from there |
 //! | `average_uptime_s` | mean uptime of the machines with a known boot time, at the summary's time |
 //! | `tunnels` | the tunnels it was seen in, at most 8: objects of `kind` (such as `vxlan`), `id` (VNI, TEID, key, label, session; 0 for none), `src`, `dst` (`null` below IP) |
 //! | `unstamped` | `null`, or the connections that it opened without timestamps: `connections`, `signature` (the latest one's handshake, in p0f's notation) |
-//! | `unassigned` | `null`, or the connections that are no machine's: `connections`, `longest_s`, `os` and so on (as of a machine, by the handshake alone), `hops`, `ports` |
+//! | `unassigned` | `null`, or the connections that are no machine's: `connections`, `segments`, `without_rate` (those of which nothing tells the tick rate), `longest_s`, `os` and so on (as of a machine, by the handshake alone), `hops`, `ports` |
 //! | `first_seen`, `last_seen` | its first and latest segment, as far as connections are held |
 //! | `machine_list` | the machines, below |
 //!
-//! A machine: `id` (from 1, stable within a run), `tick_hz` (nominal), `rate_hz`, `skew_ppm`,
+//! A machine: `id` (from 1, stable within a run), `tick_hz` (nominal), `tick_probability`, `rate_hz`, `skew_ppm`,
 //! `offset_ticks` (modulo 2^32, at `reference`), `phase_ticks` (0 to 1, at `reference`),
 //! `reference`, `up_since` with `up_since_sigma_s` and `up_since_modulus_s` (the true time may be
 //! earlier by any multiple), `up_since_if_fixed` (the same if the offset is the machine's own, where
@@ -55,7 +57,9 @@
 //!
 //! # `summary`: the last line of a summary
 //!
-//! `time`, `addresses`, `connections`, `machines` (sum of the best counts), `records`, `packets`
+//! `time`, `addresses`, `connections`, `machines` (sum of the best counts), `coverage` (what was given to a
+//! machine, of all: `addresses_told` of `addresses`, `connections_told` of `connections`, `segments_told` of
+//! `segments`, and `left_out`, connections by reason), `records`, `packets`
 //! (`seen`, `suppressed`, `emitted`, `ring_full`, `skipped` by reason), `losses` (`flows_evicted`,
 //! `connections_forgotten`, `machines_uncompared`, `flows_thinned`, `records_unplaced`,
 //! `records_refused`), `unstamped` (SYNs without timestamps: `records`, `connections`, `addresses_only` =
@@ -85,9 +89,10 @@ use std::{
 use serde::Serialize;
 use tmap_common::{Address, Counters, Skip, Tunnel};
 
-use super::{Stats, Summary, View, number::Calendar, rtt_json, siblings};
+use super::{Stats, Summary, View, coverage, number::Calendar, rtt_json, siblings, words};
 use crate::engine::{
     Event,
+    coverage::Coverage,
     snapshot::{
         AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport, PeerShare,
         PortShare, Regime, Side, Unassigned, UnstampedTotals,
@@ -116,7 +121,9 @@ struct AddressLine<'a> {
     machines_high: Option<u32>,
     machines_proven: Option<u32>,
     doubt: Option<&'static str>,
+    would_help: Option<String>,
     connections: u64,
+    segments: u64,
     zero_tsvals: u64,
     tsval_jumps: u64,
     average_uptime_s: Option<f64>,
@@ -131,6 +138,8 @@ struct AddressLine<'a> {
 #[derive(Serialize)]
 struct UnassignedObject {
     connections: u64,
+    segments: u64,
+    without_rate: u64,
     longest_s: f64,
     #[serde(flatten)]
     os: Os,
@@ -141,6 +150,7 @@ struct UnassignedObject {
 struct Machine {
     id: u32,
     tick_hz: f64,
+    tick_probability: f64,
     rate_hz: f64,
     rate_hz_sigma: f64,
     skew_ppm: Option<f64>,
@@ -245,6 +255,7 @@ struct SummaryLine<'a> {
     addresses: usize,
     connections: u64,
     machines: u64,
+    coverage: coverage::Object,
     records: u64,
     packets: Packets,
     losses: LossesObject,
@@ -367,6 +378,7 @@ pub fn summary(
             addresses: snapshot.addresses.len(),
             connections: snapshot.addresses.iter().map(|report| report.connections).sum(),
             machines: snapshot.addresses.iter().filter_map(|report| report.machines).map(u64::from).sum(),
+            coverage: coverage::Object::of(&Coverage::of(&snapshot.addresses)),
             records: holdings.records,
             packets: packets(counters),
             losses: losses(snapshot.losses),
@@ -421,7 +433,9 @@ fn address_line<'a>(report: &'a AddressReport, now_ns: u64, calendar: &Calendar<
         machines_high: report.machines_high,
         machines_proven: report.machines_proven,
         doubt: report.doubt.map(doubt),
+        would_help: words::help(report),
         connections: report.connections,
+        segments: report.segments,
         zero_tsvals: report.zero_tsvals,
         tsval_jumps: report.tsval_jumps,
         average_uptime_s: report.average_uptime_s(now_ns).map(|(mean_s, _)| mean_s),
@@ -449,6 +463,7 @@ fn machine_object(machine: &MachineReport, calendar: &Calendar<'_>) -> Machine {
     Machine {
         id: machine.id,
         tick_hz: machine.tick_hz,
+        tick_probability: machine.tick_probability,
         rate_hz: machine.rate_hz.value,
         rate_hz_sigma: machine.rate_hz.sigma,
         skew_ppm: value(machine.skew_ppm),
@@ -489,9 +504,11 @@ fn os_object(os: &OsReport) -> Os {
 }
 
 fn unassigned_object(unassigned: &Unassigned) -> UnassignedObject {
-    let Unassigned { connections, longest_s, os, ports } = unassigned;
+    let Unassigned { connections, segments, without_rate, longest_s, os, ports, .. } = unassigned;
     UnassignedObject {
         connections: *connections,
+        segments: *segments,
+        without_rate: *without_rate,
         longest_s: *longest_s,
         os: os_object(os),
         ports: ports.iter().map(port_object).collect(),

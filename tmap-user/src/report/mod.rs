@@ -1,6 +1,7 @@
 //! Reports: snapshots as text, JSON lines and pictures. This room only formats; the engine computes.
 
 mod connections;
+mod coverage;
 mod detail;
 mod fold;
 pub mod json;

@@ -198,6 +198,9 @@ fn details(report: &AddressReport, is_crowded: bool, calendar: &Calendar<'_>, st
     if let Some(doubt) = words::doubt_here(report, is_crowded) {
         add(&paint(styles.doubt, &format!("  {doubt}")));
     }
+    if let Some(help) = words::help(report).filter(|_| report.machines.is_none()) {
+        add(&format!("  what would help: {help}"));
+    }
     if let Some(unstamped) = &report.unstamped {
         add(&format!("  {}", words::unstamped(unstamped)));
     }
@@ -290,9 +293,7 @@ fn reasons(out: &mut impl Write, listed: &[&AddressReport], styles: &Styles) -> 
         let doubtful = listed.iter().filter(|report| report.doubt == Some(doubt)).count();
         if doubtful > 0 {
             let why = match doubt {
-                Doubt::TooFewSegments => {
-                    "few or no connections of at least 2 s and 5 segments, as a clock needs"
-                }
+                Doubt::TooFewSegments => "most tick rates stay open: connections have too few segments",
                 doubt => words::doubt(doubt),
             };
             let text = fold(&format!("{}: {why}\n", count(doubtful as u64, "address")));

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use tmap_common::Skip;
 
 use super::{
-    Summary, View, connections, detail,
+    Summary, View, connections, coverage, detail,
     fold::fold,
     losses,
     number::{Calendar, count, grouped, signed},
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::engine::{
     Event,
+    coverage::Coverage,
     snapshot::{ConnectionReport, MachineReport, PortShare, Side},
 };
 
@@ -183,6 +184,7 @@ fn totals(
             (counters.emitted + counters.suppressed + counters.ring_full).saturating_sub(unstamped.records)
         ),
     )?;
+    out.write_all(coverage::text(&Coverage::of(&snapshot.addresses)).as_bytes())?;
     if counters.skipped_total() > 0 {
         writeln!(out, "Skipped frames: {}.", stats::skipped(counters))?;
     }

@@ -3,12 +3,9 @@
 use tmap_common::Tunnel;
 
 use super::number::{Calendar, count, grouped, hertz, more_of, signed, span};
-use crate::engine::{
-    clock::fit::LEAST_CLOCK_S,
-    snapshot::{
-        AddressReport, Boot, Doubt, MachineReport, OsReport, PortShare, Regime, Side, Snapshot, Unassigned,
-        Unstamped,
-    },
+use crate::engine::snapshot::{
+    AddressReport, Boot, Doubt, MachineReport, OsReport, PortShare, Regime, Side, Snapshot, Unassigned,
+    Unstamped,
 };
 
 /// A skew less certain than this tells nothing: real clocks are off by up to about 100 ppm.
@@ -27,6 +24,10 @@ const WHOLE: f64 = 0.005;
 pub(super) fn machines(report: &AddressReport) -> String {
     let mut notes = Vec::new();
     let (best, confidence) = match (report.machines, report.machines_low, report.machines_high) {
+        // That one connection is one machine's says nothing of others.
+        (Some(machines), Some(low), None) if machines == low => {
+            (format!("at least {}", count(u64::from(low), "machine")), "")
+        }
         (Some(machines), ..) => (count(u64::from(machines), "machine"), "90 % sure: "),
         (None, Some(low), None) => (format!("at least {}", count(u64::from(low), "machine")), ""),
         // Without a best estimate, low and high are bounds and no interval.
@@ -34,7 +35,9 @@ pub(super) fn machines(report: &AddressReport) -> String {
     };
     match (report.machines_low, report.machines_high) {
         (Some(low), Some(high)) if low != high => notes.push(format!("{confidence}{low} to {high}")),
-        (Some(low), None) if report.machines.is_some() => notes.push(format!("{confidence}{low} or more")),
+        (Some(low), None) if report.machines.is_some_and(|machines| machines > low) => {
+            notes.push(format!("{confidence}{low} or more"))
+        }
         (None, Some(high)) => notes.push(format!("{confidence}at most {high}")),
         _ => {}
     }
@@ -51,6 +54,7 @@ pub(super) fn machines(report: &AddressReport) -> String {
 pub(super) fn machines_in_short(report: &AddressReport) -> String {
     match (report.machines, report.machines_low, report.machines_high) {
         (Some(best), Some(low), Some(high)) if low != high => format!("{best} ({low}-{high})"),
+        (Some(best), Some(low), None) if best == low => format!("{low}+"),
         (Some(best), Some(low), None) => format!("{best} ({low}+)"),
         (Some(best), ..) => best.to_string(),
         (None, Some(low), Some(high)) if low == high => low.to_string(),
@@ -85,7 +89,7 @@ pub(super) fn regime_in_short(regime: Regime) -> &'static str {
 /// What limits the answer, in plain words.
 pub(super) fn doubt(doubt: Doubt) -> &'static str {
     match doubt {
-        Doubt::TooFewSegments => "most connections are too short to show a clock",
+        Doubt::TooFewSegments => "the tick rates of most connections stay open",
         Doubt::TooFewConnections => "too few connections to tell clocks with random offsets apart",
         Doubt::CaptureTooCoarse => "the capture times are too coarse to tell clocks apart",
         Doubt::JitterTooLarge => {
@@ -126,7 +130,7 @@ pub(super) fn doubt_here(report: &AddressReport, is_crowded: bool) -> Option<Str
         );
     }
     let unassigned = report.unassigned.as_ref().filter(|_| what == Doubt::TooFewSegments);
-    let Some(Unassigned { connections, longest_s, .. }) = unassigned else {
+    let Some(Unassigned { connections, longest_s, most_tsvals, .. }) = unassigned else {
         return Some(doubt(what).to_owned());
     };
     let all = count(report.connections, "connection");
@@ -138,26 +142,62 @@ pub(super) fn doubt_here(report: &AddressReport, is_crowded: bool) -> Option<Str
             grouped(shown)
         ));
     }
-    if !report.evidence.is_empty() {
-        return Some(format!("too few of {all} show a clock (each takes 2 s and 5 segments)"));
-    }
-    Some(match (*connections, *longest_s) {
-        (1, longest_s) if longest_s < LEAST_CLOCK_S => {
-            format!("its connection lasted {}; a clock takes at least 2 s", span(longest_s))
-        }
-        (_, longest_s) if longest_s < LEAST_CLOCK_S => {
-            format!("the longest of {all} lasted {}; a clock takes at least 2 s", span(longest_s))
-        }
-        _ => format!("no clock in {all}: it takes 5 segments within 2 s or more"),
+    let shown = match most_tsvals {
+        0 => "no segment that shows a clock (only SYN-ACKs and RSTs)".to_owned(),
+        1 => "1 TSval each".to_owned(),
+        most => format!("at most {} TSvals in {}", grouped(*most), span(*longest_s)),
+    };
+    Some(match connections {
+        1 => format!(
+            "its connection has {}: its tick rate stays open",
+            shown.replace(" each", "").replace("at most ", "")
+        ),
+        _ => format!("{all} with {shown}: their tick rates stay open"),
     })
 }
 
-/// A machine's clock: `clock 1000 Hz, -1.3 ± 1.4 ppm`.
+/// The fewest connections with random offsets of which phases can tell anything.
+const FEWEST_RANDOM: u64 = 4;
+
+/// What would make the answer better, as a noun: `3 more connections`; `None` where nothing would, or where
+/// nothing is missing.
+pub(super) fn help(report: &AddressReport) -> Option<String> {
+    let more = |connections: u64| format!("{} with it", more_of(connections, "connection"));
+    let has_few = report.connections < FEWEST_RANDOM;
+    let text = match report.doubt {
+        Some(Doubt::TooFewSegments) => match report.unassigned.as_ref()?.most_tsvals {
+            0 | 1 => "a connection of 3 segments or more".to_owned(),
+            _ if has_few => "a few more connections, or one of a second or longer".to_owned(),
+            _ => "a connection of a second or longer".to_owned(),
+        },
+        Some(Doubt::TooFewConnections) if has_few => more(FEWEST_RANDOM - report.connections),
+        Some(Doubt::TooFewConnections) => "more connections, or longer ones".to_owned(),
+        Some(Doubt::CaptureTooCoarse) => "a capture whose times have microseconds".to_owned(),
+        Some(Doubt::JitterTooLarge) => "longer connections, or a sensor nearer to it".to_owned(),
+        Some(Doubt::TooFarApart) => "more connections in the same time".to_owned(),
+        Some(Doubt::Unsteady | Doubt::ZeroTsvals | Doubt::OffsetsRandom) => return None,
+        None if report.machines.is_some() && report.machines_high.is_none() => {
+            "more connections: further machines may be idle".to_owned()
+        }
+        None => return None,
+    };
+    Some(text)
+}
+
+/// A rate is told without its probability from this one on.
+const CERTAIN: f64 = 0.995;
+
+/// A machine's clock: `clock 1000 Hz (96 %)`, `clock 1000 Hz, -1.3 ± 1.4 ppm`.
 pub(super) fn clock(machine: &MachineReport) -> String {
     if machine.tick_hz <= 0.0 {
         return format!("clock without a constant rate, near {:.0} Hz", machine.rate_hz.value);
     }
     let rate = hertz(machine.tick_hz);
+    let rate = if machine.tick_probability < CERTAIN {
+        format!("{rate} ({:.0} %)", 100.0 * machine.tick_probability)
+    } else {
+        rate
+    };
     match machine.skew_ppm.filter(|skew| skew.sigma < WORST_SKEW_PPM) {
         Some(skew) => format!("clock {rate}, {} ppm", signed(skew)),
         None => format!("clock {rate}"),

@@ -14,9 +14,6 @@ const CONTRADICTING_POINTS: u64 = 5;
 /// connections.
 const DECISIVE_SIGMA: f64 = 0.01;
 
-/// XX
-pub const LEAST_CLOCK_S: f64 = 2.0;
-
 /// The smallest jitter assumed, in seconds: the scheduler and timers of an idle sender add this much.
 const MIN_JITTER_S: f64 = 20e-6;
 

@@ -24,7 +24,7 @@ use crate::engine::{
     },
     flows::connection::Connection,
     options::Options,
-    os::likeness::Switches,
+    os::{self, Observations, likeness::Switches},
     types::{Depth, Doubt, Estimate, Regime, Side, joint, wrap_difference},
 };
 
@@ -43,6 +43,8 @@ pub(crate) struct Analysis {
     pub doubt: Option<Doubt>,
     /// Random offsets, which only a pass by phase can assign to machines: the cost of such a pass.
     pub random_offsets: usize,
+    /// Connections of which nothing tells the tick rate, and that are no machine's.
+    pub without_rate: usize,
     /// The time stamps' resolution that the fits allowed for, in nanoseconds.
     pub resolution_ns: u64,
 }
@@ -54,7 +56,7 @@ pub(crate) fn analyse(
     resolution_ns: u64,
     depth: Depth,
 ) -> Analysis {
-    let sorted = sort_by_rate(connections, resolution_ns);
+    let sorted = sort_by_rate(connections, options, resolution_ns);
     let mut builder = Builder {
         connections,
         resolution_ns,
@@ -72,19 +74,35 @@ pub(crate) fn analyse(
         builder.add_class(class);
     }
     builder.add_unsteady(&sorted.odd);
-    builder.finish(unplaced)
+    let mut analysis = builder.finish(unplaced);
+    analysis.groups.iter_mut().for_each(|group| {
+        group.hz_probability = rate_probability(&group.members, &sorted.rate_probability);
+    });
+    analysis
+}
+
+/// The probability of a machine's nominal rate: that of the connection which shows it best.
+fn rate_probability(members: &[(usize, f64)], open: &BTreeMap<usize, f64>) -> f64 {
+    members.iter().map(|(index, _)| open.get(index).copied().unwrap_or(1.0)).fold(0.0, f64::max)
 }
 
 /// Connections, sorted by the results of their fits.
 struct Sorted<'a> {
+    /// The probability of a connection's nominal rate, where other connections had to tell it.
+    rate_probability: BTreeMap<usize, f64>,
     /// Keyed by the bits of the nominal rate, whose order is that of the rates.
     steady: BTreeMap<u64, Vec<Item<'a>>>,
     odd: Vec<(usize, Estimate)>,
     unclear: Vec<usize>,
 }
 
-fn sort_by_rate<'a>(connections: &[&'a Connection], resolution_ns: u64) -> Sorted<'a> {
-    let mut sorted = Sorted { steady: BTreeMap::new(), odd: Vec::new(), unclear: Vec::new() };
+fn sort_by_rate<'a>(connections: &[&'a Connection], options: &Options, resolution_ns: u64) -> Sorted<'a> {
+    let mut sorted = Sorted {
+        rate_probability: BTreeMap::new(),
+        steady: BTreeMap::new(),
+        odd: Vec::new(),
+        unclear: Vec::new(),
+    };
     let mut open = false;
     for (index, connection) in connections.iter().enumerate() {
         match connection.clock(resolution_ns) {
@@ -94,7 +112,7 @@ fn sort_by_rate<'a>(connections: &[&'a Connection], resolution_ns: u64) -> Sorte
         }
     }
     if open {
-        sorted.place_open(connections, resolution_ns);
+        sorted.place_open(connections, options, resolution_ns);
     }
     sorted.join_unsteady(connections);
     sorted
@@ -112,7 +130,7 @@ impl<'a> Sorted<'a> {
     }
 
     /// Places connections that don't tell their rate alone, by what all connections show.
-    fn place_open(&mut self, connections: &[&'a Connection], resolution_ns: u64) {
+    fn place_open(&mut self, connections: &[&'a Connection], options: &Options, resolution_ns: u64) {
         let fitted = |index: usize| connections[index].clock(resolution_ns);
         let stamped = (0..connections.len())
             .filter(|&index| !connections[index].flow.envelope.points().is_empty())
@@ -128,14 +146,16 @@ impl<'a> Sorted<'a> {
                 },
             })
             .collect();
-        for (&index, told) in places.iter().zip(rates::tell(&seen)) {
+        let by_system = likely_rates(connections, options);
+        for (&index, told) in places.iter().zip(rates::tell(&seen, &by_system)) {
             let rate_hz = match fitted(index) {
                 Fitted::Weak(rate_hz) => Some(rate_hz),
                 Fitted::Unclear => None,
                 Fitted::Steady(_) | Fitted::Odd(_) => continue,
             };
             match told {
-                Some((hz, _)) => {
+                Some((hz, probability)) => {
+                    self.rate_probability.insert(index, probability);
                     let envelope = &connections[index].flow.envelope;
                     let clock = fit_nominal(envelope, hz, rate_hz, resolution_ns);
                     self.add(index, connections[index], clock);
@@ -173,6 +193,16 @@ impl<'a> Sorted<'a> {
             !items.is_empty()
         });
     }
+}
+
+/// The tick rates that the connections' handshakes suggest.
+fn likely_rates(connections: &[&Connection], options: &Options) -> Vec<(f64, f64)> {
+    let mut seen = Observations::default();
+    for connection in connections {
+        seen.add(connection.flow.fingerprint, connection.flow.hop_limit, 1.0);
+        seen.last_seen_ns = seen.last_seen_ns.max(connection.flow.last_ns);
+    }
+    os::likely_rates(&seen, options.signatures())
 }
 
 /// The counters that lose ticks and explain these connections; none where nothing explains them.
@@ -250,7 +280,10 @@ fn serves<'a>(connections: impl Iterator<Item = &'a Connection>) -> bool {
 fn judge(hz: f64, clusters: &[Cluster], connections: &[&Connection]) -> Judgement {
     let peers: Vec<Vec<Address>> =
         clusters.iter().map(|c| c.members.iter().map(|&m| connections[m].peer()).collect()).collect();
-    regime::judge(hz, &peers)
+    let members = clusters.iter().flat_map(|cluster| &cluster.members);
+    // A client's counters may be near each other because it sleeps; servers don't.
+    let together_nats = if serves(members.map(|&m| connections[m])) { together::nats(clusters) } else { 0.0 };
+    regime::judge(hz, &peers, together_nats)
 }
 
 /// The number of machines that certainly ran at once, at least 1. A machine has one offset for each pair of
@@ -447,6 +480,7 @@ impl Builder<'_> {
         let rates = members.iter().filter_map(|&index| self.connections[index].measured_rate());
         Group {
             hz: 0.0,
+            hz_probability: 1.0,
             regime: Regime::Undetermined,
             clock: None,
             behaviour: Behaviour::Losing,
@@ -461,6 +495,7 @@ impl Builder<'_> {
     /// `unplaced` connections show no clock and are no known machine's.
     fn finish(mut self, unplaced: usize) -> Analysis {
         let out = &mut self.out;
+        out.without_rate = unplaced;
         let placed: usize = out.groups.iter().map(|group| group.members.len()).sum();
         out.count.add_unplaced(unplaced, placed);
         if unplaced > MOST_UNPLACED * placed {
@@ -482,6 +517,12 @@ impl Builder<'_> {
             out.doubt = Some(Doubt::TooFewSegments);
             out.count.best = None;
         }
+        if let [only] = self.connections
+            && only.flow.segments > only.flow.zero_tsvals
+        {
+            // One connection is one machine's, and says nothing of how many others there are.
+            out.count = Count { best: Some(1), low: 1, high: None, proven: out.count.proven };
+        }
         self.out
     }
 }
@@ -494,6 +535,7 @@ fn by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
     let clock = cluster.clock;
     Group {
         hz: class.hz,
+        hz_probability: 1.0,
         regime,
         clock: Some(clock),
         behaviour: cluster.behaviour,
@@ -514,6 +556,7 @@ impl Analysis {
             count: Count { best: Some(0), low: 0, high: Some(0), proven: 0 },
             doubt: None,
             random_offsets: 0,
+            without_rate: 0,
             resolution_ns,
         }
     }

@@ -38,6 +38,7 @@ pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &
         machines_proven: None,
         doubt: None,
         connections: frozen.connections_total,
+        segments: frozen.connections.iter().map(|c| c.flow.segments).sum(),
         zero_tsvals: frozen.zero_tsvals,
         tsval_jumps: frozen.connections.iter().map(|c| u64::from(c.flow.jumps)).sum(),
         tunnels: tunnels(&frozen.connections),
@@ -86,12 +87,16 @@ fn unassigned(
         is_assigned[position] = true;
     }
     let rest = || connections.iter().zip(&is_assigned).filter(|(_, assigned)| !**assigned).map(|(c, _)| c);
+    let without_rate = last_pass.map_or_else(|| rest().count(), |last_pass| last_pass.analysis.without_rate);
     let length_s = |c: &Connection| seconds_between(c.flow.first_ns, c.flow.last_ns);
     let longest_s = rest().map(length_s).reduce(f64::max)?;
     let seen = observations(rest().map(|connection| (connection, 1.0)));
     Some(Unassigned {
         connections: rest().count() as u64,
+        segments: rest().map(|connection| connection.flow.segments).sum(),
+        without_rate: without_rate as u64,
         longest_s,
+        most_tsvals: rest().map(|connection| connection.flow.envelope.offered()).max().unwrap_or(0),
         os: os::guess(None, &seen, options.signatures()),
         ports: ports(rest().map(|connection| (connection, 1.0))),
     })
@@ -162,6 +167,7 @@ fn machine(
     MachineReport {
         id: number,
         tick_hz: group.hz,
+        tick_probability: group.hz_probability,
         rate_hz: group.rate_hz,
         skew_ppm: group.skew_ppm,
         offset_ticks: clock.filter(|_| global).map(|clock| counter_value(&clock, reference_ns, WRAP_TICKS)),

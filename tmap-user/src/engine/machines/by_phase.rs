@@ -93,6 +93,7 @@ pub(super) fn find(
             let rate_hz = Estimate { value: hz * (1.0 + skew.value), sigma: hz * skew.sigma };
             Group {
                 hz,
+                hz_probability: 1.0,
                 regime,
                 behaviour: Behaviour::Steady,
                 moved: None,
@@ -176,6 +177,7 @@ fn alone(hz: f64, clusters: &[&Cluster]) -> Option<Group> {
     let members = clusters.iter().flat_map(|cluster| &cluster.members);
     Some(Group {
         hz,
+        hz_probability: 1.0,
         regime: Regime::PerPair,
         clock: Some(best.clock),
         behaviour: Behaviour::Steady,

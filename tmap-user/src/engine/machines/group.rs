@@ -11,6 +11,8 @@ use crate::engine::{
 pub(crate) struct Group {
     /// Nominal tick rate in Hz.
     pub hz: f64,
+    /// The probability that this is the nominal rate.
+    pub hz_probability: f64,
     /// How this machine chooses offsets.
     pub regime: Regime,
     /// The machine's clock; `None` for an unsteady one.

@@ -24,17 +24,6 @@ use crate::engine::{
 /// The number of nominal rates.
 const RATES: usize = NOMINAL.len();
 
-/// How common each rate is among all hosts.
-const COMMON: [f64; RATES] = {
-    let mut common = [0.0; RATES];
-    let mut rate = 0;
-    while rate < RATES {
-        common[rate] = NOMINAL[rate].1;
-        rate += 1;
-    }
-    common
-};
-
 /// A rate of a connection, told by this probability or a higher one.
 const LEAST_PROBABILITY: f64 = 0.9;
 
@@ -69,37 +58,59 @@ pub(super) struct Seen<'a> {
 /// A nominal rate in Hz, and its probability.
 pub(super) type Told = (f64, f64);
 
-/// The nominal rate of each connection; `None` where nothing tells it. Known ones stay.
+/// The nominal rate of each connection; `None` where nothing tells it. Known ones stay. `by_system` holds the
+/// rates that handshakes suggest, with their probabilities.
 ///
 /// O(n log n) for n connections, and as much again for each rate that is possible.
-pub(super) fn tell(seen: &[Seen<'_>]) -> Vec<Option<Told>> {
-    let own: Vec<[f64; RATES]> = seen.iter().map(own_evidence).collect();
+pub(super) fn tell(seen: &[Seen<'_>], by_system: &[(f64, f64)]) -> Vec<Option<Told>> {
+    let prior = prior(by_system);
+    let own: Vec<Rates> = seen.iter().map(own_evidence).collect();
     let links = links(seen, &own);
     // At first without shared counters: where many connections meet by chance, some do at rare rates.
-    let mut shares = shares(own.iter().map(|own| posterior(own, &[0.0; RATES], &COMMON)));
+    let mut posteriors: Vec<Rates> = own.iter().map(|own| posterior(own, &[0.0; RATES], &prior)).collect();
     for _ in 0..ROUNDS {
-        shares = self::shares(own.iter().zip(&links).map(|(own, links)| posterior(own, links, &shares)));
+        let counts = counts(&posteriors, &prior);
+        posteriors = (0..seen.len())
+            .map(|at| {
+                // A connection is no evidence of how common its own rate is among the others.
+                let of_others = std::array::from_fn(|rate| counts[rate] - posteriors[at][rate]);
+                posterior(&own[at], &links[at], &of_others)
+            })
+            .collect();
     }
-    let best = |(own, links): (&[f64; RATES], &[f64; RATES])| {
-        let posterior = posterior(own, links, &shares);
+    let best = |posterior: &Rates| {
         let (rate, &p) = posterior.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
         (p >= LEAST_PROBABILITY).then_some((NOMINAL[rate].0, p))
     };
-    own.iter().zip(&links).map(best).collect()
+    posteriors.iter().map(best).collect()
 }
 
-/// The share of each rate among connections whose rates are as probable as this.
-fn shares(posteriors: impl Iterator<Item = [f64; RATES]>) -> [f64; RATES] {
-    let mut counts = COMMON.map(|prior| PRIOR_WEIGHT * prior);
+/// One value for each nominal rate.
+type Rates = [f64; RATES];
+
+/// How much handshakes are trusted: signatures are shared, and stacks are tuned.
+const TRUST_IN_SYSTEM: f64 = 0.8;
+
+/// How common each rate is, by what is known of all hosts and of systems like these.
+fn prior(by_system: &[(f64, f64)]) -> Rates {
+    let told: f64 = by_system.iter().map(|(_, p)| p).sum();
+    NOMINAL.map(|(hz, common)| {
+        let own: f64 = by_system.iter().filter(|(rate, _)| *rate == hz).map(|(_, p)| p).sum();
+        TRUST_IN_SYSTEM * own + (1.0 - TRUST_IN_SYSTEM * told) * common
+    })
+}
+
+/// The number of connections of each rate, with [`PRIOR_WEIGHT`] of the prior.
+fn counts(posteriors: &[Rates], prior: &Rates) -> Rates {
+    let mut counts = prior.map(|prior| PRIOR_WEIGHT * prior);
     for posterior in posteriors {
         counts.iter_mut().zip(posterior).for_each(|(count, p)| *count += p);
     }
-    let total: f64 = counts.iter().sum();
-    counts.map(|count| count / total)
+    counts
 }
 
 /// The log-likelihood of each rate by a connection's own points, in nats, against the best one.
-fn own_evidence(seen: &Seen<'_>) -> [f64; RATES] {
+fn own_evidence(seen: &Seen<'_>) -> Rates {
     if let Some(known_hz) = seen.known_hz {
         return NOMINAL.map(|(hz, _)| if hz == known_hz { 0.0 } else { f64::NEG_INFINITY });
     }
@@ -113,12 +124,9 @@ fn own_evidence(seen: &Seen<'_>) -> [f64; RATES] {
     nats.map(|nats| if nats - most > -FARTHEST_NATS { nats - most } else { f64::NEG_INFINITY })
 }
 
-/// The probability of each rate; zeros where none is possible.
-fn posterior(own: &[f64; RATES], links: &[f64; RATES], shares: &[f64; RATES]) -> [f64; RATES] {
-    let mut nats = [f64::NEG_INFINITY; RATES];
-    for rate in 0..RATES {
-        nats[rate] = own[rate] + links[rate] + shares[rate].ln();
-    }
+/// The probability of each rate, where so many other connections have it; zeros where none is possible.
+fn posterior(own: &Rates, links: &Rates, others: &Rates) -> Rates {
+    let nats: Rates = std::array::from_fn(|rate| own[rate] + links[rate] + others[rate].max(0.0).ln());
     let most = nats.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if most == f64::NEG_INFINITY {
         return [0.0; RATES];
@@ -129,7 +137,7 @@ fn posterior(own: &[f64; RATES], links: &[f64; RATES], shares: &[f64; RATES]) ->
 }
 
 /// What sharing a counter is worth to each connection at each rate, in nats.
-fn links(seen: &[Seen<'_>], own: &[[f64; RATES]]) -> Vec<[f64; RATES]> {
+fn links(seen: &[Seen<'_>], own: &[Rates]) -> Vec<Rates> {
     let begins = |at: usize| seen[at].envelope.points().first().map(|point| point.time_ns);
     let mut order: Vec<(u64, usize)> = (0..seen.len()).filter_map(|at| Some((begins(at)?, at))).collect();
     order.sort_unstable();

@@ -46,6 +46,22 @@ pub(super) fn are_near(clusters: &[Cluster]) -> bool {
     values.windows(2).any(|pair| pair[1] - pair[0] < TOGETHER_S)
 }
 
+/// The log of the likelihood ratio that counters are as near each other as those of machines that were switched
+/// on together, against offsets drawn at random, in nats.
+pub(super) fn nats(clusters: &[Cluster]) -> f64 {
+    let Some(at_ns) = clusters.iter().map(|cluster| cluster.clock.reference_ns).min() else { return 0.0 };
+    let value = |cluster: &Cluster| cluster.clock.at(at_ns).value.rem_euclid(WRAP_TICKS);
+    let mut values: Vec<f64> = clusters.iter().map(value).collect();
+    values.sort_by(f64::total_cmp);
+    // The circle without its widest gap is the shortest arc that holds them all.
+    let across = values[0] + WRAP_TICKS - values[values.len() - 1];
+    let widest = values.windows(2).map(|pair| pair[1] - pair[0]).fold(across, f64::max);
+    let share = ((WRAP_TICKS - widest) / WRAP_TICKS).max(1.0 / WRAP_TICKS);
+    // All of n random points lie within some arc of this share with probability n share^(n - 1).
+    let count = values.len() as f64;
+    -(count.ln() + (count - 1.0) * share.ln())
+}
+
 /// A counter from its first segment to its last.
 struct Life<'a> {
     cluster: &'a Cluster,

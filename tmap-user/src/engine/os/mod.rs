@@ -126,12 +126,47 @@ impl Observations {
 /// Guesses the operating system from everything known of a machine; `clock` is `None` where none was seen.
 pub fn guess(clock: Option<ClockTraits>, observations: &Observations, database: &Database) -> OsReport {
     let shares = observations.shares();
+    let matches = matches(&shares, database);
     let ttl = observations.ttl();
-    let matches: Vec<(f64, Match)> =
-        shares.iter().map(|(fingerprint, share)| (*share, Match::of(fingerprint, database))).collect();
+    let candidates = candidates(clock, observations, &matches);
+    let hops = ttl.filter(|(_, share)| *share >= MIN_TTL_SHARE).and_then(|(ttl, _)| hops(ttl));
+    let unheard_of: f64 =
+        matches.iter().filter(|(_, found)| found.fit.is_none()).map(|(share, _)| share).sum();
+    let least = if unheard_of > MAX_UNHEARD_OF { f64::INFINITY } else { MIN_CONFIDENCE };
+    report(candidates, least, shares.first().map(|(fingerprint, _)| fingerprint.to_string()), hops)
+}
+
+/// The tick rates in Hz that handshakes and TTLs suggest, each with its probability. They sum to less than 1
+/// by the probability of systems of which no rate is known.
+pub fn likely_rates(observations: &Observations, database: &Database) -> Vec<(f64, f64)> {
+    let candidates = candidates(None, observations, &matches(&observations.shares(), database));
+    let total: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
+    let of = |candidate: &Candidate| {
+        let weight = candidate.weight / total;
+        candidate
+            .stack
+            .map_or(&[][..], |stack| stack.rates)
+            .iter()
+            .map(move |(hz, share)| (*hz, weight * share))
+    };
+    candidates.iter().flat_map(of).collect()
+}
+
+/// What handshakes match, each with its share.
+fn matches(shares: &[(Fingerprint, f64)], database: &Database) -> Vec<(f64, Match)> {
+    shares.iter().map(|(fingerprint, share)| (*share, Match::of(fingerprint, database))).collect()
+}
+
+/// All systems, weighted by what was seen.
+fn candidates(
+    clock: Option<ClockTraits>,
+    observations: &Observations,
+    matches: &[(f64, Match)],
+) -> Vec<Candidate> {
+    let ttl = observations.ttl();
     let mut candidates: Vec<Candidate> = STACKS.iter().map(|stack| stack.into()).collect();
     candidates.push(Candidate::other());
-    for (_, found) in &matches {
+    for (_, found) in matches {
         for label in found.strangers() {
             if !candidates.iter().any(|candidate| candidate.name == label) {
                 candidates.push(Candidate::stranger(label));
@@ -141,16 +176,12 @@ pub fn guess(clock: Option<ClockTraits>, observations: &Observations, database: 
     for candidate in &mut candidates {
         candidate.weight *= clock.map_or(1.0, |clock| candidate.of_clock(clock));
         candidate.weight *= candidate.of_date(observations.last_seen_ns);
-        candidate.weight *= match &matches[..] {
+        candidate.weight *= match matches {
             [] => ttl.map_or(1.0, |(ttl, _)| candidate.of_ttl(ttl)),
             _ => matches.iter().map(|(share, found)| share * candidate.of_match(found)).sum(),
         };
     }
-    let hops = ttl.filter(|(_, share)| *share >= MIN_TTL_SHARE).and_then(|(ttl, _)| hops(ttl));
-    let unheard_of: f64 =
-        matches.iter().filter(|(_, found)| found.fit.is_none()).map(|(share, _)| share).sum();
-    let least = if unheard_of > MAX_UNHEARD_OF { f64::INFINITY } else { MIN_CONFIDENCE };
-    report(candidates, least, shares.first().map(|(fingerprint, _)| fingerprint.to_string()), hops)
+    candidates
 }
 
 /// Normalises the candidates' weights and reports the best name, if its probability is at least `least`.
