@@ -23,11 +23,6 @@ const KERNEL: &str = "kernel";
 /// The kernel's types of tunnel device. The tests of each are in a module `tunnels::TYPE`.
 const DEVICES: [&str; 6] = ["vxlan", "geneve", "gre", "gretap", "ipip", "sit"];
 
-/// Tests that fail until the engine reads the clocks of connections below two seconds, by a part of their
-/// names.
-const PENDING: [&str; 2] = ["in_short_conversations", "short::short_connections"];
-const PENDING_WHY: &str = "the engine does not yet read the clocks of short connections";
-
 /// What to test.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -103,12 +98,7 @@ struct LeftOut {
 
 /// Finds out what this machine can't run. Other programs than these `setup` has installed by now.
 fn left_out() -> Result<Vec<LeftOut>> {
-    let pending = |tests: &&str| LeftOut {
-        tests: (*tests).to_owned(),
-        why: PENDING_WHY.to_owned(),
-        lacks_program: false,
-    };
-    let mut left_out: Vec<LeftOut> = PENDING.iter().map(pending).collect();
+    let mut left_out = Vec::new();
     // Not every distribution has p0f.
     if let Err(error) = setup::ensure(&[Group::Peers]) {
         let why = format!("p0f can't be had: {error:#}");

@@ -86,7 +86,6 @@ fn short_conversations_are_short() {
 }
 
 #[test]
-#[ignore = "connections of 0.2 s show no clock yet"]
 fn the_smtp_cluster_of_2006_in_short_conversations() {
     for network in &NETWORKS {
         check(&SMTP, &addresses(&[SMTP], network, Length::Short));
@@ -94,7 +93,6 @@ fn the_smtp_cluster_of_2006_in_short_conversations() {
 }
 
 #[test]
-#[ignore = "connections of 0.2 s show no clock yet"]
 fn the_http_clusters_of_2006_in_short_conversations() {
     for network in &NETWORKS {
         let reports = addresses(&HTTP, network, Length::Short);

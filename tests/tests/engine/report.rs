@@ -42,6 +42,7 @@ fn settled() -> MachineReport {
     MachineReport {
         id: 1,
         tick_hz: 100.0,
+        tick_probability: 1.0,
         rate_hz: estimate(100.001_25, 0.000_31),
         skew_ppm: Some(estimate(12.5, 3.1)),
         offset_ticks: Some(estimate(559_871_915.42, 0.31)),
@@ -113,6 +114,7 @@ fn report(last: u8) -> AddressReport {
         machines_proven: None,
         doubt: Some(Doubt::TooFewSegments),
         connections: 1,
+        segments: 12,
         zero_tsvals: 0,
         tsval_jumps: 0,
         tunnels: Vec::new(),
@@ -128,7 +130,10 @@ fn report(last: u8) -> AddressReport {
 fn unassigned() -> Unassigned {
     Unassigned {
         connections: 72,
+        segments: 600,
+        without_rate: 60,
         longest_s: 0.2,
+        most_tsvals: 2,
         os: OsReport { alternatives: Vec::new(), hops: Some(1), ..random().os },
         ports: vec![port(80, Side::Client, 100.0)],
     }

@@ -107,13 +107,13 @@ fn every_address_is_one_machine(tcp_timestamps: &str) {
 }
 
 #[test]
-#[ignore = "needs root, and an engine that reads the clocks of short connections"]
+#[ignore = "needs root: cargo xtask test"]
 fn short_connections_with_fixed_offsets_are_answered() {
     every_address_is_one_machine("2");
 }
 
 #[test]
-#[ignore = "needs root, and an engine that reads the clocks of short connections"]
+#[ignore = "needs root: cargo xtask test"]
 fn short_connections_with_random_offsets_are_answered() {
     every_address_is_one_machine("1");
 }

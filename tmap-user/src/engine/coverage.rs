@@ -86,3 +86,59 @@ impl Coverage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{os::OsReport, snapshot::Regime};
+    use tmap_common::Address;
+
+    /// An address with 10 connections and 100 segments, of which so many are no machine's.
+    fn address(machines: Option<u32>, unassigned: u64, without_rate: u64) -> AddressReport {
+        AddressReport {
+            address: Address::from_ip4([198, 51, 100, 1]),
+            regime: Regime::Undetermined,
+            evidence: String::new(),
+            machines,
+            machines_low: machines,
+            machines_high: machines,
+            machines_proven: machines,
+            doubt: machines.is_none().then_some(Doubt::TooFewConnections),
+            connections: 10,
+            segments: 100,
+            zero_tsvals: 0,
+            tsval_jumps: 0,
+            tunnels: Vec::new(),
+            unstamped: None,
+            unassigned: (unassigned > 0).then(|| Unassigned {
+                connections: unassigned,
+                segments: 10 * unassigned,
+                without_rate,
+                longest_s: 0.1,
+                most_tsvals: 2,
+                os: OsReport::default(),
+                ports: Vec::new(),
+            }),
+            first_seen_ns: 0,
+            last_seen_ns: 0,
+            machine_list: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_no_machine_s_is_left_out_for_a_reason() {
+        let coverage = Coverage::of(&[address(None, 10, 3), address(Some(4), 10, 0)]);
+        assert_eq!(coverage.addresses, Part { told: 1, all: 2 });
+        assert_eq!(coverage.connections, Part { told: 0, all: 20 });
+        assert_eq!(coverage.segments, Part { told: 0, all: 200 });
+        let left_out = [(Reason::RateOpen, 3), (Reason::OnlyCounted, 10), (Reason::OffsetsRandom, 7)];
+        assert_eq!(coverage.left_out, left_out.into());
+    }
+
+    #[test]
+    fn what_was_forgotten_is_left_out_too() {
+        // Two of ten connections are held, none of them a machine's.
+        let coverage = Coverage::of(&[address(None, 2, 2)]);
+        assert_eq!(coverage.left_out, [(Reason::RateOpen, 2), (Reason::Forgotten, 8)].into());
+    }
+}

@@ -15,7 +15,7 @@ pub(super) fn text(coverage: &Coverage) -> String {
         return String::new();
     }
     let mut text = format!(
-        "Machines were counted at {} of {}. They hold {} of {} ({}) and {} of the segments with timestamps.\n",
+        "Machines were counted at {} of {}. They hold {} of {} ({}) and {} of their segments.\n",
         grouped(addresses.told),
         count(addresses.all, "address"),
         grouped(connections.told),

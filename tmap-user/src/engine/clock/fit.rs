@@ -372,12 +372,14 @@ mod tests {
     }
 
     #[test]
-    fn too_little_is_unclear() {
+    fn one_point_has_no_rate_and_a_short_span_a_weak_one() {
         let mut envelope = Envelope::default();
         assert_eq!(fit(&envelope, 1), Fitted::Unclear);
-        for i in 0..4u64 {
-            envelope.add(Point { time_ns: i * 1_000_000_000, ticks: i as i64 * 1000 });
-        }
+        envelope.add(Point { time_ns: 0, ticks: 0 });
         assert_eq!(fit(&envelope, 1), Fitted::Unclear);
+        envelope.add(Point { time_ns: 200_000_000, ticks: 200 });
+        assert!(matches!(fit(&envelope, 1), Fitted::Weak(rate) if rate.value == 1000.0 && rate.sigma > 50.0));
+        envelope.add(Point { time_ns: 5_000_000_000, ticks: 5000 });
+        assert!(matches!(fit(&envelope, 1), Fitted::Steady(_)));
     }
 }

@@ -287,7 +287,8 @@ fn judge(hz: f64, clusters: &[Cluster], connections: &[&Connection]) -> Judgemen
 }
 
 /// The number of machines that certainly ran at once, at least 1. A machine has one offset for each pair of
-/// addresses at most, unless offsets are random for each connection; and one in all where several peers see it.
+/// addresses at most, unless offsets are random for each connection; it has one in all where several peers
+/// see it.
 fn proven(clusters: &[Cluster], judgement: &Judgement, connections: &[&Connection]) -> usize {
     let machines = judgement.machines.iter().map(|&index| &clusters[index]);
     let fixed = machines.filter(|cluster| {

@@ -83,34 +83,8 @@ pub(super) fn find(
         phase::fit(&tracks, hz, &settings)
     };
     let machine_of_line = join_by_peers(&lines, &peers);
-    let regime = set.regime;
-    let groups = lines
-        .lines
-        .iter()
-        .enumerate()
-        .map(|(number, line)| {
-            let skew = Estimate { value: line.skew_ppm.value * 1e-6, sigma: line.skew_ppm.sigma * 1e-6 };
-            let rate_hz = Estimate { value: hz * (1.0 + skew.value), sigma: hz * skew.sigma };
-            Group {
-                hz,
-                hz_probability: 1.0,
-                regime,
-                behaviour: Behaviour::Steady,
-                moved: None,
-                clock: Some(Clock {
-                    hz,
-                    rate_hz,
-                    skew: Estimate { sigma: skew.sigma.min(SKEW_PRIOR_SIGMA), ..skew },
-                    reference_ns: lines.reference_ns,
-                    offset_ticks: line.phase_ticks,
-                }),
-                rate_hz,
-                skew_ppm: Some(line.skew_ppm),
-                phase_ticks: Some(line.phase_ticks),
-                members: members(number, &random, &lines),
-            }
-        })
-        .collect();
+    let groups =
+        (0..lines.lines.len()).map(|number| group(hz, set.regime, number, &random, &lines)).collect();
     let mut count = count_of(&lines, tracks.len());
     if !lines.lines.is_empty() {
         let told = machines(&machine_of_line);
@@ -121,6 +95,31 @@ pub(super) fn find(
     match occupancy {
         Some(occupancy) => found.with(&occupancy, hz, &random),
         None => found,
+    }
+}
+
+/// The machine of a line.
+fn group(hz: f64, regime: Regime, number: usize, random: &[&Cluster], lines: &phase::Lines) -> Group {
+    let line = &lines.lines[number];
+    let skew = Estimate { value: line.skew_ppm.value * 1e-6, sigma: line.skew_ppm.sigma * 1e-6 };
+    let rate_hz = Estimate { value: hz * (1.0 + skew.value), sigma: hz * skew.sigma };
+    Group {
+        hz,
+        hz_probability: 1.0,
+        regime,
+        behaviour: Behaviour::Steady,
+        moved: None,
+        clock: Some(Clock {
+            hz,
+            rate_hz,
+            skew: Estimate { sigma: skew.sigma.min(SKEW_PRIOR_SIGMA), ..skew },
+            reference_ns: lines.reference_ns,
+            offset_ticks: line.phase_ticks,
+        }),
+        rate_hz,
+        skew_ppm: Some(line.skew_ppm),
+        phase_ticks: Some(line.phase_ticks),
+        members: members(number, random, lines),
     }
 }
 

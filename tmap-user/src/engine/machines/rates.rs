@@ -204,3 +204,81 @@ fn link_at(hz: f64, order: &[(u64, usize)], seen: &[Seen<'_>], mut tell: impl Fn
 fn half_width_ticks(hz: f64, elapsed_s: f64) -> f64 {
     1.0 + hz * (DELAY_S + SKEW * elapsed_s)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::types::Point;
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64;
+
+    /// A connection from `begin_s` on that shows a counter of `hz` this often, with `offset` ticks at time 0.
+    fn connection(hz: f64, offset: f64, begin_s: f64, length_s: f64, points: usize, seed: u64) -> Envelope {
+        let mut random = Pcg64::seed_from_u64(seed);
+        let mut envelope = Envelope::default();
+        let mut newest = i64::MIN;
+        for point in 0..points {
+            let t = begin_s + length_s * point as f64 / (points - 1).max(1) as f64;
+            let ticks = (offset + hz * t).floor().rem_euclid(WRAP_TICKS) as i64;
+            let late_s = 2e-3 * random.random::<f64>();
+            if ticks > newest {
+                newest = ticks;
+                envelope.add(Point { time_ns: ((t + late_s) * 1e9) as u64, ticks });
+            }
+        }
+        envelope
+    }
+
+    fn told(envelopes: &[Envelope]) -> Vec<Option<f64>> {
+        let seen: Vec<Seen<'_>> =
+            envelopes.iter().map(|envelope| Seen { envelope, known_hz: None }).collect();
+        tell(&seen, &[]).into_iter().map(|told| told.map(|(hz, _)| hz)).collect()
+    }
+
+    /// Connections of 0.2 s with offsets at random, or with one.
+    fn short(hz: f64, shared: bool, count: u64, points: usize) -> Vec<Envelope> {
+        let mut random = Pcg64::seed_from_u64(count);
+        let one = 3e9 * random.random::<f64>();
+        let offset = |random: &mut Pcg64| if shared { one } else { 4e9 * random.random::<f64>() };
+        (0..count)
+            .map(|i| connection(hz, offset(&mut random), 10.0 + 7.0 * i as f64, 0.2, points, i))
+            .collect()
+    }
+
+    #[test]
+    fn many_weak_rates_tell_what_one_leaves_open() {
+        assert!(told(&short(1000.0, false, 20, 8)).iter().all(|hz| *hz == Some(1000.0)));
+        let slow = told(&short(100.0, false, 20, 8));
+        assert!(slow.iter().all(|hz| *hz == Some(100.0)), "{slow:?}");
+    }
+
+    #[test]
+    fn shared_counters_tell_the_rate_of_connections_without_a_slope() {
+        for hz in [10.0, 100.0, 250.0, 1000.0] {
+            let told = told(&short(hz, true, 6, 1));
+            assert!(told.iter().all(|told| *told == Some(hz)), "{hz}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn single_segments_that_share_nothing_tell_nothing() {
+        assert!(told(&short(1000.0, false, 6, 1)).iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn rates_live_side_by_side() {
+        let mut all = short(1000.0, false, 20, 8);
+        all.extend(short(100.0, true, 20, 8));
+        let told = told(&all);
+        assert!(told[..20].iter().all(|hz| *hz == Some(1000.0)), "{told:?}");
+        assert!(told[20..].iter().all(|hz| *hz == Some(100.0)), "{told:?}");
+    }
+
+    #[test]
+    fn handshakes_tell_what_points_leave_open() {
+        let envelope = connection(1000.0, 5.0, 10.0, 0.02, 3, 1);
+        let seen = [Seen { envelope: &envelope, known_hz: None }];
+        let by_handshake = tell(&seen, &[(1000.0, 1.0)])[0].map(|(hz, _)| hz);
+        assert_eq!(by_handshake, Some(1000.0));
+    }
+}

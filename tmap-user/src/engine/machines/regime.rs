@@ -35,8 +35,8 @@ const CLEAR_NATS: f64 = 3.0;
 /// likelier than chance by this, in nats: a thousand times, since most machines weren't.
 const TOGETHER_NATS: f64 = 6.9;
 
-/// What a slow clock says for offsets that aren't random, in nats: Linux 4.10 drew them, and it is one stack in
-/// fifty.
+/// What a slow clock says for offsets that aren't random, in nats: of the stacks with slow clocks, one in fifty
+/// (Linux 4.10) draws them.
 const SLOW_NATS: f64 = 3.9;
 
 /// What each connection that shares an offset across peers speaks for fixed ones, in nats: another machine's
@@ -67,8 +67,8 @@ pub(super) struct Random {
     pub clusters: Vec<usize>,
 }
 
-/// Judges the clusters of one tick rate; `peers` holds each cluster's peers, one per member. `together_nats` is
-/// what the nearness of their counters says for offsets that aren't random.
+/// Judges the clusters of one tick rate; `peers` holds each cluster's peers, one per member. `together_nats`
+/// is what the nearness of their counters says for offsets that aren't random.
 pub(super) fn judge(hz: f64, peers: &[Vec<Address>], together_nats: f64) -> Judgement {
     let all: Vec<usize> = (0..peers.len()).collect();
     let tally = Tally::of(peers);
@@ -268,7 +268,7 @@ impl Tally {
                 format!("{shared} of {connections} connections share an offset, but there is only one peer")
             }
             Regime::Undetermined if shared > 0 => format!(
-                "{shared} of {connections} connections share an offset, which are too few to tell by what rule"
+                "{shared} of {connections} connections share an offset, which are too few to tell why"
             ),
             Regime::Undetermined if *repeated_pairs > 0 => {
                 format!("no two of {connections} connections share an offset, which are too few to tell why")

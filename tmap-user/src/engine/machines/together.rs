@@ -35,19 +35,22 @@ pub(super) fn most_at_once<'a>(clusters: impl Iterator<Item = &'a Cluster>) -> u
     most
 }
 
-/// Whether two counters that several connections share are as near as those of machines that were switched on
+/// Whether two counters that certainly ran at once are as near as those of machines that were switched on
 /// together.
 pub(super) fn are_near(clusters: &[Cluster]) -> bool {
-    let shared = || clusters.iter().filter(|cluster| cluster.members.len() > 1);
-    let Some(at_ns) = shared().map(|cluster| cluster.clock.reference_ns).min() else { return false };
+    let Some(at_ns) = clusters.iter().map(|cluster| cluster.clock.reference_ns).min() else { return false };
     let value = |cluster: &Cluster| cluster.clock.at(at_ns).value.rem_euclid(WRAP_TICKS) / cluster.clock.hz;
-    let mut values: Vec<f64> = shared().map(value).collect();
-    values.sort_by(f64::total_cmp);
-    values.windows(2).any(|pair| pair[1] - pair[0] < TOGETHER_S)
+    let shared = clusters.iter().filter(|cluster| cluster.members.len() > 1);
+    let mut values: Vec<(f64, &Cluster)> = shared.map(|cluster| (value(cluster), cluster)).collect();
+    values.sort_by(|a, b| a.0.total_cmp(&b.0));
+    values.windows(2).any(|pair| {
+        let [(a_s, a), (b_s, b)] = [pair[0], pair[1]];
+        b_s - a_s < TOGETHER_S && most_at_once([a, b].into_iter()) > 1
+    })
 }
 
-/// The log of the likelihood ratio that counters are as near each other as those of machines that were switched
-/// on together, against offsets drawn at random, in nats.
+/// The log of the likelihood ratio that counters are as near each other as those of machines that were
+/// switched on together, against offsets drawn at random, in nats.
 pub(super) fn nats(clusters: &[Cluster]) -> f64 {
     let Some(at_ns) = clusters.iter().map(|cluster| cluster.clock.reference_ns).min() else { return 0.0 };
     let value = |cluster: &Cluster| cluster.clock.at(at_ns).value.rem_euclid(WRAP_TICKS);

@@ -64,8 +64,8 @@ const FEWEST_TRACKS: usize = 4;
 /// The fewest tracks per line searched for: a line through two tracks is no evidence.
 const FEWEST_PER_LINE: usize = 3;
 
-/// Tracks of fewer points than this say next to nothing of their phase. Leaving them out bounds the cost; they
-/// are shared out among the lines that others show.
+/// Tracks of fewer points than this say next to nothing of their phase. Leaving them out bounds the cost;
+/// they are shared out among the lines that others show.
 const FEWEST_POINTS: usize = 3;
 
 /// The coarsest usable resolution of time stamps, as a share of a tick: coarser ones distort phases.

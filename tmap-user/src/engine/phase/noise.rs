@@ -43,7 +43,7 @@ const DRIFT_RANGE: f64 = 4e-4;
 const GOOD_POINTS: usize = 8;
 
 /// The number of points in good pieces from which no others are needed.
-const ENOUGH_POINTS: usize = 1500;
+const ENOUGH_POINTS: usize = 400;
 
 impl Tables {
     /// Learns the law of residuals from `cut`, the pieces of each track; `kinds` are in the same order.
