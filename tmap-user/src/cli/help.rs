@@ -27,8 +27,8 @@ How to read the report:
   up since   when the clock's count was zero, on most systems the boot; perhaps
              earlier by a multiple of the time in brackets, in which it wraps
   (30 %)     share of the connections of the address, or probability
-± is one standard error. Where little is known, a line says what would help. The
-average uptime (-v) is the mean over machines with a boot time.
+± is one standard error. Where little is known, a line says what would help.
+The average uptime (-v) is the mean over machines with a boot time.
 "
         )
     };

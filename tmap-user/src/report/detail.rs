@@ -27,10 +27,9 @@ pub(super) fn address(
     writeln!(out, "{name}: {}, {}", words::machines(report), count(report.connections, "connection"))?;
     let mut regime = words::regime(report.regime).to_owned();
     match report.doubt {
-        None => {}
         // Regime and doubt go into one sentence.
         Some(Doubt::OffsetsRandom) => regime.push_str(", so machines are not counted yet"),
-        Some(_) => {
+        _ => {
             if let Some(doubt) = words::doubt_here(report, words::is_crowded(snapshot)) {
                 writeln!(out, "{}", paint(styles.doubt, &format!("  {doubt}")))?;
             }

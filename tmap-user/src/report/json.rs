@@ -30,8 +30,8 @@
 //! | `first_seen`, `last_seen` | its first and latest segment, as far as connections are held |
 //! | `machine_list` | the machines, below |
 //!
-//! A machine: `id` (from 1, stable within a run), `tick_hz` (nominal), `tick_probability`, `rate_hz`, `skew_ppm`,
-//! `offset_ticks` (modulo 2^32, at `reference`), `phase_ticks` (0 to 1, at `reference`),
+//! A machine: `id` (from 1, stable within a run), `tick_hz` (nominal), `tick_probability`, `rate_hz`,
+//! `skew_ppm`, `offset_ticks` (modulo 2^32, at `reference`), `phase_ticks` (0 to 1, at `reference`),
 //! `reference`, `up_since` with `up_since_sigma_s` and `up_since_modulus_s` (the true time may be
 //! earlier by any multiple), `up_since_if_fixed` (the same if the offset is the machine's own, where
 //! that is open) with `up_since_if_fixed_sigma_s` and `up_since_if_fixed_probability`, `connections`

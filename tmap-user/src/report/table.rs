@@ -198,7 +198,7 @@ fn details(report: &AddressReport, is_crowded: bool, calendar: &Calendar<'_>, st
     if let Some(doubt) = words::doubt_here(report, is_crowded) {
         add(&paint(styles.doubt, &format!("  {doubt}")));
     }
-    if let Some(help) = words::help(report).filter(|_| report.machines.is_none()) {
+    if let Some(help) = words::help(report).filter(|_| report.machine_list.is_empty()) {
         add(&format!("  what would help: {help}"));
     }
     if let Some(unstamped) = &report.unstamped {

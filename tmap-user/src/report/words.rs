@@ -120,8 +120,19 @@ pub(super) fn is_crowded(snapshot: &Snapshot) -> bool {
     snapshot.losses.records_refused > 0 || 10 * snapshot.losses.flows_evicted > connections
 }
 
+/// Whether machines were counted, but not told apart.
+fn is_only_counted(report: &AddressReport) -> bool {
+    report.doubt.is_none() && report.machine_list.is_empty() && report.machines.is_some_and(|count| count > 1)
+}
+
 /// What limits the answer at this address, with its figures; `None` where nothing does.
 pub(super) fn doubt_here(report: &AddressReport, is_crowded: bool) -> Option<String> {
+    if is_only_counted(report) {
+        return Some(
+            "counted by the offsets that each peer sees; which of them are one machine's stays open"
+                .to_owned(),
+        );
+    }
     let what = report.doubt?;
     if what == Doubt::TooFewSegments && is_crowded {
         // Connections that would have been long enough may be among those.
@@ -176,6 +187,7 @@ pub(super) fn help(report: &AddressReport) -> Option<String> {
         Some(Doubt::JitterTooLarge) => "longer connections, or a sensor nearer to it".to_owned(),
         Some(Doubt::TooFarApart) => "more connections in the same time".to_owned(),
         Some(Doubt::Unsteady | Doubt::ZeroTsvals | Doubt::OffsetsRandom) => return None,
+        None if is_only_counted(report) => "longer connections, or a sensor nearer to it".to_owned(),
         None if report.machines.is_some() && report.machines_high.is_none() => {
             "more connections: further machines may be idle".to_owned()
         }

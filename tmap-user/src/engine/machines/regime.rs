@@ -35,7 +35,7 @@ const CLEAR_NATS: f64 = 3.0;
 /// likelier than chance by this, in nats: a thousand times, since most machines weren't.
 const TOGETHER_NATS: f64 = 6.9;
 
-/// What a slow clock says for offsets that aren't random, in nats: of the stacks with slow clocks, one in fifty
+/// What a slow clock says for offsets that aren't random, in nats: of stacks with slow clocks, one in fifty
 /// (Linux 4.10) draws them.
 const SLOW_NATS: f64 = 3.9;
 
