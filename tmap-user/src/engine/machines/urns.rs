@@ -12,33 +12,71 @@ use libm::lgamma;
 const THETAS: [f64; 17] =
     [1e-3, 0.03, 0.1, 0.3, 0.6, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
 
-/// The log-likelihood of urns whose counters have these numbers of connections, at the best theta.
-fn log_likelihood<'a>(urns: impl Iterator<Item = &'a [usize]> + Clone) -> f64 {
-    let at = |theta: f64| urns.clone().map(|sizes| of_urn(sizes, theta)).sum::<f64>();
-    THETAS.into_iter().map(at).fold(f64::NEG_INFINITY, f64::max)
+/// The shares of connections whose counters repeat that are tried beside all of them.
+const SHARES: [f64; 8] = [0.05, 0.15, 0.3, 0.45, 0.6, 0.75, 0.85, 0.95];
+
+/// What an urn holds.
+struct Urn {
+    /// Connections whose counter others share.
+    shared: f64,
+    /// The number of those counters.
+    counters: f64,
+    /// The sum of the logarithms of `(size - 1)!` over those counters.
+    orders: f64,
+    /// Connections that are alone with their counter.
+    alone: usize,
 }
 
-fn of_urn(sizes: &[usize], theta: f64) -> f64 {
-    let all: usize = sizes.iter().sum();
-    let of_counters: f64 = sizes.iter().map(|&size| theta.ln() + lgamma(size as f64)).sum();
-    of_counters + lgamma(theta) - lgamma(theta + all as f64)
-}
-
-/// The log of the likelihood ratio that connections which share no counter draw theirs at random, each its
-/// own, against their being connections of machines whose counters repeat, in nats.
-pub(super) fn random_nats(urns: &[Vec<usize>]) -> f64 {
-    let shared: Vec<Vec<usize>> =
-        urns.iter().map(|sizes| sizes.iter().copied().filter(|size| *size > 1).collect()).collect();
-    let repeating: usize = shared.iter().flatten().sum();
-    let alone = urns.iter().flatten().sum::<usize>() - repeating;
-    if alone == 0 {
-        return f64::NEG_INFINITY;
+impl Urn {
+    fn of(sizes: &[usize]) -> Self {
+        let shared = || sizes.iter().filter(|size| **size > 1);
+        Self {
+            shared: shared().sum::<usize>() as f64,
+            counters: shared().count() as f64,
+            orders: shared().map(|&size| lgamma(size as f64)).sum(),
+            alone: sizes.len() - shared().count(),
+        }
     }
-    let share = |part: usize| {
-        if part > 0 { part as f64 * (part as f64 / (alone + repeating) as f64).ln() } else { 0.0 }
+
+    /// The log-likelihood of its counters where `alone` of those seen once may repeat.
+    fn repeating(&self, alone: f64, theta: f64) -> f64 {
+        (self.counters + alone) * theta.ln() + self.orders + lgamma(theta)
+            - lgamma(theta + self.shared + alone)
+    }
+
+    /// The log-likelihood where each connection draws a counter of its own with probability `1 - share`: the sum
+    /// over how many of those that are alone did.
+    fn mixed(&self, share: f64, theta: f64) -> f64 {
+        let (mut ways, mut sum, mut top) = (0.0, 0.0, f64::NEG_INFINITY);
+        for random in 0..=self.alone {
+            let repeating = (self.alone - random) as f64;
+            let drawn = random as f64 * (1.0 - share).ln() + (self.shared + repeating) * share.ln();
+            let log = ways + drawn + self.repeating(repeating, theta);
+            if log > top {
+                sum *= (top - log).exp();
+                top = log;
+            }
+            sum += (log - top).exp();
+            ways += (repeating / (random + 1) as f64).ln();
+        }
+        top + sum.ln()
+    }
+}
+
+/// The log of the likelihood ratio that some connections which share no counter draw theirs at random, each its
+/// own, against all being connections of machines whose counters repeat, in nats: at the best share and theta
+/// of either.
+///
+/// O(n) for n connections, times the number of shares and thetas.
+pub(super) fn random_nats(urns: &[Vec<usize>]) -> f64 {
+    let urns: Vec<Urn> = urns.iter().map(|sizes| Urn::of(sizes)).collect();
+    let best = |of: &dyn Fn(&Urn, f64) -> f64| {
+        let at = |theta: f64| urns.iter().map(|urn| of(urn, theta)).sum::<f64>();
+        THETAS.into_iter().map(at).fold(f64::NEG_INFINITY, f64::max)
     };
-    let mixed = share(alone) + share(repeating) + log_likelihood(shared.iter().map(Vec::as_slice));
-    mixed - log_likelihood(urns.iter().map(Vec::as_slice))
+    let repeating = best(&|urn, theta| urn.repeating(urn.alone as f64, theta));
+    let mixed = SHARES.map(|share| best(&|urn, theta| urn.mixed(share, theta)));
+    mixed.into_iter().fold(f64::NEG_INFINITY, f64::max) - repeating
 }
 
 /// Counters that only one peer sees: how many connections of it each has, and the chance that another
@@ -81,7 +119,15 @@ mod tests {
         let mut urn = vec![1; 30];
         urn.extend([2; 9]);
         urn.extend([3; 2]);
-        assert!(random_nats(&vec![urn; 20]) < 0.0);
+        assert!(random_nats(&vec![urn; 20]) < 1.0);
+    }
+
+    #[test]
+    fn random_offsets_show_beside_counters_that_were_seen_once() {
+        // A machine with offsets by pair that meets some peers once, and one with random offsets.
+        let mut urns = vec![vec![4, 1, 1, 1, 1]; 5];
+        urns.extend(vec![vec![1, 1]; 8]);
+        assert!(random_nats(&urns) > 3.0);
     }
 
     #[test]

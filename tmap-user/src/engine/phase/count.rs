@@ -29,6 +29,8 @@ pub(super) struct Observability {
     pub connections: f64,
     /// The likelihood of the share of connections that are on no line.
     pub outliers: Outliers,
+    /// The weight of log evidences, 0 to 1.
+    pub trust: f64,
 }
 
 /// Each tail of the interval.
@@ -45,8 +47,9 @@ const MOST_PER_LINE: usize = 6;
 const NO_LOAD: f64 = 1e-6;
 
 impl Observability {
-    /// The observability in the best mixture; `evidence` is its log evidence.
-    pub(super) fn of(data: &Data, mixture: &Mixture, evidence: f64) -> Self {
+    /// The observability in the best mixture; `evidence` is its log evidence, `sharpness` the mean gain
+    /// of a connection, in nats.
+    pub(super) fn of(data: &Data, mixture: &Mixture, evidence: f64, sharpness: f64) -> Self {
         let connections = data.tracks.len() as f64;
         let lines = mixture.lines.len().max(1) as f64;
         let on_lines: f64 = mixture.lines.iter().map(|l| l.weight).sum::<f64>() * connections;
@@ -58,6 +61,7 @@ impl Observability {
             needed: DRAWN_AT / told.max(0.05),
             connections,
             outliers: Outliers::of(&mixture.likelihoods_on_lines(), evidence / (evidence + DRAWN_AT * lines)),
+            trust: TRUST_IN_LAW * (sharpness / SHARP).clamp(LEAST_TRUST, 1.0),
         }
     }
 
@@ -111,6 +115,11 @@ const OUTLIER_STEPS: usize = 100;
 /// known machines they are off by some nats either way, more than the law's own uncertainty explains.
 const TRUST_IN_LAW: f64 = 0.5;
 
+/// Connections of a mean gain below this, in nats, show the law badly: they are short, or come a long way. The
+/// weight of their evidence falls with the gain, down to this share. Measured on simulated short connections.
+const SHARP: f64 = 1.5;
+const LEAST_TRUST: f64 = 0.3;
+
 /// The mean share of connections that no line explains although their machine has one (exponential prior).
 const OUTLIER_SHARE: f64 = 0.02;
 
@@ -146,7 +155,7 @@ impl Outliers {
 pub(super) fn count(found: &Found, observability: &Observability) -> Count {
     let evidences = found.evidences();
     let top = evidences.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = evidences.iter().map(|e| (TRUST_IN_LAW * (e - top)).exp()).collect();
+    let weights: Vec<f64> = evidences.iter().map(|e| (observability.trust * (e - top)).exp()).collect();
     let most_lines = weights.len() - 1;
     let drawn = weights.iter().rposition(|w| *w > 1e-3).unwrap_or(0);
     let most = (drawn * MOST_PER_LINE + 8).min(observability.connections as usize).max(drawn).max(1);
@@ -243,7 +252,13 @@ mod tests {
     /// All machines are seen, and every connection is clearly on a line.
     fn clear(connections: f64) -> Observability {
         let on_lines = vec![100.0; connections as usize];
-        Observability { merge: 0.0, needed: 0.0, connections, outliers: Outliers::of(&on_lines, 1.0) }
+        Observability {
+            merge: 0.0,
+            needed: 0.0,
+            connections,
+            outliers: Outliers::of(&on_lines, 1.0),
+            trust: TRUST_IN_LAW,
+        }
     }
 
     fn distribution(observability: &Observability, machines: usize, most: usize) -> Vec<f64> {

@@ -74,6 +74,10 @@ const COARSEST_TICKS: f64 = 0.1;
 /// The mean gain per connection, in nats, below which jitter hides the phases.
 const LEAST_SHARPNESS: f64 = 0.2;
 
+/// Lines whose evidence is below this, in nats, set no upper bound of the number of machines: that is about
+/// what one line costs.
+const LEAST_BOUND_NATS: f64 = 9.0;
+
 /// Settings of a [`fit`].
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -173,7 +177,7 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
 
 /// Several lines are told only where they explain the tracks better than one machine does by this, in nats: a
 /// machine that isn't there does more harm than one that is missed.
-const CLEARLY_SEVERAL_NATS: f64 = 1.0;
+const CLEARLY_SEVERAL_NATS: f64 = 3.0;
 
 /// Where no line explains the tracks, one machine along several paths is told if it does so by this, in nats.
 const CLEARLY_ONE_NATS: f64 = 5.0;
@@ -197,7 +201,7 @@ fn report(data: &Data, found: &Found, hz: f64) -> Lines {
     let best: &Mixture = found.best();
     let sharpness =
         (0..data.tracks.len()).map(|t| data.sharpness(t)).sum::<f64>() / data.tracks.len().max(1) as f64;
-    let count = count::count(found, &count::Observability::of(data, best, found.best_evidence()));
+    let count = count::count(found, &count::Observability::of(data, best, found.best_evidence(), sharpness));
     let doubt = match (best.lines.len(), sharpness < LEAST_SHARPNESS) {
         (_, true) => Some(Doubt::JitterTooLarge),
         (0, _) => Some(Doubt::TooFewConnections),
@@ -207,8 +211,8 @@ fn report(data: &Data, found: &Found, hz: f64) -> Lines {
         reference_ns: 0,
         count: best.lines.len(),
         low: count.low.min(best.lines.len()).max(1),
-        // A search that was cut short may have left lines out.
-        high: if doubt.is_some() || data.work.is_spent() {
+        // A search that was cut short may have left lines out, and lines that hardly pay exclude nothing.
+        high: if doubt.is_some() || data.work.is_spent() || found.best_evidence() < LEAST_BOUND_NATS {
             None
         } else {
             count.high.map(|h| h.max(best.lines.len()))
