@@ -165,14 +165,6 @@ impl Tally {
         // each peer's counters are taken for themselves, unless there is only one peer.
         let is_by_pair = by_pair_nats > CLEAR_NATS || (self.across.is_empty() && self.per_peer.len() > 1);
         let random_nats = urns::random_nats(&self.urns(is_by_pair));
-            eprintln!(
-                "conns {} across {} within {} singles {} bypair {by_pair_nats:.1} random {random_nats:.1}",
-                self.connections,
-                self.across.len(),
-                self.within.len(),
-                self.singles.len()
-            );
-        }
         let is_clear = random_nats > CLEAR_NATS;
         let is_open =
             random_nats > -CLEAR_NATS && self.singles.len() > 2 * (self.across.len() + self.within.len());

@@ -44,8 +44,8 @@ impl Urn {
             - lgamma(theta + self.shared + alone)
     }
 
-    /// The log-likelihood where each connection draws a counter of its own with probability `1 - share`: the sum
-    /// over how many of those that are alone did.
+    /// The log-likelihood where each connection draws a counter of its own with probability `1 - share`: the
+    /// sum over how many of those that are alone did.
     fn mixed(&self, share: f64, theta: f64) -> f64 {
         let (mut ways, mut sum, mut top) = (0.0, 0.0, f64::NEG_INFINITY);
         for random in 0..=self.alone {
@@ -63,9 +63,9 @@ impl Urn {
     }
 }
 
-/// The log of the likelihood ratio that some connections which share no counter draw theirs at random, each its
-/// own, against all being connections of machines whose counters repeat, in nats: at the best share and theta
-/// of either.
+/// The log of the likelihood ratio that some connections which share no counter draw theirs at random, each
+/// its own, against all being connections of machines whose counters repeat, in nats: at the best share and
+/// theta of either.
 ///
 /// O(n) for n connections, times the number of shares and thetas.
 pub(super) fn random_nats(urns: &[Vec<usize>]) -> f64 {

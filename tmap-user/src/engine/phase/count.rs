@@ -115,8 +115,8 @@ const OUTLIER_STEPS: usize = 100;
 /// known machines they are off by some nats either way, more than the law's own uncertainty explains.
 const TRUST_IN_LAW: f64 = 0.5;
 
-/// Connections of a mean gain below this, in nats, show the law badly: they are short, or come a long way. The
-/// weight of their evidence falls with the gain, down to this share. Measured on simulated short connections.
+/// Connections of a mean gain below this, in nats, show the law badly: they are short, or come a long way.
+/// The weight of their evidence falls with the gain, down to this share. Measured on simulated short ones.
 const SHARP: f64 = 1.5;
 const LEAST_TRUST: f64 = 0.3;
 
