@@ -34,8 +34,8 @@ pub struct HeaderOffsets {
     tcp_at: usize,
     /// Whether it is IPv4.
     pub is_ip4: bool,
-    /// Whether data follows the header, as [`Segment::has_payload`].
-    has_payload: bool,
+    /// Bytes of data behind the header, as [`Segment::payload_bytes`].
+    payload_bytes: u32,
     /// How many bytes of options follow Timestamps: those of SACK.
     pub more_bytes: u64,
 }
@@ -61,7 +61,8 @@ impl HeaderOffsets {
             src_port: u16::from_be_bytes(part(&header, 0)),
             dst_port: u16::from_be_bytes(part(&header, 2)),
             flags: Flags(header[13]),
-            has_payload: self.has_payload,
+            has_payload: self.payload_bytes != 0,
+            payload_bytes: self.payload_bytes,
             hop_limit,
             tsval: u32::from_be_bytes(part(&header, 24)),
             tsecr: u32::from_be_bytes(part(&header, 28)),
@@ -251,7 +252,7 @@ fn tcp<P: Packet + ?Sized, V: Visitor>(
         ip_at,
         tcp_at,
         is_ip4,
-        has_payload: bytes > header_bytes,
+        payload_bytes: (bytes - header_bytes) as u32,
         more_bytes,
     }))
 }

@@ -138,6 +138,13 @@ impl Network {
         Self { header_at, version, protocol: 0, payload_at: 0, payload_end: 0 }
     }
 
+    /// How many bytes of the IP payload lie behind the offset `at` in the frame; 0 where the header leaves
+    /// the end open.
+    #[inline(always)]
+    pub(crate) fn bytes_from(&self, at: usize) -> u32 {
+        if self.payload_end == usize::MAX { 0 } else { self.payload_end.saturating_sub(at) as u32 }
+    }
+
     /// Why a payload that is neither TCP nor a tunnel for tmap isn't read.
     #[inline(always)]
     pub(crate) fn skip(&self) -> Skip {

@@ -2,7 +2,7 @@
 //!
 //! | slot | present | holds |
 //! |---|---|---|
-//! | 0 | always | time, ports, flags, TTL, TSval, TSecr, suppressed count, kind; IPv4 addresses |
+//! | 0 | always | time, ports, flags, TTL, TSval, suppressed count, kind; TSecr or bytes; IPv4 addresses |
 //! | 1 | IPv6 | both addresses |
 //! | 2 | SYN, SYN-ACK | window, MSS, window scale, option order, quirks |
 //! | 3, 4 | in a tunnel | kind and id; both outer addresses |
@@ -39,6 +39,18 @@ mod kind {
     pub(super) const PAYLOAD: u8 = 1 << 3;
     /// The last two slots describe the tunnel.
     pub(super) const TUNNEL: u8 = 1 << 4;
+    /// The record tells payload bytes in the place of TSecr.
+    pub(super) const BYTES: u8 = 1 << 5;
+}
+
+/// The one of two fields that a record tells: its first slot has no room for both, and no reader needs both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tells {
+    /// Bytes of data ([`Segment::payload_bytes`]), for lists of connections. Handshakes without data tell
+    /// TSecr in any case: operating systems differ in it.
+    PayloadBytes,
+    /// The echo ([`Segment::tsecr`]), for round trips.
+    Tsecr,
 }
 
 /// A segment with the time at which it was seen, as the engine takes it in.
@@ -49,9 +61,10 @@ pub struct Record {
     pub time_ns: u64,
     /// The direction in which it passed the sensor.
     pub direction: Direction,
-    /// How many segments of this flow were suppressed since its last record; saturates at 255.
+    /// How many segments of this flow were suppressed since its last record, at most 255. Their bytes are
+    /// among those of `segment`.
     pub suppressed: u8,
-    /// The segment as the parser read it.
+    /// The segment as the parser read it, but for its bytes.
     pub segment: Segment,
 }
 
@@ -64,7 +77,31 @@ pub enum Direction {
     Egress,
 }
 
+/// The segments of a flow that were suppressed since its last record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Suppressed {
+    /// Their number.
+    pub count: u8,
+    /// Their data, in bytes.
+    pub payload_bytes: u32,
+}
+
+impl Suppressed {
+    /// `count` segments. `sum_bytes` are theirs, unless there are none: then it is left from other segments.
+    #[inline(always)]
+    pub const fn new(count: u8, sum_bytes: u32) -> Self {
+        Self { count, payload_bytes: if count == 0 { 0 } else { sum_bytes } }
+    }
+}
+
 impl Record {
+    /// Makes it tell of the segments that were suppressed before it.
+    #[inline(always)]
+    pub fn count(&mut self, suppressed: Suppressed) {
+        self.suppressed = suppressed.count;
+        self.segment.payload_bytes = self.segment.payload_bytes.wrapping_add(suppressed.payload_bytes);
+    }
+
     /// Whether addresses take a slot of their own: unless both are IPv4.
     #[inline(always)]
     const fn has_address_slot(&self) -> bool {
@@ -79,16 +116,18 @@ impl Record {
             + 2 * usize::from(self.segment.tunnel.is_some())
     }
 
-    /// Slot 0: time, IPv4 addresses, TSval and TSecr; ports, flags, TTL, suppressed count and kind.
+    /// Slot 0: time, IPv4 addresses, TSval, and TSecr or bytes; ports, flags, TTL, suppressed count and kind.
     #[inline(always)]
-    pub fn first_slot(&self) -> Slot {
-        self.first_slot_with(self.has_address_slot())
+    pub fn first_slot(&self, tells: Tells) -> Slot {
+        let is_bare_handshake = self.segment.syn.is_some() && self.segment.payload_bytes == 0;
+        let tells = if is_bare_handshake { Tells::Tsecr } else { tells };
+        self.first_slot_with(self.has_address_slot(), tells)
     }
 
     /// Slot 0 as [`Record::first_slot`]; the caller says whether the addresses have a slot of their own. IPv4
-    /// addresses may have one, IPv6 addresses must.
+    /// addresses may have one, IPv6 addresses must. `tells` holds for handshakes as well.
     #[inline(always)]
-    pub fn first_slot_with(&self, has_address_slot: bool) -> Slot {
+    pub fn first_slot_with(&self, has_address_slot: bool, tells: Tells) -> Slot {
         let segment = &self.segment;
         let (mut kind, addresses) = if has_address_slot {
             (kind::IP6, 0)
@@ -107,13 +146,20 @@ impl Record {
         if segment.tunnel.is_some() {
             kind |= kind::TUNNEL;
         }
+        let either = match tells {
+            Tells::PayloadBytes => {
+                kind |= kind::BYTES;
+                segment.payload_bytes
+            }
+            Tells::Tsecr => segment.tsecr,
+        };
         let last = u64::from(segment.src_port)
             | u64::from(segment.dst_port) << 16
             | u64::from(segment.flags.0) << 32
             | u64::from(segment.hop_limit) << 40
             | u64::from(self.suppressed) << 48
             | u64::from(kind) << 56;
-        Slot { words: [self.time_ns, addresses, join(segment.tsval, segment.tsecr), last] }
+        Slot { words: [self.time_ns, addresses, join(segment.tsval, either), last] }
     }
 
     /// The slot with both addresses; `None` where slot 0 holds them, which are IPv4.
@@ -196,7 +242,8 @@ impl Record {
                 dst: Address::from_words([dst_high, dst_low]),
             }
         });
-        let (tsval, tsecr) = split(stamps);
+        let (tsval, either) = split(stamps);
+        let (payload_bytes, tsecr) = if kind & kind::BYTES != 0 { (either, 0) } else { (0, either) };
         Self {
             time_ns,
             direction: if kind & kind::EGRESS != 0 { Direction::Egress } else { Direction::Ingress },
@@ -208,6 +255,7 @@ impl Record {
                 dst_port: u16::from_le_bytes([p2, p3]),
                 flags: Flags(flags),
                 has_payload: kind & kind::PAYLOAD != 0,
+                payload_bytes,
                 hop_limit,
                 tsval,
                 tsecr,
@@ -236,6 +284,8 @@ pub struct Plain {
     pub hop_limit: u8,
     /// Segments of the flow suppressed since its last record ([`Record::suppressed`]).
     pub suppressed: u8,
+    /// Bytes of data of all these segments; 0 where the record tells TSecr instead.
+    pub payload_bytes: u32,
 }
 
 impl Plain {
@@ -253,8 +303,8 @@ impl Plain {
         if !Self::is(slot) {
             return None;
         }
-        let [.., flags, hop_limit, suppressed, _] = last.to_le_bytes();
-        let (tsval, _) = split(stamps);
+        let [.., flags, hop_limit, suppressed, kind] = last.to_le_bytes();
+        let (tsval, either) = split(stamps);
         Some(Self {
             time_ns,
             addresses,
@@ -263,6 +313,7 @@ impl Plain {
             flags: Flags(flags),
             hop_limit,
             suppressed,
+            payload_bytes: if kind & kind::BYTES != 0 { either } else { 0 },
         })
     }
 }
@@ -313,7 +364,8 @@ mod tests {
 
     prop_compose! {
         fn record()(
-            time_ns: u64, egress: bool, has_payload: bool, suppressed: u8, (src, dst) in address(),
+            time_ns: u64, egress: bool, has_payload: bool,
+            payload_bytes in prop_oneof![Just(0), any::<u32>()], suppressed: u8, (src, dst) in address(),
             src_port: u16, dst_port: u16, flags: u8, hop_limit: u8, tsval: u32, tsecr: u32,
             syn in proptest::option::of(syn()), tunnel in proptest::option::of(tunnel()),
         ) -> Record {
@@ -322,8 +374,8 @@ mod tests {
                 direction: if egress { Direction::Egress } else { Direction::Ingress },
                 suppressed,
                 segment: Segment {
-                    src, dst, src_port, dst_port, flags: Flags(flags), has_payload, hop_limit, tsval, tsecr,
-                    syn, tunnel,
+                    src, dst, src_port, dst_port, flags: Flags(flags), has_payload, payload_bytes, hop_limit,
+                    tsval, tsecr, syn, tunnel,
                 },
             }
         }
@@ -331,13 +383,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn slots_round_trip(record in record()) {
-            let slots: Vec<Slot> = [Some(record.first_slot()), record.address_slot(), record.syn_slot()]
+        fn slots_round_trip(record in record(), for_round_trips: bool) {
+            let tells = if for_round_trips { Tells::Tsecr } else { Tells::PayloadBytes };
+            let slots: Vec<Slot> = [Some(record.first_slot(tells)), record.address_slot(), record.syn_slot()]
                 .into_iter().flatten().chain(record.tunnel_slots().into_iter().flatten()).collect();
             prop_assert_eq!(slots.len(), record.slot_count());
             prop_assert_eq!(slots.len(), Record::slots_of(&slots[0]));
             let mut rest = slots[1..].iter().copied();
-            prop_assert_eq!(Record::from_slots(&slots[0], || rest.next().unwrap()), record);
+            let Segment { payload_bytes, syn, .. } = record.segment;
+            let told = if for_round_trips || syn.is_some() && payload_bytes == 0 {
+                Segment { payload_bytes: 0, ..record.segment }
+            } else {
+                Segment { tsecr: 0, ..record.segment }
+            };
+            let told = Record { segment: told, ..record };
+            prop_assert_eq!(Record::from_slots(&slots[0], || rest.next().unwrap()), told);
             let plain = Plain::of(&slots[0]);
             prop_assert_eq!(plain.is_some(), slots.len() == 1);
             if let Some(plain) = plain {
@@ -346,6 +406,7 @@ mod tests {
                 prop_assert_eq!(plain.ports, u32::from(src_port) | u32::from(dst_port) << 16);
                 prop_assert_eq!((plain.tsval, plain.flags, plain.hop_limit), (tsval, flags, hop_limit));
                 prop_assert_eq!((plain.time_ns, plain.suppressed), (record.time_ns, record.suppressed));
+                prop_assert_eq!(plain.payload_bytes, told.segment.payload_bytes);
             }
         }
 

@@ -35,10 +35,17 @@
 //! One CPU must receive all segments of a flow's direction, as RSS arranges it; and a SYN must be answered
 //! by a SYN-ACK or RST, as TCP does it.
 //!
-//! The next record of a flow says how many of its segments were suppressed. Where another flow took the
-//! entry before, its count is only in the CPU's counter, which is always exact.
+//! The next record of a flow says how many of its segments were suppressed, and how many bytes of data they
+//! had. Where another flow took the entry before, its count is only in the CPU's counter, which is always
+//! exact, and its bytes are in none. The same holds for segments behind the last record of all.
+//!
+//! The sums of bytes lie beside the cache rather than in it: only flows with suppressed segments need
+//! theirs, and the entries stay small.
 
-use crate::{Address, Flags, Segment, record::Direction};
+use crate::{
+    Address, Flags, Segment,
+    record::{Direction, Suppressed},
+};
 
 /// Bytes per entry of the cache.
 pub const ENTRY_BYTES: usize = 16;
@@ -148,7 +155,7 @@ pub struct Digest {
     /// TSval in the low half, TSecr in the high one.
     pub stamps: u64,
     /// A byte each, from the lowest: TTL or hop limit, TCP flags, whether there is data, and whether the
-    /// segment is emitted in any case (if not 0).
+    /// segment is emitted in any case (if not 0). The upper half: bytes of data.
     pub rest: u64,
 }
 
@@ -160,7 +167,8 @@ impl Digest {
             stamps: u64::from(segment.tsval) | u64::from(segment.tsecr) << 32,
             rest: u64::from(segment.hop_limit)
                 | u64::from(segment.flags.0) << 8
-                | u64::from(segment.has_payload) << 16,
+                | u64::from(segment.has_payload) << 16
+                | u64::from(segment.payload_bytes) << 32,
         }
     }
 
@@ -188,6 +196,11 @@ impl Digest {
     #[inline(always)]
     const fn has_payload(self) -> bool {
         self.rest >> 16 & 1 != 0
+    }
+
+    #[inline(always)]
+    const fn payload_bytes(self) -> u32 {
+        (self.rest >> 32) as u32
     }
 
     /// Whether a segment of this kind may be suppressed at all.
@@ -254,6 +267,13 @@ impl CacheEntry {
             let next = Self { stamps: digest.stamps, state: own | asked | born };
             (Decision::Emit(self.count() & if_own), next)
         })
+    }
+
+    /// The sum of bytes beside the entry, once the segment of this digest is suppressed. `sum_bytes` is the
+    /// sum before, and `self` the entry before. At most 255 times 65,535.
+    #[inline(always)]
+    pub const fn sum_with(&self, sum_bytes: u32, digest: Digest) -> u32 {
+        Suppressed::new(self.count(), sum_bytes).payload_bytes.wrapping_add(digest.payload_bytes())
     }
 
     /// Segments suppressed since the last record of the flow that holds the entry.

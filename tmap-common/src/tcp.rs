@@ -66,12 +66,17 @@ pub struct Segment {
     /// Whether data follows the header. The receiver acknowledges such a segment, as it does SYN and FIN, so
     /// that its echo shows a round-trip time. It doesn't acknowledge a bare acknowledgement.
     pub has_payload: bool,
+    /// Bytes of data behind the header; 0 also where the IP header leaves the length open, as in packets of
+    /// more than 64 KiB (BIG TCP). Of a record from a ring, those of the segments suppressed before it are
+    /// included; 0 where the record tells TSecr instead ([`Tells`](crate::record::Tells)).
+    pub payload_bytes: u32,
     /// IPv4 TTL or IPv6 hop limit, as it arrived: in hops.
     pub hop_limit: u8,
     /// The sender's clock, in its ticks, modulo 2^32 (RFC 7323, section 3.2); 0 without Timestamps.
     pub tsval: u32,
     /// The last TSval that the sender saw from its peer, in the peer's ticks (RFC 7323, section 3.2);
     /// significant only with ACK.
+    /// Of a record from a ring, 0 where it tells payload bytes instead ([`Tells`](crate::record::Tells)).
     pub tsecr: u32,
     /// The fingerprint of the sender's TCP/IP stack, on SYN and SYN-ACK; `None` on other segments.
     pub syn: Option<Syn>,
@@ -185,7 +190,9 @@ pub(crate) fn parse_into<P: Packet + ?Sized>(
     segment.src_port = u16::from_be_bytes([header[0], header[1]]);
     segment.dst_port = u16::from_be_bytes([header[2], header[3]]);
     segment.flags = flags;
-    segment.has_payload = at + header_bytes < network.payload_end;
+    let payload_at = at + header_bytes;
+    segment.has_payload = payload_at < network.payload_end;
+    segment.payload_bytes = network.bytes_from(payload_at);
     segment.hop_limit = fields.hop_limit;
     segment.tsval = tsval;
     segment.tsecr = tsecr;
@@ -503,8 +510,25 @@ mod tests {
         assert_eq!(found.flags, Flags::PSH | Flags::ACK);
         assert_eq!(found.hop_limit, 64);
         assert_eq!(found.syn, None);
-        assert!(found.has_payload);
-        assert!(!parse_raw(&segment(0x10, &around(&[1, 1], &[]), 0)).unwrap().has_payload);
+        assert_eq!((found.has_payload, found.payload_bytes), (true, 3));
+        let bare = parse_raw(&segment(0x10, &around(&[1, 1], &[]), 0)).unwrap();
+        assert_eq!((bare.has_payload, bare.payload_bytes), (false, 0));
+    }
+
+    /// Behind the IP packet may be padding; and the length may be left open.
+    #[test]
+    fn bytes_of_data_are_what_the_ip_header_says() {
+        let mut bytes = segment(0x10, &around(&[1, 1], &[]), 700);
+        let count = |bytes: &[u8]| {
+            let found = parse_raw(bytes).unwrap();
+            (found.has_payload, found.payload_bytes)
+        };
+        bytes.extend([0; 6]);
+        assert_eq!(count(&bytes), (true, 700));
+        // What was captured of it doesn't matter.
+        assert_eq!(count(&bytes[..52]), (true, 700));
+        bytes[2..4].fill(0);
+        assert_eq!(count(&bytes), (true, 0));
     }
 
     #[test]

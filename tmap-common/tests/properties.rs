@@ -30,7 +30,7 @@ fn frame_with(segment: &Segment, tags: usize, blocks: u8) -> Vec<u8> {
         options.resize(options.len() + 8 * usize::from(blocks), 0xa5);
     }
     let tcp_bytes = 20 + options.len();
-    let total_bytes = (tcp_bytes + usize::from(segment.has_payload)) as u16;
+    let total_bytes = (tcp_bytes + segment.payload_bytes as usize) as u16;
     match (segment.src.as_ip4(), segment.dst.as_ip4()) {
         (Some(src), Some(dst)) => {
             frame.extend([0x08, 0x00, 0x45, 0]);
@@ -54,7 +54,7 @@ fn frame_with(segment: &Segment, tags: usize, blocks: u8) -> Vec<u8> {
     frame.extend(segment.syn.map_or(0, |syn| syn.window).to_be_bytes());
     frame.extend([0; 4]);
     frame.extend(options);
-    frame.resize(frame.len() + usize::from(segment.has_payload), 0);
+    frame.resize(frame.len() + segment.payload_bytes as usize, 0);
     frame
 }
 
@@ -68,14 +68,16 @@ fn addresses() -> impl Strategy<Value = (Address, Address)> {
 prop_compose! {
     fn segments()(
         (src, dst) in addresses(), src_port: u16, dst_port: u16, flags: u8, hop_limit: u8,
-        has_payload: bool, tsval: u32, tsecr: u32, window: u16, mss: u16, window_scale: u8,
+        payload_bytes in prop_oneof![Just(0_u32), 0..2_000_u32], tsval: u32, tsecr: u32, window: u16,
+        mss: u16, window_scale: u8,
     ) -> Segment {
         // MSS, window scale, NOP, NOP, NOP, Timestamps.
         let quirk_fields = QuirkFields { tcp_header_bytes: 40, ..QuirkFields::default() };
         let syn = Syn { window, mss, window_scale, option_order: 0x81_1132, other_kind: 0, quirk_fields };
         let flags = Flags(flags);
         Segment {
-            src, dst, src_port, dst_port, flags, has_payload, hop_limit, tsval, tsecr,
+            src, dst, src_port, dst_port, flags, has_payload: payload_bytes > 0, payload_bytes, hop_limit,
+            tsval, tsecr,
             syn: flags.intersects(Flags::SYN).then_some(syn),
             tunnel: None,
         }

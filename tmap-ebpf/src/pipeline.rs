@@ -5,7 +5,7 @@ use tmap_common::{
     Link, Record, Skip,
     fast::{self, HeaderOffsets},
     record::Direction,
-    suppress::{Decision, Digest},
+    suppress::Digest,
 };
 
 use crate::{
@@ -76,20 +76,21 @@ impl<const STOP: u8> fast::Visitor for FastPath<'_, STOP> {
             stop::compute([hash.0, digest.stamps, digest.rest]);
             return self.cpu.count_emitted();
         }
-        let Decision::Emit(suppressed) = suppress::classify(self.cpu, hash, digest, now) else {
+        let Some(suppressed) = suppress::classify(self.cpu, hash, digest, now) else {
             return self.cpu.count_suppressed();
         };
         if STOP == stop::AFTER_CLASSIFY {
-            stop::compute([suppressed.into()]);
+            stop::compute([suppressed.count.into(), suppressed.payload_bytes.into()]);
             return self.cpu.count_emitted();
         }
-        let record = Record { time_ns: 0, direction: self.direction, suppressed, segment };
+        let mut record = Record { time_ns: 0, direction: self.direction, suppressed: 0, segment };
+        record.count(suppressed);
         if ring::push_data::<STOP>(self.cpu, offsets.is_ip4, &record) {
             self.cpu.count_emitted();
         } else {
             // The segment is read and hashed again, because the stack has no room to keep the hash.
             if let Some(segment) = offsets.segment(self.frame) {
-                suppress::reset(self.cpu, suppress::flow_hash(&segment, self.direction, 0));
+                let _ = suppress::reset(self.cpu, suppress::flow_hash(&segment, self.direction, 0));
             }
             self.cpu.count_ring_full();
         }

@@ -16,7 +16,7 @@ use tmap_common::{Record, record::Slot, ring::MIN_SLOTS};
 
 use crate::{
     atomic,
-    state::{ThisCpu, preemptible},
+    state::{ThisCpu, preemptible, tells},
     stop,
 };
 
@@ -39,7 +39,7 @@ pub(crate) fn push(cpu: ThisCpu, record: &mut Record) -> bool {
     let Some(reserved) = Reservation::make(cpu, record.slot_count() as u64) else { return false };
     record.time_ns = now();
     let mut at = reserved.at;
-    reserved.ring.write(at, record.first_slot());
+    reserved.ring.write(at, record.first_slot(tells()));
     if let Some(slot) = record.address_slot() {
         at += 1;
         reserved.ring.write(at, slot);
@@ -71,7 +71,7 @@ pub(crate) fn push_data<const STOP: u8>(cpu: ThisCpu, is_ip4: bool, record: &Rec
     }
     let Some(slot) = reserved.ring.slot(reserved.at) else { return false };
     let words = slot.cast::<u64>();
-    let Slot { words: [_, rest @ ..] } = record.first_slot_with(!is_ip4);
+    let Slot { words: [_, rest @ ..] } = record.first_slot_with(!is_ip4, tells());
     for (index, word) in (1..).zip(rest) {
         // SAFETY: a slot is four words. Volatile keeps these writes before the publishing one.
         unsafe { ptr::write_volatile(words.add(index), word) };

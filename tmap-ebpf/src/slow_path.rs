@@ -7,10 +7,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use tmap_common::{
-    Link, Packet as _, Skip, parse,
-    record::Direction,
-    suppress::{Decision, Digest},
-    tcp::TimestampsLayout,
+    Link, Packet as _, Skip, parse, record::Direction, suppress::Digest, tcp::TimestampsLayout,
     tunnel::DecapCursor,
 };
 
@@ -180,20 +177,20 @@ fn pass_on(work: &mut Work, direction: Direction) -> u64 {
     let now = suppress::now();
     let Some(cpu) = ThisCpu::get() else { return RING_FULL };
     let hash = suppress::flow_hash(&record.segment, direction, cursor.inner.tunnel_key());
-    let decision = match options.timestamps_layout() {
-        None => Decision::Emit(suppress::reset(cpu, hash)),
+    let emitted_after = match options.timestamps_layout() {
+        None => Some(suppress::reset(cpu, hash)),
         Some(layout) => {
             let more = u64::from(layout == TimestampsLayout::Longer);
             suppress::classify(cpu, hash, Digest::of(&record.segment).emitted_if(more), now)
         }
     };
-    let Decision::Emit(suppressed) = decision else { return SUPPRESSED };
+    let Some(suppressed) = emitted_after else { return SUPPRESSED };
     record.direction = direction;
-    record.suppressed = suppressed;
+    record.count(suppressed);
     if ring::push(cpu, record) {
         EMITTED
     } else {
-        suppress::reset(cpu, hash);
+        let _ = suppress::reset(cpu, hash);
         RING_FULL
     }
 }

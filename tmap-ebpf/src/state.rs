@@ -3,7 +3,7 @@
 use aya_ebpf::{
     Global, bindings::BPF_F_MMAPABLE, helpers::bpf_get_smp_processor_id, macros::map, maps::Array,
 };
-use tmap_common::{Skip, ring::CpuState};
+use tmap_common::{Skip, record::Tells, ring::CpuState};
 
 use crate::atomic;
 
@@ -14,6 +14,23 @@ static CPUS: Array<CpuState> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// Set on PREEMPT_RT, in the cautious object: one producer may interrupt another on the same CPU.
 #[unsafe(no_mangle)]
 static PREEMPTIBLE: Global<u8> = Global::new(0);
+
+/// Whether records tell TSecr, for round trips; the loader sets it. The verifier knows read-only data: one of
+/// both cases is dead code.
+#[unsafe(no_mangle)]
+static ROUND_TRIPS: Global<u8> = Global::new(0);
+
+/// Whether records tell payload bytes rather than TSecr.
+#[inline(always)]
+pub(crate) fn tells_bytes() -> bool {
+    ROUND_TRIPS.load() == 0
+}
+
+/// What records tell.
+#[inline(always)]
+pub(crate) fn tells() -> Tells {
+    if tells_bytes() { Tells::PayloadBytes } else { Tells::Tsecr }
+}
 
 /// Whether one producer may interrupt another on the same CPU.
 #[inline(always)]

@@ -6,11 +6,11 @@ use core::ptr;
 use aya_ebpf::{Global, helpers::generated::bpf_jiffies64};
 use tmap_common::{
     Segment,
-    record::Direction,
+    record::{Direction, Suppressed},
     suppress::{CACHE_ENTRIES, CacheEntry, Decision, Digest, FlowHash},
 };
 
-use crate::state::ThisCpu;
+use crate::state::{self, ThisCpu};
 
 /// Whether anything is suppressed; the loader sets it. The verifier knows read-only data: with 0 all this
 /// is dead code.
@@ -35,17 +35,48 @@ pub(crate) fn flow_hash(segment: &Segment, direction: Direction, tunnel_key: u64
     FlowHash::of(segment, direction, tunnel_key, SUPPRESS_SEED.load())
 }
 
-/// Decides what becomes of a segment; `now` is the time as [`now`] returned it.
+/// Decides what becomes of a segment; `now` is the time as [`now`] returned it. `None`: it is suppressed.
+/// Else it is emitted, with what was suppressed of its flow before.
 #[inline(always)]
-pub(crate) fn classify(cpu: ThisCpu, hash: FlowHash, digest: Digest, now: u64) -> Decision {
-    let Some(entry) = entry(cpu, hash) else { return Decision::Emit(0) };
+pub(crate) fn classify(cpu: ThisCpu, hash: FlowHash, digest: Digest, now: u64) -> Option<Suppressed> {
+    let Some(entry) = entry(cpu, hash) else { return Some(Suppressed::default()) };
     // SAFETY: the entry is in the map's value, which only this CPU's programs use, one at a time.
-    let Some((decision, next)) = unsafe { *entry }.classify_fast(hash, digest, now) else {
-        return Decision::Emit(classify_entry(entry, hash.0, digest.stamps, digest.rest, now) as u8);
+    let before = unsafe { *entry };
+    let Some((decision, next)) = before.classify_fast(hash, digest, now) else {
+        let count = classify_entry(entry, hash.0, digest.stamps, digest.rest, now) as u8;
+        return Some(suppressed(cpu, hash, count));
     };
     // SAFETY: the entry is in the map's value, which only this CPU's programs use, one at a time.
     unsafe { ptr::write(entry, next) };
-    decision
+    match decision {
+        Decision::Emit(count) => Some(suppressed(cpu, hash, count)),
+        Decision::Suppress => {
+            if state::tells_bytes() {
+                let sum = sum(cpu, hash);
+                // SAFETY: the sum is in the map's value, which only this CPU's programs use, one at a time.
+                unsafe { *sum = before.sum_with(*sum, digest) };
+            }
+            None
+        }
+    }
+}
+
+/// `count` segments of the flow, and their bytes.
+#[inline(always)]
+fn suppressed(cpu: ThisCpu, hash: FlowHash, count: u8) -> Suppressed {
+    if count == 0 || !state::tells_bytes() {
+        return Suppressed { count, payload_bytes: 0 };
+    }
+    // SAFETY: the sum is in the map's value, which only this CPU's programs use, one at a time.
+    Suppressed::new(count, unsafe { *sum(cpu, hash) })
+}
+
+/// Where the sum of a flow's suppressed bytes lies.
+#[inline(always)]
+fn sum(cpu: ThisCpu, hash: FlowHash) -> *mut u32 {
+    let index = hash.index(CACHE_ENTRIES) as usize;
+    // SAFETY: the map's value outlives the program's run, and the index is below the number of entries.
+    unsafe { (&raw mut (*cpu.state).flow_sums).cast::<u32>().add(index) }
 }
 
 /// Subprogram: classifies a segment that is emitted in any case, and updates the entry. Returns how many
@@ -60,16 +91,16 @@ extern "C" fn classify_entry(entry: *mut CacheEntry, hash: u64, stamps: u64, res
     count.into()
 }
 
-/// Empties a flow's entry, so that its next segment repeats nothing. Returns how many of its segments were
-/// suppressed since its last record.
+/// Empties a flow's entry, so that its next segment repeats nothing. Returns what was suppressed of it since
+/// its last record.
 #[inline(always)]
-pub(crate) fn reset(cpu: ThisCpu, hash: FlowHash) -> u8 {
-    let Some(entry) = entry(cpu, hash) else { return 0 };
+pub(crate) fn reset(cpu: ThisCpu, hash: FlowHash) -> Suppressed {
+    let Some(entry) = entry(cpu, hash) else { return Suppressed::default() };
     // SAFETY: the entry is in the map's value, which only this CPU's programs use, one at a time.
     let count = unsafe { *entry }.count_of(hash);
     // SAFETY: the entry is in the map's value, which only this CPU's programs use, one at a time.
     unsafe { ptr::write(entry, CacheEntry::default()) };
-    count
+    suppressed(cpu, hash, count)
 }
 
 /// Where a flow's entry lies; `None` if nothing is suppressed.

@@ -108,6 +108,7 @@ fn sensor_config(config: &LiveConfig) -> xdp::Config {
         egress: config.egress,
         decap: config.common.decap,
         every_packet: config.every_packet,
+        round_trips: config.common.engine.rtt.is_some(),
         filter: config.common.filter.tests().to_vec(),
         ring_slots: config
             .ring_bytes

@@ -151,6 +151,7 @@ fn connection(number: u64) -> impl Iterator<Item = Record> {
                 dst_port: if from_client { 443 } else { port },
                 flags,
                 has_payload: at > 2,
+                payload_bytes: 0,
                 hop_limit: 64,
                 tsval: ticks.wrapping_add((machine as u32).wrapping_mul(2_654_435_761)),
                 tsecr: 1,

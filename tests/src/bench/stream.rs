@@ -7,7 +7,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
 use tmap_common::{
     Address, Flags, Record, Segment,
-    record::{Direction, Slot},
+    record::{Direction, Slot, Tells},
 };
 
 /// How flows are drawn.
@@ -71,7 +71,8 @@ impl Stream {
         };
         let time_ns = self.now_ns();
         self.sent += 1;
-        record(self.gone + flow, time_ns, self.addresses, self.rng.random_range(0..200_000)).first_slot()
+        record(self.gone + flow, time_ns, self.addresses, self.rng.random_range(0..200_000))
+            .first_slot(Tells::PayloadBytes)
     }
 }
 
@@ -91,6 +92,7 @@ fn record(flow: u64, time_ns: u64, addresses: u64, late_ns: u64) -> Record {
             dst_port: 443,
             flags: Flags::ACK,
             has_payload: true,
+            payload_bytes: 1_448,
             hop_limit: 57,
             tsval: ticks.wrapping_add((mixed >> 20) as u32).max(1),
             tsecr: 1,

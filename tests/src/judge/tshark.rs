@@ -28,10 +28,11 @@ fn fields(capture: &Path, filter: &str, occurrence: &str, fields: &[&str]) -> Re
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// TSval and TSecr by frame number, from 1.
-type Stamps = BTreeMap<u64, (u32, u32)>;
+/// TSval, TSecr and bytes of data by frame number, from 1.
+type Stamps = BTreeMap<u64, (u32, u32, u32)>;
 
-/// Compares the time stamps that tmap and tshark read in every frame. Returns how many frames have any.
+/// Compares the time stamps and the bytes of data that tmap and tshark read in every frame with time stamps.
+/// Returns how many frames have any.
 ///
 /// # Errors
 /// Where they differ, or tshark can't be run.
@@ -58,7 +59,7 @@ fn stamps_by_tmap(capture: &Path) -> Result<Stamps> {
         if let Ok(segment) = parse(frame.bytes, link, true)
             && segment.is_stamped()
         {
-            stamps.insert(number, (segment.tsval, segment.tsecr));
+            stamps.insert(number, (segment.tsval, segment.tsecr, segment.payload_bytes));
         }
     }
     Ok(stamps)
@@ -67,13 +68,50 @@ fn stamps_by_tmap(capture: &Path) -> Result<Stamps> {
 /// What tshark reads. Packets quoted in ICMP errors aren't on their way, so they don't count.
 fn stamps_by_tshark(capture: &Path) -> Result<Stamps> {
     let filter = "tcp.options.timestamp.tsval and not icmp and not icmpv6";
-    let names = ["frame.number", "tcp.options.timestamp.tsval", "tcp.options.timestamp.tsecr"];
+    let names = ["frame.number", "tcp.options.timestamp.tsval", "tcp.options.timestamp.tsecr", "tcp.len"];
     let line = |line: &str| {
         let numbers = line.split('\t').map(str::parse::<u64>).collect::<Result<Vec<_>, _>>()?;
-        let [number, tsval, tsecr] = numbers[..] else { bail!("not three fields: {line}") };
-        Ok((number, (tsval as u32, tsecr as u32)))
+        let [number, tsval, tsecr, bytes] = numbers[..] else { bail!("not four fields: {line}") };
+        Ok((number, (tsval as u32, tsecr as u32, bytes as u32)))
     };
     fields(capture, filter, "occurrence=l", &names)?.lines().map(line).collect()
+}
+
+/// Segments and bytes of data by sender, its port, receiver, its port.
+type Connections = BTreeMap<[String; 4], (u64, u64)>;
+
+/// Compares segments and bytes of data of each connection side, as `tmap read --connections` tells them.
+/// Returns how many sides there are. Connections on the same ports count as one.
+///
+/// # Errors
+/// Where they differ, or tshark can't be run.
+pub fn compare_connections(capture: &Path) -> Result<usize> {
+    let mut theirs = Connections::new();
+    for frame in frames(capture)?.into_values() {
+        let side = theirs.entry(frame.ends).or_default();
+        *side = (side.0 + 1, side.1 + frame.payload_bytes);
+    }
+    let mut own = Connections::new();
+    for line in of_type(&lines_of(&["tmap", "read", "--json", "--connections"], capture)?, "connection") {
+        let ends = ["src", "sport", "dst", "dport"].map(|name| word(line, name));
+        let count = |name: &str| line[name].as_u64().with_context(|| format!("no {name}: {line}"));
+        let side = own.entry(ends).or_default();
+        *side = (side.0 + count("segments")?, side.1 + count("payload_bytes")?);
+    }
+    let differing: Vec<_> = theirs
+        .iter()
+        .filter(|(ends, counts)| own.get(*ends) != Some(counts))
+        .map(|(ends, counts)| (ends, own.get(ends), counts))
+        .take(8)
+        .collect();
+    ensure!(differing.is_empty(), "{}: connection, tmap, tshark: {differing:?}", capture.display());
+    ensure!(own.len() == theirs.len(), "tmap has {} sides, tshark {}", own.len(), theirs.len());
+    Ok(own.len())
+}
+
+/// A field of a line as text.
+fn word(line: &Value, name: &str) -> String {
+    line[name].as_str().map_or_else(|| line[name].to_string(), str::to_owned)
 }
 
 /// A frame as tshark sees it.
@@ -86,6 +124,8 @@ struct Frame {
     acks: Option<usize>,
     tsval: u32,
     tsecr: u32,
+    /// Its data, in bytes.
+    payload_bytes: u64,
     /// Whether it is answered: data, SYN or FIN.
     asks: bool,
     /// A retransmission. tshark takes one that follows an echo closely for reordering.
@@ -149,6 +189,7 @@ fn frame(fields: &[&str]) -> Result<(usize, Frame)> {
         acks: acks.parse().ok(),
         tsval: tsval.parse()?,
         tsecr: tsecr.parse()?,
+        payload_bytes: bytes.parse()?,
         asks: *bytes != "0" || Flags(flags).intersects(Flags::SYN | Flags::FIN),
         is_repeated: !again.is_empty() || !late.is_empty(),
     };
@@ -189,7 +230,7 @@ pub fn compare_round_trips(capture: &Path) -> Result<RoundTrips> {
         *earliest = number.min(*earliest);
         carriers.entry((frame.ends.clone(), frame.tsval)).or_default().push(number);
     }
-    let lines = round_trip_lines(capture)?;
+    let lines = lines_of(&["tmap", "rtt", "--json"], capture)?;
     let mut found = RoundTrips::default();
     for sample in of_type(&lines, "rtt") {
         let Sample { ends, time_us, tsval, rtt_us } = Sample::read(sample)?;
@@ -222,10 +263,10 @@ pub fn compare_round_trips(capture: &Path) -> Result<RoundTrips> {
     Ok(found)
 }
 
-/// The lines of `tmap rtt --json` on a capture.
-fn round_trip_lines(capture: &Path) -> Result<Vec<Value>> {
-    let words = ["tmap", "rtt", "--json"].map(OsString::from);
-    let Config::Read(config) = cli::config(words.into_iter().chain([capture.into()]))? else {
+/// The lines that a command prints of a capture.
+fn lines_of(command: &[&str], capture: &Path) -> Result<Vec<Value>> {
+    let words = command.iter().map(OsString::from);
+    let Config::Read(config) = cli::config(words.chain([capture.into()]))? else {
         bail!("{} is taken for an interface", capture.display());
     };
     let mut out = Vec::new();
@@ -244,7 +285,7 @@ struct Sample {
 
 impl Sample {
     fn read(line: &Value) -> Result<Self> {
-        let text = |name: &str| line[name].as_str().map_or_else(|| line[name].to_string(), str::to_owned);
+        let text = |name: &str| word(line, name);
         let time: jiff::Timestamp = text("time").parse()?;
         Ok(Self {
             ends: ["host", "port", "peer", "peer_port"].map(text),

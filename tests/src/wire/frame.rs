@@ -206,7 +206,7 @@ fn tcp(segment: &Segment) -> Vec<u8> {
         options: &options(segment),
         ..Tcp::default()
     };
-    header.around(if segment.has_payload { b"." } else { b"" })
+    header.around(&vec![b'.'; segment.payload_bytes.max(segment.has_payload.into()) as usize])
 }
 
 /// The options: of a handshake in the order that the record tells, else padding and Timestamps.
@@ -234,6 +234,11 @@ fn options(segment: &Segment) -> Vec<u8> {
 
 /// A broadcast acknowledgement, with these bytes of VLAN tags and of TCP options.
 pub fn acknowledgement(tags: &[u8], ip6: bool, options: &[u8]) -> Vec<u8> {
+    segment(tags, ip6, options, &[])
+}
+
+/// As [`acknowledgement`], with data.
+pub fn segment(tags: &[u8], ip6: bool, options: &[u8], payload: &[u8]) -> Vec<u8> {
     let header = Tcp {
         src_port: 0x1234,
         dst_port: 80,
@@ -243,7 +248,7 @@ pub fn acknowledgement(tags: &[u8], ip6: bool, options: &[u8]) -> Vec<u8> {
         options,
         ..Tcp::default()
     };
-    let tcp = header.around(&[]);
+    let tcp = header.around(payload);
     let (ethertype, packet) = if ip6 {
         (IP6, Ip6 { src: documentation_ip6(0, 7), ..Ip6::default() }.around(&tcp))
     } else {
@@ -298,8 +303,8 @@ mod tests {
         let six = Address::from_ip6(documentation_ip6(0, 1));
         let segments = [
             plain,
-            Segment { src: six, dst: six, has_payload: true, ..plain },
-            Segment { has_payload: true, ..plain },
+            Segment { src: six, dst: six, has_payload: true, payload_bytes: 1, ..plain },
+            Segment { has_payload: true, payload_bytes: 700, ..plain },
             Segment { flags: Flags::SYN, syn: Some(LINUX_SYN), ..plain },
         ];
         for (link_type, link) in LINK_TYPES {

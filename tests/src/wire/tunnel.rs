@@ -101,7 +101,7 @@ pub fn segment(rng: &mut Pcg64) -> Segment {
         None => QuirkFields { fragment_flags: 0, id: 0, ..LINUX_SYN.quirk_fields },
     };
     let syn = Syn { quirk_fields, ..LINUX_SYN };
-    Segment {
+    let segment = Segment {
         src,
         dst,
         src_port: rng.random_range(1024..60_000),
@@ -113,7 +113,8 @@ pub fn segment(rng: &mut Pcg64) -> Segment {
         tsecr: if is_syn { 0 } else { rng.random() },
         syn: is_syn.then_some(syn),
         ..Segment::default()
-    }
+    };
+    Segment { payload_bytes: segment.has_payload.into(), ..segment }
 }
 
 /// Encapsulations that carry IP only, not frames or labels.

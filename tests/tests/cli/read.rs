@@ -412,7 +412,10 @@ fn one_connection_and_its_machine_are_told() {
     let run = tmap(arguments.into_iter().chain([capture]));
     assert_eq!((run.code, run.err.as_str()), (0, ""));
     let lines: Vec<&str> = run.out.lines().filter(|line| line.starts_with("192.0.2.")).collect();
-    assert_eq!(lines[0], "192.0.2.4:40004 > 198.51.100.1:25  04-22 19:00:12      30 s     587  #1");
+    assert_eq!(
+        lines[0],
+        "192.0.2.4:40004 > 198.51.100.1:25  04-22 19:00:12      30 s     587     584 B  client  #1"
+    );
     assert!(lines.len() == 2 && lines[1].starts_with("192.0.2.4  "), "{}", run.out);
 }
 

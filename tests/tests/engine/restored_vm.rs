@@ -26,6 +26,7 @@ fn records() -> Vec<Record> {
                 dst_port: 443,
                 flags: Flags(Flags::ACK.0),
                 has_payload: true,
+                payload_bytes: 0,
                 hop_limit: 64,
                 tsval: (if i < 8_571 { ticks } else { ticks - 600_000 }) as u32,
                 tsecr: 1,

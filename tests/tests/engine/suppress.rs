@@ -1,11 +1,12 @@
 //! Suppression changes nothing: the very code that the kernel runs, on streams of any kind. Hull,
-//! unselected sample, round trips and PAWS events of what is left are those of everything.
+//! unselected sample, round trips and PAWS events of what is left are those of everything, and so are the
+//! counts of segments and bytes.
 
 use proptest::{prelude::*, test_runner::Config};
 use tmap::engine::{flows::flow::Flow, rtt, types::FlowKey};
 use tmap_common::{
     Address, Flags, Record, Segment,
-    record::Direction,
+    record::{Direction, Suppressed},
     suppress::{CacheEntry, Decision, Digest, FlowHash, UNIT_NS},
 };
 
@@ -14,33 +15,43 @@ const MS: u64 = 1_000_000;
 /// What the kernel does, with a cache of a few entries.
 struct Suppressor {
     entries: Vec<CacheEntry>,
+    /// Beside each entry, as in the kernel.
+    sums: Vec<u32>,
     suppressed: u64,
 }
 
 impl Suppressor {
     fn new(entries: usize) -> Self {
-        Self { entries: vec![CacheEntry::default(); entries], suppressed: 0 }
+        Self { entries: vec![CacheEntry::default(); entries], sums: vec![0; entries], suppressed: 0 }
     }
 
     fn take(&mut self, record: &Record) -> Option<Record> {
         let hash = FlowHash::of(&record.segment, record.direction, 0, 7);
         let index = hash.index(self.entries.len() as u32) as usize;
-        let entry = &mut self.entries[index];
+        let (entry, sum) = (&mut self.entries[index], &mut self.sums[index]);
         let now = record.time_ns / UNIT_NS;
-        let (decision, next) = entry.classify(hash, Digest::of(&record.segment), now);
-        *entry = next;
+        let digest = Digest::of(&record.segment);
+        let (decision, next) = entry.classify(hash, digest, now);
+        let before = std::mem::replace(entry, next);
         match decision {
             Decision::Suppress => {
+                *sum = before.sum_with(*sum, digest);
                 self.suppressed += 1;
                 None
             }
-            Decision::Emit(suppressed) => Some(Record { suppressed, ..*record }),
+            Decision::Emit(count) => {
+                let mut record = *record;
+                record.count(Suppressed::new(count, *sum));
+                Some(record)
+            }
         }
     }
 
-    /// Suppressed segments that no record has counted yet.
-    fn pending(&self) -> u64 {
-        self.entries.iter().map(|entry| u64::from(entry.count())).sum()
+    /// Suppressed segments that no record has counted yet, and their bytes.
+    fn pending(&self) -> (u64, u64) {
+        let each = self.entries.iter().zip(&self.sums);
+        let pending = each.map(|(entry, sum)| Suppressed::new(entry.count(), *sum));
+        pending.fold((0, 0), |sum, one| (sum.0 + u64::from(one.count), sum.1 + u64::from(one.payload_bytes)))
     }
 }
 
@@ -54,8 +65,9 @@ struct Learnt {
     counts: rtt::Counts,
 }
 
-/// Feeds records to flows as the engine does, and to the round-trip engine.
-fn learn(records: &[Record]) -> (Learnt, u64) {
+/// Feeds records to flows as the engine does, and to the round-trip engine. Returns with what they taught how
+/// many segments and bytes they told of.
+fn learn(records: &[Record]) -> (Learnt, (u64, u64)) {
     let mut flows: Vec<(FlowKey, Vec<Flow>)> = Vec::new();
     let mut engine =
         rtt::RttEngine::new(rtt::Options { idle_timeout_ns: u64::MAX, ..rtt::Options::default() });
@@ -86,24 +98,42 @@ fn learn(records: &[Record]) -> (Learnt, u64) {
             flow.closed_ns
         )
     };
+    let bytes = flows.iter().flat_map(|(_, lives)| lives).map(|flow| flow.payload_bytes).sum();
     let flows = flows.iter().map(|(key, lives)| (*key, lives.iter().map(told).collect())).collect();
-    (Learnt { flows, samples: news.samples, anomalies: format!("{:?}", news.anomalies), counts }, segments)
+    (
+        Learnt { flows, samples: news.samples, anomalies: format!("{:?}", news.anomalies), counts },
+        (segments, bytes),
+    )
 }
 
 /// Compares what all records teach with what the emitted ones teach; returns how many were suppressed.
 fn compare(records: &[Record], entries: usize) -> Result<u64, TestCaseError> {
     let mut suppressor = Suppressor::new(entries);
     let left: Vec<Record> = records.iter().filter_map(|record| suppressor.take(record)).collect();
-    let (all, segments) = learn(records);
+    let (all, (segments, bytes)) = learn(records);
     let (some, told) = learn(&left);
     prop_assert_eq!(all.flows, some.flows);
     prop_assert_eq!(all.samples, some.samples);
     prop_assert_eq!(all.anomalies, some.anomalies);
     prop_assert_eq!(all.counts, some.counts);
     prop_assert_eq!(left.len() as u64 + suppressor.suppressed, segments);
-    prop_assert!(told + suppressor.pending() <= segments);
+    let pending = suppressor.pending();
+    let (told_segments, told_bytes) = (told.0 + pending.0, told.1 + pending.1);
+    prop_assert!(told_segments <= segments && told_bytes <= bytes);
+    let sum = |records: &[Record]| -> u64 {
+        records.iter().map(|record| u64::from(record.segment.payload_bytes)).sum()
+    };
+    prop_assert_eq!((sum(records), sum(&left)), (bytes, told.1));
+    // Only a flow that loses its entry, or begins anew with its ports, leaves some uncounted.
+    let keeps_entries = entries == PLENTY && !records.iter().any(|record| record.segment.flags.is_syn());
+    if keeps_entries {
+        prop_assert_eq!((told_segments, told_bytes), (segments, bytes));
+    }
     Ok(suppressor.suppressed)
 }
+
+/// Entries that are enough for every flow of a stream between two hosts.
+const PLENTY: usize = 1 << 16;
 
 /// Compares hulls and PAWS alone.
 fn compare_hulls(records: &[Record], slots: usize) -> Result<(), TestCaseError> {
@@ -115,6 +145,11 @@ fn compare_hulls(records: &[Record], slots: usize) -> Result<(), TestCaseError> 
     Ok(())
 }
 
+/// Data of a segment, in bytes: none about every other time, and up to what an IP packet holds.
+fn payload_bytes() -> impl Strategy<Value = u32> {
+    prop_oneof![2 => Just(0_u32), 1 => 1..2_000_u32, 1 => 1..65_484_u32]
+}
+
 /// The next segment of a conversation: what differs from the last one of its direction.
 #[derive(Clone, Debug)]
 struct Change {
@@ -123,7 +158,7 @@ struct Change {
     ticks: i64,
     echo: Echo,
     flags: u8,
-    payload: bool,
+    payload_bytes: u32,
     hop_limit: u8,
 }
 
@@ -151,14 +186,14 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
         1 => Just(0x04_u8), 1 => Just(0x14_u8), 1 => Just(0x00_u8),
     ];
     let hop_limit = prop_oneof![12 => Just(64_u8), 1 => 60..63_u8];
-    let change = (any::<bool>(), gap, ticks, echo, flags, any::<bool>(), hop_limit).prop_map(
-        |(from_server, gap_ns, ticks, echo, flags, payload, hop_limit)| Change {
+    let change = (any::<bool>(), gap, ticks, echo, flags, payload_bytes(), hop_limit).prop_map(
+        |(from_server, gap_ns, ticks, echo, flags, payload_bytes, hop_limit)| Change {
             from_server,
             gap_ns,
             ticks,
             echo,
             flags,
-            payload,
+            payload_bytes,
             hop_limit,
         },
     );
@@ -197,7 +232,8 @@ fn play(changes: &[Change], connection: u16) -> Vec<Record> {
                 src_port: from.1,
                 dst_port: to.1,
                 flags: Flags(flags),
-                has_payload: change.payload,
+                has_payload: change.payload_bytes > 0,
+                payload_bytes: change.payload_bytes,
                 hop_limit: change.hop_limit,
                 tsval: tsvals[side],
                 tsecr: echoes[side],
@@ -218,22 +254,16 @@ struct Burst {
     segments: u8,
     spacing_ns: u64,
     delay_ns: u64,
-    payload: bool,
+    payload_bytes: u32,
 }
 
 /// Transfers between hosts with clocks of 1 kHz: bursts, delays that reorder, many flows.
 fn bursts() -> impl Strategy<Value = Vec<Burst>> {
     let delay = prop_oneof![8 => 0..100_000_u64, 1 => 0..5 * MS, 1 => 0..60 * MS];
-    let burst = (0..24_u16, any::<bool>(), 0..4 * MS, 1..30_u8, 0..150_000_u64, delay, any::<bool>());
+    let burst = (0..24_u16, any::<bool>(), 0..4 * MS, 1..30_u8, 0..150_000_u64, delay, payload_bytes());
     let burst =
-        burst.prop_map(|(connection, from_server, gap_ns, segments, spacing_ns, delay_ns, payload)| Burst {
-            connection,
-            from_server,
-            gap_ns,
-            segments,
-            spacing_ns,
-            delay_ns,
-            payload,
+        burst.prop_map(|(connection, from_server, gap_ns, segments, spacing_ns, delay_ns, payload_bytes)| {
+            Burst { connection, from_server, gap_ns, segments, spacing_ns, delay_ns, payload_bytes }
         });
     prop::collection::vec(burst, 2..80)
 }
@@ -261,7 +291,7 @@ fn transfers(bursts: &[Burst], in_order: bool) -> Vec<Record> {
                 ticks: 0,
                 echo: Echo::Same,
                 flags: 0x10,
-                payload: burst.payload,
+                payload_bytes: burst.payload_bytes,
                 hop_limit: 64,
             };
             let mut record = play(&[change], 40_000 + burst.connection)[0];
@@ -287,7 +317,7 @@ proptest! {
     #[test]
     fn any_stream_teaches_the_same(changes in changes()) {
         let records = play(&changes, 40_000);
-        compare(&records, 1 << 16)?;
+        compare(&records, PLENTY)?;
     }
 
     /// With clocks that tick, nothing changes however often flows lose their entries.
@@ -312,12 +342,12 @@ fn what_failed_once_holds() {
         ticks: 0,
         echo: Echo::Same,
         flags: 0x10,
-        payload: false,
+        payload_bytes: 0,
         hop_limit: 64,
     };
     let (back, reset) = (Change { ticks: -3, ..plain.clone() }, Change { flags: 0x04, ..plain.clone() });
     let changes = [plain.clone(), plain.clone(), plain.clone(), back, reset, plain];
-    compare(&play(&changes, 40_000), 1 << 16).unwrap();
+    compare(&play(&changes, 40_000), PLENTY).unwrap();
 
     let first = Burst {
         connection: 23,
@@ -326,7 +356,7 @@ fn what_failed_once_holds() {
         segments: 2,
         spacing_ns: 0,
         delay_ns: 8_668_464,
-        payload: false,
+        payload_bytes: 0,
     };
     let second = Burst { gap_ns: 874_512, segments: 12, spacing_ns: 11_408, delay_ns: 0, ..first.clone() };
     let other = Burst { connection: 14, from_server: false, segments: 1, delay_ns: 125_488, ..first.clone() };
@@ -345,7 +375,7 @@ fn a_bulk_transfer_is_mostly_left_out() {
         segments: 80,
         spacing_ns: 10_000,
         delay_ns: 0,
-        payload: true,
+        payload_bytes: 1_448,
     };
     let records = transfers(&vec![burst; 200], true);
     let suppressed = compare(&records, 16).unwrap();

@@ -158,5 +158,7 @@ fn tshark_agrees_on_captures_of_real_machines() {
     for path in captures::all() {
         let segments = tshark::compare_stamps(&path).unwrap();
         assert!(segments > 1000, "{}: {segments}", path.display());
+        let sides = tshark::compare_connections(&path).unwrap();
+        assert!(sides >= 2, "{}: {sides}", path.display());
     }
 }

@@ -83,6 +83,39 @@ fn summaries_on_request_and_at_the_end() {
     assert_eq!(connections.len(), 6);
     assert!(connections.iter().all(|line| line["src"] == "192.0.2.1" && line["dport"] == 8080));
     assert!(!wire.far.ip(&format!("link show {INTERFACE}")).contains("xdp"), "detached");
+    // Everything was told by the end, FIN at the latest.
+    assert!(connections[3..].iter().all(|line| line["payload_bytes"] == 40 * 16), "{connections:?}");
+}
+
+/// Most segments of a bulk transfer are suppressed, merged or not, and their bytes are told all the same.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_bulk_transfer_tells_all_its_bytes() {
+    const SENT: u64 = 30_000_000;
+    for mode in ["generic", "tc"] {
+        let wire = wire();
+        let mut sensor = watch(&wire, &["--json", "--connections", "--xdp-mode", mode]);
+        let listener = wire.far.run(|| TcpListener::bind(SERVER).expect("bound"));
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            std::io::copy(&mut stream, &mut std::io::sink()).expect("read")
+        });
+        let mut stream = wire.near.run(|| TcpStream::connect(SERVER).expect("connected"));
+        let bytes = vec![7; 1_000_000];
+        (0..SENT / 1_000_000).for_each(|_| stream.write_all(&bytes).expect("sent"));
+        drop(stream);
+        assert_eq!(server.join().expect("served"), SENT);
+        sensor.send(Signal::SIGINT);
+        assert_eq!(sensor.end().code(), Some(0), "{}", sensor.err());
+        let connections = sensor.lines("connection");
+        let [line] = &connections[..] else { panic!("{connections:?}") };
+        let count = |value: &serde_json::Value| value.as_u64().expect("a count");
+        let (told, packets) = (count(&line["payload_bytes"]), &sensor.lines("summary")[0]["packets"]);
+        println!("{mode}: {told} bytes in {} segments, {packets}", line["segments"]);
+        // A segment that was sent twice counts twice; few are, on a wire that loses nothing.
+        assert!((SENT..SENT + SENT / 50).contains(&told), "{mode}: {told} bytes of {SENT}");
+        assert!(count(&packets["suppressed"]) > count(&packets["emitted"]), "{mode}: {packets}");
+    }
 }
 
 /// Addresses are shared out among shards, and together the shards know of all of them.

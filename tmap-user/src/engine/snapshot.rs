@@ -288,6 +288,8 @@ pub struct ConnectionReport {
     pub tunnel: Option<Tunnel>,
     /// Time-stamped segments seen.
     pub segments: u64,
+    /// Data in them, in bytes; less where IP headers leave the length open.
+    pub payload_bytes: u64,
     /// Which end the sender is: known from the handshake, or else from the ports.
     pub side: Side,
     /// Engine time of the first segment, in nanoseconds.

@@ -18,7 +18,7 @@ use std::{
 
 use tmap_common::{
     Record,
-    record::{MAX_SLOTS, Slot},
+    record::{MAX_SLOTS, Slot, Tells},
 };
 
 use super::Progress;
@@ -100,6 +100,7 @@ struct Shard {
     tasks: Option<mpsc::SyncSender<Task>>,
     done: mpsc::Receiver<Done>,
     thread: Option<JoinHandle<()>>,
+    tells: Tells,
     batch: Vec<Slot>,
     spare: Vec<Vec<Slot>>,
     /// Answers to reviews that other shards haven't answered yet.
@@ -195,6 +196,7 @@ impl Shard {
     fn start(number: usize, options: &Options, analysed: &Arc<[AtomicU64; 2]>) -> io::Result<Self> {
         let (tasks, tasks_in) = mpsc::sync_channel(TASKS_WAITING);
         let (done_out, done) = mpsc::channel();
+        let tells = if options.rtt.is_some() { Tells::Tsecr } else { Tells::PayloadBytes };
         let options = options.clone();
         let analysed = Arc::clone(analysed);
         let thread = thread::Builder::new().name(format!("shard {number}")).spawn(move || {
@@ -207,6 +209,7 @@ impl Shard {
             tasks: Some(tasks),
             done,
             thread: Some(thread),
+            tells,
             batch: Vec::with_capacity(BATCH),
             spare: Vec::new(),
             reviewed: VecDeque::new(),
@@ -215,7 +218,7 @@ impl Shard {
 
     #[inline(always)]
     fn observe(&mut self, record: &Record) {
-        self.batch.push(record.first_slot());
+        self.batch.push(record.first_slot(self.tells));
         if record.slot_count() > 1 {
             self.batch.extend(record.address_slot());
             self.batch.extend(record.syn_slot());

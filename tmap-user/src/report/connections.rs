@@ -4,11 +4,14 @@ use std::io::{self, Write};
 
 use super::{
     fold::width,
-    number::{Calendar, grouped, span},
+    number::{Calendar, bytes, grouped, span},
     style::{Styles, paint},
     words,
 };
-use crate::engine::{snapshot::ConnectionReport, types::seconds_between};
+use crate::engine::{
+    snapshot::ConnectionReport,
+    types::{Side, seconds_between},
+};
 
 /// Writes one line per connection side.
 pub(super) fn write(
@@ -22,16 +25,20 @@ pub(super) fn write(
     }
     let names: Vec<String> = connections.iter().map(|connection| name(connection)).collect();
     let columns = names.iter().map(|name| width(name)).max().unwrap_or(0);
-    let heading =
-        format!("{:columns$}  {:14}  {:>8} {:>7}  Machine", "From > to", "First seen", "Lasted", "Segm.");
+    let heading = format!(
+        "{:columns$}  {:14}  {:>8} {:>7} {:>9}  {:6}  Machine",
+        "From > to", "First seen", "Lasted", "Segm.", "Data", "Side"
+    );
     writeln!(out, "\n{}", paint(styles.heading, &heading))?;
     for (connection, name) in connections.iter().zip(&names) {
         writeln!(
             out,
-            "{name:columns$}  {:14}  {:>8} {:>7}  {}",
+            "{name:columns$}  {:14}  {:>8} {:>7} {:>9}  {:6}  {}",
             calendar.day_and_second(connection.first_seen_ns),
             span(seconds_between(connection.first_seen_ns, connection.last_seen_ns).max(0.0)),
             grouped(connection.segments),
+            bytes(connection.payload_bytes),
+            side(connection.side),
             paint(styles.strong, &machine(connection))
         )?;
         if let Some(tunnel) = &connection.tunnel {
@@ -48,6 +55,13 @@ fn name(connection: &ConnectionReport) -> String {
     };
     let (from, to) = (end(connection.src, connection.src_port), end(connection.dst, connection.dst_port));
     format!("{from} > {to}")
+}
+
+fn side(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
+    }
 }
 
 /// `#2`, `#2 (74 %)`, `-`.

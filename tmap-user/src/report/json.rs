@@ -46,9 +46,9 @@
 //! # `connection`: one line per connection side with timestamps, in summaries with `--connections`
 //!
 //! `src`, `sport`, `dst`, `dport`, `side` (of `src`: `server` or `client`), `first_seen`, `last_seen`,
-//! `machine` (an `id` within `src`), `probability`, `segments`, `rate_hz`, `rate_hz_sigma`, `phase_ticks` (of
-//! a tick, against a clock that ticks at whole seconds),
-//! `phase_ticks_sigma`, `phase_at` (the time of that phase), `tunnel` (`null`, or as in `tunnels` above).
+//! `machine` (an `id` within `src`), `probability`, `segments`, `payload_bytes`, `rate_hz`, `rate_hz_sigma`,
+//! `phase_ticks` (of a tick, against a clock that ticks at whole seconds), `phase_ticks_sigma`, `phase_at`
+//! (the time of that phase), `tunnel` (`null`, or as in `tunnels` above).
 //!
 //! # `sibling`: one line per machine seen behind several addresses, with `--siblings`
 //!
@@ -242,6 +242,7 @@ struct ConnectionLine {
     machine: Option<u32>,
     probability: Option<f64>,
     segments: u64,
+    payload_bytes: u64,
     rate_hz: Option<f64>,
     rate_hz_sigma: Option<f64>,
     phase_ticks: Option<f64>,
@@ -575,6 +576,7 @@ fn connection_line(connection: &ConnectionReport, calendar: &Calendar<'_>) -> Co
         machine: connection.machine,
         probability: connection.probability,
         segments: connection.segments,
+        payload_bytes: connection.payload_bytes,
         rate_hz: connection.rate_hz.map(|rate| rate.value),
         rate_hz_sigma: connection.rate_hz.map(|rate| rate.sigma),
         phase_ticks: connection.place.map(|place| place.phase_ticks.value),

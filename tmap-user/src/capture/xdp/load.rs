@@ -119,6 +119,7 @@ fn create(config: &Config, shape: Shape, object: &[u8]) -> Result<Ebpf> {
         .map_max_entries("RING", cpus * shape.slots)
         .map_max_entries("CPUS", cpus)
         .map_max_entries("SCRATCH", cpus)
+        .override_global("ROUND_TRIPS", &u8::from(config.round_trips), true)
         .override_global("SUPPRESS", &u8::from(suppresses), true)
         .override_global("SUPPRESS_SEED", &RandomState::new().build_hasher().finish(), true)
         .load(object)

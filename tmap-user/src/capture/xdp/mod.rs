@@ -53,6 +53,8 @@ pub struct Config {
     /// Write the record of every segment to the ring, also of those that can't change any estimate
     /// ([`tmap_common::suppress`]).
     pub every_packet: bool,
+    /// Have records tell TSecr, for round trips, rather than payload bytes.
+    pub round_trips: bool,
     /// For tests: take the precautions of weakly ordered CPUs (arm64) and preemptible kernels (PREEMPT_RT)
     /// on any machine. Where they are needed, they are always taken.
     pub cautious: bool,

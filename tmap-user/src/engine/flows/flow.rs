@@ -19,6 +19,8 @@ pub struct Flow {
     pub last_ns: u64,
     /// Time-stamped segments, suppressed ones included.
     pub segments: u64,
+    /// Bytes of data in them; 0 where round trips are measured, or where IP headers leave the length open.
+    pub payload_bytes: u64,
     /// Segments whose TSval was 0: no clock.
     pub zero_tsvals: u64,
     /// TSvals that went back, or jumped as no clock does, and stayed there: the clock was started
@@ -56,6 +58,7 @@ impl Flow {
             first_ns,
             last_ns: first_ns,
             segments: 0,
+            payload_bytes: 0,
             zero_tsvals: 0,
             jumps: 0,
             closed_ns: None,
@@ -75,6 +78,7 @@ impl Flow {
         let segment = &record.segment;
         self.last_ns = self.last_ns.max(record.time_ns);
         self.segments += 1 + u64::from(record.suppressed);
+        self.payload_bytes += u64::from(segment.payload_bytes);
         self.hop_limit = segment.hop_limit;
         self.tunnel = segment.tunnel;
         if segment.syn.is_some() {
@@ -233,6 +237,7 @@ mod tests {
                 dst_port: 80,
                 flags: Flags(flags),
                 has_payload: false,
+                payload_bytes: 0,
                 hop_limit: 64,
                 tsval,
                 tsecr: 0,

@@ -151,6 +151,7 @@ mod tests {
                 dst_port: 443,
                 flags: Flags::SYN,
                 has_payload: false,
+                payload_bytes: 0,
                 hop_limit: 127,
                 tsval: 0,
                 tsecr: 0,

@@ -320,6 +320,7 @@ pub(super) fn connections(history: &SourceHistory, connections: &[Connection]) -
                 probability: assigned.map(|(_, probability, _)| *probability),
                 tunnel: connection.flow.tunnel,
                 segments: connection.flow.segments,
+                payload_bytes: connection.flow.payload_bytes,
                 side: connection.service().1,
                 first_seen_ns: connection.flow.first_ns,
                 last_seen_ns: connection.flow.last_ns,

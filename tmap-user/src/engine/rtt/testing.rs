@@ -19,6 +19,7 @@ pub(super) fn segment(time_ns: u64, tsval: u32) -> Made {
             dst_port: 443,
             flags: Flags::ACK,
             has_payload: true,
+            payload_bytes: 0,
             hop_limit: 64,
             tsval,
             tsecr: 0,

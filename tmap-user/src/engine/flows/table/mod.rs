@@ -49,6 +49,8 @@ pub(super) struct Table {
     hasher: Hasher,
     index: Index,
     entries: Vec<Entry>,
+    /// Bytes of data of each entry's side, which would be too much for its cache line.
+    payload_bytes: Vec<u64>,
     /// Unused entries, a list through the first word of their keys.
     free: u32,
     live: usize,
@@ -68,10 +70,13 @@ impl Table {
         // grows as it must.
         let mut entries = Vec::new();
         let _ = entries.try_reserve_exact(most);
+        let mut payload_bytes = Vec::new();
+        let _ = payload_bytes.try_reserve_exact(most);
         Self {
             hasher: Hasher::new(),
             index: Index::new(most),
             entries,
+            payload_bytes,
             free: NOWHERE,
             live: 0,
             most,
@@ -109,7 +114,7 @@ impl Table {
     /// Memory held, in bytes.
     pub(super) fn heap_bytes(&self) -> usize {
         self.index.heap_bytes()
-            + self.entries.len() * size_of::<Entry>()
+            + self.entries.len() * (size_of::<Entry>() + size_of::<u64>())
             + self.wide.capacity() * size_of::<[Address; 2]>()
             + self.features.heap_bytes()
             + self.histories.heap_bytes()
@@ -136,6 +141,7 @@ impl Table {
     pub(super) fn guess(&self, hash: u32) -> u32 {
         let place = self.index.guess(hash);
         prefetch(&self.entries, place as usize);
+        prefetch(&self.payload_bytes, place as usize);
         place
     }
 
@@ -213,11 +219,13 @@ impl Table {
                 memory::use_large_pages(&mut self.entries);
             }
             self.entries.push(entry);
+            self.payload_bytes.push(0);
             self.entries.len() as u32 - 1
         } else {
             let place = self.free;
             self.free = self.entries[place as usize].key[0];
             self.entries[place as usize] = entry;
+            self.payload_bytes[place as usize] = 0;
             place
         };
         self.live += 1;
@@ -303,6 +311,7 @@ impl Table {
             flags: segment.flags,
             hop_limit: segment.hop_limit,
             suppressed: record.suppressed,
+            payload_bytes: segment.payload_bytes,
         };
         self.take_in(place, &seen, segment.syn.is_some(), || *record);
     }
@@ -322,6 +331,9 @@ impl Table {
         let entry = &mut self.entries[place as usize];
         entry.segments = entry.segments.saturating_add(1 + u32::from(seen.suppressed));
         entry.hop_limit = seen.hop_limit;
+        if seen.payload_bytes != 0 {
+            self.payload_bytes[place as usize] += u64::from(seen.payload_bytes);
+        }
         if seen.flags.intersects(Flags::FIN | Flags::RST) {
             entry.flags |= flag::CLOSED;
         }
@@ -485,6 +497,7 @@ impl Table {
         };
         let last_ns = entry.last_ns();
         flow.segments += u64::from(entry.segments);
+        flow.payload_bytes = self.payload_bytes[place as usize];
         flow.last_ns = last_ns;
         flow.closed_ns = entry.is(flag::CLOSED).then_some(last_ns);
         flow.side = side;

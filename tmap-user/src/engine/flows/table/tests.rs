@@ -8,7 +8,10 @@ use crate::engine::{
     types::Point,
 };
 use proptest::prelude::*;
-use tmap_common::{Syn, record::Direction};
+use tmap_common::{
+    Syn,
+    record::{Direction, Tells},
+};
 
 const PLENTY: usize = 64 << 20;
 
@@ -30,6 +33,7 @@ fn record(flow: u8, time_ns: u64, tsval: u32, flags: u8) -> Record {
             dst_port: 443,
             flags,
             has_payload: false,
+            payload_bytes: tsval & 1_023,
             hop_limit: 64 - flow,
             tsval,
             tsecr: 0,
@@ -108,7 +112,7 @@ fn play(acts: &[(u8, Act)], hz: u64, mut each: impl FnMut(&Record)) {
 /// Takes in a record; about every other plain record goes by the fast path.
 fn observe(table: &mut Table, record: &Record) -> u32 {
     let hash = table.prepare(&record.segment);
-    if let Some(plain) = Plain::of(&record.first_slot())
+    if let Some(plain) = Plain::of(&record.first_slot(Tells::PayloadBytes))
         && table.len() > 0
         && (record.time_ns ^ u64::from(record.segment.tsval)).count_ones().is_multiple_of(2)
     {
