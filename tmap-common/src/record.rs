@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 | always | time, ports, flags, TTL, TSval, suppressed count, kind; TSecr or bytes; IPv4 addresses |
 //! | 1 | IPv6 | both addresses |
-//! | 2 | SYN, SYN-ACK | window, MSS, window scale, option order, quirks |
+//! | 2 | SYN, SYN-ACK | window, MSS, window scale, option order, quirks, bytes |
 //! | 3, 4 | in a tunnel | kind and id; both outer addresses |
 //!
 //! The record of an IPv4 data segment, nearly all traffic, is one slot: half a cache line. Slots are written
@@ -44,10 +44,10 @@ mod kind {
 }
 
 /// The one of two fields that a record tells: its first slot has no room for both, and no reader needs both.
+/// Handshakes, which have more slots, tell both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tells {
-    /// Bytes of data ([`Segment::payload_bytes`]), for lists of connections. Handshakes without data tell
-    /// TSecr in any case: operating systems differ in it.
+    /// Bytes of data ([`Segment::payload_bytes`]), for lists of connections.
     PayloadBytes,
     /// The echo ([`Segment::tsecr`]), for round trips.
     Tsecr,
@@ -119,13 +119,11 @@ impl Record {
     /// Slot 0: time, IPv4 addresses, TSval, and TSecr or bytes; ports, flags, TTL, suppressed count and kind.
     #[inline(always)]
     pub fn first_slot(&self, tells: Tells) -> Slot {
-        let is_bare_handshake = self.segment.syn.is_some() && self.segment.payload_bytes == 0;
-        let tells = if is_bare_handshake { Tells::Tsecr } else { tells };
         self.first_slot_with(self.has_address_slot(), tells)
     }
 
     /// Slot 0 as [`Record::first_slot`]; the caller says whether the addresses have a slot of their own. IPv4
-    /// addresses may have one, IPv6 addresses must. `tells` holds for handshakes as well.
+    /// addresses may have one, IPv6 addresses must.
     #[inline(always)]
     pub fn first_slot_with(&self, has_address_slot: bool, tells: Tells) -> Slot {
         let segment = &self.segment;
@@ -134,8 +132,12 @@ impl Record {
         } else {
             (0, join(segment.src.low_word(), segment.dst.low_word()))
         };
+        let mut either = segment.tsecr;
         if segment.syn.is_some() {
             kind |= kind::SYN;
+        } else if tells == Tells::PayloadBytes {
+            kind |= kind::BYTES;
+            either = segment.payload_bytes;
         }
         if self.direction == Direction::Egress {
             kind |= kind::EGRESS;
@@ -146,13 +148,6 @@ impl Record {
         if segment.tunnel.is_some() {
             kind |= kind::TUNNEL;
         }
-        let either = match tells {
-            Tells::PayloadBytes => {
-                kind |= kind::BYTES;
-                segment.payload_bytes
-            }
-            Tells::Tsecr => segment.tsecr,
-        };
         let last = u64::from(segment.src_port)
             | u64::from(segment.dst_port) << 16
             | u64::from(segment.flags.0) << 32
@@ -183,7 +178,8 @@ impl Record {
         let sizes = u64::from(syn.window)
             | u64::from(syn.mss) << 16
             | u64::from(syn.window_scale) << 32
-            | u64::from(syn.other_kind) << 40;
+            | u64::from(syn.other_kind) << 40
+            | u64::from(self.segment.payload_bytes.min(u16::MAX.into())) << 48;
         let [folded, lengths] = syn.quirk_fields.to_words();
         Some(Slot { words: [sizes, syn.option_order, folded, lengths] })
     }
@@ -220,9 +216,12 @@ impl Record {
             let (src, dst) = split(addresses);
             (Address::from_ip4(src.to_ne_bytes()), Address::from_ip4(dst.to_ne_bytes()))
         };
+        let (tsval, either) = split(stamps);
+        let (mut payload_bytes, tsecr) = if kind & kind::BYTES != 0 { (either, 0) } else { (0, either) };
         let syn = (kind & kind::SYN != 0).then(|| {
             let [sizes, option_order, folded, lengths] = next().words;
-            let [w0, w1, m0, m1, window_scale, other_kind, ..] = sizes.to_le_bytes();
+            let [w0, w1, m0, m1, window_scale, other_kind, b0, b1] = sizes.to_le_bytes();
+            payload_bytes = u16::from_le_bytes([b0, b1]).into();
             Syn {
                 window: u16::from_le_bytes([w0, w1]),
                 mss: u16::from_le_bytes([m0, m1]),
@@ -242,8 +241,6 @@ impl Record {
                 dst: Address::from_words([dst_high, dst_low]),
             }
         });
-        let (tsval, either) = split(stamps);
-        let (payload_bytes, tsecr) = if kind & kind::BYTES != 0 { (either, 0) } else { (0, either) };
         Self {
             time_ns,
             direction: if kind & kind::EGRESS != 0 { Direction::Egress } else { Direction::Ingress },
@@ -391,10 +388,10 @@ mod tests {
             prop_assert_eq!(slots.len(), Record::slots_of(&slots[0]));
             let mut rest = slots[1..].iter().copied();
             let Segment { payload_bytes, syn, .. } = record.segment;
-            let told = if for_round_trips || syn.is_some() && payload_bytes == 0 {
-                Segment { payload_bytes: 0, ..record.segment }
-            } else {
-                Segment { tsecr: 0, ..record.segment }
+            let told = match (syn, tells) {
+                (Some(_), _) => Segment { payload_bytes: payload_bytes.min(65_535), ..record.segment },
+                (None, Tells::Tsecr) => Segment { payload_bytes: 0, ..record.segment },
+                (None, Tells::PayloadBytes) => Segment { tsecr: 0, ..record.segment },
             };
             let told = Record { segment: told, ..record };
             prop_assert_eq!(Record::from_slots(&slots[0], || rest.next().unwrap()), told);

@@ -5,7 +5,7 @@ use tmap_common::{
     Link, Record, Skip,
     fast::{self, HeaderOffsets},
     record::Direction,
-    suppress::Digest,
+    suppress::{Decision, Digest},
 };
 
 use crate::{
@@ -76,9 +76,10 @@ impl<const STOP: u8> fast::Visitor for FastPath<'_, STOP> {
             stop::compute([hash.0, digest.stamps, digest.rest]);
             return self.cpu.count_emitted();
         }
-        let Some(suppressed) = suppress::classify(self.cpu, hash, digest, now) else {
+        let Decision::Emit(count) = suppress::classify(self.cpu, hash, digest, now) else {
             return self.cpu.count_suppressed();
         };
+        let suppressed = suppress::suppressed(self.cpu, hash, count);
         if STOP == stop::AFTER_CLASSIFY {
             stop::compute([suppressed.count.into(), suppressed.payload_bytes.into()]);
             return self.cpu.count_emitted();
@@ -90,7 +91,7 @@ impl<const STOP: u8> fast::Visitor for FastPath<'_, STOP> {
         } else {
             // The segment is read and hashed again, because the stack has no room to keep the hash.
             if let Some(segment) = offsets.segment(self.frame) {
-                let _ = suppress::reset(self.cpu, suppress::flow_hash(&segment, self.direction, 0));
+                suppress::reset(self.cpu, suppress::flow_hash(&segment, self.direction, 0));
             }
             self.cpu.count_ring_full();
         }

@@ -7,7 +7,10 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use tmap_common::{
-    Link, Packet as _, Skip, parse, record::Direction, suppress::Digest, tcp::TimestampsLayout,
+    Link, Packet as _, Skip, parse,
+    record::Direction,
+    suppress::{Decision, Digest},
+    tcp::TimestampsLayout,
     tunnel::DecapCursor,
 };
 
@@ -177,20 +180,20 @@ fn pass_on(work: &mut Work, direction: Direction) -> u64 {
     let now = suppress::now();
     let Some(cpu) = ThisCpu::get() else { return RING_FULL };
     let hash = suppress::flow_hash(&record.segment, direction, cursor.inner.tunnel_key());
-    let emitted_after = match options.timestamps_layout() {
-        None => Some(suppress::reset(cpu, hash)),
+    let decision = match options.timestamps_layout() {
+        None => Decision::Emit(suppress::reset(cpu, hash)),
         Some(layout) => {
             let more = u64::from(layout == TimestampsLayout::Longer);
             suppress::classify(cpu, hash, Digest::of(&record.segment).emitted_if(more), now)
         }
     };
-    let Some(suppressed) = emitted_after else { return SUPPRESSED };
+    let Decision::Emit(count) = decision else { return SUPPRESSED };
     record.direction = direction;
-    record.count(suppressed);
+    record.count(suppress::suppressed(cpu, hash, count));
     if ring::push(cpu, record) {
         EMITTED
     } else {
-        let _ = suppress::reset(cpu, hash);
+        suppress::reset(cpu, hash);
         RING_FULL
     }
 }

@@ -21,12 +21,18 @@ static SUPPRESS: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 static SUPPRESS_SEED: Global<u64> = Global::new(0);
 
+/// Whether anything is suppressed.
+#[inline(always)]
+fn is_on() -> bool {
+    SUPPRESS.load() != 0
+}
+
 /// The time for [`classify`]. A function of its own, because a call takes the registers: it comes before
 /// anything that is kept in them.
 #[inline(always)]
 pub(crate) fn now() -> u64 {
     // SAFETY: the helper has no preconditions.
-    if SUPPRESS.load() == 0 { 0 } else { unsafe { bpf_jiffies64() } }
+    if is_on() { unsafe { bpf_jiffies64() } } else { 0 }
 }
 
 /// Hashes the flow of `segment`, in the tunnel of this key (0 for none).
@@ -35,40 +41,31 @@ pub(crate) fn flow_hash(segment: &Segment, direction: Direction, tunnel_key: u64
     FlowHash::of(segment, direction, tunnel_key, SUPPRESS_SEED.load())
 }
 
-/// Decides what becomes of a segment; `now` is the time as [`now`] returned it. `None`: it is suppressed.
-/// Else it is emitted, with what was suppressed of its flow before.
+/// Decides what becomes of a segment; `now` is the time as [`now`] returned it.
 #[inline(always)]
-pub(crate) fn classify(cpu: ThisCpu, hash: FlowHash, digest: Digest, now: u64) -> Option<Suppressed> {
-    let Some(entry) = entry(cpu, hash) else { return Some(Suppressed::default()) };
+pub(crate) fn classify(cpu: ThisCpu, hash: FlowHash, digest: Digest, now: u64) -> Decision {
+    let Some(entry) = entry(cpu, hash) else { return Decision::Emit(0) };
     // SAFETY: the entry is in the map's value, which only this CPU's programs use, one at a time.
     let before = unsafe { *entry };
     let Some((decision, next)) = before.classify_fast(hash, digest, now) else {
-        let count = classify_entry(entry, hash.0, digest.stamps, digest.rest, now) as u8;
-        return Some(suppressed(cpu, hash, count));
+        return Decision::Emit(classify_entry(entry, hash.0, digest.stamps, digest.rest, now) as u8);
     };
     // SAFETY: the entry is in the map's value, which only this CPU's programs use, one at a time.
     unsafe { ptr::write(entry, next) };
-    match decision {
-        Decision::Emit(count) => Some(suppressed(cpu, hash, count)),
-        Decision::Suppress => {
-            if state::tells_bytes() {
-                let sum = sum(cpu, hash);
-                // SAFETY: the sum is in the map's value, which only this CPU's programs use, one at a time.
-                unsafe { *sum = before.sum_with(*sum, digest) };
-            }
-            None
-        }
+    if decision == Decision::Suppress && state::tells_bytes() {
+        let sum = sum(cpu, hash);
+        // SAFETY: the sum is in the map's value, which only this CPU's programs use, one at a time.
+        unsafe { *sum = before.sum_with(*sum, digest) };
     }
+    decision
 }
 
-/// `count` segments of the flow, and their bytes.
+/// `count` segments of a flow, suppressed since its last record, and their bytes.
 #[inline(always)]
-fn suppressed(cpu: ThisCpu, hash: FlowHash, count: u8) -> Suppressed {
-    if count == 0 || !state::tells_bytes() {
-        return Suppressed { count, payload_bytes: 0 };
-    }
+pub(crate) fn suppressed(cpu: ThisCpu, hash: FlowHash, count: u8) -> Suppressed {
     // SAFETY: the sum is in the map's value, which only this CPU's programs use, one at a time.
-    Suppressed::new(count, unsafe { *sum(cpu, hash) })
+    let sum_bytes = if is_on() && state::tells_bytes() { unsafe { *sum(cpu, hash) } } else { 0 };
+    Suppressed::new(count, sum_bytes)
 }
 
 /// Where the sum of a flow's suppressed bytes lies.
@@ -91,22 +88,22 @@ extern "C" fn classify_entry(entry: *mut CacheEntry, hash: u64, stamps: u64, res
     count.into()
 }
 
-/// Empties a flow's entry, so that its next segment repeats nothing. Returns what was suppressed of it since
-/// its last record.
+/// Empties a flow's entry, so that its next segment repeats nothing. Returns how many of its segments were
+/// suppressed since its last record.
 #[inline(always)]
-pub(crate) fn reset(cpu: ThisCpu, hash: FlowHash) -> Suppressed {
-    let Some(entry) = entry(cpu, hash) else { return Suppressed::default() };
+pub(crate) fn reset(cpu: ThisCpu, hash: FlowHash) -> u8 {
+    let Some(entry) = entry(cpu, hash) else { return 0 };
     // SAFETY: the entry is in the map's value, which only this CPU's programs use, one at a time.
     let count = unsafe { *entry }.count_of(hash);
     // SAFETY: the entry is in the map's value, which only this CPU's programs use, one at a time.
     unsafe { ptr::write(entry, CacheEntry::default()) };
-    suppressed(cpu, hash, count)
+    count
 }
 
 /// Where a flow's entry lies; `None` if nothing is suppressed.
 #[inline(always)]
 fn entry(cpu: ThisCpu, hash: FlowHash) -> Option<*mut CacheEntry> {
-    if SUPPRESS.load() == 0 {
+    if !is_on() {
         return None;
     }
     let index = hash.index(CACHE_ENTRIES) as usize;

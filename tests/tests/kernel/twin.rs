@@ -86,12 +86,12 @@ impl Twins {
         Self { sensor, rings, filter, decap, round_trips, before: Counters::default() }
     }
 
-    /// What a record tells of a segment: TSecr or bytes.
+    /// What a record tells of a segment: TSecr or bytes, of handshakes both.
     fn told(&self, segment: Segment) -> Segment {
-        if self.round_trips || segment.syn.is_some() && segment.payload_bytes == 0 {
-            Segment { payload_bytes: 0, ..segment }
-        } else {
-            Segment { tsecr: 0, ..segment }
+        match (segment.syn, self.round_trips) {
+            (Some(_), _) => segment,
+            (None, true) => Segment { payload_bytes: 0, ..segment },
+            (None, false) => Segment { tsecr: 0, ..segment },
         }
     }
 
