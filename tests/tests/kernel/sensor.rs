@@ -36,6 +36,8 @@ fn config(xdp_mode: XdpMode, egress: bool) -> Config {
         xdp_mode,
         egress,
         every_packet: true,
+        // Records tell TSecr, as tcpdump does.
+        round_trips: true,
         ..Config::default()
     }
 }
@@ -300,6 +302,7 @@ fn a_tunnel_without_link_header() {
             interfaces: vec!["tun9".to_owned()],
             egress: true,
             every_packet: true,
+            round_trips: true,
             ..Config::default()
         };
         let (mut sensor, mut rings) = Sensor::open(&config).expect("opens");
