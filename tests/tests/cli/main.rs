@@ -11,3 +11,4 @@ mod schema;
 mod shards;
 mod siblings;
 mod unstamped;
+mod view;

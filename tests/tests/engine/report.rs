@@ -316,6 +316,24 @@ fn open_flows_are_not_counted_again_as_finished_connections() {
 }
 
 #[test]
+fn what_is_proven_is_for_those_who_want_it_all() {
+    let text = |low, verbose| {
+        let mut summary = summary();
+        summary.snapshot.addresses =
+            vec![AddressReport { machines_low: Some(low), machines_proven: Some(2), ..report(2) }];
+        let mut out = Vec::new();
+        let view = View { verbose, ..View::default() };
+        let mut reporter = Reporter::new(&mut out, Format::Text, TimeZone::UTC).with_view(view);
+        reporter.summary(&summary).expect("written");
+        String::from_utf8(out).expect("UTF-8")
+    };
+    assert!(text(1, true).contains("(at least 2 proven)"), "{}", text(1, true));
+    assert!(!text(1, false).contains("proven"), "{}", text(1, false));
+    // The count says as much.
+    assert!(!text(2, true).contains("proven"), "{}", text(2, true));
+}
+
+#[test]
 fn long_lists_are_bounded_for_people_and_whole_for_programs() {
     let mut summary = summary();
     summary.snapshot.connections.clear();

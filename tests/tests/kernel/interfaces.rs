@@ -3,17 +3,20 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream, UdpSocket},
+    os::fd::{AsFd as _, BorrowedFd},
+    path::PathBuf,
     process::Command,
     thread,
     time::Duration,
 };
 
+use aya::programs::Program;
 use nix::sys::signal::Signal;
 use tmap::capture::xdp::{Config, Hook, Sensor, XdpMode};
 use tmap_tests::{
     command::{Running, json_lines, wait_for},
     net::{
-        detach::detach_links_of,
+        detach::{detach_links_of, replace_links_of},
         namespaces::{INTERFACE, Namespace, Wire},
         talk::{self, SERVERS},
     },
@@ -176,6 +179,106 @@ fn a_detached_program_is_noticed_and_attached_again() {
         assert!(err.contains("this happened 3 times within 30 s; ending with what was seen"), "{err}");
         assert!(!pairs.far.ip("link show dev one").contains("xdp"));
     }
+}
+
+/// The descriptor of a loaded program.
+fn descriptor<'a>(sensor: &'a Sensor, name: &str) -> BorrowedFd<'a> {
+    let fd = match sensor.ebpf().program(name).expect("in the object") {
+        Program::Xdp(program) => program.fd(),
+        Program::SchedClassifier(program) => program.fd(),
+        _ => panic!("{name} is of another type"),
+    };
+    fd.expect("loaded").as_fd()
+}
+
+/// Its link stays, and runs somebody else's program: by native XDP and by TCX, both sides.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_replaced_program_is_noticed_and_attached_again() {
+    let pairs = Pairs::new(&["one"]);
+    let (others, _rings) = Sensor::load(&Config::default()).expect("loads");
+    for mode in ["native", "tc"] {
+        let mut tmap = watch(&pairs, &["-i", "one", "--egress", "--xdp-mode", mode]);
+        let program =
+            |kind: &str| descriptor(&others, if kind == "xdp" { "tmap_xdp_eth" } else { "tmap_tc_eth" });
+        assert_eq!(replace_links_of(tmap.pid(), program), 2);
+        wait_for("both to be noticed", || texts(&tmap, "detached").len() == 2);
+        for text in texts(&tmap, "detached") {
+            assert!(text.starts_with("interface one: somebody replaced tmap's program ("), "{text}");
+            assert!(text.contains("; attached again ("), "{text}");
+        }
+        is_seen(&pairs, &tmap, 0);
+        tmap.send(Signal::SIGTERM);
+        assert_eq!(tmap.end().code(), Some(1), "what was missed is a warning");
+    }
+}
+
+/// A BPF file system that is gone in the end.
+struct Pins(tempfile::TempDir);
+
+impl Pins {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let status = Command::new("mount").args(["-t", "bpf", "bpf"]).arg(folder.path()).status();
+        assert!(status.is_ok_and(|status| status.success()), "a BPF file system can't be mounted");
+        Self(folder)
+    }
+
+    /// Pins a program of `sensor`; returns where.
+    fn pin(&self, sensor: &mut Sensor, name: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        match sensor.ebpf_mut().program_mut(name).expect("in the object") {
+            Program::Xdp(program) => program.pin(&path).expect("pinned"),
+            Program::SchedClassifier(program) => program.pin(&path).expect("pinned"),
+            _ => panic!("{name} is of another type"),
+        }
+        path
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+/// Loaders pin programs and end, so that no process holds them.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn beside_a_program_that_no_process_holds() {
+    let (namespace, pins) = (Namespace::new(), Pins::new());
+    let (mut loader, rings) = Sensor::load(&Config::default()).expect("loads");
+    let path = pins.pin(&mut loader, "tmap_xdp_eth");
+    drop((loader, rings));
+    namespace.ip(&format!("link set dev lo xdpgeneric pinned {}", path.display()));
+    let tmap = Running::start(&namespace, &["-i", "lo"]);
+    let err = tmap.err();
+    assert!(err.contains("tmap: lo: ingress by TCX (beside XDP program "), "{err}");
+    assert!(err.contains("\"tmap_xdp_eth\" (which no process holds); frames that it drops"), "{err}");
+    tmap.interrupt();
+    assert!(namespace.ip("link show dev lo").contains("xdpgeneric"), "the other one stays");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_replaced_clsact_filter_is_noticed_and_attached_again() {
+    let (wire, pins) = (Wire::new(1500, false), Pins::new());
+    let (mut loader, _rings) = Sensor::load(&Config::default()).expect("loads");
+    let path = pins.pin(&mut loader, "tmap_tcin_eth");
+    let config = Config { clsact: true, ..config(&[INTERFACE], XdpMode::Tc) };
+    wire.far.run(|| {
+        let (mut sensor, _rings) = Sensor::open(&config).expect("opens");
+        let now = std::time::Instant::now();
+        assert_eq!(sensor.check(now), []);
+        let words = ["filter", "replace", "dev", INTERFACE, "ingress", "prio", "1", "handle", "1", "bpf"];
+        let status = Command::new("tc").args(words).args(["da", "object-pinned"]).arg(&path).status();
+        assert!(status.is_ok_and(|status| status.success()));
+        let changes = sensor.check(now);
+        assert_eq!(changes.len(), 1, "{changes:?}");
+        let text = &changes[0].text;
+        assert!(text.contains("somebody replaced tmap's program (ingress by clsact); attached"), "{text}");
+        assert_eq!(sensor.check(now), []);
+    });
 }
 
 #[test]

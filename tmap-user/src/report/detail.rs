@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::{
     number::{Calendar, and_more, count, measured, span},
     style::{Styles, paint},
-    words,
+    words::{self, Shortage},
 };
 use crate::engine::snapshot::{AddressReport, Doubt, Estimate, MachineReport, Snapshot};
 
@@ -30,7 +30,7 @@ pub(super) fn address(
         // Regime and doubt go into one sentence.
         Some(Doubt::OffsetsRandom) => regime.push_str(", so machines are not counted yet"),
         _ => {
-            if let Some(doubt) = words::doubt_here(report, words::is_crowded(snapshot)) {
+            if let Some(doubt) = words::doubt_here(report, Shortage::of(snapshot)) {
                 writeln!(out, "{}", paint(styles.doubt, &format!("  {doubt}")))?;
             }
         }

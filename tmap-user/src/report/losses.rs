@@ -84,7 +84,7 @@ pub(super) fn of_engine(out: &mut impl Write, summary: &Summary) -> io::Result<(
         writeln!(
             out,
             "History was thinned {} (every other point dropped; limit --history-memory). Standard errors \
-             allow for it.",
+             allow for it. Raise --history-memory where clocks are missing.",
             count(losses.flows_thinned, "time")
         )?;
     }

@@ -7,7 +7,7 @@ use super::{
     number::{Calendar, count, grouped, more_of},
     style::{Styles, paint},
     view::Chosen,
-    words,
+    words::{self, Shortage},
 };
 use crate::engine::snapshot::{AddressReport, Doubt, MachineReport, Unassigned};
 
@@ -50,7 +50,7 @@ const OFFSETS: usize = HEADINGS[4].len();
 pub(super) fn write(
     out: &mut impl Write,
     chosen: &Chosen<'_>,
-    is_crowded: bool,
+    shortage: Option<Shortage>,
     calendar: &Calendar<'_>,
     styles: &Styles,
 ) -> io::Result<()> {
@@ -64,7 +64,7 @@ pub(super) fn write(
         for (report, row) in chosen.listed.iter().zip(&rows) {
             writeln!(out, "{}", line(row, &widths, styles))?;
             if chosen.listed.len() <= FEW_ADDRESSES {
-                out.write_all(fold(&details(report, is_crowded, calendar, styles)).as_bytes())?;
+                out.write_all(fold(&details(report, shortage, calendar, styles)).as_bytes())?;
             }
         }
     }
@@ -192,10 +192,15 @@ fn shortened(text: &str, columns: usize) -> String {
 }
 
 /// The lines under an address: what limits its count, what else was seen, and its machines.
-fn details(report: &AddressReport, is_crowded: bool, calendar: &Calendar<'_>, styles: &Styles) -> String {
+fn details(
+    report: &AddressReport,
+    shortage: Option<Shortage>,
+    calendar: &Calendar<'_>,
+    styles: &Styles,
+) -> String {
     let mut text = String::new();
     let mut add = |line: &str| text.push_str(&format!("{line}\n"));
-    if let Some(doubt) = words::doubt_here(report, is_crowded) {
+    if let Some(doubt) = words::doubt_here(report, shortage) {
         add(&paint(styles.doubt, &format!("  {doubt}")));
     }
     if let Some(help) = words::help(report).filter(|_| report.machine_list.is_empty()) {

@@ -13,7 +13,7 @@ use super::{
     style::Styles,
     table,
     view::Chosen,
-    words,
+    words::Shortage,
 };
 use crate::engine::{
     Event,
@@ -106,7 +106,7 @@ pub fn summary(
     if view.verbose {
         details(out, summary, &chosen, calendar, &styles)?;
     } else {
-        table::write(out, &chosen, words::is_crowded(&summary.snapshot), calendar, &styles)?;
+        table::write(out, &chosen, Shortage::of(&summary.snapshot), calendar, &styles)?;
     }
     let mut text = Vec::new();
     siblings::text(&mut text, &summary.snapshot.siblings)?;

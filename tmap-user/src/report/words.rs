@@ -114,10 +114,25 @@ pub(super) fn tunnels(tunnels: &[Tunnel]) -> Option<String> {
     (!names.is_empty()).then(|| format!("in tunnels: {}", names.join(", ")))
 }
 
-/// Whether a tenth of all connections, or more, had no room.
-pub(super) fn is_crowded(snapshot: &Snapshot) -> bool {
-    let connections: u64 = snapshot.addresses.iter().map(|report| report.connections).sum();
-    snapshot.losses.records_refused > 0 || 10 * snapshot.losses.flows_evicted > connections
+/// A limit that took so much away that clocks may be missing for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shortage {
+    /// A tenth of all connections, or more, had no room.
+    Connections,
+    /// The histories of a tenth of all connections, or more, had too little.
+    History,
+}
+
+impl Shortage {
+    /// The limit that mattered most; `None` where none did.
+    pub(super) fn of(snapshot: &Snapshot) -> Option<Self> {
+        let connections: u64 = snapshot.addresses.iter().map(|report| report.connections).sum();
+        let losses = &snapshot.losses;
+        if losses.records_refused > 0 || 10 * losses.flows_evicted > connections {
+            return Some(Self::Connections);
+        }
+        (10 * losses.flows_thinned > connections).then_some(Self::History)
+    }
 }
 
 /// Whether machines were counted, but not told apart.
@@ -126,20 +141,24 @@ fn is_only_counted(report: &AddressReport) -> bool {
 }
 
 /// What limits the answer at this address, with its figures; `None` where nothing does.
-pub(super) fn doubt_here(report: &AddressReport, is_crowded: bool) -> Option<String> {
-    if is_only_counted(report) {
-        return Some(
-            "counted by the offsets that each peer sees; which of them are one machine's stays open"
-                .to_owned(),
-        );
+pub(super) fn doubt_here(report: &AddressReport, shortage: Option<Shortage>) -> Option<String> {
+    const NO_ROOM: &str = "connections were cut off or ignored for lack of room (see the limits below)";
+    match (report.doubt, shortage) {
+        // Connections that would have been long enough may be among those.
+        (Some(Doubt::TooFewSegments), Some(Shortage::Connections)) => return Some(NO_ROOM.to_owned()),
+        (Some(Doubt::TooFewSegments), Some(Shortage::History)) => {
+            return Some("too little memory for the history of connections (--history-memory)".to_owned());
+        }
+        (None, Some(Shortage::Connections)) => return Some(format!("perhaps more machines: {NO_ROOM}")),
+        (None, None) if is_only_counted(report) => {
+            return Some(
+                "counted by the offsets that each peer sees; which of them are one machine's stays open"
+                    .to_owned(),
+            );
+        }
+        _ => {}
     }
     let what = report.doubt?;
-    if what == Doubt::TooFewSegments && is_crowded {
-        // Connections that would have been long enough may be among those.
-        return Some(
-            "connections were cut off or ignored for lack of room (see the limits below)".to_owned(),
-        );
-    }
     let unassigned = report.unassigned.as_ref().filter(|_| what == Doubt::TooFewSegments);
     let Some(Unassigned { connections, longest_s, most_tsvals, .. }) = unassigned else {
         return Some(doubt(what).to_owned());

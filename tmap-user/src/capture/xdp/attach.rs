@@ -14,7 +14,10 @@ use aya::{
     },
     util::KernelVersion,
 };
-use netlink_packet_route::{RouteNetlinkMessage, tc::TcMessage};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    tc::{TcAttribute, TcFilterBpfOption, TcMessage, TcOption},
+};
 use rustix::io::Errno;
 use tmap_common::Link;
 
@@ -53,6 +56,8 @@ pub(super) struct Held {
     /// Why it isn't native XDP.
     pub(super) reason: Option<String>,
     handle: Handle,
+    /// The program's id.
+    program: u32,
 }
 
 /// What holds a program.
@@ -63,33 +68,66 @@ enum Handle {
     Filter(u32, SchedClassifierLink),
 }
 
+/// What is attached where a program was.
+struct Found {
+    /// Index of the interface.
+    interface: u32,
+    /// Id of the program there; `None` where the kernel doesn't tell.
+    program: Option<u32>,
+}
+
 impl Held {
     /// The index of the interface that the program is attached to now; `None` where somebody detached it, or
     /// the interface is gone. `links` are those that this process holds.
     pub(super) fn interface(&self, links: &[HeldLink]) -> Option<u32> {
+        self.found(links).map(|found| found.interface)
+    }
+
+    /// Whether somebody put another program in the place of this one: it is attached, but not this one.
+    pub(super) fn is_replaced(&self, links: &[HeldLink]) -> bool {
+        let program = self.found(links).and_then(|found| found.program);
+        program.is_some_and(|program| program != self.program)
+    }
+
+    fn found(&self, links: &[HeldLink]) -> Option<Found> {
         match &self.handle {
             Handle::Link(link) => {
                 let id = link.info().ok()?.id();
-                let found = links.iter().find(|link| link.id == id)?;
-                Some(found.interface).filter(|&index| index != 0)
+                let HeldLink { interface, program, .. } = *links.iter().find(|link| link.id == id)?;
+                (interface != 0).then_some(Found { interface, program: Some(program) })
             }
-            Handle::Filter(index, filter) => has_filter(*index, self.side, filter).then_some(*index),
+            Handle::Filter(interface, filter) => find_filter(*interface, self.side, filter),
         }
     }
 }
 
-/// Whether a filter is still there. Where the kernel doesn't answer, nobody knows better.
-fn has_filter(interface: u32, side: Side, filter: &SchedClassifierLink) -> bool {
+/// A filter that is still there. Where the kernel doesn't answer, nobody knows better.
+fn find_filter(interface: u32, side: Side, filter: &SchedClassifierLink) -> Option<Found> {
+    let unknown = Some(Found { interface, program: None });
     let mut request = TcMessage::with_index(interface.cast_signed());
     request.header.parent = CLSACT_SIDES[side as usize].into();
-    let Ok(replies) = netlink::dump(RouteNetlinkMessage::GetTrafficFilter(request)) else { return true };
-    let (Ok(priority), Ok(handle)) = (filter.priority(), filter.handle()) else { return true };
-    replies.iter().any(|reply| match reply {
-        RouteNetlinkMessage::NewTrafficFilter(found) => {
-            found.header.info >> 16 == u32::from(priority)
-                && u32::from(found.header.handle) == u32::from(handle)
+    let Ok(replies) = netlink::dump(RouteNetlinkMessage::GetTrafficFilter(request)) else { return unknown };
+    let (Ok(priority), Ok(handle)) = (filter.priority(), filter.handle()) else { return unknown };
+    replies.iter().find_map(|reply| match reply {
+        RouteNetlinkMessage::NewTrafficFilter(found)
+            if found.header.info >> 16 == u32::from(priority)
+                && u32::from(found.header.handle) == u32::from(handle) =>
+        {
+            Some(Found { interface, program: program_of(found) })
         }
-        _ => false,
+        _ => None,
+    })
+}
+
+/// The id of the program that a filter runs.
+fn program_of(filter: &TcMessage) -> Option<u32> {
+    let options = filter.attributes.iter().filter_map(|attribute| match attribute {
+        TcAttribute::Options(options) => Some(options),
+        _ => None,
+    });
+    options.flatten().find_map(|option| match option {
+        TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => Some(*id),
+        _ => None,
     })
 }
 
@@ -234,11 +272,12 @@ impl Place<'_> {
         let mode = if hook == Hook::XdpNative { xdp::XdpMode::Driver } else { xdp::XdpMode::Skb };
         let index = self.interface.index;
         let program: &mut Xdp = self.program(hook)?.try_into()?;
+        let own = program.info()?.id();
         let id = program.attach_to_if_index(index, mode)?;
         // On EINVAL aya tries netlink, whose attachments survive the process. Then the conversion fails and
         // drops the attachment.
         let link = FdLink::try_from(program.take_link(id)?).context("the kernel gave no bpf_link for XDP")?;
-        Ok(Held { side: Side::Ingress, hook, reason, handle: Handle::Link(link) })
+        Ok(Held { side: Side::Ingress, hook, reason, handle: Handle::Link(link), program: own })
     }
 
     /// Attaches a TC program, ahead of others, which may end the processing of a frame.
@@ -253,6 +292,7 @@ impl Place<'_> {
         let kind = if side == Side::Ingress { TcAttachType::Ingress } else { TcAttachType::Egress };
         let Interface { name, index, .. } = self.interface;
         let program: &mut SchedClassifier = self.program(hook)?.try_into()?;
+        let own = program.info()?.id();
         let handle = if clsact {
             Handle::Filter(*index, attach_clsact(program, name, kind)?)
         } else {
@@ -261,7 +301,7 @@ impl Place<'_> {
             let link = FdLink::try_from(program.take_link(id)?);
             Handle::Link(link.context("the kernel gave no bpf_link for TCX")?)
         };
-        Ok(Held { side, hook, reason, handle })
+        Ok(Held { side, hook, reason, handle, program: own })
     }
 
     /// The error for an interface that takes no program: why, and what to do.

@@ -15,6 +15,8 @@ pub(super) struct HeldLink {
     pub(super) id: u32,
     /// Index of the interface that it is attached to; 0 where somebody detached it, or the interface is gone.
     pub(super) interface: u32,
+    /// Id of the program that it runs.
+    pub(super) program: u32,
 }
 
 /// The links to interfaces that this process holds.
@@ -25,7 +27,8 @@ pub(super) fn own_links() -> Vec<HeldLink> {
 
 /// Reads an fdinfo; `None` if it is not that of a link to an interface.
 fn held_link(info: &str) -> Option<HeldLink> {
-    Some(HeldLink { id: number(info, "link_id")?, interface: number(info, "ifindex")? })
+    let [id, interface, program] = ["link_id", "ifindex", "prog_id"].map(|name| number(info, name));
+    Some(HeldLink { id: id?, interface: interface?, program: program? })
 }
 
 /// The process that holds a link to the program of this id, or else the program itself: `PID 12 (name)`.
@@ -91,7 +94,7 @@ mod tests {
 
     #[test]
     fn links_and_programs_are_told_apart() {
-        assert_eq!(held_link(LINK), Some(HeldLink { id: 4, interface: 3 }));
+        assert_eq!(held_link(LINK), Some(HeldLink { id: 4, interface: 3, program: 57 }));
         assert_eq!(held_link(PROGRAM), None);
         assert_eq!((number(PROGRAM, "prog_id"), number(PROGRAM, "prog_i")), (Some(57), None));
     }

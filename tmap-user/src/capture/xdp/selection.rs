@@ -145,6 +145,20 @@ mod tests {
         assert_eq!(chosen(&["p1", "p1"], &all), ["p1"]);
     }
 
+    /// The slaves come first, since a program on the bond keeps programs off them; and every frame of the bond
+    /// came in by one of them.
+    #[test]
+    fn a_bond_comes_after_its_slaves() {
+        let all = [
+            Interface { kind: "bond".to_owned(), ..fake("bond0", 2) },
+            Interface { master: Some(2), ..fake("eth0", 3) },
+            Interface { master: Some(2), ..fake("eth1", 4) },
+            Interface { kind: "vlan".to_owned(), parent: Some(2), ..fake("bond0.7", 5) },
+        ];
+        assert_eq!(chosen(&["bond0", "eth1", "eth0"], &all), ["eth1", "eth0", "bond0"]);
+        assert_eq!(chosen(&["any"], &all), ["eth0", "eth1"]);
+    }
+
     #[test]
     fn any_shows_each_frame_once() {
         let all = machine();

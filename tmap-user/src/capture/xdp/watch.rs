@@ -239,7 +239,7 @@ impl Watched {
         }
     }
 
-    /// Attaches programs again that somebody detached.
+    /// Attaches programs again that somebody detached or replaced.
     fn check_programs(
         &mut self,
         tools: &mut Tools<'_>,
@@ -249,15 +249,16 @@ impl Watched {
         changes: &mut Vec<Change>,
     ) {
         let (kept, lost): (Vec<Held>, Vec<Held>) =
-            self.held.drain(..).partition(|held| held.interface(links).is_some());
+            self.held.drain(..).partition(|held| held.interface(links).is_some() && !held.is_replaced(links));
         self.held = kept;
         for lost in lost {
             let (side, hook) = (lost.side, lost.hook);
+            let what = if lost.is_replaced(links) { "replaced tmap's program" } else { "detached tmap" };
             // A filter of which only the record is left must go before the next one comes.
             drop(lost);
             let is_often = self.count_detached(now);
             let name = &self.name;
-            let before = format!("interface {name}: somebody detached tmap ({})", hook.name());
+            let before = format!("interface {name}: somebody {what} ({})", hook.name());
             let again = if is_often {
                 Err(anyhow::anyhow!("this happened {MAX_DETACHED} times within {} s", RETRY.as_secs()))
             } else {
