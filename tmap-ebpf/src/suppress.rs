@@ -63,9 +63,12 @@ pub(crate) fn classify(cpu: ThisCpu, hash: FlowHash, digest: Digest, now: u64) -
 /// `count` segments of a flow, suppressed since its last record, and their bytes.
 #[inline(always)]
 pub(crate) fn suppressed(cpu: ThisCpu, hash: FlowHash, count: u8) -> Suppressed {
+    // Nothing was suppressed of most flows: their sums stay out of the CPU's caches.
+    if count == 0 || !state::tells_bytes() {
+        return Suppressed { count, payload_bytes: 0 };
+    }
     // SAFETY: the sum is in the map's value, which only this CPU's programs use, one at a time.
-    let sum_bytes = if is_on() && state::tells_bytes() { unsafe { *sum(cpu, hash) } } else { 0 };
-    Suppressed::new(count, sum_bytes)
+    Suppressed::new(count, unsafe { *sum(cpu, hash) })
 }
 
 /// Where the sum of a flow's suppressed bytes lies.

@@ -20,8 +20,16 @@ const OLDEST_KERNEL: (u32, u32) = (6, 1);
 /// The test program that needs root.
 const KERNEL: &str = "kernel";
 
-/// The kernel's types of tunnel device. The tests of each are in a module `tunnels::TYPE`.
-const DEVICES: [&str; 6] = ["vxlan", "geneve", "gre", "gretap", "ipip", "sit"];
+/// Types of network device that a kernel may lack, and the module that needs each.
+const DEVICES: [(&str, &str); 7] = [
+    ("vxlan", "tunnels::vxlan::"),
+    ("geneve", "tunnels::geneve::"),
+    ("gre", "tunnels::gre::"),
+    ("gretap", "tunnels::gretap::"),
+    ("ipip", "tunnels::ipip::"),
+    ("sit", "tunnels::sit::"),
+    ("bond", "interfaces::bond::"),
+];
 
 /// What to test.
 #[derive(clap::Args)]
@@ -104,10 +112,10 @@ fn left_out() -> Result<Vec<LeftOut>> {
         let why = format!("p0f can't be had: {error:#}");
         left_out.push(LeftOut { tests: "p0f::".to_owned(), why, lacks_program: true });
     }
-    for device in DEVICES {
+    for (device, tests) in DEVICES {
         if !has_device(device)? {
-            let why = format!("this kernel has no tunnel device of type {device}");
-            left_out.push(LeftOut { tests: format!("tunnels::{device}::"), why, lacks_program: false });
+            let why = format!("this kernel has no network device of type {device}");
+            left_out.push(LeftOut { tests: tests.to_owned(), why, lacks_program: false });
         }
     }
     Ok(left_out)

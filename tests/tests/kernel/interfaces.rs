@@ -392,6 +392,33 @@ fn a_bridge_and_its_port_or_a_macvlan_and_its_parent_in_any_order() {
     });
 }
 
+/// In a kernel with bonding: `cargo xtask test` leaves this module out where there is none.
+mod bond {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn a_bond_and_its_slaves_in_any_order() {
+        let pairs = Pairs::new(&["p1", "p2"]);
+        pairs.far.ip("link add bond0 type bond");
+        for slave in ["p1", "p2"] {
+            pairs.far.ip(&format!("link set {slave} down"));
+            pairs.far.ip(&format!("link set {slave} master bond0"));
+        }
+        pairs.far.ip("link set bond0 up");
+        pairs.far.run(|| {
+            for names in [["bond0", "p1", "p2"], ["p1", "p2", "bond0"], ["p1", "bond0", "p2"]] {
+                let (sensor, _rings) = Sensor::open(&config(&names, XdpMode::Generic)).expect("opens");
+                let expected = ["p1", "p2", "bond0"].map(|name| (name.to_owned(), Hook::XdpGeneric));
+                assert_eq!(hooks(&sensor).0, expected);
+            }
+            let (sensor, _rings) = Sensor::open(&config(&["any"], XdpMode::Auto)).expect("opens");
+            let names: Vec<String> = hooks(&sensor).0.into_iter().map(|(name, _)| name).collect();
+            assert_eq!(names, ["p1", "p2"], "each frame once");
+        });
+    }
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn any_watches_each_frame_once_and_what_comes_later() {
