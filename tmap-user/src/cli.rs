@@ -2,6 +2,7 @@
 
 mod habits;
 mod help;
+mod report;
 mod rtt;
 mod sensor;
 mod values;
@@ -24,17 +25,18 @@ use crate::{
     capture::{file::Location, xdp::XdpMode},
     config::{Common, Config, LiveConfig, ReadConfig},
     engine::{
-        Options, Wanted,
+        Options,
         os::{
             database::{Database, Malformed},
             likeness::{Feature, Switches},
         },
     },
     filter::Program,
-    report::{End, Format, Sort, View},
+    report::Format,
     time::When,
 };
 use habits::{is_file, is_interface, with_implied_command};
+use report::ReportArgs;
 use values::{at_least_one, feature, not_negative, picture, positive_time, shards, size};
 
 const ABOUT: &str = "Counts the machines behind an IP address by their TCP timestamp clocks";
@@ -96,6 +98,8 @@ struct LiveArgs {
     #[arg(long, value_name = "N", value_parser = shards, allow_negative_numbers = true, hide = true)]
     shards: Option<usize>,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     common: CommonArgs,
 }
 
@@ -120,6 +124,8 @@ struct ReadArgs {
     #[arg(long, value_name = "N", value_parser = shards, allow_negative_numbers = true, hide = true)]
     shards: Option<usize>,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     common: CommonArgs,
 }
 
@@ -131,27 +137,6 @@ struct CommonArgs {
     /// Print JSON lines, and nothing else on standard output
     #[arg(long)]
     json: bool,
-    /// Tell everything about each machine: evidence, handshake, peers, exact rate
-    #[arg(short, long)]
-    verbose: bool,
-    /// List the addresses in this order: machines, connections, address, seen, uptime
-    #[arg(long, value_enum, value_name = "ORDER", hide_possible_values = true)]
-    sort: Option<Sort>,
-    /// List at most so many addresses [default: 40; with --json: all]
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
-    top: Option<usize>,
-    /// Leave out addresses with fewer machines
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    min_machines: u32,
-    /// List every connection with its machine, first time and length
-    #[arg(long)]
-    connections: bool,
-    /// List the connections from this end only, e.g. 198.51.100.1:53042
-    #[arg(long, value_name = "ADDRESS[:PORT]")]
-    connection: Option<End>,
-    /// List machines seen behind several addresses
-    #[arg(long)]
-    siblings: bool,
     /// Print frame counters, losses and memory this often, e.g. 1s
     #[arg(long, value_name = "INTERVAL", value_parser = positive_time)]
     stats: Option<Duration>,
@@ -239,14 +224,19 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
     }
 }
 
-/// Shows the options for experts in help, too.
+/// Shows the options for experts in help, too, and the hint at them no more.
 fn with_expert_options(mut command: clap::Command) -> clap::Command {
-    for name in
-        COMMANDS.into_iter().filter(|name| command.find_subcommand(name).is_some()).collect::<Vec<_>>()
-    {
+    let verbs: Vec<&str> =
+        COMMANDS.into_iter().filter(|name| command.find_subcommand(name).is_some()).collect();
+    for name in verbs {
         command = command.mut_subcommand(name, |verb| {
-            verb.mut_args(|option| {
-                let is_habit = ["numeric", "write", "count", "read"].contains(&option.get_id().as_str());
+            let text = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let text =
+                text.lines().filter(|line| !line.contains("--help-all")).collect::<Vec<_>>().join("\n");
+            verb.after_help(text.trim_end().to_owned()).mut_args(|option| {
+                let id = option.get_id().as_str();
+                // `rtt` has -r of its own.
+                let is_habit = ["numeric", "write", "count"].contains(&id) || id == "read" && name != "rtt";
                 option.hide(is_habit)
             })
         });
@@ -268,7 +258,7 @@ impl LiveArgs {
         let filter = self.common.filter.clone().unwrap_or_else(|| self.words.join(" "));
         let (wait, promiscuous) = self.sensor.resolve();
         Ok(Config::Live(LiveConfig {
-            common: self.common.resolve("live", &filter)?,
+            common: self.common.resolve("live", &filter, &self.report)?,
             interfaces: unique(self.interface),
             xdp_mode: self.xdp_mode,
             egress: self.egress,
@@ -301,7 +291,7 @@ impl ReadArgs {
             }
         }
         Ok(Config::Read(ReadConfig {
-            common: self.common.resolve("read", &filter)?,
+            common: self.common.resolve("read", &filter, &self.report)?,
             files: sources("read", &files)?,
             from: self.from,
             to: self.to,
@@ -350,7 +340,7 @@ fn unique(names: Vec<String>) -> Vec<String> {
 
 impl CommonArgs {
     #[allow(clippy::needless_update, reason = "the engine may gain settings that have no option here")]
-    fn resolve(&self, verb: &str, filter: &str) -> Result<Common, clap::Error> {
+    fn resolve(&self, verb: &str, filter: &str, report: &ReportArgs) -> Result<Common, clap::Error> {
         let engine = &self.engine;
         Ok(Common {
             decap: !self.no_decap,
@@ -369,27 +359,11 @@ impl CommonArgs {
                 ..Options::default()
             },
             format: if self.json { Format::Json } else { Format::Text },
-            wanted: Wanted {
-                connections: self.connections || self.connection.is_some(),
-                siblings: self.siblings,
-            },
-            view: self.view(verb),
+            wanted: report.wanted(),
+            view: report.view(verb),
             stats: self.stats,
             zone: TimeZone::system(),
         })
-    }
-
-    fn view(&self, verb: &str) -> View {
-        View {
-            sort: self.sort,
-            top: self.top,
-            min_machines: self.min_machines,
-            verbose: self.verbose,
-            // Nobody waits for the events of a file: the summary has them all.
-            hides_events: verb == "read",
-            colour: anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
-            end: self.connection,
-        }
     }
 }
 
@@ -495,7 +469,10 @@ mod tests {
             assert!(!usual.contains(&format!("{option} <")), "{usual}");
             assert!(all.contains(&format!("{option} <")), "{all}");
         }
-        assert!(usual.contains("--help-all") && !all.contains("Not available"), "{all}");
+        assert!(usual.contains("--help-all") && !all.contains("--help-all"), "{all}");
+        assert!(!all.contains("Not available"), "{all}");
+        let rtt = help("tmap rtt --help-all");
+        assert!(rtt.contains("-r, --read") && rtt.contains("--rtt-connections <"), "{rtt}");
         assert!(help("tmap --help-all").contains("Usage: tmap"));
     }
 
@@ -596,6 +573,8 @@ mod tests {
             "tmap rtt -i eth0 a.pcap",
             "tmap rtt -r a.pcap b.pcap",
             "tmap rtt --egress a.pcap",
+            "tmap rtt --connections a.pcap",
+            "tmap rtt --top 3 a.pcap",
             "tmap rtt --prefix4 33 a.pcap",
         ] {
             let error = parsed(line).expect_err(line);

@@ -6,6 +6,7 @@ use clap::{ArgAction, Args, error::ErrorKind};
 
 use super::{
     CommonArgs,
+    report::ReportArgs,
     sensor::SensorArgs,
     sources, unique, usage,
     values::{at_least_one, positive_time, size},
@@ -87,7 +88,7 @@ impl RttArgs {
             return Err(usage("rtt", ErrorKind::MissingRequiredArgument, message));
         }
         let filter = self.common.filter.clone().unwrap_or_default();
-        let mut common = self.common.resolve("rtt", &filter)?;
+        let mut common = self.common.resolve("rtt", &filter, &ReportArgs::default())?;
         common.engine.rtt = Some(self.options(common.engine.idle_timeout_ns));
         if self.interface.is_empty() {
             let files = if self.files.is_empty() { &self.read } else { &self.files };
@@ -100,10 +101,6 @@ impl RttArgs {
                 plot: None,
                 shards: None,
             }));
-        }
-        if self.common.siblings {
-            let message = "--siblings works with `tmap live` and `tmap read` only";
-            return Err(usage("rtt", ErrorKind::ArgumentConflict, message));
         }
         let (wait, promiscuous) = self.sensor.resolve();
         Ok(Config::Live(LiveConfig {
