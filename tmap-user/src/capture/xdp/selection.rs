@@ -145,8 +145,8 @@ mod tests {
         assert_eq!(chosen(&["p1", "p1"], &all), ["p1"]);
     }
 
-    /// The slaves come first, since a program on the bond keeps programs off them. Every frame of the bond came
-    /// in by one of them.
+    /// The slaves come first, since a program on the bond keeps programs off them. Every frame of the bond
+    /// came in by one of them.
     #[test]
     fn a_bond_comes_after_its_slaves() {
         let all = [
