@@ -17,7 +17,7 @@ use std::{
 
 use clap::{
     ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
-    error::{ContextKind, ErrorKind},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use jiff::tz::TimeZone;
 
@@ -310,8 +310,17 @@ fn sources(verb: &str, files: &[PathBuf]) -> Result<Vec<Location>, clap::Error> 
     Ok(files)
 }
 
-/// Adds what was probably meant where a command line begins with an interface or a file.
+/// Adds what was probably meant where a command line begins with an interface or a file, or where `rtt` gets
+/// an option of reports on machines.
 fn with_hint(error: clap::Error, first: Option<&OsString>) -> clap::Error {
+    if let (Some("rtt"), Some(ContextValue::String(option))) =
+        (first.and_then(|first| first.to_str()), error.get(ContextKind::InvalidArg))
+        && error.kind() == ErrorKind::UnknownArgument
+        && report::is_option(option)
+    {
+        let message = format!("{option} is for `tmap live` and `tmap read`, which report on machines");
+        return usage("rtt", ErrorKind::UnknownArgument, &message);
+    }
     // Clap has a better hint for a misspelt command.
     let is_misspelt = error.get(ContextKind::SuggestedSubcommand).is_some();
     let Some(first) = first.filter(|_| error.kind() == ErrorKind::InvalidSubcommand && !is_misspelt) else {
@@ -506,6 +515,8 @@ mod tests {
     fn mistakes_are_explained() {
         for (line, says) in [
             ("tmap rtt", "name captures to read, or an interface to watch with -i"),
+            ("tmap rtt --top 3 a.pcap", "--top is for `tmap live` and `tmap read`"),
+            ("tmap rtt -v a.pcap", "-v is for `tmap live` and `tmap read`"),
             ("tmap -i e prot 80", "Usage: tmap live"),
             ("tmap -i e --ring-size 64BBiB", "expected a size such as 65536, 64K, 4M, 2G or 1T"),
             ("tmap -i e --stats soon", "expected a time such as 500ms, 1s or 5m"),

@@ -352,6 +352,19 @@ fn beside_another_xdp_program_it_is_named_and_stays() {
     assert_eq!(first, second);
 }
 
+/// There tmap goes by TC anyway, and says what it misses all the same.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn on_a_veth_another_xdp_program_is_named_too() {
+    let pairs = Pairs::new(&["one"]);
+    let other = watch(&pairs, &["-i", "one", "--xdp-mode", "native"]);
+    let tmap = watch(&pairs, &["-i", "one"]);
+    let holder = format!("\"tmap_xdp_eth\" (held by PID {} (", other.pid());
+    for part in ["tmap: one: ingress by TCX (beside XDP program ", &holder, "frames that it drops"] {
+        assert!(tmap.err().contains(part), "{part}: {}", tmap.err());
+    }
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn clsact_goes_beside_another_xdp_program_too() {

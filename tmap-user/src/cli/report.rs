@@ -35,6 +35,15 @@ pub(super) struct ReportArgs {
     siblings: bool,
 }
 
+/// Whether a word, such as `--top` or `-v`, is one of these options.
+pub(super) fn is_option(word: &str) -> bool {
+    let all = ReportArgs::augment_args(clap::Command::new("report"));
+    all.get_arguments().any(|option| match word.strip_prefix("--") {
+        Some(long) => option.get_long() == Some(long),
+        None => option.get_short().is_some_and(|short| word.strip_prefix('-') == Some(&short.to_string())),
+    })
+}
+
 impl ReportArgs {
     /// What summaries list in addition to addresses.
     pub(super) fn wanted(&self) -> Wanted {

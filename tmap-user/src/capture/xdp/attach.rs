@@ -195,6 +195,9 @@ impl Place<'_> {
     /// Attaches to a veth, where native XDP has its price. Without TCX generic XDP is preferred to a clsact
     /// filter, which SIGKILL would leave behind.
     fn attach_to_veth(&mut self) -> Result<Held> {
+        if !self.interface.xdp_programs.is_empty() {
+            return self.attach_beside();
+        }
         let reason = "native XDP on a veth switches segmentation offload off, which slows bulk TCP down; \
                       --xdp-mode native forces it"
             .to_owned();
@@ -235,11 +238,13 @@ impl Place<'_> {
 
     /// Attaches TC beside another XDP program, which it names.
     fn attach_beside(&mut self) -> Result<Held> {
-        let reason = match &self.others()[..] {
-            [] => "another XDP program is in the way".to_owned(),
-            others => {
-                format!("beside {}; frames that it drops or redirects are not seen", others.join(" and "))
-            }
+        let others = self.others();
+        let all = others.all().join(" and ");
+        let reason = match (others.own.is_empty(), others.above.is_empty()) {
+            (true, true) => "another XDP program is in the way".to_owned(),
+            // Frames are seen here before they get to an interface above.
+            (true, false) => format!("beside {all}"),
+            _ => format!("beside {all}; frames that it drops or redirects are not seen"),
         };
         self.attach_tc_ingress(Some(reason))
     }
@@ -310,7 +315,7 @@ impl Place<'_> {
         match errno(error.as_ref()) {
             Some(Errno::BUSY | Errno::EXIST) => anyhow!(
                 "{name}: no room for XDP in {mode} mode beside {}; --xdp-mode auto goes beside it by TC",
-                match &self.others()[..] {
+                match &self.others().all()[..] {
                     [] => "another XDP program".to_owned(),
                     others => others.join(" and "),
                 }
@@ -325,8 +330,8 @@ impl Place<'_> {
         }
     }
 
-    /// The XDP programs in the way: on this interface, or on one above it.
-    fn others(&self) -> Vec<String> {
+    /// The XDP programs in the way.
+    fn others(&self) -> Others {
         // Attached after the interfaces were listed, perhaps.
         let fresh = interface::list().ok();
         let all = fresh.as_deref().unwrap_or(self.all);
@@ -336,7 +341,21 @@ impl Place<'_> {
         let above = upper_than(own, all).flat_map(|upper| {
             upper.xdp_programs.iter().map(|&id| format!("{} on {}", describe(id), upper.name))
         });
-        on_own.chain(above).collect()
+        Others { own: on_own.collect(), above: above.collect() }
+    }
+}
+
+/// XDP programs in the way, in words.
+struct Others {
+    /// On the interface itself.
+    own: Vec<String>,
+    /// On interfaces above it.
+    above: Vec<String>,
+}
+
+impl Others {
+    fn all(&self) -> Vec<String> {
+        [&self.own[..], &self.above].concat()
     }
 }
 
