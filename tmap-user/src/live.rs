@@ -73,6 +73,7 @@ pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
         reporter: Reporter::new(out, config.common.format, config.common.zone.clone())
             .with_view(config.common.view.clone()),
         drain: Drain::start(rings, &config.common.engine, config.shards)?,
+        began_ns: now_ns(),
         before: Counters::default(),
         stats_began: Instant::now(),
         beat: (Instant::now(), 0),
@@ -122,6 +123,8 @@ struct Control<'a, W> {
     config: &'a LiveConfig,
     reporter: Reporter<W>,
     drain: Drain,
+    /// Engine time when watching began, in nanoseconds.
+    began_ns: u64,
     /// The counters at the beginning of the current `--stats` interval, and its time.
     before: Counters,
     stats_began: Instant,
@@ -266,6 +269,7 @@ impl<W: Write> Control<'_, W> {
         let (snapshot, holdings) = self.drain.snapshot(self.config.common.wanted).await?;
         let summary = Summary {
             snapshot,
+            began_ns: self.began_ns,
             counters: self.sensor.statistics().total(),
             holdings,
             wall: WallClock::of_live(),

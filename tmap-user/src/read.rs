@@ -435,6 +435,7 @@ impl<'a, W: Write> Reading<'a, W> {
         self.tell_news()?;
         let summary = Summary {
             snapshot,
+            began_ns: self.order.began_ns(),
             counters: self.counters,
             holdings: self.workers.holdings(),
             wall: WALL,

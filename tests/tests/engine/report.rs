@@ -152,6 +152,29 @@ fn holdings() -> Holdings {
     Holdings { records: 1_000_000, flows: 20, addresses: 4, memory_bytes: 4_096, ..Holdings::default() }
 }
 
+fn connection() -> ConnectionReport {
+    ConnectionReport {
+        src: address(2),
+        src_port: 25,
+        dst: Address::from_ip4([192, 0, 2, 9]),
+        dst_port: 40_000,
+        machine: Some(1),
+        probability: Some(0.97),
+        tunnel: Some(vxlan()),
+        segments: 321,
+        payload_bytes: 403_456,
+        side: Side::Server,
+        first_seen_ns: 490 * S,
+        last_seen_ns: 513 * S,
+        rate_hz: None,
+        place: Some(PhasePoint {
+            at_ns: 500 * S,
+            tick_hz: 1000.0,
+            phase_ticks: Estimate { value: 0.25, sigma: 0.02 },
+        }),
+    }
+}
+
 fn summary() -> Summary {
     let mixed = AddressReport {
         unstamped: Some(Unstamped {
@@ -183,26 +206,6 @@ fn summary() -> Summary {
     };
     let coarse = AddressReport { doubt: Some(Doubt::CaptureTooCoarse), connections: 7, ..report(4) };
     let short = AddressReport { connections: 72, unassigned: Some(unassigned()), ..report(1) };
-    let connection = ConnectionReport {
-        src: address(2),
-        src_port: 25,
-        dst: Address::from_ip4([192, 0, 2, 9]),
-        dst_port: 40_000,
-        machine: Some(1),
-        probability: Some(0.97),
-        tunnel: Some(vxlan()),
-        segments: 321,
-        payload_bytes: 403_456,
-        side: Side::Server,
-        first_seen_ns: 490 * S,
-        last_seen_ns: 513 * S,
-        rate_hz: None,
-        place: Some(PhasePoint {
-            at_ns: 500 * S,
-            tick_hz: 1000.0,
-            phase_ticks: Estimate { value: 0.25, sigma: 0.02 },
-        }),
-    };
     let mut counters = Counters { seen: 1_234_567, emitted: 1_000_000, ring_full: 7, ..Counters::default() };
     counters.suppressed = 200_000;
     counters.skipped[Skip::NotTcp as usize] = 34_000;
@@ -211,11 +214,12 @@ fn summary() -> Summary {
         snapshot: Snapshot {
             now_ns: 600 * S,
             addresses: vec![short, mixed, pool, coarse],
-            connections: vec![connection],
+            connections: vec![connection()],
             losses: Losses { flows_evicted: 12, connections_forgotten: 40, ..Losses::default() },
             unstamped: UnstampedTotals { records: 2000, connections: 1300, addresses_only: 17, unplaced: 0 },
             ..Snapshot::default()
         },
+        began_ns: 10 * S,
         counters,
         holdings: holdings(),
         wall: WALL,

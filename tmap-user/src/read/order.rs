@@ -14,6 +14,8 @@ const SET_NS: u64 = 30 * 86_400 * 1_000_000_000;
 /// The time so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Order {
+    /// The time of the first packet, unless it was an outlier; 0 before it.
+    began_ns: u64,
     /// The latest time that is believed; 0 before the first packet.
     now_ns: u64,
     /// The time of the last packet, even where it was an outlier.
@@ -34,12 +36,20 @@ impl Order {
         self.now_ns
     }
 
+    /// Engine time of the first packet, in nanoseconds; 0 before it.
+    pub(super) fn began_ns(&self) -> u64 {
+        self.began_ns
+    }
+
     /// Advances the time to that of a packet; false where it comes too late to be used. One absurd time must
     /// not carry engine time off into the future, so a leap is believed only when the next packet confirms
     /// it.
     #[inline(always)]
     pub(super) fn advance(&mut self, time_ns: u64) -> bool {
         if time_ns >= self.now_ns && time_ns - self.now_ns <= LEAP_NS {
+            if self.now_ns == 0 {
+                self.began_ns = time_ns;
+            }
             self.now_ns = time_ns;
             self.last_ns = time_ns;
             self.is_settled = true;
@@ -53,7 +63,7 @@ impl Order {
         let is_confirmed = time_ns.abs_diff(self.last_ns) <= LEAP_NS && self.last_ns != 0;
         self.last_ns = time_ns;
         if self.now_ns == 0 {
-            self.now_ns = time_ns;
+            (self.began_ns, self.now_ns) = (time_ns, time_ns);
             return true;
         }
         if time_ns > self.now_ns {
@@ -67,7 +77,7 @@ impl Order {
         }
         if !self.is_settled && self.now_ns - time_ns > LEAP_NS {
             // The first packet was the absurd one.
-            self.now_ns = time_ns;
+            (self.began_ns, self.now_ns) = (time_ns, time_ns);
             return true;
         }
         let late_ns = self.now_ns - time_ns;
@@ -125,6 +135,7 @@ mod tests {
         assert_eq!((late.now_ns(), used), (START + 3 * S, vec![true; 5]));
         let (first, used) = order(&[10 * year, 1, 2, 3]);
         assert_eq!((first.now_ns(), used, first.late()), (START + 3 * S, vec![true; 4], None));
+        assert_eq!((late.began_ns(), first.began_ns()), (START, START + S));
     }
 
     #[test]

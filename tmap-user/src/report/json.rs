@@ -57,10 +57,11 @@
 //!
 //! # `summary`: the last line of a summary
 //!
-//! `time`, `addresses`, `connections`, `machines` (sum of the best counts), `coverage` (what was given to a
-//! machine, of all: `addresses_told` of `addresses`, `connections_told` of `connections`, `segments_told` of
-//! `segments`, and `left_out`, connections by reason), `records`, `packets`
-//! (`seen`, `suppressed`, `emitted`, `ring_full`, `skipped` by reason), `losses` (`flows_evicted`,
+//! `time`, `since` (when watching began; of a capture, its first packet's time), `version` (tmap's),
+//! `addresses`, `connections`, `machines` (sum of the best counts), `coverage` (what was given to a machine,
+//! of all: `addresses_told` of `addresses`, `connections_told` of `connections`, `segments_told` of
+//! `segments`, and `left_out`, connections by reason), `records`, `packets` (`seen`,
+//! `suppressed`, `emitted`, `ring_full`, `skipped` by reason), `losses` (`flows_evicted`,
 //! `connections_forgotten`, `machines_uncompared`, `flows_thinned`, `records_unplaced`,
 //! `records_refused`), `unstamped` (SYNs without timestamps: `records`, `connections`, `addresses_only` =
 //! addresses that never sent a timestamp, `unplaced` = connections of addresses beyond the limit), `flows`,
@@ -253,6 +254,8 @@ struct ConnectionLine {
 #[derive(Serialize)]
 struct SummaryLine<'a> {
     time: Option<String>,
+    since: Option<String>,
+    version: &'static str,
     addresses: usize,
     connections: u64,
     machines: u64,
@@ -376,6 +379,8 @@ pub fn summary(
         out,
         &Line::Summary(SummaryLine {
             time: calendar.report_time(snapshot.now_ns),
+            since: calendar.report_time(summary.began_ns),
+            version: env!("CARGO_PKG_VERSION"),
             addresses: snapshot.addresses.len(),
             connections: snapshot.addresses.iter().map(|report| report.connections).sum(),
             machines: snapshot.addresses.iter().filter_map(|report| report.machines).map(u64::from).sum(),

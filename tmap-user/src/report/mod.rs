@@ -46,6 +46,8 @@ pub enum Format {
 pub struct Summary {
     /// What the engine found.
     pub snapshot: Snapshot,
+    /// Engine time when watching began, or of the first packet read, in nanoseconds; 0 where there was none.
+    pub began_ns: u64,
     /// What happened to the frames, over all CPUs or files.
     pub counters: Counters,
     /// What the engine holds.
