@@ -1,6 +1,11 @@
 //! What a report lists, in which order and in which colours, as it is asked for on the command line.
 
-use std::{fs, io::Read, path::PathBuf, process::Stdio};
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use tempfile::TempDir;
 use tmap_common::{Link, Record};
@@ -53,9 +58,9 @@ fn capture() -> (TempDir, PathBuf) {
 }
 
 /// The last bytes of the addresses that a report lists, in its order: their lines begin with them.
-fn listed(options: &str, path: &PathBuf) -> Vec<u8> {
+fn listed(options: &str, path: &Path) -> Vec<u8> {
     let arguments = ["read"].into_iter().chain(options.split_whitespace()).map(PathBuf::from);
-    let run = tmap(arguments.chain([path.clone()]));
+    let run = tmap(arguments.chain([path.to_owned()]));
     assert_eq!((run.code, run.err.as_str()), (0, ""), "{options}");
     let addresses: Vec<String> = if options.contains("--json") {
         let lines = json_lines(&run.out);
