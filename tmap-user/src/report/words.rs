@@ -241,10 +241,25 @@ pub(super) fn system_in_short(os: &OsReport) -> String {
     if os.confidence > 0.0 {
         return guess(&os.name, os.confidence);
     }
-    match os.alternatives.first() {
+    let families = families(&os.alternatives);
+    match families.iter().max_by(|a, b| a.1.total_cmp(&b.1)) {
         Some((name, probability)) => format!("system unknown, perhaps {}", guess(name, *probability)),
         None => "system unknown".to_owned(),
     }
+}
+
+/// Systems by family, which is the first word of their names, with the family's probability. One that is
+/// alone in its family keeps its name.
+fn families(systems: &[(String, f64)]) -> Vec<(&str, f64)> {
+    let mut families: Vec<(&str, f64)> = Vec::new();
+    for (name, probability) in systems {
+        let family = name.split(' ').next().unwrap_or(name);
+        match families.iter_mut().find(|(known, _)| known.split(' ').next() == Some(family)) {
+            Some(known) => *known = (family, known.1 + probability),
+            None => families.push((name, *probability)),
+        }
+    }
+    families
 }
 
 /// `1 hop away`, `on this link`.
@@ -363,4 +378,26 @@ fn listed(shares: &[PortShare], word: impl Fn(&PortShare, bool) -> String) -> St
         }
     }
     texts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_an_unknown_system_are_one_family() {
+        let system = |name: &str, probability| (name.to_owned(), probability);
+        let text = |alternatives: Vec<(String, f64)>| {
+            system_in_short(&OsReport { alternatives, ..OsReport::default() })
+        };
+        let linux = [system("Linux 2026 or later", 0.3), system("Linux 4.20 to early 2026", 0.3)];
+        let apple = system("macOS or iOS, recent", 0.35);
+        let all = vec![apple.clone(), linux[0].clone(), linux[1].clone()];
+        assert_eq!(text(all), "system unknown, perhaps Linux (60 %)");
+        assert_eq!(
+            text(vec![apple, linux[0].clone()]),
+            "system unknown, perhaps macOS or iOS, recent (35 %)"
+        );
+        assert_eq!(text(Vec::new()), "system unknown");
+    }
 }
