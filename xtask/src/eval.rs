@@ -9,8 +9,8 @@ use crate::{build, shell};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Arguments for the evaluation: --seeds N, --only NAME, --lab FOLDER, --clients FOLDER,
-    /// --no-captures, --peers, --segments, --field, --short, --from N, --readers FOLDER, --offsets FOLDER,
-    /// --truth FOLDER.
+    /// --no-captures, --peers, --segments, --field, --short, --lengths, --from N, --readers FOLDER,
+    /// --offsets FOLDER, --truth FOLDER.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }

@@ -51,18 +51,25 @@ struct Args {
     /// Only short connections, as the web has them: clients, balancers, crawlers, mail and more.
     #[arg(long, conflicts_with_all = ["peers", "segments", "field"])]
     short: bool,
+    /// Only the table of lengths: three machines whose connections last 0.05 s to 30 s, 3 to 200 of each.
+    #[arg(long, conflicts_with_all = ["peers", "segments", "field", "short"])]
+    lengths: bool,
     /// Only this: the offsets that a capture shows, computed without tmap, beside what tmap says of each
     /// address, for all captures of a folder.
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["peers", "segments", "field", "short"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["peers", "segments", "field", "short", "lengths"])]
     offsets: Option<PathBuf>,
     /// The tick rate by which offsets are computed, in Hz, instead of each address's own.
     #[arg(long, value_name = "HZ", requires = "offsets")]
     rate: Option<f64>,
     /// Only this: captures NAME.pcap (perhaps .gz, .pcapng) with a list NAME.truth.csv of sport, dst, dport,
     /// isn, machine. Machines are the clients', or the servers' where the name begins with "lb".
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["peers", "segments", "field", "short", "offsets"])]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        conflicts_with_all = ["peers", "segments", "field", "short", "lengths", "offsets"]
+    )]
     truth: Option<PathBuf>,
-    /// The first seed, of the field suite and of short connections.
+    /// The first seed, of the field suite, of short connections and of the table of lengths.
     #[arg(long, default_value_t = 0)]
     from: u64,
     /// Compare what tmap reads in each capture of a folder with what tshark and p0f read. Nothing else.
@@ -100,7 +107,11 @@ fn run(args: &Args) -> Result<()> {
         tables::web::print(&args.only, &(args.from..args.from + args.seeds));
         return Ok(());
     }
-    anyhow::ensure!(args.from == 0, "--from goes with --field or --short");
+    if args.lengths {
+        tables::lengths::print(&args.only, &(args.from..args.from + args.seeds));
+        return Ok(());
+    }
+    anyhow::ensure!(args.from == 0, "--from goes with --field, --short or --lengths");
     if args.segments {
         tables::print(&args.only);
         return Ok(());

@@ -92,6 +92,9 @@ pub struct Scenario {
     pub wander_ppm: f64,
     /// Segments per connection: log-uniform between these.
     pub segments: (f64, f64),
+    /// The length of every connection in seconds, in which its segments are spread at random; `None` for
+    /// connections as long as their segments take, in bursts.
+    pub length_s: Option<f64>,
     /// Share of segments sent by a timer, hence just after a tick.
     pub timer_share: f64,
     /// Resolution of the sensor's time stamps.
@@ -117,6 +120,7 @@ impl Default for Scenario {
             skew_spread_ppm: 10.0,
             wander_ppm: 0.0,
             segments: (5.0, 500.0),
+            length_s: None,
             timer_share: 0.1,
             resolution_ns: 1,
             seed: 1,
@@ -230,10 +234,16 @@ impl Path<'_> {
         let scenario = self.scenario;
         let (least, most) = scenario.segments;
         let segments = random.uniform(least.ln(), most.ln()).exp().round() as usize;
-        let mut t = random.uniform(0.0, scenario.duration_s);
+        let times = match scenario.length_s {
+            Some(length_s) => spread(segments, length_s, scenario.duration_s, random),
+            None => Vec::new(),
+        };
+        let mut t = if times.is_empty() { random.uniform(0.0, scenario.duration_s) } else { times[0] };
         let mut slow_until = 0.0;
         for i in 0..segments {
-            if i > 0 {
+            if let Some(time_s) = times.get(i) {
+                t = *time_s;
+            } else if i > 0 {
                 t += if random.0.random_bool(0.7) {
                     random.exponential(0.006)
                 } else {
@@ -257,6 +267,17 @@ impl Path<'_> {
             records.push(record(time_ns, key, tsval, i == 0));
         }
     }
+}
+
+/// When the segments of a connection of this length are sent, in seconds, at any time up to `until_s`: one at
+/// each end, the others anywhere between.
+fn spread(segments: usize, length_s: f64, until_s: f64, random: &mut Random) -> Vec<f64> {
+    let begin_s = random.uniform(0.0, (until_s - length_s).max(0.0));
+    let mut times: Vec<f64> = (2..segments).map(|_| begin_s + random.uniform(0.0, length_s)).collect();
+    times.extend([begin_s, begin_s + length_s]);
+    times.sort_by(f64::total_cmp);
+    times.truncate(segments);
+    times
 }
 
 fn record(time_ns: u64, (port, peer, peer_port): ConnectionKey, tsval: u32, first: bool) -> Record {
