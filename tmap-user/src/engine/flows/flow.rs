@@ -142,9 +142,8 @@ impl Flow {
             self.zero_tsvals += 1;
             return;
         }
-        // Under SYN cookies the low six bits of a SYN-ACK's TSval carry options, not time. A RST
-        // is often made by something else than the socket: a middlebox, or a time-wait socket
-        // without its offset.
+        // Under SYN cookies the low six bits of a SYN-ACK's TSval carry options, not time. A RST with a TSval
+        // is often made by a middlebox instead of the socket, and no receiver checks it (RFC 7323, 5.2).
         if segment.flags.is_syn_ack() || segment.flags.intersects(Flags::RST) {
             return;
         }
@@ -279,14 +278,85 @@ mod tests {
         assert_eq!((flow.zero_tsvals, flow.side, flow.closed_ns), (1, Some(Side::Server), Some(2)));
     }
 
+    const MS: u64 = 1_000_000;
+
+    /// With a handshake's options.
+    fn shaking_hands(mut record: Record) -> Record {
+        record.segment.syn = Some(Syn::default());
+        record
+    }
+
+    #[test]
+    fn a_syn_alone_tells_side_handshake_and_offset() {
+        let flow = flow(&[shaking_hands(record(5, 1_000, 0x02))]);
+        assert_eq!((flow.side, flow.fingerprint.is_some(), flow.closed_ns), (Some(Side::Client), true, None));
+        assert_eq!(flow.envelope.points(), [Point { time_ns: 5, ticks: 1_000 }]);
+    }
+
+    #[test]
+    fn a_syn_sent_again_is_one_more_point() {
+        let syns = [(0, 1_000), (1_000 * MS, 2_000), (3_000 * MS, 4_000)];
+        let flow = flow(&syns.map(|(time_ns, tsval)| shaking_hands(record(time_ns, tsval, 0x02))));
+        assert_eq!((flow.side, flow.segments, flow.jumps), (Some(Side::Client), 3, 0));
+        assert_eq!(flow.envelope.offered(), 3);
+        assert!(!flow.is_reopened_by(&record(7_000 * MS, 8_000, 0x02)));
+    }
+
+    /// Linux sets the TSval of a cookie back to what its options need, by up to 63 ticks.
+    #[test]
+    fn a_syn_cookie_is_no_point_and_hinders_none() {
+        let cookie = shaking_hands(record(0, 1_000_063 - 63, 0x12));
+        let flow = flow(&[cookie, record(MS, 1_000_064, 0x10), record(9 * MS, 1_000_072, 0x10)]);
+        assert_eq!((flow.side, flow.fingerprint.is_some(), flow.jumps), (Some(Side::Server), true, 0));
+        let ticks: Vec<i64> = flow.envelope.points().iter().map(|point| point.ticks).collect();
+        assert_eq!(ticks, [1_000_064, 1_000_072]);
+    }
+
+    #[test]
+    fn a_fin_is_a_point_and_the_end() {
+        let flow = flow(&[record(0, 100, 0x10), record(10 * MS, 110, 0x11)]);
+        assert_eq!((flow.envelope.offered(), flow.closed_ns), (2, Some(10 * MS)));
+    }
+
+    #[test]
+    fn an_acknowledgement_in_time_wait_goes_on_with_the_clock() {
+        let closed = flow(&[record(0, 100, 0x10), record(10 * MS, 110, 0x11), record(50 * MS, 150, 0x10)]);
+        assert_eq!((closed.envelope.offered(), closed.jumps, closed.closed_ns), (3, 0, Some(10 * MS)));
+    }
+
+    /// A middlebox or another socket may have made it, with any TSval, twice.
+    #[test]
+    fn a_reset_ends_the_connection_and_leaves_its_clock() {
+        let strange = [record(20 * MS, 3_000_000_000, 0x14), record(21 * MS, 3_000_000_001, 0x14)];
+        let own = [record(0, 100, 0x10), record(10 * MS, 110, 0x10)];
+        let flow = flow(&[own[0], own[1], strange[0], strange[1], record(30 * MS, 130, 0x10)]);
+        assert_eq!((flow.envelope.offered(), flow.jumps, flow.closed_ns), (3, 0, Some(20 * MS)));
+    }
+
+    #[test]
+    fn keep_alives_show_the_clock_for_as_long_as_they_come() {
+        let minute = |count: u32| record(u64::from(count) * 60_000 * MS, 100 + count * 60_000, 0x10);
+        let flow = flow(&[minute(0), minute(1), minute(2)]);
+        assert_eq!((flow.envelope.offered(), flow.jumps, flow.closed_ns), (3, 0, None));
+        assert_eq!(flow.last_ns, 120_000 * MS);
+    }
+
+    /// As Windows 2000 sends it: no clock in the handshake, one afterwards.
+    #[test]
+    fn a_handshake_of_zeros_tells_side_and_handshake_only() {
+        let flow =
+            flow(&[shaking_hands(record(0, 0, 0x02)), record(MS, 70, 0x10), record(101 * MS, 71, 0x10)]);
+        assert_eq!((flow.side, flow.fingerprint.is_some()), (Some(Side::Client), true));
+        assert_eq!((flow.zero_tsvals, flow.envelope.offered(), flow.jumps), (1, 2, 0));
+    }
+
     #[test]
     fn a_lone_outlier_is_dropped_and_a_new_clock_is_followed() {
-        let ms = 1_000_000;
-        let spoofed = record(3 * ms, 3_000_000_000, 0x10);
-        let good = [record(0, 100, 0x10), record(ms, 101, 0x10)];
-        let flow1 = flow(&[good[0], good[1], spoofed, record(4 * ms, 104, 0x10)]);
+        let spoofed = record(3 * MS, 3_000_000_000, 0x10);
+        let good = [record(0, 100, 0x10), record(MS, 101, 0x10)];
+        let flow1 = flow(&[good[0], good[1], spoofed, record(4 * MS, 104, 0x10)]);
         assert_eq!((flow1.jumps, flow1.envelope.offered()), (0, 3));
-        let flow2 = flow(&[good[0], good[1], spoofed, record(4 * ms, 3_000_000_001, 0x10)]);
+        let flow2 = flow(&[good[0], good[1], spoofed, record(4 * MS, 3_000_000_001, 0x10)]);
         assert_eq!((flow2.jumps, flow2.envelope.offered()), (1, 2));
     }
 

@@ -223,6 +223,30 @@ fn tsecr_means_nothing_without_ack_in_rst_and_at_zero() {
 }
 
 #[test]
+fn a_fin_asks_and_answers_and_a_reset_does_neither() {
+    let fins = [
+        segment(0, 100).flags(0x11),
+        segment(20 * MS, 7_000).echo(100).back().flags(0x11),
+        segment(25 * MS, 125).echo(7_000).bare(),
+    ];
+    assert_eq!(rtts(&fins), [20, 5]);
+    let reset = [segment(0, 100).flags(0x14), segment(20 * MS, 7_000).echo(100).back().bare()];
+    assert_eq!(rtts(&reset), [] as [u64; 0]);
+}
+
+/// The number that a SYN cookie is set to is echoed like any other.
+#[test]
+fn a_syn_cookie_asks_as_well_as_any_syn_ack() {
+    let segments = [
+        segment(0, 100).flags(0x02),
+        segment(20 * MS, 7_000 - 63).echo(100).back().flags(0x12),
+        segment(25 * MS, 125).echo(7_000 - 63),
+        segment(45 * MS, 7_026).echo(125).back().bare(),
+    ];
+    assert_eq!(rtts(&segments), [20, 5, 20]);
+}
+
+#[test]
 fn tsval_zero_is_no_clock() {
     let segments = [segment(0, 0), segment(MS, 5).echo(0).back(), segment(2 * MS, 0).echo(5)];
     assert_eq!(rtts(&segments), [1], "its echo of the other side counts");
