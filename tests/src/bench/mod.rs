@@ -3,6 +3,7 @@
 //! A benchmark is a function from [`Settings`] to a [`Report`]; [`ALL`] lists them. Contestants take
 //! turns ([`rounds`]), the first of them is the baseline, and where that drifts no verdict is given.
 
+pub mod curve;
 pub mod engine;
 pub mod file;
 pub mod kernel;
@@ -89,5 +90,10 @@ pub const ALL: &[Bench] = &[
         name: "think",
         about: "microseconds per connection of analysis by phase, by connections, machines and spans",
         run: think::run,
+    },
+    Bench {
+        name: "curve",
+        about: "microseconds per connection of analysis, by the number of an address's short connections",
+        run: curve::run,
     },
 ];
