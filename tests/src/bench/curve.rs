@@ -14,14 +14,19 @@ use super::{
 };
 use crate::simulate::{Offsets, Scenario};
 
-/// Connections of one address.
+/// Connections of one address, of several kinds of machines.
 struct Traffic {
     name: &'static str,
+    parts: &'static [Part],
+}
+
+/// An equal part of an address's connections.
+struct Part {
     offsets: Offsets,
-    peers: usize,
+    tick_hz: f64,
     machines: Machines,
-    /// Whether every other connection is one of other machines, whose offsets are random.
-    is_mixed: bool,
+    peers: usize,
+    segments: f64,
 }
 
 /// How many machines there are.
@@ -32,17 +37,39 @@ enum Machines {
     OneFor(usize),
 }
 
-const fn traffic(name: &'static str, offsets: Offsets, peers: usize) -> Traffic {
-    Traffic { name, offsets, peers, machines: Machines::Few(50), is_mixed: false }
+/// Fifty machines with eight peers.
+const fn part(offsets: Offsets) -> Part {
+    Part { offsets, tick_hz: 1000.0, machines: Machines::Few(50), peers: 8, segments: SEGMENTS }
 }
 
-const TRAFFIC: [Traffic; 6] = [
-    traffic("fixed offsets", Offsets::Global, 8),
-    Traffic { machines: Machines::OneFor(5), ..traffic("fixed offsets, 5 each", Offsets::Global, 8) },
-    traffic("offsets by pair, one peer", Offsets::PerPair, 1),
-    traffic("offsets by pair, 250 peers", Offsets::PerPair, 250),
-    traffic("random offsets", Offsets::PerConnection, 8),
-    Traffic { is_mixed: true, ..traffic("half fixed, half random", Offsets::Global, 8) },
+const FIXED: Part = part(Offsets::Global);
+const BY_PAIR: Part = part(Offsets::PerPair);
+const RANDOM: Part = part(Offsets::PerConnection);
+
+const TRAFFIC: [Traffic; 8] = [
+    Traffic { name: "fixed offsets", parts: &[FIXED] },
+    Traffic {
+        name: "fixed offsets, 5 connections each",
+        parts: &[Part { machines: Machines::OneFor(5), ..FIXED }],
+    },
+    Traffic { name: "offsets by pair, one peer", parts: &[Part { peers: 1, ..BY_PAIR }] },
+    Traffic { name: "offsets by pair, 250 peers", parts: &[Part { peers: 250, ..BY_PAIR }] },
+    // Each of 250 peers meets each machine once or twice.
+    Traffic {
+        name: "offsets by pair, pairs met once or twice",
+        parts: &[Part { peers: 250, machines: Machines::OneFor(375), ..BY_PAIR }],
+    },
+    Traffic { name: "random offsets", parts: &[RANDOM] },
+    Traffic { name: "half fixed, half random", parts: &[FIXED, RANDOM] },
+    // Nothing tells the rate of a SYN alone where there are two.
+    Traffic {
+        name: "fixed at two rates, a third lone SYNs",
+        parts: &[
+            Part { machines: Machines::OneFor(10), ..FIXED },
+            Part { machines: Machines::OneFor(10), tick_hz: 250.0, ..FIXED },
+            Part { segments: 1.0, ..RANDOM },
+        ],
+    },
 ];
 
 /// Connections of the address; a quick run leaves the last one out.
@@ -87,44 +114,43 @@ pub fn run(settings: &Settings) -> Result<Report> {
     }
     report.axes = Some(Axes { title: "Analysis of one address", x: "connections", y: "µs per connection" });
     report.note(format!(
-        "50 machines behind one address, but for \"5 each\"; connections of {LENGTH_S} s with {SEGMENTS} \
-         segments; the intake isn't timed. A summary assigns at most 16,384 random offsets by phase"
+        "50 machines behind one address where nothing else is said; connections of {LENGTH_S} s with \
+         {SEGMENTS} segments; the intake isn't timed. A summary assigns at most 16,384 random offsets by phase"
     ));
     Ok(report)
 }
 
 /// The segments that one address sends.
 fn records(traffic: &Traffic, connections: usize) -> Vec<Record> {
-    let own = if traffic.is_mixed { connections / 2 } else { connections };
-    let mut records = simulated(traffic, traffic.offsets, own);
-    if traffic.is_mixed {
-        let mut others = simulated(traffic, Offsets::PerConnection, connections - own);
-        others.iter_mut().for_each(|record| record.segment.dst_port += OTHER_PORTS);
-        records.extend(others);
-        records.sort_by_key(|record| record.time_ns);
+    let mut records = Vec::new();
+    for (number, part) in traffic.parts.iter().enumerate() {
+        let connections = connections / traffic.parts.len();
+        let machines = match part.machines {
+            Machines::Few(machines) => machines,
+            Machines::OneFor(each) => (connections / each).max(1),
+        };
+        let scenario = Scenario {
+            machines,
+            offsets: part.offsets,
+            tick_hz: part.tick_hz,
+            connections,
+            pooled: true,
+            peers: part.peers,
+            segments: (part.segments, part.segments),
+            length_s: Some(LENGTH_S),
+            ..Scenario::default()
+        };
+        records.extend(scenario.run().records.into_iter().map(|mut record| {
+            record.segment.dst_port += PORTS * number as u16;
+            record
+        }));
     }
+    records.sort_by_key(|record| record.time_ns);
     records
 }
 
-/// What tells connections of other machines apart from those of the first.
-const OTHER_PORTS: u16 = 8_000;
-
-fn simulated(traffic: &Traffic, offsets: Offsets, connections: usize) -> Vec<Record> {
-    let machines = match traffic.machines {
-        Machines::Few(machines) => machines,
-        Machines::OneFor(connections_each) => connections / connections_each,
-    };
-    let scenario = Scenario {
-        machines,
-        offsets,
-        connections: connections / machines,
-        peers: traffic.peers,
-        segments: (SEGMENTS, SEGMENTS),
-        length_s: Some(LENGTH_S),
-        ..Scenario::default()
-    };
-    scenario.run().records
-}
+/// Ports of a part's services: they tell its connections from those of other parts.
+const PORTS: u16 = 8_000;
 
 /// Microseconds per connection that a summary of all takes, after the intake.
 fn analyse(contestant: &Contestant) -> f64 {

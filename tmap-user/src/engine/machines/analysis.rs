@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tmap_common::Address;
 
 use super::{
-    by_offset::{self, Item},
+    by_offset::{self, Attachable, Item},
     by_phase,
     cluster::Cluster,
     counters::{self, Behaviour, Explained, Explanation, Moved, OLD_APPLE_HZ, Setting, Shown},
@@ -358,13 +358,17 @@ fn attach_unclear(
     resolution_ns: u64,
 ) -> usize {
     let mut unplaced = 0;
+    let attachable: Vec<Option<Attachable>> =
+        classes.iter().map(|class| Attachable::of(&class.clusters)).collect();
     for &index in unclear {
         let envelope = &connections[index].flow.envelope;
         let peer = connections[index].peer();
         let mut found = classes.iter().enumerate().filter_map(|(class_index, class)| {
-            let cluster = by_offset::attach(envelope, &class.clusters, options, resolution_ns, |cluster| {
-                class.may_hold(cluster, peer, connections)
-            })?;
+            let attachable = attachable[class_index].as_ref()?;
+            let cluster =
+                attachable.attach(envelope, &class.clusters, options, resolution_ns, |cluster| {
+                    class.may_hold(cluster, peer, connections)
+                })?;
             Some((class_index, cluster))
         });
         match (found.next(), found.next()) {

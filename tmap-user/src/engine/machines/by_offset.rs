@@ -5,6 +5,8 @@
 //! (which is how the tool of 2006 split machines in two). With 2^32 possible counter values, an agreement
 //! within milliseconds is seldom an accident; `coincidence` tells when it may be.
 
+use std::collections::BTreeMap;
+
 use super::{
     cluster::Cluster, coincidence::Evidence, counter_values::CounterValues, counters::Behaviour, misfits,
     path_spread::PathSpread, slew,
@@ -97,10 +99,15 @@ fn dissolve(clusters: Vec<Cluster>, items: &[Item<'_>]) -> Vec<Cluster> {
     let evidence = evidence(&clusters);
     let (chance, mut kept): (Vec<Cluster>, Vec<Cluster>) =
         clusters.into_iter().partition(|cluster| evidence.is_chance(&cluster.joins));
-    for cluster in chance {
-        let own = items.iter().filter(|item| cluster.members.contains(&item.index));
-        kept.extend(own.map(Cluster::of));
+    let mut freed: Vec<Vec<Cluster>> = vec![Vec::new(); chance.len()];
+    let members = chance.iter().enumerate().flat_map(|(of, c)| c.members.iter().map(move |&m| (m, of)));
+    let of: BTreeMap<usize, usize> = members.collect();
+    for item in items {
+        if let Some(&of) = of.get(&item.index) {
+            freed[of].push(Cluster::of(item));
+        }
     }
+    kept.extend(freed.into_iter().flatten());
     kept
 }
 
@@ -119,25 +126,79 @@ impl Cluster {
     }
 }
 
-/// The cluster of a connection with too few points for a clock of its own: the only one that explains its
-/// TSvals, `None` where no cluster or several do. All clusters have one nominal rate; `allowed` says
-/// which of them may be considered.
-pub(super) fn attach(
-    envelope: &Envelope,
-    clusters: &[Cluster],
-    options: &Options,
-    resolution_ns: u64,
-    allowed: impl Fn(usize) -> bool,
-) -> Option<usize> {
-    envelope.points().first()?;
-    // All clusters of a class tick at one rate.
-    let hz = clusters.first()?.clock.hz;
-    let clock = fit_nominal(envelope, hz, None, resolution_ns);
-    let mut matches = clusters.iter().enumerate().filter(|(index, cluster)| {
-        allowed(*index) && agreement(&clock, &cluster.clock, options).is_some_and(|a| a.deviation <= 1.0)
-    });
-    let (first, _) = matches.next()?;
-    matches.next().is_none().then_some(first)
+/// Clusters of one nominal rate, to find that of a connection with too few points for a clock of its own.
+pub(super) struct Attachable {
+    hz: f64,
+    reference_ns: u64,
+    by_value: CounterValues,
+    /// The largest distance of any cluster's time from the reference, in seconds.
+    farthest_s: f64,
+    /// The largest standard errors of any cluster.
+    offset_sigma: f64,
+    skew_sigma: f64,
+}
+
+impl Attachable {
+    /// The index of `clusters`; `None` where there are none.
+    pub(super) fn of(clusters: &[Cluster]) -> Option<Self> {
+        // All clusters of a class tick at one rate.
+        let Clock { hz, reference_ns, .. } = clusters.first()?.clock;
+        let by_value = CounterValues::default();
+        let mut all =
+            Self { hz, reference_ns, by_value, farthest_s: 0.0, offset_sigma: 0.0, skew_sigma: 0.0 };
+        for (index, Cluster { clock, .. }) in clusters.iter().enumerate() {
+            all.by_value.insert(value_at(clock, reference_ns), index);
+            all.farthest_s = all.farthest_s.max(seconds_between(reference_ns, clock.reference_ns).abs());
+            all.offset_sigma = all.offset_sigma.max(clock.offset_ticks.sigma);
+            all.skew_sigma = all.skew_sigma.max(clock.skew.sigma);
+        }
+        Some(all)
+    }
+
+    /// How far from a clock's value at the reference time the value of a cluster that agrees can be, in ticks.
+    fn reach(&self, clock: &Clock, options: &Options) -> u32 {
+        let apart_s = self.farthest_s + seconds_between(self.reference_ns, clock.reference_ns).abs();
+        let sigma_at =
+            |offset_sigma: f64, skew_sigma: f64| joint(offset_sigma, self.hz * skew_sigma * apart_s);
+        let error = sigma_at(clock.offset_ticks.sigma, clock.skew.sigma)
+            + sigma_at(self.offset_sigma, self.skew_sigma);
+        let rate_error =
+            options.rate_delta_ppm * 1e-6 + MAX_DEVIATION * joint(clock.skew.sigma, self.skew_sigma);
+        let reach = options.offset_delta_s * self.hz
+            + MAX_DEVIATION * error
+            + self.hz * rate_error * apart_s
+            + SLACK_TICKS;
+        reach.min(WRAP_TICKS / 2.0 - 1.0) as u32
+    }
+
+    /// The only one of the indexed `clusters` that explains a connection's TSvals, `None` where none or several
+    /// do. `allowed` says which of them may be considered.
+    pub(super) fn attach(
+        &self,
+        envelope: &Envelope,
+        clusters: &[Cluster],
+        options: &Options,
+        resolution_ns: u64,
+        allowed: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        envelope.points().first()?;
+        let clock = fit_nominal(envelope, self.hz, None, resolution_ns);
+        let near = self.by_value.near(value_at(&clock, self.reference_ns), self.reach(&clock, options));
+        let mut matches = near.filter(|&index| {
+            agreement(&clock, &clusters[index].clock, options).is_some_and(|a| a.deviation <= 1.0)
+                && allowed(index)
+        });
+        let first = matches.next()?;
+        matches.next().is_none().then_some(first)
+    }
+}
+
+/// What rounding may add to the distance of two counter values, in ticks.
+const SLACK_TICKS: f64 = 4.0;
+
+/// The counter value of a clock at a time, modulo 2^32 ticks.
+fn value_at(clock: &Clock, at_ns: u64) -> u32 {
+    clock.at(at_ns).value.rem_euclid(WRAP_TICKS) as u32
 }
 
 /// Clusters, indexed by their counter value at one reference time.
@@ -151,7 +212,7 @@ struct Index {
 
 impl Index {
     fn value(&self, clock: &Clock) -> u32 {
-        clock.at(self.reference_ns).value.rem_euclid(WRAP_TICKS) as u32
+        value_at(clock, self.reference_ns)
     }
 
     /// The cluster that agrees best with `clock`, and how well; `None` where none does. Where none agrees
@@ -379,10 +440,12 @@ mod tests {
             .collect();
         let options = Options::default();
         let clusters = cluster(items, &options, 1);
+        let attachable = Attachable::of(&clusters).expect("clusters");
         let lone = |value: f64| {
             let mut envelope = Envelope::default();
             envelope.add(Point { time_ns: 201_000_000_000, ticks: (value + 20_000.0) as i64 });
-            attach(&envelope, &clusters, &options, 1, |_| true).map(|found| clusters[found].members[0])
+            let found = attachable.attach(&envelope, &clusters, &options, 1, |_| true);
+            found.map(|found| clusters[found].members[0])
         };
         assert_eq!(lone(1e6), Some(0));
         assert_eq!(lone(9e6), Some(1));

@@ -4,10 +4,10 @@
 //! matching by line leaves it alone. But points are late, never early. Where all of them follow a counter
 //! that others share, no later than segments may be, the connection is that counter's.
 
-use super::cluster::Cluster;
+use super::{cluster::Cluster, counter_values::CounterValues};
 use crate::engine::{
     clock::fit::Clock,
-    types::{Point, wrap_difference},
+    types::{Point, WRAP_TICKS, seconds_between, wrap_difference},
 };
 
 /// How late a segment may be, in seconds: queues and sleeping radios hold single ones back that long.
@@ -21,20 +21,18 @@ const LARGEST_ERROR_S: f64 = 0.1;
 
 /// Joins single connections to the counters whose lines all their points follow.
 ///
-/// O(n m) for n single connections and m shared counters; most pairs are excluded by their first point.
+/// O((n + m) log m) for n single connections and m shared counters, which are looked up by their values.
 pub(super) fn join(clusters: Vec<Cluster>) -> Vec<Cluster> {
     let (mut shared, singles): (Vec<Cluster>, Vec<Cluster>) =
         clusters.into_iter().partition(|cluster| cluster.members.len() > 1);
-    if shared.is_empty() {
-        return singles;
-    }
+    let Some(lines) = Lines::of(&shared) else { return singles };
     let mut left = Vec::new();
     for single in singles {
         let points = single.envelope.points();
-        let mut lines = (0..shared.len()).filter(|&at| follows(points, &shared[at].clock));
-        match (lines.next(), lines.next()) {
+        let mut near = lines.near(points.first().copied()).filter(|&at| follows(points, &shared[at].clock));
+        match (near.next(), near.next()) {
             (Some(only), None) => {
-                drop(lines);
+                drop(near);
                 let cluster = &mut shared[only];
                 let width_ticks = (MOST_LATE_S + MOST_EARLY_S) * cluster.clock.hz;
                 cluster.joins.push((cluster.members.len(), width_ticks));
@@ -46,6 +44,43 @@ pub(super) fn join(clusters: Vec<Cluster>) -> Vec<Cluster> {
     shared.extend(left);
     shared
 }
+
+/// The lines of counters of one nominal rate, by their values at one time.
+struct Lines {
+    hz: f64,
+    reference_ns: u64,
+    by_value: CounterValues,
+    /// The largest skew of any, without its sign.
+    steepest: f64,
+}
+
+impl Lines {
+    /// The lines of these counters; `None` where there are none.
+    fn of(shared: &[Cluster]) -> Option<Self> {
+        let Clock { hz, reference_ns, .. } = shared.first()?.clock;
+        let (mut by_value, mut steepest) = (CounterValues::default(), 0.0_f64);
+        for (at, Cluster { clock, .. }) in shared.iter().enumerate() {
+            by_value.insert(clock.at(reference_ns).value.rem_euclid(WRAP_TICKS) as u32, at);
+            steepest = steepest.max(clock.skew.value.abs());
+        }
+        Some(Self { hz, reference_ns, by_value, steepest })
+    }
+
+    /// All lines that a first point can follow, and some that it can't.
+    fn near(&self, first: Option<Point>) -> impl Iterator<Item = usize> {
+        let near = first.map(|first| {
+            let elapsed_s = seconds_between(self.reference_ns, first.time_ns);
+            let value = (first.ticks as f64 - self.hz * elapsed_s).rem_euclid(WRAP_TICKS) as u32;
+            let off_s = MOST_LATE_S + MOST_EARLY_S + self.steepest * elapsed_s.abs();
+            let reach = (self.hz * off_s + SLACK_TICKS).min(WRAP_TICKS / 2.0 - 1.0);
+            self.by_value.near(value, reach as u32)
+        });
+        near.into_iter().flatten()
+    }
+}
+
+/// What rounding and the tick under way may add, in ticks.
+const SLACK_TICKS: f64 = 4.0;
 
 /// Whether all points follow a clock, as late as segments may be.
 fn follows(points: &[Point], clock: &Clock) -> bool {
