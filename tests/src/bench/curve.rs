@@ -46,7 +46,7 @@ const FIXED: Part = part(Offsets::Global);
 const BY_PAIR: Part = part(Offsets::PerPair);
 const RANDOM: Part = part(Offsets::PerConnection);
 
-const TRAFFIC: [Traffic; 8] = [
+const TRAFFIC: [Traffic; 9] = [
     Traffic { name: "fixed offsets", parts: &[FIXED] },
     Traffic {
         name: "fixed offsets, 5 connections each",
@@ -60,6 +60,7 @@ const TRAFFIC: [Traffic; 8] = [
         parts: &[Part { peers: 250, machines: Machines::OneFor(375), ..BY_PAIR }],
     },
     Traffic { name: "random offsets", parts: &[RANDOM] },
+    Traffic { name: "random offsets, 4 machines", parts: &[Part { machines: Machines::Few(4), ..RANDOM }] },
     Traffic { name: "half fixed, half random", parts: &[FIXED, RANDOM] },
     // Nothing tells the rate of a SYN alone where there are two.
     Traffic {

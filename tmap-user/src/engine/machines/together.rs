@@ -13,19 +13,23 @@ use crate::engine::types::{WRAP_TICKS, seconds_between};
 /// of one.
 const NEAR_S: f64 = 10.0;
 
+/// Of so many counters, every moment is looked at; of more, one more in so many is notable.
+const FEW: usize = 64;
+
 /// The largest share by which a counter's rate may be wrong, far from its segments.
 const RATE_ERROR: f64 = 1e-3;
 
 /// The most counters that ran at once. Only counters that several connections share count: a connection that
 /// is alone with its offset may be anything.
 ///
-/// O(n log n) for n counters, and as much again for those that run at each moment when more do than before.
+/// O(n log n) for n counters, for each moment that is looked at. These are few: where more than [`FEW`] run, it
+/// takes notably more than at the moments before.
 pub(super) fn most_at_once<'a>(clusters: impl Iterator<Item = &'a Cluster>) -> usize {
     let mut lives: Vec<Life<'_>> = clusters.filter(|c| c.members.len() > 1).filter_map(Life::of).collect();
     lives.sort_by_key(|life| life.first_ns);
     // Those that run, by their ends.
     let mut running: BTreeSet<(u64, usize)> = BTreeSet::new();
-    let mut most = 0;
+    let (mut most, mut looked_at) = (0, 0);
     for (at, life) in lives.iter().enumerate() {
         while running.first().is_some_and(|(last_ns, _)| *last_ns <= life.first_ns) {
             running.pop_first();
@@ -34,7 +38,9 @@ pub(super) fn most_at_once<'a>(clusters: impl Iterator<Item = &'a Cluster>) -> u
         // While counters only begin, the last of them sees all.
         let ends_ns = running.first().map_or(0, |(last_ns, _)| *last_ns);
         let is_peak = lives.get(at + 1).is_none_or(|next| ends_ns <= next.first_ns);
-        if is_peak && running.len() > most {
+        let is_more = running.len() <= FEW || running.len() > looked_at + looked_at / FEW;
+        if is_peak && is_more && running.len() > most {
+            looked_at = looked_at.max(running.len());
             let mut places: Vec<usize> = running.iter().map(|(_, place)| *place).collect();
             places.sort_unstable();
             let running: Vec<&Life<'_>> = places.into_iter().map(|place| &lives[place]).collect();
