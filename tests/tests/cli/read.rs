@@ -424,16 +424,16 @@ fn a_limit_that_was_reached_is_the_reason() {
     let folder = Folder::new();
     let capture = folder.file("mail.pcap", &mail_capture());
     let no_room = "for lack of room (see the limits below)";
-    let no_history = "too little memory for the history of connections (--history-memory)";
     for (option, reason, advice) in [
         ("--max-flows", no_room, "Raise --max-flows or --max-connections."),
         ("--max-connections", no_room, "Raise --max-flows or --max-connections."),
-        ("--history-memory", no_history, "Raise --history-memory where clocks are missing."),
+        // A few segments of each connection still tell the machines, with larger errors.
+        ("--history-memory", "3 6 ?", "Raise --history-memory where clocks are missing."),
     ] {
         let run = tmap(["read".into(), option.into(), "1".into(), capture.clone()]);
         let text = run.out.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains(reason) && text.contains(advice), "{option}: {}", run.out);
-        assert!(!text.contains("it takes 5 segments"), "{option}: {}", run.out);
+        assert!(!text.contains("tick rates stay"), "{option}: {}", run.out);
     }
 }
 

@@ -155,7 +155,7 @@ impl Attachable {
         Some(all)
     }
 
-    /// How far from a clock's value at the reference time the value of a cluster that agrees can be, in ticks.
+    /// How far from a clock's value at the reference time that of a cluster that agrees can be, in ticks.
     fn reach(&self, clock: &Clock, options: &Options) -> u32 {
         let apart_s = self.farthest_s + seconds_between(self.reference_ns, clock.reference_ns).abs();
         let sigma_at =
@@ -171,8 +171,8 @@ impl Attachable {
         reach.min(WRAP_TICKS / 2.0 - 1.0) as u32
     }
 
-    /// The only one of the indexed `clusters` that explains a connection's TSvals, `None` where none or several
-    /// do. `allowed` says which of them may be considered.
+    /// The only one of the indexed `clusters` that explains a connection's TSvals, `None` where none or
+    /// several do. `allowed` says which of them may be considered.
     pub(super) fn attach(
         &self,
         envelope: &Envelope,

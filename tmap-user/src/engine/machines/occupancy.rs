@@ -24,6 +24,8 @@ pub(super) struct Occupancy {
     pub fewest: usize,
     /// The log-likelihood of each number of machines from `fewest` on, against the likeliest, in nats.
     pub nats: Vec<f64>,
+    /// The log-likelihood of the likeliest.
+    pub most: f64,
     posterior: Vec<f64>,
 }
 
@@ -33,19 +35,19 @@ impl Occupancy {
     /// O(n) for each number of machines considered, which are few.
     pub(super) fn of(pairs: &[Vec<usize>]) -> Self {
         let fewest = pairs.iter().map(Vec::len).max().unwrap_or(1).max(1);
-        let most = fewest * MOST_PER_COUNTER + MOST_BESIDE;
+        let highest = fewest * MOST_PER_COUNTER + MOST_BESIDE;
         let log = |machines: usize| {
             let of_shape =
                 SHAPES.map(|shape| pairs.iter().map(|sizes| of_pair(sizes, machines as f64, shape)).sum());
             mean_exp(&of_shape)
         };
-        let logs: Vec<f64> = (fewest..=most).map(log).collect();
+        let logs: Vec<f64> = (fewest..=highest).map(log).collect();
         let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let nats: Vec<f64> = logs.iter().map(|log| log - top).collect();
         // Scale-free prior: as likely between 1 and 10 as between 10 and 100.
         let weights = nats.iter().enumerate().map(|(more, nats)| nats.exp() / (fewest + more) as f64);
         let total: f64 = weights.clone().sum();
-        Self { fewest, posterior: weights.map(|weight| weight / total).collect(), nats }
+        Self { fewest, posterior: weights.map(|weight| weight / total).collect(), nats, most: top }
     }
 
     /// The likeliest number and its probability.

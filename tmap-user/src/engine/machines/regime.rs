@@ -166,8 +166,10 @@ impl Tally {
         let is_by_pair = by_pair_nats > CLEAR_NATS || (self.across.is_empty() && self.per_peer.len() > 1);
         let random_nats = urns::random_nats(&self.urns(is_by_pair));
         let is_clear = random_nats > CLEAR_NATS;
-        let is_open =
-            random_nats > -CLEAR_NATS && self.singles.len() > 2 * (self.across.len() + self.within.len());
+        // Connections that are alone with a peer show nothing of how that pair's offsets are drawn.
+        let is_open = !is_by_pair
+            && random_nats > -CLEAR_NATS
+            && self.singles.len() > 2 * (self.across.len() + self.within.len());
         let are_random = self.singles.len() >= MIN_RANDOM && (is_clear || is_open);
         let (mut machines, mut pairs) = (self.across.clone(), Vec::new());
         if is_by_pair { &mut pairs } else { &mut machines }.extend(&self.within);

@@ -22,8 +22,8 @@ const RATE_ERROR: f64 = 1e-3;
 /// The most counters that ran at once. Only counters that several connections share count: a connection that
 /// is alone with its offset may be anything.
 ///
-/// O(n log n) for n counters, for each moment that is looked at. These are few: where more than [`FEW`] run, it
-/// takes notably more than at the moments before.
+/// O(n log n) for n counters, for each moment that is looked at. These are few: where more than [`FEW`] run,
+/// it takes notably more than at the moments before.
 pub(super) fn most_at_once<'a>(clusters: impl Iterator<Item = &'a Cluster>) -> usize {
     let mut lives: Vec<Life<'_>> = clusters.filter(|c| c.members.len() > 1).filter_map(Life::of).collect();
     lives.sort_by_key(|life| life.first_ns);

@@ -8,12 +8,14 @@
 
 use libm::lgamma;
 
+use super::occupancy::Occupancy;
+
 /// The values of theta that are tried: from one machine to thousands.
 const THETAS: [f64; 17] =
     [1e-3, 0.03, 0.1, 0.3, 0.6, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
 
 /// The shares of connections whose counters repeat that are tried beside all of them.
-const SHARES: [f64; 8] = [0.05, 0.15, 0.3, 0.45, 0.6, 0.75, 0.85, 0.95];
+const SHARES: [f64; 10] = [0.002, 0.01, 0.05, 0.15, 0.3, 0.45, 0.6, 0.75, 0.85, 0.95];
 
 /// What an urn holds.
 struct Urn {
@@ -69,6 +71,8 @@ impl Urn {
 ///
 /// O(n) for n connections, times the number of shares and thetas.
 pub(super) fn random_nats(urns: &[Vec<usize>]) -> f64 {
+    // The law of Ewens knows any number of machines, that of Pólya few with like loads.
+    let of_few = Occupancy::of(urns).most;
     let urns: Vec<Urn> = urns.iter().map(|sizes| Urn::of(sizes)).collect();
     let best = |of: &dyn Fn(&Urn, f64) -> f64| {
         let at = |theta: f64| urns.iter().map(|urn| of(urn, theta)).sum::<f64>();
@@ -76,7 +80,7 @@ pub(super) fn random_nats(urns: &[Vec<usize>]) -> f64 {
     };
     let repeating = best(&|urn, theta| urn.repeating(urn.alone as f64, theta));
     let mixed = SHARES.map(|share| best(&|urn, theta| urn.mixed(share, theta)));
-    mixed.into_iter().fold(f64::NEG_INFINITY, f64::max) - repeating
+    mixed.into_iter().fold(f64::NEG_INFINITY, f64::max) - repeating.max(of_few)
 }
 
 /// Counters that only one peer sees: how many connections of it each has, and the chance that another
@@ -120,6 +124,13 @@ mod tests {
         urn.extend([2; 9]);
         urn.extend([3; 2]);
         assert!(random_nats(&vec![urn; 20]) < 1.0);
+    }
+
+    #[test]
+    fn one_chance_meeting_among_many_makes_no_machines() {
+        let mut urn = vec![1; 598];
+        urn.push(2);
+        assert!(random_nats(&[urn]) > 3.0);
     }
 
     #[test]

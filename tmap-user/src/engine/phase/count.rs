@@ -56,12 +56,14 @@ impl Observability {
         // The gain of a connection from its line, given the other lines: less, the more lines there are.
         let lost: f64 = (0..mixture.lines.len()).map(|j| mixture.loss_without(j)).sum();
         let told = lost / on_lines.max(1.0);
+        let sharp = (sharpness / SHARP).clamp(LEAST_TRUST, 1.0);
+        let left = sharp * evidence / (evidence + DRAWN_AT * lines);
         Self {
             merge: merge_probability(data, mixture, connections / lines),
             needed: DRAWN_AT / told.max(0.05),
             connections,
-            outliers: Outliers::of(&mixture.likelihoods_on_lines(), evidence / (evidence + DRAWN_AT * lines)),
-            trust: TRUST_IN_LAW * (sharpness / SHARP).clamp(LEAST_TRUST, 1.0),
+            outliers: Outliers::of(&mixture.likelihoods_on_lines(), left),
+            trust: TRUST_IN_LAW * sharp,
         }
     }
 
@@ -115,7 +117,7 @@ const OUTLIER_STEPS: usize = 100;
 /// known machines they are off by some nats either way, more than the law's own uncertainty explains.
 const TRUST_IN_LAW: f64 = 0.5;
 
-/// Connections of a mean gain below this, in nats, show the law badly: they are short, or come a long way.
+/// Connections of a mean gain below this, in nats, show the law badly: they are short, or their paths vary.
 /// The weight of their evidence falls with the gain, down to this share. Measured on simulated short ones.
 const SHARP: f64 = 1.5;
 const LEAST_TRUST: f64 = 0.3;
