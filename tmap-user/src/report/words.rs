@@ -36,7 +36,7 @@ pub(super) fn machines(report: &AddressReport) -> String {
     match (report.machines_low, report.machines_high) {
         (Some(low), Some(high)) if low != high => notes.push(format!("{confidence}{low} to {high}")),
         (Some(low), None) if report.machines.is_some_and(|machines| machines > low) => {
-            notes.push(format!("{confidence}{low} or more"))
+            notes.push(format!("{confidence}{low} or more"));
         }
         (None, Some(high)) => notes.push(format!("{confidence}at most {high}")),
         _ => {}
