@@ -13,6 +13,7 @@ use super::{
     cluster::Cluster,
     counters::{self, Behaviour, Explained, Explanation, Moved, OLD_APPLE_HZ, Setting, Shown},
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
+    late_paths,
     rates::{self, Seen},
     regime::{self, Judgement, Random},
     together,
@@ -234,7 +235,7 @@ impl Class {
         resolution_ns: u64,
     ) -> Self {
         let (mut fewest, mut most) = (None, None);
-        let mut clusters = by_offset::cluster(items, options, resolution_ns);
+        let mut clusters = late_paths::join(by_offset::cluster(items, options, resolution_ns), connections);
         let mut judgement = judge(hz, &clusters, connections);
         let proven = proven(&clusters, &judgement, connections);
         if clusters.len() > 1 {

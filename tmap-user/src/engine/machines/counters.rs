@@ -182,6 +182,9 @@ pub(super) fn explain(shown: &[Shown<'_>], hz: f64, simple: usize, setting: Sett
     explained
 }
 
+/// How far a segment that is held back somewhere shifts the sum of what connections lose, in seconds.
+const HELD_S: f64 = 0.05;
+
 /// Whether connections lose ticks, by their own rates; `None` where delays could be all that shows.
 fn loses(shown: &[Shown<'_>], hz: f64) -> Option<bool> {
     let (mut span_s, mut lost_s) = (0.0, 0.0);
@@ -192,7 +195,7 @@ fn loses(shown: &[Shown<'_>], hz: f64) -> Option<bool> {
             lost_s += own_s - (last.ticks - first.ticks) as f64 / hz;
         }
     }
-    let error_s = (DELAY_S / 30.0 + 1.0 / hz) * (shown.len() as f64).sqrt();
+    let error_s = (DELAY_S / 30.0 + 1.0 / hz) * (shown.len() as f64).sqrt() + HELD_S;
     match lost_s {
         lost_s if lost_s > 3.0 * error_s && lost_s > MOST_GAINED * span_s => Some(true),
         lost_s if lost_s + 2.0 * error_s < MOST_GAINED * span_s => Some(false),

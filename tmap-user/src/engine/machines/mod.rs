@@ -15,6 +15,7 @@ mod counter_values;
 pub(super) mod counters;
 pub(super) mod group;
 mod history;
+mod late_paths;
 mod misfits;
 mod numbering;
 mod occupancy;
