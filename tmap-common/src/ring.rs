@@ -33,7 +33,8 @@ pub struct CpuState {
     consumer_line: [u64; LINE_BYTES / 8 - 1],
     /// The suppression cache ([`suppress`]): the last record of flows, by [`suppress::FlowHash::index`].
     pub flow_cache: [suppress::CacheEntry; CACHE_ENTRIES as usize],
-    /// Beside each entry of the cache: bytes of data that were suppressed ([`Suppressed`](crate::record::Suppressed)).
+    /// Beside each entry of the cache: bytes of data that were suppressed
+    /// ([`Suppressed`](crate::record::Suppressed)).
     pub flow_sums: [u32; CACHE_ENTRIES as usize],
 }
 
