@@ -47,7 +47,7 @@ mod table;
 pub use crate::engine::types::Point;
 use crate::engine::{
     os::likeness::Switches,
-    types::{Doubt, Estimate},
+    types::{Doubt, Estimate, seconds_between},
 };
 use drift::Window;
 use evidence_kinds::EvidenceKinds;
@@ -136,7 +136,8 @@ pub struct Lines {
 /// With too few tracks or too coarse time stamps there are no lines, and [`Lines::doubt`] says why.
 pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     let zero_ns = middle_ns(tracks);
-    let usable: Vec<usize> = (0..tracks.len()).filter(|&t| points(&tracks[t]) >= FEWEST_POINTS).collect();
+    let is_usable = |t: &usize| points(&tracks[*t]) >= FEWEST_POINTS && !is_in_step(&tracks[*t], hz);
+    let usable: Vec<usize> = (0..tracks.len()).filter(is_usable).collect();
     let nothing = |doubt| Lines::nothing(tracks.len(), zero_ns, doubt);
     if settings.resolution_ns as f64 * 1e-9 * hz > COARSEST_TICKS {
         return nothing(Doubt::CaptureTooCoarse);
@@ -287,6 +288,23 @@ fn median_gap_s(tracks: &[Track<'_>], usable: &[usize]) -> f64 {
     let mut gaps: Vec<u64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
     gaps.sort_unstable();
     gaps.get(gaps.len() / 2).map_or(0.0, |gap| *gap as f64 * 1e-9)
+}
+
+/// So many points that all lie within this part of a tick were sent in step with it, by a timer of whole
+/// ticks: waits of any length would spread them.
+const STEP_POINTS: usize = 5;
+const STEP_TICKS: f64 = 0.2;
+
+/// Whether a track's segments were sent in step with the tick. They then show one place within the tick again
+/// and again, and nothing of where the tick begins.
+fn is_in_step(track: &Track<'_>, hz: f64) -> bool {
+    let [first, ..] = track.sample else { return false };
+    let late = track.sample.iter().map(|sampled| {
+        let elapsed_s = seconds_between(first.point.time_ns, sampled.point.time_ns);
+        hz * elapsed_s - (sampled.point.ticks - first.point.ticks) as f64
+    });
+    let (low, high) = late.fold((0.0_f64, 0.0_f64), |(low, high), late| (low.min(late), high.max(late)));
+    track.sample.len() >= STEP_POINTS && high - low < STEP_TICKS
 }
 
 fn points(track: &Track<'_>) -> usize {
