@@ -19,7 +19,7 @@ use tmap_common::{Address, Record};
 use crate::{
     judge::{
         oracle,
-        score::{Agreement, Pairing, agreement},
+        score::{Agreement, Pairing, agreement, holds},
         traces::{self, Trace},
     },
     simulate::{ConnectionKey, Offsets, SHARED, Scenario, TrueClock, received},
@@ -54,8 +54,7 @@ pub struct Outcome {
 impl Outcome {
     /// Whether the interval holds the truth.
     pub fn covers(&self) -> bool {
-        let (low, high) = self.interval;
-        low as usize <= self.machines && high.is_none_or(|h| self.machines <= h as usize)
+        holds(self.interval, self.machines)
     }
 }
 

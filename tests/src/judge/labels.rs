@@ -11,9 +11,12 @@ use anyhow::{Context, Result, ensure};
 use tmap::engine::Wanted;
 use tmap_common::Address;
 
-use crate::judge::{
-    evaluate::{self, Verdict},
-    score::agreement,
+use crate::{
+    judge::{
+        evaluate::{self, Verdict},
+        score::agreement,
+    },
+    simulate::ConnectionKey,
 };
 
 /// How tmap did on one address of such a capture.
@@ -64,12 +67,12 @@ fn list(capture: &Path, name: &str) -> Result<Option<Vec<Line>>> {
 /// Where a file can't be read.
 pub fn judge(capture: &Path, name: &str) -> Result<Option<Vec<Labelled>>> {
     let Some(lines) = list(capture, name)? else { return Ok(None) };
-    let machine_of: HashMap<(u16, Address, u16), usize> =
+    let machine_of: HashMap<ConnectionKey, usize> =
         lines.into_iter().map(|(port, server, service, m)| ((port, server.into(), service), m)).collect();
     let is_servers = name.starts_with("lb");
     let (records, resolution_ns) = evaluate::read(capture)?;
     // By address, each side of the list that shows a clock: its key and its machine.
-    let mut sides: BTreeMap<Address, BTreeMap<(u16, Address, u16), usize>> = BTreeMap::new();
+    let mut sides: BTreeMap<Address, BTreeMap<ConnectionKey, usize>> = BTreeMap::new();
     for segment in records.iter().map(|record| &record.segment) {
         let key = (segment.src_port, segment.dst, segment.dst_port);
         let asked = if is_servers { (segment.dst_port, segment.src, segment.src_port) } else { key };

@@ -11,12 +11,13 @@ use tmap_common::Address;
 
 use crate::{
     judge::{
+        evaluate,
         oracle::{Law, lateness},
         score::{Pairing, agreement, hungarian},
         traces::{self, Trace},
     },
     simulate::{
-        Offsets, SHARED,
+        Offsets,
         web::{TrueOffset, Web},
     },
 };
@@ -44,7 +45,7 @@ impl Oracle {
         for run in 0..runs {
             let seed = FIRST_LESSON + runs * web.seed + run;
             let lesson = Web { seed, ..web.clone() }.run().simulation;
-            let shared = Address::from_ip4(SHARED.octets());
+            let shared = evaluate::shared();
             let mine = lesson.records.iter().filter(|record| record.segment.src == shared);
             for trace in traces::collect(mine) {
                 let clock = &lesson.truth.clocks[lesson.truth.machine_of[&trace.key]];

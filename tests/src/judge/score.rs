@@ -18,6 +18,11 @@ pub struct Agreement {
     pub accuracy: f64,
 }
 
+/// Whether an interval, from its lower end to its upper one where there is one, holds the true number.
+pub(super) fn holds((low, high): (u32, Option<u32>), truth: usize) -> bool {
+    low as usize <= truth && high.is_none_or(|high| truth <= high as usize)
+}
+
 /// Compares. An unassigned connection is a machine of its own, and never right.
 pub fn agreement(pairings: &[Pairing]) -> Agreement {
     let mut cells: HashMap<(usize, usize), f64> = HashMap::new();

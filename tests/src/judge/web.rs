@@ -15,7 +15,7 @@ use crate::{
     judge::{
         evaluate::{self, Verdict, Witness},
         offset_oracle::Oracle,
-        score::agreement,
+        score::{agreement, holds},
         traces::{self, Trace},
     },
     simulate::{
@@ -64,8 +64,7 @@ pub struct Outcome {
 impl Outcome {
     /// Whether the interval holds the truth.
     pub fn covers(&self) -> bool {
-        let (low, high) = self.interval;
-        low as usize <= self.machines && high.is_none_or(|high| self.machines <= high as usize)
+        holds(self.interval, self.machines)
     }
 
     /// Whether more machines are told than there are.

@@ -7,28 +7,28 @@ use super::{Law, Random};
 /// Episodes of congestion, which all machines share: a tenth of the time on average. Each has its begin and
 /// end, in seconds.
 pub(super) fn episodes(law: Law, duration_s: f64, random: &mut Random) -> Vec<(f64, f64)> {
-    let mut episodes = Vec::new();
-    let mut t = 0.0;
-    while law == Law::Congestion && t < duration_s {
-        t += random.exponential(100.0);
-        let end = t + random.uniform(5.0, 20.0);
-        episodes.push((t, end));
-        t = end;
-    }
-    episodes
+    let until_s = if law == Law::Congestion { duration_s } else { 0.0 };
+    now_and_then(until_s, 100.0, (5.0, 20.0), random)
 }
 
 /// Stalls of one machine, every second or so. Begin and end, in seconds.
 pub(super) fn stalls(law: Law, duration_s: f64, random: &mut Random) -> Vec<(f64, f64)> {
-    let mut stalls = Vec::new();
+    let until_s = if law == Law::Stalls { duration_s } else { 0.0 };
+    now_and_then(until_s, 0.5, (0.0005, 0.01), random)
+}
+
+/// Times from 0 until `until_s` that begin after a wait of this mean and last between these bounds, all in
+/// seconds.
+fn now_and_then(until_s: f64, wait_s: f64, lasts_s: (f64, f64), random: &mut Random) -> Vec<(f64, f64)> {
+    let mut times = Vec::new();
     let mut t = 0.0;
-    while law == Law::Stalls && t < duration_s {
-        t += random.exponential(0.5);
-        let end = t + random.uniform(0.0005, 0.01);
-        stalls.push((t, end));
+    while t < until_s {
+        t += random.exponential(wait_s);
+        let end = t + random.uniform(lasts_s.0, lasts_s.1);
+        times.push((t, end));
         t = end;
     }
-    stalls
+    times
 }
 
 /// The delays of one machine's segments.

@@ -54,21 +54,24 @@ fn boot_s(machine: &Value) -> f64 {
     time.as_nanosecond() as f64 * 1e-9
 }
 
-#[test]
-fn the_smtp_cluster_of_2006() {
+/// Checks an experiment's clusters on each network.
+fn check_all(clusters: &[Cluster], length: Length) {
     for network in &NETWORKS {
-        check(&SMTP, &addresses(&[SMTP], network, Length::Minutes));
+        let reports = addresses(clusters, network, length);
+        for cluster in clusters {
+            check(cluster, &reports);
+        }
     }
 }
 
 #[test]
+fn the_smtp_cluster_of_2006() {
+    check_all(&[SMTP], Length::Minutes);
+}
+
+#[test]
 fn the_http_clusters_of_2006() {
-    for network in &NETWORKS {
-        let reports = addresses(&HTTP, network, Length::Minutes);
-        for cluster in &HTTP {
-            check(cluster, &reports);
-        }
-    }
+    check_all(&HTTP, Length::Minutes);
 }
 
 /// A fifth of a second, eight segments a side.
@@ -87,17 +90,10 @@ fn short_conversations_are_short() {
 
 #[test]
 fn the_smtp_cluster_of_2006_in_short_conversations() {
-    for network in &NETWORKS {
-        check(&SMTP, &addresses(&[SMTP], network, Length::Short));
-    }
+    check_all(&[SMTP], Length::Short);
 }
 
 #[test]
 fn the_http_clusters_of_2006_in_short_conversations() {
-    for network in &NETWORKS {
-        let reports = addresses(&HTTP, network, Length::Short);
-        for cluster in &HTTP {
-            check(cluster, &reports);
-        }
-    }
+    check_all(&HTTP, Length::Short);
 }

@@ -65,10 +65,7 @@ impl Coverage {
         // Of an address without machines, only what is held can be unassigned; the rest was forgotten.
         let told = if machines > 0.0 { held } else { 0 };
         self.connections.told += told;
-        self.leave_out(
-            Reason::Forgotten,
-            report.connections - told - connections.min(report.connections - told),
-        );
+        self.leave_out(Reason::Forgotten, (report.connections - told).saturating_sub(connections));
         if let Some(unassigned) = &report.unassigned {
             let without_rate = unassigned.without_rate.min(connections);
             let rate =

@@ -1,4 +1,4 @@
-//! The engine's words: small types that every room uses. Nothing here computes more than a line.
+//! The engine's words: small types that every room uses. Nothing here computes more than a line or two.
 
 use tmap_common::{Address, Segment};
 
@@ -40,6 +40,13 @@ pub const WRAP_TICKS: f64 = 4_294_967_296.0;
 /// A difference of counter values modulo 2^32 ticks, as the equivalent nearest to zero.
 pub fn wrap_difference(ticks: f64) -> f64 {
     ticks - WRAP_TICKS * (ticks / WRAP_TICKS).round()
+}
+
+/// The logarithm of the mean of what these are the logarithms of: of likelihoods whose logarithms are far
+/// below what `exp` can hold.
+pub fn log_mean_exp(logs: &[f64]) -> f64 {
+    let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    top + (logs.iter().map(|log| (log - top).exp()).sum::<f64>() / logs.len() as f64).ln()
 }
 
 /// The key of a connection side: one sender's segments to one receiver, by addresses and ports.

@@ -8,10 +8,7 @@ use super::{
     style::{Styles, paint},
     words,
 };
-use crate::engine::{
-    snapshot::ConnectionReport,
-    types::{Side, seconds_between},
-};
+use crate::engine::{snapshot::ConnectionReport, types::seconds_between};
 
 /// Writes one line per connection side.
 pub(super) fn write(
@@ -38,7 +35,7 @@ pub(super) fn write(
             span(seconds_between(connection.first_seen_ns, connection.last_seen_ns).max(0.0)),
             grouped(connection.segments),
             bytes(connection.payload_bytes),
-            side(connection.side),
+            words::side(connection.side),
             paint(styles.strong, &machine(connection))
         )?;
         if let Some(tunnel) = &connection.tunnel {
@@ -55,13 +52,6 @@ fn name(connection: &ConnectionReport) -> String {
     };
     let (from, to) = (end(connection.src, connection.src_port), end(connection.dst, connection.dst_port));
     format!("{from} > {to}")
-}
-
-fn side(side: Side) -> &'static str {
-    match side {
-        Side::Client => "client",
-        Side::Server => "server",
-    }
 }
 
 /// `#2`, `#2 (74 %)`, `-`.

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::number::{count, grouped};
 use crate::engine::coverage::{Coverage, Part, Reason};
 
-/// `Machines told for 27 of 30 addresses, with 110 of 120 connections (92 %) and 95 % of segments.`, and the
-/// connections left out, by reason. Nothing without addresses.
+/// `Machines were counted at 27 of 30 addresses. They hold 110 of 120 connection sides (92 %) and 95 % of
+/// their segments.`, and the connections left out, by reason. Nothing without addresses.
 pub(super) fn text(coverage: &Coverage) -> String {
     let Coverage { addresses, connections, segments, left_out } = coverage;
     if addresses.all == 0 {
@@ -36,15 +36,11 @@ pub(super) fn text(coverage: &Coverage) -> String {
 fn percent(part: Part) -> String {
     match part {
         Part { all: 0, .. } => "none".to_owned(),
+        Part { told: 0, .. } => "0 %".to_owned(),
+        Part { told, all } if told == all => "100 %".to_owned(),
         // Not all is never 100 %, and something is never 0 %.
         Part { told, all } => {
-            let percent = 100.0 * told as f64 / all as f64;
-            let whole = percent.round();
-            match (told, told == all) {
-                (0, _) => "0 %".to_owned(),
-                (_, true) => "100 %".to_owned(),
-                _ => format!("{:.0} %", whole.clamp(1.0, 99.0)),
-            }
+            format!("{:.0} %", (100.0 * told as f64 / all as f64).round().clamp(1.0, 99.0))
         }
     }
 }
@@ -93,5 +89,38 @@ fn name(reason: Reason) -> &'static str {
         Reason::ZeroTsvals => "zero_tsvals",
         Reason::OffsetsRandom => "offsets_random",
         Reason::Forgotten => "forgotten",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn part_of_something_is_neither_nothing_nor_all() {
+        let percent = |told, all| percent(Part { told, all });
+        assert_eq!(percent(0, 0), "none");
+        assert_eq!(percent(0, 7), "0 %");
+        assert_eq!(percent(7, 7), "100 %");
+        assert_eq!(percent(1, 100_000), "1 %");
+        assert_eq!(percent(99_999, 100_000), "99 %");
+        assert_eq!(percent(1, 3), "33 %");
+    }
+
+    #[test]
+    fn what_is_told_and_what_is_left_out_are_two_sentences() {
+        let mut coverage = Coverage {
+            addresses: Part { told: 27, all: 30 },
+            connections: Part { told: 1_110, all: 1_120 },
+            segments: Part { told: 95, all: 100 },
+            left_out: BTreeMap::new(),
+        };
+        let told = "Machines were counted at 27 of 30 addresses. They hold 1,110 of 1,120 connection sides (99 %) \
+                    and 95 % of their segments.\n";
+        assert_eq!(text(&coverage), told);
+        coverage.left_out = [(Reason::Forgotten, 3), (Reason::RateOpen, 7)].into();
+        let left_out = "Left out: 7 whose tick rate stays open; 3 that were forgotten for lack of room.\n";
+        assert_eq!(text(&coverage), format!("{told}{left_out}"));
+        assert_eq!(text(&Coverage::default()), "");
     }
 }

@@ -96,7 +96,7 @@ use crate::engine::{
     coverage::Coverage,
     snapshot::{
         AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport, PeerShare,
-        PortShare, Regime, Side, Unassigned, UnstampedTotals,
+        PortShare, Regime, Unassigned, UnstampedTotals,
     },
 };
 
@@ -521,16 +521,9 @@ fn unassigned_object(unassigned: &Unassigned) -> UnassignedObject {
     }
 }
 
-fn side(side: Side) -> &'static str {
-    match side {
-        Side::Server => "server",
-        Side::Client => "client",
-    }
-}
-
 fn port_object(share: &PortShare) -> Port {
     let PortShare { port, share_percent, connections, .. } = *share;
-    Port { port, side: side(share.side), share_percent, connections }
+    Port { port, side: words::side(share.side), share_percent, connections }
 }
 
 fn peer_object(share: &PeerShare) -> Peer {
@@ -575,7 +568,7 @@ fn connection_line(connection: &ConnectionReport, calendar: &Calendar<'_>) -> Co
         sport: connection.src_port,
         dst: address(connection.dst),
         dport: connection.dst_port,
-        side: side(connection.side),
+        side: words::side(connection.side),
         first_seen: calendar.rfc3339(connection.first_seen_ns),
         last_seen: calendar.rfc3339(connection.last_seen_ns),
         machine: connection.machine,

@@ -86,6 +86,14 @@ pub(super) fn regime_in_short(regime: Regime) -> &'static str {
     }
 }
 
+/// An end of a connection in a word.
+pub(super) fn side(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
+    }
+}
+
 /// What limits the answer, in plain words.
 pub(super) fn doubt(doubt: Doubt) -> &'static str {
     match doubt {
@@ -172,16 +180,14 @@ pub(super) fn doubt_here(report: &AddressReport, shortage: Option<Shortage>) -> 
             grouped(shown)
         ));
     }
+    let (each, at_most) = if *connections == 1 { ("", "") } else { (" each", "at most ") };
     let shown = match most_tsvals {
         0 => "no segment that shows a clock (only SYN-ACKs and RSTs)".to_owned(),
-        1 => "1 TSval each".to_owned(),
-        most => format!("at most {} TSvals in {}", grouped(*most), span(*longest_s)),
+        1 => format!("1 TSval{each}"),
+        most => format!("{at_most}{} TSvals in {}", grouped(*most), span(*longest_s)),
     };
     Some(match connections {
-        1 => format!(
-            "its connection has {}: its tick rate stays open",
-            shown.replace(" each", "").replace("at most ", "")
-        ),
+        1 => format!("its connection has {shown}: its tick rate stays open"),
         _ => format!("{all} with {shown}: their tick rates stay open"),
     })
 }

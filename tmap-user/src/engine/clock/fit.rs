@@ -4,7 +4,7 @@ use super::{
     envelope::Envelope,
     rate::{self, DELAY_WANDER_S, Tick},
 };
-use crate::engine::types::{Estimate, Point, joint, seconds_between};
+use crate::engine::types::{Estimate, Point, WRAP_TICKS, joint, seconds_between};
 
 /// Fewer first arrivals than this can't contradict a line: a rate that they show beside all nominal ones is
 /// their delays'.
@@ -82,6 +82,11 @@ impl Clock {
             value: self.offset_ticks.value + self.hz * (1.0 + self.skew.value) * elapsed_s,
             sigma: joint(self.offset_ticks.sigma, drift),
         }
+    }
+
+    /// The counter value at `at_ns` modulo 2^32 ticks, as a TSval shows it, but with parts of a tick.
+    pub fn counter_at(&self, at_ns: u64) -> f64 {
+        self.at(at_ns).value.rem_euclid(WRAP_TICKS)
     }
 }
 

@@ -235,7 +235,8 @@ impl Class {
         resolution_ns: u64,
     ) -> Self {
         let (mut fewest, mut most) = (None, None);
-        let mut clusters = late_paths::join(by_offset::cluster(items, options, resolution_ns), connections);
+        let clusters = by_offset::cluster(items, options, resolution_ns);
+        let mut clusters = late_paths::join(clusters, |cluster| cluster.peers(connections));
         let mut judgement = judge(hz, &clusters, connections);
         let proven = proven(&clusters, &judgement, connections);
         if clusters.len() > 1 {
@@ -299,7 +300,7 @@ fn proven(clusters: &[Cluster], judgement: &Judgement, connections: &[&Connectio
     });
     let mut of_pair: BTreeMap<Address, Vec<&Cluster>> = BTreeMap::new();
     for cluster in clusters {
-        let peers: BTreeSet<Address> = cluster.members.iter().map(|&m| connections[m].peer()).collect();
+        let peers = cluster.peers(connections);
         peers.into_iter().for_each(|peer| of_pair.entry(peer).or_default().push(cluster));
     }
     let of_pair = of_pair.into_values().map(|clusters| together::most_at_once(clusters.into_iter())).max();

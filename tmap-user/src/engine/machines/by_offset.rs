@@ -8,8 +8,12 @@
 use std::collections::BTreeMap;
 
 use super::{
-    cluster::Cluster, coincidence::Evidence, counter_values::CounterValues, counters::Behaviour, misfits,
-    path_spread::PathSpread, slew,
+    cluster::Cluster,
+    coincidence::Evidence,
+    counter_values::{CounterValues, reach},
+    misfits,
+    path_spread::PathSpread,
+    slew,
 };
 use crate::engine::{
     clock::{
@@ -33,6 +37,13 @@ pub(super) struct Item<'a> {
     pub envelope: &'a Envelope,
     /// The line through them.
     pub clock: Clock,
+}
+
+impl Item<'_> {
+    /// A cluster of this connection.
+    fn alone(&self) -> Cluster {
+        Cluster::new(vec![self.index], self.envelope.clone(), self.clock)
+    }
 }
 
 /// The log odds of a clock that is far off against a usual one, in nats.
@@ -104,26 +115,11 @@ fn dissolve(clusters: Vec<Cluster>, items: &[Item<'_>]) -> Vec<Cluster> {
     let of: BTreeMap<usize, usize> = members.collect();
     for item in items {
         if let Some(&of) = of.get(&item.index) {
-            freed[of].push(Cluster::of(item));
+            freed[of].push(item.alone());
         }
     }
     kept.extend(freed.into_iter().flatten());
     kept
-}
-
-impl Cluster {
-    /// A cluster of one connection.
-    fn of(item: &Item<'_>) -> Self {
-        Self {
-            members: vec![item.index],
-            envelope: item.envelope.clone(),
-            clock: item.clock,
-            paths: PathSpread::default(),
-            behaviour: Behaviour::Steady,
-            moved: None,
-            joins: Vec::new(),
-        }
-    }
 }
 
 /// Clusters of one nominal rate, to find that of a connection with too few points for a clock of its own.
@@ -147,7 +143,7 @@ impl Attachable {
         let mut all =
             Self { hz, reference_ns, by_value, farthest_s: 0.0, offset_sigma: 0.0, skew_sigma: 0.0 };
         for (index, Cluster { clock, .. }) in clusters.iter().enumerate() {
-            all.by_value.insert(value_at(clock, reference_ns), index);
+            all.by_value.insert(clock.counter_at(reference_ns) as u32, index);
             all.farthest_s = all.farthest_s.max(seconds_between(reference_ns, clock.reference_ns).abs());
             all.offset_sigma = all.offset_sigma.max(clock.offset_ticks.sigma);
             all.skew_sigma = all.skew_sigma.max(clock.skew.sigma);
@@ -164,11 +160,7 @@ impl Attachable {
             + sigma_at(self.offset_sigma, self.skew_sigma);
         let rate_error =
             options.rate_delta_ppm * 1e-6 + MAX_DEVIATION * joint(clock.skew.sigma, self.skew_sigma);
-        let reach = options.offset_delta_s * self.hz
-            + MAX_DEVIATION * error
-            + self.hz * rate_error * apart_s
-            + SLACK_TICKS;
-        reach.min(WRAP_TICKS / 2.0 - 1.0) as u32
+        reach(options.offset_delta_s * self.hz + MAX_DEVIATION * error + self.hz * rate_error * apart_s)
     }
 
     /// The only one of the indexed `clusters` that explains a connection's TSvals, `None` where none or
@@ -183,7 +175,8 @@ impl Attachable {
     ) -> Option<usize> {
         envelope.points().first()?;
         let clock = fit_nominal(envelope, self.hz, None, resolution_ns);
-        let near = self.by_value.near(value_at(&clock, self.reference_ns), self.reach(&clock, options));
+        let near =
+            self.by_value.near(clock.counter_at(self.reference_ns) as u32, self.reach(&clock, options));
         let mut matches = near.filter(|&index| {
             agreement(&clock, &clusters[index].clock, options).is_some_and(|a| a.deviation <= 1.0)
                 && allowed(index)
@@ -191,14 +184,6 @@ impl Attachable {
         let first = matches.next()?;
         matches.next().is_none().then_some(first)
     }
-}
-
-/// What rounding may add to the distance of two counter values, in ticks.
-const SLACK_TICKS: f64 = 4.0;
-
-/// The counter value of a clock at a time, modulo 2^32 ticks.
-fn value_at(clock: &Clock, at_ns: u64) -> u32 {
-    clock.at(at_ns).value.rem_euclid(WRAP_TICKS) as u32
 }
 
 /// Clusters, indexed by their counter value at one reference time.
@@ -212,7 +197,7 @@ struct Index {
 
 impl Index {
     fn value(&self, clock: &Clock) -> u32 {
-        value_at(clock, self.reference_ns)
+        clock.counter_at(self.reference_ns) as u32
     }
 
     /// The cluster that agrees best with `clock`, and how well; `None` where none does. Where none agrees
@@ -238,7 +223,7 @@ impl Index {
 
     fn insert(&mut self, item: &Item<'_>) {
         self.by_value.insert(self.value(&item.clock), self.clusters.len());
-        self.clusters.push(Cluster::of(item));
+        self.clusters.push(item.alone());
     }
 
     /// Adds a member to a cluster and fits its line anew.
@@ -249,8 +234,7 @@ impl Index {
         let is_late = agreement.deviation > 1.0;
         cluster.paths.observe(agreement.difference_s, agreement.error_s);
         let allowed_s = agreement.allowed_s + if is_late { LATE_PATH_S } else { 0.0 };
-        cluster.joins.push((cluster.members.len(), 2.0 * allowed_s * item.clock.hz));
-        cluster.members.push(item.index);
+        cluster.join([item.index], 2.0 * allowed_s * item.clock.hz);
         cluster.envelope.absorb(item.envelope, shift);
         cluster.fit(resolution_ns, self.skew_sigma);
         let after = self.value(&self.clusters[found].clock);

@@ -1,11 +1,18 @@
 //! A cluster: connections that share one counter.
 
+use std::collections::BTreeSet;
+
+use tmap_common::Address;
+
 use super::{
     coincidence::Join,
     counters::{Behaviour, Moved},
     path_spread::PathSpread,
 };
-use crate::engine::clock::{envelope::Envelope, fit::Clock};
+use crate::engine::{
+    clock::{envelope::Envelope, fit::Clock},
+    flows::connection::Connection,
+};
 
 /// Connections that share a counter.
 #[derive(Clone, Debug)]
@@ -24,4 +31,30 @@ pub(super) struct Cluster {
     pub moved: Option<Moved>,
     /// How its members but the first came to it.
     pub joins: Vec<Join>,
+}
+
+impl Cluster {
+    /// A cluster of connections that have one clock. Nothing tells yet how they came to it.
+    pub(super) fn new(members: Vec<usize>, envelope: Envelope, clock: Clock) -> Self {
+        Self {
+            members,
+            envelope,
+            clock,
+            paths: PathSpread::default(),
+            behaviour: Behaviour::Steady,
+            moved: None,
+            joins: Vec::new(),
+        }
+    }
+
+    /// Takes members in that came to it together, in a window of `width_ticks`.
+    pub(super) fn join(&mut self, members: impl IntoIterator<Item = usize>, width_ticks: f64) {
+        self.joins.push((self.members.len(), width_ticks));
+        self.members.extend(members);
+    }
+
+    /// The peers that see it, where `connections` are the caller's.
+    pub(super) fn peers(&self, connections: &[&Connection]) -> BTreeSet<Address> {
+        self.members.iter().map(|&member| connections[member].peer()).collect()
+    }
 }

@@ -2,6 +2,17 @@
 
 use std::{collections::BTreeSet, iter};
 
+use crate::engine::types::WRAP_TICKS;
+
+/// What rounding and the tick under way may add to the distance of two counter values, in ticks.
+const SLACK_TICKS: f64 = 4.0;
+
+/// How far to either side counter values are looked for that are this far apart at most: never further than
+/// half the circle.
+pub(super) fn reach(apart_ticks: f64) -> u32 {
+    (apart_ticks + SLACK_TICKS).min(WRAP_TICKS / 2.0 - 1.0) as u32
+}
+
 /// Counter values modulo 2^32 ticks, each with the caller's index of the clock that shows it.
 #[derive(Debug, Default)]
 pub(super) struct CounterValues(BTreeSet<(u32, usize)>);

@@ -4,7 +4,10 @@
 //! matching by line leaves it alone. But points are late, never early. Where all of them follow a counter
 //! that others share, no later than segments may be, the connection is that counter's.
 
-use super::{cluster::Cluster, counter_values::CounterValues};
+use super::{
+    cluster::Cluster,
+    counter_values::{CounterValues, reach},
+};
 use crate::engine::{
     clock::fit::Clock,
     types::{Point, WRAP_TICKS, seconds_between, wrap_difference},
@@ -34,9 +37,7 @@ pub(super) fn join(clusters: Vec<Cluster>) -> Vec<Cluster> {
             (Some(only), None) => {
                 drop(near);
                 let cluster = &mut shared[only];
-                let width_ticks = (MOST_LATE_S + MOST_EARLY_S) * cluster.clock.hz;
-                cluster.joins.push((cluster.members.len(), width_ticks));
-                cluster.members.extend(single.members);
+                cluster.join(single.members, (MOST_LATE_S + MOST_EARLY_S) * cluster.clock.hz);
             }
             _ => left.push(single),
         }
@@ -60,7 +61,7 @@ impl Lines {
         let Clock { hz, reference_ns, .. } = shared.first()?.clock;
         let (mut by_value, mut steepest) = (CounterValues::default(), 0.0_f64);
         for (at, Cluster { clock, .. }) in shared.iter().enumerate() {
-            by_value.insert(clock.at(reference_ns).value.rem_euclid(WRAP_TICKS) as u32, at);
+            by_value.insert(clock.counter_at(reference_ns) as u32, at);
             steepest = steepest.max(clock.skew.value.abs());
         }
         Some(Self { hz, reference_ns, by_value, steepest })
@@ -72,15 +73,11 @@ impl Lines {
             let elapsed_s = seconds_between(self.reference_ns, first.time_ns);
             let value = (first.ticks as f64 - self.hz * elapsed_s).rem_euclid(WRAP_TICKS) as u32;
             let off_s = MOST_LATE_S + MOST_EARLY_S + self.steepest * elapsed_s.abs();
-            let reach = (self.hz * off_s + SLACK_TICKS).min(WRAP_TICKS / 2.0 - 1.0);
-            self.by_value.near(value, reach as u32)
+            self.by_value.near(value, reach(self.hz * off_s))
         });
         near.into_iter().flatten()
     }
 }
-
-/// What rounding and the tick under way may add, in ticks.
-const SLACK_TICKS: f64 = 4.0;
 
 /// Whether all points follow a clock, as late as segments may be.
 fn follows(points: &[Point], clock: &Clock) -> bool {
@@ -96,10 +93,7 @@ fn follows(points: &[Point], clock: &Clock) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{
-        clock::{envelope::Envelope, fit::fit_nominal},
-        machines::counters::Behaviour,
-    };
+    use crate::engine::clock::{envelope::Envelope, fit::fit_nominal};
 
     /// The counter of 1 kHz that was zero at time 0, as a connection from `t` on shows it, late by this.
     fn points(t: f64, late_s: [f64; 3]) -> Vec<Point> {
@@ -114,15 +108,8 @@ mod tests {
     fn cluster(members: Vec<usize>, points: &[&[Point]]) -> Cluster {
         let mut envelope = Envelope::default();
         points.iter().for_each(|points| envelope.extend(points.iter().copied()));
-        Cluster {
-            members,
-            clock: fit_nominal(&envelope, 1000.0, None, 1),
-            envelope,
-            paths: Default::default(),
-            behaviour: Behaviour::Steady,
-            moved: None,
-            joins: Vec::new(),
-        }
+        let clock = fit_nominal(&envelope, 1000.0, None, 1);
+        Cluster::new(members, envelope, clock)
     }
 
     /// The sizes of the clusters, where a third connection shows these points.

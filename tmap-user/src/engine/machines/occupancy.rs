@@ -4,7 +4,11 @@
 //! counters. Five connections that meet two machines speak for two machines, five that meet five for many.
 //! All pairs together tell the number, whatever the phases of clocks do.
 
+use std::collections::BTreeMap;
+
 use libm::lgamma;
+
+use crate::engine::types::log_mean_exp;
 
 /// How evenly machines share their connections: the shape of a gamma law of loads. Behind a balancer all are
 /// alike; of people, some do ten times what others do.
@@ -32,16 +36,13 @@ pub(super) struct Occupancy {
 impl Occupancy {
     /// What pairs show: for each, the number of connections of each of its counters.
     ///
-    /// O(n) for each number of machines considered, which are few.
+    /// O(n), and for each number of machines considered as much as there are pairs of different size.
     pub(super) fn of(pairs: &[Vec<usize>]) -> Self {
         let fewest = pairs.iter().map(Vec::len).max().unwrap_or(1).max(1);
         let highest = fewest * MOST_PER_COUNTER + MOST_BESIDE;
-        let log = |machines: usize| {
-            let of_shape =
-                SHAPES.map(|shape| pairs.iter().map(|sizes| of_pair(sizes, machines as f64, shape)).sum());
-            mean_exp(&of_shape)
-        };
-        let logs: Vec<f64> = (fewest..=highest).map(log).collect();
+        let laws = SHAPES.map(|shape| Polya::of(pairs, shape));
+        let log = |machines| log_mean_exp(&laws.each_ref().map(|law| law.log_likelihood(machines)));
+        let logs: Vec<f64> = (fewest..=highest).map(|machines| log(machines as f64)).collect();
         let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let nats: Vec<f64> = logs.iter().map(|log| log - top).collect();
         // Scale-free prior: as likely between 1 and 10 as between 10 and 100.
@@ -70,19 +71,35 @@ impl Occupancy {
     }
 }
 
-/// The log-likelihood of a pair's connections, where `machines` have loads of this shape: the law of Pólya.
-fn of_pair(sizes: &[usize], machines: f64, shape: f64) -> f64 {
-    let (counters, all) = (sizes.len() as f64, sizes.iter().sum::<usize>() as f64);
-    let of_counters: f64 = sizes.iter().map(|&size| lgamma(shape + size as f64) - lgamma(shape)).sum();
-    lgamma(machines + 1.0) - lgamma(machines - counters + 1.0) + lgamma(machines * shape)
-        - lgamma(machines * shape + all)
-        + of_counters
+/// The law of Pólya: how pairs share their connections out, where machines have loads of one shape.
+struct Polya {
+    shape: f64,
+    /// How many pairs have so many counters and so many connections.
+    pairs: BTreeMap<(usize, usize), f64>,
+    /// What the sizes of all counters add, in nats: the same for any number of machines.
+    of_counters: f64,
 }
 
-/// The logarithm of the mean of exponentials.
-fn mean_exp(logs: &[f64]) -> f64 {
-    let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    top + (logs.iter().map(|log| (log - top).exp()).sum::<f64>() / logs.len() as f64).ln()
+impl Polya {
+    fn of(pairs: &[Vec<usize>], shape: f64) -> Self {
+        let mut of_size: BTreeMap<(usize, usize), f64> = BTreeMap::new();
+        for sizes in pairs {
+            *of_size.entry((sizes.len(), sizes.iter().sum())).or_default() += 1.0;
+        }
+        let of_counter = |&size: &usize| lgamma(shape + size as f64) - lgamma(shape);
+        Self { shape, pairs: of_size, of_counters: pairs.iter().flatten().map(of_counter).sum() }
+    }
+
+    /// The log-likelihood of all pairs' connections, where there are so many machines.
+    fn log_likelihood(&self, machines: f64) -> f64 {
+        let loads = machines * self.shape;
+        let (orders, of_loads) = (lgamma(machines + 1.0), lgamma(loads));
+        let of_pair = |(&(counters, connections), pairs): (&(usize, usize), &f64)| {
+            let unmet = machines - counters as f64;
+            pairs * (orders - lgamma(unmet + 1.0) + of_loads - lgamma(loads + connections as f64))
+        };
+        self.pairs.iter().map(of_pair).sum::<f64>() + self.of_counters
+    }
 }
 
 #[cfg(test)]

@@ -34,8 +34,8 @@ const PRIOR_WEIGHT: f64 = 1.0;
 /// a bound of cost.
 const FARTHEST_NATS: f64 = 14.0;
 
-/// Rates rarer than this are tried only where a connection's own points, or other connections, suggest them:
-/// a bound of cost, since a single segment is possible at all of them.
+/// Rates rarer than this need better evidence of a single segment, which is possible at all of them: other
+/// connections that share its counter.
 const RARE: f64 = 0.004;
 
 /// How often the shares of rates are estimated anew.

@@ -95,8 +95,8 @@ pub(super) fn judge(hz: f64, peers: &[Vec<Address>], together_nats: f64) -> Judg
             tally.connections,
             strength(together_nats)
         );
-        let near = judgement(Regime::Global, all, Vec::new(), 0.0);
-        return Judgement { of_machines: Regime::Global, evidence, ..near };
+        let (regime, of_machines) = (Regime::Global, Regime::Global);
+        return Judgement { regime, evidence, machines: all, of_machines, random: Vec::new() };
     }
     if !has_shared {
         let is_random = may_be_random && tally.connections >= MIN_RANDOM && tally.repeated_pairs > 0;
@@ -188,11 +188,12 @@ impl Tally {
             random.push(Random { regime: pair_regime, clusters: pairs });
         }
         machines.sort_unstable();
+        let decisive_nats = if are_random { random_nats } else { by_pair_nats };
         let (regime, nats) = match (&machines[..], &random[..]) {
             (_, []) if self.across.is_empty() => (Regime::Undetermined, 0.0),
             (_, []) => (Regime::Global, ACROSS_NATS * self.joins_across() as f64),
-            ([], [only]) => (only.regime, if are_random { random_nats } else { by_pair_nats }),
-            _ => (Regime::Mixed, if are_random { random_nats } else { by_pair_nats }),
+            ([], [only]) => (only.regime, decisive_nats),
+            _ => (Regime::Mixed, decisive_nats),
         };
         judgement(regime, machines, random, nats)
     }
@@ -252,17 +253,14 @@ impl Tally {
                 self.across.len()
             ),
             Regime::Global => format!("{hz} Hz clocks predate random offsets"),
-            Regime::Mixed => format!(
-                "{shared} of {connections} connections share an offset, {singles} have their own{strength}"
-            ),
             Regime::PerPair => format!(
                 "{shared} of {connections} connections share an offset, \
                  but never across peers ({peers} peers){strength}"
             ),
-            Regime::PerConnection if shared > 0 => format!(
+            Regime::Mixed | Regime::PerConnection if shared > 0 => format!(
                 "{shared} of {connections} connections share an offset, {singles} have their own{strength}"
             ),
-            Regime::PerConnection => format!(
+            Regime::Mixed | Regime::PerConnection => format!(
                 "no two of {connections} connections share an offset \
                  (peers with several connections: {repeated_pairs})"
             ),

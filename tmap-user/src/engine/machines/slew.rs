@@ -153,7 +153,6 @@ fn is_next(stretch: &Stretch, next: &Stretch) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::machines::counters::Behaviour;
     use crate::engine::{
         clock::{
             envelope::Envelope,
@@ -171,15 +170,7 @@ mod tests {
             envelope.add(Point { time_ns: (t * 1e9) as u64, ticks: ticks(t).floor() as i64 });
         }
         let Fitted::Steady(clock) = fit(&envelope, 1) else { panic!("no clock") };
-        Cluster {
-            members: vec![index],
-            envelope,
-            clock,
-            paths: Default::default(),
-            behaviour: Behaviour::Steady,
-            moved: None,
-            joins: Vec::new(),
-        }
+        Cluster::new(vec![index], envelope, clock)
     }
 
     fn joined(clusters: Vec<Cluster>) -> Vec<Vec<usize>> {

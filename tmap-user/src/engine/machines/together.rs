@@ -54,7 +54,7 @@ pub(super) fn most_at_once<'a>(clusters: impl Iterator<Item = &'a Cluster>) -> u
 /// together.
 pub(super) fn are_near(clusters: &[Cluster]) -> bool {
     let Some(at_ns) = clusters.iter().map(|cluster| cluster.clock.reference_ns).min() else { return false };
-    let value = |cluster: &Cluster| cluster.clock.at(at_ns).value.rem_euclid(WRAP_TICKS) / cluster.clock.hz;
+    let value = |cluster: &Cluster| cluster.clock.counter_at(at_ns) / cluster.clock.hz;
     let shared = clusters.iter().filter(|cluster| cluster.members.len() > 1);
     let mut values: Vec<(f64, &Cluster)> = shared.map(|cluster| (value(cluster), cluster)).collect();
     values.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -68,7 +68,7 @@ pub(super) fn are_near(clusters: &[Cluster]) -> bool {
 /// switched on together, against offsets drawn at random, in nats.
 pub(super) fn nats(clusters: &[Cluster]) -> f64 {
     let Some(at_ns) = clusters.iter().map(|cluster| cluster.clock.reference_ns).min() else { return 0.0 };
-    let value = |cluster: &Cluster| cluster.clock.at(at_ns).value.rem_euclid(WRAP_TICKS);
+    let value = |cluster: &Cluster| cluster.clock.counter_at(at_ns);
     let mut values: Vec<f64> = clusters.iter().map(value).collect();
     values.sort_by(f64::total_cmp);
     // The circle without its widest gap is the shortest arc that holds them all.
@@ -103,7 +103,7 @@ fn apart(running: &[&Life<'_>], at_ns: u64) -> usize {
             let since_s = seconds_between(life.first_ns, at_ns).abs();
             let until_s = seconds_between(at_ns, life.last_ns).abs();
             let error_s = NEAR_S + RATE_ERROR * since_s.min(until_s);
-            (clock.at(at_ns).value.rem_euclid(WRAP_TICKS) / clock.hz, error_s)
+            (clock.counter_at(at_ns) / clock.hz, error_s)
         })
         .collect();
     values.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -126,7 +126,6 @@ mod tests {
     use super::*;
     use crate::engine::{
         clock::{envelope::Envelope, fit::fit_nominal},
-        machines::counters::Behaviour,
         types::Point,
     };
 
@@ -137,15 +136,8 @@ mod tests {
             let at = |t: f64| Point { time_ns: (t * 1e9) as u64, ticks: ((t - zero_s) * 1000.0) as i64 };
             envelope.extend([at(t), at(t + 0.5)].into_iter());
         }
-        Cluster {
-            members: vec![0, 1],
-            clock: fit_nominal(&envelope, 1000.0, None, 1),
-            envelope,
-            paths: Default::default(),
-            behaviour: Behaviour::Steady,
-            moved: None,
-            joins: vec![(1, 1.0)],
-        }
+        let clock = fit_nominal(&envelope, 1000.0, None, 1);
+        Cluster::new(vec![0, 1], envelope, clock)
     }
 
     fn most(counters: &[(f64, [f64; 2])]) -> usize {

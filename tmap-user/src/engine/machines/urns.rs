@@ -40,20 +40,28 @@ impl Urn {
         }
     }
 
-    /// The log-likelihood of its counters where `alone` of those seen once may repeat.
-    fn repeating(&self, alone: f64, theta: f64) -> f64 {
-        (self.counters + alone) * theta.ln() + self.orders + lgamma(theta)
-            - lgamma(theta + self.shared + alone)
+    /// The log-likelihood of its counters where all may repeat.
+    fn repeating(&self, theta: f64) -> f64 {
+        self.law(theta)(self.alone as f64)
+    }
+
+    /// The log-likelihood of its counters, where so many of those seen once may repeat.
+    fn law(&self, theta: f64) -> impl Fn(f64) -> f64 {
+        let Self { shared, counters, orders, .. } = *self;
+        let (of_counter, of_none) = (theta.ln(), lgamma(theta));
+        move |alone| (counters + alone) * of_counter + orders + of_none - lgamma(theta + shared + alone)
     }
 
     /// The log-likelihood where each connection draws a counter of its own with probability `1 - share`: the
     /// sum over how many of those that are alone did.
     fn mixed(&self, share: f64, theta: f64) -> f64 {
+        let law = self.law(theta);
+        let (of_random, of_repeating) = ((1.0 - share).ln(), share.ln());
         let (mut ways, mut sum, mut top) = (0.0, 0.0, f64::NEG_INFINITY);
         for random in 0..=self.alone {
             let repeating = (self.alone - random) as f64;
-            let drawn = random as f64 * (1.0 - share).ln() + (self.shared + repeating) * share.ln();
-            let log = ways + drawn + self.repeating(repeating, theta);
+            let drawn = random as f64 * of_random + (self.shared + repeating) * of_repeating;
+            let log = ways + drawn + law(repeating);
             if log > top {
                 sum *= (top - log).exp();
                 top = log;
@@ -78,7 +86,7 @@ pub(super) fn random_nats(urns: &[Vec<usize>]) -> f64 {
         let at = |theta: f64| urns.iter().map(|urn| of(urn, theta)).sum::<f64>();
         THETAS.into_iter().map(at).fold(f64::NEG_INFINITY, f64::max)
     };
-    let repeating = best(&|urn, theta| urn.repeating(urn.alone as f64, theta));
+    let repeating = best(&Urn::repeating);
     let mixed = SHARES.map(|share| best(&|urn, theta| urn.mixed(share, theta)));
     mixed.into_iter().fold(f64::NEG_INFINITY, f64::max) - repeating.max(of_few)
 }

@@ -7,6 +7,7 @@
 use libm::lgamma;
 
 use super::mixture::{Data, Mixture};
+use crate::engine::types::log_mean_exp;
 
 /// The prior of the spread of machines' drifts: standard deviations as shares of the whole range, all
 /// equally likely, from machines kept alike by NTP to free-running ones. A prior flat over the range
@@ -69,9 +70,7 @@ impl Mixture {
         if self.lines.is_empty() {
             return 0.0;
         }
-        let logs = SPREADS.map(|spread| self.log_places_for(data, spread * data.drift_range));
-        let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        top + (logs.iter().map(|l| (l - top).exp()).sum::<f64>() / SPREADS.len() as f64).ln()
+        log_mean_exp(&SPREADS.map(|spread| self.log_places_for(data, spread * data.drift_range)))
     }
 
     /// [`Mixture::log_places`] for one spread: drifts are normal with standard deviation `spread`, and their

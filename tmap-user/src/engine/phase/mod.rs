@@ -367,3 +367,37 @@ fn hull_drift(track: &Track<'_>, hz: f64) -> Option<(f64, f64)> {
     let drift = (edge[1].ticks - edge[0].ticks) as f64 / seconds - hz;
     (seconds > 0.0).then_some((drift, HULL_ERROR_TICKS / span_s))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{os::likeness::Evidence, phase::sample::Sample};
+
+    /// Whether segments that were sent at these times are in step with a clock of 1 kHz.
+    fn are_in_step(times_ms: &[f64]) -> bool {
+        let mut sample = Sample::default();
+        for t in times_ms {
+            sample.add(Point { time_ns: (t * 1e6) as u64, ticks: *t as i64 });
+        }
+        let track = Track {
+            hull: &[],
+            sample: sample.points(),
+            offered: times_ms.len() as u64,
+            shown: Evidence::default(),
+            path: 0,
+        };
+        is_in_step(&track, 1000.0)
+    }
+
+    #[test]
+    fn segments_of_a_timer_are_in_step_and_others_are_not() {
+        assert!(are_in_step(&[10.4, 50.5, 90.4, 130.45, 170.4]));
+        assert!(!are_in_step(&[10.4, 50.9, 90.1, 130.6, 170.3]));
+        assert!(!are_in_step(&[10.4, 50.5, 90.4, 130.45, 170.7]), "one is late");
+    }
+
+    #[test]
+    fn few_segments_may_be_in_step_by_chance() {
+        assert!(!are_in_step(&[10.4, 50.5, 90.4, 130.45]));
+    }
+}

@@ -13,6 +13,7 @@ use super::{
     mixture::{Data, Mixture},
     sample::Track,
 };
+use crate::engine::types::log_mean_exp;
 
 /// The lines of a mixture that are tried as the machine's only one, the heaviest first.
 const STARTS: usize = 4;
@@ -133,9 +134,7 @@ impl Paths {
             .iter()
             .map(|tracks| {
                 let logs = log_likelihoods(shifted, single, tracks);
-                let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let mean = logs.iter().map(|log| (log - top).exp()).sum::<f64>() / logs.len() as f64;
-                top + mean.ln() - logs[0]
+                log_mean_exp(&logs) - logs[0]
             })
             .sum();
         let phase_volume = 0.5 * (std::f64::consts::TAU / single.lines[0].information.at(0, 0)).ln();
