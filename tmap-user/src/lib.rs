@@ -12,6 +12,7 @@ pub mod config;
 pub mod engine;
 pub mod filter;
 pub mod live;
+pub mod picture;
 pub mod read;
 pub mod report;
 pub mod signals;
