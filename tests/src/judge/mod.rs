@@ -6,6 +6,7 @@
 //! computes what connections share without any of tmap's code. Other programs: [`tcpdump`], [`tshark`] and
 //! [`p0f`].
 
+mod count_oracle;
 pub mod evaluate;
 pub mod field;
 pub mod labels;

@@ -31,7 +31,7 @@ const FIRST_LESSON: u64 = 1 << 32;
 /// Knows the law of the delay.
 pub(super) struct Oracle {
     /// `None` where no machine needs it.
-    law: Option<Law>,
+    pub(super) law: Option<Law>,
 }
 
 impl Oracle {

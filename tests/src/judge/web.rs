@@ -13,6 +13,7 @@ use tmap_common::{Address, Record};
 
 use crate::{
     judge::{
+        count_oracle::Told,
         evaluate::{self, Verdict, Witness},
         offset_oracle::Oracle,
         score::{agreement, holds},
@@ -41,6 +42,8 @@ pub struct Outcome {
     /// The share that an oracle gives to the right machine, which knows every machine's clock and sees equal
     /// offsets as equal.
     pub oracle: f64,
+    /// Whether an oracle that is told nearly everything could count all machines; `None` where it can't say.
+    pub countable: Option<bool>,
     /// Machines that offsets alone prove: distinct clocks, at most as many as one peer meets.
     pub by_offset: usize,
     /// Largest error of a boot time that is given to the second, in seconds.
@@ -92,16 +95,26 @@ pub fn judge(web: &Web) -> Outcome {
     let machine_of: Vec<usize> = traces.iter().map(|trace| truth.machine_of[&trace.key]).collect();
     let offsets: Vec<TrueOffset> = traces.iter().map(|trace| offset_of[&trace.key]).collect();
     let tells_boot = web.stacks.iter().map(|stack| stack.offsets == Offsets::Global && !stack.is_shifted);
+    let clock = |machine: usize, t: f64| truth.clocks[machine].ticks_at(t);
     let clocks: Vec<Witness<'_>> = truth.clocks.iter().zip(tells_boot).collect();
     let errors = verdict.errors(&traces, &machine_of, &clocks);
-    let clock = |machine: usize, t: f64| truth.clocks[machine].ticks_at(t);
+    let oracle = Oracle::new(web);
+    let machines = truth.clocks.len();
+    let count =
+        |law| Told { law, traces: &traces, machine_of: &machine_of, offsets: &offsets, machines, clock };
     Outcome {
         machines: machine_of.iter().collect::<HashSet<_>>().len(),
         found: verdict.found,
         interval: verdict.interval,
         proven: verdict.proven.unwrap_or(0),
         right: agreement(&verdict.pairings(&traces, &machine_of)).accuracy,
-        oracle: Oracle::new(web).accuracy(&traces, &machine_of, &offsets, truth.clocks.len(), clock),
+        oracle: oracle.accuracy(&traces, &machine_of, &offsets, machines, clock),
+        countable: match &oracle.law {
+            // All offsets are fixed.
+            None => Some(true),
+            Some(_) if web.is_uneven => None,
+            Some(law) => count(law).are_counted(),
+        },
         by_offset: by_offset(&traces, &machine_of, &offsets),
         boot_error_s: errors.boot_s,
         boot_error_sigmas: errors.boot_sigmas,

@@ -11,8 +11,8 @@ use crate::{
 /// run's largest error.
 pub fn print(only: &str, seeds: &Range<u64>) {
     print!(
-        "{:<44}{:>6}{:>7}{:>7}{:>7}{:>7}{:>8}",
-        "row", "true", "found", "exact", "answer", "right", "oracle"
+        "{:<44}{:>6}{:>7}{:>7}{:>10}{:>7}{:>7}{:>8}",
+        "row", "true", "found", "exact", "countable", "answer", "right", "oracle"
     );
     print!("{:>9}{:>10}{:>7}{:>7}", "offsets", "interval", "split", "proven");
     println!(
@@ -40,10 +40,11 @@ fn row(name: &str, outcomes: &[Outcome]) {
     let high = highs.get(highs.len() / 2).filter(|high| **high < u32::MAX);
     let high = high.map_or("?".to_owned(), u32::to_string);
     print!(
-        "{name:<44}{:>6.1}{:>7.1}{:>7.2}{:>7.2}{:>7.3}{:>8.3}",
+        "{name:<44}{:>6.1}{:>7.1}{:>7.2}{:>10}{:>7.2}{:>7.3}{:>8.3}",
         mean(&|o| o.machines as f64),
         mean(&|o| f64::from(o.found.unwrap_or(0))),
         share(&|o| o.found == Some(o.machines as u32)),
+        countable(outcomes),
         share(&|o| o.found.is_some()),
         mean(&|o| o.right),
         mean(&|o| o.oracle),
@@ -64,4 +65,14 @@ fn row(name: &str, outcomes: &[Outcome]) {
         sum(&|o| o.peers_split),
         mean(&|o| o.analysis_s * 1e6 / o.sides.max(1) as f64),
     );
+}
+
+/// In how many of the runs an oracle could count the machines; a dash where it doesn't know.
+fn countable(outcomes: &[Outcome]) -> String {
+    let known: Vec<bool> = outcomes.iter().filter_map(|outcome| outcome.countable).collect();
+    let countable = known.iter().filter(|is| **is).count();
+    match known.len() {
+        0 => "-".to_owned(),
+        runs => format!("{:.2}", countable as f64 / runs as f64),
+    }
 }

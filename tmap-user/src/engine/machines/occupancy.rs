@@ -12,7 +12,7 @@ use crate::engine::types::log_mean_exp;
 
 /// How evenly machines share their connections: the shape of a gamma law of loads. Behind a balancer all are
 /// alike; of people, some do ten times what others do.
-const SHAPES: [f64; 3] = [0.7, 2.0, 30.0];
+const SHAPES: [f64; 5] = [0.7, 2.0, 7.0, 30.0, 1000.0];
 
 /// The most machines considered, for each counter of the pair that sees most of them, and beside.
 const MOST_PER_COUNTER: usize = 8;
