@@ -10,6 +10,7 @@ mod load;
 mod offsets;
 pub mod palette;
 mod phases;
+pub mod png;
 mod ports;
 mod rtt;
 mod source;
