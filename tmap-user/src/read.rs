@@ -25,7 +25,7 @@ use crate::{
     Outcome,
     capture::file::{Capture, Frame, LinkType, Location, ReadError, Stop},
     config::{Common, ReadConfig},
-    engine::{Snapshot, Wanted},
+    engine::{Event, Snapshot, Wanted},
     filter::Program,
     report::{
         Format, Reporter, Stats, Summary,
@@ -52,6 +52,9 @@ const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 /// A run that takes no longer than this needs no progress bar.
 const PROGRESS_AFTER: Duration = Duration::from_millis(700);
+
+/// The most reboots kept for a picture.
+const MOST_REBOOTS: usize = 1_000;
 
 /// Captures carry wall-clock time themselves.
 const WALL: WallClock = WallClock { unix_minus_engine_ns: 0 };
@@ -147,6 +150,8 @@ struct Reading<'a, W> {
     signals: Arc<Signals>,
     progress: Progress,
     warnings: Vec<String>,
+    /// For the picture of machines' lives.
+    reboots: Vec<Event>,
     order: Order,
     repeats: RefCell<Repeats>,
     /// The range of time that the user wants, as written and, once a packet has told the day, in nanoseconds.
@@ -235,6 +240,7 @@ impl<'a, W: Write> Reading<'a, W> {
             signals,
             progress,
             warnings: Vec::new(),
+            reboots: Vec::new(),
             order: Order::default(),
             repeats: RefCell::default(),
             wanted: (*from, *to),
@@ -380,6 +386,9 @@ impl<'a, W: Write> Reading<'a, W> {
         if news.is_empty() {
             return Ok(());
         }
+        let reboots =
+            news.iter().map(|(event, _)| event).filter(|event| matches!(event, Event::Reboot { .. }));
+        self.reboots.extend(reboots.take(MOST_REBOOTS.saturating_sub(self.reboots.len())).cloned());
         let reporter = &mut self.reporter;
         let mut tell = || news.iter().try_for_each(|(event, now_ns)| reporter.event(event, *now_ns, WALL));
         self.progress.bar.suspend(&mut tell)
@@ -428,7 +437,10 @@ impl<'a, W: Write> Reading<'a, W> {
         let snapshot = self.workers.conclude(self.order.now_ns(), self.config.wanted);
         self.progress.bar.finish_and_clear();
         match canvas {
-            Some(canvas) if canvas.is_alone() => self.draw(canvas, &snapshot)?,
+            Some(canvas) if canvas.is_alone() => {
+                self.tell_news()?;
+                self.draw(canvas, &snapshot)?;
+            }
             canvas => {
                 // Where nothing could be read, the error says it all.
                 if self.is_any_open || self.warnings.is_empty() || self.config.format == Format::Json {
@@ -446,7 +458,7 @@ impl<'a, W: Write> Reading<'a, W> {
 
     fn draw(&mut self, canvas: Canvas<'_>, snapshot: &Snapshot) -> anyhow::Result<()> {
         let calendar = Calendar { wall: WALL, zone: &self.config.zone };
-        if let Some(warning) = canvas.draw(snapshot, &calendar)? {
+        if let Some(warning) = canvas.draw(snapshot, &self.reboots, &calendar)? {
             self.warn(warning);
         }
         Ok(())

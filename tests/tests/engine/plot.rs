@@ -1,12 +1,13 @@
 //! What pictures show, against the truth.
 
 use tmap::{
-    engine::{Engine, Options, Snapshot, Wanted},
+    engine::{Engine, Event, Options, Snapshot, Wanted, snapshot::Estimate},
     picture::{
         Kind,
         chart::{Chart, Mark, Owner},
         charts,
         svg::{self, Theme},
+        timeline,
     },
     report::number::Calendar,
     time::WallClock,
@@ -161,4 +162,20 @@ fn ports_and_lives_are_those_of_the_connections() {
         let seen_s = (machine.last_seen_ns - machine.first_seen_ns) as f64 * 1e-9;
         assert!((x.1 - x.0 - seen_s).abs() < 1e-6, "{x:?} {seen_s}");
     }
+}
+
+#[test]
+fn a_reboot_is_an_event_of_the_machine_since() {
+    let snapshot = three_machines(Offsets::Global);
+    let report = &snapshot.addresses[0];
+    let at_s = Estimate { value: report.first_seen_ns as f64 * 1e-9 + 30.0, sigma: 0.5 };
+    let events = [Event::Reboot { address: report.address, before: 1, after: 2, at_s }];
+    let zone = jiff::tz::TimeZone::UTC;
+    let calendar = Calendar { wall: WallClock::default(), zone: &zone };
+    let [chart] = &timeline(&snapshot, None, &calendar, &events)[..] else { panic!("one chart") };
+    let is_event = |mark: &&Mark| matches!(mark, Mark::Event { .. });
+    assert_eq!(marks_of(chart, 1).iter().filter(is_event).count(), 0);
+    let Some(Mark::Event { x, text }) = marks_of(chart, 2).iter().find(is_event) else { panic!("{chart:?}") };
+    assert!(*x > chart.x.from && *x < chart.x.to && text.contains("it is #2 now"), "{x} {text}");
+    assert!(svg::svg(chart, Theme::Page).contains("var(--m2,"), "the page's colours");
 }

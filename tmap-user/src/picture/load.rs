@@ -32,7 +32,7 @@ fn chart(source: &Source<'_>, calendar: &Calendar<'_>) -> Option<Chart> {
     let (from, to) = (time.x(first_ns), time.x(last_ns));
     let most_bins = (source.connections.len() / LEAST_PER_BIN).clamp(1, MOST_BINS);
     let width = round_time((to - from) / most_bins as f64);
-    let bins = ((to - from) / width) as usize + 1;
+    let bins = ((to - from) / width).ceil().max(1.0) as usize;
     let shown = busiest(&source.connections);
     // Connections of each owner in each interval.
     let mut counts: BTreeMap<Owner, Vec<u64>> = BTreeMap::new();
@@ -45,7 +45,9 @@ fn chart(source: &Source<'_>, calendar: &Calendar<'_>) -> Option<Chart> {
     }
     let more = machines(&source.connections) - shown.iter().filter(|owner| **owner != Owner::Nobody).count();
     let named = |owner| if owner == Owner::All { more_of(more as u64, "machine") } else { name(owner) };
-    let bin_of = |bin: usize| (from + bin as f64 * width, from + (bin + 1) as f64 * width);
+    // The last interval ends with the last connection, unless it is the only one.
+    let end = if bins == 1 { from + width } else { to };
+    let bin_of = |bin: usize| (from + bin as f64 * width, end.min(from + (bin + 1) as f64 * width));
     let connections = count(source.connections.len() as u64, "connection");
     Some(Chart {
         title: source.title(),

@@ -9,8 +9,8 @@ use anyhow::Context as _;
 
 use crate::{
     config::Picture,
-    engine::Snapshot,
-    picture::{Kind, MOST_STACKED, charts, png::png, svg},
+    engine::{Event, Snapshot},
+    picture::{Kind, MOST_STACKED, charts, png::png, svg, timeline},
     report::number::Calendar,
     say,
 };
@@ -47,17 +47,21 @@ impl<'a> Canvas<'a> {
         self.picture.is_alone
     }
 
-    /// Draws what a snapshot shows; the result is a warning where there is nothing to draw.
+    /// Draws what a snapshot shows and what happened; the result is a warning where there is nothing to draw.
     ///
     /// # Errors
     /// If the picture can't be written.
     pub(super) fn draw(
         mut self,
         snapshot: &Snapshot,
+        events: &[Event],
         calendar: &Calendar<'_>,
     ) -> anyhow::Result<Option<String>> {
         let Picture { kind, address, theme, .. } = *self.picture;
-        let mut charts = charts(kind, snapshot, address, calendar);
+        let mut charts = match kind {
+            Kind::Timeline => timeline(snapshot, address, calendar, events),
+            _ => charts(kind, snapshot, address, calendar),
+        };
         if charts.len() > MOST_STACKED {
             say(&format!("drew {MOST_STACKED} of {} charts; --address chooses another", charts.len()));
             charts.truncate(MOST_STACKED);
