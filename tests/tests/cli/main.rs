@@ -1,6 +1,7 @@
 //! Tests of the `tmap` command: what it prints, what it refuses, how it ends.
 
 mod damaged;
+mod examples;
 mod filter;
 mod live;
 mod plot;
