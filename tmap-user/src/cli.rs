@@ -84,7 +84,7 @@ struct LiveArgs {
     egress: bool,
     #[command(flatten)]
     sensor: sensor::SensorArgs,
-    /// Print a sign of life this often, e.g. 60s
+    /// Print a sign of life and what changed this often, e.g. 10s
     #[arg(long, value_name = "INTERVAL", value_parser = positive_time)]
     every: Option<Duration>,
     /// Stop after this time, e.g. 90s or 10m

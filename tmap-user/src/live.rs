@@ -36,8 +36,9 @@ use crate::{
     Outcome,
     capture::xdp::{self, Change, ChangeKind, Sensor, offload},
     config::LiveConfig,
+    engine::Wanted,
     report::{
-        Reporter, Stats, Summary,
+        Format, Reporter, Stats, Summary,
         sensor::{Heartbeat, Notice},
         stats::CpuStats,
     },
@@ -225,7 +226,14 @@ impl<W: Write> Control<'_, W> {
     }
 
     async fn heartbeat(&mut self) -> anyhow::Result<()> {
-        let holdings = self.drain.holdings().await?;
+        // Programs get events as they come, and addresses at the end or on request.
+        let (snapshot, holdings) = match self.config.common.format {
+            Format::Text => {
+                let (snapshot, holdings) = self.drain.snapshot(Wanted::default()).await?;
+                (Some(snapshot), holdings)
+            }
+            Format::Json => (None, self.drain.holdings().await?),
+        };
         let counters = self.sensor.statistics().total();
         let (began, before) = std::mem::replace(&mut self.beat, (Instant::now(), counters.seen));
         let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
@@ -238,7 +246,7 @@ impl<W: Write> Control<'_, W> {
             watched: names(self.sensor.watched()),
             unwatched: names(self.sensor.unwatched()),
         };
-        Ok(self.reporter.heartbeat(&beat, WallClock::of_live())?)
+        Ok(self.reporter.heartbeat(&beat, snapshot.as_ref(), WallClock::of_live())?)
     }
 
     async fn stats(&mut self) -> anyhow::Result<()> {

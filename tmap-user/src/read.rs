@@ -386,6 +386,7 @@ impl<'a, W: Write> Reading<'a, W> {
         if news.is_empty() {
             return Ok(());
         }
+        self.progress.found(news.iter().map(|(event, _)| event));
         let reboots =
             news.iter().map(|(event, _)| event).filter(|event| matches!(event, Event::Reboot { .. }));
         self.reboots.extend(reboots.take(MOST_REBOOTS.saturating_sub(self.reboots.len())).cloned());
@@ -497,11 +498,27 @@ struct Progress {
     bar: ProgressBar,
     began: Instant,
     is_shown: Cell<bool>,
+    /// Machines recognised, and the addresses that they are behind.
+    found: Cell<(u64, u64)>,
 }
 
 impl Progress {
     fn new(bar: ProgressBar) -> Self {
-        Self { bar, began: Instant::now(), is_shown: Cell::new(false) }
+        Self { bar, began: Instant::now(), is_shown: Cell::new(false), found: Cell::default() }
+    }
+
+    /// Shows what was found so far.
+    fn found<'a>(&self, news: impl Iterator<Item = &'a Event>) {
+        let (mut machines, mut addresses) = self.found.get();
+        for event in news {
+            if let Event::NewMachine { known, .. } = event {
+                machines += 1;
+                addresses += u64::from(*known == 1);
+            }
+        }
+        self.found.set((machines, addresses));
+        let (machines, addresses) = (count(machines, "machine"), count(addresses, "address"));
+        self.bar.set_prefix(format!("; {machines} behind {addresses} so far"));
     }
 
     fn show_if_slow(&self) {
@@ -515,7 +532,9 @@ impl Progress {
     /// Shows how many addresses were analysed.
     fn show_analysis(&self, analysed: u64, all: u64) {
         self.show_if_slow();
-        if let Ok(style) = ProgressStyle::with_template("analysing [{bar:30}] {pos} of {len} addresses") {
+        if let Ok(style) =
+            ProgressStyle::with_template("analysing [{bar:30}] {pos} of {len} addresses, {eta} left{prefix}")
+        {
             self.bar.set_style(style.progress_chars("=> "));
         }
         self.bar.set_length(all);

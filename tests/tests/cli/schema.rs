@@ -257,7 +257,7 @@ fn interfaces() -> Vec<Value> {
         unwatched: names("wan"),
         ..Heartbeat::default()
     };
-    reporter.heartbeat(&beat, Default::default()).expect("written");
+    reporter.heartbeat(&beat, None, Default::default()).expect("written");
     json_lines(&String::from_utf8(out).expect("text"))
 }
 

@@ -13,7 +13,7 @@ use tmap::{
             PeerShare, PhasePoint, PortShare, Regime, Side, Unassigned, Unstamped, UnstampedTotals,
         },
     },
-    report::{Format, Reporter, Sort, Stats, Summary, View, stats::CpuStats},
+    report::{Format, Reporter, Sort, Stats, Summary, View, sensor::Heartbeat, stats::CpuStats},
     time::WallClock,
 };
 use tmap_common::{
@@ -296,6 +296,65 @@ fn text_fits_a_terminal() {
             .collect();
         assert!(long.is_empty(), "{long:#?}");
     }
+}
+
+/// What a reporter says with `--every`: at first, and one minute later, when this changed.
+fn watched(view: View, change: impl Fn(&mut Vec<AddressReport>)) -> (String, String) {
+    let mut out = Vec::new();
+    let mut reporter = Reporter::new(&mut out, Format::Text, TimeZone::UTC).with_view(view);
+    let beat = Heartbeat { interval_s: 60.0, watched: vec!["eth0".to_owned()], ..Heartbeat::default() };
+    let mut snapshot = summary().snapshot;
+    reporter.heartbeat(&beat, Some(&snapshot), WALL).expect("written");
+    let beat = Heartbeat { now_ns: 60 * S, ..beat };
+    change(&mut snapshot.addresses);
+    reporter.heartbeat(&beat, Some(&snapshot), WALL).expect("written");
+    let text = String::from_utf8(out).expect("UTF-8");
+    let second = text.rfind("2006-").expect("the second line of life");
+    (text[..second].to_owned(), text[second..].to_owned())
+}
+
+#[test]
+fn a_watcher_sees_first_what_changed() {
+    let (first, second) = watched(View::default(), |addresses| {
+        let [short, mixed, pool, coarse] = &mut addresses[..] else { panic!("four addresses") };
+        short.connections += 3;
+        coarse.last_seen_ns += S;
+        (pool.machines, pool.machines_low, pool.machines_high) = (Some(3), Some(3), Some(3));
+        mixed.last_seen_ns += S;
+        addresses.push(report(9));
+    });
+    assert_data_eq!(format!("{first}{second}"), file!["../golden/watch.txt"].raw());
+    let order: Vec<&str> = second.lines().skip(2).filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(order, ["198.51.100.9", "198.51.100.3", "198.51.100.1", "198.51.100.2", "198.51.100.4"]);
+    let table = second.lines().skip(1);
+    assert!(table.into_iter().all(|line| line.chars().count() <= 80), "{second}");
+}
+
+#[test]
+fn a_watcher_may_choose() {
+    let view = View { top: Some(1), sort: Some(Sort::Connections), ..View::default() };
+    let (_, second) = watched(view, |addresses| addresses.push(report(9)));
+    let listed: Vec<&str> = second.lines().skip(2).collect();
+    assert!(listed[0].starts_with("198.51.100.2 ") && listed[0].ends_with("silent"), "{second}");
+    assert_eq!(listed[1..], ["... and 4 more addresses, 1 with news (--top 5 lists all)"]);
+    let view = View { min_machines: 2, ..View::default() };
+    assert!(!watched(view, |_| ()).1.contains("198.51.100.4"));
+}
+
+#[test]
+fn events_are_lines_and_a_new_machine_is_told_in_full_on_request() {
+    let text = |verbose| {
+        let mut out = Vec::new();
+        let view = View { verbose, ..View::default() };
+        let mut reporter = Reporter::new(&mut out, Format::Text, TimeZone::UTC).with_view(view);
+        let event = Event::NewMachine { address: address(2), known: 1, machine: Box::new(settled()) };
+        reporter.event(&event, 590 * S, WALL).expect("written");
+        String::from_utf8(out).expect("UTF-8")
+    };
+    let short = text(false);
+    assert_eq!(short, "2006-02-15 10:49:50 UTC  New machine #1 behind 198.51.100.2: Solaris\n");
+    let long = text(true);
+    assert!(long.contains("port 25 (1 so far)") && long.contains("ppm"), "{long}");
 }
 
 #[test]

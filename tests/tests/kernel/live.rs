@@ -88,6 +88,25 @@ fn summaries_on_request_and_at_the_end() {
     assert!(connections[3..].iter().all(|line| line["payload_bytes"] == 40 * 16), "{connections:?}");
 }
 
+/// Each interval has its table: an address is new, then it is silent.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_watcher_is_told_what_changed() {
+    let wire = wire();
+    let mut sensor = watch(&wire, &["--every", "300ms", "tcp", "and", "port", "8080"]);
+    wait_for("a sign of life", || sensor.out().contains("none lost"));
+    assert!(!sensor.out().contains("Changed"), "nothing to list yet: {}", sensor.out());
+    converse(&wire, &vec![SERVER.to_owned(); 3]);
+    let has_row = |end: &str| {
+        let out = sensor.out();
+        out.lines().any(|line| line.starts_with("192.0.2.1 ") && line.ends_with(end))
+    };
+    wait_for("a new address", || has_row("new"));
+    wait_for("silence", || has_row("silent"));
+    sensor.send(Signal::SIGINT);
+    assert_eq!(sensor.end().code(), Some(0), "{}", sensor.err());
+}
+
 /// Most segments of a bulk transfer are suppressed, merged or not, and their bytes are told all the same.
 #[test]
 #[ignore = "needs root: cargo xtask test"]

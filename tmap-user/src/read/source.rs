@@ -53,9 +53,9 @@ impl Opener {
         let template = match bytes {
             Some(bytes) => {
                 self.bar.set_length(bytes);
-                "{msg} [{bar:30}] {percent} %, {binary_bytes_per_sec}, {eta} left"
+                "{msg} [{bar:30}] {percent} %, {binary_bytes_per_sec}, {eta} left{prefix}"
             }
-            None => "{msg} {binary_bytes}, {binary_bytes_per_sec}",
+            None => "{msg} {binary_bytes}, {binary_bytes_per_sec}{prefix}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style.progress_chars("=> "));

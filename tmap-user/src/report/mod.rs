@@ -16,6 +16,7 @@ mod style;
 mod table;
 pub mod text;
 mod view;
+mod watch;
 mod words;
 
 use std::io::{self, Write};
@@ -30,6 +31,7 @@ use crate::{
 
 pub use stats::Stats;
 pub use view::{End, Sort, View};
+use watch::Watch;
 
 /// The format of reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +66,13 @@ pub struct Reporter<W> {
     format: Format,
     zone: TimeZone,
     view: View,
+    watch: Watch,
 }
 
 impl<W: Write> Reporter<W> {
     /// A reporter to `out`, with local times in `zone`.
     pub fn new(out: W, format: Format, zone: TimeZone) -> Self {
-        Self { out, format, zone, view: View::default() }
+        Self { out, format, zone, view: View::default(), watch: Watch::default() }
     }
 
     /// Makes a reporter that shows things as `view` says.
@@ -103,9 +106,25 @@ impl<W: Write> Reporter<W> {
         self.write(wall, |out, format, _, calendar| sensor::notice(out, notice, format, calendar))
     }
 
-    /// Reports a sign of life.
-    pub fn heartbeat(&mut self, beat: &sensor::Heartbeat, wall: WallClock) -> io::Result<()> {
-        self.write(wall, |out, format, _, calendar| sensor::heartbeat(out, beat, format, calendar))
+    /// Reports a sign of life. In text, with a snapshot, it reports what changed since the one before, too.
+    pub fn heartbeat(
+        &mut self,
+        beat: &sensor::Heartbeat,
+        snapshot: Option<&Snapshot>,
+        wall: WallClock,
+    ) -> io::Result<()> {
+        let mut watch = std::mem::take(&mut self.watch);
+        let written = self.write(wall, |out, format, view, calendar| {
+            sensor::heartbeat(out, beat, format, calendar)?;
+            match (snapshot, format) {
+                (Some(snapshot), Format::Text) => {
+                    watch.write(out, snapshot, view, &style::Styles::new(view.colour))
+                }
+                _ => Ok(()),
+            }
+        });
+        self.watch = watch;
+        written
     }
 
     /// The time of a moment, as text reports write it.

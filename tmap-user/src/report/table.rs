@@ -17,20 +17,20 @@ const FEW_ADDRESSES: usize = 8;
 /// The most machines of an address that get lines of their own here.
 const FEW_MACHINES: usize = 16;
 
-/// The narrowest column of systems; where it would be narrower, boot times are left out.
+/// The narrowest column of systems; where it would be narrower, the last column is left out.
 const LEAST_SYSTEM: usize = 12;
 
 /// The columns between two cells.
 const GAP: usize = 2;
 
 /// The cells of an address.
-struct Row {
+pub(super) struct Row {
     address: String,
     machines: String,
     connections: String,
     system: String,
     offsets: &'static str,
-    up_since: String,
+    last: String,
 }
 
 /// The widths of the columns.
@@ -40,10 +40,10 @@ struct Widths {
     connections: usize,
     system: usize,
     /// 0 where there is no room.
-    up_since: usize,
+    last: usize,
 }
 
-const HEADINGS: [&str; 6] = ["Address", "Machines", "Conns", "System", "Offsets", "Up since"];
+const HEADINGS: [&str; 5] = ["Address", "Machines", "Conns", "System", "Offsets"];
 const OFFSETS: usize = HEADINGS[4].len();
 
 /// Writes the table of the chosen addresses.
@@ -55,12 +55,11 @@ pub(super) fn write(
     styles: &Styles,
 ) -> io::Result<()> {
     if !chosen.listed.is_empty() {
-        let rows: Vec<Row> = chosen.listed.iter().map(|report| row(report, calendar)).collect();
-        let widths = widths(&rows);
-        let [address, machines, connections, system, _, up_since] = HEADINGS.map(str::to_owned);
-        let heading = Row { address, machines, connections, system, offsets: HEADINGS[4], up_since };
+        let rows: Vec<Row> =
+            chosen.listed.iter().map(|report| Row::of(report, boots(report, calendar))).collect();
+        let widths = widths(&rows, "Up since");
         writeln!(out)?;
-        writeln!(out, "{}", paint(styles.heading, &line(&heading, &widths, &Styles::default())))?;
+        writeln!(out, "{}", heading(&widths, "Up since", styles))?;
         for (report, row) in chosen.listed.iter().zip(&rows) {
             writeln!(out, "{}", line(row, &widths, styles))?;
             if chosen.listed.len() <= FEW_ADDRESSES {
@@ -91,14 +90,32 @@ pub(super) fn left_out(out: &mut impl Write, chosen: &Chosen<'_>) -> io::Result<
     Ok(())
 }
 
-fn row(report: &AddressReport, calendar: &Calendar<'_>) -> Row {
-    Row {
-        address: report.address.to_string(),
-        machines: words::machines_in_short(report),
-        connections: grouped(report.connections),
-        system: systems(report),
-        offsets: words::regime_in_short(report.regime),
-        up_since: boots(report, calendar),
+/// Writes one line for each row, under a heading that names the last column.
+pub(super) fn lines(out: &mut impl Write, rows: &[Row], last: &str, styles: &Styles) -> io::Result<()> {
+    let widths = widths(rows, last);
+    writeln!(out, "{}", heading(&widths, last, styles))?;
+    rows.iter().try_for_each(|row| writeln!(out, "{}", line(row, &widths, styles)))
+}
+
+fn heading(widths: &Widths, last: &str, styles: &Styles) -> String {
+    let [address, machines, connections, system, offsets] = HEADINGS;
+    let [address, machines, connections, system, last] =
+        [address, machines, connections, system, last].map(str::to_owned);
+    let heading = Row { address, machines, connections, system, offsets, last };
+    paint(styles.heading, &line(&heading, widths, &Styles::default()))
+}
+
+impl Row {
+    /// An address, with something more in the last column.
+    pub(super) fn of(report: &AddressReport, last: String) -> Self {
+        Self {
+            address: report.address.to_string(),
+            machines: words::machines_in_short(report),
+            connections: grouped(report.connections),
+            system: systems(report),
+            offsets: words::regime_in_short(report.regime),
+            last,
+        }
     }
 }
 
@@ -129,7 +146,7 @@ fn systems(report: &AddressReport) -> String {
 }
 
 /// `Linux 2026+` for `Linux 2026 or later`, `Linux 4.13-4.19` for `Linux 4.13 to 4.19`.
-fn in_short(name: &str) -> String {
+pub(super) fn in_short(name: &str) -> String {
     name.replace(" or later", "+").replace(" to early ", "-").replace(" to ", "-")
 }
 
@@ -145,7 +162,7 @@ fn boots(report: &AddressReport, calendar: &Calendar<'_>) -> String {
     }
 }
 
-fn widths(rows: &[Row]) -> Widths {
+fn widths(rows: &[Row], last: &str) -> Widths {
     let widest = |cell: fn(&Row) -> &str, heading: &str| {
         rows.iter().map(|row| width(cell(row))).max().unwrap_or(0).max(heading.len())
     };
@@ -153,14 +170,14 @@ fn widths(rows: &[Row]) -> Widths {
     let machines = widest(|row| &row.machines, HEADINGS[1]);
     let connections = widest(|row| &row.connections, HEADINGS[2]);
     let systems = widest(|row| &row.system, HEADINGS[3]);
-    let up_since = widest(|row| &row.up_since, HEADINGS[5]);
+    let last = widest(|row| &row.last, last);
     let others = address + machines + connections + OFFSETS + 4 * GAP;
-    let beside_boots = COLUMNS.saturating_sub(others + up_since + GAP);
-    if beside_boots >= LEAST_SYSTEM.min(systems) {
-        Widths { address, machines, connections, system: systems.min(beside_boots), up_since }
+    let beside_last = COLUMNS.saturating_sub(others + last + GAP);
+    if beside_last >= LEAST_SYSTEM.min(systems) {
+        Widths { address, machines, connections, system: systems.min(beside_last), last }
     } else {
         let system = systems.min(COLUMNS.saturating_sub(others)).max(HEADINGS[3].len());
-        Widths { address, machines, connections, system, up_since: 0 }
+        Widths { address, machines, connections, system, last: 0 }
     }
 }
 
@@ -177,8 +194,8 @@ fn line(row: &Row, widths: &Widths, styles: &Styles) -> String {
         "{address}{gap}{machines}{gap}{connections:>0$}{gap}{system}{gap}{1:OFFSETS$}",
         widths.connections, row.offsets
     );
-    if widths.up_since > 0 {
-        text.push_str(&format!("{gap}{}", row.up_since));
+    if widths.last > 0 {
+        text.push_str(&format!("{gap}{}", row.last));
     }
     text.trim_end().to_owned()
 }
@@ -246,7 +263,7 @@ const LIKELY_FIXED: f64 = 0.2;
 
 /// A machine's clock and system and, on a second line, its boot, indented:
 /// `clock 1000 Hz, +20.1 ± 0.4 ppm; Linux (99 %), 1 hop away`.
-pub(super) fn clock_in_short(machine: &MachineReport, calendar: &Calendar<'_>) -> String {
+fn clock_in_short(machine: &MachineReport, calendar: &Calendar<'_>) -> String {
     let mut text = format!("      {}; {}", words::clock(machine), words::system_in_short(&machine.os));
     if let Some(hops) = words::hops(&machine.os) {
         text.push_str(&format!(", {hops}"));

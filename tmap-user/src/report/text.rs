@@ -42,9 +42,17 @@ pub fn event(
     match event {
         Event::Rtt(_) => Ok(()),
         Event::NewMachine { address, known, machine } => {
+            if !view.verbose {
+                return writeln!(
+                    out,
+                    "New machine #{} behind {address}{}",
+                    machine.id,
+                    system_of_event(machine)
+                );
+            }
             let port = machine.ports.first().map(port_of_event).unwrap_or_default();
             writeln!(out, "New machine found behind {address}{port} ({known} so far)")?;
-            clock_of_event(out, machine, view, calendar)
+            clock_of_event(out, machine, calendar)
         }
         Event::Reboot { address, before, after, at_s } => writeln!(
             out,
@@ -74,19 +82,16 @@ fn port_of_event(share: &PortShare) -> String {
     }
 }
 
+/// `: Linux 2026+`; nothing where the system isn't known.
+fn system_of_event(machine: &MachineReport) -> String {
+    let is_known = machine.os.confidence > 0.0;
+    if is_known { format!(": {}", table::in_short(&machine.os.name)) } else { String::new() }
+}
+
 /// The lines on a new machine's clock.
-fn clock_of_event(
-    out: &mut impl Write,
-    machine: &MachineReport,
-    view: &View,
-    calendar: &Calendar<'_>,
-) -> io::Result<()> {
+fn clock_of_event(out: &mut impl Write, machine: &MachineReport, calendar: &Calendar<'_>) -> io::Result<()> {
     let mut text = Vec::new();
-    if view.verbose {
-        detail::machine(&mut text, machine, calendar)?;
-    } else {
-        writeln!(text, "{}", table::clock_in_short(machine, calendar))?;
-    }
+    detail::machine(&mut text, machine, calendar)?;
     out.write_all(fold(&String::from_utf8_lossy(&text)).as_bytes())
 }
 

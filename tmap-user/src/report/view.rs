@@ -25,6 +25,25 @@ pub enum Sort {
     Uptime,
 }
 
+impl Sort {
+    /// Sorts addresses in this order.
+    pub(super) fn apply(self, listed: &mut [&AddressReport]) {
+        // 10^18 is beyond any time, and a whole number can be compared.
+        let boot_ns =
+            |report: &AddressReport| boot_s(report).map_or(i64::MAX, |boot_s| (boot_s * 1e9) as i64);
+        match self {
+            Self::Machines => {
+                listed
+                    .sort_by_key(|report| (Reverse((machines(report), report.connections)), report.address));
+            }
+            Self::Connections => listed.sort_by_key(|report| (Reverse(report.connections), report.address)),
+            Self::Address => listed.sort_by_key(|report| report.address),
+            Self::Seen => listed.sort_by_key(|report| (Reverse(report.last_seen_ns), report.address)),
+            Self::Uptime => listed.sort_by_key(|report| (boot_ns(report), report.address)),
+        }
+    }
+}
+
 /// What a report shows.
 #[derive(Clone, Debug, Default)]
 pub struct View {
@@ -102,19 +121,7 @@ impl View {
         let is_wanted = |report: &&AddressReport| self.end.is_none_or(|end| end.address == report.address);
         let (mut listed, few): (Vec<_>, Vec<_>) =
             all.iter().filter(is_wanted).partition(|report| machines(report) >= self.min_machines);
-        // 10^18 is beyond any time, and a whole number can be compared.
-        let boot_ns =
-            |report: &AddressReport| boot_s(report).map_or(i64::MAX, |boot_s| (boot_s * 1e9) as i64);
-        match sort {
-            Sort::Machines => {
-                listed
-                    .sort_by_key(|report| (Reverse((machines(report), report.connections)), report.address));
-            }
-            Sort::Connections => listed.sort_by_key(|report| (Reverse(report.connections), report.address)),
-            Sort::Address => listed.sort_by_key(|report| report.address),
-            Sort::Seen => listed.sort_by_key(|report| (Reverse(report.last_seen_ns), report.address)),
-            Sort::Uptime => listed.sort_by_key(|report| (boot_ns(report), report.address)),
-        }
+        sort.apply(&mut listed);
         let more = listed.len().saturating_sub(top);
         listed.truncate(top);
         Chosen { listed, more, too_few: few.len() }
@@ -122,7 +129,7 @@ impl View {
 }
 
 /// The machines of an address: the best count or, without one, the fewest that there can be.
-fn machines(report: &AddressReport) -> u32 {
+pub(super) fn machines(report: &AddressReport) -> u32 {
     report.machines.or(report.machines_low).unwrap_or(0)
 }
 
