@@ -30,7 +30,7 @@ use crate::{
     engine::{Snapshot, Wanted},
     filter::Program,
     report::{
-        Format, Reporter, Stats, Summary,
+        Format, Sink, Stats, Summary,
         number::{Calendar, count, span},
         plot,
     },
@@ -58,12 +58,12 @@ const PROGRESS_AFTER: Duration = Duration::from_millis(700);
 /// Captures carry wall-clock time themselves.
 const WALL: WallClock = WallClock { unix_minus_engine_ns: 0 };
 
-/// Reads all files and writes reports to `out`.
+/// Reads all files and hands reports to `reporter`.
 ///
 /// # Errors
-/// If a file cannot be opened (checked before anything is read), or `out` cannot be written. A fault in the
+/// If a file cannot be opened (checked before anything is read), or a report cannot be written. A fault in the
 /// content of a file is a warning: the packets before it are reported.
-pub fn run(config: &ReadConfig, out: impl Write) -> anyhow::Result<Outcome> {
+pub fn run(config: &ReadConfig, reporter: &mut dyn Sink) -> anyhow::Result<Outcome> {
     let plot = config.plot.as_deref().map(create).transpose()?;
     for source in &config.files {
         if let Err(error) = source.check() {
@@ -77,7 +77,7 @@ pub fn run(config: &ReadConfig, out: impl Write) -> anyhow::Result<Outcome> {
         Stop::new(move || signals.stop())
     };
     let opener = Opener::new(bar.clone(), stop.clone());
-    let mut reading = Reading::new(config, out, signals, bar)?;
+    let mut reading = Reading::new(config, reporter, signals, bar)?;
     let (files, repeated) = distinct(&config.files);
     for source in repeated {
         reading.warn(format!("{source} is named more than once; it is read once"));
@@ -132,10 +132,10 @@ fn hint(source: &Location, error: &ReadError) -> &'static str {
 }
 
 /// The state of a run.
-struct Reading<'a, W> {
+struct Reading<'a> {
     config: &'a Common,
     workers: Workers,
-    reporter: Reporter<W>,
+    reporter: &'a mut dyn Sink,
     counters: Counters,
     signals: Arc<Signals>,
     progress: Progress,
@@ -214,8 +214,13 @@ struct Interval {
     before: Counters,
 }
 
-impl<'a, W: Write> Reading<'a, W> {
-    fn new(config: &'a ReadConfig, out: W, signals: Arc<Signals>, bar: ProgressBar) -> anyhow::Result<Self> {
+impl<'a> Reading<'a> {
+    fn new(
+        config: &'a ReadConfig,
+        reporter: &'a mut dyn Sink,
+        signals: Arc<Signals>,
+        bar: ProgressBar,
+    ) -> anyhow::Result<Self> {
         let ReadConfig { common, shards, from, to, .. } = config;
         let progress = Progress::new(bar);
         let waiting = Waiting::new(progress.clone(), Arc::clone(&signals));
@@ -223,7 +228,7 @@ impl<'a, W: Write> Reading<'a, W> {
         Ok(Self {
             config: common,
             workers: Workers::start(&common.engine, *shards, waiting)?,
-            reporter: Reporter::new(out, common.format, common.zone.clone()).with_view(common.view.clone()),
+            reporter,
             counters: Counters::default(),
             signals,
             progress,
@@ -421,7 +426,8 @@ impl<'a, W: Write> Reading<'a, W> {
         let snapshot = self.workers.conclude(self.order.now_ns(), self.config.wanted);
         self.progress.bar.finish_and_clear();
         // Where nothing could be read, the error says it all.
-        if self.is_any_open || self.warnings.is_empty() || self.config.format == Format::Json {
+        let is_file = self.config.format == Format::Json || self.config.page.is_some();
+        if self.is_any_open || self.warnings.is_empty() || is_file {
             self.write_summary(snapshot)?;
         }
         if let Some(file) = plot {

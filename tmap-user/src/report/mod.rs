@@ -1,11 +1,11 @@
 //! Reports: snapshots as text, JSON lines and pictures. This room only formats; the engine computes.
 
 mod connections;
-mod coverage;
-mod detail;
+pub(crate) mod coverage;
+pub(crate) mod detail;
 mod fold;
 pub mod json;
-mod losses;
+pub(crate) mod losses;
 pub mod number;
 pub mod plot;
 pub mod rtt_json;
@@ -13,11 +13,11 @@ pub mod rtt_text;
 pub mod sensor;
 pub mod siblings;
 pub mod stats;
-mod style;
-mod table;
+pub(crate) mod style;
+pub(crate) mod table;
 pub mod text;
-mod view;
-mod words;
+pub(crate) mod view;
+pub(crate) mod words;
 
 use std::io::{self, Write};
 
@@ -58,6 +58,29 @@ pub struct Summary {
     pub warnings: Vec<String>,
 }
 
+/// What takes the reports of a run: a [`Reporter`], or what makes something else of them.
+///
+/// Each method fails if what it makes can't be written.
+pub trait Sink {
+    /// Takes an event that was noticed at engine time `now_ns`.
+    fn event(&mut self, event: &Event, now_ns: u64, wall: WallClock) -> io::Result<()>;
+
+    /// Takes everything known: at the end, or on request.
+    fn summary(&mut self, summary: &Summary) -> io::Result<()>;
+
+    /// Takes a change of a watched interface.
+    fn notice(&mut self, notice: &sensor::Notice<'_>, wall: WallClock) -> io::Result<()>;
+
+    /// Takes a sign of life.
+    fn heartbeat(&mut self, beat: &sensor::Heartbeat, wall: WallClock) -> io::Result<()>;
+
+    /// Takes the sensor's own counters.
+    fn stats(&mut self, stats: &Stats, wall: WallClock) -> io::Result<()>;
+
+    /// The time of a moment, as text reports write it.
+    fn time(&self, now_ns: u64, wall: WallClock) -> String;
+}
+
 /// Writes reports in one format to one place.
 #[derive(Debug)]
 pub struct Reporter<W> {
@@ -80,48 +103,6 @@ impl<W: Write> Reporter<W> {
         self
     }
 
-    /// Reports an event that was noticed at engine time `now_ns`.
-    ///
-    /// # Errors
-    /// If `out` can't be written; this holds for all methods here.
-    pub fn event(&mut self, event: &Event, now_ns: u64, wall: WallClock) -> io::Result<()> {
-        self.write(wall, |out, format, view, calendar| match format {
-            Format::Text => text::event(out, event, now_ns, view, calendar),
-            Format::Json => json::event(out, event, now_ns, calendar),
-        })
-    }
-
-    /// Reports everything known: at the end, or on request.
-    pub fn summary(&mut self, summary: &Summary) -> io::Result<()> {
-        self.write(summary.wall, |out, format, view, calendar| match format {
-            Format::Text => text::summary(out, summary, view, calendar),
-            Format::Json => json::summary(out, summary, view, calendar),
-        })
-    }
-
-    /// Reports a change of a watched interface.
-    pub fn notice(&mut self, notice: &sensor::Notice<'_>, wall: WallClock) -> io::Result<()> {
-        self.write(wall, |out, format, _, calendar| sensor::notice(out, notice, format, calendar))
-    }
-
-    /// Reports a sign of life.
-    pub fn heartbeat(&mut self, beat: &sensor::Heartbeat, wall: WallClock) -> io::Result<()> {
-        self.write(wall, |out, format, _, calendar| sensor::heartbeat(out, beat, format, calendar))
-    }
-
-    /// The time of a moment, as text reports write it.
-    pub fn time(&self, now_ns: u64, wall: WallClock) -> String {
-        number::Calendar { wall, zone: &self.zone }.local(now_ns as f64 / 1e9, 0.0)
-    }
-
-    /// Reports the sensor's own counters.
-    pub fn stats(&mut self, stats: &Stats, wall: WallClock) -> io::Result<()> {
-        self.write(wall, |out, format, _, calendar| match format {
-            Format::Text => stats::write(out, stats, calendar),
-            Format::Json => json::stats(out, stats, calendar),
-        })
-    }
-
     /// Writes and flushes; an error says what could not be written.
     fn write(
         &mut self,
@@ -132,5 +113,40 @@ impl<W: Write> Reporter<W> {
         let written =
             report(&mut self.out, self.format, &self.view, &calendar).and_then(|()| self.out.flush());
         written.map_err(|error| io::Error::new(error.kind(), format!("cannot write the report: {error}")))
+    }
+}
+
+impl<W: Write> Sink for Reporter<W> {
+    fn event(&mut self, event: &Event, now_ns: u64, wall: WallClock) -> io::Result<()> {
+        self.write(wall, |out, format, view, calendar| match format {
+            Format::Text => text::event(out, event, now_ns, view, calendar),
+            Format::Json => json::event(out, event, now_ns, calendar),
+        })
+    }
+
+    fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+        self.write(summary.wall, |out, format, view, calendar| match format {
+            Format::Text => text::summary(out, summary, view, calendar),
+            Format::Json => json::summary(out, summary, view, calendar),
+        })
+    }
+
+    fn notice(&mut self, notice: &sensor::Notice<'_>, wall: WallClock) -> io::Result<()> {
+        self.write(wall, |out, format, _, calendar| sensor::notice(out, notice, format, calendar))
+    }
+
+    fn heartbeat(&mut self, beat: &sensor::Heartbeat, wall: WallClock) -> io::Result<()> {
+        self.write(wall, |out, format, _, calendar| sensor::heartbeat(out, beat, format, calendar))
+    }
+
+    fn time(&self, now_ns: u64, wall: WallClock) -> String {
+        number::Calendar { wall, zone: &self.zone }.local(now_ns as f64 / 1e9, 0.0)
+    }
+
+    fn stats(&mut self, stats: &Stats, wall: WallClock) -> io::Result<()> {
+        self.write(wall, |out, format, _, calendar| match format {
+            Format::Text => stats::write(out, stats, calendar),
+            Format::Json => json::stats(out, stats, calendar),
+        })
     }
 }

@@ -38,28 +38,33 @@ pub fn event(
     if view.hides_events && !view.verbose {
         return Ok(());
     }
-    write!(out, "{}  ", calendar.local(now_ns as f64 / 1e9, 0.0))?;
+    let when = calendar.local(now_ns as f64 / 1e9, 0.0);
+    writeln!(out, "{when}  {}", in_words(event, calendar))?;
     match event {
-        Event::Rtt(_) => Ok(()),
+        Event::NewMachine { machine, .. } => clock_of_event(out, machine, view, calendar),
+        _ => Ok(()),
+    }
+}
+
+/// What happened, in a sentence; nothing for round trips.
+pub(crate) fn in_words(event: &Event, calendar: &Calendar<'_>) -> String {
+    match event {
+        Event::Rtt(_) => String::new(),
         Event::NewMachine { address, known, machine } => {
             let port = machine.ports.first().map(port_of_event).unwrap_or_default();
-            writeln!(out, "New machine found behind {address}{port} ({known} so far)")?;
-            clock_of_event(out, machine, view, calendar)
+            format!("New machine found behind {address}{port} ({known} so far)")
         }
-        Event::Reboot { address, before, after, at_s } => writeln!(
-            out,
+        Event::Reboot { address, before, after, at_s } => format!(
             "Machine {before} behind {address} probably rebooted at {}; it is machine {after} now",
             calendar.local(at_s.value, at_s.sigma),
         ),
-        Event::ClockMoved { address, before, after, by_s } => writeln!(
-            out,
+        Event::ClockMoved { address, before, after, by_s } => format!(
             "The clock of machine {before} behind {address} probably moved by {} s{}{}",
             signed(*by_s),
             if by_s.value < SLEPT_S { " (perhaps the machine slept)" } else { "" },
             if before == after { String::new() } else { format!("; it is machine {after} now") },
         ),
-        Event::OffsetsRandom { address, connections } => writeln!(
-            out,
+        Event::OffsetsRandom { address, connections } => format!(
             "Offsets behind {address} are random ({} so far); machines are not counted yet",
             count(*connections, "connection")
         ),
@@ -154,7 +159,7 @@ fn list_connections(
 }
 
 /// The last lines: how much was seen, what was skipped, what was lost.
-fn totals(
+pub(crate) fn totals(
     out: &mut impl Write,
     summary: &Summary,
     calendar: &Calendar<'_>,
