@@ -467,7 +467,9 @@ mod tests {
 
     #[test]
     fn help_fits_a_terminal() {
-        for line in ["tmap --help", "tmap live --help", "tmap read -h", "tmap report --help", "tmap rtt --help"] {
+        for line in
+            ["tmap --help", "tmap live --help", "tmap read -h", "tmap report --help", "tmap rtt --help"]
+        {
             for line in [line.to_owned(), line.replace("--help", "--help-all")] {
                 let text = help(&line);
                 let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();

@@ -12,13 +12,12 @@ use crate::{
     report::{
         detail,
         number::{Calendar, count, more_of, span},
-        table,
-        words,
+        table, words,
     },
 };
 
 /// The most machines of an address that get a row.
-const MAX_MACHINES: usize = 64;
+pub(super) const MAX_MACHINES: usize = 64;
 
 /// The most events of an address in its list.
 const MAX_EVENTS: usize = 40;

@@ -3,7 +3,7 @@
 use crate::{
     engine::{
         Snapshot,
-        snapshot::{AddressReport, ConnectionReport},
+        snapshot::{AddressReport, ConnectionReport, Regime},
     },
     picture::{self, Kind, svg::Theme},
     report::number::Calendar,
@@ -56,10 +56,14 @@ impl<'a> Illustrator<'a> {
         let mut figures = Vec::new();
         for kind in KINDS {
             let charts = picture::charts(kind, &own, Some(report.address), calendar);
-            figures.extend(charts.iter().take(MAX_OF_KIND).map(|chart| Figure {
-                kind: name(kind),
-                how_to_read: how_to_read(kind),
-                svg: picture::svg::svg(chart, Theme::Page),
+            figures.extend(charts.into_iter().take(MAX_OF_KIND).map(|mut chart| {
+                // The section around it says whose it is.
+                title(kind).clone_into(&mut chart.title);
+                Figure {
+                    kind: name(kind),
+                    how_to_read: how_to_read(kind, report.regime),
+                    svg: picture::svg::svg(&chart, Theme::Page),
+                }
             }));
         }
         let bytes: usize = figures.iter().map(|figure| figure.svg.len()).sum();
@@ -105,11 +109,33 @@ fn name(kind: Kind) -> &'static str {
     }
 }
 
-fn how_to_read(kind: Kind) -> &'static str {
+fn title(kind: Kind) -> &'static str {
     match kind {
-        Kind::Offsets => {
-            "Each machine is a line, because all its connections show one clock. A restart begins a new line."
-        }
+        Kind::Offsets => "Offset against time",
+        Kind::Phases => "Phase against time",
+        Kind::Ports => "Source ports against time",
+        Kind::Rtt => "Round trips",
+        Kind::Load => "Shares of the load",
+        Kind::Timeline => "Machines over time",
+    }
+}
+
+fn how_to_read(kind: Kind, regime: Regime) -> &'static str {
+    match kind {
+        Kind::Offsets => match regime {
+            Regime::Global | Regime::Undetermined => {
+                "Each machine is a line, because all its connections show one clock. A restart begins a new \
+                 line."
+            }
+            Regime::Mixed => {
+                "A machine with a fixed offset is a line, because all its connections show one clock. \
+                 Connections with random offsets are scattered."
+            }
+            Regime::PerPair | Regime::PerConnection => {
+                "Offsets are random here, so connections of one machine are scattered. The phases tell \
+                 machines apart."
+            }
+        },
         Kind::Phases => {
             "Each machine is a band, because its ticks fall at one point of the cycle. A slope is its skew."
         }

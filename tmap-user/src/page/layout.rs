@@ -6,14 +6,15 @@ use sha2::{Digest, Sha256};
 
 use super::{
     accounting,
-    address::{self, Section},
+    address::{self, MAX_MACHINES, Section},
+    colours,
     events::{Events, Happened},
     figures::Illustrator,
     made::{Made, Source},
     overview, words,
 };
 use crate::{
-    engine::coverage::Coverage,
+    engine::{coverage::Coverage, snapshot::AddressReport},
     report::{
         Summary, View, coverage,
         number::{Calendar, count, grouped, more_of, span},
@@ -33,7 +34,10 @@ const SECTIONS_BYTES: usize = 3 << 20;
 /// The most events in the list of all.
 const MAX_EVENTS: usize = 300;
 
-/// With at most so many addresses, the first ones are open from the beginning.
+/// The most machines with a colour of their own in both themes; further ones keep the pictures' fallback.
+const MAX_COLOURS: u32 = 256;
+
+/// With at most so many addresses, all are open from the beginning; with more, the first one.
 const FEW: usize = 3;
 
 /// A figure at a glance.
@@ -48,6 +52,7 @@ struct Tile {
 #[template(path = "page.html")]
 struct Page<'a> {
     css: &'static str,
+    colours: String,
     script: &'static str,
     script_hash: String,
     names: String,
@@ -86,7 +91,8 @@ pub(super) fn page(summary: &Summary, events: &Events, made: &Made, calendar: &C
         let figures = illustrator.draw(report, calendar);
         let drawn: usize = figures.iter().flatten().map(|figure| figure.svg.len()).sum();
         let section = Section::of(report, snapshot, events, figures, calendar);
-        let section = if chosen.listed.len() <= FEW { section.opened() } else { section };
+        let is_open = sections.is_empty() || chosen.listed.len() <= FEW;
+        let section = if is_open { section.opened() } else { section };
         let html = rendered(&section);
         let own = html.len().saturating_sub(drawn);
         if own > left_bytes {
@@ -100,6 +106,7 @@ pub(super) fn page(summary: &Summary, events: &Events, made: &Made, calendar: &C
     let news = news(events);
     rendered(&Page {
         css: CSS,
+        colours: colours::variables(last_machine(&chosen.listed)),
         script: SCRIPT,
         script_hash: STANDARD.encode(Sha256::digest(SCRIPT.as_bytes())),
         names: made.names(),
@@ -129,6 +136,12 @@ pub(super) fn page(summary: &Summary, events: &Events, made: &Made, calendar: &C
 /// A template as text. Its values are plain, so that it can't fail.
 fn rendered(template: &impl Template) -> String {
     template.render().unwrap_or_else(|error| format!("<p>This part is missing: {error}</p>"))
+}
+
+/// The highest number of a machine that has a colour on the page.
+fn last_machine(listed: &[&AddressReport]) -> u32 {
+    let shown = listed.iter().flat_map(|report| report.machine_list.iter().take(MAX_MACHINES));
+    shown.map(|machine| machine.id).max().unwrap_or(0).min(MAX_COLOURS)
 }
 
 /// The time that the page is about; `None` where no packet told one.

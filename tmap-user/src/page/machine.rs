@@ -31,7 +31,6 @@ pub(super) struct Row {
     pub peers: String,
     pub first: u64,
     pub first_text: String,
-    pub last: u64,
     pub last_text: String,
 }
 
@@ -44,7 +43,7 @@ impl Row {
             percent: machine.load_percent,
             share: format!("{:.0} %", machine.load_percent),
             connections: machine.connections,
-            connections_text: words::weighted(machine.connections),
+            connections_text: connections(machine.connections),
             tick: machine.tick_hz,
             tick_text: words::tick(machine),
             rate: if machine.tick_hz > 0.0 {
@@ -63,9 +62,18 @@ impl Row {
             peers: detail::peers_in_words(machine).unwrap_or_default(),
             first: machine.first_seen_ns,
             first_text: calendar.day_and_second(machine.first_seen_ns),
-            last: machine.last_seen_ns,
             last_text: calendar.day_and_second(machine.last_seen_ns),
         }
+    }
+}
+
+/// `about 70`: the column says what.
+fn connections(connections: f64) -> String {
+    let text = words::weighted(connections);
+    let bare = text.strip_suffix(" connections").or_else(|| text.strip_suffix(" connection"));
+    match bare {
+        Some(bare) if bare.ends_with(char::is_numeric) => bare.to_owned(),
+        _ => "less than half of one".to_owned(),
     }
 }
 

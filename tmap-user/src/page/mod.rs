@@ -9,6 +9,7 @@
 
 mod accounting;
 mod address;
+mod colours;
 mod events;
 mod figures;
 mod layout;

@@ -140,7 +140,7 @@
     if (mark) tell(mark); else if (!tip.hidden) hush();
   });
   addEventListener("scroll", hush, { passive: true });
-  all("figure > svg").forEach((picture) => {
+  all(".picture > svg").forEach((picture) => {
     picture.setAttribute("tabindex", "0");
     picture.addEventListener("blur", hush);
     picture.addEventListener("keydown", (event) => {

@@ -58,8 +58,12 @@ fn found(snapshot: &Snapshot) -> String {
         1 => "one of them is shared by several".to_owned(),
         some => format!("{} of them are shared by several", grouped(some as u64)),
     };
+    let twice = match snapshot.siblings.is_empty() {
+        true => "",
+        false => ", and some of these may be one machine that was seen behind several",
+    };
     format!(
-        "Behind {addresses}, tmap found at least {}, counted address by address; {shared}.",
+        "Behind {addresses}, tmap found at least {}, counted address by address{twice}; {shared}.",
         count(at_least, "machine")
     )
 }

@@ -88,10 +88,7 @@ pub(crate) fn offsets(report: &AddressReport) -> Option<String> {
 pub(crate) fn clock_remarks(report: &AddressReport) -> Vec<String> {
     let mut remarks = Vec::new();
     if report.zero_tsvals > 0 {
-        remarks.push(format!(
-            "{} with TSval 0, which shows no clock",
-            count(report.zero_tsvals, "segment")
-        ));
+        remarks.push(format!("{} with TSval 0, which shows no clock", count(report.zero_tsvals, "segment")));
     }
     if report.tsval_jumps > 0 {
         let jumps = count(report.tsval_jumps, "clock jump");

@@ -4,8 +4,8 @@ use tmap_common::Tunnel;
 
 use super::number::{Calendar, count, grouped, hertz, more_of, signed, span};
 use crate::engine::snapshot::{
-    AddressReport, Boot, Doubt, Estimate, MachineReport, OsReport, PortShare, Regime, Side, Snapshot, Unassigned,
-    Unstamped,
+    AddressReport, Boot, Doubt, Estimate, MachineReport, OsReport, PortShare, Regime, Side, Snapshot,
+    Unassigned, Unstamped,
 };
 
 /// A skew less certain than this tells nothing: real clocks are off by up to about 100 ppm.

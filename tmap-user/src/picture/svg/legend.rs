@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     Part, Theme,
-    layout::{GAP, Layout, WIDTH},
+    layout::{GAP, Layout},
     marks::point,
     text::{self, Anchor, Words, cut},
 };
@@ -44,7 +44,7 @@ fn more(all: usize) -> Option<String> {
 /// Draws the legend beside the marks.
 pub(super) fn draw(out: &mut String, series: &[Series], layout: &Layout, theme: Theme) {
     let (ink, x) = (theme.part(Part::Ink), layout.right + GAP);
-    let room = WIDTH - x - INDENT;
+    let room = layout.width - x - INDENT;
     let mut y = layout.top + 12.0;
     for series in series.iter().take(MOST) {
         let class = super::marks::class(series.owner);

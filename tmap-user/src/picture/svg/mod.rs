@@ -109,8 +109,8 @@ pub fn svg(chart: &Chart, theme: Theme) -> String {
 
 /// Charts below each other in one `<svg>`, all as wide and with their axes in line.
 pub fn stack(charts: &[Chart], theme: Theme) -> String {
-    let layouts = Layout::of_all(charts);
-    let (width, height) = (layout::WIDTH, layouts.iter().map(|layout| layout.height).sum::<f64>());
+    let layouts = Layout::of_all(charts, theme);
+    let (width, height) = (layout::width(theme), layouts.iter().map(|layout| layout.height).sum::<f64>());
     let titles: Vec<String> = charts.iter().map(|chart| escaped(&chart.title)).collect();
     let font = match theme {
         Theme::Page => "",
