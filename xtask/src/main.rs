@@ -7,6 +7,7 @@ mod demo;
 mod eval;
 mod kernels;
 mod lab;
+mod page_pictures;
 mod run;
 mod setup;
 mod shell;
@@ -50,6 +51,8 @@ enum Verb {
     Eval(eval::Args),
     /// Measure what tmap costs per packet and per record, also beside other programs.
     Bench(bench::Args),
+    /// Take the pictures of docs/report-page.md anew, in a browser.
+    PagePictures,
     /// Run tmap on other kernels, in virtual machines, so that each kernel's verifier checks it.
     Kernels(kernels::Args),
     /// Run every test. Kernel tests run as root, through sudo if necessary.
@@ -85,6 +88,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::LabGuest(args) => lab::guest::verb(&args),
         Verb::Eval(args) => eval::verb(&args),
         Verb::Bench(args) => bench::verb(&args),
+        Verb::PagePictures => page_pictures::verb(),
         Verb::Kernels(args) => kernels::verb(&args),
         Verb::Test(args) => test::verb(&args),
         Verb::TestRunner(args) => test::runner(&args),

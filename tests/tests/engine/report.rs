@@ -13,7 +13,7 @@ use tmap::{
             PeerShare, PhasePoint, PortShare, Regime, Side, Unassigned, Unstamped, UnstampedTotals,
         },
     },
-    report::{Format, Reporter, Sort, Stats, Summary, View, stats::CpuStats},
+    report::{Format, Reporter, Sink, Sort, Stats, Summary, View, stats::CpuStats},
     time::WallClock,
 };
 use tmap_common::{

@@ -37,7 +37,8 @@ fn nothing_keeps_people_from_using_it() {
         assert_eq!(faults(&browser), [""; 0], "{scheme}");
     }
     // A fault would be found.
-    browser.value("document.querySelector('#search').labels[0].replaceWith(document.querySelector('#search'))");
+    browser
+        .value("document.querySelector('#search').labels[0].replaceWith(document.querySelector('#search'))");
     browser.value("document.querySelector('#search').removeAttribute('placeholder')");
     assert!(faults(&browser).iter().any(|fault| fault.contains("label")), "{:?}", faults(&browser));
 }

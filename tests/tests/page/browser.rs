@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -13,6 +13,9 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Longer than a few frames.
+const FRAMES: Duration = Duration::from_millis(80);
 
 /// What to do where a program is missing.
 const SETUP: &str = "run: cargo xtask setup browser";
@@ -58,7 +61,7 @@ impl Browser {
         ] {
             wanted.add_arg(argument).expect("an argument");
         }
-        wanted.set_binary(chromium()).expect("a path");
+        wanted.set_binary(&chromium().to_string_lossy()).expect("a path");
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let web = runtime
             .block_on(WebDriver::new(format!("http://127.0.0.1:{port}"), wanted))
@@ -145,8 +148,9 @@ impl Browser {
              element.scrollIntoView({{ block: 'center' }}); const box = element.getBoundingClientRect(); \
              return [box.left + box.width / 2, box.top + box.height / 2]; }})()"
         ));
-        // A scroll takes effect with the next frame; only then is the place right for the mouse.
-        self.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
+        // A scroll takes effect with the next frame; only then is the place right for the mouse. A promise
+        // of a frame would never be kept where scripts are off.
+        std::thread::sleep(FRAMES);
         let at = |index: usize| {
             found[index].as_f64().unwrap_or_else(|| panic!("{selector} is nowhere on the page"))
         };
@@ -184,13 +188,12 @@ pub(crate) fn address(page: &Path) -> String {
 }
 
 /// The browser's program.
-fn chromium() -> &'static str {
+fn chromium() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     let names = ["chromium", "chromium-browser", "google-chrome"];
-    let is_there = |name: &&str| {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
-    };
-    names.into_iter().find(is_there).unwrap_or_else(|| panic!("there is no chromium; {SETUP}"))
+    let mut all = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    all.find(|program| program.is_file()).unwrap_or_else(|| panic!("there is no chromium; {SETUP}"))
 }
 
 /// Starts chromedriver on a free port, and says which.

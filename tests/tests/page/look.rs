@@ -11,7 +11,8 @@ const COLOURS: &str = "[getComputedStyle(document.body).backgroundColor, getComp
 
 /// How bright a colour such as `rgb(246, 247, 249)` is, 0 to 255.
 fn brightness(colour: &str) -> f64 {
-    let numbers = colour.split(|c: char| !c.is_ascii_digit() && c != '.').filter_map(|text| text.parse().ok());
+    let numbers =
+        colour.split(|c: char| !c.is_ascii_digit() && c != '.').filter_map(|text| text.parse().ok());
     let numbers: Vec<f64> = numbers.take(3).collect();
     assert_eq!(numbers.len(), 3, "{colour}");
     numbers.iter().sum::<f64>() / 3.0
@@ -48,7 +49,8 @@ fn it_can_be_printed() {
     browser.command("Emulation.setEmulatedMedia", json!({ "media": "print" }));
     let ground = browser.text("getComputedStyle(document.body).backgroundColor");
     assert!(brightness(&ground) > 250.0, "{ground}");
-    let controls = "[...document.querySelectorAll('nav, .tools, #filter')].filter((e) => e.checkVisibility()).length";
+    let controls =
+        "[...document.querySelectorAll('nav, .tools, #filter')].filter((e) => e.checkVisibility()).length";
     assert_eq!(browser.number(controls), 0.0);
     browser.value("dispatchEvent(new Event('beforeprint'))");
     let closed = "document.querySelectorAll('details.address:not([open])').length";

@@ -347,8 +347,12 @@ mod tests {
 
     #[test]
     fn a_browser_brings_its_driver_and_its_judge() {
-        let inventory =
-            Inventory { missing: Group::Browser.tools().to_vec(), bpf: None, lacks_axe_core: true, ..fresh() };
+        let inventory = Inventory {
+            missing: Group::Browser.tools().to_vec(),
+            bpf: None,
+            lacks_axe_core: true,
+            ..fresh()
+        };
         let packages = vec!["chromium", "chromium-driver", "npm"];
         assert_eq!(plan(&inventory).unwrap(), [Step::Packages(Manager::Apt, packages), Step::AxeCore]);
         let text = Step::AxeCore.to_string();
