@@ -8,6 +8,7 @@
 //! | what is right: the truth, tcpdump, tshark, p0f | [`judge`] |
 //! | the `tmap` command, to its end or running | [`command`] |
 //! | namespaces, root's rights, real TCP | [`net`] |
+//! | pictures and examples in documents | [`examples`] |
 //! | a frame handed to a loaded program | [`test_run`] |
 //! | what tmap costs | [`mod@bench`] |
 //!
@@ -18,6 +19,7 @@
 pub mod bench;
 pub mod captures;
 pub mod command;
+pub mod examples;
 pub mod judge;
 pub mod net;
 pub mod simulate;

@@ -3,6 +3,7 @@
 mod habits;
 mod help;
 mod page;
+mod plot;
 mod report;
 mod rtt;
 mod sensor;
@@ -24,7 +25,7 @@ use jiff::tz::TimeZone;
 
 use crate::{
     capture::{file::Location, xdp::XdpMode},
-    config::{Common, Config, LiveConfig, ReadConfig},
+    config::{Common, Config, LiveConfig, Picture, ReadConfig},
     engine::{
         Options,
         os::{
@@ -33,6 +34,7 @@ use crate::{
         },
     },
     filter::Program,
+    picture::{Kind, svg::Theme},
     report::Format,
     time::When,
 };
@@ -43,7 +45,7 @@ use values::{at_least_one, feature, not_negative, picture, positive_time, shards
 const ABOUT: &str = "Counts the machines behind an IP address by their TCP timestamp clocks";
 
 /// The words that are commands.
-const COMMANDS: [&str; 5] = ["live", "read", "report", "rtt", "help"];
+const COMMANDS: [&str; 6] = ["live", "read", "report", "rtt", "plot", "help"];
 
 #[derive(Debug, Parser)]
 #[command(name = "tmap", version, about = ABOUT, arg_required_else_help = true)]
@@ -67,6 +69,9 @@ enum Command {
     /// Measure round-trip times, on interfaces (-i) or in captures
     #[command(after_help = help::RTT)]
     Rtt(rtt::RttArgs),
+    /// Draw captures: clocks, ports, round trips, load, machines' lives
+    #[command(after_help = help::PLOT, mut_args(without_reports))]
+    Plot(plot::PlotArgs),
 }
 
 #[derive(Debug, Args)]
@@ -121,7 +126,7 @@ struct ReadArgs {
     /// Ignore packets after this time
     #[arg(long, value_name = "TIME")]
     to: Option<When>,
-    /// Draw phase against time into this file, as SVG
+    /// Draw phase against time into this file, as SVG or PNG
     #[arg(long, value_name = "FILE.svg", value_parser = picture)]
     plot: Option<PathBuf>,
     /// Engine threads, which share addresses and limits [default: 2 per core, at most 8]
@@ -226,7 +231,14 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
         Command::Read(args) => args.config(),
         Command::Report(args) => args.config(&arguments),
         Command::Rtt(args) => args.config(),
+        Command::Plot(args) => args.config(),
     }
+}
+
+/// Hides the options of reports from the help of a command that writes none.
+fn without_reports(option: clap::Arg) -> clap::Arg {
+    let is_of_reports = ["json", "stats"].contains(&option.get_id().as_str());
+    if is_of_reports { option.hide(true) } else { option }
 }
 
 /// Shows the options for experts in help, too, and the hint at them no more.
@@ -240,8 +252,11 @@ fn with_expert_options(mut command: clap::Command) -> clap::Command {
                 text.lines().filter(|line| !line.contains("--help-all")).collect::<Vec<_>>().join("\n");
             verb.after_help(text.trim_end().to_owned()).mut_args(|option| {
                 let id = option.get_id().as_str();
-                // `report` and `rtt` have -r of their own.
-                let is_habit = ["numeric", "write", "count"].contains(&id) || id == "read" && name == "read";
+                // Others have -r of their own.
+                let is_report = name == "plot" && ["json", "stats"].contains(&id);
+                let is_habit = is_report
+                    || ["numeric", "write", "count"].contains(&id)
+                    || id == "read" && !["report", "rtt"].contains(&name);
                 option.hide(is_habit)
             })
         });
@@ -300,7 +315,13 @@ impl ReadArgs {
             files: sources("read", &files)?,
             from: self.from,
             to: self.to,
-            plot: self.plot,
+            plot: self.plot.map(|path| Picture {
+                kind: Kind::Phases,
+                out: Some(path),
+                address: None,
+                theme: Theme::Light,
+                is_alone: false,
+            }),
             shards: self.shards,
         }))
     }
@@ -467,9 +488,15 @@ mod tests {
 
     #[test]
     fn help_fits_a_terminal() {
-        for line in
-            ["tmap --help", "tmap live --help", "tmap read -h", "tmap report --help", "tmap rtt --help"]
-        {
+        for line in [
+            "tmap --help",
+            "tmap live --help",
+            "tmap read -h",
+            "tmap report --help",
+            "tmap rtt --help",
+            "tmap plot -h",
+            "tmap plot --help",
+        ] {
             for line in [line.to_owned(), line.replace("--help", "--help-all")] {
                 let text = help(&line);
                 let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
@@ -546,7 +573,14 @@ mod tests {
             ("tmap live nosuch0", "name an interface to watch, such as -i eth0"),
             ("tmap read --from noon a", "expected a time such as"),
             ("tmap read --connection a a", "expected an address and a port"),
-            ("tmap read --plot a.png a.pcap", "tmap draws SVG only"),
+            (
+                "tmap read --plot a.pdf a.pcap",
+                "tmap draws SVG and PNG; name a file that ends in .svg or .png",
+            ),
+            ("tmap plot a.pcap", "[possible values: offsets, phases, ports, rtt, load, timeline]"),
+            ("tmap plot phases", "FILE"),
+            ("tmap plot phases --json a.pcap", "--json and --stats are for `tmap read`"),
+            ("tmap plot phases --address here a.pcap", "invalid IP address"),
         ] {
             let error = parsed(line).expect_err(line).to_string();
             assert!(error.contains(says), "{line}: {error}");

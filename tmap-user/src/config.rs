@@ -3,6 +3,7 @@
 use std::{io::Write, path::PathBuf, time::Duration};
 
 use jiff::tz::TimeZone;
+use tmap_common::Address;
 
 use crate::{
     capture::{
@@ -11,6 +12,7 @@ use crate::{
     },
     engine::{Options, Wanted},
     filter::Program,
+    picture::{Kind, svg::Theme},
     report::{Format, Reporter, View},
     time::When,
 };
@@ -111,8 +113,31 @@ pub struct ReadConfig {
     pub from: Option<When>,
     /// Packets after this time are ignored.
     pub to: Option<When>,
-    /// The file for a picture of the clocks.
-    pub plot: Option<PathBuf>,
+    /// A picture to draw.
+    pub plot: Option<Picture>,
     /// Number of engine threads; `None`: chosen by the number of cores.
     pub shards: Option<usize>,
+}
+
+/// A picture to draw.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// What it shows.
+    pub kind: Kind,
+    /// Its file; `None`: standard output.
+    pub out: Option<PathBuf>,
+    /// The address that it is about; `None`: all.
+    pub address: Option<Address>,
+    /// How it looks.
+    pub theme: Theme,
+    /// Whether it takes the place of the report.
+    pub is_alone: bool,
+}
+
+impl Picture {
+    /// Whether it is written as PNG instead of SVG, by the name of its file.
+    pub fn is_png(&self) -> bool {
+        let ending = self.out.as_ref().and_then(|path| path.extension());
+        ending.is_some_and(|ending| ending.eq_ignore_ascii_case("png"))
+    }
 }

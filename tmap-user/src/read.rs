@@ -2,6 +2,7 @@
 //!
 //! One thread reads and parses; the engine runs on other threads ([`worker`]).
 
+mod canvas;
 mod merge;
 mod order;
 mod repeats;
@@ -11,15 +12,12 @@ mod worker;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashSet},
-    fs::File,
-    io::{self, BufWriter, Write},
+    io,
     os::unix::fs::MetadataExt,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tmap_common::{Counters, Link, Record, Segment, Skip, fast, parse, record::Direction};
 
@@ -27,9 +25,8 @@ use crate::{
     Outcome,
     capture::file::{Capture, Frame, LinkType, Location, ReadError, Stop},
     config::{Common, ReadConfig},
-    engine::{Snapshot, Wanted},
+    engine::{Event, Snapshot, Wanted},
     filter::Program,
-    picture::{self, Kind, svg::Theme},
     report::{
         Format, Sink, Stats, Summary,
         number::{Calendar, count, span},
@@ -37,6 +34,7 @@ use crate::{
     signals::Signals,
     time::{WallClock, When},
 };
+use canvas::Canvas;
 use merge::Merge;
 use order::Order;
 use repeats::Repeats;
@@ -55,6 +53,9 @@ const CHECK_EVERY: Duration = Duration::from_millis(50);
 /// A run that takes no longer than this needs no progress bar.
 const PROGRESS_AFTER: Duration = Duration::from_millis(700);
 
+/// The most reboots kept for a picture.
+const MOST_REBOOTS: usize = 1_000;
+
 /// Captures carry wall-clock time themselves.
 const WALL: WallClock = WallClock { unix_minus_engine_ns: 0 };
 
@@ -64,7 +65,21 @@ const WALL: WallClock = WallClock { unix_minus_engine_ns: 0 };
 /// If a file cannot be opened (checked before anything is read), or a report cannot be written. A fault in the
 /// content of a file is a warning: the packets before it are reported.
 pub fn run(config: &ReadConfig, reporter: &mut dyn Sink) -> anyhow::Result<Outcome> {
-    let plot = config.plot.as_deref().map(create).transpose()?;
+    match &config.plot {
+        Some(picture) if picture.is_alone => {
+            let canvas = Canvas::open(picture, Box::new(io::stdout()))?;
+            read(config, &mut config.common.reporter(io::sink()), Some(canvas))
+        }
+        Some(picture) => {
+            let canvas = Canvas::open(picture, Box::new(io::sink()))?;
+            read(config, reporter, Some(canvas))
+        }
+        None => read(config, reporter, None),
+    }
+}
+
+/// Reads all files, hands reports to `reporter`, and then draws.
+fn read(config: &ReadConfig, reporter: &mut dyn Sink, canvas: Option<Canvas<'_>>) -> anyhow::Result<Outcome> {
     for source in &config.files {
         if let Err(error) = source.check() {
             anyhow::bail!("{source}: {error}{}", hint(source, &error));
@@ -89,7 +104,7 @@ pub fn run(config: &ReadConfig, reporter: &mut dyn Sink) -> anyhow::Result<Outco
             reading.frames(&mut Merge::new(&files, &opener, &stop), "these captures")?;
         }
     }
-    reading.finish(plot)
+    reading.finish(canvas)
 }
 
 /// Each file once, by what the names lead to, and the names that lead to a file again.
@@ -107,11 +122,6 @@ fn distinct(files: &[Location]) -> (Vec<&Location>, Vec<&Location>) {
 fn untimed(source: &Location, capture: &Capture) -> Option<String> {
     let untimed = capture.untimed();
     (untimed > 0).then(|| format!("{source}: skipped {} without a capture time", count(untimed, "packet")))
-}
-
-/// Creates the picture's file before hours are spent on its content.
-fn create(path: &Path) -> anyhow::Result<File> {
-    File::create(path).with_context(|| format!("cannot write the plot to {}", path.display()))
 }
 
 /// What to do about a source that cannot be opened. Users of other tools write the filter after the file.
@@ -140,6 +150,8 @@ struct Reading<'a> {
     signals: Arc<Signals>,
     progress: Progress,
     warnings: Vec<String>,
+    /// For the picture of machines' lives.
+    reboots: Vec<Event>,
     order: Order,
     repeats: RefCell<Repeats>,
     /// The range of time that the user wants, as written and, once a packet has told the day, in nanoseconds.
@@ -233,6 +245,7 @@ impl<'a> Reading<'a> {
             signals,
             progress,
             warnings: Vec::new(),
+            reboots: Vec::new(),
             order: Order::default(),
             repeats: RefCell::default(),
             wanted: (*from, *to),
@@ -378,6 +391,9 @@ impl<'a> Reading<'a> {
         if news.is_empty() {
             return Ok(());
         }
+        let reboots =
+            news.iter().map(|(event, _)| event).filter(|event| matches!(event, Event::Reboot { .. }));
+        self.reboots.extend(reboots.take(MOST_REBOOTS.saturating_sub(self.reboots.len())).cloned());
         let reporter = &mut self.reporter;
         let mut tell = || news.iter().try_for_each(|(event, now_ns)| reporter.event(event, *now_ns, WALL));
         self.progress.bar.suspend(&mut tell)
@@ -422,18 +438,36 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn finish(mut self, plot: Option<File>) -> anyhow::Result<Outcome> {
+    fn finish(mut self, canvas: Option<Canvas<'_>>) -> anyhow::Result<Outcome> {
         let snapshot = self.workers.conclude(self.order.now_ns(), self.config.wanted);
         self.progress.bar.finish_and_clear();
-        // Where nothing could be read, the error says it all.
         let is_file = self.config.format == Format::Json || self.config.page.is_some();
-        if self.is_any_open || self.warnings.is_empty() || is_file {
-            self.write_summary(snapshot)?;
-        }
-        if let Some(file) = plot {
-            self.draw(file)?;
+        match canvas {
+            Some(canvas) if canvas.is_alone() => {
+                self.tell_news()?;
+                self.draw(canvas, &snapshot)?;
+            }
+            canvas => {
+                // Where nothing could be read, the error says it all.
+                if self.is_any_open || self.warnings.is_empty() || is_file {
+                    self.write_summary(snapshot)?;
+                }
+                if let Some(canvas) = canvas {
+                    let wanted = Wanted { connections: true, siblings: false };
+                    let snapshot = self.workers.snapshot(self.order.now_ns(), wanted);
+                    self.draw(canvas, &snapshot)?;
+                }
+            }
         }
         Ok(if self.warnings.is_empty() { Outcome::Fine } else { Outcome::Warned })
+    }
+
+    fn draw(&mut self, canvas: Canvas<'_>, snapshot: &Snapshot) -> anyhow::Result<()> {
+        let calendar = Calendar { wall: WALL, zone: &self.config.zone };
+        if let Some(warning) = canvas.draw(snapshot, &self.reboots, &calendar)? {
+            self.warn(warning);
+        }
+        Ok(())
     }
 
     fn write_summary(&mut self, snapshot: Snapshot) -> io::Result<()> {
@@ -449,21 +483,6 @@ impl<'a> Reading<'a> {
         };
         let reporter = &mut self.reporter;
         self.progress.bar.suspend(|| reporter.summary(&summary))
-    }
-
-    /// Draws the clocks.
-    fn draw(&mut self, file: File) -> anyhow::Result<()> {
-        let wanted = Wanted { connections: true, siblings: false };
-        let snapshot = self.workers.snapshot(self.order.now_ns(), wanted);
-        let calendar = Calendar { wall: WALL, zone: &self.config.zone };
-        let mut charts = picture::charts(Kind::Phases, &snapshot, None, &calendar);
-        if charts.is_empty() {
-            self.warn("the plot is empty, because no connection shows a steady clock".to_owned());
-        }
-        charts.truncate(picture::MOST_STACKED);
-        let drawn = picture::svg::stack(&charts, Theme::Light);
-        let mut out = BufWriter::new(file);
-        out.write_all(drawn.as_bytes()).and_then(|()| out.flush()).context("cannot write the plot")
     }
 
     /// Prints a note, which is no warning.

@@ -8,6 +8,7 @@ mod eval;
 mod kernels;
 mod lab;
 mod page_pictures;
+mod pictures;
 mod run;
 mod setup;
 mod shell;
@@ -53,6 +54,8 @@ enum Verb {
     Bench(bench::Args),
     /// Take the pictures of docs/report-page.md anew, in a browser.
     PagePictures,
+    /// Make the pictures and the examples of output in documents anew, with today's tmap.
+    Pictures(pictures::Args),
     /// Run tmap on other kernels, in virtual machines, so that each kernel's verifier checks it.
     Kernels(kernels::Args),
     /// Run every test. Kernel tests run as root, through sudo if necessary.
@@ -89,6 +92,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Eval(args) => eval::verb(&args),
         Verb::Bench(args) => bench::verb(&args),
         Verb::PagePictures => page_pictures::verb(),
+        Verb::Pictures(args) => pictures::verb(&args),
         Verb::Kernels(args) => kernels::verb(&args),
         Verb::Test(args) => test::verb(&args),
         Verb::TestRunner(args) => test::runner(&args),

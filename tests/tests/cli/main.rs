@@ -1,11 +1,13 @@
 //! Tests of the `tmap` command: what it prints, what it refuses, how it ends.
 
 mod damaged;
+mod examples;
 mod filter;
 mod live;
 mod plot;
 mod published;
 mod read;
+mod report;
 mod rtt;
 mod schema;
 mod shards;

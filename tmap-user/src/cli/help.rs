@@ -41,6 +41,7 @@ Examples:
   tmap read capture.pcap.gz       read a capture, compressed or not
   tmap report a.pcap -o a.html    one page with pictures, to look at or hand in
   sudo tmap rtt -i eth0 --egress  measure round-trip times
+  tmap plot phases a.pcap -o a.svg  draw the machines' clocks
 
 `tmap COMMAND --help` explains a command, its filters and its report. Watching
 an interface needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
@@ -131,3 +132,30 @@ next. The summary lists implausible timestamps (TSvals that step back or leap,
 echoes of values never sent), each with the probable cause.
 
 Limits and tolerances for experts: tmap rtt --help-all";
+
+/// After the options of `plot`.
+pub(super) const PLOT: &str = concat!(
+    "\
+Examples:
+  tmap plot phases capture.pcap.gz -o clocks.svg
+  tmap plot ports --address 198.51.100.1 monday.pcap -o ports.png
+  tmap plot rtt --filter 'net 192.0.2.0/24' --from 03:00 a.pcap > rtt.svg
+
+There is one chart for each address (phases: for each address and tick rate),
+those with most to show first, and at most 8 in a picture. Each machine has its
+number's colour, the same in every picture. Grey is no machine's.
+
+  offsets   the counter of each connection: where offsets are fixed, each
+            machine is a line, and all lines are parallel
+  phases    the position within a tick: each machine is a line, also where
+            offsets are random
+  ports     the source ports of client connections
+  rtt       how often round trips took how long
+  load      each machine's share of the connections, over time
+  timeline  when each machine was seen first and last
+
+",
+    filters!(),
+    "Quote the filter from the shell.\n\n",
+    "Limits and tolerances for experts: tmap plot --help-all"
+);

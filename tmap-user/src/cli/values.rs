@@ -1,6 +1,6 @@
 //! Values on the command line, each with the error that says what was expected.
 
-use std::{num::NonZero, path::PathBuf, thread, time::Duration};
+use std::{ffi::OsStr, num::NonZero, path::PathBuf, thread, time::Duration};
 
 use bytesize::ByteSize;
 use jiff::SignedDuration;
@@ -53,11 +53,16 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "expected a size such as 65536, 64K, 4M, 2G or 1T".to_owned())
 }
 
-/// The file of a picture. Only SVG is written, so another ending would mislead.
+/// The file of a picture. Only SVG and PNG are written, so another ending would mislead.
 pub(super) fn picture(name: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(name);
-    let is_other = path.extension().is_some_and(|ending| !ending.eq_ignore_ascii_case("svg"));
-    if is_other { Err("tmap draws SVG only; name a file that ends in .svg".to_owned()) } else { Ok(path) }
+    let is_known = |ending: &OsStr| ["svg", "png"].iter().any(|known| ending.eq_ignore_ascii_case(known));
+    match path.extension() {
+        Some(ending) if !is_known(ending) => {
+            Err("tmap draws SVG and PNG; name a file that ends in .svg or .png".to_owned())
+        }
+        _ => Ok(path),
+    }
 }
 
 pub(super) fn not_negative(text: &str) -> Result<f64, String> {

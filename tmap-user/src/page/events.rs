@@ -10,10 +10,15 @@ use crate::{
 /// The most events kept; more are counted.
 const MAX_EVENTS: usize = 20_000;
 
+/// The most reboots for pictures.
+const MAX_REBOOTS: usize = 1_000;
+
 /// What happened during a run.
 #[derive(Clone, Debug, Default)]
 pub struct Events {
     list: Vec<Happened>,
+    /// The reboots, as pictures of machines' lives want them.
+    reboots: Vec<Event>,
     left_out: u64,
 }
 
@@ -35,6 +40,9 @@ pub(super) struct Happened {
 impl Events {
     /// Takes an event that was noticed at engine time `now_ns`. Round trips are no events here.
     pub fn push(&mut self, event: &Event, now_ns: u64, calendar: &Calendar<'_>) {
+        if matches!(event, Event::Reboot { .. }) && self.reboots.len() < MAX_REBOOTS {
+            self.reboots.push(event.clone());
+        }
         if let Some(address) = event.address() {
             let is_news = matches!(event, Event::Reboot { .. } | Event::ClockMoved { .. });
             self.keep(now_ns, Some(address), is_news, text::in_words(event, calendar), calendar);
@@ -60,6 +68,11 @@ impl Events {
         }
         let time = calendar.local(at_ns as f64 / 1e9, 0.0);
         self.list.push(Happened { at_ns, time, address, is_news, text });
+    }
+
+    /// The reboots.
+    pub(super) fn reboots(&self) -> &[Event] {
+        &self.reboots
     }
 
     /// All that were kept, as they came.

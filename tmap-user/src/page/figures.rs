@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{
-        Snapshot,
+        Event, Snapshot,
         snapshot::{AddressReport, ConnectionReport, Regime},
     },
     picture::{self, Kind, svg::Theme},
@@ -12,11 +12,11 @@ use crate::{
 /// The kinds, in the order of the page.
 const KINDS: [Kind; 6] = [Kind::Offsets, Kind::Phases, Kind::Ports, Kind::Load, Kind::Rtt, Kind::Timeline];
 
-/// The bytes that pictures may take: half of a page that opens at once.
-const BUDGET: usize = 5 << 20;
+/// The bytes that pictures may take: less than half of a page that opens at once.
+const BUDGET: usize = 3 << 20;
 
 /// The most addresses with pictures: more are never looked at.
-const MAX_ADDRESSES: usize = 60;
+const MAX_ADDRESSES: usize = 50;
 
 /// The most pictures of one kind for an address: one per tick rate.
 const MAX_OF_KIND: usize = 4;
@@ -34,6 +34,7 @@ pub(super) struct Figure {
 /// What draws the pictures of a page until the budget is spent.
 pub(super) struct Illustrator<'a> {
     snapshot: &'a Snapshot,
+    reboots: &'a [Event],
     /// The positions of connections, sorted by their address.
     by_address: Vec<usize>,
     left_bytes: usize,
@@ -41,10 +42,10 @@ pub(super) struct Illustrator<'a> {
 }
 
 impl<'a> Illustrator<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
+    pub(super) fn new(snapshot: &'a Snapshot, reboots: &'a [Event]) -> Self {
         let mut by_address: Vec<usize> = (0..snapshot.connections.len()).collect();
         by_address.sort_by_key(|&at| snapshot.connections[at].src);
-        Self { snapshot, by_address, left_bytes: BUDGET, drawn: 0 }
+        Self { snapshot, reboots, by_address, left_bytes: BUDGET, drawn: 0 }
     }
 
     /// The pictures of an address; `None` where the budget is spent.
@@ -55,7 +56,11 @@ impl<'a> Illustrator<'a> {
         let own = self.only(report);
         let mut figures = Vec::new();
         for kind in KINDS {
-            let charts = picture::charts(kind, &own, Some(report.address), calendar);
+            let address = Some(report.address);
+            let charts = match kind {
+                Kind::Timeline => picture::timeline(&own, address, calendar, self.reboots),
+                _ => picture::charts(kind, &own, address, calendar),
+            };
             figures.extend(charts.into_iter().take(MAX_OF_KIND).map(|mut chart| {
                 // The section around it says whose it is.
                 title(kind).clone_into(&mut chart.title);

@@ -85,7 +85,7 @@ pub(super) fn page(summary: &Summary, events: &Events, made: &Made, calendar: &C
     let mut rows: Vec<overview::Row> =
         chosen.listed.iter().map(|report| overview::Row::of(report, snapshot, calendar)).collect();
     let mut sections = Vec::new();
-    let mut illustrator = Illustrator::new(snapshot);
+    let mut illustrator = Illustrator::new(snapshot, events.reboots());
     let mut left_bytes = SECTIONS_BYTES;
     for (row, report) in rows.iter_mut().zip(&chosen.listed) {
         let figures = illustrator.draw(report, calendar);

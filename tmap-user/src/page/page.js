@@ -51,7 +51,7 @@
     keyed.sort(([a], [b]) => compare(a, b, sign));
     table.tBodies[0].append(...keyed.map(([, row]) => row));
   };
-  all("table.sortable th[data-sort]").forEach((heading) => {
+  const makeSortable = (table) => all("th[data-sort]", table).forEach((heading) => {
     const button = document.createElement("button");
     button.type = "button";
     button.append(...heading.childNodes);
@@ -94,16 +94,18 @@
       button.setAttribute("aria-pressed", String(button.dataset.pick === alone));
     });
   };
-  all(".machines .hint").forEach((hint) => { hint.textContent = ". Press a number to see that machine alone."; });
-  all("span.pick").forEach((span) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "pick";
-    button.dataset.pick = span.dataset.pick;
-    button.setAttribute("aria-pressed", "false");
-    button.append(...span.childNodes);
-    span.replaceWith(button);
-  });
+  const makePicks = (section) => {
+    all(".hint", section).forEach((hint) => { hint.textContent = ". Press a number to see that machine alone."; });
+    all("span.pick", section).forEach((span) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "pick";
+      button.dataset.pick = span.dataset.pick;
+      button.setAttribute("aria-pressed", "false");
+      button.append(...span.childNodes);
+      span.replaceWith(button);
+    });
+  };
   document.addEventListener("click", (event) => {
     const mark = event.target.closest("button.pick, svg .m[data-machine]");
     const section = mark && mark.closest("details.address");
@@ -140,7 +142,7 @@
     if (mark) tell(mark); else if (!tip.hidden) hush();
   });
   addEventListener("scroll", hush, { passive: true });
-  all(".picture > svg").forEach((picture) => {
+  const makeReachable = (section) => all(".picture > svg", section).forEach((picture) => {
     picture.setAttribute("tabindex", "0");
     picture.addEventListener("blur", hush);
     picture.addEventListener("keydown", (event) => {
@@ -155,6 +157,19 @@
       const next = at < 0 ? (step > 0 ? 0 : marks.length - 1) : Math.min(Math.max(0, at + step), marks.length - 1);
       if (marks[next]) tell(marks[next]);
     });
+  });
+
+  // Controls of a section are made when it is first opened: a page may have a thousand.
+  const prepare = (section) => {
+    if (section.dataset.ready) return;
+    section.dataset.ready = "yes";
+    all("table.sortable", section).forEach(makeSortable);
+    makePicks(section);
+    makeReachable(section);
+  };
+  all("table.sortable").filter((table) => !table.closest("details")).forEach(makeSortable);
+  all("details.address").forEach((section) => {
+    if (section.open) prepare(section); else section.addEventListener("toggle", () => prepare(section), { once: true });
   });
 
   // A link to an address opens its section.

@@ -14,6 +14,9 @@ const TIME_OF_DAY_FROM_S: f64 = 600.0;
 /// Room on both sides of the first and the last moment, as a share of their distance.
 const PADDING: f64 = 0.02;
 
+/// The least number of rows that an axis of rows has room for.
+const LEAST_ROWS: f64 = 5.0;
+
 /// The shortest span that an axis of time shows, in seconds.
 const SHORTEST_S: f64 = 1e-3;
 
@@ -61,16 +64,20 @@ pub(super) fn numbers(label: String, from: f64, to: f64) -> Axis {
 /// An axis of whole numbers from 1 that are names, such as rows; the first is at the top.
 pub(super) fn rows(label: String, names: Vec<String>) -> Axis {
     let last = names.len() as f64;
+    // A single row would fill the picture.
+    let room = (LEAST_ROWS - last).max(0.0) / 2.0;
     let place = |i: usize| last - i as f64;
     let mut ticks: Vec<(f64, String)> =
         names.into_iter().enumerate().map(|(i, name)| (place(i), name)).collect();
     ticks.reverse();
-    Axis { label, from: 0.4, to: last.max(1.0) + 0.6, ticks }
+    Axis { label, from: 0.4 - room, to: last.max(1.0) + 0.6 + room, ticks }
 }
 
 /// An axis of spans of time on a logarithmic scale: its values are decimal logarithms of seconds.
 pub(super) fn log_time(label: String, from_s: f64, to_s: f64) -> Axis {
     let (from, to) = (from_s.log10(), to_s.log10());
+    let room = PADDING * (to - from);
+    let (from, to) = (from - room, to + room);
     let decades = to - from;
     let steps: &[f64] = match decades {
         d if d <= 2.0 => &[1.0, 2.0, 5.0],
@@ -95,6 +102,13 @@ pub(super) fn unit(span_s: f64) -> (f64, &'static str) {
         s if s < 3.0 * DAY_S as f64 => (3600.0, "h"),
         _ => (86_400.0, "days"),
     }
+}
+
+/// A round step of time: no shorter than `least_s`, in seconds.
+pub(super) fn round_time(least_s: f64) -> f64 {
+    const BELOW_A_MINUTE_S: [f64; 6] = [1.0, 2.0, 5.0, 10.0, 20.0, 30.0];
+    let seconds = BELOW_A_MINUTE_S.into_iter().chain(CLOCK_STEPS_S.map(|step| step as f64));
+    seconds.into_iter().find(|step| *step >= least_s).unwrap_or(least_s)
 }
 
 /// Steps of 1, 2 or 5 times a power of ten that make four to eight of them.
@@ -173,11 +187,9 @@ impl Time {
 
     /// Marks at round times of day.
     fn clock_ticks(&self, first: &Zoned) -> Vec<(f64, String)> {
-        let most = MOST_TICKS * CLOCK_STEPS_S[0] as f64;
-        let steps = CLOCK_STEPS_S.into_iter();
-        let step_s = steps.clone().find(|step| self.span_s() / *step as f64 <= MOST_TICKS);
-        // Beyond all steps, marks become many years apart.
-        let step_s = step_s.unwrap_or_else(|| 365 * DAY_S * (self.span_s() / most).ceil() as i64);
+        let enough = |step_s: i64| self.span_s() / step_s as f64 <= MOST_TICKS;
+        let years = (self.span_s() / MOST_TICKS / (365 * DAY_S) as f64).ceil() as i64;
+        let step_s = CLOCK_STEPS_S.into_iter().find(|step_s| enough(*step_s)).unwrap_or(years * 365 * DAY_S);
         let east_s = i64::from(first.offset().seconds());
         let from_s = first.timestamp().as_second();
         let begin_s = (from_s + east_s).div_euclid(step_s) * step_s - east_s;
@@ -186,8 +198,13 @@ impl Time {
             .map(|i| begin_s + i * step_s)
             .filter_map(|unix_s| {
                 let time = Timestamp::from_second(unix_s).ok()?.to_zoned(first.time_zone().clone());
-                let is_day = step_s >= DAY_S || (time.hour(), time.minute()) == (0, 0);
-                let text = time.strftime(if is_day { "%m-%d" } else { "%H:%M" }).to_string();
+                let format = match (time.hour(), time.minute()) {
+                    _ if step_s >= 91 * DAY_S => "%Y-%m-%d",
+                    (0, 0) => "%m-%d",
+                    _ if step_s >= DAY_S => "%m-%d",
+                    _ => "%H:%M",
+                };
+                let text = time.strftime(format).to_string();
                 Some((unix_s as f64 - zero_s, text))
             })
             .filter(|(x, _)| (self.from_s..=self.to_s).contains(x))

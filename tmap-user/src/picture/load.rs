@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tmap_common::Address;
 
 use super::{
-    axis::{Time, numbers},
+    axis::{Time, numbers, round_time},
     chart::{Chart, Mark, Owner, Series},
     source::{MOST_MACHINES, Source, name, owner, series, sources},
 };
@@ -18,7 +18,7 @@ use crate::{
 const MOST_BINS: usize = 60;
 
 /// Connections that an interval has on average at least: fewer tell no share.
-const LEAST_PER_BIN: usize = 8;
+const LEAST_PER_BIN: usize = 10;
 
 /// A chart of each address, those with most connections first.
 pub(super) fn charts(snapshot: &Snapshot, address: Option<Address>, calendar: &Calendar<'_>) -> Vec<Chart> {
@@ -30,8 +30,9 @@ fn chart(source: &Source<'_>, calendar: &Calendar<'_>) -> Option<Chart> {
     let last_ns = source.connections.iter().map(|c| c.first_seen_ns).max()?;
     let time = Time::new(first_ns, last_ns);
     let (from, to) = (time.x(first_ns), time.x(last_ns));
-    let bins = (source.connections.len() / LEAST_PER_BIN).clamp(1, MOST_BINS);
-    let width = (to - from).max(1e-3) / bins as f64;
+    let most_bins = (source.connections.len() / LEAST_PER_BIN).clamp(1, MOST_BINS);
+    let width = round_time((to - from) / most_bins as f64);
+    let bins = ((to - from) / width).ceil().max(1.0) as usize;
     let shown = busiest(&source.connections);
     // Connections of each owner in each interval.
     let mut counts: BTreeMap<Owner, Vec<u64>> = BTreeMap::new();
@@ -44,11 +45,13 @@ fn chart(source: &Source<'_>, calendar: &Calendar<'_>) -> Option<Chart> {
     }
     let more = machines(&source.connections) - shown.iter().filter(|owner| **owner != Owner::Nobody).count();
     let named = |owner| if owner == Owner::All { more_of(more as u64, "machine") } else { name(owner) };
-    let bin_of = |bin: usize| (from + bin as f64 * width, from + (bin + 1) as f64 * width);
+    // The last interval ends with the last connection, unless it is the only one.
+    let end = if bins == 1 { from + width } else { to };
+    let bin_of = |bin: usize| (from + bin as f64 * width, end.min(from + (bin + 1) as f64 * width));
     let connections = count(source.connections.len() as u64, "connection");
     Some(Chart {
         title: source.title(),
-        subtitle: format!("Share of {connections}, by the {} in which they begin", span(width)),
+        subtitle: format!("Shares of {connections}, by the {} in which each begins", span(width)),
         x: time.axis(calendar),
         y: numbers("share of connections (%)".to_owned(), 0.0, 100.0),
         series: stacked(counts, &totals, bin_of, named),

@@ -10,6 +10,7 @@ mod load;
 mod offsets;
 pub mod palette;
 mod phases;
+pub mod png;
 mod ports;
 mod rtt;
 mod source;
@@ -18,7 +19,10 @@ mod timeline;
 
 use tmap_common::Address;
 
-use crate::{engine::Snapshot, report::number::Calendar};
+use crate::{
+    engine::{Event, Snapshot},
+    report::number::Calendar,
+};
 use chart::Chart;
 
 /// The most charts below each other in one picture.
@@ -49,13 +53,22 @@ pub fn charts(
     address: Option<Address>,
     calendar: &Calendar<'_>,
 ) -> Vec<Chart> {
-    let of_kind = match kind {
-        Kind::Offsets => offsets::charts,
-        Kind::Phases => phases::charts,
-        Kind::Ports => ports::charts,
-        Kind::Rtt => rtt::charts,
-        Kind::Load => load::charts,
-        Kind::Timeline => timeline::charts,
-    };
-    of_kind(snapshot, address, calendar)
+    match kind {
+        Kind::Offsets => offsets::charts(snapshot, address, calendar),
+        Kind::Phases => phases::charts(snapshot, address, calendar),
+        Kind::Ports => ports::charts(snapshot, address, calendar),
+        Kind::Rtt => rtt::charts(snapshot, address, calendar),
+        Kind::Load => load::charts(snapshot, address, calendar),
+        Kind::Timeline => timeline(snapshot, address, calendar, &[]),
+    }
+}
+
+/// The charts of [`Kind::Timeline`] with what happened: of these events, the reboots.
+pub fn timeline(
+    snapshot: &Snapshot,
+    address: Option<Address>,
+    calendar: &Calendar<'_>,
+    events: &[Event],
+) -> Vec<Chart> {
+    timeline::charts(snapshot, address, calendar, events)
 }

@@ -60,13 +60,18 @@ fn chart(source: &Source<'_>, calendar: &Calendar<'_>) -> Option<Chart> {
     for (counter, connection) in &panel.counters {
         marks.entry(owner(connection)).or_default().extend(panel.connection(counter, connection));
     }
-    let (low_s, high_s) = range(marks.values().flatten())?;
+    // Random offsets would hide the lines of fixed ones.
+    let is_line = |owner: &Owner| machines.iter().any(|machine| Owner::Machine(machine.id) == *owner);
+    let fixed = || marks.iter().filter(|(owner, _)| is_line(owner)).flat_map(|(_, marks)| marks);
+    let (low_s, high_s) = range(fixed()).or_else(|| range(marks.values().flatten()))?;
+    let is_beyond = |mark: &&Mark| matches!(mark, Mark::Point { at, .. } if at.1 < low_s || at.1 > high_s);
+    let beyond = marks.values().flatten().filter(is_beyond).count();
     let (unit_s, unit) = unit((high_s - low_s).max(high_s / LARGEST_BY_RANGE));
     marks.values_mut().flatten().for_each(|mark| scale(mark, unit_s));
     let room_s = (0.06 * (high_s - low_s)).max(0.02 * panel.time.span_s());
     Some(Chart {
         title: source.title(),
-        subtitle: subtitle(source, &panel, machines.len()),
+        subtitle: subtitle(source, &panel, machines.len(), beyond),
         x: panel.time.axis(calendar),
         y: numbers(
             format!("counter: TSval / tick rate ({unit})"),
@@ -105,8 +110,11 @@ impl Panel<'_> {
     }
 }
 
-fn subtitle(source: &Source<'_>, panel: &Panel<'_>, machines: usize) -> String {
+fn subtitle(source: &Source<'_>, panel: &Panel<'_>, machines: usize, beyond: usize) -> String {
     let mut text = format!("Counters of {}", drawn_of(panel.counters.len(), panel.total, "connection"));
+    if beyond > 0 {
+        text += &format!(", {beyond} of them beyond this range");
+    }
     if panel.without > 0 {
         text += &format!("; {} more show no tick rate", panel.without);
     }

@@ -55,7 +55,8 @@ fn chart(snapshot: &Snapshot, address: Address, machines: &[&Machine]) -> Option
         Series { name, owner, marks: if only { bars(steps) } else { outline(steps) } }
     });
     let trips = machines.iter().map(|machine| machine.rtt.count).sum();
-    let of = drawn_of(shown.len(), machines.len(), "machine");
+    let known = |machines: &[&Machine]| machines.iter().filter(|m| m.machine.is_some()).count();
+    let of = drawn_of(known(shown), known(machines), "machine");
     Some(Chart {
         title,
         subtitle: format!(

@@ -10,7 +10,7 @@ use super::{
     source::{MOST_MACHINES, Source, drawn_of, series, sources},
 };
 use crate::{
-    engine::snapshot::{Boot, MachineReport, Snapshot},
+    engine::snapshot::{Boot, Event, MachineReport, Snapshot},
     report::number::{Calendar, count, span},
 };
 
@@ -19,26 +19,39 @@ const HALF_BAR: f64 = 0.28;
 const HALF_BOOT: f64 = 0.12;
 
 /// A chart of each address with machines, those with most connections first.
-pub(super) fn charts(snapshot: &Snapshot, address: Option<Address>, calendar: &Calendar<'_>) -> Vec<Chart> {
-    sources(snapshot, address).iter().filter_map(|source| chart(source, calendar)).collect()
+pub(super) fn charts(
+    snapshot: &Snapshot,
+    address: Option<Address>,
+    calendar: &Calendar<'_>,
+    events: &[Event],
+) -> Vec<Chart> {
+    sources(snapshot, address).iter().filter_map(|source| chart(source, calendar, events)).collect()
 }
 
-fn chart(source: &Source<'_>, calendar: &Calendar<'_>) -> Option<Chart> {
+fn chart(source: &Source<'_>, calendar: &Calendar<'_>, events: &[Event]) -> Option<Chart> {
     let all = &source.report.machine_list;
     let machines = &all[..all.len().min(MOST_MACHINES)];
-    let time = Time::new(
-        machines.iter().map(|machine| machine.first_seen_ns).min()?,
-        machines.iter().map(|machine| machine.last_seen_ns).max()?,
-    );
+    let first_ns = machines.iter().map(|machine| machine.first_seen_ns).min()?;
+    let last_ns = machines.iter().map(|machine| machine.last_seen_ns).max()?;
+    let time = Time::new(begin_ns(machines, first_ns, last_ns), last_ns);
     let names: Vec<String> = machines.iter().map(|machine| format!("#{}", machine.id)).collect();
     let place = |row: usize| (machines.len() - row) as f64;
-    let marks: BTreeMap<Owner, Vec<Mark>> = machines
+    let mut marks: BTreeMap<Owner, Vec<Mark>> = machines
         .iter()
         .enumerate()
         .map(|(row, machine)| (Owner::Machine(machine.id), life(machine, place(row), &time, calendar)))
         .collect();
-    let mut subtitle =
-        format!("When {} were first and last seen", drawn_of(machines.len(), all.len(), "machine"));
+    for (number, mark) in reboots(events, source.report.address, &time) {
+        marks.entry(Owner::Machine(number)).and_modify(|marks| marks.push(mark));
+    }
+    let mut subtitle = format!("First to last segment of {}", drawn_of(machines.len(), all.len(), "machine"));
+    let is_any_boot = marks.values().flatten().any(|mark| matches!(mark, Mark::Point { .. }));
+    if is_any_boot {
+        subtitle += "; points: boots";
+    }
+    if marks.values().flatten().any(|mark| matches!(mark, Mark::Event { .. })) {
+        subtitle += "; dashed: probable reboots";
+    }
     if let Some(unassigned) = &source.report.unassigned {
         subtitle += &format!("; {} of no machine", count(unassigned.connections, "connection"));
     }
@@ -51,20 +64,47 @@ fn chart(source: &Source<'_>, calendar: &Calendar<'_>) -> Option<Chart> {
     })
 }
 
+/// The reboots of an address's machines, each with the machine's number since.
+fn reboots(events: &[Event], of: Address, time: &Time) -> Vec<(u32, Mark)> {
+    let reboot = |event: &Event| match event {
+        Event::Reboot { address, before, after, at_s } if *address == of => {
+            let text = format!("#{before} probably rebooted; it is #{after} now");
+            Some((*after, Mark::Event { x: time.x_of_s(at_s.value), text }))
+        }
+        _ => None,
+    };
+    events.iter().filter_map(reboot).collect()
+}
+
+/// Where the picture begins: at the earliest boot that is no further back than the time watched is long.
+fn begin_ns(machines: &[MachineReport], first_ns: u64, last_ns: u64) -> u64 {
+    let earliest_s = first_ns as f64 * 1e-9 - last_ns.saturating_sub(first_ns) as f64 * 1e-9;
+    let begins = machines.iter().filter_map(|machine| machine.boot).map(|boot| earliest(&boot));
+    let first_s = begins.filter(|at_s| *at_s >= earliest_s).fold(first_ns as f64 * 1e-9, f64::min);
+    (first_s.max(0.0) * 1e9) as u64
+}
+
+/// The earliest time at which a machine may have booted, within two standard errors, in seconds.
+fn earliest(boot: &Boot) -> f64 {
+    boot.engine_s.value - 2.0 * boot.engine_s.sigma - boot.or_earlier_s
+}
+
 /// A machine's row: its bar, and its boot if that lies within the picture.
 fn life(machine: &MachineReport, row: f64, time: &Time, calendar: &Calendar<'_>) -> Vec<Mark> {
     let (from, to) = (time.x(machine.first_seen_ns), time.x(machine.last_seen_ns));
-    // A machine that was seen for a moment is visible, too.
-    let to = to.max(from + 0.003 * time.span_s());
     let connections = count(machine.connections.round() as u64, "connection");
     let text = format!("#{}: seen for {}, {connections}", machine.id, span(to - from));
+    // A machine that was seen for a moment is visible, too.
+    let to = to.max(from + 0.003 * time.span_s());
     let mut marks = vec![Mark::Bar { x: (from, to), y: (row - HALF_BAR, row + HALF_BAR), text }];
     if let Some(boot) = &machine.boot {
         let (at, sigma) = (time.x_of_s(boot.engine_s.value), boot.engine_s.sigma);
         let (least, most) = time.ends();
         if (least..=most).contains(&at) {
             let text = format!("#{}: {}", machine.id, up_since(boot, calendar));
-            let x = ((at - 2.0 * sigma - boot.or_earlier_s).max(least), (at + 2.0 * sigma).min(most));
+            let x = (time.x_of_s(earliest(boot)).max(least), (at + 2.0 * sigma).min(most));
+            // It ran unseen.
+            marks.push(Mark::Line { from: (at, row), to: (from.max(at), row) });
             marks.push(Mark::Bar { x, y: (row - HALF_BOOT, row + HALF_BOOT), text: text.clone() });
             marks.push(Mark::Point { at: (at, row), weight: 0.8, text });
         }
@@ -82,5 +122,5 @@ fn named(source: &Source<'_>, owner: Owner, calendar: &Calendar<'_>) -> String {
 /// When a machine booted, no finer than known.
 fn up_since(boot: &Boot, calendar: &Calendar<'_>) -> String {
     let sigma_s = boot.engine_s.sigma.max(boot.or_earlier_s);
-    format!("up since {}", calendar.minute(boot.engine_s.value, sigma_s))
+    format!("up since {}", calendar.moment(boot.engine_s.value, sigma_s))
 }

@@ -68,6 +68,15 @@ impl Calendar<'_> {
         self.formatted(engine_s, format)
     }
 
+    /// Local time without its zone, as fine as `sigma_s` supports: to the second, the minute or the day.
+    pub fn moment(&self, engine_s: f64, sigma_s: f64) -> String {
+        if sigma_s < MINUTE_S {
+            self.formatted(engine_s, "%Y-%m-%d %H:%M:%S")
+        } else {
+            self.minute(engine_s, sigma_s)
+        }
+    }
+
     /// Local date.
     pub fn date(&self, engine_s: f64) -> String {
         self.formatted(engine_s, "%Y-%m-%d")

@@ -67,7 +67,7 @@ impl Layout {
     fn of(chart: &Chart, left: f64, right: f64, width: f64) -> Self {
         let subtitle = wrapped(&chart.subtitle, text::SIZE, width - GAP - left);
         let lines = subtitle.len() as f64;
-        let top = if subtitle.is_empty() { TITLE_Y + 14.0 } else { TITLE_Y + 12.0 + lines * SUBTITLE_STEP };
+        let top = if subtitle.is_empty() { TITLE_Y + 14.0 } else { TITLE_Y + 15.0 + lines * SUBTITLE_STEP };
         // Marks of a scale of numbers are far apart already.
         let bottom = top + HEIGHT.max(ROW * chart.y.ticks.len() as f64);
         let bottom = bottom.max(top + legend_height(&chart.series));

@@ -1,0 +1,76 @@
+//! `tmap plot`: a picture of captures.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, error::ErrorKind};
+use tmap_common::Address;
+
+use super::{
+    CommonArgs,
+    report::ReportArgs,
+    sources, usage,
+    values::{picture, shards},
+};
+use crate::{
+    config::{Config, Picture, ReadConfig},
+    engine::{Wanted, rtt},
+    picture::{Kind, svg::Theme},
+    time::When,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct PlotArgs {
+    /// What to draw
+    #[arg(value_enum, value_name = "KIND")]
+    kind: Kind,
+    /// Captures, in any order; - is standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Where to write the picture, as SVG or PNG [default: standard output, SVG]
+    #[arg(short, long, value_name = "FILE.svg|FILE.png", value_parser = picture)]
+    output: Option<PathBuf>,
+    /// Draw this address only
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<IpAddr>,
+    /// Draw on a dark background
+    #[arg(long)]
+    dark: bool,
+    /// Ignore packets before this time, e.g. 03:00 or '2026-11-21 03:00'
+    #[arg(long, value_name = "TIME")]
+    from: Option<When>,
+    /// Ignore packets after this time
+    #[arg(long, value_name = "TIME")]
+    to: Option<When>,
+    /// Engine threads, which share addresses and limits [default: 2 per core, at most 8]
+    #[arg(long, value_name = "N", value_parser = shards, allow_negative_numbers = true, hide = true)]
+    shards: Option<usize>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+impl PlotArgs {
+    /// Checks and resolves the arguments.
+    pub(super) fn config(self) -> Result<Config, clap::Error> {
+        self.common.habits.check("read")?;
+        if self.common.json || self.common.stats.is_some() {
+            let message = "tmap plot writes a picture only; --json and --stats are for `tmap read`";
+            return Err(usage("plot", ErrorKind::ArgumentConflict, message));
+        }
+        let filter = self.common.filter.clone().unwrap_or_default();
+        let mut common = self.common.resolve("plot", &filter, &ReportArgs::default())?;
+        common.wanted = Wanted { connections: true, siblings: false };
+        if self.kind == Kind::Rtt {
+            common.engine.rtt = Some(rtt::Options { stream: false, ..rtt::Options::default() });
+        }
+        let address = self.address.map(Address::from);
+        let theme = if self.dark { Theme::Dark } else { Theme::Light };
+        Ok(Config::Read(ReadConfig {
+            common,
+            files: sources("plot", &self.files)?,
+            from: self.from,
+            to: self.to,
+            plot: Some(Picture { kind: self.kind, out: self.output, address, theme, is_alone: true }),
+            shards: self.shards,
+        }))
+    }
+}
