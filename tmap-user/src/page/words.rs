@@ -54,13 +54,13 @@ fn found(snapshot: &Snapshot) -> String {
     let shared = snapshot.addresses.iter().filter(|report| report.machines_low.unwrap_or(0) > 1).count();
     let addresses = count(snapshot.addresses.len() as u64, "address");
     let shared = match shared {
-        0 => "none of them is known to be shared by several".to_owned(),
-        1 => "one of them is shared by several".to_owned(),
-        some => format!("{} of them are shared by several", grouped(some as u64)),
+        0 => "no address is known to be shared by several".to_owned(),
+        1 => "one address is shared by several".to_owned(),
+        some => format!("{} of the addresses are shared by several", grouped(some as u64)),
     };
     let twice = match snapshot.siblings.is_empty() {
         true => "",
-        false => ", and some of these may be one machine that was seen behind several",
+        false => " (one machine may stand behind several)",
     };
     format!(
         "Behind {addresses}, tmap found at least {}, counted address by address{twice}; {shared}.",
@@ -96,7 +96,7 @@ fn most(snapshot: &Snapshot, calendar: &Calendar<'_>) -> String {
     if fewest(top) == 0 {
         return format!("The busiest address, {}, had {sent}.", top.address);
     }
-    format!("Most stand behind {}: {}, with {sent}{machine}.", top.address, words::machines(top))
+    format!("The address with the most is {}: {}, with {sent}{machine}.", top.address, words::machines(top))
 }
 
 /// `Linux (99 %)`, `an unknown system`.
