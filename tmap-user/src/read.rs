@@ -62,8 +62,8 @@ const WALL: WallClock = WallClock { unix_minus_engine_ns: 0 };
 /// Reads all files and hands reports to `reporter`.
 ///
 /// # Errors
-/// If a file cannot be opened (checked before anything is read), or a report cannot be written. A fault in the
-/// content of a file is a warning: the packets before it are reported.
+/// If a file cannot be opened (checked before anything is read), or a report cannot be written. A fault in
+/// the content of a file is a warning: the packets before it are reported.
 pub fn run(config: &ReadConfig, reporter: &mut dyn Sink) -> anyhow::Result<Outcome> {
     match &config.plot {
         Some(picture) if picture.is_alone => {

@@ -53,7 +53,7 @@ enum Verb {
     /// Measure what tmap costs per packet and per record, also beside other programs.
     Bench(bench::Args),
     /// Take the pictures of docs/report-page.md anew, in a browser.
-    PagePictures,
+    PagePictures(page_pictures::Args),
     /// Make the pictures and the examples of output in documents anew, with today's tmap.
     Pictures(pictures::Args),
     /// Run tmap on other kernels, in virtual machines, so that each kernel's verifier checks it.
@@ -91,7 +91,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::LabGuest(args) => lab::guest::verb(&args),
         Verb::Eval(args) => eval::verb(&args),
         Verb::Bench(args) => bench::verb(&args),
-        Verb::PagePictures => page_pictures::verb(),
+        Verb::PagePictures(args) => page_pictures::verb(&args),
         Verb::Pictures(args) => pictures::verb(&args),
         Verb::Kernels(args) => kernels::verb(&args),
         Verb::Test(args) => test::verb(&args),

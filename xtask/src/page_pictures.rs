@@ -2,13 +2,22 @@
 //! that is shipped with the tests. The browser takes them.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::setup::{self, Group};
 use crate::{build, shell};
+
+/// Arguments of `cargo xtask page-pictures`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The tmap program that makes the page [default: one that is built now].
+    #[arg(long)]
+    tmap: Option<PathBuf>,
+}
 
 /// The capture: three machines with fixed offsets, a fourth without time stamps, and their servers.
 const CAPTURE: &str = "tests/captures/one-without-timestamps.pcap.gz";
@@ -55,8 +64,8 @@ const VIEWS: [View; 5] = [
         width: 1180,
         height: 1500,
         style: "body > header, nav, #short, #addresses, #events, #accounting, #made, #reading, .words, \
-                .inside > .scroll, summary, details:not([open]), .inside > h3, .events, #each > h2, #each > h3, \
-                #each > p, #each > ul { display: none !important; }",
+                .inside > .scroll, summary, details:not([open]), .inside > h3, .events, #each > h2, \
+                #each > h3, #each > p, #each > ul { display: none !important; }",
         marks: &[
             "details[open] figure.offsets",
             "details[open] figure.phases",
@@ -89,17 +98,18 @@ const VIEWS: [View; 5] = [
 ];
 
 /// Runs the verb.
-pub(crate) fn verb() -> Result<()> {
-    let toolchain = setup::ensure(&[Group::Bpf, Group::Browser])?
-        .context("setup found no compiler for the kernel program")?;
-    let mut command = build::cargo(&toolchain)?;
-    command.args(["build", "--quiet", "--package", "tmap", "--target-dir"]).arg(build::target_folder()?);
-    shell::run(&mut command).context("tmap could not be built")?;
+pub(crate) fn verb(args: &Args) -> Result<()> {
+    let tmap = match &args.tmap {
+        Some(tmap) => tmap.clone(),
+        None => built()?,
+    };
+    setup::ensure(&[Group::Browser])?;
     let scratch = build::target_folder()?.join("page-pictures");
     fs::create_dir_all(&scratch)?;
     let page = scratch.join("report.html");
-    let mut command = Command::new(build::target_folder()?.join("debug/tmap"));
-    command.args(["report", CAPTURE, "-o"]).arg(&page).env("TZ", "UTC");
+    let mut command = Command::new(tmap);
+    // The command line is on the page, so it is what a user would type.
+    command.arg0("tmap").args(["report", CAPTURE, "-o"]).arg(&page).env("TZ", "UTC");
     shell::run(&mut command)?;
     let html = fs::read_to_string(&page)?;
     for view in VIEWS {
@@ -108,10 +118,19 @@ pub(crate) fn verb() -> Result<()> {
     Ok(())
 }
 
+/// Builds tmap.
+fn built() -> Result<PathBuf> {
+    let toolchain =
+        setup::ensure(&[Group::Bpf])?.context("setup found no compiler for the kernel program")?;
+    let mut command = build::cargo(&toolchain)?;
+    command.args(["build", "--quiet", "--package", "tmap", "--target-dir"]).arg(build::target_folder()?);
+    shell::run(&mut command).context("tmap could not be built")?;
+    Ok(build::target_folder()?.join("debug/tmap"))
+}
+
 /// Takes one picture.
 fn take(view: &View, html: &str, scratch: &Path) -> Result<()> {
     let (head, rest) = html.split_once("</head>").context("the page has no head")?;
-    // The path of the program differs between computers.
     let page = scratch.join(format!("{}.html", view.name));
     fs::write(&page, format!("{head}<style>{}{}</style></head>{rest}", view.style, numbers(view.marks)))?;
     let picture = Path::new(FOLDER).join(format!("{}.png", view.name));
@@ -133,8 +152,8 @@ fn numbers(selectors: &[&str]) -> String {
     let mark = |(number, selector): (usize, &&str)| {
         format!(
             "{selector}{{position:relative;overflow:visible}}{selector}::after{{content:'{}';position:absolute;\
-             right:.6rem;top:-.7rem;width:1.6rem;height:1.6rem;border-radius:50%;background:#c2185b;color:#fff;\
-             font:700 .95rem/1.6rem system-ui,sans-serif;text-align:center;z-index:9}}",
+             right:.6rem;top:-.7rem;width:1.6rem;height:1.6rem;border-radius:50%;background:#c2185b;\
+             color:#fff;font:700 .95rem/1.6rem system-ui,sans-serif;text-align:center;z-index:9}}",
             number + 1
         )
     };

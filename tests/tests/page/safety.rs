@@ -29,8 +29,8 @@ fn reach_out(port: u16) -> String {
          const one = document.createElement(name); one.onload = one.onerror = done; one[key] = to; \
          document.body.append(one); setTimeout(done, 500); }}); \
          document.body.style.backgroundImage = `url(${{to}}b.png)`; navigator.sendBeacon(to); \
-         await Promise.all([fetch(to, {{ signal: AbortSignal.timeout(500) }}).catch(() => 0), add('img', 'src'), add('script', 'src'), \
-         add('iframe', 'src')]); return true; }})()"
+         await Promise.all([fetch(to, {{ signal: AbortSignal.timeout(500) }}).catch(() => 0), \
+         add('img', 'src'), add('script', 'src'), add('iframe', 'src')]); return true; }})()"
     )
 }
 

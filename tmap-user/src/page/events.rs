@@ -27,7 +27,7 @@ pub struct Events {
 pub(super) struct Happened {
     /// Engine time at which it was noticed, in nanoseconds.
     pub at_ns: u64,
-    /// The same as local time.
+    /// That moment as local time.
     pub time: String,
     /// The address that it is about; `None` where it is about the sensor.
     pub address: Option<Address>,

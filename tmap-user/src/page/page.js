@@ -130,7 +130,11 @@
     mark.classList.add("here");
     tip.textContent = text;
     tip.hidden = false;
-    const box = mark.getBoundingClientRect();
+    put();
+  };
+  const put = () => {
+    if (!here) return;
+    const box = here.getBoundingClientRect();
     const left = Math.min(Math.max(8, box.left + box.width / 2 - tip.offsetWidth / 2), innerWidth - tip.offsetWidth - 8);
     const above = box.top - tip.offsetHeight - 8;
     tip.style.left = `${left}px`;
@@ -141,7 +145,7 @@
     const mark = event.target.closest && isTold(event.target);
     if (mark) tell(mark); else if (!tip.hidden) hush();
   });
-  addEventListener("scroll", hush, { passive: true });
+  addEventListener("scroll", put, { passive: true, capture: true });
   const makeReachable = (section) => all(".picture > svg", section).forEach((picture) => {
     picture.setAttribute("tabindex", "0");
     picture.addEventListener("blur", hush);
