@@ -39,15 +39,15 @@ struct View {
 const VIEWS: [View; 5] = [
     View {
         name: "page-overview",
-        width: 1180,
+        width: 1280,
         height: 760,
         style: "#each, #events, #accounting, #made, #reading { display: none; }",
         marks: &[".lead", ".tiles", "#filter", "#addresses .scroll", ".tools"],
     },
     View {
         name: "page-address",
-        width: 1180,
-        height: 700,
+        width: 1440,
+        height: 720,
         style: "body > header, nav, #short, #addresses, #events, #accounting, #made, #reading, .figures, \
                 details:not([open]), .inside > h3, .events, #each > h3, #each > p, #each > ul \
                 { display: none !important; }",
@@ -61,8 +61,8 @@ const VIEWS: [View; 5] = [
     },
     View {
         name: "page-pictures",
-        width: 1180,
-        height: 1500,
+        width: 1320,
+        height: 1480,
         style: "body > header, nav, #short, #addresses, #events, #accounting, #made, #reading, .words, \
                 .inside > .scroll, summary, details:not([open]), .inside > h3, .events, #each > h2, \
                 #each > h3, #each > p, #each > ul { display: none !important; }",
@@ -106,12 +106,13 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
     setup::ensure(&[Group::Browser])?;
     let scratch = build::target_folder()?.join("page-pictures");
     fs::create_dir_all(&scratch)?;
-    let page = scratch.join("report.html");
-    let mut command = Command::new(tmap);
+    let name = Path::new(CAPTURE).file_name().context("the capture has no name")?;
+    fs::copy(CAPTURE, scratch.join(name))?;
+    let mut command = Command::new(fs::canonicalize(tmap)?);
     // The command line is on the page, so it is what a user would type.
-    command.arg0("tmap").args(["report", CAPTURE, "-o"]).arg(&page).env("TZ", "UTC");
-    shell::run(&mut command)?;
-    let html = fs::read_to_string(&page)?;
+    command.arg0("tmap").arg("report").arg(name).args(["-o", "report.html"]);
+    shell::run(command.env("TZ", "UTC").current_dir(&scratch))?;
+    let html = fs::read_to_string(scratch.join("report.html"))?;
     for view in VIEWS {
         take(&view, &html, &scratch)?;
     }
@@ -151,8 +152,8 @@ fn take(view: &View, html: &str, scratch: &Path) -> Result<()> {
 fn numbers(selectors: &[&str]) -> String {
     let mark = |(number, selector): (usize, &&str)| {
         format!(
-            "{selector}{{position:relative;overflow:visible}}{selector}::after{{content:'{}';position:absolute;\
-             right:.6rem;top:-.7rem;width:1.6rem;height:1.6rem;border-radius:50%;background:#c2185b;\
+            "{selector}{{position:relative}}{selector}::after{{content:'{}';position:absolute;\
+             right:.4rem;top:.3rem;width:1.6rem;height:1.6rem;border-radius:50%;background:#c2185b;\
              color:#fff;font:700 .95rem/1.6rem system-ui,sans-serif;text-align:center;z-index:9}}",
             number + 1
         )

@@ -35,6 +35,8 @@ pub(super) struct Section<'a> {
     /// Why this number, in sentences.
     why: Vec<String>,
     limit: Option<String>,
+    /// What stands in its place where nothing limits the answer.
+    no_limit: &'static str,
     help: Option<String>,
     remarks: Vec<String>,
     rows: Vec<machine::Row>,
@@ -80,6 +82,7 @@ impl<'a> Section<'a> {
             ),
             why: why(report),
             limit: detail::limit(report, snapshot),
+            no_limit: no_limit(report),
             help: words::help(report),
             remarks: remarks(report, snapshot.now_ns),
             rows: shown.map(|machine| machine::Row::of(machine, calendar)).collect(),
@@ -103,6 +106,15 @@ impl<'a> Section<'a> {
 /// The name of an address's section in links.
 pub(super) fn anchor(report: &AddressReport) -> String {
     format!("a-{}", report.address.to_string().replace([':', '.'], "-"))
+}
+
+/// What is to be said where no cause limits the answer.
+fn no_limit(report: &AddressReport) -> &'static str {
+    match (report.machines_low, report.machines_high) {
+        (Some(low), Some(high)) if low == high => "Nothing that tmap knows of.",
+        (None, _) => "Too little was seen.",
+        _ => "Nothing in particular. More connections, or longer ones, narrow the interval.",
+    }
 }
 
 /// Why there are no pictures.
