@@ -14,7 +14,8 @@ pub(crate) fn verb(_args: &Args) -> Result<()> {
     let toolchain =
         setup::ensure(&[Group::Bpf])?.context("setup found no compiler for the kernel program")?;
     let mut command = build::cargo(&toolchain)?;
-    command.args(["build", "--quiet", "--package", "tmap-tests", "--bins", "--target-dir"]);
+    command.args(["build", "--quiet", "--package", "tmap-tests", "--bin", "pictures"]);
+    command.args(["--bin", "tmap-under-test", "--target-dir"]);
     command.arg(build::target_folder()?);
     shell::run(&mut command).context("the program that makes the pictures could not be built")?;
     let program = build::target_folder()?.join("debug/pictures");

@@ -42,7 +42,8 @@ fn plotted(kind: &str, file: &Path, more: &[&str]) -> String {
 /// Where each text of a picture is, measured with the font that pictures name.
 fn texts(svg: &str) -> (Tree, Vec<(String, Rect)>) {
     let mut fonts = Database::new();
-    [dejavu::sans::regular(), dejavu::sans::bold()].map(|font| fonts.load_font_data(font.to_vec()));
+    fonts.load_font_data(dejavu::sans::regular().to_vec());
+    fonts.load_font_data(dejavu::sans::bold().to_vec());
     let options = Options { fontdb: Arc::new(fonts), ..Options::default() };
     let tree = Tree::from_str(svg, &options).expect("SVG");
     let mut found = Vec::new();

@@ -18,7 +18,7 @@ use crate::{
         snapshot::{ConnectionReport, CounterSpan, Estimate, MachineReport, Regime, Snapshot},
         types::WRAP_TICKS,
     },
-    report::number::{Calendar, span},
+    report::number::{Calendar, hertz, span},
 };
 
 /// A connection shorter than this share of the picture is a point without a line.
@@ -136,7 +136,7 @@ fn named(source: &Source<'_>, owner: Owner) -> String {
         Owner::Nobody | Owner::All => None,
     };
     let rate = machine.filter(|machine| machine.tick_hz > 0.0);
-    name(owner) + &rate.map(|m| format!("  {}", crate::report::number::hertz(m.tick_hz))).unwrap_or_default()
+    name(owner) + &rate.map(|m| format!(", {}", hertz(m.tick_hz))).unwrap_or_default()
 }
 
 /// The least and the greatest `y` of marks.

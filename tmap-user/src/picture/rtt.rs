@@ -51,7 +51,7 @@ fn chart(snapshot: &Snapshot, address: Address, machines: &[&Machine]) -> Option
     let series = steps.iter().map(|(machine, steps)| {
         let owner = machine.machine.map_or(Owner::Nobody, Owner::Machine);
         let median = span(machine.rtt.median as f64 * 1e-9);
-        let name = format!("{}  median {median}", name(owner));
+        let name = format!("{}, median {median}", name(owner));
         Series { name, owner, marks: if only { bars(steps) } else { outline(steps) } }
     });
     let trips = machines.iter().map(|machine| machine.rtt.count).sum();

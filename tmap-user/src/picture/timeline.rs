@@ -115,7 +115,7 @@ fn life(machine: &MachineReport, row: f64, time: &Time, calendar: &Calendar<'_>)
 fn named(source: &Source<'_>, owner: Owner, calendar: &Calendar<'_>) -> String {
     let Owner::Machine(number) = owner else { return super::source::name(owner) };
     let boot = source.machine(number).and_then(|machine| machine.boot.as_ref());
-    let since = boot.map(|boot| format!("  {}", up_since(boot, calendar))).unwrap_or_default();
+    let since = boot.map(|boot| format!(", {}", up_since(boot, calendar))).unwrap_or_default();
     format!("#{number}{since}")
 }
 
