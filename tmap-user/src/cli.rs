@@ -2,6 +2,7 @@
 
 mod habits;
 mod help;
+mod page;
 mod plot;
 mod report;
 mod rtt;
@@ -44,7 +45,7 @@ use values::{at_least_one, feature, not_negative, picture, positive_time, shards
 const ABOUT: &str = "Counts the machines behind an IP address by their TCP timestamp clocks";
 
 /// The words that are commands.
-const COMMANDS: [&str; 5] = ["live", "read", "rtt", "plot", "help"];
+const COMMANDS: [&str; 6] = ["live", "read", "report", "rtt", "plot", "help"];
 
 #[derive(Debug, Parser)]
 #[command(name = "tmap", version, about = ABOUT, arg_required_else_help = true)]
@@ -62,6 +63,9 @@ enum Command {
     /// Read captures: pcap or pcapng, compressed or not; `tmap FILE` does, too
     #[command(after_help = help::READ)]
     Read(ReadArgs),
+    /// Make one HTML page: pictures, machines, evidence; of captures or interfaces (-i)
+    #[command(after_help = help::REPORT)]
+    Report(page::PageArgs),
     /// Measure round-trip times, on interfaces (-i) or in captures
     #[command(after_help = help::RTT)]
     Rtt(rtt::RttArgs),
@@ -225,6 +229,7 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
     match matches.map_err(|error| with_hint(error, arguments.get(1)))?.command {
         Command::Live(args) => args.config(),
         Command::Read(args) => args.config(),
+        Command::Report(args) => args.config(&arguments),
         Command::Rtt(args) => args.config(),
         Command::Plot(args) => args.config(),
     }
@@ -247,10 +252,11 @@ fn with_expert_options(mut command: clap::Command) -> clap::Command {
                 text.lines().filter(|line| !line.contains("--help-all")).collect::<Vec<_>>().join("\n");
             verb.after_help(text.trim_end().to_owned()).mut_args(|option| {
                 let id = option.get_id().as_str();
-                // `rtt` has -r of its own.
+                // Others have -r of their own.
                 let is_report = name == "plot" && ["json", "stats"].contains(&id);
-                let is_habit =
-                    is_report || ["numeric", "write", "count"].contains(&id) || id == "read" && name != "rtt";
+                let is_habit = is_report
+                    || ["numeric", "write", "count"].contains(&id)
+                    || id == "read" && !["report", "rtt"].contains(&name);
                 option.hide(is_habit)
             })
         });
@@ -390,6 +396,7 @@ impl CommonArgs {
             format: if self.json { Format::Json } else { Format::Text },
             wanted: report.wanted(),
             view: report.view(verb),
+            page: None,
             stats: self.stats,
             zone: TimeZone::system(),
         })
@@ -485,6 +492,7 @@ mod tests {
             "tmap --help",
             "tmap live --help",
             "tmap read -h",
+            "tmap report --help",
             "tmap rtt --help",
             "tmap plot -h",
             "tmap plot --help",
@@ -541,6 +549,9 @@ mod tests {
     #[test]
     fn mistakes_are_explained() {
         for (line, says) in [
+            ("tmap report -o a.html", "name captures to read, or an interface to watch with -i"),
+            ("tmap report --json a.pcap -o a.html", "--json and --stats are for `tmap live`"),
+            ("tmap report -w b.pcap a.pcap", "capture with tcpdump -w b.pcap"),
             ("tmap rtt", "name captures to read, or an interface to watch with -i"),
             ("tmap rtt --top 3 a.pcap", "--top is for `tmap live` and `tmap read`"),
             ("tmap rtt -v a.pcap", "-v is for `tmap live` and `tmap read`"),
@@ -614,6 +625,10 @@ mod tests {
             "tmap -i e port 80 --filter port",
             "tmap read - -",
             "tmap nosuch0",
+            "tmap report",
+            "tmap report -i eth0 a.pcap -o a.html",
+            "tmap report --egress a.pcap -o a.html",
+            "tmap report - - -o a.html",
             "tmap rtt",
             "tmap rtt -i eth0 a.pcap",
             "tmap rtt -r a.pcap b.pcap",

@@ -1,6 +1,6 @@
 //! The configuration of a run: the command line, checked and resolved.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io::Write, path::PathBuf, time::Duration};
 
 use jiff::tz::TimeZone;
 use tmap_common::Address;
@@ -13,7 +13,7 @@ use crate::{
     engine::{Options, Wanted},
     filter::Program,
     picture::{Kind, svg::Theme},
-    report::{Format, View},
+    report::{Format, Reporter, View},
     time::When,
 };
 
@@ -24,6 +24,16 @@ pub enum Config {
     Live(LiveConfig),
     /// Read captures.
     Read(ReadConfig),
+}
+
+impl Config {
+    /// The settings of both kinds of run.
+    pub fn common(&self) -> &Common {
+        match self {
+            Self::Live(config) => &config.common,
+            Self::Read(config) => &config.common,
+        }
+    }
 }
 
 /// Settings of both kinds of run.
@@ -41,10 +51,28 @@ pub struct Common {
     pub wanted: Wanted,
     /// What summaries show, and in which order.
     pub view: View,
+    /// The page that the run makes instead of a report; `None` for a report.
+    pub page: Option<PageConfig>,
     /// How often statistics are printed.
     pub stats: Option<Duration>,
     /// The time zone of times in text reports.
     pub zone: TimeZone,
+}
+
+impl Common {
+    /// A reporter as these settings want it.
+    pub fn reporter<W: Write>(&self, out: W) -> Reporter<W> {
+        Reporter::new(out, self.format, self.zone.clone()).with_view(self.view.clone())
+    }
+}
+
+/// The settings of a page.
+#[derive(Clone, Debug)]
+pub struct PageConfig {
+    /// The file that it is written to; `None`: standard output.
+    pub path: Option<PathBuf>,
+    /// The command line, word by word.
+    pub command: Vec<String>,
 }
 
 /// The settings of `tmap live`.

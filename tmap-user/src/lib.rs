@@ -12,6 +12,8 @@ pub mod config;
 pub mod engine;
 pub mod filter;
 pub mod live;
+pub mod output;
+pub mod page;
 pub mod picture;
 pub mod read;
 pub mod report;

@@ -23,7 +23,6 @@ mod sharer;
 
 use std::{
     future::pending,
-    io::Write,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -38,7 +37,7 @@ use crate::{
     config::LiveConfig,
     engine::Wanted,
     report::{
-        Format, Reporter, Stats, Summary,
+        Sink, Stats, Summary,
         sensor::{Heartbeat, Notice},
         stats::CpuStats,
     },
@@ -57,11 +56,11 @@ const MAX_WARNINGS: usize = 100;
 /// The time after which no packet is left inside a program that was detached.
 const IN_FLIGHT: Duration = Duration::from_millis(5);
 
-/// Watches the interfaces until told to stop, and writes reports to `out`.
+/// Watches the interfaces until told to stop, and hands reports to `reporter`.
 ///
 /// # Errors
-/// If the sensor can't be attached, `out` can't be written, or a thread that takes records in failed.
-pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
+/// If the sensor can't be attached, a report can't be written, or a thread that takes records in failed.
+pub fn run(config: &LiveConfig, reporter: &mut dyn Sink) -> anyhow::Result<Outcome> {
     let signals = Signals::listen()?;
     let (sensor, rings) = Sensor::open(&sensor_config(config))?;
     for attachment in sensor.attachments() {
@@ -71,8 +70,7 @@ pub fn run(config: &LiveConfig, out: impl Write) -> anyhow::Result<Outcome> {
     warn_of_merging(&sensor.watched());
     let mut control = Control {
         config,
-        reporter: Reporter::new(out, config.common.format, config.common.zone.clone())
-            .with_view(config.common.view.clone()),
+        reporter,
         drain: Drain::start(rings, &config.common.engine, config.shards)?,
         began_ns: now_ns(),
         before: Counters::default(),
@@ -120,9 +118,9 @@ fn sensor_config(config: &LiveConfig) -> xdp::Config {
 }
 
 /// The control loop's state.
-struct Control<'a, W> {
+struct Control<'a> {
     config: &'a LiveConfig,
-    reporter: Reporter<W>,
+    reporter: &'a mut dyn Sink,
     drain: Drain,
     /// Engine time when watching began, in nanoseconds.
     began_ns: u64,
@@ -147,7 +145,7 @@ enum Wake {
     TimeUp,
 }
 
-impl<W: Write> Control<'_, W> {
+impl Control<'_> {
     async fn run(mut self, signals: Arc<Signals>) -> anyhow::Result<Outcome> {
         let mut stats = self.config.common.stats.map(ticks);
         let mut every = self.config.every.map(ticks);
@@ -226,13 +224,11 @@ impl<W: Write> Control<'_, W> {
     }
 
     async fn heartbeat(&mut self) -> anyhow::Result<()> {
-        // Programs get events as they come, and addresses at the end or on request.
-        let (snapshot, holdings) = match self.config.common.format {
-            Format::Text => {
-                let (snapshot, holdings) = self.drain.snapshot(Wanted::default()).await?;
-                (Some(snapshot), holdings)
-            }
-            Format::Json => (None, self.drain.holdings().await?),
+        let (snapshot, holdings) = if self.reporter.wants_changes() {
+            let (snapshot, holdings) = self.drain.snapshot(Wanted::default()).await?;
+            (Some(snapshot), holdings)
+        } else {
+            (None, self.drain.holdings().await?)
         };
         let counters = self.sensor.statistics().total();
         let (began, before) = std::mem::replace(&mut self.beat, (Instant::now(), counters.seen));

@@ -6,7 +6,10 @@ use std::{
     process::ExitCode,
 };
 
-use tmap::{Outcome, cli, config::Config, live, read, say, stdout, without_error_codes};
+use tmap::{
+    Outcome, cli, config::Config, live, output::PageWriter, read, report::Sink, say, stdout,
+    without_error_codes,
+};
 
 fn main() -> ExitCode {
     // A mistake on the command line ends the process here, with exit code 2.
@@ -20,10 +23,14 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &Config) -> anyhow::Result<Outcome> {
-    let out = BufWriter::new(io::stdout());
+    let common = config.common();
+    let mut reporter: Box<dyn Sink> = match &common.page {
+        Some(page) => Box::new(PageWriter::open(page, config)?),
+        None => Box::new(common.reporter(BufWriter::new(io::stdout()))),
+    };
     match config {
-        Config::Live(config) => live::run(config, out),
-        Config::Read(config) => read::run(config, out),
+        Config::Live(config) => live::run(config, &mut *reporter),
+        Config::Read(config) => read::run(config, &mut *reporter),
     }
 }
 

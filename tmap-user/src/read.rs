@@ -12,7 +12,7 @@ mod worker;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashSet},
-    io::{self, Write},
+    io,
     os::unix::fs::MetadataExt,
     sync::Arc,
     time::{Duration, Instant},
@@ -28,7 +28,7 @@ use crate::{
     engine::{Event, Snapshot, Wanted},
     filter::Program,
     report::{
-        Format, Reporter, Stats, Summary,
+        Format, Sink, Stats, Summary,
         number::{Calendar, count, span},
     },
     signals::Signals,
@@ -59,27 +59,27 @@ const MOST_REBOOTS: usize = 1_000;
 /// Captures carry wall-clock time themselves.
 const WALL: WallClock = WallClock { unix_minus_engine_ns: 0 };
 
-/// Reads all files and writes reports to `out`.
+/// Reads all files and hands reports to `reporter`.
 ///
 /// # Errors
-/// If a file cannot be opened (checked before anything is read), or `out` cannot be written. A fault in the
-/// content of a file is a warning: the packets before it are reported.
-pub fn run(config: &ReadConfig, mut out: impl Write) -> anyhow::Result<Outcome> {
+/// If a file cannot be opened (checked before anything is read), or a report cannot be written. A fault in
+/// the content of a file is a warning: the packets before it are reported.
+pub fn run(config: &ReadConfig, reporter: &mut dyn Sink) -> anyhow::Result<Outcome> {
     match &config.plot {
         Some(picture) if picture.is_alone => {
-            let canvas = Canvas::open(picture, Box::new(&mut out))?;
-            read(config, io::sink(), Some(canvas))
+            let canvas = Canvas::open(picture, Box::new(io::stdout()))?;
+            read(config, &mut config.common.reporter(io::sink()), Some(canvas))
         }
         Some(picture) => {
             let canvas = Canvas::open(picture, Box::new(io::sink()))?;
-            read(config, out, Some(canvas))
+            read(config, reporter, Some(canvas))
         }
-        None => read(config, out, None),
+        None => read(config, reporter, None),
     }
 }
 
-/// Reads all files, writes reports to `out`, and then draws.
-fn read(config: &ReadConfig, out: impl Write, canvas: Option<Canvas<'_>>) -> anyhow::Result<Outcome> {
+/// Reads all files, hands reports to `reporter`, and then draws.
+fn read(config: &ReadConfig, reporter: &mut dyn Sink, canvas: Option<Canvas<'_>>) -> anyhow::Result<Outcome> {
     for source in &config.files {
         if let Err(error) = source.check() {
             anyhow::bail!("{source}: {error}{}", hint(source, &error));
@@ -92,7 +92,7 @@ fn read(config: &ReadConfig, out: impl Write, canvas: Option<Canvas<'_>>) -> any
         Stop::new(move || signals.stop())
     };
     let opener = Opener::new(bar.clone(), stop.clone());
-    let mut reading = Reading::new(config, out, signals, bar)?;
+    let mut reading = Reading::new(config, reporter, signals, bar)?;
     let (files, repeated) = distinct(&config.files);
     for source in repeated {
         reading.warn(format!("{source} is named more than once; it is read once"));
@@ -142,10 +142,10 @@ fn hint(source: &Location, error: &ReadError) -> &'static str {
 }
 
 /// The state of a run.
-struct Reading<'a, W> {
+struct Reading<'a> {
     config: &'a Common,
     workers: Workers,
-    reporter: Reporter<W>,
+    reporter: &'a mut dyn Sink,
     counters: Counters,
     signals: Arc<Signals>,
     progress: Progress,
@@ -226,8 +226,13 @@ struct Interval {
     before: Counters,
 }
 
-impl<'a, W: Write> Reading<'a, W> {
-    fn new(config: &'a ReadConfig, out: W, signals: Arc<Signals>, bar: ProgressBar) -> anyhow::Result<Self> {
+impl<'a> Reading<'a> {
+    fn new(
+        config: &'a ReadConfig,
+        reporter: &'a mut dyn Sink,
+        signals: Arc<Signals>,
+        bar: ProgressBar,
+    ) -> anyhow::Result<Self> {
         let ReadConfig { common, shards, from, to, .. } = config;
         let progress = Progress::new(bar);
         let waiting = Waiting::new(progress.clone(), Arc::clone(&signals));
@@ -235,7 +240,7 @@ impl<'a, W: Write> Reading<'a, W> {
         Ok(Self {
             config: common,
             workers: Workers::start(&common.engine, *shards, waiting)?,
-            reporter: Reporter::new(out, common.format, common.zone.clone()).with_view(common.view.clone()),
+            reporter,
             counters: Counters::default(),
             signals,
             progress,
@@ -437,6 +442,7 @@ impl<'a, W: Write> Reading<'a, W> {
     fn finish(mut self, canvas: Option<Canvas<'_>>) -> anyhow::Result<Outcome> {
         let snapshot = self.workers.conclude(self.order.now_ns(), self.config.wanted);
         self.progress.bar.finish_and_clear();
+        let is_file = self.config.format == Format::Json || self.config.page.is_some();
         match canvas {
             Some(canvas) if canvas.is_alone() => {
                 self.tell_news()?;
@@ -444,7 +450,7 @@ impl<'a, W: Write> Reading<'a, W> {
             }
             canvas => {
                 // Where nothing could be read, the error says it all.
-                if self.is_any_open || self.warnings.is_empty() || self.config.format == Format::Json {
+                if self.is_any_open || self.warnings.is_empty() || is_file {
                     self.write_summary(snapshot)?;
                 }
                 if let Some(canvas) = canvas {

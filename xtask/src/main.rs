@@ -7,6 +7,7 @@ mod demo;
 mod eval;
 mod kernels;
 mod lab;
+mod page_pictures;
 mod pictures;
 mod run;
 mod setup;
@@ -51,6 +52,8 @@ enum Verb {
     Eval(eval::Args),
     /// Measure what tmap costs per packet and per record, also beside other programs.
     Bench(bench::Args),
+    /// Take the pictures of docs/report-page.md anew, in a browser.
+    PagePictures(page_pictures::Args),
     /// Make the pictures and the examples of output in documents anew, with today's tmap.
     Pictures(pictures::Args),
     /// Run tmap on other kernels, in virtual machines, so that each kernel's verifier checks it.
@@ -88,6 +91,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::LabGuest(args) => lab::guest::verb(&args),
         Verb::Eval(args) => eval::verb(&args),
         Verb::Bench(args) => bench::verb(&args),
+        Verb::PagePictures(args) => page_pictures::verb(&args),
         Verb::Pictures(args) => pictures::verb(&args),
         Verb::Kernels(args) => kernels::verb(&args),
         Verb::Test(args) => test::verb(&args),

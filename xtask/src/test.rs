@@ -53,7 +53,7 @@ pub(crate) struct RunnerArgs {
 /// Runs the verb.
 pub(crate) fn verb(args: &Args) -> Result<()> {
     check_kernel()?;
-    let toolchain = setup::ensure(&[Group::Bpf, Group::Netns, Group::Test])?
+    let toolchain = setup::ensure(&[Group::Bpf, Group::Netns, Group::Test, Group::Browser])?
         .context("set-up found no compiler for the kernel program")?;
     ask_for_root()?;
     let left_out = left_out()?;

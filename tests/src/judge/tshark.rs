@@ -270,7 +270,7 @@ fn lines_of(command: &[&str], capture: &Path) -> Result<Vec<Value>> {
         bail!("{} is taken for an interface", capture.display());
     };
     let mut out = Vec::new();
-    read::run(&config, &mut out)?;
+    read::run(&config, &mut config.common.reporter(&mut out))?;
     Ok(json_lines(&String::from_utf8(out)?))
 }
 

@@ -7,6 +7,7 @@ mod live;
 mod plot;
 mod published;
 mod read;
+mod report;
 mod rtt;
 mod schema;
 mod shards;

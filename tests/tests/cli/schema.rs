@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tmap::{
     capture::xdp::ChangeKind,
     report::{
-        Format, Reporter, Stats,
+        Format, Reporter, Sink, Stats,
         sensor::{Heartbeat, Notice},
         stats::CpuStats,
     },

@@ -8,6 +8,7 @@ mod few_clocks;
 mod field;
 mod invariants;
 mod p0f;
+mod page;
 mod phase;
 mod plot;
 mod report;

@@ -13,7 +13,7 @@ use tmap::{
             PeerShare, PhasePoint, PortShare, Regime, Side, Unassigned, Unstamped, UnstampedTotals,
         },
     },
-    report::{Format, Reporter, Sort, Stats, Summary, View, sensor::Heartbeat, stats::CpuStats},
+    report::{Format, Reporter, Sink, Sort, Stats, Summary, View, sensor::Heartbeat, stats::CpuStats},
     time::WallClock,
 };
 use tmap_common::{
@@ -23,7 +23,7 @@ use tmap_common::{
 
 const S: u64 = 1_000_000_000;
 /// The sensor's clock was zero on 16 February 2006, 10:40 UTC.
-const WALL: WallClock = WallClock { unix_minus_engine_ns: 1_140_000_000_000_000_000 };
+pub(super) const WALL: WallClock = WallClock { unix_minus_engine_ns: 1_140_000_000_000_000_000 };
 
 fn estimate(value: f64, sigma: f64) -> Estimate {
     Estimate { value, sigma }
@@ -176,7 +176,7 @@ fn connection() -> ConnectionReport {
     }
 }
 
-fn summary() -> Summary {
+pub(super) fn summary() -> Summary {
     let mixed = AddressReport {
         unstamped: Some(Unstamped {
             connections: 1234,

@@ -39,6 +39,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   sudo tmap -i eth0               watch eth0; ^C ends with a summary
   tmap read capture.pcap.gz       read a capture, compressed or not
+  tmap report a.pcap -o a.html    one page with pictures, to look at or hand in
   sudo tmap rtt -i eth0 --egress  measure round-trip times
   tmap plot phases a.pcap -o a.svg  draw the machines' clocks
 
@@ -84,6 +85,24 @@ Several captures are read as one, in the order of their packets' times.
     "Quote the filter from the shell.\n\n",
     reading!("the\n             clock of the capture"),
     "\nLimits and tolerances for experts: tmap read --help-all"
+);
+
+/// After the options of `report`.
+pub(super) const REPORT: &str = concat!(
+    "\
+Examples:
+  tmap report capture.pcap.gz -o report.html
+  tmap report --filter 'src net 10.0.0.0/8' mon.pcap tue.pcap -o week.html
+  sudo tmap report -i eth0 --duration 60s -o eth0.html
+
+The page is one file and loads nothing else: open it in a browser, print it, or
+send it. It shows who stands behind each address, why tmap thinks so, and what
+limits the answer, with pictures of the clocks. An old page stays until the new
+one is complete; kill -USR1 writes a page at once while an interface is watched.
+
+",
+    filters!(),
+    "Quote the filter from the shell.\n\nLimits and tolerances for experts: tmap report --help-all"
 );
 
 /// After the options of `rtt`.

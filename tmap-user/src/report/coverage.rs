@@ -9,7 +9,7 @@ use crate::engine::coverage::{Coverage, Part, Reason};
 
 /// `Machines were counted at 27 of 30 addresses. They hold 110 of 120 connection sides (92 %) and 95 % of
 /// their segments.`, and the connections left out, by reason. Nothing without addresses.
-pub(super) fn text(coverage: &Coverage) -> String {
+pub(crate) fn text(coverage: &Coverage) -> String {
     let Coverage { addresses, connections, segments, left_out } = coverage;
     if addresses.all == 0 {
         return String::new();
@@ -33,12 +33,12 @@ pub(super) fn text(coverage: &Coverage) -> String {
     text
 }
 
-fn percent(part: Part) -> String {
+/// `92 %`; not all is never 100 %, and something is never 0 %.
+pub(crate) fn percent(part: Part) -> String {
     match part {
         Part { all: 0, .. } => "none".to_owned(),
         Part { told: 0, .. } => "0 %".to_owned(),
         Part { told, all } if told == all => "100 %".to_owned(),
-        // Not all is never 100 %, and something is never 0 %.
         Part { told, all } => {
             format!("{:.0} %", (100.0 * told as f64 / all as f64).round().clamp(1.0, 99.0))
         }
@@ -57,7 +57,7 @@ fn words(reason: Reason) -> &'static str {
 
 /// The figures as an object.
 #[derive(Serialize)]
-pub(super) struct Object {
+pub(crate) struct Object {
     addresses: u64,
     addresses_told: u64,
     connections: u64,
@@ -68,7 +68,7 @@ pub(super) struct Object {
 }
 
 impl Object {
-    pub(super) fn of(coverage: &Coverage) -> Self {
+    pub(crate) fn of(coverage: &Coverage) -> Self {
         let Coverage { addresses, connections, segments, left_out } = coverage;
         Self {
             addresses: addresses.all,

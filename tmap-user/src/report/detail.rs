@@ -25,31 +25,17 @@ pub(super) fn address(
 ) -> io::Result<()> {
     let name = paint(styles.strong, &report.address.to_string());
     writeln!(out, "{name}: {}, {}", words::machines(report), count(report.connections, "connection"))?;
-    let mut regime = words::regime(report.regime).to_owned();
-    match report.doubt {
-        // Regime and doubt go into one sentence.
-        Some(Doubt::OffsetsRandom) => regime.push_str(", so machines are not counted yet"),
-        _ => {
-            if let Some(doubt) = words::doubt_here(report, Shortage::of(snapshot)) {
-                writeln!(out, "{}", paint(styles.doubt, &format!("  {doubt}")))?;
-            }
-        }
+    if let Some(limit) = limit(report, snapshot) {
+        writeln!(out, "{}", paint(styles.doubt, &format!("  {limit}")))?;
     }
     if let Some(help) = words::help(report) {
         writeln!(out, "  what would help: {help}")?;
     }
-    if !report.machine_list.is_empty() || !report.evidence.is_empty() {
-        let evidence =
-            if report.evidence.is_empty() { String::new() } else { format!(": {}", report.evidence) };
-        writeln!(out, "  offsets {regime}{evidence}")?;
+    if let Some(offsets) = offsets(report) {
+        writeln!(out, "  {offsets}")?;
     }
-    if report.zero_tsvals > 0 {
-        writeln!(out, "  {} with TSval 0, which shows no clock", count(report.zero_tsvals, "segment"))?;
-    }
-    if report.tsval_jumps > 0 {
-        let jumps = count(report.tsval_jumps, "clock jump");
-        let causes = "a restored virtual machine, a failover or a middlebox";
-        writeln!(out, "  {jumps} within a connection: {causes}")?;
+    for remark in clock_remarks(report) {
+        writeln!(out, "  {remark}")?;
     }
     unstamped(out, report)?;
     if let Some(tunnels) = words::tunnels(&report.tunnels) {
@@ -69,7 +55,47 @@ pub(super) fn address(
         writeln!(out, "  {}", super::table::rest(report, unassigned))?;
         handshake(out, unassigned.os.signature.as_deref())?;
     }
-    average_uptime(out, report, snapshot.now_ns)
+    match average_uptime(report, snapshot.now_ns) {
+        Some(average) => writeln!(out, "  {average}"),
+        None => Ok(()),
+    }
+}
+
+/// What limits the answer at this address; `None` where nothing does, or where [`offsets`] says it.
+pub(crate) fn limit(report: &AddressReport, snapshot: &Snapshot) -> Option<String> {
+    match report.doubt {
+        Some(Doubt::OffsetsRandom) => None,
+        _ => words::doubt_here(report, Shortage::of(snapshot)),
+    }
+}
+
+/// How the machines here choose offsets, with the evidence; `None` where nothing is known of it.
+pub(crate) fn offsets(report: &AddressReport) -> Option<String> {
+    if report.machine_list.is_empty() && report.evidence.is_empty() {
+        return None;
+    }
+    let mut text = format!("offsets {}", words::regime(report.regime));
+    if report.doubt == Some(Doubt::OffsetsRandom) {
+        text.push_str(", so machines are not counted yet");
+    }
+    if !report.evidence.is_empty() {
+        text.push_str(&format!(": {}", report.evidence));
+    }
+    Some(text)
+}
+
+/// What is odd about the clocks of an address.
+pub(crate) fn clock_remarks(report: &AddressReport) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if report.zero_tsvals > 0 {
+        remarks.push(format!("{} with TSval 0, which shows no clock", count(report.zero_tsvals, "segment")));
+    }
+    if report.tsval_jumps > 0 {
+        let jumps = count(report.tsval_jumps, "clock jump");
+        let causes = "a restored virtual machine, a failover or a middlebox";
+        remarks.push(format!("{jumps} within a connection: {causes}"));
+    }
+    remarks
 }
 
 /// Connections of an address that were opened without timestamps.
@@ -128,10 +154,17 @@ fn fraction(phase: Estimate) -> String {
     if text.starts_with('1') { measured(Estimate { value: 0.0, ..phase }) } else { text }
 }
 
-/// `peers: 192.0.2.1 (12), 192.0.2.7 (3) and 4 more`.
 fn peers(out: &mut impl Write, machine: &MachineReport) -> io::Result<()> {
+    match peers_in_words(machine) {
+        Some(peers) => writeln!(out, "      peers (connections): {peers}"),
+        None => Ok(()),
+    }
+}
+
+/// `192.0.2.1 (12), 192.0.2.7 (3) and 4 more`: peers with their connections; `None` without any.
+pub(crate) fn peers_in_words(machine: &MachineReport) -> Option<String> {
     if machine.peers.is_empty() {
-        return Ok(());
+        return None;
     }
     let shown = machine.peers.iter().take(MAX_PEERS);
     let names: Vec<String> =
@@ -140,15 +173,15 @@ fn peers(out: &mut impl Write, machine: &MachineReport) -> io::Result<()> {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    writeln!(out, "      peers (connections): {}{more}", names.join(", "))
+    Some(format!("{}{more}", names.join(", ")))
 }
 
 /// The average uptime of an address's machines, where it has several.
-fn average_uptime(out: &mut impl Write, report: &AddressReport, now_ns: u64) -> io::Result<()> {
+pub(crate) fn average_uptime(report: &AddressReport, now_ns: u64) -> Option<String> {
     match report.average_uptime_s(now_ns) {
         Some((mean_s, machines)) if machines > 1 => {
-            writeln!(out, "  average uptime {}, over {}", span(mean_s), count(machines, "machine"))
+            Some(format!("average uptime {}, over {}", span(mean_s), count(machines, "machine")))
         }
-        _ => Ok(()),
+        _ => None,
     }
 }

@@ -19,7 +19,7 @@ const ENOUGH_BYTES_IN_TUNNELS: u32 = 256;
 
 /// Frames whose segments can't be read, and why: what was cut off when they were captured, and what is
 /// encrypted or doesn't tell where its payload begins.
-pub(super) fn unread(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
+pub(crate) fn unread(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
     let sum = |skips: &[Skip]| skips.iter().map(|&skip| counters.skipped[skip as usize]).sum::<u64>();
     let cut = sum(&[Skip::SnapCut]);
     if cut > 0 {
@@ -43,7 +43,7 @@ pub(super) fn unread(out: &mut impl Write, counters: &Counters) -> io::Result<()
 }
 
 /// Records that the kernel had to drop.
-pub(super) fn lost_records(out: &mut impl Write, lost: u64, styles: &Styles) -> io::Result<()> {
+pub(crate) fn lost_records(out: &mut impl Write, lost: u64, styles: &Styles) -> io::Result<()> {
     if lost == 0 {
         return Ok(());
     }
@@ -52,13 +52,13 @@ pub(super) fn lost_records(out: &mut impl Write, lost: u64, styles: &Styles) -> 
 }
 
 /// Everything that went wrong on the way; standard error has it too.
-pub(super) fn warnings(out: &mut impl Write, warnings: &[String], styles: &Styles) -> io::Result<()> {
+pub(crate) fn warnings(out: &mut impl Write, warnings: &[String], styles: &Styles) -> io::Result<()> {
     let word = paint(styles.alarm, "warning");
     warnings.iter().try_for_each(|warning| writeln!(out, "{word}: {warning}"))
 }
 
 /// What the limits on memory cost.
-pub(super) fn of_engine(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+pub(crate) fn of_engine(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let losses = summary.snapshot.losses;
     // A full table and a full address both evict open flows, and nothing counts them apart.
     evicted(out, losses.flows_evicted, "open flow", "limits --max-flows, --max-connections")?;
@@ -92,7 +92,7 @@ pub(super) fn of_engine(out: &mut impl Write, summary: &Summary) -> io::Result<(
 }
 
 /// `Evicted 12 connections (limit --rtt-connections); counts above may be low.`
-pub(super) fn evicted(out: &mut impl Write, evicted: u64, one: &str, limits: &str) -> io::Result<()> {
+pub(crate) fn evicted(out: &mut impl Write, evicted: u64, one: &str, limits: &str) -> io::Result<()> {
     if evicted == 0 {
         return Ok(());
     }

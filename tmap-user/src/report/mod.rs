@@ -1,23 +1,23 @@
 //! Reports: snapshots as text and JSON lines. This room only formats; the engine computes.
 
 mod connections;
-mod coverage;
-mod detail;
+pub(crate) mod coverage;
+pub(crate) mod detail;
 mod fold;
 pub mod json;
-mod losses;
+pub(crate) mod losses;
 pub mod number;
 pub mod rtt_json;
 pub mod rtt_text;
 pub mod sensor;
 pub mod siblings;
 pub mod stats;
-mod style;
-mod table;
+pub(crate) mod style;
+pub(crate) mod table;
 pub mod text;
-mod view;
+pub(crate) mod view;
 mod watch;
-mod words;
+pub(crate) mod words;
 
 use std::io::{self, Write};
 
@@ -59,6 +59,37 @@ pub struct Summary {
     pub warnings: Vec<String>,
 }
 
+/// What takes the reports of a run: a [`Reporter`], or what makes something else of them.
+///
+/// Each method fails if what it makes can't be written.
+pub trait Sink {
+    /// Takes an event that was noticed at engine time `now_ns`.
+    fn event(&mut self, event: &Event, now_ns: u64, wall: WallClock) -> io::Result<()>;
+
+    /// Takes everything known: at the end, or on request.
+    fn summary(&mut self, summary: &Summary) -> io::Result<()>;
+
+    /// Takes a change of a watched interface.
+    fn notice(&mut self, notice: &sensor::Notice<'_>, wall: WallClock) -> io::Result<()>;
+
+    /// Whether a sign of life comes with what changed since the one before, which costs a snapshot.
+    fn wants_changes(&self) -> bool;
+
+    /// Takes a sign of life, and a snapshot where it wants changes.
+    fn heartbeat(
+        &mut self,
+        beat: &sensor::Heartbeat,
+        snapshot: Option<&Snapshot>,
+        wall: WallClock,
+    ) -> io::Result<()>;
+
+    /// Takes the sensor's own counters.
+    fn stats(&mut self, stats: &Stats, wall: WallClock) -> io::Result<()>;
+
+    /// The time of a moment, as text reports write it.
+    fn time(&self, now_ns: u64, wall: WallClock) -> String;
+}
+
 /// Writes reports in one format to one place.
 #[derive(Debug)]
 pub struct Reporter<W> {
@@ -82,64 +113,6 @@ impl<W: Write> Reporter<W> {
         self
     }
 
-    /// Reports an event that was noticed at engine time `now_ns`.
-    ///
-    /// # Errors
-    /// If `out` can't be written; this holds for all methods here.
-    pub fn event(&mut self, event: &Event, now_ns: u64, wall: WallClock) -> io::Result<()> {
-        self.write(wall, |out, format, view, calendar| match format {
-            Format::Text => text::event(out, event, now_ns, view, calendar),
-            Format::Json => json::event(out, event, now_ns, calendar),
-        })
-    }
-
-    /// Reports everything known: at the end, or on request.
-    pub fn summary(&mut self, summary: &Summary) -> io::Result<()> {
-        self.write(summary.wall, |out, format, view, calendar| match format {
-            Format::Text => text::summary(out, summary, view, calendar),
-            Format::Json => json::summary(out, summary, view, calendar),
-        })
-    }
-
-    /// Reports a change of a watched interface.
-    pub fn notice(&mut self, notice: &sensor::Notice<'_>, wall: WallClock) -> io::Result<()> {
-        self.write(wall, |out, format, _, calendar| sensor::notice(out, notice, format, calendar))
-    }
-
-    /// Reports a sign of life. In text, with a snapshot, it reports what changed since the one before, too.
-    pub fn heartbeat(
-        &mut self,
-        beat: &sensor::Heartbeat,
-        snapshot: Option<&Snapshot>,
-        wall: WallClock,
-    ) -> io::Result<()> {
-        let mut watch = std::mem::take(&mut self.watch);
-        let written = self.write(wall, |out, format, view, calendar| {
-            sensor::heartbeat(out, beat, format, calendar)?;
-            match (snapshot, format) {
-                (Some(snapshot), Format::Text) => {
-                    watch.write(out, snapshot, view, &style::Styles::new(view.colour))
-                }
-                _ => Ok(()),
-            }
-        });
-        self.watch = watch;
-        written
-    }
-
-    /// The time of a moment, as text reports write it.
-    pub fn time(&self, now_ns: u64, wall: WallClock) -> String {
-        number::Calendar { wall, zone: &self.zone }.local(now_ns as f64 / 1e9, 0.0)
-    }
-
-    /// Reports the sensor's own counters.
-    pub fn stats(&mut self, stats: &Stats, wall: WallClock) -> io::Result<()> {
-        self.write(wall, |out, format, _, calendar| match format {
-            Format::Text => stats::write(out, stats, calendar),
-            Format::Json => json::stats(out, stats, calendar),
-        })
-    }
-
     /// Writes and flushes; an error says what could not be written.
     fn write(
         &mut self,
@@ -150,5 +123,57 @@ impl<W: Write> Reporter<W> {
         let written =
             report(&mut self.out, self.format, &self.view, &calendar).and_then(|()| self.out.flush());
         written.map_err(|error| io::Error::new(error.kind(), format!("cannot write the report: {error}")))
+    }
+}
+
+impl<W: Write> Sink for Reporter<W> {
+    fn event(&mut self, event: &Event, now_ns: u64, wall: WallClock) -> io::Result<()> {
+        self.write(wall, |out, format, view, calendar| match format {
+            Format::Text => text::event(out, event, now_ns, view, calendar),
+            Format::Json => json::event(out, event, now_ns, calendar),
+        })
+    }
+
+    fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+        self.write(summary.wall, |out, format, view, calendar| match format {
+            Format::Text => text::summary(out, summary, view, calendar),
+            Format::Json => json::summary(out, summary, view, calendar),
+        })
+    }
+
+    fn notice(&mut self, notice: &sensor::Notice<'_>, wall: WallClock) -> io::Result<()> {
+        self.write(wall, |out, format, _, calendar| sensor::notice(out, notice, format, calendar))
+    }
+
+    fn wants_changes(&self) -> bool {
+        // Programs get events as they come, and addresses at the end or on request.
+        self.format == Format::Text
+    }
+
+    fn heartbeat(
+        &mut self,
+        beat: &sensor::Heartbeat,
+        snapshot: Option<&Snapshot>,
+        wall: WallClock,
+    ) -> io::Result<()> {
+        let mut watch = std::mem::take(&mut self.watch);
+        let written = self.write(wall, |out, format, view, calendar| {
+            sensor::heartbeat(out, beat, format, calendar)?;
+            let styles = style::Styles::new(view.colour);
+            snapshot.map_or(Ok(()), |snapshot| watch.write(out, snapshot, view, &styles))
+        });
+        self.watch = watch;
+        written
+    }
+
+    fn time(&self, now_ns: u64, wall: WallClock) -> String {
+        number::Calendar { wall, zone: &self.zone }.local(now_ns as f64 / 1e9, 0.0)
+    }
+
+    fn stats(&mut self, stats: &Stats, wall: WallClock) -> io::Result<()> {
+        self.write(wall, |out, format, _, calendar| match format {
+            Format::Text => stats::write(out, stats, calendar),
+            Format::Json => json::stats(out, stats, calendar),
+        })
     }
 }

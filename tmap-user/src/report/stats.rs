@@ -115,7 +115,7 @@ pub fn skipped(counters: &Counters) -> String {
 }
 
 /// What a skipped frame is, after its number: `20 not TCP`. JSON has the labels.
-fn in_words(skip: Skip) -> &'static str {
+pub(crate) fn in_words(skip: Skip) -> &'static str {
     match skip {
         Skip::NotIp => "not IP",
         Skip::LinkTruncated => "truncated in the link header",

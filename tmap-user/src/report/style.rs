@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 
 /// The styles of a report: all empty where it isn't coloured.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Styles {
+pub(crate) struct Styles {
     /// Headings.
     pub heading: Style,
     /// Addresses and numbers of machines.
@@ -17,7 +17,7 @@ pub(super) struct Styles {
 
 impl Styles {
     /// The styles of a report that is coloured or not.
-    pub(super) fn new(colour: bool) -> Self {
+    pub(crate) fn new(colour: bool) -> Self {
         if !colour {
             return Self::default();
         }
@@ -31,6 +31,6 @@ impl Styles {
 }
 
 /// A text in a style. Pad it before: codes take no column, but count as characters.
-pub(super) fn paint(style: Style, text: &str) -> String {
+pub(crate) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }

@@ -38,36 +38,35 @@ pub fn event(
     if view.hides_events && !view.verbose {
         return Ok(());
     }
-    write!(out, "{}  ", calendar.local(now_ns as f64 / 1e9, 0.0))?;
+    let when = calendar.local(now_ns as f64 / 1e9, 0.0);
     match event {
-        Event::Rtt(_) => Ok(()),
-        Event::NewMachine { address, known, machine } => {
-            if !view.verbose {
-                return writeln!(
-                    out,
-                    "New machine #{} behind {address}{}",
-                    machine.id,
-                    system_of_event(machine)
-                );
-            }
+        Event::NewMachine { address, known, machine } if view.verbose => {
             let port = machine.ports.first().map(port_of_event).unwrap_or_default();
-            writeln!(out, "New machine found behind {address}{port} ({known} so far)")?;
+            writeln!(out, "{when}  New machine found behind {address}{port} ({known} so far)")?;
             clock_of_event(out, machine, calendar)
         }
-        Event::Reboot { address, before, after, at_s } => writeln!(
-            out,
+        _ => writeln!(out, "{when}  {}", in_words(event, calendar)),
+    }
+}
+
+/// What happened, in a sentence; nothing for round trips.
+pub(crate) fn in_words(event: &Event, calendar: &Calendar<'_>) -> String {
+    match event {
+        Event::Rtt(_) => String::new(),
+        Event::NewMachine { address, machine, .. } => {
+            format!("New machine #{} behind {address}{}", machine.id, system_of_event(machine))
+        }
+        Event::Reboot { address, before, after, at_s } => format!(
             "Machine {before} behind {address} probably rebooted at {}; it is machine {after} now",
             calendar.local(at_s.value, at_s.sigma),
         ),
-        Event::ClockMoved { address, before, after, by_s } => writeln!(
-            out,
+        Event::ClockMoved { address, before, after, by_s } => format!(
             "The clock of machine {before} behind {address} probably moved by {} s{}{}",
             signed(*by_s),
             if by_s.value < SLEPT_S { " (perhaps the machine slept)" } else { "" },
             if before == after { String::new() } else { format!("; it is machine {after} now") },
         ),
-        Event::OffsetsRandom { address, connections } => writeln!(
-            out,
+        Event::OffsetsRandom { address, connections } => format!(
             "Offsets behind {address} are random ({} so far); machines are not counted yet",
             count(*connections, "connection")
         ),
@@ -159,7 +158,7 @@ fn list_connections(
 }
 
 /// The last lines: how much was seen, what was skipped, what was lost.
-fn totals(
+pub(crate) fn totals(
     out: &mut impl Write,
     summary: &Summary,
     calendar: &Calendar<'_>,

@@ -96,7 +96,7 @@ impl End {
 }
 
 /// The addresses that a report lists.
-pub(super) struct Chosen<'a> {
+pub(crate) struct Chosen<'a> {
     /// In the order in which they are listed.
     pub listed: Vec<&'a AddressReport>,
     /// How many were left out because only so many are listed.
@@ -107,12 +107,12 @@ pub(super) struct Chosen<'a> {
 
 impl View {
     /// The addresses of a text report.
-    pub(super) fn of_text<'a>(&self, all: &'a [AddressReport]) -> Chosen<'a> {
+    pub(crate) fn of_text<'a>(&self, all: &'a [AddressReport]) -> Chosen<'a> {
         self.choose(all, self.sort.unwrap_or_default(), self.top.unwrap_or(TOP))
     }
 
     /// The addresses of a JSON report: all, by address, unless the user asks for something else.
-    pub(super) fn of_json<'a>(&self, all: &'a [AddressReport]) -> Chosen<'a> {
+    pub(crate) fn of_json<'a>(&self, all: &'a [AddressReport]) -> Chosen<'a> {
         let usual = if self.top.is_some() { Sort::Machines } else { Sort::Address };
         self.choose(all, self.sort.unwrap_or(usual), self.top.unwrap_or(usize::MAX))
     }

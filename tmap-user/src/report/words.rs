@@ -4,8 +4,8 @@ use tmap_common::Tunnel;
 
 use super::number::{Calendar, count, grouped, hertz, more_of, signed, span};
 use crate::engine::snapshot::{
-    AddressReport, Boot, Doubt, MachineReport, OsReport, PortShare, Regime, Side, Snapshot, Unassigned,
-    Unstamped,
+    AddressReport, Boot, Doubt, Estimate, MachineReport, OsReport, PortShare, Regime, Side, Snapshot,
+    Unassigned, Unstamped,
 };
 
 /// A skew less certain than this tells nothing: real clocks are off by up to about 100 ppm.
@@ -21,7 +21,7 @@ const MAX_PORTS: usize = 4;
 const WHOLE: f64 = 0.005;
 
 /// `5 machines (90 % sure: 4 to 6)`, `at least 2 machines`, `machines unknown (1 to 33)`.
-pub(super) fn machines(report: &AddressReport) -> String {
+pub(crate) fn machines(report: &AddressReport) -> String {
     let mut notes = Vec::new();
     let (best, confidence) = match (report.machines, report.machines_low, report.machines_high) {
         // That one connection is one machine's says nothing of others.
@@ -51,7 +51,7 @@ pub(super) fn machines(report: &AddressReport) -> String {
 }
 
 /// The count in a table: `5 (4-6)`, `5 (4+)`, `2+`, `1-33`, `?`.
-pub(super) fn machines_in_short(report: &AddressReport) -> String {
+pub(crate) fn machines_in_short(report: &AddressReport) -> String {
     match (report.machines, report.machines_low, report.machines_high) {
         (Some(best), Some(low), Some(high)) if low != high => format!("{best} ({low}-{high})"),
         (Some(best), Some(low), None) if best == low => format!("{low}+"),
@@ -65,7 +65,7 @@ pub(super) fn machines_in_short(report: &AddressReport) -> String {
 }
 
 /// A regime in plain words.
-pub(super) fn regime(regime: Regime) -> &'static str {
+pub(crate) fn regime(regime: Regime) -> &'static str {
     match regime {
         Regime::Global => "are fixed, one per machine",
         Regime::PerPair => "are random per pair of addresses",
@@ -76,7 +76,7 @@ pub(super) fn regime(regime: Regime) -> &'static str {
 }
 
 /// A regime in a word.
-pub(super) fn regime_in_short(regime: Regime) -> &'static str {
+pub(crate) fn regime_in_short(regime: Regime) -> &'static str {
     match regime {
         Regime::Global => "fixed",
         Regime::PerPair => "by pair",
@@ -87,7 +87,7 @@ pub(super) fn regime_in_short(regime: Regime) -> &'static str {
 }
 
 /// An end of a connection in a word.
-pub(super) fn side(side: Side) -> &'static str {
+pub(crate) fn side(side: Side) -> &'static str {
     match side {
         Side::Client => "client",
         Side::Server => "server",
@@ -95,7 +95,7 @@ pub(super) fn side(side: Side) -> &'static str {
 }
 
 /// What limits the answer, in plain words.
-pub(super) fn doubt(doubt: Doubt) -> &'static str {
+pub(crate) fn doubt(doubt: Doubt) -> &'static str {
     match doubt {
         Doubt::TooFewSegments => "the tick rates of most connections stay open",
         Doubt::TooFewConnections => "too few connections to tell clocks with random offsets apart",
@@ -111,20 +111,20 @@ pub(super) fn doubt(doubt: Doubt) -> &'static str {
 }
 
 /// Connections of an address that were opened without timestamps.
-pub(super) fn unstamped(unstamped: &Unstamped) -> String {
+pub(crate) fn unstamped(unstamped: &Unstamped) -> String {
     let more = more_of(unstamped.connections, "connection");
     format!("{more} without timestamps: at least one more machine may be hidden here")
 }
 
 /// `in tunnels: vxlan 42 from A to B`; `None` without any.
-pub(super) fn tunnels(tunnels: &[Tunnel]) -> Option<String> {
+pub(crate) fn tunnels(tunnels: &[Tunnel]) -> Option<String> {
     let names: Vec<String> = tunnels.iter().map(tunnel).collect();
     (!names.is_empty()).then(|| format!("in tunnels: {}", names.join(", ")))
 }
 
 /// A limit that took so much away that clocks may be missing for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shortage {
+pub(crate) enum Shortage {
     /// A tenth of all connections, or more, had no room.
     Connections,
     /// The histories of a tenth of all connections, or more, had too little.
@@ -133,7 +133,7 @@ pub(super) enum Shortage {
 
 impl Shortage {
     /// The limit that mattered most; `None` where none did.
-    pub(super) fn of(snapshot: &Snapshot) -> Option<Self> {
+    pub(crate) fn of(snapshot: &Snapshot) -> Option<Self> {
         let connections: u64 = snapshot.addresses.iter().map(|report| report.connections).sum();
         let losses = &snapshot.losses;
         if losses.records_refused > 0 || 10 * losses.flows_evicted > connections {
@@ -149,7 +149,7 @@ fn is_only_counted(report: &AddressReport) -> bool {
 }
 
 /// What limits the answer at this address, with its figures; `None` where nothing does.
-pub(super) fn doubt_here(report: &AddressReport, shortage: Option<Shortage>) -> Option<String> {
+pub(crate) fn doubt_here(report: &AddressReport, shortage: Option<Shortage>) -> Option<String> {
     const NO_ROOM: &str = "connections were cut off or ignored for lack of room (see the limits below)";
     match (report.doubt, shortage) {
         // Connections that would have been long enough may be among those.
@@ -197,7 +197,7 @@ const FEWEST_RANDOM: u64 = 4;
 
 /// What would make the answer better, as a noun: `3 more connections`; `None` where nothing would, or where
 /// nothing is missing.
-pub(super) fn help(report: &AddressReport) -> Option<String> {
+pub(crate) fn help(report: &AddressReport) -> Option<String> {
     let more = |connections: u64| format!("{} with it", more_of(connections, "connection"));
     let has_few = report.connections < FEWEST_RANDOM;
     let text = match report.doubt {
@@ -225,24 +225,35 @@ pub(super) fn help(report: &AddressReport) -> Option<String> {
 const CERTAIN: f64 = 0.995;
 
 /// A machine's clock: `clock 1000 Hz (96 %)`, `clock 1000 Hz, -1.3 ± 1.4 ppm`.
-pub(super) fn clock(machine: &MachineReport) -> String {
+pub(crate) fn clock(machine: &MachineReport) -> String {
     if machine.tick_hz <= 0.0 {
         return format!("clock without a constant rate, near {:.0} Hz", machine.rate_hz.value);
     }
-    let rate = hertz(machine.tick_hz);
-    let rate = if machine.tick_probability < CERTAIN {
-        format!("{rate} ({:.0} %)", 100.0 * machine.tick_probability)
-    } else {
-        rate
-    };
-    match machine.skew_ppm.filter(|skew| skew.sigma < WORST_SKEW_PPM) {
-        Some(skew) => format!("clock {rate}, {} ppm", signed(skew)),
-        None => format!("clock {rate}"),
+    match sound_skew(machine) {
+        Some(skew) => format!("clock {}, {} ppm", tick(machine), signed(skew)),
+        None => format!("clock {}", tick(machine)),
     }
 }
 
+/// A machine's tick rate: `1000 Hz`, `1000 Hz (96 %)`, `not constant, near 990 Hz`.
+pub(crate) fn tick(machine: &MachineReport) -> String {
+    if machine.tick_hz <= 0.0 {
+        return format!("not constant, near {:.0} Hz", machine.rate_hz.value);
+    }
+    let rate = hertz(machine.tick_hz);
+    match machine.tick_probability {
+        probability if probability < CERTAIN => format!("{rate} ({:.0} %)", 100.0 * probability),
+        _ => rate,
+    }
+}
+
+/// A machine's skew in ppm; `None` where it tells nothing.
+pub(crate) fn sound_skew(machine: &MachineReport) -> Option<Estimate> {
+    machine.skew_ppm.filter(|skew| skew.sigma < WORST_SKEW_PPM)
+}
+
 /// `Linux (99 %)`, or `system unknown, perhaps FreeBSD (40 %)`.
-pub(super) fn system_in_short(os: &OsReport) -> String {
+pub(crate) fn system_in_short(os: &OsReport) -> String {
     let guess = |name: &str, probability: f64| format!("{name} ({:.0} %)", 100.0 * probability);
     if os.confidence > 0.0 {
         return guess(&os.name, os.confidence);
@@ -269,7 +280,7 @@ fn families(systems: &[(String, f64)]) -> Vec<(&str, f64)> {
 }
 
 /// `1 hop away`, `on this link`.
-pub(super) fn hops(os: &OsReport) -> Option<String> {
+pub(crate) fn hops(os: &OsReport) -> Option<String> {
     Some(match os.hops? {
         0 => "on this link".to_owned(),
         hops => format!("{} away", count(u64::from(hops), "hop")),
@@ -278,7 +289,7 @@ pub(super) fn hops(os: &OsReport) -> Option<String> {
 
 /// `Linux 2026 or later (92 %), 3 hops away`, `unknown, perhaps FreeBSD (40 %) or Solaris (30 %)`,
 /// `Linux (99 %): 2026 or later (47 %) or 4.20 to early 2026 (47 %)`.
-pub(super) fn system(os: &OsReport) -> String {
+pub(crate) fn system(os: &OsReport) -> String {
     let guess = |name: &str, probability: f64| format!("{name} ({:.0} %)", 100.0 * probability);
     let mut text = if os.confidence > 0.0 { guess(&os.name, os.confidence) } else { os.name.clone() };
     let others = &os.alternatives[..os.alternatives.len().min(MAX_ALTERNATIVES)];
@@ -301,7 +312,7 @@ pub(super) fn system(os: &OsReport) -> String {
 }
 
 /// `vxlan 42 from 10.9.0.1 to 10.9.0.2`, `mpls 1000`, `ip from ...`.
-pub(super) fn tunnel(tunnel: &Tunnel) -> String {
+pub(crate) fn tunnel(tunnel: &Tunnel) -> String {
     let id = if tunnel.id == 0 { String::new() } else { format!(" {}", tunnel.id) };
     let ends =
         if tunnel.has_ends() { format!(" from {} to {}", tunnel.src, tunnel.dst) } else { String::new() };
@@ -309,7 +320,7 @@ pub(super) fn tunnel(tunnel: &Tunnel) -> String {
 }
 
 /// `2006-02-16 21:26:20 CET ± 2 s, or any multiple of 497 days earlier`.
-pub(super) fn up_since(boot: Boot, calendar: &Calendar<'_>) -> String {
+pub(crate) fn up_since(boot: Boot, calendar: &Calendar<'_>) -> String {
     let jiffies = if boot.or_earlier_s > 0.0 {
         format!(" (or {} earlier, if it is Linux before 4.13)", span(boot.or_earlier_s))
     } else {
@@ -319,11 +330,12 @@ pub(super) fn up_since(boot: Boot, calendar: &Calendar<'_>) -> String {
 }
 
 /// `2006-02-16 21:26:20 CET ± 2 s (modulo 497 days)`.
-pub(super) fn up_since_in_short(boot: Boot, calendar: &Calendar<'_>) -> String {
+pub(crate) fn up_since_in_short(boot: Boot, calendar: &Calendar<'_>) -> String {
     format!("{} (modulo {})", boot_time(boot, calendar), span(boot.modulus_s))
 }
 
-fn boot_time(boot: Boot, calendar: &Calendar<'_>) -> String {
+/// `2006-02-16 21:26:20 CET ± 2 s`.
+pub(crate) fn boot_time(boot: Boot, calendar: &Calendar<'_>) -> String {
     // The time is printed to the second, so it can't be better than that.
     let sigma_s = boot.engine_s.sigma.max(1.0);
     let when = calendar.local(boot.engine_s.value, sigma_s);
@@ -332,7 +344,7 @@ fn boot_time(boot: Boot, calendar: &Calendar<'_>) -> String {
 }
 
 /// Connections that may be shares of connections: `15 connections`, `about 9 connections`.
-pub(super) fn weighted(connections: f64) -> String {
+pub(crate) fn weighted(connections: f64) -> String {
     let whole = count(connections.round() as u64, "connection");
     match connections {
         exact if (exact - exact.round()).abs() < WHOLE => whole,
@@ -342,7 +354,7 @@ pub(super) fn weighted(connections: f64) -> String {
 }
 
 /// A machine's connections, of how many that are assigned: `about 70 of 270 connections (26 %)`.
-pub(super) fn share(machine: &MachineReport) -> String {
+pub(crate) fn share(machine: &MachineReport) -> String {
     let own = weighted(machine.connections);
     let all = (100.0 * machine.connections / machine.load_percent.max(f64::MIN_POSITIVE)).round();
     match own.strip_suffix(" connections").or_else(|| own.strip_suffix(" connection")) {
@@ -355,7 +367,7 @@ pub(super) fn share(machine: &MachineReport) -> String {
 }
 
 /// `port 25` or `ports 80 (60 %), 8080 (10 %), client of port 443 (30 %)`.
-pub(super) fn ports(shares: &[PortShare]) -> String {
+pub(crate) fn ports(shares: &[PortShare]) -> String {
     listed(shares, |share, is_only| match is_only {
         true => share.port.to_string(),
         false => format!("{} ({:.0} %)", share.port, share.share_percent),
@@ -363,7 +375,7 @@ pub(super) fn ports(shares: &[PortShare]) -> String {
 }
 
 /// `port 25` or `ports 80, 8080 and 3 more, client of port 443`.
-pub(super) fn ports_in_short(shares: &[PortShare]) -> String {
+pub(crate) fn ports_in_short(shares: &[PortShare]) -> String {
     let shown = &shares[..shares.len().min(MAX_PORTS)];
     let text = listed(shown, |share, _| share.port.to_string());
     match shares.len() - shown.len() {

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use super::axe_core;
 use super::cargo_deny;
 use super::packages::{Group, Manager, Tool};
 use super::toolchain::{self, NIGHTLY, Rustc, Toolchain};
@@ -18,6 +19,8 @@ pub(super) struct Inventory {
     pub may_install: bool,
     /// Compilers and linker for the kernel program; None if they were not requested.
     pub bpf: Option<Bpf>,
+    /// True if axe-core was requested and is missing.
+    pub lacks_axe_core: bool,
     /// True if cargo-deny was requested and is missing.
     pub lacks_cargo_deny: bool,
 }
@@ -74,6 +77,7 @@ impl Inventory {
             manager: Manager::ALL.into_iter().find(|manager| shell::find(manager.program()).is_some()),
             may_install: shell::is_root() || shell::find("sudo").is_some(),
             bpf: groups.contains(&Group::Bpf).then(|| Bpf::take(tried)),
+            lacks_axe_core: groups.contains(&Group::Browser) && !axe_core::is_installed(),
             lacks_cargo_deny: groups.contains(&Group::Deny) && !cargo_deny::is_installed(),
         }
     }

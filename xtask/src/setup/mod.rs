@@ -1,5 +1,6 @@
 //! `cargo xtask setup`: prints what is missing, installs it, and checks that it works.
 
+mod axe_core;
 mod cargo_deny;
 mod inventory;
 mod packages;
@@ -22,7 +23,7 @@ use crate::shell;
 /// Arguments of `cargo xtask setup`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The groups to install [default: bpf netns test deny].
+    /// The groups to install [default: bpf netns test browser deny].
     #[arg(value_enum)]
     groups: Vec<Group>,
     /// Print the plan and change nothing.
@@ -122,6 +123,7 @@ fn execute(step: &Step) -> Result<()> {
             toolchain::link_system(rustc.llvm, *with_rustup)
         }
         Step::BpfLinker(..) => install_bpf_linker(),
+        Step::AxeCore => axe_core::install(),
         Step::CargoDeny => cargo_install(&cargo_deny::install_arguments()),
     }
 }

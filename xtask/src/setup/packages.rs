@@ -11,6 +11,8 @@ pub(crate) enum Group {
     Netns,
     /// Programs that tests compare tmap with.
     Test,
+    /// A browser and what drives and judges pages in it.
+    Browser,
     /// cargo-deny, which checks the licences and sources of dependencies.
     Deny,
     /// Programs that the evaluation compares tmap with.
@@ -21,7 +23,7 @@ pub(crate) enum Group {
 
 impl Group {
     /// The groups that `.ci/run` needs.
-    pub(crate) const CI: [Self; 4] = [Self::Bpf, Self::Netns, Self::Test, Self::Deny];
+    pub(crate) const CI: [Self; 5] = [Self::Bpf, Self::Netns, Self::Test, Self::Browser, Self::Deny];
 
     /// The programs of this group that come in packages. `Bpf` and `Deny` are found by other means.
     pub(crate) fn tools(self) -> &'static [Tool] {
@@ -29,6 +31,7 @@ impl Group {
             Self::Bpf | Self::Deny => &[],
             Self::Netns => &[IP, NFT],
             Self::Test => &[TCPDUMP, TSHARK],
+            Self::Browser => &[CHROMIUM, CHROMEDRIVER, NPM],
             Self::Peers => &[P0F],
             Self::Lab => &[QEMU, BUSYBOX, CPIO, ZSTD],
         }
@@ -78,6 +81,16 @@ const TSHARK: Tool = Tool {
     pacman: Some("wireshark-cli"),
     apk: Some("tshark"),
 };
+const CHROMIUM: Tool = Tool::same("chromium", "chromium");
+const CHROMEDRIVER: Tool = Tool {
+    program: "chromedriver",
+    apt: "chromium-driver",
+    dnf: Some("chromedriver"),
+    // Arch's browser brings its driver with it.
+    pacman: Some("chromium"),
+    apk: Some("chromium-chromedriver"),
+};
+const NPM: Tool = Tool { dnf: Some("nodejs-npm"), ..Tool::same("npm", "npm") };
 const P0F: Tool = Tool { program: "p0f", apt: "p0f", dnf: None, pacman: None, apk: None };
 const QEMU: Tool =
     Tool { program: "qemu-system-x86_64", apt: "qemu-system-x86", dnf: None, pacman: None, apk: None };

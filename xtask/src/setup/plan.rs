@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::axe_core;
 use super::cargo_deny;
 use super::inventory::{Bpf, Inventory, Linker};
 use super::packages::Manager;
@@ -22,6 +23,8 @@ pub(super) enum Step {
     /// Build and install bpf-linker: for which LLVM, if that is known yet, and what is wrong with the
     /// installed one, if there is one.
     BpfLinker(Option<u32>, Option<String>),
+    /// Let npm install axe-core.
+    AxeCore,
     /// Build and install cargo-deny.
     CargoDeny,
 }
@@ -66,6 +69,10 @@ impl fmt::Display for Step {
                     None => Ok(()),
                 }
             }
+            Self::AxeCore => {
+                let arguments = axe_core::install_arguments().join(" ");
+                write!(f, "npm {arguments} (into target/axe-core)")
+            }
             Self::CargoDeny => {
                 let bin = toolchain::cargo_home().join("bin");
                 let arguments = cargo_deny::install_arguments().join(" ");
@@ -82,6 +89,9 @@ pub(super) fn plan(inventory: &Inventory) -> Result<Vec<Step>, String> {
     let mut steps = Vec::new();
     if let Some(bpf) = &inventory.bpf {
         bpf_steps(bpf, inventory, &mut packages, &mut steps)?;
+    }
+    if inventory.lacks_axe_core {
+        steps.push(Step::AxeCore);
     }
     if inventory.lacks_cargo_deny {
         steps.push(Step::CargoDeny);
@@ -105,6 +115,8 @@ fn tool_packages(inventory: &Inventory) -> Result<Vec<&'static str>, String> {
     let mut unknown = Vec::new();
     for tool in &inventory.missing {
         match inventory.manager.and_then(|manager| tool.package(manager)) {
+            // Two programs may share a package.
+            Some(name) if names.contains(&name) => {}
             Some(name) => names.push(name),
             None => unknown.push(format!("{} (Debian's package {})", tool.program, tool.usual_package())),
         }
@@ -212,7 +224,7 @@ mod tests {
         };
         let missing = Group::Netns.tools().to_vec();
         let (manager, bpf) = (Some(Manager::Apt), Some(bpf));
-        Inventory { missing, manager, may_install: true, bpf, lacks_cargo_deny: false }
+        Inventory { missing, manager, may_install: true, bpf, lacks_axe_core: false, lacks_cargo_deny: false }
     }
 
     fn with_bpf(change: impl FnOnce(&mut Bpf)) -> Inventory {
@@ -331,6 +343,20 @@ mod tests {
         assert_eq!(steps.last(), Some(&Step::CargoDeny));
         let text = Step::CargoDeny.to_string();
         assert!(text.contains(&format!("cargo-deny@{}", cargo_deny::VERSION)), "{text}");
+    }
+
+    #[test]
+    fn a_browser_brings_its_driver_and_its_judge() {
+        let inventory = Inventory {
+            missing: Group::Browser.tools().to_vec(),
+            bpf: None,
+            lacks_axe_core: true,
+            ..fresh()
+        };
+        let packages = vec!["chromium", "chromium-driver", "npm"];
+        assert_eq!(plan(&inventory).unwrap(), [Step::Packages(Manager::Apt, packages), Step::AxeCore]);
+        let text = Step::AxeCore.to_string();
+        assert!(text.contains(&format!("axe-core@{}", axe_core::VERSION)), "{text}");
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::{
 /// The width of a picture.
 pub(super) const WIDTH: f64 = 1000.0;
 
+/// Its width in a page: pages have several beside each other, and are read on phones.
+pub(super) const PAGE_WIDTH: f64 = 720.0;
+
 /// The height of a picture without a chart.
 pub(super) const LEAST_HEIGHT: f64 = 44.0;
 
@@ -41,6 +44,7 @@ const LEGEND_WORDS: (f64, f64) = (70.0, 250.0);
 /// Where the parts of one chart are.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
+    pub(super) width: f64,
     pub(super) left: f64,
     pub(super) right: f64,
     pub(super) top: f64,
@@ -52,24 +56,24 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Layouts of charts below each other: the widest labels decide for all.
-    pub(super) fn of_all(charts: &[Chart]) -> Vec<Self> {
+    pub(super) fn of_all(charts: &[Chart], width: f64) -> Vec<Self> {
         let labels = charts.iter().flat_map(|chart| &chart.y.ticks);
         let widest = labels.map(|(_, label)| text::width(label, text::SIZE)).fold(30.0, f64::max);
         let legend = charts.iter().map(|chart| legend_width(&chart.series)).fold(0.0, f64::max);
-        let (left, right) = ((LABEL_ROOM + widest).round(), (WIDTH - GAP - legend).round());
-        charts.iter().map(|chart| Self::of(chart, left, right)).collect()
+        let (left, right) = ((LABEL_ROOM + widest).round(), (width - GAP - legend).round());
+        charts.iter().map(|chart| Self::of(chart, left, right, width)).collect()
     }
 
-    fn of(chart: &Chart, left: f64, right: f64) -> Self {
-        let subtitle = wrapped(&chart.subtitle, text::SIZE, WIDTH - GAP - left);
+    fn of(chart: &Chart, left: f64, right: f64, width: f64) -> Self {
+        let subtitle = wrapped(&chart.subtitle, text::SIZE, width - GAP - left);
         let lines = subtitle.len() as f64;
         let top = if subtitle.is_empty() { TITLE_Y + 14.0 } else { TITLE_Y + 15.0 + lines * SUBTITLE_STEP };
         // Marks of a scale of numbers are far apart already.
         let bottom = top + HEIGHT.max(ROW * chart.y.ticks.len() as f64);
         let bottom = bottom.max(top + legend_height(&chart.series));
         // Bold letters are wider.
-        let title = cut(&chart.title, 1.1 * text::TITLE_SIZE, WIDTH - GAP - left);
-        Self { left, right, top, bottom, height: bottom + FOOT, title, subtitle }
+        let title = cut(&chart.title, 1.1 * text::TITLE_SIZE, width - GAP - left);
+        Self { width, left, right, top, bottom, height: bottom + FOOT, title, subtitle }
     }
 
     /// The place of a value on the horizontal axis.

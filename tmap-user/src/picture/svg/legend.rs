@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     Part, Theme,
-    layout::{GAP, INDENT, LEGEND_STEP, Layout, MOST_NAMED, WIDTH, not_named},
+    layout::{GAP, INDENT, LEGEND_STEP, Layout, MOST_NAMED, not_named},
     sign::{class, point},
     text::{self, Anchor, Words, cut},
 };
@@ -13,7 +13,7 @@ use crate::picture::chart::{Mark, Series};
 /// Draws the legend beside the marks.
 pub(super) fn draw(out: &mut String, series: &[Series], layout: &Layout, theme: Theme) {
     let (ink, x) = (theme.part(Part::Ink), layout.right + GAP);
-    let room = WIDTH - x - INDENT;
+    let room = layout.width - x - INDENT;
     let mut y = layout.top + 12.0;
     for series in series.iter().take(MOST_NAMED) {
         let class = class(series.owner);

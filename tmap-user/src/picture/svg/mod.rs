@@ -72,6 +72,11 @@ impl Theme {
         }
     }
 
+    /// The width of a picture in pixels.
+    fn width(self) -> f64 {
+        if self == Self::Page { layout::PAGE_WIDTH } else { layout::WIDTH }
+    }
+
     /// The background; `None` in a page.
     fn background(self) -> Option<&'static str> {
         match self {
@@ -110,9 +115,9 @@ pub fn svg(chart: &Chart, theme: Theme) -> String {
 
 /// Charts below each other in one `<svg>`, all as wide and with their axes in line.
 pub fn stack(charts: &[Chart], theme: Theme) -> String {
-    let layouts = Layout::of_all(charts);
+    let layouts = Layout::of_all(charts, theme.width());
     let height: f64 = layouts.iter().map(|layout| layout.height).sum();
-    let (width, height) = (layout::WIDTH, height.max(layout::LEAST_HEIGHT));
+    let (width, height) = (theme.width(), height.max(layout::LEAST_HEIGHT));
     let titles: Vec<String> = charts.iter().map(|chart| escaped(&chart.title)).collect();
     let font = match theme {
         Theme::Page => "",

@@ -1,0 +1,138 @@
+//! `tmap report`: one HTML page about captures or interfaces, with the options of `live` and `read`.
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{ArgAction, Args, error::ErrorKind};
+
+use super::{
+    CommonArgs,
+    report::ReportArgs,
+    sensor::SensorArgs,
+    sources, unique, usage,
+    values::{positive_time, shards, size},
+};
+use crate::{
+    capture::xdp::XdpMode,
+    config::{Common, Config, LiveConfig, PageConfig, ReadConfig},
+    engine::{Wanted, rtt},
+    time::When,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct PageArgs {
+    /// Captures, in any order; - is standard input
+    #[arg(value_name = "FILE", conflicts_with = "interface")]
+    files: Vec<PathBuf>,
+    /// Capture to read; give -r again for another one
+    #[arg(short, long, value_name = "FILE", action = ArgAction::Append)]
+    #[arg(conflicts_with_all = ["interface", "files"])]
+    read: Vec<PathBuf>,
+    /// Write the page to this file; - is standard output
+    #[arg(short, long, value_name = "FILE.html")]
+    output: Option<PathBuf>,
+    /// Interface to watch; a,b or -i again for more; any: all that are up
+    #[arg(short, long, value_name = "IFACE", action = ArgAction::Append, value_delimiter = ',')]
+    interface: Vec<String>,
+    /// Watch outgoing segments too (XDP sees only incoming ones)
+    #[arg(long, conflicts_with_all = ["files", "read"])]
+    egress: bool,
+    #[command(flatten)]
+    sensor: SensorArgs,
+    /// Stop after this time, e.g. 90s or 10m
+    #[arg(long, value_name = "TIME", value_parser = positive_time, conflicts_with_all = ["files", "read"])]
+    duration: Option<Duration>,
+    /// Measure round trips on interfaces too; in captures they are measured anyway
+    #[arg(long)]
+    rtt: bool,
+    /// Ignore packets of captures before this time, e.g. 03:00 or '2026-11-21 03:00'
+    #[arg(long, value_name = "TIME", conflicts_with = "interface")]
+    from: Option<When>,
+    /// Ignore packets of captures after this time
+    #[arg(long, value_name = "TIME", conflicts_with = "interface")]
+    to: Option<When>,
+    /// Hook: native or generic XDP, tc (beside other programs), or auto
+    #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
+    xdp_mode: XdpMode,
+    /// Size of the ring buffer per CPU, e.g. 8M; rounded up to a power of two, at least 2K
+    #[arg(long, value_name = "BYTES", value_parser = size, allow_negative_numbers = true, hide = true)]
+    #[arg(conflicts_with_all = ["files", "read"])]
+    ring_size: Option<usize>,
+    /// Engine threads, which share addresses and limits [default: chosen by the number of cores]
+    #[arg(long, value_name = "N", value_parser = shards, allow_negative_numbers = true, hide = true)]
+    shards: Option<usize>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+impl PageArgs {
+    /// Checks and resolves the arguments; `words` is the command line as the user wrote it.
+    pub(super) fn config(self, words: &[OsString]) -> Result<Config, clap::Error> {
+        self.common.habits.check("report")?;
+        let no_sources = self.interface.is_empty() && self.files.is_empty() && self.read.is_empty();
+        if no_sources {
+            let message = "name captures to read, or an interface to watch with -i";
+            return Err(usage("report", ErrorKind::MissingRequiredArgument, message));
+        }
+        if self.common.json || self.common.stats.is_some() {
+            let message = "the report is a page; --json and --stats are for `tmap live` and `tmap read`";
+            return Err(usage("report", ErrorKind::ArgumentConflict, message));
+        }
+        let mut common = self.common(words)?;
+        if self.interface.is_empty() {
+            common.engine.rtt = Some(round_trips());
+            let files = if self.files.is_empty() { &self.read } else { &self.files };
+            return Ok(Config::Read(ReadConfig {
+                common,
+                files: sources("report", files)?,
+                from: self.from,
+                to: self.to,
+                plot: None,
+                shards: self.shards,
+            }));
+        }
+        common.engine.rtt = self.rtt.then(round_trips);
+        let (wait, promiscuous) = self.sensor.resolve();
+        Ok(Config::Live(LiveConfig {
+            common,
+            interfaces: unique(self.interface),
+            xdp_mode: self.xdp_mode,
+            egress: self.egress,
+            wait,
+            promiscuous,
+            every: None,
+            duration: self.duration,
+            ring_bytes: self.ring_size,
+            every_packet: false,
+            shards: self.shards,
+        }))
+    }
+
+    /// The settings of both kinds of run, with those of the page.
+    fn common(&self, words: &[OsString]) -> Result<Common, clap::Error> {
+        let filter = self.common.filter.clone().unwrap_or_default();
+        let mut common = self.common.resolve("report", &filter, &ReportArgs::default())?;
+        common.wanted = Wanted { connections: true, siblings: true };
+        let path = match self.output.as_deref() {
+            Some(path) if path != Path::new("-") => Some(path.to_owned()),
+            // Nobody reads HTML on a terminal.
+            None if io::stdout().is_terminal() => {
+                let message = "name the file of the page: -o report.html";
+                return Err(usage("report", ErrorKind::MissingRequiredArgument, message));
+            }
+            _ => None,
+        };
+        let command = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        common.page = Some(PageConfig { path, command });
+        Ok(common)
+    }
+}
+
+/// Round trips for a page, which shows distributions only.
+fn round_trips() -> rtt::Options {
+    rtt::Options { stream: false, ..rtt::Options::default() }
+}

@@ -1,0 +1,96 @@
+//! The page of a run: where it is written, and how it was made.
+//!
+//! The file is opened before anything is read, and its old content stays until there is a new page.
+
+mod file;
+mod source;
+
+use std::io;
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::{
+    capture::file::Location,
+    config::{Config, PageConfig},
+    engine::{Event, Snapshot},
+    page::{self, Events, Made},
+    report::{
+        Sink, Stats, Summary,
+        number::Calendar,
+        sensor::{Heartbeat, Notice},
+    },
+    time::WallClock,
+};
+use file::Place;
+
+/// Makes the page of a run.
+#[derive(Debug)]
+pub struct PageWriter {
+    place: Place,
+    captures: Vec<Location>,
+    made: Made,
+    events: Events,
+    zone: TimeZone,
+}
+
+impl PageWriter {
+    /// Opens the page's file.
+    ///
+    /// # Errors
+    /// If it can't be written, or is one of the captures.
+    pub fn open(page: &PageConfig, config: &Config) -> anyhow::Result<Self> {
+        let (captures, interfaces) = match config {
+            Config::Read(read) => (read.files.clone(), &[][..]),
+            Config::Live(live) => (Vec::new(), &live.interfaces[..]),
+        };
+        let made = Made {
+            command: page.command.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sources: interfaces.iter().map(|name| page::Source::Interface(name.clone())).collect(),
+            written: None,
+        };
+        let place = Place::open(page.path.as_deref(), &captures)?;
+        Ok(Self { place, captures, made, events: Events::default(), zone: config.common().zone.clone() })
+    }
+}
+
+impl Sink for PageWriter {
+    fn event(&mut self, event: &Event, now_ns: u64, wall: WallClock) -> io::Result<()> {
+        self.events.push(event, now_ns, &Calendar { wall, zone: &self.zone });
+        Ok(())
+    }
+
+    fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+        if !self.captures.is_empty() {
+            self.made.sources = self.captures.iter().map(source::of).collect();
+        }
+        self.made.written = Some(Timestamp::now());
+        let html = page::html(summary, &self.events, &self.made, &self.zone);
+        self.place
+            .put(html.as_bytes())
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot write the page: {error}")))
+    }
+
+    // Standard error tells these. What is lasting in them comes again in the summary.
+
+    fn notice(&mut self, notice: &Notice<'_>, wall: WallClock) -> io::Result<()> {
+        self.events.push_notice(notice, &Calendar { wall, zone: &self.zone });
+        Ok(())
+    }
+
+    fn wants_changes(&self) -> bool {
+        false
+    }
+
+    fn heartbeat(&mut self, _: &Heartbeat, _: Option<&Snapshot>, _: WallClock) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn stats(&mut self, _: &Stats, _: WallClock) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn time(&self, now_ns: u64, wall: WallClock) -> String {
+        Calendar { wall, zone: &self.zone }.local(now_ns as f64 / 1e9, 0.0)
+    }
+}
