@@ -5,6 +5,7 @@ mod help;
 mod report;
 mod rtt;
 mod sensor;
+mod top;
 mod values;
 
 use std::{
@@ -42,7 +43,7 @@ use values::{at_least_one, feature, not_negative, picture, positive_time, shards
 const ABOUT: &str = "Counts the machines behind an IP address by their TCP timestamp clocks";
 
 /// The words that are commands.
-const COMMANDS: [&str; 4] = ["live", "read", "rtt", "help"];
+const COMMANDS: [&str; 5] = ["live", "read", "rtt", "top", "help"];
 
 #[derive(Debug, Parser)]
 #[command(name = "tmap", version, about = ABOUT, arg_required_else_help = true)]
@@ -63,6 +64,9 @@ enum Command {
     /// Measure round-trip times, on interfaces (-i) or in captures
     #[command(after_help = help::RTT)]
     Rtt(rtt::RttArgs),
+    /// Show either on a screen: addresses, machines, pictures; ? lists its keys
+    #[command(after_help = help::TOP)]
+    Top(top::TopArgs),
 }
 
 #[derive(Debug, Args)]
@@ -221,6 +225,7 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
         Command::Live(args) => args.config(),
         Command::Read(args) => args.config(),
         Command::Rtt(args) => args.config(),
+        Command::Top(args) => args.config(),
     }
 }
 
@@ -432,14 +437,14 @@ mod tests {
     fn live(line: &str) -> LiveConfig {
         match parsed(line).unwrap_or_else(|error| panic!("{error}")) {
             Config::Live(live) => live,
-            Config::Read(_) => panic!("{line} reads"),
+            _ => panic!("{line} doesn't watch"),
         }
     }
 
     fn read(line: &str) -> ReadConfig {
         match parsed(line).unwrap_or_else(|error| panic!("{error}")) {
             Config::Read(read) => read,
-            Config::Live(_) => panic!("{line} watches"),
+            _ => panic!("{line} doesn't read"),
         }
     }
 
@@ -461,7 +466,7 @@ mod tests {
 
     #[test]
     fn help_fits_a_terminal() {
-        for line in ["tmap --help", "tmap live --help", "tmap read -h", "tmap rtt --help"] {
+        for line in ["tmap --help", "tmap live --help", "tmap read -h", "tmap rtt --help", "tmap top --help"] {
             for line in [line.to_owned(), line.replace("--help", "--help-all")] {
                 let text = help(&line);
                 let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
@@ -514,6 +519,10 @@ mod tests {
     #[test]
     fn mistakes_are_explained() {
         for (line, says) in [
+            ("tmap top", "name an interface to watch (-i eth0), or captures to show"),
+            ("tmap top --json -i e", "a screen has no JSON"),
+            ("tmap top --realtime -i e", "--speed and --realtime are for captures"),
+            ("tmap top --speed 0 a.pcap", "expected a number above 0"),
             ("tmap rtt", "name captures to read, or an interface to watch with -i"),
             ("tmap rtt --top 3 a.pcap", "--top is for `tmap live` and `tmap read`"),
             ("tmap rtt -v a.pcap", "-v is for `tmap live` and `tmap read`"),

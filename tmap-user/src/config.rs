@@ -22,6 +22,32 @@ pub enum Config {
     Live(LiveConfig),
     /// Read captures.
     Read(ReadConfig),
+    /// Show either on a screen.
+    Top(TopConfig),
+}
+
+/// The settings of `tmap top`.
+#[derive(Clone, Debug)]
+pub struct TopConfig {
+    /// What is shown.
+    pub source: TopSource,
+    /// How often figures are renewed.
+    pub refresh: Duration,
+    /// Whether the mouse is used.
+    pub mouse: bool,
+    /// Whether there are colours.
+    pub colour: bool,
+    /// How many times faster than it was recorded a capture is shown; `None`: as fast as it can be read.
+    pub speed: Option<f64>,
+}
+
+/// What `tmap top` shows.
+#[derive(Clone, Debug)]
+pub enum TopSource {
+    /// Interfaces.
+    Live(LiveConfig),
+    /// Captures.
+    Files(ReadConfig),
 }
 
 /// Settings of both kinds of run.

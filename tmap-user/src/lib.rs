@@ -15,6 +15,7 @@ pub mod live;
 pub mod picture;
 pub mod read;
 pub mod report;
+pub mod screen;
 pub mod signals;
 pub mod stdout;
 pub mod time;

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use tmap::{Outcome, cli, config::Config, live, read, say, stdout, without_error_codes};
+use tmap::{Outcome, cli, config::{Config, TopSource}, live, read, say, stdout, without_error_codes};
 
 fn main() -> ExitCode {
     // A mistake on the command line ends the process here, with exit code 2.
@@ -24,6 +24,10 @@ fn run(config: &Config) -> anyhow::Result<Outcome> {
     match config {
         Config::Live(config) => live::run(config, out),
         Config::Read(config) => read::run(config, out),
+        Config::Top(config) => match &config.source {
+            TopSource::Live(source) => live::run_on_screen(source, config, out),
+            TopSource::Files(source) => read::run_on_screen(source, config, out),
+        },
     }
 }
 

@@ -40,6 +40,7 @@ Examples:
   sudo tmap -i eth0               watch eth0; ^C ends with a summary
   tmap read capture.pcap.gz       read a capture, compressed or not
   sudo tmap rtt -i eth0 --egress  measure round-trip times
+  sudo tmap top -i eth0           a screen of addresses, machines and pictures
 
 `tmap COMMAND --help` explains a command, its filters and its report. Watching
 an interface needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
@@ -112,3 +113,29 @@ next. The summary lists implausible timestamps (TSvals that step back or leap,
 echoes of values never sent), each with the probable cause.
 
 Limits and tolerances for experts: tmap rtt --help-all";
+
+/// After the options of `top`.
+pub(super) const TOP: &str = concat!(
+    "\
+Examples:
+  sudo tmap top -i eth0
+  sudo tmap top -i lan,wan src net 10.0.0.0/8
+  tmap top capture.pcap.gz
+  tmap top --speed 10 monday.pcap tuesday.pcap
+  ssh -t router sudo tmap top -i br0
+
+The screen lists the source addresses with their machines. Enter opens one: its
+machines, pictures of their clocks, and why this count and no other. Tab leads
+to events (new machines, reboots, clocks that moved, losses) and to the health
+of the sensor. ? lists all keys; q ends, and prints the summary that `tmap live`
+or `tmap read` prints.
+
+Figures are renewed twice a second. Snapshots of all addresses come each second
+or, where many connections make them dear, more rarely: they take two percent of
+a core at most. r takes one at once. NO_COLOR turns colours off.
+
+",
+    filters!(),
+    "With FILEs, give the\nfilter by --filter.\n\n",
+    "Limits and tolerances for experts: tmap top --help-all"
+);

@@ -23,6 +23,31 @@ pub(super) fn address(
     calendar: &Calendar<'_>,
     styles: &Styles,
 ) -> io::Result<()> {
+    heading(out, report, snapshot, styles)?;
+    for one in report.machine_list.iter().take(MAX_MACHINES) {
+        let number = paint(styles.strong, &format!("#{}", one.id));
+        let ports = words::ports(&one.ports);
+        let link = if ports.is_empty() { "" } else { ", " };
+        writeln!(out, "  {number}  {}{link}{ports}", words::share(one))?;
+        machine(out, one, calendar)?;
+    }
+    if let Some(more) = and_more(MAX_MACHINES, report.machine_list.len(), "machine") {
+        writeln!(out, "  {more}")?;
+    }
+    if let Some(unassigned) = &report.unassigned {
+        writeln!(out, "  {}", super::table::rest(report, unassigned))?;
+        handshake(out, unassigned.os.signature.as_deref())?;
+    }
+    average_uptime(out, report, snapshot.now_ns)
+}
+
+/// The lines above the machines of an address: the count, what limits it, and the evidence for it.
+fn heading(
+    out: &mut impl Write,
+    report: &AddressReport,
+    snapshot: &Snapshot,
+    styles: &Styles,
+) -> io::Result<()> {
     let name = paint(styles.strong, &report.address.to_string());
     writeln!(out, "{name}: {}, {}", words::machines(report), count(report.connections, "connection"))?;
     let mut regime = words::regime(report.regime).to_owned();
@@ -55,21 +80,25 @@ pub(super) fn address(
     if let Some(tunnels) = words::tunnels(&report.tunnels) {
         writeln!(out, "  {tunnels}")?;
     }
-    for one in report.machine_list.iter().take(MAX_MACHINES) {
-        let number = paint(styles.strong, &format!("#{}", one.id));
-        let ports = words::ports(&one.ports);
-        let link = if ports.is_empty() { "" } else { ", " };
-        writeln!(out, "  {number}  {}{link}{ports}", words::share(one))?;
-        machine(out, one, calendar)?;
-    }
-    if let Some(more) = and_more(MAX_MACHINES, report.machine_list.len(), "machine") {
-        writeln!(out, "  {more}")?;
-    }
-    if let Some(unassigned) = &report.unassigned {
-        writeln!(out, "  {}", super::table::rest(report, unassigned))?;
-        handshake(out, unassigned.os.signature.as_deref())?;
-    }
-    average_uptime(out, report, snapshot.now_ns)
+    Ok(())
+}
+
+/// The lines above the machines of an address, without colours.
+pub(crate) fn about(report: &AddressReport, snapshot: &Snapshot) -> String {
+    in_text(|out| heading(out, report, snapshot, &Styles::default()))
+}
+
+/// The lines about a machine, without its share: clock, system, peers, boot.
+pub(crate) fn about_machine(one: &MachineReport, calendar: &Calendar<'_>) -> String {
+    in_text(|out| machine(out, one, calendar))
+}
+
+/// What is written, as a string.
+fn in_text(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+    let mut out = Vec::new();
+    // Memory takes everything.
+    let _ = write(&mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Connections of an address that were opened without timestamps.

@@ -58,7 +58,7 @@ pub(super) fn warnings(out: &mut impl Write, warnings: &[String], styles: &Style
 }
 
 /// What the limits on memory cost.
-pub(super) fn of_engine(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+pub(crate) fn of_engine(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let losses = summary.snapshot.losses;
     // A full table and a full address both evict open flows, and nothing counts them apart.
     evicted(out, losses.flows_evicted, "open flow", "limits --max-flows, --max-connections")?;

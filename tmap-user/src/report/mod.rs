@@ -2,10 +2,10 @@
 
 mod connections;
 mod coverage;
-mod detail;
-mod fold;
+pub(crate) mod detail;
+pub(crate) mod fold;
 pub mod json;
-mod losses;
+pub(crate) mod losses;
 pub mod number;
 pub mod plot;
 pub mod rtt_json;
@@ -14,10 +14,10 @@ pub mod sensor;
 pub mod siblings;
 pub mod stats;
 mod style;
-mod table;
+pub(crate) mod table;
 pub mod text;
 mod view;
-mod words;
+pub(crate) mod words;
 
 use std::io::{self, Write};
 

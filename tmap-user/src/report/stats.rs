@@ -88,7 +88,7 @@ pub fn write(out: &mut impl Write, stats: &Stats, calendar: &Calendar<'_>) -> io
 }
 
 /// The accounting, as a sum: `10 frames = 3 skipped + 2 repeats + 4 records + 1 lost, all accounted for`.
-fn identity(counters: &Counters) -> String {
+pub(crate) fn identity(counters: &Counters) -> String {
     let in_flight = i128::from(counters.seen) - i128::from(counters.accounted());
     format!(
         "{} = {} skipped + {} repeats + {} records + {} lost, {}",
@@ -115,7 +115,7 @@ pub fn skipped(counters: &Counters) -> String {
 }
 
 /// What a skipped frame is, after its number: `20 not TCP`. JSON has the labels.
-fn in_words(skip: Skip) -> &'static str {
+pub(crate) fn in_words(skip: Skip) -> &'static str {
     match skip {
         Skip::NotIp => "not IP",
         Skip::LinkTruncated => "truncated in the link header",

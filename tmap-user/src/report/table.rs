@@ -104,7 +104,7 @@ fn row(report: &AddressReport, calendar: &Calendar<'_>) -> Row {
 
 /// The systems behind an address: `Linux 2026+`, `Linux` for several versions, `Solaris +1` for that and
 /// another one with fewer connections.
-fn systems(report: &AddressReport) -> String {
+pub(crate) fn systems(report: &AddressReport) -> String {
     let mut machines: Vec<&MachineReport> = report.machine_list.iter().collect();
     machines.sort_by(|a, b| b.connections.total_cmp(&a.connections));
     let mut names: Vec<String> = Vec::new();
@@ -129,12 +129,12 @@ fn systems(report: &AddressReport) -> String {
 }
 
 /// `Linux 2026+` for `Linux 2026 or later`, `Linux 4.13-4.19` for `Linux 4.13 to 4.19`.
-fn in_short(name: &str) -> String {
+pub(crate) fn in_short(name: &str) -> String {
     name.replace(" or later", "+").replace(" to early ", "-").replace(" to ", "-")
 }
 
 /// The boot of an address's machine, or the latest of several: `2006-02-16 22:48`, `last 2006-04-20`.
-fn boots(report: &AddressReport, calendar: &Calendar<'_>) -> String {
+pub(crate) fn boots(report: &AddressReport, calendar: &Calendar<'_>) -> String {
     let boots = report.machine_list.iter().filter_map(|machine| machine.boot);
     let Some(latest) = boots.max_by(|a, b| a.engine_s.value.total_cmp(&b.engine_s.value)) else {
         return "-".to_owned();
@@ -268,7 +268,7 @@ pub(super) fn clock_in_short(machine: &MachineReport, calendar: &Calendar<'_>) -
 }
 
 /// What is known of the connections that are no machine's.
-pub(super) fn rest(report: &AddressReport, unassigned: &Unassigned) -> String {
+pub(crate) fn rest(report: &AddressReport, unassigned: &Unassigned) -> String {
     let Unassigned { connections, os, ports, .. } = unassigned;
     let mut parts = vec![if *connections == report.connections {
         "seen".to_owned()

@@ -21,7 +21,7 @@ const MAX_PORTS: usize = 4;
 const WHOLE: f64 = 0.005;
 
 /// `5 machines (90 % sure: 4 to 6)`, `at least 2 machines`, `machines unknown (1 to 33)`.
-pub(super) fn machines(report: &AddressReport) -> String {
+pub(crate) fn machines(report: &AddressReport) -> String {
     let mut notes = Vec::new();
     let (best, confidence) = match (report.machines, report.machines_low, report.machines_high) {
         // That one connection is one machine's says nothing of others.
@@ -51,7 +51,7 @@ pub(super) fn machines(report: &AddressReport) -> String {
 }
 
 /// The count in a table: `5 (4-6)`, `5 (4+)`, `2+`, `1-33`, `?`.
-pub(super) fn machines_in_short(report: &AddressReport) -> String {
+pub(crate) fn machines_in_short(report: &AddressReport) -> String {
     match (report.machines, report.machines_low, report.machines_high) {
         (Some(best), Some(low), Some(high)) if low != high => format!("{best} ({low}-{high})"),
         (Some(best), Some(low), None) if best == low => format!("{low}+"),
@@ -76,7 +76,7 @@ pub(super) fn regime(regime: Regime) -> &'static str {
 }
 
 /// A regime in a word.
-pub(super) fn regime_in_short(regime: Regime) -> &'static str {
+pub(crate) fn regime_in_short(regime: Regime) -> &'static str {
     match regime {
         Regime::Global => "fixed",
         Regime::PerPair => "by pair",
@@ -95,7 +95,7 @@ pub(super) fn side(side: Side) -> &'static str {
 }
 
 /// What limits the answer, in plain words.
-pub(super) fn doubt(doubt: Doubt) -> &'static str {
+pub(crate) fn doubt(doubt: Doubt) -> &'static str {
     match doubt {
         Doubt::TooFewSegments => "the tick rates of most connections stay open",
         Doubt::TooFewConnections => "too few connections to tell clocks with random offsets apart",
@@ -124,7 +124,7 @@ pub(super) fn tunnels(tunnels: &[Tunnel]) -> Option<String> {
 
 /// A limit that took so much away that clocks may be missing for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shortage {
+pub(crate) enum Shortage {
     /// A tenth of all connections, or more, had no room.
     Connections,
     /// The histories of a tenth of all connections, or more, had too little.
@@ -133,7 +133,7 @@ pub(super) enum Shortage {
 
 impl Shortage {
     /// The limit that mattered most; `None` where none did.
-    pub(super) fn of(snapshot: &Snapshot) -> Option<Self> {
+    pub(crate) fn of(snapshot: &Snapshot) -> Option<Self> {
         let connections: u64 = snapshot.addresses.iter().map(|report| report.connections).sum();
         let losses = &snapshot.losses;
         if losses.records_refused > 0 || 10 * losses.flows_evicted > connections {
@@ -149,7 +149,7 @@ fn is_only_counted(report: &AddressReport) -> bool {
 }
 
 /// What limits the answer at this address, with its figures; `None` where nothing does.
-pub(super) fn doubt_here(report: &AddressReport, shortage: Option<Shortage>) -> Option<String> {
+pub(crate) fn doubt_here(report: &AddressReport, shortage: Option<Shortage>) -> Option<String> {
     const NO_ROOM: &str = "connections were cut off or ignored for lack of room (see the limits below)";
     match (report.doubt, shortage) {
         // Connections that would have been long enough may be among those.
@@ -197,7 +197,7 @@ const FEWEST_RANDOM: u64 = 4;
 
 /// What would make the answer better, as a noun: `3 more connections`; `None` where nothing would, or where
 /// nothing is missing.
-pub(super) fn help(report: &AddressReport) -> Option<String> {
+pub(crate) fn help(report: &AddressReport) -> Option<String> {
     let more = |connections: u64| format!("{} with it", more_of(connections, "connection"));
     let has_few = report.connections < FEWEST_RANDOM;
     let text = match report.doubt {
@@ -225,7 +225,7 @@ pub(super) fn help(report: &AddressReport) -> Option<String> {
 const CERTAIN: f64 = 0.995;
 
 /// A machine's clock: `clock 1000 Hz (96 %)`, `clock 1000 Hz, -1.3 ± 1.4 ppm`.
-pub(super) fn clock(machine: &MachineReport) -> String {
+pub(crate) fn clock(machine: &MachineReport) -> String {
     if machine.tick_hz <= 0.0 {
         return format!("clock without a constant rate, near {:.0} Hz", machine.rate_hz.value);
     }
@@ -242,7 +242,7 @@ pub(super) fn clock(machine: &MachineReport) -> String {
 }
 
 /// `Linux (99 %)`, or `system unknown, perhaps FreeBSD (40 %)`.
-pub(super) fn system_in_short(os: &OsReport) -> String {
+pub(crate) fn system_in_short(os: &OsReport) -> String {
     let guess = |name: &str, probability: f64| format!("{name} ({:.0} %)", 100.0 * probability);
     if os.confidence > 0.0 {
         return guess(&os.name, os.confidence);
@@ -319,7 +319,7 @@ pub(super) fn up_since(boot: Boot, calendar: &Calendar<'_>) -> String {
 }
 
 /// `2006-02-16 21:26:20 CET ± 2 s (modulo 497 days)`.
-pub(super) fn up_since_in_short(boot: Boot, calendar: &Calendar<'_>) -> String {
+pub(crate) fn up_since_in_short(boot: Boot, calendar: &Calendar<'_>) -> String {
     format!("{} (modulo {})", boot_time(boot, calendar), span(boot.modulus_s))
 }
 
@@ -342,7 +342,7 @@ pub(super) fn weighted(connections: f64) -> String {
 }
 
 /// A machine's connections, of how many that are assigned: `about 70 of 270 connections (26 %)`.
-pub(super) fn share(machine: &MachineReport) -> String {
+pub(crate) fn share(machine: &MachineReport) -> String {
     let own = weighted(machine.connections);
     let all = (100.0 * machine.connections / machine.load_percent.max(f64::MIN_POSITIVE)).round();
     match own.strip_suffix(" connections").or_else(|| own.strip_suffix(" connection")) {
@@ -363,7 +363,7 @@ pub(super) fn ports(shares: &[PortShare]) -> String {
 }
 
 /// `port 25` or `ports 80, 8080 and 3 more, client of port 443`.
-pub(super) fn ports_in_short(shares: &[PortShare]) -> String {
+pub(crate) fn ports_in_short(shares: &[PortShare]) -> String {
     let shown = &shares[..shares.len().min(MAX_PORTS)];
     let text = listed(shown, |share, _| share.port.to_string());
     match shares.len() - shown.len() {

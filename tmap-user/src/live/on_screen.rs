@@ -1,0 +1,275 @@
+//! The control loop with a screen: what the screen asks for, and how often it gets it.
+//!
+//! Nothing here is in the way of records. Snapshots are requests like those of a summary; they are answered
+//! between batches, and analysed at low priority. How often they come depends on what they take.
+
+use std::{
+    future::{Future, pending},
+    io::Write,
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+use tmap_common::Address;
+use tokio::time::Interval;
+
+use super::{
+    Control,
+    common::{Scope, Timed},
+    ticks,
+};
+use crate::{
+    config::{LiveConfig, TopConfig},
+    engine::{Holdings, Snapshot, Wanted},
+    screen::{
+        Ask, Feed, Setup,
+        feed::Health,
+        save::{outcome, save},
+        session::Session,
+        terminal,
+    },
+    signals::Signals,
+    time::{WallClock, now_ns},
+};
+
+/// How often it is checked whether a snapshot is due.
+const CHECK: Duration = Duration::from_millis(250);
+
+/// The time between two snapshots, where they take little.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
+
+/// The time between two snapshots, as a multiple of what the last one took: two percent of a core, of all
+/// addresses and of the open one together.
+const PAUSE_PER_COST: u32 = 100;
+
+/// A snapshot that was asked for.
+type Request = Pin<Box<dyn Future<Output = anyhow::Result<(Snapshot, Holdings)>>>>;
+
+/// What a snapshot is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The list of addresses.
+    All,
+    /// The open address.
+    One(Address),
+    /// A report into a file.
+    Save,
+}
+
+/// Why the screen wakes the control loop.
+pub(super) enum ScreenWake {
+    Ask(Ask),
+    Taken(Purpose, anyhow::Result<(Snapshot, Holdings)>),
+    Health,
+    Check,
+}
+
+/// When snapshots of one kind are due.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    at: Instant,
+    took: Duration,
+}
+
+/// The control loop's end of the screen.
+pub(super) struct OnScreen {
+    session: Session,
+    /// The snapshot under way, what for, and since when.
+    under_way: Option<(Purpose, Instant, Request)>,
+    all: Due,
+    one: Due,
+    open: Option<Address>,
+    wants_save: bool,
+    snapshots: u64,
+    health: Interval,
+    check: Interval,
+    /// CPU time of the process and of the screen's thread when health was last told, in nanoseconds.
+    cpu_ns: (u64, u64),
+}
+
+/// CPU time of this process, in nanoseconds.
+fn process_ns() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+impl Due {
+    /// Due after one usual interval.
+    fn new() -> Self {
+        Self { at: Instant::now() + SNAPSHOT_EVERY, took: Duration::ZERO }
+    }
+
+    /// After a snapshot, the next one is due the later the longer it took.
+    fn took(&mut self, took: Duration) {
+        *self = Self { at: Instant::now() + SNAPSHOT_EVERY.max(took * PAUSE_PER_COST), took };
+    }
+}
+
+impl OnScreen {
+    /// Shows the screen.
+    ///
+    /// # Errors
+    /// If the terminal refuses.
+    pub(super) fn open(config: &LiveConfig, top: &TopConfig, signals: &Signals) -> anyhow::Result<Self> {
+        let setup = Setup {
+            source: config.interfaces.join(","),
+            is_live: true,
+            zone: config.common.zone.clone(),
+            engine: config.common.engine.clone(),
+            colour: top.colour,
+            half_blocks: terminal::has_no_braille(),
+        };
+        let session = Session::open(setup, top.mouse)?;
+        signals.before_exit(terminal::give_back);
+        Ok(Self {
+            session,
+            under_way: None,
+            all: Due::new(),
+            one: Due::new(),
+            open: None,
+            wants_save: false,
+            snapshots: 0,
+            health: ticks(top.refresh),
+            check: ticks(CHECK),
+            cpu_ns: (process_ns(), 0),
+        })
+    }
+
+    /// Shows a line.
+    pub(super) fn say(&self, text: &str) {
+        self.session.feed(Feed::Notice(text.to_owned(), now_ns()));
+    }
+
+    /// Shows an event.
+    pub(super) fn event(&self, event: &Timed) {
+        self.session.feed(Feed::Event(Box::new(event.event.clone()), event.time_ns));
+    }
+
+    /// Gives the terminal back.
+    pub(super) fn close(self) -> anyhow::Result<()> {
+        self.session.close()
+    }
+
+    /// What is due next, if anything is.
+    fn due(&self) -> Option<Purpose> {
+        let now = Instant::now();
+        match self.open {
+            _ if self.under_way.is_some() => None,
+            _ if self.wants_save => Some(Purpose::Save),
+            Some(address) if now >= self.one.at => Some(Purpose::One(address)),
+            _ if now >= self.all.at => Some(Purpose::All),
+            _ => None,
+        }
+    }
+}
+
+/// Waits for what the screen needs; for ever without one.
+pub(super) async fn next(screen: &mut Option<OnScreen>) -> ScreenWake {
+    let Some(OnScreen { session, under_way, health, check, .. }) = screen else { return pending().await };
+    let taken = async {
+        match under_way {
+            Some((purpose, _, request)) => (*purpose, request.as_mut().await),
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        ask = session.ask() => ScreenWake::Ask(ask),
+        (purpose, found) = taken => ScreenWake::Taken(purpose, found),
+        _ = health.tick() => ScreenWake::Health,
+        _ = check.tick() => ScreenWake::Check,
+    }
+}
+
+impl<W: Write> Control<'_, W> {
+    /// Takes a snapshot for the screen soon; false where there is no screen.
+    pub(super) fn refresh_screen(&mut self) -> bool {
+        if let Some(screen) = &mut self.screen {
+            screen.all.at = Instant::now();
+        }
+        self.screen.is_some()
+    }
+
+    /// Does what the screen needs; true where the user wants to end.
+    pub(super) async fn attend_screen(&mut self, wake: ScreenWake) -> anyhow::Result<bool> {
+        match wake {
+            ScreenWake::Ask(Ask::Quit) => return Ok(true),
+            ScreenWake::Ask(ask) => self.answer(&ask),
+            ScreenWake::Taken(purpose, found) => self.show(purpose, found?),
+            ScreenWake::Health => self.show_health().await?,
+            ScreenWake::Check => {}
+        }
+        self.request_what_is_due()?;
+        Ok(false)
+    }
+
+    fn answer(&mut self, ask: &Ask) {
+        let Some(screen) = &mut self.screen else { return };
+        match ask {
+            Ask::Detail(address) => {
+                screen.open = *address;
+                screen.one.at = Instant::now();
+            }
+            Ask::Refresh => (screen.all.at, screen.one.at) = (Instant::now(), Instant::now()),
+            Ask::Save => screen.wants_save = true,
+            // Live traffic can't be held.
+            Ask::Hold(_) | Ask::Quit => {}
+        }
+    }
+
+    fn request_what_is_due(&mut self) -> anyhow::Result<()> {
+        let Some(screen) = &mut self.screen else { return Ok(()) };
+        let Some(purpose) = screen.due() else { return Ok(()) };
+        let scope = match purpose {
+            Purpose::All => Scope { wanted: Wanted::default(), only: None },
+            Purpose::One(address) => {
+                Scope { wanted: Wanted { connections: true, siblings: false }, only: Some(address) }
+            }
+            Purpose::Save => Scope { wanted: Wanted { connections: true, siblings: true }, only: None },
+        };
+        screen.wants_save = screen.wants_save && purpose != Purpose::Save;
+        screen.under_way = Some((purpose, Instant::now(), Box::pin(self.drain.request_snapshot(scope)?)));
+        Ok(())
+    }
+
+    /// Shows a snapshot, or saves it.
+    fn show(&mut self, purpose: Purpose, found: (Snapshot, Holdings)) {
+        let summary = self.summary_of(found);
+        let Some(screen) = &mut self.screen else { return };
+        let began = screen.under_way.take().map_or_else(Instant::now, |(_, began, _)| began);
+        match purpose {
+            Purpose::One(address) => {
+                screen.one.took(began.elapsed());
+                screen.session.feed(Feed::Detail(address, Box::new(summary.snapshot)));
+            }
+            Purpose::Save => {
+                screen.session.feed(Feed::Saved(outcome(save(&summary, &self.config.common.zone))));
+            }
+            Purpose::All => {
+                screen.snapshots += 1;
+                screen.all.took(began.elapsed());
+                screen.session.feed(Feed::Summary(Box::new(summary)));
+            }
+        }
+    }
+
+    async fn show_health(&mut self) -> anyhow::Result<()> {
+        let stats = self.take_stats().await?;
+        let Some(screen) = &mut self.screen else { return Ok(()) };
+        let now = (process_ns(), screen.session.spent_ns());
+        let percent = |now_ns: u64, before_ns: u64| {
+            now_ns.saturating_sub(before_ns) as f64 / 1e9 / stats.interval_s.max(1e-3) * 100.0
+        };
+        let health = Health {
+            wall: WallClock::of_live(),
+            cpu_percent: percent(now.0, screen.cpu_ns.0),
+            screen_percent: percent(now.1, screen.cpu_ns.1),
+            snapshot_s: screen.all.took.as_secs_f64(),
+            snapshots: screen.snapshots,
+            stats,
+        };
+        screen.cpu_ns = now;
+        screen.session.feed(Feed::Health(Box::new(health)));
+        Ok(())
+    }
+}
