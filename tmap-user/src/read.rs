@@ -29,10 +29,10 @@ use crate::{
     config::{Common, ReadConfig},
     engine::{Snapshot, Wanted},
     filter::Program,
+    picture::{self, Kind, svg::Theme},
     report::{
         Format, Reporter, Stats, Summary,
         number::{Calendar, count, span},
-        plot,
     },
     signals::Signals,
     time::{WallClock, When},
@@ -449,12 +449,15 @@ impl<'a, W: Write> Reading<'a, W> {
     fn draw(&mut self, file: File) -> anyhow::Result<()> {
         let wanted = Wanted { connections: true, siblings: false };
         let snapshot = self.workers.snapshot(self.order.now_ns(), wanted);
-        let mut out = BufWriter::new(file);
         let calendar = Calendar { wall: WALL, zone: &self.config.zone };
-        if plot::svg(&mut out, &snapshot, &calendar)? == 0 {
+        let mut charts = picture::charts(Kind::Phases, &snapshot, None, &calendar);
+        if charts.is_empty() {
             self.warn("the plot is empty, because no connection shows a steady clock".to_owned());
         }
-        out.flush().context("cannot write the plot")
+        charts.truncate(picture::MOST_STACKED);
+        let drawn = picture::svg::stack(&charts, Theme::Light);
+        let mut out = BufWriter::new(file);
+        out.write_all(drawn.as_bytes()).and_then(|()| out.flush()).context("cannot write the plot")
     }
 
     /// Prints a note, which is no warning.

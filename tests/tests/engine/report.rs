@@ -172,6 +172,7 @@ fn connection() -> ConnectionReport {
             tick_hz: 1000.0,
             phase_ticks: Estimate { value: 0.25, sigma: 0.02 },
         }),
+        counter: None,
     }
 }
 

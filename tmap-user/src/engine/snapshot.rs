@@ -17,7 +17,7 @@ pub use super::{
         unstamped::{Unstamped, UnstampedTotals},
     },
     os::OsReport,
-    types::{Doubt, Estimate, Regime, Side},
+    types::{Doubt, Estimate, Point, Regime, Side},
 };
 
 /// Everything known at one moment.
@@ -300,6 +300,19 @@ pub struct ConnectionReport {
     pub rate_hz: Option<Estimate>,
     /// Its phase point, by its machine's rate or else by its own; `None` where it has too few points.
     pub place: Option<PhasePoint>,
+    /// Its counter at both ends; `None` where it shows no value, or nothing tells the tick rate.
+    pub counter: Option<CounterSpan>,
+}
+
+/// A connection's counter, from the first segment held to the last that tells most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CounterSpan {
+    /// Its beginning: engine time, and the TSval then.
+    pub first: Point,
+    /// Its end. Where the TSval wrapped in between, this one is above 2^32.
+    pub last: Point,
+    /// Nominal tick rate in Hz: the machine's, or else the connection's own; measured for an odd clock.
+    pub tick_hz: f64,
 }
 
 /// What happened, as it happens.

@@ -3,12 +3,26 @@
 //! One chart is drawn three ways, so that a page, a file and the screen show the same: as SVG, as PNG and in
 //! a terminal. What a chart shows is decided here, and how it looks there.
 
+mod axis;
 pub mod chart;
+mod cylinder;
+mod load;
+mod offsets;
+pub mod palette;
+mod phases;
+mod ports;
+mod rtt;
+mod source;
+pub mod svg;
+mod timeline;
 
 use tmap_common::Address;
 
 use crate::{engine::Snapshot, report::number::Calendar};
 use chart::Chart;
+
+/// The most charts below each other in one picture.
+pub const MOST_STACKED: usize = 8;
 
 /// What a picture shows of the connections of one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -30,10 +44,18 @@ pub enum Kind {
 /// The charts of one kind: one per address, or per address and tick rate; those with most to show first. With
 /// an `address`, only its own.
 pub fn charts(
-    _kind: Kind,
-    _snapshot: &Snapshot,
-    _address: Option<Address>,
-    _calendar: &Calendar<'_>,
+    kind: Kind,
+    snapshot: &Snapshot,
+    address: Option<Address>,
+    calendar: &Calendar<'_>,
 ) -> Vec<Chart> {
-    Vec::new()
+    let of_kind = match kind {
+        Kind::Offsets => offsets::charts,
+        Kind::Phases => phases::charts,
+        Kind::Ports => ports::charts,
+        Kind::Rtt => rtt::charts,
+        Kind::Load => load::charts,
+        Kind::Timeline => timeline::charts,
+    };
+    of_kind(snapshot, address, calendar)
 }

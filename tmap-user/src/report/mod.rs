@@ -1,4 +1,4 @@
-//! Reports: snapshots as text, JSON lines and pictures. This room only formats; the engine computes.
+//! Reports: snapshots as text and JSON lines. This room only formats; the engine computes.
 
 mod connections;
 mod coverage;
@@ -7,7 +7,6 @@ pub(crate) mod fold;
 pub mod json;
 pub(crate) mod losses;
 pub mod number;
-pub mod plot;
 pub mod rtt_json;
 pub mod rtt_text;
 pub mod sensor;

@@ -20,8 +20,8 @@ use crate::engine::{
     options::Options,
     os::{self, ClockTraits, Observations, OsReport},
     snapshot::{
-        AddressReport, Boot, ConnectionReport, MAX_PEERS, MAX_PORTS, MAX_TUNNELS, MachineReport, PeerShare,
-        PortShare, Unassigned,
+        AddressReport, Boot, ConnectionReport, CounterSpan, MAX_PEERS, MAX_PORTS, MAX_TUNNELS, MachineReport,
+        PeerShare, PortShare, Unassigned,
     },
     types::{Doubt, Estimate, Regime, Side, WRAP_TICKS, seconds_between},
 };
@@ -326,6 +326,7 @@ pub(super) fn connections(history: &SourceHistory, connections: &[Connection]) -
                 last_seen_ns: connection.flow.last_ns,
                 rate_hz: connection.measured_rate(),
                 place: phase_point_of(connection, history, assigned.map(|(.., group)| *group)),
+                counter: counter_of(connection, assigned.map(|(.., group)| *group)),
             }
         })
         .collect()
@@ -343,4 +344,12 @@ fn phase_point_of(
     };
     let resolution_ns = history.last_pass.as_ref()?.analysis.resolution_ns;
     phase_point::of(&connection.flow.envelope, hz, rate_hz, resolution_ns)
+}
+
+/// The counter of a connection at both ends of its envelope.
+fn counter_of(connection: &Connection, group: Option<&Group>) -> Option<CounterSpan> {
+    let hz = group.map(|group| if group.hz > 0.0 { group.hz } else { group.rate_hz.value });
+    let tick_hz = hz.or_else(|| connection.tick_hz()).filter(|hz| *hz > 0.0)?;
+    let points = connection.flow.envelope.points();
+    Some(CounterSpan { first: *points.first()?, last: *points.last()?, tick_hz })
 }
