@@ -7,6 +7,7 @@
 //! | captures of real machines | [`captures`] |
 //! | what is right: the truth, tcpdump, tshark, p0f | [`judge`] |
 //! | the `tmap` command, to its end or running | [`command`] |
+//! | the `tmap` command in a terminal | [`terminal`] |
 //! | namespaces, root's rights, real TCP | [`net`] |
 //! | a frame handed to a loaded program | [`test_run`] |
 //! | what tmap costs | [`mod@bench`] |
@@ -21,5 +22,6 @@ pub mod command;
 pub mod judge;
 pub mod net;
 pub mod simulate;
+pub mod terminal;
 pub mod test_run;
 pub mod wire;

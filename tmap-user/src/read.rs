@@ -5,6 +5,7 @@
 mod merge;
 mod order;
 mod repeats;
+mod replay;
 mod source;
 mod worker;
 
@@ -15,6 +16,7 @@ use std::{
     io::{self, BufWriter, Write},
     os::unix::fs::MetadataExt,
     path::Path,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,7 +28,7 @@ use tmap_common::{Counters, Link, Record, Segment, Skip, fast, parse, record::Di
 use crate::{
     Outcome,
     capture::file::{Capture, Frame, LinkType, Location, ReadError, Stop},
-    config::{Common, ReadConfig},
+    config::{Common, ReadConfig, TopConfig},
     engine::{Snapshot, Wanted},
     filter::Program,
     picture::{self, Kind, svg::Theme},
@@ -34,12 +36,14 @@ use crate::{
         Format, Reporter, Stats, Summary,
         number::{Calendar, count, span},
     },
+    screen::terminal,
     signals::Signals,
     time::{WallClock, When},
 };
 use merge::Merge;
 use order::Order;
 use repeats::Repeats;
+use replay::Replay;
 use source::{Frames, Opener, Single};
 use worker::{Waiting, Workers};
 
@@ -64,6 +68,21 @@ const WALL: WallClock = WallClock { unix_minus_engine_ns: 0 };
 /// If a file cannot be opened (checked before anything is read), or `out` cannot be written. A fault in the
 /// content of a file is a warning: the packets before it are reported.
 pub fn run(config: &ReadConfig, out: impl Write) -> anyhow::Result<Outcome> {
+    run_with(config, None, out)
+}
+
+/// Shows all files on a screen until told to stop; then writes a summary to `out`.
+///
+/// # Errors
+/// As [`run`]; also if standard output is no terminal.
+pub fn run_on_screen(config: &ReadConfig, top: &TopConfig, out: impl Write) -> anyhow::Result<Outcome> {
+    if !terminal::is_there() {
+        anyhow::bail!("standard output is no terminal; use `tmap read` to read without a screen");
+    }
+    run_with(config, Some(top), out)
+}
+
+fn run_with(config: &ReadConfig, top: Option<&TopConfig>, out: impl Write) -> anyhow::Result<Outcome> {
     let plot = config.plot.as_deref().map(create).transpose()?;
     for source in &config.files {
         if let Err(error) = source.check() {
@@ -78,6 +97,11 @@ pub fn run(config: &ReadConfig, out: impl Write) -> anyhow::Result<Outcome> {
     };
     let opener = Opener::new(bar.clone(), stop.clone());
     let mut reading = Reading::new(config, out, signals, bar)?;
+    if let Some(top) = top {
+        reading.progress.is_hidden.set(true);
+        reading.replay = Some(Replay::open(config, top, &reading.signals)?);
+        reading.waits_from_ns = if top.speed.is_some() { 0 } else { u64::MAX };
+    }
     let (files, repeated) = distinct(&config.files);
     for source in repeated {
         reading.warn(format!("{source} is named more than once; it is read once"));
@@ -152,6 +176,10 @@ struct Reading<'a, W> {
     checked: Instant,
     /// Whether any capture could be opened.
     is_any_open: bool,
+    /// The screen of `tmap top`, which then hears what the reporter would.
+    replay: Option<Replay>,
+    /// Packets from this time on wait until it is their turn, in nanoseconds.
+    waits_from_ns: u64,
 }
 
 /// The parser's visitor: it passes a frame's segment through the filter to the engine.
@@ -237,6 +265,8 @@ impl<'a, W: Write> Reading<'a, W> {
             stats: common.stats.map(|length| Interval { length, began, before: Counters::default() }),
             checked: began,
             is_any_open: false,
+            replay: None,
+            waits_from_ns: u64::MAX,
         })
     }
 
@@ -302,6 +332,9 @@ impl<'a, W: Write> Reading<'a, W> {
                 }
                 Err(error) => return Ok(Err(error)),
             };
+            if frame.time_ns >= self.waits_from_ns && !self.wait_until(frame.time_ns)? {
+                return Ok(Ok(()));
+            }
             if self.is_in_range(frame.time_ns) && self.order.advance(frame.time_ns) {
                 match frame.link {
                     Ok(_) => self.frame(&frame),
@@ -373,6 +406,10 @@ impl<'a, W: Write> Reading<'a, W> {
         if news.is_empty() {
             return Ok(());
         }
+        if let Some(replay) = &self.replay {
+            news.into_iter().for_each(|(event, now_ns)| replay.event(event, now_ns));
+            return Ok(());
+        }
         let reporter = &mut self.reporter;
         let mut tell = || news.iter().try_for_each(|(event, now_ns)| reporter.event(event, *now_ns, WALL));
         self.progress.bar.suspend(&mut tell)
@@ -385,6 +422,9 @@ impl<'a, W: Write> Reading<'a, W> {
             self.progress.bar.set_position(offset);
         }
         self.progress.show_if_slow();
+        if self.replay.is_some() {
+            return self.attend();
+        }
         if self.signals.take_summary() {
             let snapshot = self.workers.snapshot(self.order.now_ns(), self.config.wanted);
             self.write_summary(snapshot)?;
@@ -419,6 +459,7 @@ impl<'a, W: Write> Reading<'a, W> {
 
     fn finish(mut self, plot: Option<File>) -> anyhow::Result<Outcome> {
         let snapshot = self.workers.conclude(self.order.now_ns(), self.config.wanted);
+        let snapshot = self.show_the_end(snapshot)?;
         self.progress.bar.finish_and_clear();
         // Where nothing could be read, the error says it all.
         if self.is_any_open || self.warnings.is_empty() || self.config.format == Format::Json {
@@ -433,16 +474,21 @@ impl<'a, W: Write> Reading<'a, W> {
     fn write_summary(&mut self, snapshot: Snapshot) -> io::Result<()> {
         // Events come before the summary that includes them.
         self.tell_news()?;
-        let summary = Summary {
+        let summary = self.summary_of(snapshot);
+        let reporter = &mut self.reporter;
+        self.progress.bar.suspend(|| reporter.summary(&summary))
+    }
+
+    /// A snapshot with all that a summary has besides.
+    fn summary_of(&mut self, snapshot: Snapshot) -> Summary {
+        Summary {
             snapshot,
             began_ns: self.order.began_ns(),
             counters: self.counters,
             holdings: self.workers.holdings(),
             wall: WALL,
             warnings: self.warnings.clone(),
-        };
-        let reporter = &mut self.reporter;
-        self.progress.bar.suspend(|| reporter.summary(&summary))
+        }
     }
 
     /// Draws the clocks.
@@ -462,6 +508,9 @@ impl<'a, W: Write> Reading<'a, W> {
 
     /// Prints a note, which is no warning.
     fn note(&self, text: &str) {
+        if let Some(replay) = &self.replay {
+            return replay.say(text, self.order.now_ns());
+        }
         self.progress.bar.suspend(|| eprintln!("tmap: {text}"));
     }
 
@@ -478,15 +527,17 @@ struct Progress {
     bar: ProgressBar,
     began: Instant,
     is_shown: Cell<bool>,
+    /// Whether it stays hidden, and nothing is said on standard error, because a screen is shown.
+    is_hidden: Rc<Cell<bool>>,
 }
 
 impl Progress {
     fn new(bar: ProgressBar) -> Self {
-        Self { bar, began: Instant::now(), is_shown: Cell::new(false) }
+        Self { bar, began: Instant::now(), is_shown: Cell::new(false), is_hidden: Rc::default() }
     }
 
     fn show_if_slow(&self) {
-        if !self.is_shown.get() && self.began.elapsed() > PROGRESS_AFTER {
+        if !self.is_hidden.get() && !self.is_shown.get() && self.began.elapsed() > PROGRESS_AFTER {
             self.is_shown.set(true);
             // It stays hidden if standard error is no terminal.
             self.bar.set_draw_target(ProgressDrawTarget::stderr());

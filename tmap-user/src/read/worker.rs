@@ -59,7 +59,7 @@ impl Waiting {
     fn tell(&mut self) {
         let [analysed, all] = [0, 1].map(|index: usize| self.analysed[index].load(Ordering::Relaxed));
         self.progress.show_analysis(analysed, all);
-        if self.signals.stop() && !self.has_told {
+        if self.signals.stop() && !self.has_told && !self.progress.is_hidden.get() {
             self.has_told = true;
             let text = "tmap: analysing what was read; another ^C ends at once, without a summary";
             self.progress.bar.suspend(|| eprintln!("{text}"));

@@ -5,15 +5,15 @@ use ratatui::{
     layout::Rect,
     style::{Color, Style},
     symbols::Marker,
-    text::{Line as TextLine, Span},
+    text::Span,
     widgets::canvas::{Canvas, Context, Line, Points},
 };
 
 use super::{
     look::{self, Look},
-    text::{fit, left, right, row, width},
+    text::{fit, right, row, width},
 };
-use crate::picture::chart::{Axis, Chart, Mark, Owner};
+use crate::picture::chart::{Axis, Chart, Mark, Owner, Series};
 
 /// The widest column of marks at the vertical axis.
 const MOST_MARGIN: usize = 14;
@@ -27,11 +27,11 @@ const DOTS: (f64, f64) = (2.0, 4.0);
 /// The rows and columns of a chart.
 struct Places {
     title: Rect,
-    /// The name of the vertical axis; without rows where there is no room.
+    /// The name of the vertical axis, and the legend; without rows where there is no room.
     above: Rect,
     plot: Rect,
     ticks: Rect,
-    /// The legend and the name of the horizontal axis.
+    /// The name of the horizontal axis.
     below: Rect,
     margin: u16,
 }
@@ -54,7 +54,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, chart: &Chart, look: Look)
     if !look.colour {
         digits(frame, &places, chart);
     }
-    legend(frame, places.below, chart, look);
+    legend(frame, &places, chart, look);
 }
 
 fn places(area: Rect, chart: &Chart) -> Places {
@@ -178,30 +178,42 @@ fn digits(frame: &mut Frame<'_>, places: &Places, chart: &Chart) {
     }
 }
 
-fn legend(frame: &mut Frame<'_>, area: Rect, chart: &Chart, look: Look) {
-    if area.height == 0 {
+/// The machines and their colours, beside the name of the vertical axis; the name of the horizontal one at the
+/// bottom.
+fn legend(frame: &mut Frame<'_>, places: &Places, chart: &Chart, look: Look) {
+    let columns = usize::from(places.below.width);
+    if places.below.height == 0 {
         return;
     }
-    let columns = usize::from(area.width);
-    let label = fit(&chart.x.label, columns);
-    let room = columns.saturating_sub(width(&label) + 2);
-    let names = chart.series.iter().filter(|series| !series.name.is_empty()).map(|series| {
+    let label = right(&chart.x.label, columns);
+    frame.render_widget(Span::styled(label, look.quiet()), places.below);
+    let room = columns.saturating_sub(width(&chart.y.label) + 2);
+    let full = entries(chart, look, |series| series.name.clone());
+    let needs: usize = full.iter().map(|(name, _)| width(name) + 2).sum();
+    // Where not all names fit, their numbers may.
+    let short = |series: &Series| match series.owner {
+        Owner::Machine(number) => format!("#{number}"),
+        Owner::Nobody | Owner::All => series.name.clone(),
+    };
+    let entries = if needs <= room + 2 { full } else { entries(chart, look, short) };
+    let line = row(&entries, "  ", room);
+    let used = line.width() as u16;
+    let area = Rect { x: places.above.x + places.above.width - used, width: used, ..places.above };
+    frame.render_widget(line, area);
+}
+
+/// Each name once, with its mark.
+fn entries(chart: &Chart, look: Look, name: impl Fn(&Series) -> String) -> Vec<(String, Style)> {
+    let mut entries: Vec<(String, Style)> = Vec::new();
+    for series in chart.series.iter().filter(|series| !series.name.is_empty()) {
         let (sign, style) = match series.owner {
             Owner::Machine(number) => ("■", look.machine(number)),
             Owner::Nobody | Owner::All => ("·", Style::new()),
         };
-        (format!("{sign} {}", series.name), style)
-    });
-    let mut seen = Vec::new();
-    for (name, style) in names {
-        if !seen.iter().any(|(known, _)| *known == name) {
-            seen.push((name, style));
+        let text = format!("{sign} {}", name(series));
+        if !entries.iter().any(|(known, _)| *known == text) {
+            entries.push((text, style));
         }
     }
-    let line = row(&seen, "  ", room);
-    let gap = left("", columns.saturating_sub(line.width() + width(&label)));
-    let mut spans = line.spans;
-    spans.push(Span::raw(gap));
-    spans.push(Span::styled(label, look.quiet()));
-    frame.render_widget(TextLine::from(spans), area);
+    entries
 }

@@ -102,5 +102,31 @@ fn words(event: &Event, time_ns: u64, calendar: &Calendar<'_>) -> (String, Strin
     let (first, more) = all.split_once('\n').unwrap_or((&all, ""));
     let time = calendar.local(time_ns as f64 / 1e9, 0.0);
     let first = first.strip_prefix(&time).unwrap_or(first).trim_start();
-    (first.to_owned(), more.trim_end().to_owned())
+    (first.to_owned(), unfolded(more))
+}
+
+/// The lines of a report as they were before they were folded to 80 columns: what is indented further than the
+/// first line goes on after the one before.
+fn unfolded(text: &str) -> String {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let least = text.lines().map(indent).min().unwrap_or(0);
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        match lines.last_mut() {
+            Some(before) if indent(line) > least => before.push_str(&format!(" {}", line.trim())),
+            _ => lines.push(line.trim().to_owned()),
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_folded_is_unfolded() {
+        assert_eq!(unfolded("      clock, 1\n        hop away\n      up since\n"), "clock, 1 hop away\nup since");
+        assert_eq!(unfolded(""), "");
+    }
 }

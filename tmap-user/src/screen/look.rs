@@ -12,9 +12,10 @@ pub(super) struct Look {
     pub half_blocks: bool,
 }
 
-/// The colours of machines, in the order of their numbers. Black and white would vanish on some terminals.
+/// The colours of machines, in the order of their numbers: those hues of the palette of pages and files that
+/// terminals have. Black and white would vanish on some terminals, and the darker blue on black.
 const MACHINES: [Color; 6] =
-    [Color::Blue, Color::Red, Color::Green, Color::Magenta, Color::Cyan, Color::Yellow];
+    [Color::LightBlue, Color::Red, Color::Green, Color::Magenta, Color::Yellow, Color::Cyan];
 
 impl Look {
     /// Text that matters most.

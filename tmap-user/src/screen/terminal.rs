@@ -16,7 +16,9 @@ use ratatui::{
         cursor::Show,
         event::{DisableMouseCapture, EnableMouseCapture},
         execute,
-        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+        terminal::{
+            Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+        },
     },
 };
 
@@ -60,12 +62,11 @@ impl Screen {
         IS_TAKEN.store(true, Ordering::SeqCst);
         let begin = || {
             let mut out = io::stdout();
-            execute!(out, EnterAlternateScreen)?;
+            execute!(out, EnterAlternateScreen, Clear(ClearType::All))?;
             if mouse {
                 execute!(out, EnableMouseCapture)?;
             }
-            let mut terminal = Terminal::new(CrosstermBackend::new(io::BufWriter::new(io::stdout())))?;
-            terminal.clear()?;
+            let terminal = Terminal::new(CrosstermBackend::new(io::BufWriter::new(io::stdout())))?;
             Ok(Self { terminal })
         };
         begin().inspect_err(|_| give_back())

@@ -132,35 +132,47 @@ fn round_trips(
     Some(Line::from(vec![Span::raw(text), Span::styled(curve, app.look.fine())]))
 }
 
-/// A machine's column: its title, and how wide it is.
+/// A machine's columns: their titles, and how wide they are.
 const COLUMNS: [(&str, usize); 6] =
-    [("#", 4), ("Share", 13), ("Tick", 8), ("Skew, ppm", 15), ("Up since", 16), ("System", 16)];
+    [("#", 4), ("Share", 12), ("Tick", 7), ("Skew, ppm", 14), ("Up since", 16), ("System", SYSTEM)];
+
+/// The columns of systems: more where there is room, up to the longest name.
+const SYSTEM: usize = 12;
+const MOST_SYSTEM: usize = 26;
 
 /// The columns of ports, where there is room for them.
 const PORTS: usize = 28;
 
-/// How many of the columns fit, and what is left for ports.
-fn fitting(columns: usize) -> (usize, usize) {
-    let mut used = 0;
-    let fit = COLUMNS.iter().take_while(|(_, width)| {
-        used += width + 1;
-        used <= columns + 1
-    });
-    let count = fit.count();
-    let used: usize = COLUMNS[..count].iter().map(|(_, width)| width + 1).sum();
-    let left = columns.saturating_sub(used);
-    (count, if left >= PORTS / 2 { left.min(PORTS) } else { 0 })
+/// The widths of the columns that fit, and what is left for ports.
+fn fitting(columns: usize) -> (Vec<usize>, usize) {
+    let mut free = columns + 1;
+    let mut widths = Vec::new();
+    for (_, width) in COLUMNS {
+        match free.checked_sub(width + 1) {
+            Some(rest) => free = rest,
+            None => break,
+        }
+        widths.push(width);
+    }
+    let has_all = widths.len() == COLUMNS.len();
+    let ports = if has_all && free > PORTS + MOST_SYSTEM - SYSTEM { PORTS } else { 0 };
+    free -= ports;
+    if let (true, Some(system)) = (has_all, widths.last_mut()) {
+        *system += free.saturating_sub(1).min(MOST_SYSTEM - SYSTEM);
+    }
+    (widths, ports)
 }
 
 fn heading(app: &App, columns: usize) -> Line<'static> {
-    let (count, ports) = fitting(columns);
-    let mut text: Vec<String> = COLUMNS[..count].iter().map(|(title, width)| left(title, *width)).collect();
+    let (widths, ports) = fitting(columns);
+    let titles = COLUMNS.iter().zip(&widths);
+    let mut text: Vec<String> = titles.map(|((title, _), width)| left(title, *width)).collect();
     text.extend((ports > 0).then(|| left("Ports", ports)));
     Line::from(Span::styled(left(&text.join(" "), columns), app.look.heading()))
 }
 
 fn machine_line(app: &App, machine: &MachineReport, is_chosen: bool, columns: usize) -> Line<'static> {
-    let (count, ports) = fitting(columns);
+    let (widths, ports) = fitting(columns);
     let look = app.look;
     let own = look.machine(machine.id);
     let tick = if machine.tick_hz > 0.0 { hertz(machine.tick_hz) } else { "unsteady".to_owned() };
@@ -173,13 +185,13 @@ fn machine_line(app: &App, machine: &MachineReport, is_chosen: bool, columns: us
         true => table::in_short(&machine.os.name),
         false => "?".to_owned(),
     };
-    let share = format!("{} {}", bar(machine.load_percent / 100.0, 7), right(&percent(machine), 5));
+    let share = format!("{} {}", bar(machine.load_percent / 100.0, 6), right(&percent(machine), 5));
     let cells = [format!("#{}", machine.id), share, tick, skew, boot, system];
     let base = if is_chosen { look.chosen() } else { Style::new() };
     let mut spans: Vec<Span<'static>> = Vec::new();
-    for (at, (cell, (_, width))) in cells.iter().zip(COLUMNS).take(count).enumerate() {
+    for (at, (cell, width)) in cells.iter().zip(&widths).enumerate() {
         let style = if at < 2 { base.patch(own) } else { base };
-        spans.push(Span::styled(left(cell, width), style));
+        spans.push(Span::styled(left(cell, *width), style));
         spans.push(Span::styled(" ", base));
     }
     if ports > 0 {
@@ -207,7 +219,12 @@ pub(super) fn of_machine(machine: &MachineReport) -> String {
 /// The chosen machine, in words.
 fn about_chosen(app: &App, machine: &MachineReport, columns: usize) -> Vec<String> {
     let calendar = app.calendar();
-    let seen = |ns: u64| calendar.day_and_second(ns);
+    let [first, last] = [machine.first_seen_ns, machine.last_seen_ns].map(|ns| calendar.day_and_second(ns));
+    // `02-16 11:40:00 to 11:45:00`.
+    let last = match (first.split_once(' '), last.split_once(' ')) {
+        (Some((day, _)), Some((same, time))) if day == same => time.to_owned(),
+        _ => last,
+    };
     let mut text = format!(
         "  #{}: {}; {}\n",
         machine.id,
@@ -215,10 +232,8 @@ fn about_chosen(app: &App, machine: &MachineReport, columns: usize) -> Vec<Strin
         if machine.peers_total > 0 { count(machine.peers_total, "peer") } else { "no peer known".to_owned() },
     );
     text.push_str(&format!(
-        "    {}; seen {} to {}\n",
+        "    seen {first} to {last}; {}\n",
         words::system_in_short(&machine.os),
-        seen(machine.first_seen_ns),
-        seen(machine.last_seen_ns),
     ));
     if let Some(boot) = machine.boot {
         text.push_str(&format!("    up since {}\n", words::up_since_in_short(boot, &calendar)));

@@ -41,11 +41,11 @@ struct Column {
 /// All columns, from left to right, each with its rank: where there is little room, the first ranks stay.
 const COLUMNS: [(usize, Column); 10] = [
     (0, column("Address", Some(Order::Address), false, (15, 39), |_, one| one.address.to_string())),
-    (1, column("Machines", Some(Order::Machines), false, (8, 16), |_, one| words::machines_in_short(one))),
+    (1, column("Machines", Some(Order::Machines), false, (9, 16), |_, one| words::machines_in_short(one))),
     (2, column("Conns", Some(Order::Connections), true, (6, 12), |_, one| grouped(one.connections))),
     (4, column("Seg/s", Some(Order::Rate), true, (5, 6), rate)),
     (3, column("RTT", Some(Order::RoundTrip), true, (7, 9), round_trip)),
-    (5, column("System", None, false, (10, 26), |_, one| table::systems(one))),
+    (5, column("System", None, false, (12, 26), |_, one| table::systems(one))),
     (7, column("Offsets", None, false, (7, 7), |_, one| words::regime_in_short(one.regime).to_owned())),
     (6, column("News", Some(Order::News), false, (9, 24), news)),
     (8, column("Up since", Some(Order::Uptime), false, (15, 18), |app, one| table::boots(one, &app.calendar()))),
@@ -123,33 +123,32 @@ fn empty(frame: &mut Frame<'_>, area: Rect, app: &App) {
 
 /// The cells of the shown addresses, and how wide each column is; 0 for those that have no room.
 fn widths(app: &App, shown: &[&AddressReport], room: usize) -> Vec<(usize, Vec<String>)> {
-    let mut columns: Vec<(usize, Vec<String>)> = COLUMNS
-        .iter()
-        .map(|(_, column)| {
-            let cells: Vec<String> = shown.iter().map(|report| (column.cell)(app, report)).collect();
-            let widest = cells.iter().map(|cell| width(cell)).max().unwrap_or(0);
-            let (least, most) = column.columns;
-            (widest.clamp(least, most).max(title(app, column).len()), cells)
-        })
-        .collect();
+    let cells = |(_, column): &(usize, Column)| {
+        let cells: Vec<String> = shown.iter().map(|report| (column.cell)(app, report)).collect();
+        let widest = cells.iter().map(|cell| width(cell)).max().unwrap_or(0);
+        let (least, most) = column.columns;
+        let title = title(app, column).len();
+        (least.max(title), widest.clamp(least, most).max(title), cells)
+    };
+    let all: Vec<(usize, usize, Vec<String>)> = COLUMNS.iter().map(cells).collect();
     let mut by_rank: Vec<usize> = (0..COLUMNS.len()).collect();
     by_rank.sort_by_key(|&at| COLUMNS[at].0);
-    let mut left_over = room;
-    for (place, at) in by_rank.into_iter().enumerate() {
-        let column = &COLUMNS[at].1;
-        let gap = if place == 0 { 0 } else { GAP };
-        let is_empty = column.order == Some(Order::RoundTrip) && app.round_trips.is_empty();
-        let least = column.columns.0.max(title(app, column).len());
-        let columns = &mut columns[at].0;
-        // A column that is only a little too wide takes what there is.
-        *columns = match left_over.checked_sub(gap) {
-            Some(room) if room >= *columns && !is_empty => *columns,
-            Some(room) if room >= least && !is_empty => room,
-            _ => 0,
-        };
-        left_over -= if *columns == 0 { 0 } else { gap + *columns };
+    by_rank.retain(|&at| COLUMNS[at].1.order != Some(Order::RoundTrip) || !app.round_trips.is_empty());
+    let mut columns = vec![0; COLUMNS.len()];
+    let mut free = room;
+    // First as many columns as fit at their least, then each as wide as it likes to be.
+    for (place, &at) in by_rank.iter().enumerate() {
+        let needs = all[at].0 + if place == 0 { 0 } else { GAP };
+        if needs > free {
+            break;
+        }
+        (columns[at], free) = (all[at].0, free - needs);
     }
-    columns
+    for at in by_rank.into_iter(){
+        let more = if columns[at] > 0 { free.min(all[at].1.saturating_sub(columns[at])) } else { 0 };
+        (columns[at], free) = (columns[at] + more, free - more);
+    }
+    columns.into_iter().zip(all).map(|(columns, (.., cells))| (columns, cells)).collect()
 }
 
 /// A column's title, with a mark where it is the one by which addresses are sorted.
