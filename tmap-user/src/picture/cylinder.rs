@@ -5,8 +5,8 @@ use super::chart::Mark;
 /// The most pieces of one line. A clock that goes round more often would fill the picture.
 const MOST_PIECES: usize = 200;
 
-/// The pieces of a line that begins at `(from, start)`, rises by `slope` for each unit of x, and ends at `to`,
-/// cut where it goes round `period`.
+/// The pieces of a line that begins at `(from, start)`, rises by `slope` for each unit of x, and ends at
+/// `to`, cut where it goes round `period`.
 pub(super) fn pieces(from: f64, to: f64, start: f64, slope: f64, period: f64) -> Vec<Mark> {
     let mut pieces = Vec::new();
     let (mut x, mut y) = (from, start.rem_euclid(period));

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::{Theme, layout::Layout, text::escaped};
-use crate::picture::{
-    chart::{Chart, Mark, Owner, Series},
-    palette::{Shape, shape},
+use super::{
+    Theme,
+    layout::Layout,
+    sign::{class, point},
+    text::escaped,
 };
+use crate::picture::chart::{Chart, Mark, Series};
 
 /// The smallest and the largest radius of a point, in pixels.
 const RADII: (f64, f64) = (2.0, 6.0);
@@ -16,15 +18,6 @@ const OPACITY: (f64, f64) = (0.35, 0.9);
 
 /// Bars are a little transparent, so that the grid can be read through them.
 const BAR_OPACITY: f64 = 0.85;
-
-/// The class and the machine of an owner's marks.
-pub(super) fn class(owner: Owner) -> String {
-    match owner {
-        Owner::Machine(number) => format!("class=\"m m{number}\" data-machine=\"{number}\""),
-        Owner::Nobody => "class=\"m n\"".to_owned(),
-        Owner::All => "class=\"m a\"".to_owned(),
-    }
-}
 
 /// Draws all series, in order. A nested `<svg>` clips them, without a name that a second chart could repeat.
 pub(super) fn draw(out: &mut String, chart: &Chart, layout: &Layout, theme: Theme) {
@@ -135,29 +128,5 @@ impl Drawing<'_> {
     fn title(&self, text: &str) -> String {
         let text = if text.is_empty() { &self.series.name } else { text };
         format!("<title>{}</title>", escaped(text))
-    }
-}
-
-/// The outline of a point. All shapes of one radius have about the same area.
-pub(super) fn point(owner: Owner, (x, y): (f64, f64), radius: f64) -> String {
-    let r = radius;
-    match shape(owner) {
-        Shape::Circle => {
-            let (left, wide) = (x - r, 2.0 * r);
-            format!("M{left:.1} {y:.1}a{r:.1} {r:.1} 0 1 0 {wide:.1} 0a{r:.1} {r:.1} 0 1 0 -{wide:.1} 0z")
-        }
-        Shape::Square => {
-            let half = 0.89 * r;
-            let (left, top, side) = (x - half, y - half, 2.0 * half);
-            format!("M{left:.1} {top:.1}h{side:.1}v{side:.1}h-{side:.1}z")
-        }
-        Shape::Triangle => {
-            let (top, half, high) = (y - 1.35 * r, 1.25 * r, 2.2 * r);
-            format!("M{x:.1} {top:.1}l{half:.1} {high:.1}h-{:.1}z", 2.0 * half)
-        }
-        Shape::Diamond => {
-            let (top, half) = (y - 1.3 * r, 1.3 * r);
-            format!("M{x:.1} {top:.1}l{half:.1} {half:.1}l-{half:.1} {half:.1}l-{half:.1} -{half:.1}z")
-        }
     }
 }

@@ -8,6 +8,7 @@
 mod layout;
 mod legend;
 mod marks;
+mod sign;
 mod text;
 
 use std::fmt::Write as _;
@@ -110,7 +111,8 @@ pub fn svg(chart: &Chart, theme: Theme) -> String {
 /// Charts below each other in one `<svg>`, all as wide and with their axes in line.
 pub fn stack(charts: &[Chart], theme: Theme) -> String {
     let layouts = Layout::of_all(charts);
-    let (width, height) = (layout::WIDTH, layouts.iter().map(|layout| layout.height).sum::<f64>());
+    let height: f64 = layouts.iter().map(|layout| layout.height).sum();
+    let (width, height) = (layout::WIDTH, height.max(layout::LEAST_HEIGHT));
     let titles: Vec<String> = charts.iter().map(|chart| escaped(&chart.title)).collect();
     let font = match theme {
         Theme::Page => "",
@@ -124,6 +126,10 @@ pub fn stack(charts: &[Chart], theme: Theme) -> String {
     );
     if let Some(background) = theme.background() {
         let _ = writeln!(out, "<rect width=\"100%\" height=\"100%\" fill=\"{background}\"/>");
+    }
+    if charts.is_empty() {
+        let muted = theme.part(Part::Muted);
+        Words::plain(&muted).at(&mut out, layout::GAP, layout::TITLE_Y, Anchor::Start, "Nothing to draw");
     }
     let mut y = 0.0;
     for (chart, layout) in charts.iter().zip(&layouts) {
