@@ -4,13 +4,18 @@
 use std::{
     io::{Read as _, Write as _},
     num::NonZero,
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, OwnedFd},
     process::{Child, ExitStatus},
-    sync::{Arc, Mutex, MutexGuard},
-    thread,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
 };
 
 use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, poll},
     sys::{
         signal::{Signal, kill},
         termios::{Termios, tcgetattr},
@@ -36,11 +41,32 @@ struct Shown {
 
 /// A `tmap` in a terminal. Dropping it kills it.
 pub struct Terminal {
-    pty: Arc<Pty>,
+    /// `None` once it vanished.
+    pty: Option<Arc<Pty>>,
     /// Another handle of the terminal, so that it outlives the program.
-    _slave: OwnedFd,
+    slave: OwnedFd,
     child: Child,
     shown: Arc<Mutex<Shown>>,
+    is_gone: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+}
+
+/// Takes in what the program writes, until it has ended or the terminal vanishes.
+fn read(pty: &Pty, shown: &Mutex<Shown>, is_gone: &AtomicBool) {
+    let mut bytes = [0; 1 << 14];
+    while !is_gone.load(Ordering::Relaxed) {
+        let mut polled = [PollFd::new(pty.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut polled, 50_u8) {
+            Ok(0) | Err(Errno::EINTR) => continue,
+            Ok(_) => {}
+            Err(_) => return,
+        }
+        let mut pty = pty;
+        let Ok(count @ 1..) = pty.read(&mut bytes) else { return };
+        let mut shown = shown.lock().expect("no other thread panics");
+        shown.parser.process(&bytes[..count]);
+        shown.raw.extend_from_slice(&bytes[..count]);
+    }
 }
 
 fn non_zero(value: u16) -> NonZero<u16> {
@@ -89,20 +115,30 @@ impl Terminal {
         let command = command.env("TZ", "Europe/Warsaw").env("TERM", "xterm-256color").env_remove("NO_COLOR");
         let mut command = command.envs(variables.iter().copied()).env_remove("RUST_BACKTRACE");
         let child = command.spawn_borrowed(&slave).expect("tmap runs");
+        let slave = slave.as_fd().try_clone_to_owned().expect("a handle");
         let parser = Parser::new(non_zero(rows), non_zero(columns), 1_000);
         let shown = Arc::new(Mutex::new(Shown { parser, raw: Vec::new() }));
         let pty = Arc::new(pty);
-        let _slave = std::os::fd::AsFd::as_fd(&slave).try_clone_to_owned().expect("a handle");
-        let (reader, sink) = (Arc::clone(&pty), Arc::clone(&shown));
-        thread::spawn(move || {
-            let mut bytes = [0; 1 << 14];
-            while let Ok(count @ 1..) = (&*reader).read(&mut bytes) {
-                let mut shown = sink.lock().expect("no other thread panics");
-                shown.parser.process(&bytes[..count]);
-                shown.raw.extend_from_slice(&bytes[..count]);
-            }
-        });
-        Self { pty, _slave, child, shown }
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let (own, sink, stop) = (Arc::clone(&pty), Arc::clone(&shown), Arc::clone(&is_gone));
+        let reader = Some(thread::spawn(move || read(&own, &sink, &stop)));
+        Self { pty: Some(pty), slave, child, shown, is_gone, reader }
+    }
+
+    fn pty(&self) -> &Pty {
+        self.pty.as_deref().expect("the terminal is there")
+    }
+
+    /// Takes the terminal away, as where a connection drops.
+    ///
+    /// # Panics
+    /// Where the reading thread failed.
+    pub fn vanish(&mut self) {
+        self.is_gone.store(true, Ordering::Relaxed);
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("read");
+        }
+        self.pty = None;
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {
@@ -114,7 +150,8 @@ impl Terminal {
     /// # Panics
     /// Where the terminal is gone.
     pub fn press(&self, keys: &str) {
-        (&*self.pty).write_all(keys.as_bytes()).expect("the terminal takes keys");
+        let mut pty = self.pty();
+        pty.write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 
     /// Gives the terminal another size.
@@ -123,7 +160,7 @@ impl Terminal {
     /// Where the terminal is gone.
     pub fn resize(&self, columns: u16, rows: u16) {
         self.shown().parser.set_size(non_zero(rows), non_zero(columns));
-        self.pty.resize(Size::new(rows, columns)).expect("a size");
+        self.pty().resize(Size::new(rows, columns)).expect("a size");
     }
 
     /// What is on the screen, row by row.
@@ -157,7 +194,7 @@ impl Terminal {
     /// # Panics
     /// Where the terminal is gone.
     pub fn settings(&self) -> Termios {
-        tcgetattr(&self._slave).expect("settings")
+        tcgetattr(&self.slave).expect("settings")
     }
 
     /// The colours on the screen.

@@ -466,7 +466,8 @@ mod tests {
 
     #[test]
     fn help_fits_a_terminal() {
-        for line in ["tmap --help", "tmap live --help", "tmap read -h", "tmap rtt --help", "tmap top --help"] {
+        for line in ["tmap --help", "tmap live --help", "tmap read -h", "tmap rtt --help", "tmap top --help"]
+        {
             for line in [line.to_owned(), line.replace("--help", "--help-all")] {
                 let text = help(&line);
                 let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();

@@ -6,7 +6,11 @@ use std::{
     process::ExitCode,
 };
 
-use tmap::{Outcome, cli, config::{Config, TopSource}, live, read, say, stdout, without_error_codes};
+use tmap::{
+    Outcome, cli,
+    config::{Config, TopSource},
+    live, read, say, stdout, without_error_codes,
+};
 
 fn main() -> ExitCode {
     // A mistake on the command line ends the process here, with exit code 2.

@@ -546,6 +546,9 @@ impl Progress {
 
     /// Shows how many addresses were analysed.
     fn show_analysis(&self, analysed: u64, all: u64) {
+        if self.is_hidden.get() {
+            return;
+        }
         self.show_if_slow();
         if let Ok(style) = ProgressStyle::with_template("analysing [{bar:30}] {pos} of {len} addresses") {
             self.bar.set_style(style.progress_chars("=> "));

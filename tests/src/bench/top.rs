@@ -112,7 +112,8 @@ impl Contestant {
         sender.send(WARM_UP, Some(RATE))?;
         terminal.press("r\t\t");
         let began = Instant::now();
-        let snapshots = || terminal.text().lines().find(|line| line.starts_with("snapshots")).map(str::to_owned);
+        let snapshots =
+            || terminal.text().lines().find(|line| line.starts_with("snapshots")).map(str::to_owned);
         // One that was under way, and the one that was asked for.
         thread::sleep(Duration::from_secs(1));
         while snapshots().is_none() && began.elapsed() < PATIENCE {

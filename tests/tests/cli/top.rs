@@ -53,14 +53,14 @@ fn a_capture_is_shown_opened_and_summed_up_at_the_end() {
     terminal.press("w");
     terminal.wait_for("Why 4 and not 5?");
     terminal.press("\u{1b}");
-    terminal.wait_for("choose");
+    terminal.wait_for("larger");
     terminal.press("?");
     terminal.wait_for("let the view stand still");
     terminal.press("x");
     terminal.press("\t");
     terminal.wait_for("New machine found behind 198.51.100.1");
     terminal.press("\t");
-    terminal.wait_for("all accounted for");
+    terminal.wait_for("records/s");
     terminal.press("q");
     assert_eq!(terminal.end().code(), Some(0));
     assert_is_left_as_it_was(&terminal, &before);
@@ -94,8 +94,12 @@ fn no_color_means_no_codes_of_colours() {
         terminal.press("\r");
         terminal.wait_for("#4");
         terminal.press("v");
-        terminal.wait_for("smaller");
-        let codes = terminal.raw().match_indices("\u{1b}[").filter(|(at, _)| is_colour(&terminal.raw()[at + 2..])).count();
+        terminal.wait_for("Phase against time");
+        let codes = terminal
+            .raw()
+            .match_indices("\u{1b}[")
+            .filter(|(at, _)| is_colour(&terminal.raw()[at + 2..]))
+            .count();
         (codes, terminal.colours().len())
     };
     assert_eq!(coloured(&[("NO_COLOR", "1")]), (0, 1));
@@ -130,6 +134,21 @@ fn signals_and_a_panic_leave_the_terminal_as_it_was() {
     assert_eq!(terminal.end().code(), Some(1));
     assert_is_left_as_it_was(&terminal, &before);
     assert!(terminal.text().contains("a panic as a test wants it"), "{}", terminal.text());
+}
+
+/// A connection by ssh that drops takes the terminal away. Nothing may be left that waits for it.
+#[test]
+fn a_terminal_that_vanishes_ends_it() {
+    let (_folder, path) = capture(30.0);
+    for signal in [None, Some(Signal::SIGTERM)] {
+        let mut terminal = Terminal::start(&["top", &path], &[], (80, 24));
+        terminal.wait_for("read to its end");
+        if let Some(signal) = signal {
+            terminal.send(signal);
+        }
+        terminal.vanish();
+        terminal.end();
+    }
 }
 
 /// Held back by its speed, the capture would take a minute.
@@ -168,7 +187,9 @@ fn s_writes_a_report() {
 #[test]
 fn without_a_terminal_an_error_names_what_needs_none() {
     let (_folder, path) = capture(5.0);
-    for (arguments, says) in [(vec!["top", path.as_str()], "tmap read"), (vec!["top", "-i", "lo"], "tmap live")] {
+    for (arguments, says) in
+        [(vec!["top", path.as_str()], "tmap read"), (vec!["top", "-i", "lo"], "tmap live")]
+    {
         let run = tmap(&arguments);
         assert_eq!((run.out.as_str(), run.code), ("", 1));
         assert_eq!(run.err.lines().count(), 1, "{}", run.err);

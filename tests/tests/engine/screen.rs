@@ -61,8 +61,13 @@ fn rebooting(address: [u8; 4]) -> Vec<Record> {
         })
     };
     let days = 20 * 86_400 * 1_000;
-    let before = at(10, 40_001, days).chain(at(40, 40_002, days + 30_000)).chain(at(70, 40_003, days + 60_000));
-    before.chain(at(160, 40_004, 12_000)).chain(at(200, 40_005, 52_000)).chain(at(240, 40_006, 92_000)).collect()
+    let before =
+        at(10, 40_001, days).chain(at(40, 40_002, days + 30_000)).chain(at(70, 40_003, days + 60_000));
+    before
+        .chain(at(160, 40_004, 12_000))
+        .chain(at(200, 40_005, 52_000))
+        .chain(at(240, 40_006, 92_000))
+        .collect()
 }
 
 /// The traffic: five addresses.
@@ -134,6 +139,7 @@ fn told(colour: bool) -> App {
     let mut app = App::new(Setup {
         source: "eth0".to_owned(),
         is_live: true,
+        wall: WALL,
         zone: TimeZone::get("Europe/Warsaw").expect("the zone is built in or on the system"),
         engine: Options::default(),
         colour,

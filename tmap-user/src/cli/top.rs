@@ -72,6 +72,9 @@ pub(super) struct TopArgs {
 /// The length of the intervals whose round trips the screen shows over time, in nanoseconds.
 const ROUND_TRIPS_EVERY_NS: u64 = 1_000_000_000;
 
+/// No screen is drawn more often than this.
+const LEAST_REFRESH: Duration = Duration::from_millis(100);
+
 impl TopArgs {
     /// Checks and resolves the arguments.
     pub(super) fn config(self) -> Result<Config, clap::Error> {
@@ -89,7 +92,7 @@ impl TopArgs {
             let message = "--speed and --realtime are for captures";
             return Err(usage("top", ErrorKind::ArgumentConflict, message));
         }
-        let (refresh, mouse) = (self.refresh, self.mouse);
+        let (refresh, mouse) = (self.refresh.max(LEAST_REFRESH), self.mouse);
         let speed = self.speed.or_else(|| self.realtime.then_some(1.0));
         let source = if is_live { self.live()? } else { self.files()? };
         let colour = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

@@ -40,8 +40,8 @@ const CORES_PER_SHARD: usize = 4;
 /// they would have reported.
 const EVENTS_WAITING: usize = 1_024;
 
-/// The most requests that wait for a thread. The control loop has at most two open: a snapshot for the screen,
-/// and another request.
+/// The most requests that wait for a thread. The control loop has at most two open: a snapshot for the
+/// screen, and another request.
 const REQUESTS_WAITING: usize = 4;
 
 /// The control loop's handle of the threads. Dropping it ends them.

@@ -115,6 +115,7 @@ impl OnScreen {
         let setup = Setup {
             source: config.interfaces.join(","),
             is_live: true,
+            wall: WallClock::of_live(),
             zone: config.common.zone.clone(),
             engine: config.common.engine.clone(),
             colour: top.colour,

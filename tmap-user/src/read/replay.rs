@@ -76,6 +76,7 @@ impl Replay {
         let setup = Setup {
             source: format!("{}{more}", names.join(", ")),
             is_live: false,
+            wall: WALL,
             zone: config.common.zone.clone(),
             engine: config.common.engine.clone(),
             colour: top.colour,
@@ -226,8 +227,9 @@ impl<W: Write> Reading<'_, W> {
         let Some(replay) = &mut self.replay else { return };
         let interval_s = replay.health_began.elapsed().as_secs_f64();
         let now = (process_ns(), replay.session.spent_ns());
-        let percent =
-            |now_ns: u64, before_ns: u64| now_ns.saturating_sub(before_ns) as f64 / 1e7 / interval_s.max(1e-3);
+        let percent = |now_ns: u64, before_ns: u64| {
+            now_ns.saturating_sub(before_ns) as f64 / 1e7 / interval_s.max(1e-3)
+        };
         let health = Health {
             stats: Stats {
                 now_ns: self.order.now_ns(),

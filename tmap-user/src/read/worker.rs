@@ -330,9 +330,7 @@ fn work(mut engine: Engine, tasks: &mpsc::Receiver<Task>, done: &mpsc::Sender<Do
             Task::Snapshot(now_ns, wanted) => {
                 Done::Partial(Box::new(engine.partial_snapshot(now_ns, wanted)))
             }
-            Task::SnapshotOf(now_ns, address) => {
-                Done::Partial(Box::new(engine.snapshot_of(now_ns, address)))
-            }
+            Task::SnapshotOf(now_ns, address) => Done::Partial(Box::new(engine.snapshot_of(now_ns, address))),
             Task::Conclude(now_ns, wanted) => {
                 let (events, partial) = engine.conclude(now_ns, wanted);
                 if done.send(Done::Reviewed(events)).is_err() {

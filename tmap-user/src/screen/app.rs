@@ -6,13 +6,11 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
-use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use tmap_common::{Address, Counters};
 
 use super::{
     events::{Events, Kind as EventKind},
     feed::{Ask, Feed, Health, Progress},
-    keys,
     look::Look,
     ranking::{self, Figures, Order, Rates},
 };
@@ -40,6 +38,8 @@ pub struct Setup {
     pub source: String,
     /// Whether it is watched live.
     pub is_live: bool,
+    /// How engine time maps to wall-clock time at first.
+    pub wall: WallClock,
     /// The time zone of times.
     pub zone: TimeZone,
     /// The engine's settings, for its bounds.
@@ -105,8 +105,7 @@ pub(super) struct Detail {
 }
 
 /// The kinds of pictures, in the order in which they are shown.
-const KINDS: [Kind; 6] =
-    [Kind::Phases, Kind::Offsets, Kind::Ports, Kind::Load, Kind::Timeline, Kind::Rtt];
+const KINDS: [Kind; 6] = [Kind::Phases, Kind::Offsets, Kind::Ports, Kind::Load, Kind::Timeline, Kind::Rtt];
 
 /// The state.
 #[derive(Debug)]
@@ -155,8 +154,8 @@ impl App {
     pub fn new(setup: Setup) -> Self {
         Self {
             look: Look { colour: setup.colour, half_blocks: setup.half_blocks },
+            wall: setup.wall,
             setup,
-            wall: WallClock::default(),
             summary: None,
             rates: Rates::default(),
             round_trips: HashMap::new(),
@@ -192,6 +191,8 @@ impl App {
     pub fn update(&mut self, feed: Feed) {
         match feed {
             Feed::Saved(text) => self.saved = text,
+            // An address that was opened meanwhile is shown.
+            Feed::Detail(address, _) if self.waits_for(address) => self.take(feed),
             feed if self.is_paused => {
                 // Of snapshots only the last counts, and of events the first ones.
                 let same = std::mem::discriminant(&feed);
@@ -204,18 +205,6 @@ impl App {
             }
             feed => self.take(feed),
         }
-    }
-
-    /// Takes in a key.
-    pub fn key(&mut self, key: KeyEvent) {
-        keys::press(self, key);
-    }
-
-    /// Takes in a turn of the mouse's wheel; true where something changed.
-    pub fn wheel(&mut self, down: bool) -> bool {
-        let code = if down { KeyCode::Down } else { KeyCode::Up };
-        self.key(code.into());
-        true
     }
 
     /// Takes in a click; true where something changed. The first row of the list is the fourth of the screen.
@@ -234,6 +223,11 @@ impl App {
     /// What the user asked for since the last call.
     pub fn asks(&mut self) -> Vec<Ask> {
         std::mem::take(&mut self.asks)
+    }
+
+    /// Whether this address is open, and its connections have not come yet.
+    fn waits_for(&self, address: Address) -> bool {
+        self.detail.as_ref().is_some_and(|detail| detail.address == address && detail.snapshot.is_none())
     }
 
     fn take(&mut self, feed: Feed) {
@@ -287,8 +281,10 @@ impl App {
         if let Some(detail) = self.detail.as_mut().filter(|detail| detail.address == address) {
             let shown = detail.charts.get(detail.chart).map(|(kind, _)| *kind);
             let of_kind = |kind| picture::charts(kind, &snapshot, Some(address), &calendar);
-            detail.charts =
-                KINDS.iter().flat_map(|&kind| of_kind(kind).into_iter().map(move |one| (kind, one))).collect();
+            detail.charts = KINDS
+                .iter()
+                .flat_map(|&kind| of_kind(kind).into_iter().map(move |one| (kind, one)))
+                .collect();
             let stays = detail.charts.get(detail.chart).map(|(kind, _)| *kind) == shown;
             if !stays {
                 let same = detail.charts.iter().position(|(kind, _)| Some(*kind) == shown);

@@ -36,13 +36,13 @@ struct Places {
     margin: u16,
 }
 
-/// Draws a chart.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, chart: &Chart, look: Look) {
+/// Draws a chart under a title of its own: that of the chart names the address, which the screen does too.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, title: &str, chart: &Chart, look: Look) {
     if area.height < 4 || area.width < 20 {
         return;
     }
     let places = places(area, chart);
-    heading(frame, &places, chart, look);
+    heading(frame, &places, title, chart, look);
     axes(frame, &places, chart, look);
     let marker = if look.half_blocks { Marker::HalfBlock } else { Marker::Braille };
     let canvas = Canvas::default()
@@ -74,9 +74,9 @@ fn places(area: Rect, chart: &Chart) -> Places {
     }
 }
 
-fn heading(frame: &mut Frame<'_>, places: &Places, chart: &Chart, look: Look) {
+fn heading(frame: &mut Frame<'_>, places: &Places, title: &str, chart: &Chart, look: Look) {
     let columns = usize::from(places.title.width);
-    let words = [(fit(&chart.title, columns), look.strong()), (chart.subtitle.clone(), look.quiet())];
+    let words = [(fit(title, columns), look.strong()), (chart.subtitle.clone(), look.quiet())];
     frame.render_widget(row(&words, "  ", columns), places.title);
     if places.above.height > 0 {
         let text = fit(&chart.y.label, columns);
@@ -178,8 +178,8 @@ fn digits(frame: &mut Frame<'_>, places: &Places, chart: &Chart) {
     }
 }
 
-/// The machines and their colours, beside the name of the vertical axis; the name of the horizontal one at the
-/// bottom.
+/// The machines and their colours, beside the name of the vertical axis; the name of the horizontal one at
+/// the bottom.
 fn legend(frame: &mut Frame<'_>, places: &Places, chart: &Chart, look: Look) {
     let columns = usize::from(places.below.width);
     if places.below.height == 0 {
@@ -195,8 +195,10 @@ fn legend(frame: &mut Frame<'_>, places: &Places, chart: &Chart, look: Look) {
         Owner::Machine(number) => format!("#{number}"),
         Owner::Nobody | Owner::All => series.name.clone(),
     };
-    let entries = if needs <= room + 2 { full } else { entries(chart, look, short) };
-    let line = row(&entries, "  ", room);
+    let line = match needs <= room + 2 {
+        true => row(&full, "  ", room),
+        false => row(&entries(chart, look, short), " ", room),
+    };
     let used = line.width() as u16;
     let area = Rect { x: places.above.x + places.above.width - used, width: used, ..places.above };
     frame.render_widget(line, area);

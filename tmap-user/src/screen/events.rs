@@ -105,8 +105,8 @@ fn words(event: &Event, time_ns: u64, calendar: &Calendar<'_>) -> (String, Strin
     (first.to_owned(), unfolded(more))
 }
 
-/// The lines of a report as they were before they were folded to 80 columns: what is indented further than the
-/// first line goes on after the one before.
+/// The lines of a report as they were before they were folded to 80 columns: what is indented further than
+/// the first line goes on after the one before.
 fn unfolded(text: &str) -> String {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let least = text.lines().map(indent).min().unwrap_or(0);
@@ -126,7 +126,10 @@ mod tests {
 
     #[test]
     fn what_was_folded_is_unfolded() {
-        assert_eq!(unfolded("      clock, 1\n        hop away\n      up since\n"), "clock, 1 hop away\nup since");
+        assert_eq!(
+            unfolded("      clock, 1\n        hop away\n      up since\n"),
+            "clock, 1 hop away\nup since"
+        );
         assert_eq!(unfolded(""), "");
     }
 }

@@ -29,7 +29,7 @@ pub(super) const KEYS: [(&str, &str); 24] = [
     ("", "In an address"),
     ("Esc", "back to all addresses"),
     ("↑ ↓  j k", "choose a machine"),
-    ("← →  h", "another picture"),
+    ("← →", "another picture"),
     ("v", "the picture alone, or with the machines"),
     ("w", "in words: why this count and no other"),
     ("", "What columns and marks mean"),
@@ -39,8 +39,21 @@ pub(super) const KEYS: [(&str, &str); 24] = [
     ("…", "cut for lack of room: use a wider terminal, or w"),
 ];
 
-/// Takes in a key.
-pub(super) fn press(app: &mut App, key: KeyEvent) {
+impl App {
+    /// Takes in a key.
+    pub fn key(&mut self, key: KeyEvent) {
+        press(self, key);
+    }
+
+    /// Takes in a turn of the mouse's wheel; true where something changed.
+    pub fn wheel(&mut self, down: bool) -> bool {
+        let code = if down { KeyCode::Down } else { KeyCode::Up };
+        self.key(code.into());
+        true
+    }
+}
+
+fn press(app: &mut App, key: KeyEvent) {
     if key.kind == KeyEventKind::Release {
         return;
     }
@@ -159,7 +172,7 @@ fn in_address(app: &mut App, code: KeyCode) {
     match code {
         KeyCode::Esc if detail.part != Part::Machines => show(app, Part::Machines),
         KeyCode::Esc | KeyCode::Backspace => app.close(),
-        KeyCode::Left | KeyCode::Char('h') => turn(detail, false),
+        KeyCode::Left => turn(detail, false),
         KeyCode::Right => turn(detail, true),
         KeyCode::Char('v') if detail.part == Part::Picture => show(app, Part::Machines),
         KeyCode::Char('v') => show(app, Part::Picture),

@@ -26,6 +26,9 @@ use super::{
 /// The least time between two drawings.
 const FRAME: Duration = Duration::from_millis(100);
 
+/// The longest that a drawing may take at the end.
+const LAST_DRAWING: Duration = Duration::from_secs(2);
+
 /// The most that waits to be shown. What comes beyond is dropped: the next snapshot has it.
 const FEEDS_WAITING: usize = 4_096;
 
@@ -108,6 +111,16 @@ impl Session {
     fn end(&mut self) -> io::Result<()> {
         self.is_over.store(true, Ordering::Relaxed);
         self.feeds = None;
+        // A terminal that takes nothing more must not keep the process.
+        let began = Instant::now();
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            if began.elapsed() > LAST_DRAWING {
+                self.thread = None;
+                terminal::give_back();
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "it takes no output"));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(ended)) => ended,
             // The panic was reported where it happened.
@@ -132,14 +145,16 @@ impl Owner {
         let mut is_stale = true;
         self.screen.draw(|frame| view::draw(frame, &self.app))?;
         while !self.is_over.load(Ordering::Relaxed) && terminal::is_taken() {
-            // Keys wake it at once, and what is fed waits for the next frame.
-            if event::poll(FRAME.saturating_sub(drawn.elapsed()).max(Duration::from_millis(5)))? {
+            // Keys wake it at once. What is fed, and a new size, wait for the next frame.
+            terminal::wait_for_keys(FRAME.saturating_sub(drawn.elapsed()))?;
+            let mut has_keys = false;
+            while event::poll(Duration::ZERO)? {
+                has_keys = true;
                 is_stale |= self.take_in(&event::read()?);
-                while event::poll(Duration::ZERO)? {
-                    is_stale |= self.take_in(&event::read()?);
-                }
+            }
+            if has_keys {
                 for ask in self.app.asks() {
-                    // Who asks for the end may be gone already.
+                    // The loop may have ended already.
                     let _ = self.asks.send(ask);
                 }
                 self.draw(&mut is_stale)?;

@@ -7,6 +7,7 @@ use std::{
         Once,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use ratatui::{
@@ -20,6 +21,11 @@ use ratatui::{
             Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
         },
     },
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
 };
 
 /// Whether the terminal is taken.
@@ -42,6 +48,24 @@ pub fn is_there() -> bool {
 /// Whether the terminal is the kernel's own, whose font has no braille.
 pub fn has_no_braille() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "linux")
+}
+
+/// Waits so long for keys, or until there are some.
+///
+/// # Errors
+/// If the terminal is gone. Crossterm must not be asked for keys then: it would ask the system without end.
+pub fn wait_for_keys(timeout: Duration) -> io::Result<()> {
+    let out = io::stdout();
+    let mut polled = [PollFd::new(&out, PollFlags::IN)];
+    let timeout = Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() };
+    match poll(&mut polled, Some(&timeout)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+        return Err(io::Error::new(io::ErrorKind::BrokenPipe, "it is gone"));
+    }
+    Ok(())
 }
 
 impl Screen {

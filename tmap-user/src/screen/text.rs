@@ -112,7 +112,10 @@ mod tests {
 
     #[test]
     fn bars_are_as_long_as_their_share() {
-        assert_eq!([0.0, 0.5, 0.53, 1.0, 7.0].map(|share| bar(share, 4)), ["    ", "██  ", "██▏ ", "████", "████"]);
+        assert_eq!(
+            [0.0, 0.5, 0.53, 1.0, 7.0].map(|share| bar(share, 4)),
+            ["    ", "██  ", "██▏ ", "████", "████"]
+        );
         assert_eq!(sparkline(&[9.0, 0.0, 1.0, 2.0], 3), " ▅█");
     }
 }

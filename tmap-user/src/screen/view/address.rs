@@ -101,12 +101,44 @@ fn column(
         let text = folded(&format!("  {}", table::rest(report, rest)), columns);
         lines.extend(text.into_iter().map(|line| Line::from(Span::styled(line, app.look.quiet()))));
     }
+    if lines.len() + 4 < rows && area.width < frame.area().width {
+        lines.extend(more(app, report, chosen, columns));
+    }
     lines.truncate(rows);
     let used = lines.len() as u16;
     for (at, line) in lines.into_iter().enumerate() {
         frame.render_widget(line, Rect { y: area.y + at as u16, height: 1, ..area });
     }
     used
+}
+
+/// What else there is to tell, where there is room: all about the chosen machine, and what happened here.
+fn more(
+    app: &App,
+    report: &AddressReport,
+    chosen: Option<&MachineReport>,
+    columns: usize,
+) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    if let Some(machine) = chosen {
+        lines.push(Line::default());
+        let title = format!("Machine #{}, in detail", machine.id);
+        lines.push(Line::from(Span::styled(title, app.look.heading())));
+        let about = detail::about_machine(machine, &app.calendar());
+        let about: Vec<&str> = about.lines().map(str::trim_start).collect();
+        lines.extend(folded(&about.join("\n"), columns).into_iter().map(Line::from));
+    }
+    let own: Vec<_> = app.events.latest().filter(|entry| entry.address == Some(report.address)).collect();
+    if !own.is_empty() {
+        lines.push(Line::default());
+        lines.push(Line::from(Span::styled("What happened here", app.look.heading())));
+    }
+    for entry in own {
+        let time = app.calendar().day_and_second(entry.time_ns);
+        let text = folded(&format!("{time}  {}", entry.text), columns);
+        lines.extend(text.into_iter().map(Line::from));
+    }
+    lines
 }
 
 /// The median and the histogram of round trips, where they are measured.
@@ -231,10 +263,7 @@ fn about_chosen(app: &App, machine: &MachineReport, columns: usize) -> Vec<Strin
         of_machine(machine),
         if machine.peers_total > 0 { count(machine.peers_total, "peer") } else { "no peer known".to_owned() },
     );
-    text.push_str(&format!(
-        "    seen {first} to {last}; {}\n",
-        words::system_in_short(&machine.os),
-    ));
+    text.push_str(&format!("    seen {first} to {last}; {}\n", words::system_in_short(&machine.os),));
     if let Some(boot) = machine.boot {
         text.push_str(&format!("    up since {}\n", words::up_since_in_short(boot, &calendar)));
     }

@@ -48,10 +48,18 @@ const COLUMNS: [(usize, Column); 10] = [
     (5, column("System", None, false, (12, 26), |_, one| table::systems(one))),
     (7, column("Offsets", None, false, (7, 7), |_, one| words::regime_in_short(one.regime).to_owned())),
     (6, column("News", Some(Order::News), false, (9, 24), news)),
-    (8, column("Up since", Some(Order::Uptime), false, (15, 18), |app, one| table::boots(one, &app.calendar()))),
-    (9, column("Last seen", Some(Order::Seen), false, (14, 14), |app, one| {
-        app.calendar().day_and_second(one.last_seen_ns)
-    })),
+    (
+        8,
+        column("Up since", Some(Order::Uptime), false, (15, 18), |app, one| {
+            table::boots(one, &app.calendar())
+        }),
+    ),
+    (
+        9,
+        column("Last seen", Some(Order::Seen), false, (14, 14), |app, one| {
+            app.calendar().day_and_second(one.last_seen_ns)
+        }),
+    ),
 ];
 
 const fn column(
@@ -144,7 +152,7 @@ fn widths(app: &App, shown: &[&AddressReport], room: usize) -> Vec<(usize, Vec<S
         }
         (columns[at], free) = (all[at].0, free - needs);
     }
-    for at in by_rank.into_iter(){
+    for at in by_rank.into_iter() {
         let more = if columns[at] > 0 { free.min(all[at].1.saturating_sub(columns[at])) } else { 0 };
         (columns[at], free) = (columns[at] + more, free - more);
     }

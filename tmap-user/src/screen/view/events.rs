@@ -45,7 +45,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App) {
         }
     }
     if app.events.dropped() > 0 {
-        lines.push(Line::from(format!("... and {} before, no longer kept", count(app.events.dropped(), "event"))));
+        lines.push(Line::from(format!(
+            "... and {} before, no longer kept",
+            count(app.events.dropped(), "event")
+        )));
     }
     super::lines(frame, area, app, lines);
 }

@@ -149,8 +149,11 @@ fn bounds(lines: &mut Vec<Line<'static>>, app: &App) {
 
 /// The frames that yielded no record, by reason.
 fn left_out(lines: &mut Vec<Line<'static>>, app: &App, counters: &Counters, columns: usize) {
-    let mut reasons: Vec<(Skip, u64)> =
-        Skip::ALL.iter().map(|&skip| (skip, counters.skipped[skip as usize])).filter(|(_, n)| *n > 0).collect();
+    let mut reasons: Vec<(Skip, u64)> = Skip::ALL
+        .iter()
+        .map(|&skip| (skip, counters.skipped[skip as usize]))
+        .filter(|(_, n)| *n > 0)
+        .collect();
     if reasons.is_empty() {
         return;
     }
@@ -160,6 +163,10 @@ fn left_out(lines: &mut Vec<Line<'static>>, app: &App, counters: &Counters, colu
         let share = count as f64 / counters.seen.max(1) as f64;
         let number = right(&grouped(count), NAME + FIGURE);
         let room = columns.saturating_sub(NAME + FIGURE + BAR + 4);
-        lines.push(Line::from(format!("{number}  {}  {}", bar(share, BAR), left(stats::in_words(skip), room))));
+        lines.push(Line::from(format!(
+            "{number}  {}  {}",
+            bar(share, BAR),
+            left(stats::in_words(skip), room)
+        )));
     }
 }

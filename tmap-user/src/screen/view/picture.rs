@@ -1,15 +1,14 @@
 //! A picture of an address alone.
 
-use ratatui::{
-    Frame,
-    layout::Rect,
-    text::{Line, Span},
-};
+use ratatui::{Frame, layout::Rect, text::Span};
 
-use crate::screen::{
-    app::{App, Detail},
-    chart,
-    text::folded,
+use crate::{
+    picture::Kind,
+    screen::{
+        app::{App, Detail},
+        chart,
+        text::folded,
+    },
 };
 
 /// Draws the picture on all of the area.
@@ -23,16 +22,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App) {
 /// Draws the picture that is shown, or the one so many after it.
 pub(super) fn one(frame: &mut Frame<'_>, area: Rect, app: &App, detail: &Detail, after: usize) {
     let count = detail.charts.len();
-    if let Some((_, chart)) = detail.charts.get((detail.chart + after) % count.max(1)) {
-        let counter = format!("{}/{count} ", (detail.chart + after) % count + 1);
-        chart::draw(frame, area, chart, app.look);
-        if after == 0 && count > 1 && area.height > 0 {
-            let columns = counter.len() as u16;
-            let corner =
-                Rect { x: (area.x + area.width).saturating_sub(columns), y: area.y, width: columns, height: 1 };
-            frame.render_widget(Line::from(Span::styled(counter, app.look.quiet())), corner);
-        }
-        return;
+    let at = (detail.chart + after) % count.max(1);
+    if let Some((kind, chart)) = detail.charts.get(at) {
+        let of_kind = detail.charts.iter().filter(|(other, _)| other == kind).count();
+        // Of several pictures of a kind, the chart's title tells which one it is.
+        let which = if of_kind > 1 { format!(" ({})", chart.title) } else { String::new() };
+        let title = format!("{}/{count}  {}{which}", at + 1, name(*kind));
+        return chart::draw(frame, area, &title, chart, app.look);
     }
     let text = match &detail.snapshot {
         None => "The picture comes with the next snapshot of this address.",
@@ -43,5 +39,17 @@ pub(super) fn one(frame: &mut Frame<'_>, area: Rect, app: &App, detail: &Detail,
             let line_area = Rect { y: area.y + at as u16, height: 1, ..area };
             frame.render_widget(Span::styled(line, app.look.quiet()), line_area);
         }
+    }
+}
+
+/// A kind of picture, in words.
+fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Offsets => "Counters against time",
+        Kind::Phases => "Phase against time",
+        Kind::Ports => "Source ports against time",
+        Kind::Rtt => "Round trips",
+        Kind::Load => "Load over time",
+        Kind::Timeline => "When machines were seen",
     }
 }
