@@ -45,6 +45,9 @@ const ABOUT: &str = "Counts the machines behind an IP address by their TCP times
 /// The words that are commands.
 const COMMANDS: [&str; 5] = ["live", "read", "rtt", "top", "help"];
 
+/// Options of what is printed, which `top` refuses.
+const LINES: [&str; 2] = ["json", "stats"];
+
 #[derive(Debug, Parser)]
 #[command(name = "tmap", version, about = ABOUT, arg_required_else_help = true)]
 #[command(after_help = help::EXAMPLES, max_term_width = 80)]
@@ -64,7 +67,7 @@ enum Command {
     /// Measure round-trip times, on interfaces (-i) or in captures
     #[command(after_help = help::RTT)]
     Rtt(rtt::RttArgs),
-    /// Show either on a screen: addresses, machines, pictures; ? lists its keys
+    /// Watch interfaces (-i) or read captures on a screen: machines, pictures, events
     #[command(after_help = help::TOP)]
     Top(top::TopArgs),
 }
@@ -212,7 +215,10 @@ struct EngineArgs {
 /// process with the right code.
 pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, clap::Error> {
     let mut arguments = with_implied_command(arguments.into_iter().collect());
-    let mut command = Cli::command();
+    // A screen has no lines to print.
+    let mut command = Cli::command().mut_subcommand("top", |top| {
+        LINES.into_iter().fold(top, |top, id| top.mut_arg(id, |arg| arg.hide(true)))
+    });
     if let Some(all) =
         arguments.iter_mut().take_while(|word| *word != "--").find(|word| *word == "--help-all")
     {
@@ -242,7 +248,7 @@ fn with_expert_options(mut command: clap::Command) -> clap::Command {
                 let id = option.get_id().as_str();
                 // `rtt` has -r of its own.
                 let is_habit = ["numeric", "write", "count"].contains(&id) || id == "read" && name != "rtt";
-                option.hide(is_habit)
+                option.hide(is_habit || name == "top" && LINES.contains(&id))
             })
         });
     }

@@ -131,8 +131,8 @@ of the sensor. ? lists all keys; q ends, and prints the summary that `tmap live`
 or `tmap read` prints.
 
 Figures are renewed twice a second. Snapshots of all addresses come each second
-or, where many connections make them dear, more rarely: they take two percent of
-a core at most. r takes one at once. NO_COLOR turns colours off.
+or, where many connections make them dear, more rarely: they take about two
+percent of a core. r takes one at once. NO_COLOR turns colours off.
 
 ",
     filters!(),
