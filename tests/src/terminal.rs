@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -29,7 +30,7 @@ use pty_process::{
 use vt100::{Color, Parser};
 
 use crate::{
-    command::{binary, wait_for},
+    command::{PATIENCE, binary, wait_for},
     net::namespaces::Namespace,
 };
 
@@ -178,7 +179,11 @@ impl Terminal {
     /// # Panics
     /// Where it never does.
     pub fn wait_for(&self, text: &str) -> String {
-        wait_for(&format!("{text:?} in\n{}", self.text()), || self.text().contains(text));
+        let began = Instant::now();
+        while !self.text().contains(text) {
+            assert!(began.elapsed() < PATIENCE, "waited in vain for {text:?}:\n{}", self.text());
+            thread::sleep(Duration::from_millis(20));
+        }
         self.text()
     }
 
@@ -237,7 +242,7 @@ impl Terminal {
             status = self.child.try_wait().expect("a child");
             status.is_some()
         });
-        thread::sleep(std::time::Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(100));
         status.expect("ended")
     }
 }

@@ -248,7 +248,8 @@ fn with_expert_options(mut command: clap::Command) -> clap::Command {
                 let id = option.get_id().as_str();
                 // `rtt` has -r of its own.
                 let is_habit = ["numeric", "write", "count"].contains(&id) || id == "read" && name != "rtt";
-                option.hide(is_habit || name == "top" && LINES.contains(&id))
+                let is_hidden = is_habit || name == "top" && LINES.contains(&id);
+                option.hide(is_hidden)
             })
         });
     }

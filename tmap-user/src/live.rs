@@ -88,6 +88,9 @@ fn run_with(config: &LiveConfig, top: Option<&TopConfig>, out: impl Write) -> an
         said.push(format!("^C ends with a summary; kill -USR1 {} prints one now", std::process::id()));
     }
     said.extend(warnings_of_merging(&sensor.watched()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    // The screen's timers begin here.
+    let _inside = runtime.enter();
     let mut control = Control {
         config,
         reporter: Reporter::new(out, config.common.format, config.common.zone.clone())
@@ -104,7 +107,6 @@ fn run_with(config: &LiveConfig, top: Option<&TopConfig>, out: impl Write) -> an
     };
     said.iter().for_each(|line| control.say(line));
     control.check_interfaces()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(control.run(signals))
 }
 

@@ -288,9 +288,11 @@ fn something_useful_fits_any_size() {
         assert!(text(&app, (39, 10)).contains("too small"), "{name}");
         text(&app, (1, 1));
     }
+    let mut app = told(true);
+    press(&mut app, &[KeyCode::Enter]);
+    assert!(text(&app, (40, 10)).contains("#1"), "machines come before a picture");
 }
 
-/// A cut that is no sign, or a column that runs into the next one, shows as a word that no text has.
 #[test]
 fn without_colours_there_are_none() {
     for (name, keys) in views() {

@@ -48,7 +48,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App) {
         }
         return;
     }
-    let rows = area.height.saturating_sub(LEAST_PICTURE).max(area.height / 2);
+    // On a small screen, the picture is one key away.
+    let beside = area.height.saturating_sub(LEAST_PICTURE);
+    let rows = if area.height < 2 * LEAST_PICTURE { area.height } else { beside.max(area.height / 2) };
     let used = column(frame, area, app, (detail, report, snapshot), rows);
     let rest = area.height.saturating_sub(used);
     if rest >= 5 {
