@@ -339,7 +339,9 @@ impl<W: Write> Control<'_, W> {
     /// Detaches the sensor, takes in the records that are still in the rings, and writes the summary.
     async fn finish(mut self) -> anyhow::Result<Outcome> {
         // First, so that the user sees what comes, and can interrupt it.
-        self.screen.take().map_or(Ok(()), OnScreen::close)?;
+        if let Some(screen) = self.screen.take() {
+            screen.close().await?;
+        }
         self.sensor.detach();
         sleep(IN_FLIGHT).await;
         self.drain.take_in_the_rest().await?;

@@ -168,6 +168,7 @@ fn told(colour: bool) -> App {
             screen_percent: 0.4,
             snapshot_s: 0.012,
             snapshots: step,
+            is_taking: false,
         };
         app.update(Feed::Health(Box::new(health)));
     }

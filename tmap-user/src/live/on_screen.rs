@@ -39,9 +39,9 @@ const CHECK: Duration = Duration::from_millis(250);
 /// The time between two snapshots, where they take little.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 
-/// The time between two snapshots, as a multiple of what the last one took: two percent of a core, of all
-/// addresses and of the open one together.
-const PAUSE_PER_COST: u32 = 100;
+/// The time between two snapshots, as a multiple of what the next one will take: together about two percent of
+/// a core, half of it for the list of all addresses and half for the open one.
+const PAUSE_PER_COST: f64 = 100.0;
 
 /// A snapshot that was asked for.
 type Request = Pin<Box<dyn Future<Output = anyhow::Result<(Snapshot, Holdings)>>>>;
@@ -68,8 +68,13 @@ pub(super) enum ScreenWake {
 /// When snapshots of one kind are due.
 #[derive(Clone, Copy, Debug)]
 struct Due {
-    at: Instant,
+    /// When the last one came, and what it took.
+    last: Instant,
     took: Duration,
+    /// Connections that it was of.
+    connections: usize,
+    /// Whether the user wants one now.
+    is_wanted: bool,
 }
 
 /// The control loop's end of the screen.
@@ -82,6 +87,8 @@ pub(super) struct OnScreen {
     open: Option<Address>,
     wants_save: bool,
     snapshots: u64,
+    /// Connections that are held now.
+    held: usize,
     health: Interval,
     check: Interval,
     /// CPU time of the process and of the screen's thread when health was last told, in nanoseconds.
@@ -97,12 +104,20 @@ fn process_ns() -> u64 {
 impl Due {
     /// Due after one usual interval.
     fn new() -> Self {
-        Self { at: Instant::now() + SNAPSHOT_EVERY, took: Duration::ZERO }
+        Self { last: Instant::now(), took: Duration::ZERO, connections: 0, is_wanted: false }
     }
 
-    /// After a snapshot, the next one is due the later the longer it took.
-    fn took(&mut self, took: Duration) {
-        *self = Self { at: Instant::now() + SNAPSHOT_EVERY.max(took * PAUSE_PER_COST), took };
+    /// A snapshot of so many connections came, and took so long.
+    fn took(&mut self, took: Duration, connections: usize) {
+        *self = Self { last: Instant::now(), took, connections, is_wanted: false };
+    }
+
+    /// Whether the next one is due: the later the longer it will take, which grows with the connections held.
+    fn is_due(&self, held: usize) -> bool {
+        let growth = (held as f64 / self.connections.max(1) as f64).max(1.0);
+        let growth = if self.connections == 0 { 1.0 } else { growth };
+        let pause = SNAPSHOT_EVERY.max(self.took.mul_f64(PAUSE_PER_COST * growth));
+        self.is_wanted || self.last.elapsed() >= pause
     }
 }
 
@@ -131,6 +146,7 @@ impl OnScreen {
             open: None,
             wants_save: false,
             snapshots: 0,
+            held: 0,
             health: ticks(top.refresh),
             check: ticks(CHECK),
             cpu_ns: (process_ns(), 0),
@@ -148,18 +164,25 @@ impl OnScreen {
     }
 
     /// Gives the terminal back.
-    pub(super) fn close(self) -> anyhow::Result<()> {
-        self.session.close()
+    ///
+    /// # Errors
+    /// If the terminal failed, or a thread that takes records in.
+    pub(super) async fn close(self) -> anyhow::Result<()> {
+        self.session.close()?;
+        // The threads do one thing after the other, so what is asked next must wait for this.
+        if let Some((.., request)) = self.under_way {
+            request.await?;
+        }
+        Ok(())
     }
 
     /// What is due next, if anything is.
     fn due(&self) -> Option<Purpose> {
-        let now = Instant::now();
         match self.open {
             _ if self.under_way.is_some() => None,
             _ if self.wants_save => Some(Purpose::Save),
-            Some(address) if now >= self.one.at => Some(Purpose::One(address)),
-            _ if now >= self.all.at => Some(Purpose::All),
+            Some(address) if self.one.is_due(0) => Some(Purpose::One(address)),
+            _ if self.all.is_due(self.held) => Some(Purpose::All),
             _ => None,
         }
     }
@@ -186,7 +209,7 @@ impl<W: Write> Control<'_, W> {
     /// Takes a snapshot for the screen soon; false where there is no screen.
     pub(super) fn refresh_screen(&mut self) -> bool {
         if let Some(screen) = &mut self.screen {
-            screen.all.at = Instant::now();
+            screen.all.is_wanted = true;
         }
         self.screen.is_some()
     }
@@ -209,9 +232,9 @@ impl<W: Write> Control<'_, W> {
         match ask {
             Ask::Detail(address) => {
                 screen.open = *address;
-                screen.one.at = Instant::now();
+                screen.one.is_wanted = true;
             }
-            Ask::Refresh => (screen.all.at, screen.one.at) = (Instant::now(), Instant::now()),
+            Ask::Refresh => (screen.all.is_wanted, screen.one.is_wanted) = (true, true),
             Ask::Save => screen.wants_save = true,
             // Live traffic can't be held.
             Ask::Hold(_) | Ask::Quit => {}
@@ -240,7 +263,7 @@ impl<W: Write> Control<'_, W> {
         let began = screen.under_way.take().map_or_else(Instant::now, |(_, began, _)| began);
         match purpose {
             Purpose::One(address) => {
-                screen.one.took(began.elapsed());
+                screen.one.took(began.elapsed(), summary.snapshot.connections.len());
                 screen.session.feed(Feed::Detail(address, Box::new(summary.snapshot)));
             }
             Purpose::Save => {
@@ -248,7 +271,7 @@ impl<W: Write> Control<'_, W> {
             }
             Purpose::All => {
                 screen.snapshots += 1;
-                screen.all.took(began.elapsed());
+                screen.all.took(began.elapsed(), summary.holdings.connections);
                 screen.session.feed(Feed::Summary(Box::new(summary)));
             }
         }
@@ -257,6 +280,7 @@ impl<W: Write> Control<'_, W> {
     async fn show_health(&mut self) -> anyhow::Result<()> {
         let stats = self.take_stats().await?;
         let Some(screen) = &mut self.screen else { return Ok(()) };
+        screen.held = stats.holdings.connections;
         let now = (process_ns(), screen.session.spent_ns());
         let percent = |now_ns: u64, before_ns: u64| {
             now_ns.saturating_sub(before_ns) as f64 / 1e9 / stats.interval_s.max(1e-3) * 100.0
@@ -267,6 +291,7 @@ impl<W: Write> Control<'_, W> {
             screen_percent: percent(now.1, screen.cpu_ns.1),
             snapshot_s: screen.all.took.as_secs_f64(),
             snapshots: screen.snapshots,
+            is_taking: matches!(screen.under_way, Some((Purpose::All, ..))),
             stats,
         };
         screen.cpu_ns = now;

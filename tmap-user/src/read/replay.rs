@@ -244,6 +244,7 @@ impl<W: Write> Reading<'_, W> {
             screen_percent: percent(now.1, replay.cpu_ns.1),
             snapshot_s: replay.took.as_secs_f64(),
             snapshots: replay.snapshots,
+            is_taking: false,
         };
         (replay.health_began, replay.before, replay.cpu_ns) = (Instant::now(), self.counters, now);
         replay.session.feed(Feed::Health(Box::new(health)));

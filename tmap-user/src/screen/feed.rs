@@ -42,6 +42,8 @@ pub struct Health {
     pub snapshot_s: f64,
     /// The number of snapshots so far.
     pub snapshots: u64,
+    /// Whether one is under way.
+    pub is_taking: bool,
 }
 
 /// How far a capture was read.

@@ -114,10 +114,11 @@ fn costs(lines: &mut Vec<Line<'static>>, app: &App) {
     )));
     if health.snapshots > 0 {
         lines.push(Line::from(format!(
-            "{}{}  the last took {}",
+            "{}{}  the last took {}{}",
             left("snapshots", NAME),
             right(&grouped(health.snapshots), FIGURE),
             span(health.snapshot_s),
+            if health.is_taking { "; one is under way" } else { "" },
         )));
     }
 }

@@ -19,7 +19,7 @@ use super::{
     app::{App, Pane, Part},
     text::{fit, row},
 };
-use crate::report::number::{count, grouped};
+use crate::report::number::{count, grouped, span};
 
 /// The smallest screen on which something useful fits.
 const LEAST: (u16, u16) = (40, 10);
@@ -105,10 +105,22 @@ fn tabs(app: &App, columns: u16) -> Line<'static> {
         (format!(" {name} "), style)
     };
     let mut words: Vec<_> = Pane::ALL.into_iter().map(tab).collect();
+    words.extend(age(app).map(|age| (age, look.quiet())));
     if app.has_help {
         words.push((" Help ".to_owned(), look.chosen()));
     }
     row(&words, " ", usize::from(columns))
+}
+
+/// From this age on, the list says how old it is, in nanoseconds.
+const OLD_NS: u64 = 5_000_000_000;
+
+/// How old the list is, where snapshots are rare: `list 40 s old, r renews it`.
+fn age(app: &App) -> Option<String> {
+    let taken_ns = app.summary.as_ref()?.snapshot.now_ns;
+    let age_ns = app.now_ns().saturating_sub(taken_ns);
+    let is_old = app.setup.is_live && age_ns >= OLD_NS;
+    is_old.then(|| format!("list {} old, r renews it", span((age_ns / 1_000_000_000) as f64)))
 }
 
 /// The last line: what one can type, or what is typed.
