@@ -39,8 +39,8 @@ const CHECK: Duration = Duration::from_millis(250);
 /// The time between two snapshots, where they take little.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 
-/// The time between two snapshots, as a multiple of what the next one will take: together about two percent of
-/// a core, half of it for the list of all addresses and half for the open one.
+/// The time between two snapshots, as a multiple of what the next one will take: together about two percent
+/// of a core, half of it for the list of all addresses and half for the open one.
 const PAUSE_PER_COST: f64 = 100.0;
 
 /// A snapshot that was asked for.
@@ -81,7 +81,7 @@ struct Due {
 pub(super) struct OnScreen {
     session: Session,
     /// The snapshot under way, what for, and since when.
-    under_way: Option<(Purpose, Instant, Request)>,
+    under_way: Option<(Purpose, Began, Request)>,
     all: Due,
     one: Due,
     open: Option<Address>,
@@ -99,6 +99,27 @@ pub(super) struct OnScreen {
 fn process_ns() -> u64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+/// When a snapshot was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Began {
+    at: Instant,
+    /// CPU time of the process, in nanoseconds.
+    cpu_ns: u64,
+}
+
+impl Began {
+    fn now() -> Self {
+        Self { at: Instant::now(), cpu_ns: process_ns() }
+    }
+
+    /// What the snapshot took at most: on a busy machine the process had less than all of the time, and on
+    /// an idle one other threads had some of its CPU time.
+    fn cost(self) -> Duration {
+        let cpu = Duration::from_nanos(process_ns().saturating_sub(self.cpu_ns));
+        self.at.elapsed().min(cpu)
+    }
 }
 
 impl Due {
@@ -252,7 +273,7 @@ impl<W: Write> Control<'_, W> {
             Purpose::Save => Scope { wanted: Wanted { connections: true, siblings: true }, only: None },
         };
         screen.wants_save = screen.wants_save && purpose != Purpose::Save;
-        screen.under_way = Some((purpose, Instant::now(), Box::pin(self.drain.request_snapshot(scope)?)));
+        screen.under_way = Some((purpose, Began::now(), Box::pin(self.drain.request_snapshot(scope)?)));
         Ok(())
     }
 
@@ -260,10 +281,10 @@ impl<W: Write> Control<'_, W> {
     fn show(&mut self, purpose: Purpose, found: (Snapshot, Holdings)) {
         let summary = self.summary_of(found);
         let Some(screen) = &mut self.screen else { return };
-        let began = screen.under_way.take().map_or_else(Instant::now, |(_, began, _)| began);
+        let cost = screen.under_way.take().map_or(Duration::ZERO, |(_, began, _)| began.cost());
         match purpose {
             Purpose::One(address) => {
-                screen.one.took(began.elapsed(), summary.snapshot.connections.len());
+                screen.one.took(cost, summary.snapshot.connections.len());
                 screen.session.feed(Feed::Detail(address, Box::new(summary.snapshot)));
             }
             Purpose::Save => {
@@ -271,7 +292,7 @@ impl<W: Write> Control<'_, W> {
             }
             Purpose::All => {
                 screen.snapshots += 1;
-                screen.all.took(began.elapsed(), summary.holdings.connections);
+                screen.all.took(cost, summary.holdings.connections);
                 screen.session.feed(Feed::Summary(Box::new(summary)));
             }
         }
