@@ -60,7 +60,7 @@ pub(super) enum Purpose {
 /// Why the screen wakes the control loop.
 pub(super) enum ScreenWake {
     Ask(Ask),
-    Taken(Purpose, anyhow::Result<(Snapshot, Holdings)>),
+    Taken(Purpose, Box<anyhow::Result<(Snapshot, Holdings)>>),
     Health,
     Check,
 }
@@ -220,7 +220,7 @@ pub(super) async fn next(screen: &mut Option<OnScreen>) -> ScreenWake {
     };
     tokio::select! {
         ask = session.ask() => ScreenWake::Ask(ask),
-        (purpose, found) = taken => ScreenWake::Taken(purpose, found),
+        (purpose, found) = taken => ScreenWake::Taken(purpose, Box::new(found)),
         _ = health.tick() => ScreenWake::Health,
         _ = check.tick() => ScreenWake::Check,
     }
@@ -240,7 +240,10 @@ impl<W: Write> Control<'_, W> {
         match wake {
             ScreenWake::Ask(Ask::Quit) => return Ok(true),
             ScreenWake::Ask(ask) => self.answer(&ask),
-            ScreenWake::Taken(purpose, found) => self.show(purpose, found?),
+            ScreenWake::Taken(purpose, found) => {
+                let found = *found;
+                self.show(purpose, found?);
+            }
             ScreenWake::Health => self.show_health().await?,
             ScreenWake::Check => {}
         }
