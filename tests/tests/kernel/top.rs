@@ -17,7 +17,7 @@ const RATE: u32 = 100_000;
 #[ignore = "needs root: cargo xtask test"]
 fn no_record_is_lost_while_the_screen_is_drawn_ten_times_a_second() {
     root::require();
-    let mut sender = Sender::new(Draw::Zipf(1 << 14), Handshakes::First).expect("the veth is there");
+    let mut sender = Sender::new(Draw::Zipf(1 << 10), Handshakes::First).expect("the veth is there");
     let arguments = ["top", "-i", INTERFACE, "--xdp-mode", "native", "--refresh", "100ms"];
     let mut terminal = Terminal::start_in(&sender.wire.far, &arguments, (140, 40));
     terminal.wait_for("Waiting for the first snapshot");
