@@ -7,6 +7,7 @@
 //! | captures of real machines | [`captures`] |
 //! | what is right: the truth, tcpdump, tshark, p0f | [`judge`] |
 //! | the `tmap` command, to its end or running | [`command`] |
+//! | the `tmap` command in a terminal | [`terminal`] |
 //! | namespaces, root's rights, real TCP | [`net`] |
 //! | pictures and examples in documents | [`examples`] |
 //! | a frame handed to a loaded program | [`test_run`] |
@@ -23,5 +24,6 @@ pub mod examples;
 pub mod judge;
 pub mod net;
 pub mod simulate;
+pub mod terminal;
 pub mod test_run;
 pub mod wire;

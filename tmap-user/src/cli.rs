@@ -7,6 +7,7 @@ mod plot;
 mod report;
 mod rtt;
 mod sensor;
+mod top;
 mod values;
 
 use std::{
@@ -45,7 +46,10 @@ use values::{at_least_one, feature, not_negative, picture, positive_time, shards
 const ABOUT: &str = "Counts the machines behind an IP address by their TCP timestamp clocks";
 
 /// The words that are commands.
-const COMMANDS: [&str; 6] = ["live", "read", "report", "rtt", "plot", "help"];
+const COMMANDS: [&str; 7] = ["live", "read", "top", "report", "rtt", "plot", "help"];
+
+/// Options of what is printed, which `top` refuses.
+const LINES: [&str; 2] = ["json", "stats"];
 
 #[derive(Debug, Parser)]
 #[command(name = "tmap", version, about = ABOUT, arg_required_else_help = true)]
@@ -72,6 +76,9 @@ enum Command {
     /// Draw captures: clocks, ports, round trips, load, machines' lives
     #[command(after_help = help::PLOT, mut_args(without_reports))]
     Plot(plot::PlotArgs),
+    /// Watch interfaces (-i) or read captures on a screen: machines, pictures, events
+    #[command(after_help = help::TOP)]
+    Top(top::TopArgs),
 }
 
 #[derive(Debug, Args)]
@@ -217,7 +224,10 @@ struct EngineArgs {
 /// process with the right code.
 pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, clap::Error> {
     let mut arguments = with_implied_command(arguments.into_iter().collect());
-    let mut command = Cli::command();
+    // A screen has no lines to print.
+    let mut command = Cli::command().mut_subcommand("top", |top| {
+        LINES.into_iter().fold(top, |top, id| top.mut_arg(id, |arg| arg.hide(true)))
+    });
     if let Some(all) =
         arguments.iter_mut().take_while(|word| *word != "--").find(|word| *word == "--help-all")
     {
@@ -232,6 +242,7 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
         Command::Report(args) => args.config(&arguments),
         Command::Rtt(args) => args.config(),
         Command::Plot(args) => args.config(),
+        Command::Top(args) => args.config(&arguments),
     }
 }
 
@@ -253,11 +264,10 @@ fn with_expert_options(mut command: clap::Command) -> clap::Command {
             verb.after_help(text.trim_end().to_owned()).mut_args(|option| {
                 let id = option.get_id().as_str();
                 // Others have -r of their own.
-                let is_report = name == "plot" && ["json", "stats"].contains(&id);
-                let is_habit = is_report
-                    || ["numeric", "write", "count"].contains(&id)
+                let is_habit = ["numeric", "write", "count"].contains(&id)
                     || id == "read" && !["report", "rtt"].contains(&name);
-                option.hide(is_habit)
+                let is_of_lines = ["plot", "top"].contains(&name) && LINES.contains(&id);
+                option.hide(is_habit || is_of_lines)
             })
         });
     }
@@ -459,14 +469,14 @@ mod tests {
     fn live(line: &str) -> LiveConfig {
         match parsed(line).unwrap_or_else(|error| panic!("{error}")) {
             Config::Live(live) => live,
-            Config::Read(_) => panic!("{line} reads"),
+            _ => panic!("{line} doesn't watch"),
         }
     }
 
     fn read(line: &str) -> ReadConfig {
         match parsed(line).unwrap_or_else(|error| panic!("{error}")) {
             Config::Read(read) => read,
-            Config::Live(_) => panic!("{line} watches"),
+            _ => panic!("{line} doesn't read"),
         }
     }
 
@@ -494,6 +504,7 @@ mod tests {
             "tmap read -h",
             "tmap report --help",
             "tmap rtt --help",
+            "tmap top --help",
             "tmap plot -h",
             "tmap plot --help",
         ] {
@@ -552,6 +563,10 @@ mod tests {
             ("tmap report -o a.html", "name captures to read, or an interface to watch with -i"),
             ("tmap report --json a.pcap -o a.html", "--json and --stats are for `tmap live`"),
             ("tmap report -w b.pcap a.pcap", "capture with tcpdump -w b.pcap"),
+            ("tmap top", "name an interface to watch (-i eth0), or captures to show"),
+            ("tmap top --json -i e", "a screen has no JSON"),
+            ("tmap top --realtime -i e", "--speed and --realtime are for captures"),
+            ("tmap top --speed 0 a.pcap", "expected a number above 0"),
             ("tmap rtt", "name captures to read, or an interface to watch with -i"),
             ("tmap rtt --top 3 a.pcap", "--top is for `tmap live` and `tmap read`"),
             ("tmap rtt -v a.pcap", "-v is for `tmap live` and `tmap read`"),

@@ -24,14 +24,46 @@ pub enum Config {
     Live(LiveConfig),
     /// Read captures.
     Read(ReadConfig),
+    /// Show either on a screen.
+    Top(TopConfig),
+}
+
+/// The settings of `tmap top`.
+#[derive(Clone, Debug)]
+pub struct TopConfig {
+    /// What is shown.
+    pub source: TopSource,
+    /// How often figures are renewed.
+    pub refresh: Duration,
+    /// Whether the mouse is used.
+    pub mouse: bool,
+    /// Whether there are colours.
+    pub colour: bool,
+    /// How many times faster than it was recorded a capture is shown; `None`: as fast as it can be read.
+    pub speed: Option<f64>,
+    /// The command line, word by word, for pages that are saved.
+    pub command: Vec<String>,
+}
+
+/// What `tmap top` shows.
+#[derive(Clone, Debug)]
+pub enum TopSource {
+    /// Interfaces.
+    Live(LiveConfig),
+    /// Captures.
+    Files(ReadConfig),
 }
 
 impl Config {
     /// The settings of both kinds of run.
     pub fn common(&self) -> &Common {
         match self {
-            Self::Live(config) => &config.common,
-            Self::Read(config) => &config.common,
+            Self::Live(config) | Self::Top(TopConfig { source: TopSource::Live(config), .. }) => {
+                &config.common
+            }
+            Self::Read(config) | Self::Top(TopConfig { source: TopSource::Files(config), .. }) => {
+                &config.common
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod page;
 pub mod picture;
 pub mod read;
 pub mod report;
+pub mod screen;
 pub mod signals;
 pub mod stdout;
 pub mod time;

@@ -17,6 +17,7 @@ mod analysis;
 mod common;
 mod drain;
 mod intake;
+mod on_screen;
 mod schedule;
 mod shard;
 mod sharer;
@@ -34,18 +35,20 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 use crate::{
     Outcome,
     capture::xdp::{self, Change, ChangeKind, Sensor, offload},
-    config::LiveConfig,
-    engine::Wanted,
+    config::{LiveConfig, TopConfig},
+    engine::{Holdings, Snapshot, Wanted},
     report::{
         Sink, Stats, Summary,
         sensor::{Heartbeat, Notice},
         stats::CpuStats,
     },
     say,
+    screen::terminal,
     signals::Signals,
     time::{WallClock, now_ns},
 };
 use drain::Drain;
+use on_screen::{OnScreen, ScreenWake};
 
 /// How often interfaces are checked and anomalies are reported.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
@@ -61,13 +64,40 @@ const IN_FLIGHT: Duration = Duration::from_millis(5);
 /// # Errors
 /// If the sensor can't be attached, a report can't be written, or a thread that takes records in failed.
 pub fn run(config: &LiveConfig, reporter: &mut dyn Sink) -> anyhow::Result<Outcome> {
+    run_with(config, None, reporter)
+}
+
+/// Watches the interfaces and shows what is found on a screen until told to stop; then hands a summary to
+/// `reporter`.
+///
+/// # Errors
+/// As [`run`]; also if standard output is no terminal.
+pub fn run_on_screen(
+    config: &LiveConfig,
+    top: &TopConfig,
+    reporter: &mut dyn Sink,
+) -> anyhow::Result<Outcome> {
+    if !terminal::is_there() {
+        bail!("standard output is no terminal; use `tmap live` to watch without a screen");
+    }
+    run_with(config, Some(top), reporter)
+}
+
+fn run_with(
+    config: &LiveConfig,
+    top: Option<&TopConfig>,
+    reporter: &mut dyn Sink,
+) -> anyhow::Result<Outcome> {
     let signals = Signals::listen()?;
     let (sensor, rings) = Sensor::open(&sensor_config(config))?;
-    for attachment in sensor.attachments() {
-        say(&attachment.to_string());
+    let mut said: Vec<String> = sensor.attachments().iter().map(ToString::to_string).collect();
+    if top.is_none() {
+        said.push(format!("^C ends with a summary; kill -USR1 {} prints one now", std::process::id()));
     }
-    say(&format!("^C ends with a summary; kill -USR1 {} prints one now", std::process::id()));
-    warn_of_merging(&sensor.watched());
+    said.extend(warnings_of_merging(&sensor.watched()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    // The screen's timers begin here.
+    let _inside = runtime.enter();
     let mut control = Control {
         config,
         reporter,
@@ -79,23 +109,26 @@ pub fn run(config: &LiveConfig, reporter: &mut dyn Sink) -> anyhow::Result<Outco
         warnings: Vec::new(),
         warnings_left_out: 0,
         sensor,
+        screen: top.map(|top| OnScreen::open(config, top, &signals)).transpose()?,
     };
+    said.iter().for_each(|line| control.say(line));
     control.check_interfaces()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(control.run(signals))
 }
 
-/// Warns of interfaces that merge segments, because their arrival times are then too late.
-fn warn_of_merging(interfaces: &[&str]) {
+/// Warnings of interfaces that merge segments, because their arrival times are then too late.
+fn warnings_of_merging(interfaces: &[&str]) -> Vec<String> {
+    let mut warnings = Vec::new();
     for name in interfaces {
         // Where the kernel doesn't report the features, there is no warning.
         for feature in offload::merging(name).unwrap_or_default() {
-            say(&format!(
+            warnings.push(format!(
                 "{name}: {feature} merges segments, which makes clocks and round trips less exact; \
                  turn it off with `ethtool -K {name} {feature} off`"
             ));
         }
     }
+    warnings
 }
 
 /// The part of the configuration that concerns the sensor.
@@ -133,6 +166,8 @@ struct Control<'a> {
     /// Warnings beyond [`MAX_WARNINGS`].
     warnings_left_out: u64,
     sensor: Sensor,
+    /// The screen of `tmap top`, which then hears what the reporter would.
+    screen: Option<OnScreen>,
 }
 
 /// The reason why the control loop woke.
@@ -143,6 +178,7 @@ enum Wake {
     Heartbeat,
     Housekeeping,
     TimeUp,
+    Screen(ScreenWake),
 }
 
 impl Control<'_> {
@@ -160,11 +196,12 @@ impl Control<'_> {
                 () = tick(&mut every) => Wake::Heartbeat,
                 _ = housekeeping.tick() => Wake::Housekeeping,
                 () = &mut time_up => Wake::TimeUp,
+                wake = on_screen::next(&mut self.screen) => Wake::Screen(wake),
             };
             match wake {
                 Wake::Signal if signals.stop() => return self.finish().await,
                 Wake::Signal => {
-                    if signals.take_summary() {
+                    if signals.take_summary() && !self.refresh_screen() {
                         self.summary().await?;
                     }
                 }
@@ -178,9 +215,14 @@ impl Control<'_> {
                         bail!(drain::FAILED);
                     }
                     for line in self.sensor.anomalies() {
-                        say(&line);
+                        self.say(&line);
                     }
                     if self.check_interfaces()? {
+                        return self.finish().await;
+                    }
+                }
+                Wake::Screen(wake) => {
+                    if self.attend_screen(wake).await? {
                         return self.finish().await;
                     }
                 }
@@ -188,7 +230,19 @@ impl Control<'_> {
         }
     }
 
+    /// Tells the user a line: on standard error or, where there is a screen, on that.
+    fn say(&self, text: &str) {
+        match &self.screen {
+            Some(screen) => screen.say(text),
+            None => say(text),
+        }
+    }
+
     fn event(&mut self, event: &common::Timed) -> std::io::Result<()> {
+        if let Some(screen) = &mut self.screen {
+            screen.event(event);
+            return Ok(());
+        }
         self.reporter.event(&event.event, event.time_ns, WallClock::of_live())
     }
 
@@ -218,7 +272,7 @@ impl Control<'_> {
         if kind.is_loss() {
             self.warn(line);
         } else {
-            say(&line);
+            self.say(&line);
         }
         Ok(self.reporter.notice(&Notice { now_ns, interface, change: kind.name(), text: &text }, wall)?)
     }
@@ -246,6 +300,12 @@ impl Control<'_> {
     }
 
     async fn stats(&mut self) -> anyhow::Result<()> {
+        let stats = self.take_stats().await?;
+        Ok(self.reporter.stats(&stats, WallClock::of_live())?)
+    }
+
+    /// The statistics since they were last taken.
+    async fn take_stats(&mut self) -> anyhow::Result<Stats> {
         let state = self.drain.holdings().await?;
         let statistics = self.sensor.statistics();
         let counters = statistics.total();
@@ -266,24 +326,33 @@ impl Control<'_> {
         };
         self.before = counters;
         self.stats_began = Instant::now();
-        Ok(self.reporter.stats(&stats, WallClock::of_live())?)
+        Ok(stats)
     }
 
     async fn summary(&mut self) -> anyhow::Result<()> {
-        let (snapshot, holdings) = self.drain.snapshot(self.config.common.wanted).await?;
-        let summary = Summary {
+        let found = self.drain.snapshot(self.config.common.wanted).await?;
+        let summary = self.summary_of(found);
+        Ok(self.reporter.summary(&summary)?)
+    }
+
+    /// A snapshot with all that a summary has besides.
+    fn summary_of(&self, (snapshot, holdings): (Snapshot, Holdings)) -> Summary {
+        Summary {
             snapshot,
             began_ns: self.began_ns,
             counters: self.sensor.statistics().total(),
             holdings,
             wall: WallClock::of_live(),
             warnings: self.warnings_so_far(),
-        };
-        Ok(self.reporter.summary(&summary)?)
+        }
     }
 
     /// Detaches the sensor, takes in the records that are still in the rings, and writes the summary.
     async fn finish(mut self) -> anyhow::Result<Outcome> {
+        // First, so that the user sees what comes, and can interrupt it.
+        if let Some(screen) = self.screen.take() {
+            screen.close().await?;
+        }
         self.sensor.detach();
         sleep(IN_FLIGHT).await;
         self.drain.take_in_the_rest().await?;
@@ -301,7 +370,7 @@ impl Control<'_> {
     }
 
     fn warn(&mut self, text: String) {
-        say(&text);
+        self.say(&text);
         if self.warnings.len() < MAX_WARNINGS {
             self.warnings.push(text);
         } else {

@@ -7,8 +7,13 @@ use std::{
 };
 
 use tmap::{
-    Outcome, cli, config::Config, live, output::PageWriter, read, report::Sink, say, stdout,
-    without_error_codes,
+    Outcome, cli,
+    config::{Config, TopSource},
+    live,
+    output::PageWriter,
+    read,
+    report::Sink,
+    say, stdout, without_error_codes,
 };
 
 fn main() -> ExitCode {
@@ -31,6 +36,10 @@ fn run(config: &Config) -> anyhow::Result<Outcome> {
     match config {
         Config::Live(config) => live::run(config, &mut *reporter),
         Config::Read(config) => read::run(config, &mut *reporter),
+        Config::Top(config) => match &config.source {
+            TopSource::Live(source) => live::run_on_screen(source, config, &mut *reporter),
+            TopSource::Files(source) => read::run_on_screen(source, config, &mut *reporter),
+        },
     }
 }
 

@@ -6,6 +6,7 @@ mod canvas;
 mod merge;
 mod order;
 mod repeats;
+mod replay;
 mod source;
 mod worker;
 
@@ -14,6 +15,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     io,
     os::unix::fs::MetadataExt,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,13 +26,14 @@ use tmap_common::{Counters, Link, Record, Segment, Skip, fast, parse, record::Di
 use crate::{
     Outcome,
     capture::file::{Capture, Frame, LinkType, Location, ReadError, Stop},
-    config::{Common, ReadConfig},
+    config::{Common, ReadConfig, TopConfig},
     engine::{Event, Snapshot, Wanted},
     filter::Program,
     report::{
         Format, Sink, Stats, Summary,
         number::{Calendar, count, span},
     },
+    screen::terminal,
     signals::Signals,
     time::{WallClock, When},
 };
@@ -38,6 +41,7 @@ use canvas::Canvas;
 use merge::Merge;
 use order::Order;
 use repeats::Repeats;
+use replay::Replay;
 use source::{Frames, Opener, Single};
 use worker::{Waiting, Workers};
 
@@ -68,18 +72,38 @@ pub fn run(config: &ReadConfig, reporter: &mut dyn Sink) -> anyhow::Result<Outco
     match &config.plot {
         Some(picture) if picture.is_alone => {
             let canvas = Canvas::open(picture, Box::new(io::stdout()))?;
-            read(config, &mut config.common.reporter(io::sink()), Some(canvas))
+            run_with(config, None, &mut config.common.reporter(io::sink()), Some(canvas))
         }
         Some(picture) => {
             let canvas = Canvas::open(picture, Box::new(io::sink()))?;
-            read(config, reporter, Some(canvas))
+            run_with(config, None, reporter, Some(canvas))
         }
-        None => read(config, reporter, None),
+        None => run_with(config, None, reporter, None),
     }
 }
 
+/// Shows all files on a screen until told to stop; then hands a summary to `reporter`.
+///
+/// # Errors
+/// As [`run`]; also if standard output is no terminal.
+pub fn run_on_screen(
+    config: &ReadConfig,
+    top: &TopConfig,
+    reporter: &mut dyn Sink,
+) -> anyhow::Result<Outcome> {
+    if !terminal::is_there() {
+        anyhow::bail!("standard output is no terminal; use `tmap read` to read without a screen");
+    }
+    run_with(config, Some(top), reporter, None)
+}
+
 /// Reads all files, hands reports to `reporter`, and then draws.
-fn read(config: &ReadConfig, reporter: &mut dyn Sink, canvas: Option<Canvas<'_>>) -> anyhow::Result<Outcome> {
+fn run_with(
+    config: &ReadConfig,
+    top: Option<&TopConfig>,
+    reporter: &mut dyn Sink,
+    canvas: Option<Canvas<'_>>,
+) -> anyhow::Result<Outcome> {
     for source in &config.files {
         if let Err(error) = source.check() {
             anyhow::bail!("{source}: {error}{}", hint(source, &error));
@@ -93,6 +117,11 @@ fn read(config: &ReadConfig, reporter: &mut dyn Sink, canvas: Option<Canvas<'_>>
     };
     let opener = Opener::new(bar.clone(), stop.clone());
     let mut reading = Reading::new(config, reporter, signals, bar)?;
+    if let Some(top) = top {
+        reading.progress.is_hidden.set(true);
+        reading.replay = Some(Replay::open(config, top, &reading.signals)?);
+        reading.waits_from_ns = if top.speed.is_some() { 0 } else { u64::MAX };
+    }
     let (files, repeated) = distinct(&config.files);
     for source in repeated {
         reading.warn(format!("{source} is named more than once; it is read once"));
@@ -164,6 +193,10 @@ struct Reading<'a> {
     checked: Instant,
     /// Whether any capture could be opened.
     is_any_open: bool,
+    /// The screen of `tmap top`, which then hears what the reporter would.
+    replay: Option<Replay>,
+    /// Packets from this time on wait until it is their turn, in nanoseconds.
+    waits_from_ns: u64,
 }
 
 /// The parser's visitor: it passes a frame's segment through the filter to the engine.
@@ -255,6 +288,8 @@ impl<'a> Reading<'a> {
             stats: common.stats.map(|length| Interval { length, began, before: Counters::default() }),
             checked: began,
             is_any_open: false,
+            replay: None,
+            waits_from_ns: u64::MAX,
         })
     }
 
@@ -320,6 +355,9 @@ impl<'a> Reading<'a> {
                 }
                 Err(error) => return Ok(Err(error)),
             };
+            if frame.time_ns >= self.waits_from_ns && !self.wait_until(frame.time_ns)? {
+                return Ok(Ok(()));
+            }
             if self.is_in_range(frame.time_ns) && self.order.advance(frame.time_ns) {
                 match frame.link {
                     Ok(_) => self.frame(&frame),
@@ -395,6 +433,10 @@ impl<'a> Reading<'a> {
         let reboots =
             news.iter().map(|(event, _)| event).filter(|event| matches!(event, Event::Reboot { .. }));
         self.reboots.extend(reboots.take(MOST_REBOOTS.saturating_sub(self.reboots.len())).cloned());
+        if let Some(replay) = &mut self.replay {
+            news.into_iter().for_each(|(event, now_ns)| replay.event(event, now_ns));
+            return Ok(());
+        }
         let reporter = &mut self.reporter;
         let mut tell = || news.iter().try_for_each(|(event, now_ns)| reporter.event(event, *now_ns, WALL));
         self.progress.bar.suspend(&mut tell)
@@ -407,6 +449,9 @@ impl<'a> Reading<'a> {
             self.progress.bar.set_position(offset);
         }
         self.progress.show_if_slow();
+        if self.replay.is_some() {
+            return self.attend();
+        }
         if self.signals.take_summary() {
             let snapshot = self.workers.snapshot(self.order.now_ns(), self.config.wanted);
             self.write_summary(snapshot)?;
@@ -441,6 +486,7 @@ impl<'a> Reading<'a> {
 
     fn finish(mut self, canvas: Option<Canvas<'_>>) -> anyhow::Result<Outcome> {
         let snapshot = self.workers.conclude(self.order.now_ns(), self.config.wanted);
+        let snapshot = self.show_the_end(snapshot)?;
         self.progress.bar.finish_and_clear();
         let is_file = self.config.format == Format::Json || self.config.page.is_some();
         match canvas {
@@ -474,20 +520,28 @@ impl<'a> Reading<'a> {
     fn write_summary(&mut self, snapshot: Snapshot) -> io::Result<()> {
         // Events come before the summary that includes them.
         self.tell_news()?;
-        let summary = Summary {
+        let summary = self.summary_of(snapshot);
+        let reporter = &mut self.reporter;
+        self.progress.bar.suspend(|| reporter.summary(&summary))
+    }
+
+    /// A snapshot with all that a summary has besides.
+    fn summary_of(&mut self, snapshot: Snapshot) -> Summary {
+        Summary {
             snapshot,
             began_ns: self.order.began_ns(),
             counters: self.counters,
             holdings: self.workers.holdings(),
             wall: WALL,
             warnings: self.warnings.clone(),
-        };
-        let reporter = &mut self.reporter;
-        self.progress.bar.suspend(|| reporter.summary(&summary))
+        }
     }
 
     /// Prints a note, which is no warning.
     fn note(&self, text: &str) {
+        if let Some(replay) = &self.replay {
+            return replay.say(text, self.order.now_ns());
+        }
         self.progress.bar.suspend(|| eprintln!("tmap: {text}"));
     }
 
@@ -506,11 +560,19 @@ struct Progress {
     is_shown: Cell<bool>,
     /// Machines recognised, and the addresses that they are behind.
     found: Cell<(u64, u64)>,
+    /// Whether it stays hidden, and nothing is said on standard error, because a screen is shown.
+    is_hidden: Rc<Cell<bool>>,
 }
 
 impl Progress {
     fn new(bar: ProgressBar) -> Self {
-        Self { bar, began: Instant::now(), is_shown: Cell::new(false), found: Cell::default() }
+        Self {
+            bar,
+            began: Instant::now(),
+            is_shown: Cell::new(false),
+            is_hidden: Rc::default(),
+            found: Cell::default(),
+        }
     }
 
     /// Shows what was found so far.
@@ -528,7 +590,7 @@ impl Progress {
     }
 
     fn show_if_slow(&self) {
-        if !self.is_shown.get() && self.began.elapsed() > PROGRESS_AFTER {
+        if !self.is_hidden.get() && !self.is_shown.get() && self.began.elapsed() > PROGRESS_AFTER {
             self.is_shown.set(true);
             // It stays hidden if standard error is no terminal.
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
@@ -537,6 +599,9 @@ impl Progress {
 
     /// Shows how many addresses were analysed.
     fn show_analysis(&self, analysed: u64, all: u64) {
+        if self.is_hidden.get() {
+            return;
+        }
         self.show_if_slow();
         if let Ok(style) =
             ProgressStyle::with_template("analysing [{bar:30}] {pos} of {len} addresses, {eta} left{prefix}")

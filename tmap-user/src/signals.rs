@@ -4,7 +4,7 @@ use std::{
     fs, io,
     process::exit,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -22,6 +22,8 @@ pub struct Signals {
     stop: AtomicBool,
     summary: AtomicBool,
     changed: Notify,
+    /// What is done before a signal ends the process at once.
+    before_exit: OnceLock<fn()>,
 }
 
 /// The shell's exit code for a process that SIGINT ended.
@@ -50,6 +52,18 @@ impl Signals {
         Ok(signals)
     }
 
+    /// Sets what is done before a second signal ends the process at once.
+    pub fn before_exit(&self, tidy_up: fn()) {
+        // The first one stays.
+        let _ = self.before_exit.set(tidy_up);
+    }
+
+    /// Requests a stop, as a signal does.
+    pub fn request_stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
     /// Whether a stop was requested.
     pub fn stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
@@ -70,6 +84,9 @@ impl Signals {
             self.summary.store(true, Ordering::Relaxed);
         } else if self.stop.swap(true, Ordering::Relaxed) && signal != SIGHUP {
             // SIGHUP comes twice where a connection drops: from the kernel and from the shell.
+            if let Some(tidy_up) = self.before_exit.get() {
+                tidy_up();
+            }
             exit(INTERRUPTED);
         }
         self.changed.notify_one();

@@ -36,8 +36,10 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
 /// Whether one of the requested benchmarks compares tmap with other programs. No name requests all.
 fn compares_with_others(arguments: &[String]) -> bool {
     let named = |names: &[&str]| arguments.iter().any(|argument| names.contains(&argument.as_str()));
-    let alone =
-        ["kernel", "steps", "ring", "live", "engine", "file", "scale", "think", "curve", "--list", "--help"];
+    let alone = [
+        "kernel", "steps", "ring", "live", "top", "engine", "file", "scale", "think", "curve", "--list",
+        "--help",
+    ];
     named(&["versus", "sweep"]) || !named(&alone)
 }
 

@@ -19,6 +19,7 @@ pub mod sender;
 pub mod steps;
 pub mod stream;
 pub mod think;
+pub mod top;
 pub mod watcher;
 pub mod wire;
 
@@ -73,6 +74,11 @@ pub const ALL: &[Bench] = &[
         name: "versus",
         about: "a paced veth watched by tmap and by others: added nanoseconds per packet, CPU time, losses",
         run: wire::versus,
+    },
+    Bench {
+        name: "top",
+        about: "the screen, renewed twice and ten times a second, over live: percent of a core, losses",
+        run: top::run,
     },
     Bench { name: "sweep", about: "the same at one packet rate after the other", run: wire::sweep },
     Bench {

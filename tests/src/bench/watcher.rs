@@ -112,7 +112,10 @@ impl Who {
 }
 
 /// A program that lies beside this one.
-fn beside(name: &str) -> Result<String> {
+///
+/// # Errors
+/// Where there is none.
+pub fn beside(name: &str) -> Result<String> {
     let path = std::env::current_exe()?.with_file_name(name);
     ensure!(path.exists(), "no {}; use `cargo xtask bench`", path.display());
     Ok(path.to_string_lossy().into_owned())

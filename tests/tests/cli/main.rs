@@ -12,5 +12,6 @@ mod rtt;
 mod schema;
 mod shards;
 mod siblings;
+mod top;
 mod unstamped;
 mod view;

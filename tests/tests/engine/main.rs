@@ -13,6 +13,7 @@ mod phase;
 mod plot;
 mod report;
 mod restored_vm;
+mod screen;
 mod siblings;
 mod streaming;
 mod suppress;

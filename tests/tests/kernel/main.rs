@@ -8,6 +8,7 @@ mod overload;
 mod rtt;
 mod sensor;
 mod short;
+mod top;
 mod tunnels;
 mod twin;
 mod verifier;

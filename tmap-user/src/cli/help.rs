@@ -41,6 +41,7 @@ Examples:
   tmap read capture.pcap.gz       read a capture, compressed or not
   tmap report a.pcap -o a.html    one page with pictures, to look at or hand in
   sudo tmap rtt -i eth0 --egress  measure round-trip times
+  sudo tmap top -i eth0           a screen of addresses, machines and pictures
   tmap plot phases a.pcap -o a.svg  draw the machines' clocks
 
 `tmap COMMAND --help` explains a command, its filters and its report. Watching
@@ -158,4 +159,30 @@ number's colour, the same in every picture. Grey is no machine's.
     filters!(),
     "Quote the filter from the shell.\n\n",
     "Limits and tolerances for experts: tmap plot --help-all"
+);
+
+/// After the options of `top`.
+pub(super) const TOP: &str = concat!(
+    "\
+Examples:
+  sudo tmap top -i eth0
+  sudo tmap top -i lan,wan src net 10.0.0.0/8
+  tmap top capture.pcap.gz
+  tmap top --speed 10 monday.pcap tuesday.pcap
+  ssh -t router sudo tmap top -i br0
+
+The screen lists the source addresses with their machines. Enter opens one: its
+machines, pictures of their clocks, and why this count and no other. Tab leads
+to events (new machines, reboots, clocks that moved, losses) and to the health
+of the sensor. ? lists all keys; q ends, and prints the summary that `tmap live`
+or `tmap read` prints.
+
+Figures are renewed twice a second. Snapshots of all addresses come each second
+or, where many connections make them dear, more rarely: they take about two
+percent of a core. r takes one at once. NO_COLOR turns colours off.
+
+",
+    filters!(),
+    "With FILEs, give the\nfilter by --filter.\n\n",
+    "Limits and tolerances for experts: tmap top --help-all"
 );

@@ -53,6 +53,12 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "expected a size such as 65536, 64K, 4M, 2G or 1T".to_owned())
 }
 
+/// A factor of speed: a number above 0.
+pub(super) fn speed(text: &str) -> Result<f64, String> {
+    let parsed = text.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed > 0.0);
+    parsed.ok_or_else(|| "expected a number above 0, such as 10 or 0.5".to_owned())
+}
+
 /// The file of a picture. Only SVG and PNG are written, so another ending would mislead.
 pub(super) fn picture(name: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(name);

@@ -21,7 +21,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tmap_common::{Record, record::Slot};
+use tmap_common::{Address, Record, record::Slot};
 
 pub use flows::{Analysed, Flows, FrozenSource, Pace, SourceId};
 pub use machines::{
@@ -121,6 +121,12 @@ impl Engine {
         self.analyse_all(now_ns, wanted, None)
     }
 
+    /// One address and its connections at `now_ns`, which takes no longer than that address does.
+    pub fn snapshot_of(&mut self, now_ns: u64, address: Address) -> PartialSnapshot {
+        let wanted = Wanted { connections: true, siblings: false };
+        self.analyse_these(self.flows.within(Some(address)), now_ns, wanted, None)
+    }
+
     /// The last review and the last partial snapshot, with one analysis pass per address for both.
     pub fn conclude(&mut self, now_ns: u64, wanted: Wanted) -> (Vec<Event>, PartialSnapshot) {
         self.flows.sweep_all(now_ns);
@@ -137,10 +143,19 @@ impl Engine {
         &mut self,
         now_ns: u64,
         wanted: Wanted,
+        events: Option<&mut Vec<Event>>,
+    ) -> PartialSnapshot {
+        self.analyse_these(self.flows.by_size(), now_ns, wanted, events)
+    }
+
+    fn analyse_these(
+        &mut self,
+        ids: Vec<SourceId>,
+        now_ns: u64,
+        wanted: Wanted,
         mut events: Option<&mut Vec<Event>>,
     ) -> PartialSnapshot {
         let mut builder = self.analyst.begin_snapshot(now_ns, wanted);
-        let ids = self.flows.by_size();
         let [done, all] = &*self.analysed;
         all.fetch_add(ids.len() as u64, Ordering::Relaxed);
         for id in ids {

@@ -26,7 +26,7 @@ use crate::{
 
 use super::{
     analysis::{Analysis, Events},
-    common::Timed,
+    common::{Scope, Timed},
     intake::Intake,
     schedule::Schedule,
     shard::{Request, Shard},
@@ -40,7 +40,8 @@ const CORES_PER_SHARD: usize = 4;
 /// they would have reported.
 const EVENTS_WAITING: usize = 1_024;
 
-/// The most requests that wait for a thread. The control loop waits for each answer, so one would do.
+/// The most requests that wait for a thread. The control loop has at most two open: a snapshot for the
+/// screen, and another request.
 const REQUESTS_WAITING: usize = 4;
 
 /// The control loop's handle of the threads. Dropping it ends them.
@@ -116,9 +117,25 @@ impl Drain {
 
     /// Everything known now.
     pub(super) async fn snapshot(&self, wanted: Wanted) -> anyhow::Result<(Snapshot, Holdings)> {
-        let all = self.ask(|answer| Request::Snapshot(wanted, answer)).await?;
-        let (parts, holdings): (Vec<PartialSnapshot>, Vec<Holdings>) = all.into_iter().unzip();
-        Ok((PartialSnapshot::join(parts), holdings.iter().fold(Holdings::default(), Holdings::plus)))
+        self.request_snapshot(Scope { wanted, only: None })?.await
+    }
+
+    /// Asks for a snapshot now. It comes when the future that is returned is done, and the control loop may
+    /// do other things until then.
+    pub(super) fn request_snapshot(
+        &self,
+        scope: Scope,
+    ) -> anyhow::Result<impl Future<Output = anyhow::Result<(Snapshot, Holdings)>> + use<>> {
+        let shards = match scope.only {
+            Some(address) => std::slice::from_ref(&self.shards[shard::of(&address, self.shards.len())]),
+            None => &self.shards[..],
+        };
+        let answers = request(shards, |answer| Request::Snapshot(scope, answer))?;
+        Ok(async move {
+            let all = gather(answers).await?;
+            let (parts, holdings): (Vec<PartialSnapshot>, Vec<Holdings>) = all.into_iter().unzip();
+            Ok((PartialSnapshot::join(parts), holdings.iter().fold(Holdings::default(), Holdings::plus)))
+        })
     }
 
     /// Takes in the records that are left in the rings. Call it when nothing fills them any more.
@@ -139,19 +156,31 @@ impl Drain {
 
     /// Sends a request to all shards at once, and waits for all answers.
     async fn ask<T>(&self, request: impl Fn(oneshot::Sender<T>) -> Request) -> anyhow::Result<Vec<T>> {
-        let mut answers = Vec::with_capacity(self.shards.len());
-        for shard in &self.shards {
-            let (answer, answered) = oneshot::channel();
-            // Blocks only with REQUESTS_WAITING requests open, and each is awaited.
-            shard.send(request(answer)).ok().context(FAILED)?;
-            answers.push(answered);
-        }
-        let mut all = Vec::with_capacity(answers.len());
-        for answered in answers {
-            all.push(answered.await.context(FAILED)?);
-        }
-        Ok(all)
+        gather(self::request(&self.shards, request)?).await
     }
+}
+
+/// Sends a request to these shards at once.
+fn request<T>(
+    shards: &[mpsc::SyncSender<Request>],
+    request: impl Fn(oneshot::Sender<T>) -> Request,
+) -> anyhow::Result<Vec<oneshot::Receiver<T>>> {
+    let send = |shard: &mpsc::SyncSender<Request>| {
+        let (answer, answered) = oneshot::channel();
+        // Blocks only with REQUESTS_WAITING requests that no shard has taken yet.
+        shard.send(request(answer)).ok().context(FAILED)?;
+        Ok(answered)
+    };
+    shards.iter().map(send).collect()
+}
+
+/// Waits for all answers.
+async fn gather<T>(answers: Vec<oneshot::Receiver<T>>) -> anyhow::Result<Vec<T>> {
+    let mut all = Vec::with_capacity(answers.len());
+    for answered in answers {
+        all.push(answered.await.context(FAILED)?);
+    }
+    Ok(all)
 }
 
 /// The error when a thread has panicked.

@@ -8,8 +8,11 @@ use std::collections::VecDeque;
 
 use tokio::sync::oneshot;
 
-use super::analysis::{Analysis, Answer, Job};
-use crate::engine::{Analysed, Depth, Flows, Holdings, PartialSnapshot, SourceId, Wanted};
+use super::{
+    analysis::{Analysis, Answer, Job},
+    common::Scope,
+};
+use crate::engine::{Analysed, Depth, Flows, Holdings, PartialSnapshot, SourceId};
 
 /// The most connections frozen between two batches of records (one source's always).
 const SLICE: usize = 512;
@@ -39,7 +42,7 @@ pub(super) struct Schedule {
     /// Whether an answer must come before the next job is sent.
     finishing: bool,
     /// Snapshots asked for and not begun.
-    waiting: VecDeque<(Wanted, Asker)>,
+    waiting: VecDeque<(Scope, Asker)>,
 }
 
 impl Schedule {
@@ -57,8 +60,8 @@ impl Schedule {
     }
 
     /// Adds a snapshot, which comes before a review.
-    pub(super) fn snapshot(&mut self, wanted: Wanted, asker: Asker) {
-        self.waiting.push_back((wanted, asker));
+    pub(super) fn snapshot(&mut self, scope: Scope, asker: Asker) {
+        self.waiting.push_back((scope, asker));
     }
 
     /// Begins a review. During another task it does nothing: the sources stay due.
@@ -112,10 +115,10 @@ impl Schedule {
 
     /// Begins the next snapshot. A review under way is dropped: its sources stay due.
     fn begin_snapshot(&mut self, flows: &Flows, now_ns: u64) {
-        let Some((wanted, asker)) = self.waiting.pop_front() else { return };
+        let Some((scope, asker)) = self.waiting.pop_front() else { return };
         self.now_ns = now_ns;
-        if self.analysis.send(Job::Begin(now_ns, wanted)) {
-            self.task = Some(Task::Snapshot(flows.by_size().into(), asker));
+        if self.analysis.send(Job::Begin(now_ns, scope.wanted)) {
+            self.task = Some(Task::Snapshot(flows.within(scope.only).into(), asker));
         }
     }
 

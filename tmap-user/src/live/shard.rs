@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 
 use super::{
     analysis::Events,
-    common::{BATCH, Timed},
+    common::{BATCH, Scope, Timed},
     intake::{Intake, Pause},
     schedule::{Asker, Schedule},
 };
 use crate::{
-    engine::{Event, Flows, Holdings, Wanted},
+    engine::{Event, Flows, Holdings},
     time::now_ns,
 };
 
@@ -30,8 +30,8 @@ const REVIEW_ROUND_TRIPS_EVERY: Duration = Duration::from_millis(100);
 pub(super) enum Request {
     /// What the engine holds.
     Holdings(oneshot::Sender<Holdings>),
-    /// A partial snapshot, with the wanted listings.
-    Snapshot(Wanted, Asker),
+    /// A partial snapshot of all addresses or of one, with the wanted listings.
+    Snapshot(Scope, Asker),
     /// Take in the last records, and do the last review.
     TakeInTheRest(oneshot::Sender<()>),
 }
@@ -109,7 +109,7 @@ impl Shard {
                 // If the caller has stopped waiting, the answer is dropped.
                 let _ = answer.send(holdings);
             }
-            Request::Snapshot(wanted, asker) => self.schedule.snapshot(wanted, asker),
+            Request::Snapshot(scope, asker) => self.schedule.snapshot(scope, asker),
             Request::TakeInTheRest(answer) => self.take_in_the_rest(answer),
         }
     }

@@ -11,7 +11,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     capture::file::Location,
-    config::{Config, PageConfig},
+    config::{Config, PageConfig, TopConfig, TopSource},
     engine::{Event, Snapshot},
     page::{self, Events, Made},
     report::{
@@ -40,8 +40,12 @@ impl PageWriter {
     /// If it can't be written, or is one of the captures.
     pub fn open(page: &PageConfig, config: &Config) -> anyhow::Result<Self> {
         let (captures, interfaces) = match config {
-            Config::Read(read) => (read.files.clone(), &[][..]),
-            Config::Live(live) => (Vec::new(), &live.interfaces[..]),
+            Config::Read(read) | Config::Top(TopConfig { source: TopSource::Files(read), .. }) => {
+                (read.files.clone(), &[][..])
+            }
+            Config::Live(live) | Config::Top(TopConfig { source: TopSource::Live(live), .. }) => {
+                (Vec::new(), &live.interfaces[..])
+            }
         };
         let made = Made {
             command: page.command.clone(),

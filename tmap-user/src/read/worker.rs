@@ -17,7 +17,7 @@ use std::{
 };
 
 use tmap_common::{
-    Record,
+    Address, Record,
     record::{MAX_SLOTS, Slot, Tells},
 };
 
@@ -59,7 +59,7 @@ impl Waiting {
     fn tell(&mut self) {
         let [analysed, all] = [0, 1].map(|index: usize| self.analysed[index].load(Ordering::Relaxed));
         self.progress.show_analysis(analysed, all);
-        if self.signals.stop() && !self.has_told {
+        if self.signals.stop() && !self.has_told && !self.progress.is_hidden.get() {
             self.has_told = true;
             let text = "tmap: analysing what was read; another ^C ends at once, without a summary";
             self.progress.bar.suspend(|| eprintln!("{text}"));
@@ -74,6 +74,7 @@ enum Task {
     Review(u64),
     Holdings,
     Snapshot(u64, Wanted),
+    SnapshotOf(u64, Address),
     Conclude(u64, Wanted),
 }
 
@@ -164,6 +165,15 @@ impl Workers {
     /// Everything known.
     pub(super) fn snapshot(&mut self, now_ns: u64, wanted: Wanted) -> Snapshot {
         self.join(|| Task::Snapshot(now_ns, wanted))
+    }
+
+    /// One address and its connections: only the shard that has it works for it.
+    pub(super) fn snapshot_of(&mut self, now_ns: u64, address: Address) -> Snapshot {
+        let shard = shard::of(&address, self.shards.len());
+        let Self { shards, waiting, .. } = self;
+        shards[shard].give(Task::SnapshotOf(now_ns, address));
+        let Done::Partial(partial) = shards[shard].wait(waiting) else { unasked() };
+        PartialSnapshot::join([*partial])
     }
 
     /// Everything known at the end; new events come with [`Workers::news`].
@@ -320,6 +330,7 @@ fn work(mut engine: Engine, tasks: &mpsc::Receiver<Task>, done: &mpsc::Sender<Do
             Task::Snapshot(now_ns, wanted) => {
                 Done::Partial(Box::new(engine.partial_snapshot(now_ns, wanted)))
             }
+            Task::SnapshotOf(now_ns, address) => Done::Partial(Box::new(engine.snapshot_of(now_ns, address))),
             Task::Conclude(now_ns, wanted) => {
                 let (events, partial) = engine.conclude(now_ns, wanted);
                 if done.send(Done::Reviewed(events)).is_err() {

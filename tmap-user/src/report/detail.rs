@@ -23,24 +23,7 @@ pub(super) fn address(
     calendar: &Calendar<'_>,
     styles: &Styles,
 ) -> io::Result<()> {
-    let name = paint(styles.strong, &report.address.to_string());
-    writeln!(out, "{name}: {}, {}", words::machines(report), count(report.connections, "connection"))?;
-    if let Some(limit) = limit(report, snapshot) {
-        writeln!(out, "{}", paint(styles.doubt, &format!("  {limit}")))?;
-    }
-    if let Some(help) = words::help(report) {
-        writeln!(out, "  what would help: {help}")?;
-    }
-    if let Some(offsets) = offsets(report) {
-        writeln!(out, "  {offsets}")?;
-    }
-    for remark in clock_remarks(report) {
-        writeln!(out, "  {remark}")?;
-    }
-    unstamped(out, report)?;
-    if let Some(tunnels) = words::tunnels(&report.tunnels) {
-        writeln!(out, "  {tunnels}")?;
-    }
+    heading(out, report, snapshot, styles)?;
     for one in report.machine_list.iter().take(MAX_MACHINES) {
         let number = paint(styles.strong, &format!("#{}", one.id));
         let ports = words::ports(&one.ports);
@@ -59,6 +42,34 @@ pub(super) fn address(
         Some(average) => writeln!(out, "  {average}"),
         None => Ok(()),
     }
+}
+
+/// The lines above the machines of an address: the count, what limits it, and the evidence for it.
+fn heading(
+    out: &mut impl Write,
+    report: &AddressReport,
+    snapshot: &Snapshot,
+    styles: &Styles,
+) -> io::Result<()> {
+    let name = paint(styles.strong, &report.address.to_string());
+    writeln!(out, "{name}: {}, {}", words::machines(report), count(report.connections, "connection"))?;
+    if let Some(limit) = limit(report, snapshot) {
+        writeln!(out, "{}", paint(styles.doubt, &format!("  {limit}")))?;
+    }
+    if let Some(help) = words::help(report) {
+        writeln!(out, "  what would help: {help}")?;
+    }
+    if let Some(offsets) = offsets(report) {
+        writeln!(out, "  {offsets}")?;
+    }
+    for remark in clock_remarks(report) {
+        writeln!(out, "  {remark}")?;
+    }
+    unstamped(out, report)?;
+    if let Some(tunnels) = words::tunnels(&report.tunnels) {
+        writeln!(out, "  {tunnels}")?;
+    }
+    Ok(())
 }
 
 /// What limits the answer at this address; `None` where nothing does, or where [`offsets`] says it.
@@ -96,6 +107,24 @@ pub(crate) fn clock_remarks(report: &AddressReport) -> Vec<String> {
         remarks.push(format!("{jumps} within a connection: {causes}"));
     }
     remarks
+}
+
+/// The lines above the machines of an address, without colours.
+pub(crate) fn about(report: &AddressReport, snapshot: &Snapshot) -> String {
+    in_text(|out| heading(out, report, snapshot, &Styles::default()))
+}
+
+/// The lines about a machine, without its share: clock, system, peers, boot.
+pub(crate) fn about_machine(one: &MachineReport, calendar: &Calendar<'_>) -> String {
+    in_text(|out| machine(out, one, calendar))
+}
+
+/// What is written, as a string.
+fn in_text(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+    let mut out = Vec::new();
+    // Memory takes everything.
+    let _ = write(&mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Connections of an address that were opened without timestamps.

@@ -1,4 +1,4 @@
-//! Lines folded at spaces, so that they fit a terminal of 80 columns.
+//! Lines folded at spaces, so that they fit a terminal: one of 80 columns, unless its width is known.
 
 /// The columns of a text report.
 pub(super) const COLUMNS: usize = 80;
@@ -9,20 +9,25 @@ const HANG: usize = 2;
 /// Folds every line of `text` that is longer than [`COLUMNS`]. A figure stays with its unit. A word that is
 /// longer than a line stays whole.
 pub(super) fn fold(text: &str) -> String {
+    fold_to(text, COLUMNS)
+}
+
+/// Folds every line of `text` that is longer than so many columns, as [`fold`] does.
+pub(crate) fn fold_to(text: &str, columns: usize) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 40);
     for line in text.split_inclusive('\n') {
         let bare = line.trim_end_matches('\n');
-        if width(bare) <= COLUMNS || bare.starts_with("warning: ") {
+        if width(bare) <= columns || bare.starts_with("warning: ") {
             out.push_str(line);
             continue;
         }
-        fold_line(&mut out, bare);
+        fold_line(&mut out, bare, columns);
         out.push_str(&line[bare.len()..]);
     }
     out
 }
 
-fn fold_line(out: &mut String, line: &str) {
+fn fold_line(out: &mut String, line: &str, columns: usize) {
     let indent = line.len() - line.trim_start().len();
     // A numbered line goes on under its text.
     let hang = if line.trim_start().starts_with('#') { 4 } else { HANG };
@@ -31,7 +36,7 @@ fn fold_line(out: &mut String, line: &str) {
     let mut is_first = true;
     for piece in pieces(&line[indent..]) {
         let length = width(piece.trim_end());
-        if !is_first && at + length > COLUMNS {
+        if !is_first && at + length > columns {
             out.truncate(out.trim_end().len());
             out.push('\n');
             out.extend(std::iter::repeat_n(' ', indent + hang));
@@ -64,7 +69,7 @@ fn pieces(text: &str) -> Vec<&str> {
 }
 
 /// The columns that a text takes, without the codes of colours.
-pub(super) fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     let mut columns = 0;
     let mut in_code = false;
     for c in text.chars() {

@@ -3,7 +3,7 @@
 mod connections;
 pub(crate) mod coverage;
 pub(crate) mod detail;
-mod fold;
+pub(crate) mod fold;
 pub mod json;
 pub(crate) mod losses;
 pub mod number;

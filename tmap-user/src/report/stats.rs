@@ -88,7 +88,7 @@ pub fn write(out: &mut impl Write, stats: &Stats, calendar: &Calendar<'_>) -> io
 }
 
 /// The accounting, as a sum: `10 frames = 3 skipped + 2 repeats + 4 records + 1 lost, all accounted for`.
-fn identity(counters: &Counters) -> String {
+pub(crate) fn identity(counters: &Counters) -> String {
     let in_flight = i128::from(counters.seen) - i128::from(counters.accounted());
     format!(
         "{} = {} skipped + {} repeats + {} records + {} lost, {}",

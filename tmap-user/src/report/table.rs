@@ -146,7 +146,7 @@ pub(crate) fn systems(report: &AddressReport) -> String {
 }
 
 /// `Linux 2026+` for `Linux 2026 or later`, `Linux 4.13-4.19` for `Linux 4.13 to 4.19`.
-pub(super) fn in_short(name: &str) -> String {
+pub(crate) fn in_short(name: &str) -> String {
     name.replace(" or later", "+").replace(" to early ", "-").replace(" to ", "-")
 }
 

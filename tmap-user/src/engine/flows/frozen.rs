@@ -95,6 +95,14 @@ impl Flows {
         ids
     }
 
+    /// The sources of a snapshot: that of one address, or all of them, the ones with most connections first.
+    pub fn within(&self, only: Option<Address>) -> Vec<SourceId> {
+        match only {
+            Some(address) => self.ids.get(&address).copied().into_iter().collect(),
+            None => self.by_size(),
+        }
+    }
+
     /// Copies a source for analysis. Later changes make the source due again.
     pub fn freeze(&mut self, id: SourceId) -> FrozenSource {
         let source = &mut self.sources[id as usize];

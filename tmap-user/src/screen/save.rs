@@ -1,0 +1,55 @@
+//! The page that the screen writes into a file.
+
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use jiff::{Timestamp, Zoned, tz::TimeZone};
+
+use crate::{
+    engine::Event,
+    page::{self, Events, Made, Source},
+    report::{Summary, number::Calendar},
+    time::WallClock,
+};
+
+/// What a page says beside the summary: it is gathered while the screen is shown.
+#[derive(Debug)]
+pub struct Saver {
+    events: Events,
+    made: Made,
+    zone: TimeZone,
+}
+
+impl Saver {
+    /// For a run of this command line on these sources, with times local in `zone`.
+    pub fn new(command: Vec<String>, sources: Vec<Source>, zone: TimeZone) -> Self {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Self { events: Events::default(), made: Made { command, version, sources, written: None }, zone }
+    }
+
+    /// Keeps an event that was noticed at engine time `now_ns`.
+    pub fn event(&mut self, event: &Event, now_ns: u64, wall: WallClock) {
+        self.events.push(event, now_ns, &Calendar { wall, zone: &self.zone });
+    }
+
+    /// Writes a page of everything known into a new file in the current folder, named by the time now.
+    /// Returns what to say of the outcome.
+    pub fn save(&mut self, summary: &Summary) -> String {
+        self.made.written = Some(Timestamp::now());
+        let html = page::html(summary, &self.events, &self.made, &self.zone);
+        match self.write(&html) {
+            Ok(path) => format!("saved {}", path.display()),
+            Err(error) => crate::without_error_codes(&format!("cannot save the page here: {error}")),
+        }
+    }
+
+    fn write(&self, html: &str) -> io::Result<PathBuf> {
+        let now = Zoned::now().with_time_zone(self.zone.clone());
+        let path = PathBuf::from(now.strftime("tmap-%Y%m%d-%H%M%S.html").to_string());
+        File::create_new(&path)?.write_all(html.as_bytes())?;
+        Ok(path)
+    }
+}
