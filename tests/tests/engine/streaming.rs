@@ -7,7 +7,13 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tmap::engine::{Engine, Event, Options, Pace, PartialSnapshot, Snapshot, Wanted};
 use tmap_common::{Address, Flags, Record, Segment};
-use tmap_tests::{simulate::received, wire::frame::LINUX_SYN};
+use tmap_tests::{
+    simulate::{
+        received,
+        web::{Web, grid},
+    },
+    wire::frame::LINUX_SYN,
+};
 
 const S: u64 = 1_000_000_000;
 
@@ -286,5 +292,31 @@ fn times_that_leap_by_centuries_end_in_a_report() {
         }
         let (_, part) = engine.conclude(u64::MAX, Wanted::default());
         assert_eq!(PartialSnapshot::join([part]).addresses.len(), 1, "{pace:?}");
+    }
+}
+
+/// A snapshot of what was analysed already says the same as the one before, word for word.
+#[test]
+fn a_second_look_says_the_same() {
+    let rows = [
+        "clients 4x10 random LAN",
+        "few: clients pair",
+        "one connection: mail random",
+        "probes 3x30 pair LAN",
+    ];
+    for name in rows {
+        let row = grid::rows().into_iter().find(|row| row.name == name).expect("a row");
+        let records = Web { seed: 3, ..row.web }.run().simulation.records;
+        let mut engine = Engine::new(Options::default());
+        engine.set_resolution_ns(1);
+        engine.observe_all(&records);
+        let now_ns = records.last().expect("records").time_ns;
+        let wanted = Wanted::default();
+        let said = |snapshot: &Snapshot| format!("{:#?}", snapshot.addresses);
+        let first = engine.snapshot(now_ns, wanted);
+        let open = first.addresses.iter().filter_map(|report| report.unassigned.as_ref());
+        assert!(open.clone().all(|rest| rest.most_tsvals > 0 || rest.segments == 0), "{name}: {open:#?}");
+        let again = engine.snapshot(now_ns, wanted);
+        assert!(said(&first) == said(&again), "{name}");
     }
 }

@@ -46,6 +46,12 @@ impl Connection {
         }
     }
 
+    /// The number of points: TSvals that its clock showed.
+    pub fn tsvals(&self) -> u64 {
+        let packed = if self.is_unpacked { 0 } else { self.packed.points().count() as u64 };
+        self.flow.envelope.offered() + packed
+    }
+
     /// The sample of all points. It is built at each call, because only passes by phase need it.
     pub fn sample(&self) -> Sample {
         let mut sample = self.flow.sample.clone();

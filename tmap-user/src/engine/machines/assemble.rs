@@ -96,7 +96,7 @@ fn unassigned(
         segments: rest().map(|connection| connection.flow.segments).sum(),
         without_rate: without_rate as u64,
         longest_s,
-        most_tsvals: rest().map(|connection| connection.flow.envelope.offered()).max().unwrap_or(0),
+        most_tsvals: rest().map(Connection::tsvals).max().unwrap_or(0),
         os: os::guess(None, &seen, options.signatures()),
         ports: ports(rest().map(|connection| (connection, 1.0))),
     })
