@@ -169,7 +169,7 @@ impl Running {
     /// # Panics
     /// Where it is gone.
     pub fn send(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("tmap is there");
+        signal_child(&self.child, signal);
     }
 
     /// Waits for its end.
@@ -177,12 +177,7 @@ impl Running {
     /// # Panics
     /// Where it doesn't end.
     pub fn end(&mut self) -> ExitStatus {
-        let mut status = None;
-        wait_for("the end of tmap", || {
-            status = self.child.try_wait().expect("a child");
-            status.is_some()
-        });
-        status.expect("ended")
+        end_of(&mut self.child)
     }
 
     /// Interrupts it and returns all that it printed.
@@ -214,4 +209,25 @@ pub fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
         assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Sends a signal to a tmap that runs.
+///
+/// # Panics
+/// Where it is gone.
+pub(crate) fn signal_child(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().cast_signed()), signal).expect("tmap is there");
+}
+
+/// Waits for the end of a tmap.
+///
+/// # Panics
+/// Where it doesn't end.
+pub(crate) fn end_of(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    wait_for("the end of tmap", || {
+        status = child.try_wait().expect("a child");
+        status.is_some()
+    });
+    status.expect("ended")
 }

@@ -18,10 +18,9 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, poll},
     sys::{
-        signal::{Signal, kill},
+        signal::Signal,
         termios::{Termios, tcgetattr},
     },
-    unistd::Pid,
 };
 use pty_process::{
     Size,
@@ -30,7 +29,7 @@ use pty_process::{
 use vt100::{Color, Parser};
 
 use crate::{
-    command::{PATIENCE, binary, wait_for},
+    command::{PATIENCE, binary, end_of, signal_child},
     net::namespaces::Namespace,
 };
 
@@ -229,7 +228,7 @@ impl Terminal {
     /// # Panics
     /// Where it is gone.
     pub fn send(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("tmap is there");
+        signal_child(&self.child, signal);
     }
 
     /// Waits for its end, and for all that it wrote.
@@ -237,13 +236,9 @@ impl Terminal {
     /// # Panics
     /// Where it doesn't end.
     pub fn end(&mut self) -> ExitStatus {
-        let mut status = None;
-        wait_for("the end of tmap", || {
-            status = self.child.try_wait().expect("a child");
-            status.is_some()
-        });
+        let status = end_of(&mut self.child);
         thread::sleep(Duration::from_millis(100));
-        status.expect("ended")
+        status
     }
 }
 

@@ -286,19 +286,16 @@ impl LiveArgs {
             self.interface.push(self.words.remove(0));
         }
         let filter = self.common.filter.clone().unwrap_or_else(|| self.words.join(" "));
-        let (wait, promiscuous) = self.sensor.resolve();
+        let common = self.common.resolve("live", &filter, &self.report)?;
         Ok(Config::Live(LiveConfig {
-            common: self.common.resolve("live", &filter, &self.report)?,
-            interfaces: unique(self.interface),
             xdp_mode: self.xdp_mode,
             egress: self.egress,
-            wait,
-            promiscuous,
             every: self.every,
             duration: self.duration,
             ring_bytes: self.ring_size,
             every_packet: self.every_packet,
             shards: self.shards,
+            ..self.sensor.watch(common, self.interface)
         }))
     }
 }

@@ -13,7 +13,7 @@ use super::{
     CommonArgs,
     report::ReportArgs,
     sensor::SensorArgs,
-    sources, unique, usage,
+    sources, usage,
     values::{positive_time, shards, size},
 };
 use crate::{
@@ -96,19 +96,13 @@ impl PageArgs {
             }));
         }
         common.engine.rtt = self.rtt.then(round_trips);
-        let (wait, promiscuous) = self.sensor.resolve();
         Ok(Config::Live(LiveConfig {
-            common,
-            interfaces: unique(self.interface),
             xdp_mode: self.xdp_mode,
             egress: self.egress,
-            wait,
-            promiscuous,
-            every: None,
             duration: self.duration,
             ring_bytes: self.ring_size,
-            every_packet: false,
             shards: self.shards,
+            ..self.sensor.watch(common, self.interface)
         }))
     }
 

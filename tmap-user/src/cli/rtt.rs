@@ -8,7 +8,7 @@ use super::{
     CommonArgs,
     report::ReportArgs,
     sensor::SensorArgs,
-    sources, unique, usage,
+    sources, usage,
     values::{at_least_one, positive_time, size},
 };
 use crate::{
@@ -102,19 +102,12 @@ impl RttArgs {
                 shards: None,
             }));
         }
-        let (wait, promiscuous) = self.sensor.resolve();
         Ok(Config::Live(LiveConfig {
-            common,
-            interfaces: unique(self.interface),
             xdp_mode: self.xdp_mode,
             egress: self.egress,
-            wait,
-            promiscuous,
-            every: None,
             duration: self.duration,
             ring_bytes: self.ring_size,
-            every_packet: false,
-            shards: None,
+            ..self.sensor.watch(common, self.interface)
         }))
     }
 

@@ -2,7 +2,11 @@
 
 use clap::Args;
 
-use crate::capture::xdp::Promiscuous;
+use super::unique;
+use crate::{
+    capture::xdp::{Promiscuous, XdpMode},
+    config::{Common, LiveConfig},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct SensorArgs {
@@ -18,13 +22,25 @@ pub(super) struct SensorArgs {
 }
 
 impl SensorArgs {
-    /// Whether to wait for interfaces, and which are set to promiscuous mode.
-    pub(super) fn resolve(&self) -> (bool, Promiscuous) {
+    /// The settings of a run on these interfaces, as far as these options tell them.
+    pub(super) fn watch(&self, common: Common, interfaces: Vec<String>) -> LiveConfig {
         let promiscuous = match (self.promisc, self.no_promisc) {
             (true, _) => Promiscuous::All,
             (_, true) => Promiscuous::Off,
             _ => Promiscuous::MirrorPorts,
         };
-        (self.wait, promiscuous)
+        LiveConfig {
+            common,
+            interfaces: unique(interfaces),
+            xdp_mode: XdpMode::default(),
+            egress: false,
+            wait: self.wait,
+            promiscuous,
+            every: None,
+            duration: None,
+            ring_bytes: None,
+            every_packet: false,
+            shards: None,
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     CommonArgs,
     report::ReportArgs,
     sensor::SensorArgs,
-    sources, unique, usage,
+    sources, usage,
     values::{positive_time, shards, size, speed},
 };
 use crate::{
@@ -120,19 +120,13 @@ impl TopArgs {
             (None, _) => self.words.join(" "),
         };
         let common = self.common(&filter)?;
-        let (wait, promiscuous) = self.sensor.resolve();
         Ok(TopSource::Live(LiveConfig {
-            common,
-            interfaces: unique(self.interface),
             xdp_mode: self.xdp_mode,
             egress: self.egress,
-            wait,
-            promiscuous,
-            every: None,
             duration: self.duration,
             ring_bytes: self.ring_size,
-            every_packet: false,
             shards: self.shards,
+            ..self.sensor.watch(common, self.interface)
         }))
     }
 

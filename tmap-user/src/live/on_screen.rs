@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::time::{ClockId, clock_gettime};
 use tmap_common::Address;
 use tokio::time::Interval;
 
@@ -22,9 +21,9 @@ use crate::{
     config::{LiveConfig, TopConfig},
     engine::{Holdings, Snapshot, Wanted},
     page::Source,
-    screen::{Ask, Feed, Setup, feed::Health, save::Saver, session::Session, terminal},
+    screen::{Ask, Feed, Setup, feed::Health, save::Saver, session::Session, spent::Spent, terminal},
     signals::Signals,
-    time::{WallClock, now_ns},
+    time::{WallClock, now_ns, process_cpu_ns},
 };
 
 /// How often it is checked whether a snapshot is due.
@@ -86,14 +85,7 @@ pub(super) struct OnScreen {
     held: usize,
     health: Interval,
     check: Interval,
-    /// CPU time of the process and of the screen's thread when health was last told, in nanoseconds.
-    cpu_ns: (u64, u64),
-}
-
-/// CPU time of this process, in nanoseconds.
-fn process_ns() -> u64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+    spent: Spent,
 }
 
 /// When a snapshot was asked for.
@@ -106,13 +98,13 @@ struct Began {
 
 impl Began {
     fn now() -> Self {
-        Self { at: Instant::now(), cpu_ns: process_ns() }
+        Self { at: Instant::now(), cpu_ns: process_cpu_ns() }
     }
 
     /// What the snapshot took at most: on a busy machine the process had less than all of the time, and on
     /// an idle one other threads had some of its CPU time.
     fn cost(self) -> Duration {
-        let cpu = Duration::from_nanos(process_ns().saturating_sub(self.cpu_ns));
+        let cpu = Duration::from_nanos(process_cpu_ns().saturating_sub(self.cpu_ns));
         self.at.elapsed().min(cpu)
     }
 }
@@ -167,7 +159,7 @@ impl OnScreen {
             held: 0,
             health: ticks(top.refresh),
             check: ticks(CHECK),
-            cpu_ns: (process_ns(), 0),
+            spent: Spent::default(),
         })
     }
 
@@ -304,20 +296,16 @@ impl Control<'_> {
         let stats = self.take_stats().await?;
         let Some(screen) = &mut self.screen else { return Ok(()) };
         screen.held = stats.holdings.connections;
-        let now = (process_ns(), screen.session.spent_ns());
-        let percent = |now_ns: u64, before_ns: u64| {
-            now_ns.saturating_sub(before_ns) as f64 / 1e9 / stats.interval_s.max(1e-3) * 100.0
-        };
+        let (cpu_percent, screen_percent) = screen.spent.percent(screen.session.spent_ns());
         let health = Health {
             wall: WallClock::of_live(),
-            cpu_percent: percent(now.0, screen.cpu_ns.0),
-            screen_percent: percent(now.1, screen.cpu_ns.1),
+            cpu_percent,
+            screen_percent,
             snapshot_s: screen.all.took.as_secs_f64(),
             snapshots: screen.snapshots,
             is_taking: matches!(screen.under_way, Some((Purpose::All, ..))),
             stats,
         };
-        screen.cpu_ns = now;
         screen.session.feed(Feed::Health(Box::new(health)));
         Ok(())
     }

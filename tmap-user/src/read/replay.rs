@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::time::{ClockId, clock_gettime};
 use tmap_common::{Address, Counters};
 
 use super::{Reading, WALL};
@@ -20,6 +19,7 @@ use crate::{
         feed::{Health, Progress},
         save::Saver,
         session::Session,
+        spent::Spent,
         terminal,
     },
     signals::Signals,
@@ -53,14 +53,7 @@ pub(super) struct Replay {
     took: Duration,
     health_began: Instant,
     before: Counters,
-    /// CPU time of the process and of the screen's thread when health was last told, in nanoseconds.
-    cpu_ns: (u64, u64),
-}
-
-/// CPU time of this process, in nanoseconds.
-fn process_ns() -> u64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+    spent: Spent,
 }
 
 impl Replay {
@@ -103,7 +96,7 @@ impl Replay {
             took: Duration::ZERO,
             health_began: now,
             before: Counters::default(),
-            cpu_ns: (process_ns(), 0),
+            spent: Spent::default(),
         })
     }
 
@@ -233,10 +226,7 @@ impl Reading<'_> {
         let holdings = self.workers.holdings();
         let Some(replay) = &mut self.replay else { return };
         let interval_s = replay.health_began.elapsed().as_secs_f64();
-        let now = (process_ns(), replay.session.spent_ns());
-        let percent = |now_ns: u64, before_ns: u64| {
-            now_ns.saturating_sub(before_ns) as f64 / 1e7 / interval_s.max(1e-3)
-        };
+        let (cpu_percent, screen_percent) = replay.spent.percent(replay.session.spent_ns());
         let health = Health {
             stats: Stats {
                 now_ns: self.order.now_ns(),
@@ -247,13 +237,13 @@ impl Reading<'_> {
                 holdings,
             },
             wall: WALL,
-            cpu_percent: percent(now.0, replay.cpu_ns.0),
-            screen_percent: percent(now.1, replay.cpu_ns.1),
+            cpu_percent,
+            screen_percent,
             snapshot_s: replay.took.as_secs_f64(),
             snapshots: replay.snapshots,
             is_taking: false,
         };
-        (replay.health_began, replay.before, replay.cpu_ns) = (Instant::now(), self.counters, now);
+        (replay.health_began, replay.before) = (Instant::now(), self.counters);
         replay.session.feed(Feed::Health(Box::new(health)));
         let bar = &self.progress.bar;
         let share = bar.length().filter(|length| *length > 0);

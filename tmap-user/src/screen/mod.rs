@@ -18,6 +18,7 @@ mod look;
 mod ranking;
 pub mod save;
 pub mod session;
+pub mod spent;
 pub mod terminal;
 mod text;
 mod view;
