@@ -68,7 +68,7 @@ enum Command {
     #[command(after_help = help::READ)]
     Read(ReadArgs),
     /// Make one HTML page: pictures, machines, evidence; of captures or interfaces (-i)
-    #[command(after_help = help::REPORT)]
+    #[command(after_help = help::REPORT, mut_args(without_reports))]
     Report(page::PageArgs),
     /// Measure round-trip times, on interfaces (-i) or in captures
     #[command(after_help = help::RTT)]
@@ -266,7 +266,7 @@ fn with_expert_options(mut command: clap::Command) -> clap::Command {
                 // Others have -r of their own.
                 let is_habit = ["numeric", "write", "count"].contains(&id)
                     || id == "read" && !["report", "rtt"].contains(&name);
-                let is_of_lines = ["plot", "top"].contains(&name) && LINES.contains(&id);
+                let is_of_lines = ["plot", "report", "top"].contains(&name) && LINES.contains(&id);
                 option.hide(is_habit || is_of_lines)
             })
         });

@@ -92,7 +92,11 @@ fn run_with(
     let (sensor, rings) = Sensor::open(&sensor_config(config))?;
     let mut said: Vec<String> = sensor.attachments().iter().map(ToString::to_string).collect();
     if top.is_none() {
-        said.push(format!("^C ends with a summary; kill -USR1 {} prints one now", std::process::id()));
+        let (ends, now) = match config.common.page {
+            Some(_) => ("writes the page", "writes it now"),
+            None => ("ends with a summary", "prints one now"),
+        };
+        said.push(format!("^C {ends}; kill -USR1 {} {now}", std::process::id()));
     }
     said.extend(warnings_of_merging(&sensor.watched()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;

@@ -13,7 +13,7 @@ mod worker;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashSet},
-    io,
+    io::{self, IsTerminal as _},
     os::unix::fs::MetadataExt,
     rc::Rc,
     sync::Arc,
@@ -71,11 +71,11 @@ const WALL: WallClock = WallClock { unix_minus_engine_ns: 0 };
 pub fn run(config: &ReadConfig, reporter: &mut dyn Sink) -> anyhow::Result<Outcome> {
     match &config.plot {
         Some(picture) if picture.is_alone => {
-            let canvas = Canvas::open(picture, Box::new(io::stdout()))?;
+            let canvas = Canvas::open(picture, &config.files)?;
             run_with(config, None, &mut config.common.reporter(io::sink()), Some(canvas))
         }
         Some(picture) => {
-            let canvas = Canvas::open(picture, Box::new(io::sink()))?;
+            let canvas = Canvas::open(picture, &config.files)?;
             run_with(config, None, reporter, Some(canvas))
         }
         None => run_with(config, None, reporter, None),
@@ -93,6 +93,9 @@ pub fn run_on_screen(
 ) -> anyhow::Result<Outcome> {
     if !terminal::is_there() {
         anyhow::bail!("standard output is no terminal; use `tmap read` to read without a screen");
+    }
+    if config.files.contains(&Location::Stdin) && io::stdin().is_terminal() {
+        anyhow::bail!("standard input is the terminal, which has the keys; pipe a capture into it");
     }
     run_with(config, Some(top), reporter, None)
 }
@@ -488,7 +491,7 @@ impl<'a> Reading<'a> {
         let snapshot = self.workers.conclude(self.order.now_ns(), self.config.wanted);
         let snapshot = self.show_the_end(snapshot)?;
         self.progress.bar.finish_and_clear();
-        let is_file = self.config.format == Format::Json || self.config.page.is_some();
+        let is_json = self.config.format == Format::Json;
         match canvas {
             Some(canvas) if canvas.is_alone() => {
                 self.tell_news()?;
@@ -496,7 +499,7 @@ impl<'a> Reading<'a> {
             }
             canvas => {
                 // Where nothing could be read, the error says it all.
-                if self.is_any_open || self.warnings.is_empty() || is_file {
+                if self.is_any_open || self.warnings.is_empty() || is_json {
                     self.write_summary(snapshot)?;
                 }
                 if let Some(canvas) = canvas {
@@ -558,8 +561,8 @@ struct Progress {
     bar: ProgressBar,
     began: Instant,
     is_shown: Cell<bool>,
-    /// Machines recognised, and the addresses that they are behind.
-    found: Cell<(u64, u64)>,
+    /// Machines recognised.
+    found: Cell<u64>,
     /// Whether it stays hidden, and nothing is said on standard error, because a screen is shown.
     is_hidden: Rc<Cell<bool>>,
 }
@@ -577,16 +580,9 @@ impl Progress {
 
     /// Shows what was found so far.
     fn found<'a>(&self, news: impl Iterator<Item = &'a Event>) {
-        let (mut machines, mut addresses) = self.found.get();
-        for event in news {
-            if let Event::NewMachine { known, .. } = event {
-                machines += 1;
-                addresses += u64::from(*known == 1);
-            }
-        }
-        self.found.set((machines, addresses));
-        let (machines, addresses) = (count(machines, "machine"), count(addresses, "address"));
-        self.bar.set_prefix(format!("; {machines} behind {addresses} so far"));
+        let new = news.filter(|event| matches!(event, Event::NewMachine { .. })).count();
+        self.found.set(self.found.get() + new as u64);
+        self.bar.set_prefix(format!("; {} so far", count(self.found.get(), "machine")));
     }
 
     fn show_if_slow(&self) {
@@ -604,7 +600,7 @@ impl Progress {
         }
         self.show_if_slow();
         if let Ok(style) =
-            ProgressStyle::with_template("analysing [{bar:30}] {pos} of {len} addresses, {eta} left{prefix}")
+            ProgressStyle::with_template("analysing [{bar:20}] {pos} of {len} addresses, {eta} left{prefix}")
         {
             self.bar.set_style(style.progress_chars("=> "));
         }

@@ -24,6 +24,8 @@ pub struct Signals {
     changed: Notify,
     /// What is done before a signal ends the process at once.
     before_exit: OnceLock<fn()>,
+    /// What is done when a signal requests a stop.
+    at_stop: OnceLock<fn()>,
 }
 
 /// The shell's exit code for a process that SIGINT ended.
@@ -58,6 +60,12 @@ impl Signals {
         let _ = self.before_exit.set(tidy_up);
     }
 
+    /// Sets what is done when a signal requests a stop, however busy other threads are.
+    pub fn at_stop(&self, leave: fn()) {
+        // The first one stays.
+        let _ = self.at_stop.set(leave);
+    }
+
     /// Requests a stop, as a signal does.
     pub fn request_stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -88,9 +96,17 @@ impl Signals {
                 tidy_up();
             }
             exit(INTERRUPTED);
+        } else if let Some(leave) = self.at_stop.get() {
+            leave();
         }
         self.changed.notify_one();
     }
+}
+
+/// What requests a stop, for a thread that has no signal to send.
+pub fn quit(signals: &Arc<Signals>) -> impl FnOnce() + Send + use<> {
+    let signals = Arc::clone(signals);
+    move || signals.request_stop()
 }
 
 /// Whether the process was started with this signal ignored.

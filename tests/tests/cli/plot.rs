@@ -187,7 +187,7 @@ fn reading_with_plot_writes_the_picture_beside_the_report() {
         }
         let nothing = tmap(arguments(["--filter=port 1"]));
         assert_eq!(nothing.code, 1);
-        assert!(nothing.err.contains("the plot is empty"), "{}", nothing.err);
+        assert!(nothing.err.contains("there is no plot"), "{}", nothing.err);
     }
 }
 
@@ -210,14 +210,34 @@ fn an_empty_picture_is_a_warning() {
     let (_folder, path) = capture();
     let run = tmap([OsStr::new("plot"), OsStr::new("rtt"), path.as_os_str()]);
     assert_eq!(run.code, 1);
-    assert_eq!(run.err, "tmap: the plot is empty, because there is no round trip\n");
+    assert_eq!(run.err, "tmap: there is no plot, because there is no round trip\n");
     let run = tmap(["plot", "load", &path.display().to_string(), "--address", "2001:db8::1"].map(OsStr::new));
     assert_eq!(run.code, 1);
-    assert!(run.err.ends_with("no connection with timestamps of 2001:db8::1\n"), "{}", run.err);
-    assert!(Document::parse(&run.out).is_ok(), "{}", run.out);
+    assert_eq!(run.err, "tmap: there is no plot, because 2001:db8::1 sent no segment with timestamps\n");
+    assert_eq!(run.out, "");
     let run = tmap(["plot", "load", "/nowhere/a.pcap"]);
     assert_eq!((run.code, run.out.as_str()), (1, ""));
     assert!(run.err.contains("/nowhere/a.pcap") && run.err.contains("check the name"), "{}", run.err);
+}
+
+#[test]
+fn captures_and_old_pictures_are_never_lost() {
+    let (folder, path) = capture();
+    let content = std::fs::read(&path).expect("there");
+    let (link, old) = (folder.path().join("link.svg"), folder.path().join("old.svg"));
+    std::os::unix::fs::symlink(&path, &link).expect("linked");
+    std::fs::write(&old, "an old picture").expect("written");
+    let plot = |capture: &OsStr, out: &std::path::Path| {
+        tmap([OsStr::new("plot"), OsStr::new("phases"), capture, OsStr::new("-o"), out.as_os_str()])
+    };
+    let run = plot(path.as_os_str(), &link);
+    assert_eq!(run.code, 1);
+    assert!(run.err.contains("the plot would overwrite the capture"), "{}", run.err);
+    assert_eq!(std::fs::read(&path).expect("there"), content);
+    assert_eq!(plot(OsStr::new("/nowhere/a.pcap"), &old).code, 1);
+    assert_eq!(std::fs::read_to_string(&old).expect("there"), "an old picture");
+    assert_eq!(plot(path.as_os_str(), &old).code, 0);
+    assert!(std::fs::read_to_string(&old).expect("there").starts_with("<svg "));
 }
 
 #[test]

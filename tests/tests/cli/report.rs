@@ -67,11 +67,17 @@ fn what_cannot_be_written_or_read_is_one_line() {
     let run = report(&[OsStr::new("/nowhere/a.pcap"), OsStr::new("-o"), page.as_os_str()]);
     assert_eq!((run.code, run.err.lines().count()), (1, 1));
     assert!(!page.exists(), "a failed run leaves no empty page");
-    // A file that is no capture is a warning, and the page says so.
+    // Where nothing could be read, an old page stays.
     let text = folder.path().join("text.pcap");
     fs::write(&text, "no capture").expect("written");
+    fs::write(&page, "an old page").expect("written");
     let run = report(&[text.as_os_str(), OsStr::new("-o"), page.as_os_str()]);
     assert_eq!(run.code, 1);
+    assert!(run.err.contains("is not a capture"), "{}", run.err);
+    assert_eq!(fs::read_to_string(&page).expect("there"), "an old page");
+    // Beside a capture, it is a warning on the page.
+    let both = [capture.as_os_str(), text.as_os_str(), OsStr::new("-o"), page.as_os_str()];
+    assert_eq!(report(&both).code, 1);
     let html = fs::read_to_string(&page).expect("a page");
-    assert!(html.contains("is not a capture") && html.contains("No packets were seen"), "{html}");
+    assert!(html.contains("is not a capture") && html.contains("198.51.100.1"), "{html}");
 }

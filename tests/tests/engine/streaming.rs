@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use tmap::engine::{Engine, Event, Options, Pace, PartialSnapshot, Snapshot, Wanted};
+use tmap::engine::{Engine, Event, Options, Pace, PartialSnapshot, Snapshot, Wanted, rtt};
 use tmap_common::{Address, Flags, Record, Segment};
 use tmap_tests::{
     simulate::{
@@ -318,5 +318,22 @@ fn a_second_look_says_the_same() {
         assert!(open.clone().all(|rest| rest.most_tsvals > 0 || rest.segments == 0), "{name}: {open:#?}");
         let again = engine.snapshot(now_ns, wanted);
         assert!(said(&first) == said(&again), "{name}");
+    }
+}
+
+/// A snapshot may be the first to find a machine. The next review announces it all the same, once.
+#[test]
+fn what_a_snapshot_finds_is_announced_at_the_next_review() {
+    let machines = [Machine { name: 'a', ticks: |t| Some(1000.0 * t + 5e8) }];
+    let (mut records, _) = traffic(&machines, false);
+    records.truncate(2000);
+    let now_ns = records.last().expect("records").time_ns;
+    let rtt = rtt::Options { stream: false, machines: true, ..rtt::Options::default() };
+    for rtt in [None, Some(rtt)] {
+        let mut engine = Engine::new(Options { rtt, ..Options::default() });
+        engine.observe_all(&records);
+        assert_eq!(engine.snapshot(now_ns, Wanted::default()).addresses[0].machines, Some(1));
+        assert_eq!(new_machines(&engine.review(now_ns)), 1);
+        assert_eq!(new_machines(&engine.review(now_ns + S)), 0);
     }
 }

@@ -128,5 +128,5 @@ impl PageArgs {
 
 /// Round trips for a page, which shows distributions only.
 fn round_trips() -> rtt::Options {
-    rtt::Options { stream: false, ..rtt::Options::default() }
+    rtt::Options { stream: false, machines: true, ..rtt::Options::default() }
 }

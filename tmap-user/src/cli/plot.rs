@@ -60,7 +60,8 @@ impl PlotArgs {
         let mut common = self.common.resolve("plot", &filter, &ReportArgs::default())?;
         common.wanted = Wanted { connections: true, siblings: false };
         if self.kind == Kind::Rtt {
-            common.engine.rtt = Some(rtt::Options { stream: false, ..rtt::Options::default() });
+            common.engine.rtt =
+                Some(rtt::Options { stream: false, machines: true, ..rtt::Options::default() });
         }
         let address = self.address.map(Address::from);
         let theme = if self.dark { Theme::Dark } else { Theme::Light };

@@ -57,6 +57,8 @@ impl ReportArgs {
             top: self.top,
             min_machines: self.min_machines,
             verbose: self.verbose,
+            // The screen has shown round trips; what remains on the terminal is the table of machines.
+            hides_round_trips: verb == "top",
             // Nobody waits for the events of a file: the summary has them all.
             hides_events: verb == "read",
             colour: anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,

@@ -33,7 +33,7 @@ pub(super) struct TopArgs {
     /// Show a capture so many times faster than it was recorded
     #[arg(long, value_name = "FACTOR", value_parser = speed, allow_negative_numbers = true)]
     speed: Option<f64>,
-    /// Measure round-trip times, too; machines are then not announced as events
+    /// Measure round-trip times, too
     #[arg(long)]
     rtt: bool,
     /// Renew figures this often
@@ -104,6 +104,7 @@ impl TopArgs {
         let mut common = self.common.resolve("top", filter, &ReportArgs::default())?;
         common.engine.rtt = self.rtt.then(|| rtt::Options {
             stream: false,
+            machines: true,
             interval_ns: Some(ROUND_TRIPS_EVERY_NS),
             ..rtt::Options::default()
         });

@@ -41,6 +41,9 @@ pub use types::{Depth, Holdings, Wanted};
 pub struct Engine {
     flows: Flows,
     analyst: Analyst,
+    announces_machines: bool,
+    /// Events that snapshots found, for the next review to return.
+    unsaid: Vec<Event>,
     /// Addresses analysed, and to be analysed, for a caller that shows progress.
     analysed: Arc<[AtomicU64; 2]>,
 }
@@ -48,7 +51,13 @@ pub struct Engine {
 impl Engine {
     /// An empty engine.
     pub fn new(options: Options) -> Self {
-        Self { flows: Flows::new(&options), analyst: Analyst::new(&options), analysed: Arc::default() }
+        Self {
+            flows: Flows::new(&options),
+            analyst: Analyst::new(&options),
+            announces_machines: options.announces_machines(),
+            unsaid: Vec::new(),
+            analysed: Arc::default(),
+        }
     }
 
     /// The two halves: one takes records in, the other analyses them.
@@ -92,21 +101,22 @@ impl Engine {
     /// engine time.
     pub fn review(&mut self, now_ns: u64) -> Vec<Event> {
         self.flows.sweep(now_ns);
-        if self.flows.takes_round_trips() {
-            // With round trips, machines are not announced: only the summary analyses addresses.
-            return self
-                .flows
-                .review_round_trips(now_ns)
-                .map(|news| Event::Rtt(Box::new(news)))
-                .into_iter()
-                .collect();
+        let mut events = self.news(now_ns);
+        if !self.announces_machines {
+            return events;
         }
-        let mut events = Vec::new();
         for (id, depth) in self.flows.due(now_ns) {
             let frozen = self.flows.freeze(id);
             let analysed = self.analyst.review(frozen, depth, &mut events);
             self.flows.analysed(analysed, now_ns);
         }
+        events
+    }
+
+    /// What snapshots found since the last review, and new round trips.
+    fn news(&mut self, now_ns: u64) -> Vec<Event> {
+        let mut events = std::mem::take(&mut self.unsaid);
+        events.extend(self.flows.review_round_trips(now_ns).map(|news| Event::Rtt(Box::new(news))));
         events
     }
 
@@ -118,33 +128,30 @@ impl Engine {
     /// Everything known at `now_ns`, of an engine that holds only a share of the addresses.
     /// [`PartialSnapshot::join`] makes one snapshot of all engines' partial snapshots.
     pub fn partial_snapshot(&mut self, now_ns: u64, wanted: Wanted) -> PartialSnapshot {
-        self.analyse_all(now_ns, wanted, None)
+        let mut events = std::mem::take(&mut self.unsaid);
+        let partial = self.analyse_all(now_ns, wanted, &mut events);
+        self.unsaid = events;
+        partial
     }
 
     /// One address and its connections at `now_ns`, which takes no longer than that address does.
     pub fn snapshot_of(&mut self, now_ns: u64, address: Address) -> PartialSnapshot {
         let wanted = Wanted { connections: true, siblings: false };
-        self.analyse_these(self.flows.within(Some(address)), now_ns, wanted, None)
+        let mut events = std::mem::take(&mut self.unsaid);
+        let partial = self.analyse_these(self.flows.within(Some(address)), now_ns, wanted, &mut events);
+        self.unsaid = events;
+        partial
     }
 
     /// The last review and the last partial snapshot, with one analysis pass per address for both.
     pub fn conclude(&mut self, now_ns: u64, wanted: Wanted) -> (Vec<Event>, PartialSnapshot) {
         self.flows.sweep_all(now_ns);
-        if self.flows.takes_round_trips() {
-            let news = self.flows.review_round_trips(now_ns).map(|news| Event::Rtt(Box::new(news)));
-            return (news.into_iter().collect(), self.analyse_all(now_ns, wanted, None));
-        }
-        let mut events = Vec::new();
-        let partial = self.analyse_all(now_ns, wanted, Some(&mut events));
+        let mut events = self.news(now_ns);
+        let partial = self.analyse_all(now_ns, wanted, &mut events);
         (events, partial)
     }
 
-    fn analyse_all(
-        &mut self,
-        now_ns: u64,
-        wanted: Wanted,
-        events: Option<&mut Vec<Event>>,
-    ) -> PartialSnapshot {
+    fn analyse_all(&mut self, now_ns: u64, wanted: Wanted, events: &mut Vec<Event>) -> PartialSnapshot {
         self.analyse_these(self.flows.by_size(), now_ns, wanted, events)
     }
 
@@ -153,14 +160,15 @@ impl Engine {
         ids: Vec<SourceId>,
         now_ns: u64,
         wanted: Wanted,
-        mut events: Option<&mut Vec<Event>>,
+        events: &mut Vec<Event>,
     ) -> PartialSnapshot {
         let mut builder = self.analyst.begin_snapshot(now_ns, wanted);
         let [done, all] = &*self.analysed;
         all.fetch_add(ids.len() as u64, Ordering::Relaxed);
         for id in ids {
             let frozen = self.flows.freeze(id);
-            let analysed = self.analyst.add(frozen, &mut builder, events.as_deref_mut());
+            let events = self.announces_machines.then_some(&mut *events);
+            let analysed = self.analyst.add(frozen, &mut builder, events);
             self.flows.analysed(analysed, now_ns);
             done.fetch_add(1, Ordering::Relaxed);
         }

@@ -54,6 +54,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether machines are analysed and announced on the way, and not for summaries only.
+    pub fn announces_machines(&self) -> bool {
+        self.rtt.as_ref().is_none_or(|rtt| rtt.machines)
+    }
+
     /// The signatures in use: the user's, or else the built-in ones.
     pub fn signatures(&self) -> &Database {
         self.signatures.as_deref().unwrap_or_else(|| Database::built_in())

@@ -106,7 +106,8 @@ struct Worker {
     analyst: Analyst,
     events: Events,
     answers: mpsc::Sender<Answer>,
-    builder: Option<SnapshotBuilder>,
+    /// The snapshot under way, and its engine time.
+    builder: Option<(u64, SnapshotBuilder)>,
     memory_bytes: Arc<AtomicUsize>,
 }
 
@@ -132,15 +133,20 @@ impl Worker {
                 Some(Answer::Analysed(analysed))
             }
             Job::Begin(now_ns, wanted) => {
-                self.builder = Some(self.analyst.begin_snapshot(now_ns, wanted));
+                self.builder = Some((now_ns, self.analyst.begin_snapshot(now_ns, wanted)));
                 None
             }
             Job::Add(frozen) => {
-                let builder = self.builder.as_mut()?;
-                Some(Answer::Analysed(self.analyst.add(frozen, builder, None)))
+                let (time_ns, builder) = self.builder.as_mut()?;
+                let mut events = Vec::new();
+                let wanted = self.analyst.announces_machines().then_some(&mut events);
+                let analysed = self.analyst.add(frozen, builder, wanted);
+                // What a snapshot finds, no later review would.
+                events.into_iter().for_each(|event| self.events.send(Timed { event, time_ns: *time_ns }));
+                Some(Answer::Analysed(analysed))
             }
             Job::Finish => {
-                let (part, clocks) = self.builder.take()?.finish();
+                let (part, clocks) = self.builder.take()?.1.finish();
                 self.memory_bytes.store(self.analyst.heap_bytes(), Ordering::Relaxed);
                 Some(Answer::Finished(Box::new(part), clocks))
             }

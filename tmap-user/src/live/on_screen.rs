@@ -6,6 +6,7 @@
 use std::{
     future::{Future, pending},
     pin::Pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,7 +23,7 @@ use crate::{
     engine::{Holdings, Snapshot, Wanted},
     page::Source,
     screen::{Ask, Feed, Setup, feed::Health, save::Saver, session::Session, spent::Spent, terminal},
-    signals::Signals,
+    signals::{Signals, quit},
     time::{WallClock, now_ns, process_cpu_ns},
 };
 
@@ -134,7 +135,7 @@ impl OnScreen {
     ///
     /// # Errors
     /// If the terminal refuses.
-    pub(super) fn open(config: &LiveConfig, top: &TopConfig, signals: &Signals) -> anyhow::Result<Self> {
+    pub(super) fn open(config: &LiveConfig, top: &TopConfig, signals: &Arc<Signals>) -> anyhow::Result<Self> {
         let setup = Setup {
             source: config.interfaces.join(","),
             is_live: true,
@@ -144,12 +145,12 @@ impl OnScreen {
             colour: top.colour,
             half_blocks: terminal::has_no_braille(),
         };
-        let session = Session::open(setup, top.mouse)?;
+        let session = Session::open(setup, top.mouse, quit(signals))?;
         signals.before_exit(terminal::give_back);
-        let sources = config.interfaces.iter().cloned().map(Source::Interface).collect();
+        signals.at_stop(terminal::give_back);
         Ok(Self {
             session,
-            saver: Saver::new(top.command.clone(), sources, config.common.zone.clone()),
+            saver: Saver::new(top.command.clone(), config.common.zone.clone()),
             under_way: None,
             all: Due::new(),
             one: Due::new(),
@@ -281,7 +282,8 @@ impl Control<'_> {
                 screen.session.feed(Feed::Detail(address, Box::new(summary.snapshot)));
             }
             Purpose::Save => {
-                let saved = screen.saver.save(&summary);
+                let sources = self.config.interfaces.iter().cloned().map(Source::Interface).collect();
+                let saved = screen.saver.save(&summary, sources);
                 screen.session.feed(Feed::Saved(saved));
             }
             Purpose::All => {

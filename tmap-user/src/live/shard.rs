@@ -86,10 +86,8 @@ impl Shard {
         self.review_at = Instant::now() + every;
         let time_ns = now_ns();
         self.flows.sweep(time_ns);
-        if self.flows.takes_round_trips() {
-            // With round trips, machines are not announced: only the summary analyses addresses.
-            self.review_round_trips(time_ns);
-        } else {
+        self.review_round_trips(time_ns);
+        if self.flows.announces_machines() {
             self.schedule.review(&mut self.flows, time_ns);
         }
     }
@@ -118,11 +116,11 @@ impl Shard {
         while let Ok(1..) = self.intake.feed(&mut self.flows, BATCH) {}
         let time_ns = now_ns();
         self.flows.sweep(time_ns);
-        if self.flows.takes_round_trips() {
-            self.review_round_trips(time_ns);
-            let _ = answer.send(());
-        } else {
+        self.review_round_trips(time_ns);
+        if self.flows.announces_machines() {
             self.schedule.last_review(&mut self.flows, time_ns, answer);
+        } else {
+            let _ = answer.send(());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The file of a page.
+//! The file of a page or a picture.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,23 +11,30 @@ use anyhow::{Context, bail};
 
 use crate::capture::file::Location;
 
-/// Where a page goes.
+/// Where a page or a picture goes.
 #[derive(Debug)]
-pub(super) enum Place {
+pub enum Place {
     /// Standard output.
     Stdout,
-    /// A file. One that was created here is removed again if no page is written.
-    File { file: File, path: PathBuf, is_empty_and_new: bool },
+    /// A file. One that was created here is removed again if nothing is written.
+    File {
+        /// The file, open.
+        file: File,
+        /// Its name.
+        path: PathBuf,
+        /// Whether it was made here, and holds nothing yet.
+        is_empty_and_new: bool,
+    },
 }
 
 impl Place {
-    /// Opens a file without touching its content; `None` is standard output.
+    /// Opens a file for `what` without touching its content; `None` is standard output.
     ///
     /// # Errors
     /// If it can't be written, or is one of the captures.
-    pub(super) fn open(path: Option<&Path>, captures: &[Location]) -> anyhow::Result<Self> {
+    pub fn open(what: &str, path: Option<&Path>, captures: &[Location]) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(Self::Stdout) };
-        let failed = || format!("cannot write the page to {}", path.display());
+        let failed = || format!("cannot write the {what} to {}", path.display());
         let is_new = !path.exists();
         let file =
             OpenOptions::new().write(true).create(true).truncate(false).open(path).with_context(failed)?;
@@ -42,29 +49,70 @@ impl Place {
             if is_new {
                 let _ = fs::remove_file(path);
             }
-            bail!("the page would overwrite the capture {capture}; name another file: -o report.html");
+            bail!("the {what} would overwrite the capture {capture}; name another file");
         }
         Ok(Self::File { file, path: path.to_owned(), is_empty_and_new: is_new })
     }
 
-    /// Writes a page in place of the one before.
-    pub(super) fn put(&mut self, page: &[u8]) -> io::Result<()> {
+    /// Writes it in place of the one before, which stays where that fails.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn put(&mut self, content: &[u8]) -> io::Result<()> {
         match self {
             Self::Stdout => {
                 let mut out = io::stdout().lock();
-                out.write_all(page)?;
+                out.write_all(content)?;
                 out.flush()
             }
-            Self::File { file, is_empty_and_new, .. } => {
-                *is_empty_and_new = false;
-                // Pipes and terminals have neither a place nor a length.
-                if file.metadata()?.is_file() {
-                    file.rewind()?;
-                    file.set_len(0)?;
+            // Pipes and terminals have neither a place nor a length.
+            Self::File { file, .. } if !file.metadata()?.is_file() => file.write_all(content),
+            Self::File { file, path, is_empty_and_new } => {
+                // What a link leads to is replaced, and not the link.
+                let path = path.canonicalize()?;
+                match Draft::make(&path) {
+                    Ok(draft) => draft.complete(content, &path)?,
+                    // In a folder that takes no new file, the old content can't be kept meanwhile.
+                    Err(_) => {
+                        file.rewind()?;
+                        file.set_len(0)?;
+                        file.write_all(content)?;
+                    }
                 }
-                file.write_all(page)
+                *is_empty_and_new = false;
+                Ok(())
             }
         }
+    }
+}
+
+/// A file beside the wanted one, which takes its place when it is complete, and is removed if that fails.
+struct Draft {
+    file: File,
+    path: PathBuf,
+}
+
+impl Draft {
+    fn make(beside: &Path) -> io::Result<Self> {
+        let mut name = beside.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.tmp", std::process::id()));
+        let path = beside.with_file_name(name);
+        let file = File::create_new(&path)?;
+        // A failure leaves the usual permissions.
+        let _ = beside.metadata().and_then(|old| file.set_permissions(old.permissions()));
+        Ok(Self { file, path })
+    }
+
+    fn complete(mut self, content: &[u8], wanted: &Path) -> io::Result<()> {
+        self.file.write_all(content)?;
+        fs::rename(&self.path, wanted)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // After the renaming there is none.
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -90,7 +138,7 @@ mod tests {
     fn an_old_page_stays_until_there_is_a_new_one() {
         let path = path("old");
         fs::write(&path, "an old and longer page").unwrap();
-        let mut place = Place::open(Some(&path), &[]).unwrap();
+        let mut place = Place::open("page", Some(&path), &[]).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"an old and longer page");
         for page in ["new", "newer", "short"] {
             place.put(page.as_bytes()).unwrap();
@@ -102,9 +150,22 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_cannot_be_completed_leaves_the_old_one() {
+        // A folder that takes the draft, and a name that cannot be replaced by it.
+        let folder = path("folder");
+        fs::create_dir(&folder).unwrap();
+        let draft = Draft::make(&folder).unwrap();
+        assert!(draft.complete(b"new", &folder).is_err());
+        let left: Vec<_> = fs::read_dir(folder.parent().unwrap()).unwrap().flatten().collect();
+        let is_draft = |name: &str| name.contains("-folder.") && name.ends_with(".tmp");
+        assert!(left.iter().all(|entry| !is_draft(&entry.file_name().to_string_lossy())));
+        fs::remove_dir(&folder).unwrap();
+    }
+
+    #[test]
     fn a_failed_run_leaves_no_empty_file() {
         let path = path("none");
-        drop(Place::open(Some(&path), &[]).unwrap());
+        drop(Place::open("page", Some(&path), &[]).unwrap());
         assert!(!path.exists());
     }
 
@@ -114,8 +175,9 @@ mod tests {
         fs::write(&capture, "a capture").unwrap();
         std::os::unix::fs::symlink(&capture, &link).unwrap();
         for target in [&capture, &link] {
-            let error = Place::open(Some(target), &[Location::new(&capture)]).unwrap_err().to_string();
-            assert!(error.contains("would overwrite the capture") && error.contains("-o"), "{error}");
+            let error =
+                Place::open("page", Some(target), &[Location::new(&capture)]).unwrap_err().to_string();
+            assert!(error.contains("would overwrite the capture"), "{error}");
         }
         assert_eq!(fs::read_to_string(&capture).unwrap(), "a capture");
         fs::remove_file(&link).unwrap();

@@ -21,7 +21,8 @@ use crate::{
     },
     time::WallClock,
 };
-use file::Place;
+pub use file::Place;
+pub use source::source_of;
 
 /// Makes the page of a run.
 #[derive(Debug)]
@@ -48,12 +49,12 @@ impl PageWriter {
             }
         };
         let made = Made {
-            command: page.command.clone(),
+            command: page.command.iter().map(|word| source::printable(word)).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sources: interfaces.iter().map(|name| page::Source::Interface(name.clone())).collect(),
             written: None,
         };
-        let place = Place::open(page.path.as_deref(), &captures)?;
+        let place = Place::open("page", page.path.as_deref(), &captures)?;
         Ok(Self { place, captures, made, events: Events::default(), zone: config.common().zone.clone() })
     }
 }
@@ -66,7 +67,7 @@ impl Sink for PageWriter {
 
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
         if !self.captures.is_empty() {
-            self.made.sources = self.captures.iter().map(source::of).collect();
+            self.made.sources = self.captures.iter().map(source_of).collect();
         }
         self.made.written = Some(Timestamp::now());
         let html = page::html(summary, &self.events, &self.made, &self.zone);

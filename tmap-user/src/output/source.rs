@@ -14,13 +14,23 @@ use crate::{capture::file::Location, page::Source};
 const CHUNK: usize = 1 << 18;
 
 /// What a page tells of a capture. Only a regular file can be read once more for its hash.
-pub(super) fn of(location: &Location) -> Source {
+pub fn source_of(location: &Location) -> Source {
     let print = match location {
         Location::Path(path) if location.is_regular() => sha256(path).ok(),
         _ => None,
     };
     let (bytes, sha256) = print.unzip();
-    Source::Capture { name: location.to_string(), bytes, sha256 }
+    Source::Capture { name: printable(&location.to_string()), bytes, sha256 }
+}
+
+/// A name without characters that steer a terminal or turn the text round.
+pub(super) fn printable(name: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let escaped = |c: char| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    name.chars().map(escaped).collect()
 }
 
 /// A file's length in bytes and its SHA-256 in hexadecimal digits.
@@ -39,4 +49,14 @@ fn sha256(path: &Path) -> io::Result<(u64, String)> {
         }
     }
     Ok((length, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn names_steer_nothing() {
+        assert_eq!(printable("a\n\u{1b}[31m \u{202e}gnp.pcap ü"), "a\\u{a}\\u{1b}[31m \\u{202e}gnp.pcap ü");
+    }
 }

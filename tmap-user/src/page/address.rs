@@ -126,7 +126,12 @@ fn no_figures(figures: Option<&[Figure]>, report: &AddressReport) -> Option<Stri
             report.address
         )),
         Some([]) => Some("There are no pictures, because no connection here shows a clock.".to_owned()),
-        Some(_) => None,
+        Some(figures) => {
+            let has_phases = figures.iter().any(|figure| figure.is_of_phases());
+            let without =
+                "There is no picture of phases, because no connection here shows its phase to 0.2 ticks.";
+            (!has_phases).then(|| without.to_owned())
+        }
     }
 }
 

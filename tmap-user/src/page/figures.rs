@@ -31,6 +31,13 @@ pub(super) struct Figure {
     pub svg: String,
 }
 
+impl Figure {
+    /// Whether it shows phases.
+    pub(super) fn is_of_phases(&self) -> bool {
+        self.kind == name(Kind::Phases)
+    }
+}
+
 /// What draws the pictures of a page until the budget is spent.
 pub(super) struct Illustrator<'a> {
     snapshot: &'a Snapshot,

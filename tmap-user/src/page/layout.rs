@@ -166,7 +166,7 @@ fn tiles(summary: &Summary) -> Vec<Tile> {
     vec![
         tile(machines, "machines"),
         tile(grouped(addresses.len() as u64), "addresses"),
-        tile(grouped(connections.all), "connections"),
+        tile(grouped(connections.all), "connection sides"),
         tile(coverage::percent(connections), "of them given to a machine"),
         tile(grouped(summary.counters.seen), "packets"),
         Tile { value: grouped(lost), label: "records lost", is_alarm: lost > 0 },

@@ -127,10 +127,10 @@ fn sureness(summary: &Summary) -> String {
     if open > 0 {
         let why = most_frequent_doubt(&snapshot.addresses).map(words::doubt).unwrap_or("little was seen");
         limits.push(match (open, snapshot.addresses.len()) {
-            (_, 1) => format!("the count stays open because {why}"),
-            (1, _) => format!("at 1 address the count stays open because {why}"),
+            (_, 1) => format!("the count stays open: {why}"),
+            (1, _) => format!("the count of 1 address stays open: {why}"),
             (open, _) => {
-                format!("at {} the count stays open, mostly because {why}", count(open, "address"))
+                format!("the counts of {} stay open, mostly so: {why}", count(open, "address"))
             }
         });
     }

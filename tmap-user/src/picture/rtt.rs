@@ -56,7 +56,10 @@ fn chart(snapshot: &Snapshot, address: Address, machines: &[&Machine]) -> Option
     });
     let trips = machines.iter().map(|machine| machine.rtt.count).sum();
     let known = |machines: &[&Machine]| machines.iter().filter(|m| m.machine.is_some()).count();
-    let of = drawn_of(known(shown), known(machines), "machine");
+    let of = match known(machines) {
+        0 => "connections of no known machine".to_owned(),
+        known_here => drawn_of(known(shown), known_here, "machine"),
+    };
     Some(Chart {
         title,
         subtitle: format!(

@@ -1,15 +1,14 @@
 //! Where a picture goes: a file, or standard output.
 
-use std::{
-    fs::File,
-    io::{self, BufWriter, IsTerminal as _, Write},
-};
+use std::io::{self, IsTerminal as _};
 
 use anyhow::Context as _;
 
 use crate::{
+    capture::file::Location,
     config::Picture,
     engine::{Event, Snapshot},
+    output::Place,
     picture::{Kind, MOST_STACKED, charts, png::png, svg, timeline},
     report::number::Calendar,
     say,
@@ -18,28 +17,20 @@ use crate::{
 /// A picture to be drawn, with its place, which is made before hours are spent on the content.
 pub(super) struct Canvas<'a> {
     picture: &'a Picture,
-    out: Box<dyn Write + 'a>,
+    place: Place,
 }
 
 impl<'a> Canvas<'a> {
-    /// Makes the place; a picture without a file goes to `stdout`.
+    /// Makes the place; a picture without a file goes to standard output.
     ///
     /// # Errors
-    /// If the file can't be made, or standard output is a terminal, which shows no picture.
-    pub(super) fn open(picture: &'a Picture, stdout: Box<dyn Write + 'a>) -> anyhow::Result<Self> {
-        let out: Box<dyn Write + 'a> = match &picture.out {
-            Some(path) => {
-                let file = File::create(path);
-                Box::new(BufWriter::new(
-                    file.with_context(|| format!("cannot write the plot to {}", path.display()))?,
-                ))
-            }
-            None if io::stdout().is_terminal() => {
-                anyhow::bail!("a terminal shows no picture; name a file for it: -o plot.svg or -o plot.png")
-            }
-            None => stdout,
-        };
-        Ok(Self { picture, out })
+    /// If the file can't be made or is one of the captures, or if standard output is a terminal, which shows
+    /// no picture.
+    pub(super) fn open(picture: &'a Picture, captures: &[Location]) -> anyhow::Result<Self> {
+        if picture.out.is_none() && io::stdout().is_terminal() {
+            anyhow::bail!("a terminal shows no picture; name a file for it: -o plot.svg or -o plot.png");
+        }
+        Ok(Self { picture, place: Place::open("plot", picture.out.as_deref(), captures)? })
     }
 
     /// Whether the picture takes the place of the report.
@@ -66,11 +57,22 @@ impl<'a> Canvas<'a> {
             say(&format!("drew {MOST_STACKED} of {} charts; --address chooses another", charts.len()));
             charts.truncate(MOST_STACKED);
         }
+        if charts.is_empty() {
+            return Ok(Some(format!("there is no plot, because {}", self.lacks(snapshot))));
+        }
         let drawn = svg::stack(&charts, theme);
         let bytes = if self.picture.is_png() { png(&drawn)? } else { drawn.into_bytes() };
-        self.out.write_all(&bytes).and_then(|()| self.out.flush()).context("cannot write the plot")?;
-        let of = address.map(|address| format!(" of {address}")).unwrap_or_default();
-        Ok(charts.is_empty().then(|| format!("the plot is empty, because {}{of}", lacks(kind))))
+        self.place.put(&bytes).context("cannot write the plot")?;
+        Ok(None)
+    }
+
+    /// Why there is nothing to draw.
+    fn lacks(&self, snapshot: &Snapshot) -> String {
+        let Some(address) = self.picture.address else { return lacks(self.picture.kind).to_owned() };
+        match snapshot.addresses.iter().any(|report| report.address == address) {
+            true => format!("{} of {address}", lacks(self.picture.kind)),
+            false => format!("{address} sent no segment with timestamps"),
+        }
     }
 }
 
@@ -78,7 +80,7 @@ impl<'a> Canvas<'a> {
 fn lacks(kind: Kind) -> &'static str {
     match kind {
         Kind::Offsets => "no connection shows a counter",
-        Kind::Phases => "no connection shows a steady clock",
+        Kind::Phases => "no connection shows its phase to 0.2 ticks",
         Kind::Ports => "there is no client connection",
         Kind::Rtt => "there is no round trip",
         Kind::Load => "there is no connection with timestamps",

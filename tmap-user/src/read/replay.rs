@@ -1,7 +1,9 @@
 //! A capture on a screen: when packets' turns come, and what the screen gets meanwhile.
 
 use std::{
-    io, thread,
+    io,
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -12,8 +14,9 @@ use crate::{
     capture::file::Location,
     config::{ReadConfig, TopConfig},
     engine::{Event, Snapshot, Wanted},
-    page::Source,
+    output::source_of,
     report::Stats,
+    say,
     screen::{
         Ask, Feed, Setup,
         feed::{Health, Progress},
@@ -22,7 +25,7 @@ use crate::{
         spent::Spent,
         terminal,
     },
-    signals::Signals,
+    signals::{Signals, quit},
 };
 
 /// The longest sleep before keys are looked at again.
@@ -40,6 +43,7 @@ const MOST_NAMES: usize = 2;
 pub(super) struct Replay {
     session: Session,
     saver: Saver,
+    files: Vec<Location>,
     /// How many times faster than it was recorded; `None` for as fast as it can be read.
     speed: Option<f64>,
     /// When which capture time had its turn; `None` before the first packet and after a pause.
@@ -61,7 +65,7 @@ impl Replay {
     ///
     /// # Errors
     /// If the terminal refuses.
-    pub(super) fn open(config: &ReadConfig, top: &TopConfig, signals: &Signals) -> anyhow::Result<Self> {
+    pub(super) fn open(config: &ReadConfig, top: &TopConfig, signals: &Arc<Signals>) -> anyhow::Result<Self> {
         let mut names: Vec<String> = config.files.iter().map(ToString::to_string).collect();
         let more = names.len().saturating_sub(MOST_NAMES);
         names.truncate(MOST_NAMES);
@@ -77,14 +81,14 @@ impl Replay {
             colour: top.colour,
             half_blocks: terminal::has_no_braille(),
         };
-        let session = Session::open(setup, top.mouse)?;
+        let session = Session::open(setup, top.mouse, quit(signals))?;
         signals.before_exit(terminal::give_back);
+        signals.at_stop(terminal::give_back);
         let now = Instant::now();
-        let source = |file: &Location| Source::Capture { name: file.to_string(), bytes: None, sha256: None };
-        let sources = config.files.iter().map(source).collect();
         Ok(Self {
             session,
-            saver: Saver::new(top.command.clone(), sources, config.common.zone.clone()),
+            saver: Saver::new(top.command.clone(), config.common.zone.clone()),
+            files: config.files.clone(),
             speed: top.speed,
             anchor: None,
             refresh: top.refresh,
@@ -187,7 +191,8 @@ impl Reading<'_> {
                 let snapshot = self.workers.snapshot(self.order.now_ns(), wanted);
                 let summary = self.summary_of(snapshot);
                 if let Some(replay) = &mut self.replay {
-                    let saved = replay.saver.save(&summary);
+                    let sources = replay.files.iter().map(source_of).collect();
+                    let saved = replay.saver.save(&summary, sources);
                     replay.session.feed(Feed::Saved(saved));
                 }
             }
@@ -270,6 +275,10 @@ impl Reading<'_> {
         }
         if let Some(replay) = self.replay.take() {
             replay.session.close()?;
+        }
+        if !self.is_any_open {
+            // There will be no summary to tell them.
+            self.warnings.iter().for_each(|warning| say(warning));
         }
         Ok(snapshot)
     }

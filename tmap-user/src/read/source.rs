@@ -53,7 +53,7 @@ impl Opener {
         let template = match bytes {
             Some(bytes) => {
                 self.bar.set_length(bytes);
-                "{msg} [{bar:30}] {percent} %, {binary_bytes_per_sec}, {eta} left{prefix}"
+                "{msg} [{bar:20}] {percent} %, {eta} left{prefix}"
             }
             None => "{msg} {binary_bytes}, {binary_bytes_per_sec}{prefix}",
         };

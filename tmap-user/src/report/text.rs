@@ -101,7 +101,7 @@ pub fn summary(
     view: &View,
     calendar: &Calendar<'_>,
 ) -> io::Result<()> {
-    if let Some(report) = &summary.snapshot.rtt {
+    if let Some(report) = summary.snapshot.rtt.as_ref().filter(|_| !view.hides_round_trips) {
         return rtt_text::summary(out, summary, report, calendar);
     }
     let styles = Styles::new(view.colour);

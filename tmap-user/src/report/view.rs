@@ -55,6 +55,8 @@ pub struct View {
     pub min_machines: u32,
     /// Whether everything is told of each machine.
     pub verbose: bool,
+    /// Whether text summaries tell machines even where round trips were measured.
+    pub hides_round_trips: bool,
     /// Whether events are left out of text reports.
     pub hides_events: bool,
     /// Whether text is coloured.

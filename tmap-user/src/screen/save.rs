@@ -1,7 +1,7 @@
 //! The page that the screen writes into a file.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Write as _},
     path::PathBuf,
 };
@@ -24,10 +24,10 @@ pub struct Saver {
 }
 
 impl Saver {
-    /// For a run of this command line on these sources, with times local in `zone`.
-    pub fn new(command: Vec<String>, sources: Vec<Source>, zone: TimeZone) -> Self {
+    /// For a run of this command line, with times local in `zone`.
+    pub fn new(command: Vec<String>, zone: TimeZone) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { events: Events::default(), made: Made { command, version, sources, written: None }, zone }
+        Self { events: Events::default(), made: Made { command, version, ..Made::default() }, zone }
     }
 
     /// Keeps an event that was noticed at engine time `now_ns`.
@@ -35,9 +35,10 @@ impl Saver {
         self.events.push(event, now_ns, &Calendar { wall, zone: &self.zone });
     }
 
-    /// Writes a page of everything known into a new file in the current folder, named by the time now.
-    /// Returns what to say of the outcome.
-    pub fn save(&mut self, summary: &Summary) -> String {
+    /// Writes a page of everything known of these sources into a new file in the current folder, named by the
+    /// time now. Returns what to say of the outcome.
+    pub fn save(&mut self, summary: &Summary, sources: Vec<Source>) -> String {
+        self.made.sources = sources;
         self.made.written = Some(Timestamp::now());
         let html = page::html(summary, &self.events, &self.made, &self.zone);
         match self.write(&html) {
@@ -49,7 +50,11 @@ impl Saver {
     fn write(&self, html: &str) -> io::Result<PathBuf> {
         let now = Zoned::now().with_time_zone(self.zone.clone());
         let path = PathBuf::from(now.strftime("tmap-%Y%m%d-%H%M%S.html").to_string());
-        File::create_new(&path)?.write_all(html.as_bytes())?;
-        Ok(path)
+        let written = File::create_new(&path)?.write_all(html.as_bytes());
+        if written.is_err() {
+            // Half a page is worse than none.
+            let _ = fs::remove_file(&path);
+        }
+        written.map(|()| path)
     }
 }

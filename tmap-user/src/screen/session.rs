@@ -22,12 +22,16 @@ use super::{
     terminal::{self, Screen},
     view,
 };
+use crate::say;
 
 /// The least time between two drawings.
 const FRAME: Duration = Duration::from_millis(100);
 
 /// The longest that a drawing may take at the end.
 const LAST_DRAWING: Duration = Duration::from_secs(2);
+
+/// An end within this time needs no words.
+const SOON: Duration = Duration::from_millis(700);
 
 /// The most that waits to be shown. What comes beyond is dropped: the next snapshot has it.
 const FEEDS_WAITING: usize = 4_096;
@@ -54,11 +58,12 @@ struct Owner {
 }
 
 impl Session {
-    /// Takes the terminal and shows the screen.
+    /// Takes the terminal and shows the screen, until a key ends it. Then it gives the terminal back at once,
+    /// and calls `quit`: the other threads may have to analyse for long.
     ///
     /// # Errors
     /// If the terminal or the system refuses.
-    pub fn open(setup: Setup, mouse: bool) -> anyhow::Result<Self> {
+    pub fn open(setup: Setup, mouse: bool, quit: impl FnOnce() + Send + 'static) -> anyhow::Result<Self> {
         let (feeds, feeds_out) = mpsc::sync_channel(FEEDS_WAITING);
         let (asks_in, asks) = asks::unbounded_channel();
         let is_over = Arc::new(AtomicBool::new(false));
@@ -68,7 +73,13 @@ impl Session {
         let thread = thread::Builder::new().name("screen".to_owned()).spawn(move || {
             let (is_over, spent_ns) = shared;
             let app = App::new(setup);
-            Owner { app, screen, feeds: feeds_out, asks: asks_in, is_over, spent_ns }.run()
+            let shared = Arc::clone(&is_over);
+            let mut owner = Owner { app, screen, feeds: feeds_out, asks: asks_in, is_over, spent_ns };
+            let ended = owner.run();
+            drop(owner);
+            quit();
+            say_if_late(&shared);
+            ended
         })?;
         Ok(Self { feeds: Some(feeds), asks, thread: Some(thread), is_over, spent_ns })
     }
@@ -140,7 +151,7 @@ impl Drop for Session {
 
 impl Owner {
     /// Shows the screen until it is over.
-    fn run(mut self) -> io::Result<()> {
+    fn run(&mut self) -> io::Result<()> {
         let mut drawn = Instant::now();
         let mut is_stale = true;
         self.screen.draw(|frame| view::draw(frame, &self.app))?;
@@ -154,6 +165,9 @@ impl Owner {
             }
             if has_keys {
                 for ask in self.app.asks() {
+                    if ask == Ask::Quit {
+                        return Ok(());
+                    }
                     // The loop may have ended already.
                     let _ = self.asks.send(ask);
                 }
@@ -207,6 +221,17 @@ impl Owner {
             Event::Resize(..) => true,
             _ => false,
         }
+    }
+}
+
+/// Says that the end takes long, where it does.
+fn say_if_late(is_over: &AtomicBool) {
+    let began = Instant::now();
+    while !is_over.load(Ordering::Relaxed) {
+        if began.elapsed() > SOON {
+            return say("analysing what was seen; ^C ends at once, without a summary");
+        }
+        thread::sleep(Duration::from_millis(5));
     }
 }
 

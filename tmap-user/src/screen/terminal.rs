@@ -40,9 +40,9 @@ pub struct Screen {
     terminal: Terminal<CrosstermBackend<io::BufWriter<Stdout>>>,
 }
 
-/// Whether standard output is a terminal.
+/// Whether standard output is a terminal that can show a screen.
 pub fn is_there() -> bool {
-    io::stdout().is_terminal()
+    io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Whether the terminal is the kernel's own, whose font has no braille.

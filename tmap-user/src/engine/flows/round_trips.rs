@@ -9,6 +9,11 @@ impl Flows {
         self.rtt.is_some()
     }
 
+    /// Whether machines are analysed and announced on the way.
+    pub fn announces_machines(&self) -> bool {
+        self.options.announces_machines()
+    }
+
     /// New round trips at `now_ns`; `None` where there are none, or where they aren't measured.
     pub fn review_round_trips(&mut self, now_ns: u64) -> Option<rtt::News> {
         let mut news = self.rtt.as_mut()?.review(now_ns);

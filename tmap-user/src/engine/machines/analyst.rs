@@ -41,6 +41,11 @@ impl Analyst {
         Self { options: options.clone(), resolution_ns: 1, histories: HashMap::default() }
     }
 
+    /// Whether machines are announced.
+    pub fn announces_machines(&self) -> bool {
+        self.options.announces_machines()
+    }
+
     /// Sets the resolution of the records' times, in nanoseconds.
     pub fn set_resolution_ns(&mut self, resolution_ns: u64) {
         self.resolution_ns = resolution_ns.max(1);

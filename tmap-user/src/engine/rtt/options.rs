@@ -26,6 +26,9 @@ pub struct Options {
     /// The length of the intervals whose round trips are handed out, in nanoseconds; `None` for no
     /// intervals.
     pub interval_ns: Option<u64>,
+    /// Whether machines are analysed and announced on the way, too. Otherwise only summaries analyse
+    /// addresses.
+    pub machines: bool,
 }
 
 impl Default for Options {
@@ -42,6 +45,7 @@ impl Default for Options {
             prefix_ip6: 48,
             stream: true,
             interval_ns: None,
+            machines: false,
         }
     }
 }

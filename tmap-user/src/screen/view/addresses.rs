@@ -115,6 +115,9 @@ fn empty(frame: &mut Frame<'_>, area: Rect, app: &App) {
         Some(_) if !app.filter.is_empty() => {
             format!("No address contains '{}'. Press Esc to list all.", app.filter)
         }
+        Some(_) if app.counters().seen == 0 && !app.setup.is_live => {
+            "No packets so far. The pane Events (Tab) says what is wrong, if anything is.".to_owned()
+        }
         Some(_) if app.counters().seen == 0 => {
             "No frames so far. Is there traffic? Incoming segments are watched; --egress adds outgoing ones."
                 .to_owned()

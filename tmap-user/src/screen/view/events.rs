@@ -23,9 +23,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App) {
     if app.events.len() == 0 {
         let text = "Nothing happened so far. New machines, reboots, clocks that moved and losses come here.";
         lines.extend(folded(text, usize::from(area.width)).into_iter().map(Line::from));
-        if app.setup.engine.rtt.is_some() {
-            lines.push(Line::from("While round trips are measured, machines are not announced."));
-        }
     }
     for entry in app.events.latest() {
         let style = match entry.kind {
