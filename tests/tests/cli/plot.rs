@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
@@ -223,21 +224,21 @@ fn an_empty_picture_is_a_warning() {
 #[test]
 fn captures_and_old_pictures_are_never_lost() {
     let (folder, path) = capture();
-    let content = std::fs::read(&path).expect("there");
+    let content = fs::read(&path).expect("there");
     let (link, old) = (folder.path().join("link.svg"), folder.path().join("old.svg"));
-    std::os::unix::fs::symlink(&path, &link).expect("linked");
-    std::fs::write(&old, "an old picture").expect("written");
-    let plot = |capture: &OsStr, out: &std::path::Path| {
+    symlink(&path, &link).expect("linked");
+    fs::write(&old, "an old picture").expect("written");
+    let plot = |capture: &OsStr, out: &Path| {
         tmap([OsStr::new("plot"), OsStr::new("phases"), capture, OsStr::new("-o"), out.as_os_str()])
     };
     let run = plot(path.as_os_str(), &link);
     assert_eq!(run.code, 1);
     assert!(run.err.contains("the plot would overwrite the capture"), "{}", run.err);
-    assert_eq!(std::fs::read(&path).expect("there"), content);
+    assert_eq!(fs::read(&path).expect("there"), content);
     assert_eq!(plot(OsStr::new("/nowhere/a.pcap"), &old).code, 1);
-    assert_eq!(std::fs::read_to_string(&old).expect("there"), "an old picture");
+    assert_eq!(fs::read_to_string(&old).expect("there"), "an old picture");
     assert_eq!(plot(path.as_os_str(), &old).code, 0);
-    assert!(std::fs::read_to_string(&old).expect("there").starts_with("<svg "));
+    assert!(fs::read_to_string(&old).expect("there").starts_with("<svg "));
 }
 
 #[test]
