@@ -48,8 +48,9 @@ const ABOUT: &str = "Counts the machines behind an IP address by their TCP times
 /// The words that are commands.
 const COMMANDS: [&str; 7] = ["live", "read", "top", "report", "rtt", "plot", "help"];
 
-/// Options of what is printed, which `top` refuses.
+/// Options of what is printed, and the commands that print no lines and refuse them.
 const LINES: [&str; 2] = ["json", "stats"];
+const WITHOUT_LINES: [&str; 3] = ["plot", "report", "top"];
 
 #[derive(Debug, Parser)]
 #[command(name = "tmap", version, about = ABOUT, arg_required_else_help = true)]
@@ -68,16 +69,16 @@ enum Command {
     #[command(after_help = help::READ)]
     Read(ReadArgs),
     /// Make one HTML page: pictures, machines, evidence; of captures or interfaces (-i)
-    #[command(after_help = help::REPORT, mut_args(without_reports))]
+    #[command(after_help = help::REPORT, mut_args(without_lines))]
     Report(page::PageArgs),
     /// Measure round-trip times, on interfaces (-i) or in captures
     #[command(after_help = help::RTT)]
     Rtt(rtt::RttArgs),
     /// Draw captures: clocks, ports, round trips, load, machines' lives
-    #[command(after_help = help::PLOT, mut_args(without_reports))]
+    #[command(after_help = help::PLOT, mut_args(without_lines))]
     Plot(plot::PlotArgs),
     /// Watch interfaces (-i) or read captures on a screen: machines, pictures, events
-    #[command(after_help = help::TOP)]
+    #[command(after_help = help::TOP, mut_args(without_lines))]
     Top(top::TopArgs),
 }
 
@@ -224,10 +225,7 @@ struct EngineArgs {
 /// process with the right code.
 pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, clap::Error> {
     let mut arguments = with_implied_command(arguments.into_iter().collect());
-    // A screen has no lines to print.
-    let mut command = Cli::command().mut_subcommand("top", |top| {
-        LINES.into_iter().fold(top, |top, id| top.mut_arg(id, |arg| arg.hide(true)))
-    });
+    let mut command = Cli::command();
     if let Some(all) =
         arguments.iter_mut().take_while(|word| *word != "--").find(|word| *word == "--help-all")
     {
@@ -246,10 +244,9 @@ pub fn config(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, c
     }
 }
 
-/// Hides the options of reports from the help of a command that writes none.
-fn without_reports(option: clap::Arg) -> clap::Arg {
-    let is_of_reports = ["json", "stats"].contains(&option.get_id().as_str());
-    if is_of_reports { option.hide(true) } else { option }
+/// Hides the options of [`LINES`] from the help of a command.
+fn without_lines(option: clap::Arg) -> clap::Arg {
+    if LINES.contains(&option.get_id().as_str()) { option.hide(true) } else { option }
 }
 
 /// Shows the options for experts in help, too, and the hint at them no more.
@@ -266,7 +263,7 @@ fn with_expert_options(mut command: clap::Command) -> clap::Command {
                 // Others have -r of their own.
                 let is_habit = ["numeric", "write", "count"].contains(&id)
                     || id == "read" && !["report", "rtt"].contains(&name);
-                let is_of_lines = ["plot", "report", "top"].contains(&name) && LINES.contains(&id);
+                let is_of_lines = WITHOUT_LINES.contains(&name) && LINES.contains(&id);
                 option.hide(is_habit || is_of_lines)
             })
         });
@@ -380,7 +377,18 @@ fn unique(names: Vec<String>) -> Vec<String> {
     seen
 }
 
+/// The command line, word by word, as a page tells it.
+fn spoken(words: &[OsString]) -> Vec<String> {
+    words.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
 impl CommonArgs {
+    /// Refuses the options of [`LINES`] for a command that prints no lines.
+    fn refuse_lines(&self, verb: &str, message: &str) -> Result<(), clap::Error> {
+        let is_asked = self.json || self.stats.is_some();
+        if is_asked { Err(usage(verb, ErrorKind::ArgumentConflict, message)) } else { Ok(()) }
+    }
+
     #[allow(clippy::needless_update, reason = "the engine may gain settings that have no option here")]
     fn resolve(&self, verb: &str, filter: &str, report: &ReportArgs) -> Result<Common, clap::Error> {
         let engine = &self.engine;

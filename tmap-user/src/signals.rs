@@ -22,9 +22,7 @@ pub struct Signals {
     stop: AtomicBool,
     summary: AtomicBool,
     changed: Notify,
-    /// What is done before a signal ends the process at once.
-    before_exit: OnceLock<fn()>,
-    /// What is done when a signal requests a stop.
+    /// What is done as soon as a signal requests a stop.
     at_stop: OnceLock<fn()>,
 }
 
@@ -54,16 +52,10 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Sets what is done before a second signal ends the process at once.
-    pub fn before_exit(&self, tidy_up: fn()) {
+    /// Sets what is done when a signal requests a stop, however busy other threads are. It may be done twice.
+    pub fn at_stop(&self, tidy_up: fn()) {
         // The first one stays.
-        let _ = self.before_exit.set(tidy_up);
-    }
-
-    /// Sets what is done when a signal requests a stop, however busy other threads are.
-    pub fn at_stop(&self, leave: fn()) {
-        // The first one stays.
-        let _ = self.at_stop.set(leave);
+        let _ = self.at_stop.set(tidy_up);
     }
 
     /// Requests a stop, as a signal does.
@@ -90,14 +82,15 @@ impl Signals {
     fn take_in(&self, signal: i32) {
         if signal == SIGUSR1 {
             self.summary.store(true, Ordering::Relaxed);
-        } else if self.stop.swap(true, Ordering::Relaxed) && signal != SIGHUP {
-            // SIGHUP comes twice where a connection drops: from the kernel and from the shell.
-            if let Some(tidy_up) = self.before_exit.get() {
+        } else {
+            let is_second = self.stop.swap(true, Ordering::Relaxed);
+            if let Some(tidy_up) = self.at_stop.get() {
                 tidy_up();
             }
-            exit(INTERRUPTED);
-        } else if let Some(leave) = self.at_stop.get() {
-            leave();
+            // SIGHUP comes twice where a connection drops: from the kernel and from the shell.
+            if is_second && signal != SIGHUP {
+                exit(INTERRUPTED);
+            }
         }
         self.changed.notify_one();
     }

@@ -13,7 +13,7 @@ use super::{
     CommonArgs,
     report::ReportArgs,
     sensor::SensorArgs,
-    sources, usage,
+    sources, spoken, usage,
     values::{positive_time, shards, size},
 };
 use crate::{
@@ -78,13 +78,11 @@ impl PageArgs {
             let message = "name captures to read, or an interface to watch with -i";
             return Err(usage("report", ErrorKind::MissingRequiredArgument, message));
         }
-        if self.common.json || self.common.stats.is_some() {
-            let message = "the report is a page; --json and --stats are for `tmap live` and `tmap read`";
-            return Err(usage("report", ErrorKind::ArgumentConflict, message));
-        }
+        let message = "the report is a page; --json and --stats are for `tmap live` and `tmap read`";
+        self.common.refuse_lines("report", message)?;
         let mut common = self.common(words)?;
         if self.interface.is_empty() {
-            common.engine.rtt = Some(round_trips());
+            common.engine.rtt = Some(rtt::Options::for_pictures());
             let files = if self.files.is_empty() { &self.read } else { &self.files };
             return Ok(Config::Read(ReadConfig {
                 common,
@@ -95,7 +93,7 @@ impl PageArgs {
                 shards: self.shards,
             }));
         }
-        common.engine.rtt = self.rtt.then(round_trips);
+        common.engine.rtt = self.rtt.then(rtt::Options::for_pictures);
         Ok(Config::Live(LiveConfig {
             xdp_mode: self.xdp_mode,
             egress: self.egress,
@@ -120,13 +118,7 @@ impl PageArgs {
             }
             _ => None,
         };
-        let command = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        common.page = Some(PageConfig { path, command });
+        common.page = Some(PageConfig { path, command: spoken(words) });
         Ok(common)
     }
-}
-
-/// Round trips for a page, which shows distributions only.
-fn round_trips() -> rtt::Options {
-    rtt::Options { stream: false, machines: true, ..rtt::Options::default() }
 }

@@ -2,13 +2,13 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use clap::{Args, error::ErrorKind};
+use clap::Args;
 use tmap_common::Address;
 
 use super::{
     CommonArgs,
     report::ReportArgs,
-    sources, usage,
+    sources,
     values::{picture, shards},
 };
 use crate::{
@@ -52,16 +52,13 @@ impl PlotArgs {
     /// Checks and resolves the arguments.
     pub(super) fn config(self) -> Result<Config, clap::Error> {
         self.common.habits.check("read")?;
-        if self.common.json || self.common.stats.is_some() {
-            let message = "tmap plot writes a picture only; --json and --stats are for `tmap read`";
-            return Err(usage("plot", ErrorKind::ArgumentConflict, message));
-        }
+        let message = "tmap plot writes a picture only; --json and --stats are for `tmap read`";
+        self.common.refuse_lines("plot", message)?;
         let filter = self.common.filter.clone().unwrap_or_default();
         let mut common = self.common.resolve("plot", &filter, &ReportArgs::default())?;
         common.wanted = Wanted { connections: true, siblings: false };
         if self.kind == Kind::Rtt {
-            common.engine.rtt =
-                Some(rtt::Options { stream: false, machines: true, ..rtt::Options::default() });
+            common.engine.rtt = Some(rtt::Options::for_pictures());
         }
         let address = self.address.map(Address::from);
         let theme = if self.dark { Theme::Dark } else { Theme::Light };

@@ -8,7 +8,7 @@ use super::{
     CommonArgs,
     report::ReportArgs,
     sensor::SensorArgs,
-    sources, usage,
+    sources, spoken, usage,
     values::{positive_time, shards, size, speed},
 };
 use crate::{
@@ -79,10 +79,8 @@ impl TopArgs {
     /// Checks and resolves the arguments; `words` is the command line as the user wrote it.
     pub(super) fn config(self, words: &[OsString]) -> Result<Config, clap::Error> {
         self.common.habits.check("top")?;
-        if self.common.json || self.common.stats.is_some() {
-            let message = "a screen has no JSON and no statistics lines; use `tmap live` or `tmap read`";
-            return Err(usage("top", ErrorKind::ArgumentConflict, message));
-        }
+        let message = "a screen has no JSON and no statistics lines; use `tmap live` or `tmap read`";
+        self.common.refuse_lines("top", message)?;
         let is_live = !self.interface.is_empty();
         if !is_live && self.words.is_empty() {
             let message = "name an interface to watch (-i eth0), or captures to show";
@@ -96,17 +94,14 @@ impl TopArgs {
         let speed = self.speed.or_else(|| self.realtime.then_some(1.0));
         let source = if is_live { self.live()? } else { self.files()? };
         let colour = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let command = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        Ok(Config::Top(TopConfig { source, refresh, mouse, colour, speed, command }))
+        Ok(Config::Top(TopConfig { source, refresh, mouse, colour, speed, command: spoken(words) }))
     }
 
     fn common(&self, filter: &str) -> Result<Common, clap::Error> {
         let mut common = self.common.resolve("top", filter, &ReportArgs::default())?;
         common.engine.rtt = self.rtt.then(|| rtt::Options {
-            stream: false,
-            machines: true,
             interval_ns: Some(ROUND_TRIPS_EVERY_NS),
-            ..rtt::Options::default()
+            ..rtt::Options::for_pictures()
         });
         Ok(common)
     }

@@ -41,7 +41,6 @@ pub use types::{Depth, Holdings, Wanted};
 pub struct Engine {
     flows: Flows,
     analyst: Analyst,
-    announces_machines: bool,
     /// Events that snapshots found, for the next review to return.
     unsaid: Vec<Event>,
     /// Addresses analysed, and to be analysed, for a caller that shows progress.
@@ -54,7 +53,6 @@ impl Engine {
         Self {
             flows: Flows::new(&options),
             analyst: Analyst::new(&options),
-            announces_machines: options.announces_machines(),
             unsaid: Vec::new(),
             analysed: Arc::default(),
         }
@@ -102,7 +100,7 @@ impl Engine {
     pub fn review(&mut self, now_ns: u64) -> Vec<Event> {
         self.flows.sweep(now_ns);
         let mut events = self.news(now_ns);
-        if !self.announces_machines {
+        if !self.flows.announces_machines() {
             return events;
         }
         for (id, depth) in self.flows.due(now_ns) {
@@ -128,47 +126,32 @@ impl Engine {
     /// Everything known at `now_ns`, of an engine that holds only a share of the addresses.
     /// [`PartialSnapshot::join`] makes one snapshot of all engines' partial snapshots.
     pub fn partial_snapshot(&mut self, now_ns: u64, wanted: Wanted) -> PartialSnapshot {
-        let mut events = std::mem::take(&mut self.unsaid);
-        let partial = self.analyse_all(now_ns, wanted, &mut events);
-        self.unsaid = events;
-        partial
+        self.analyse(self.flows.by_size(), now_ns, wanted)
     }
 
     /// One address and its connections at `now_ns`, which takes no longer than that address does.
     pub fn snapshot_of(&mut self, now_ns: u64, address: Address) -> PartialSnapshot {
         let wanted = Wanted { connections: true, siblings: false };
-        let mut events = std::mem::take(&mut self.unsaid);
-        let partial = self.analyse_these(self.flows.within(Some(address)), now_ns, wanted, &mut events);
-        self.unsaid = events;
-        partial
+        self.analyse(self.flows.within(Some(address)), now_ns, wanted)
     }
 
     /// The last review and the last partial snapshot, with one analysis pass per address for both.
     pub fn conclude(&mut self, now_ns: u64, wanted: Wanted) -> (Vec<Event>, PartialSnapshot) {
         self.flows.sweep_all(now_ns);
         let mut events = self.news(now_ns);
-        let partial = self.analyse_all(now_ns, wanted, &mut events);
+        let partial = self.partial_snapshot(now_ns, wanted);
+        events.append(&mut self.unsaid);
         (events, partial)
     }
 
-    fn analyse_all(&mut self, now_ns: u64, wanted: Wanted, events: &mut Vec<Event>) -> PartialSnapshot {
-        self.analyse_these(self.flows.by_size(), now_ns, wanted, events)
-    }
-
-    fn analyse_these(
-        &mut self,
-        ids: Vec<SourceId>,
-        now_ns: u64,
-        wanted: Wanted,
-        events: &mut Vec<Event>,
-    ) -> PartialSnapshot {
+    /// A partial snapshot of these addresses.
+    fn analyse(&mut self, ids: Vec<SourceId>, now_ns: u64, wanted: Wanted) -> PartialSnapshot {
         let mut builder = self.analyst.begin_snapshot(now_ns, wanted);
         let [done, all] = &*self.analysed;
         all.fetch_add(ids.len() as u64, Ordering::Relaxed);
         for id in ids {
             let frozen = self.flows.freeze(id);
-            let events = self.announces_machines.then_some(&mut *events);
-            let analysed = self.analyst.add(frozen, &mut builder, events);
+            let analysed = self.analyst.add(frozen, &mut builder, &mut self.unsaid);
             self.flows.analysed(analysed, now_ns);
             done.fetch_add(1, Ordering::Relaxed);
         }

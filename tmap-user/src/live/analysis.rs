@@ -139,9 +139,7 @@ impl Worker {
             Job::Add(frozen) => {
                 let (time_ns, builder) = self.builder.as_mut()?;
                 let mut events = Vec::new();
-                let wanted = self.analyst.announces_machines().then_some(&mut events);
-                let analysed = self.analyst.add(frozen, builder, wanted);
-                // What a snapshot finds, no later review would.
+                let analysed = self.analyst.add(frozen, builder, &mut events);
                 events.into_iter().for_each(|event| self.events.send(Timed { event, time_ns: *time_ns }));
                 Some(Answer::Analysed(analysed))
             }

@@ -146,11 +146,10 @@ impl OnScreen {
             half_blocks: terminal::has_no_braille(),
         };
         let session = Session::open(setup, top.mouse, quit(signals))?;
-        signals.before_exit(terminal::give_back);
         signals.at_stop(terminal::give_back);
         Ok(Self {
             session,
-            saver: Saver::new(top.command.clone(), config.common.zone.clone()),
+            saver: Saver::new(&top.command, config.common.zone.clone()),
             under_way: None,
             all: Due::new(),
             one: Due::new(),

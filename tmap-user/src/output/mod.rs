@@ -48,12 +48,8 @@ impl PageWriter {
                 (Vec::new(), &live.interfaces[..])
             }
         };
-        let made = Made {
-            command: page.command.iter().map(|word| source::printable(word)).collect(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            sources: interfaces.iter().map(|name| page::Source::Interface(name.clone())).collect(),
-            written: None,
-        };
+        let sources = interfaces.iter().map(|name| page::Source::Interface(name.clone())).collect();
+        let made = Made { sources, ..Made::new(&page.command) };
         let place = Place::open("page", page.path.as_deref(), &captures)?;
         Ok(Self { place, captures, made, events: Events::default(), zone: config.common().zone.clone() })
     }

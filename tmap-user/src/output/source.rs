@@ -8,7 +8,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::{capture::file::Location, page::Source};
+use crate::{
+    capture::file::Location,
+    page::{Source, printable},
+};
 
 /// Bytes read at once.
 const CHUNK: usize = 1 << 18;
@@ -21,16 +24,6 @@ pub fn source_of(location: &Location) -> Source {
     };
     let (bytes, sha256) = print.unzip();
     Source::Capture { name: printable(&location.to_string()), bytes, sha256 }
-}
-
-/// A name without characters that steer a terminal or turn the text round.
-pub(super) fn printable(name: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let escaped = |c: char| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() };
-    name.chars().map(escaped).collect()
 }
 
 /// A file's length in bytes and its SHA-256 in hexadecimal digits.
@@ -49,14 +42,4 @@ fn sha256(path: &Path) -> io::Result<(u64, String)> {
         }
     }
     Ok((length, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::printable;
-
-    #[test]
-    fn names_steer_nothing() {
-        assert_eq!(printable("a\n\u{1b}[31m \u{202e}gnp.pcap ü"), "a\\u{a}\\u{1b}[31m \\u{202e}gnp.pcap ü");
-    }
 }

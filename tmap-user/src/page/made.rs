@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::report::number::{Calendar, bytes};
+use crate::report::number::{Calendar, bytes, first_of};
 
 /// How a page was made.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +40,12 @@ const PLAIN: &str = "-_./,:=@%+";
 const MAX_NAMES: usize = 3;
 
 impl Made {
+    /// For a run of this command line.
+    pub fn new(command: &[String]) -> Self {
+        let command = command.iter().map(|word| printable(word)).collect();
+        Self { command, version: env!("CARGO_PKG_VERSION").to_owned(), ..Self::default() }
+    }
+
     /// The command line as a shell takes it.
     pub(super) fn command_line(&self) -> String {
         let words: Vec<String> = self.command.iter().map(|word| quoted(word)).collect();
@@ -48,15 +54,11 @@ impl Made {
 
     /// The names of what was read or watched, in short: `a.pcap, b.pcap and 3 more`.
     pub(super) fn names(&self) -> String {
-        let mut names: Vec<&str> = self.sources.iter().map(Source::name).take(MAX_NAMES).collect();
-        let more = match self.sources.len().saturating_sub(MAX_NAMES) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        if names.is_empty() {
-            names.push("nothing");
+        if self.sources.is_empty() {
+            return "nothing".to_owned();
         }
-        format!("{}{more}", names.join(", "))
+        let names: Vec<&str> = self.sources.iter().map(Source::name).take(MAX_NAMES).collect();
+        first_of(&names, self.sources.len())
     }
 
     /// When the page was written, local time.
@@ -101,6 +103,16 @@ impl Source {
     }
 }
 
+/// A name without characters that steer a terminal or turn the text round.
+pub fn printable(name: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let escaped = |c: char| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    name.chars().map(escaped).collect()
+}
+
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || PLAIN.contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -129,5 +141,11 @@ mod tests {
         assert_eq!(named(2).names(), "eth0, eth1");
         assert_eq!(named(5).names(), "eth0, eth1, eth2 and 2 more");
         assert_eq!(named(0).names(), "nothing");
+    }
+
+    #[test]
+    fn names_steer_nothing() {
+        assert_eq!(printable("a\n\u{1b}[31m \u{202e}gnp.pcap ü"), "a\\u{a}\\u{1b}[31m \\u{202e}gnp.pcap ü");
+        assert_eq!(Made::new(&["\u{7}".to_owned()]).command, ["\\u{7}"]);
     }
 }

@@ -21,7 +21,7 @@ mod words;
 use jiff::tz::TimeZone;
 
 pub use events::Events;
-pub use made::{Made, Source};
+pub use made::{Made, Source, printable};
 
 use crate::report::{Summary, number::Calendar};
 

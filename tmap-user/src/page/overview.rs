@@ -5,6 +5,7 @@ use crate::{
     report::{
         number::{Calendar, grouped},
         table,
+        view::machines,
         words::{self, Shortage},
     },
 };
@@ -41,7 +42,7 @@ impl Row {
             address: report.address.to_string(),
             key: hex(&report.address.octets()),
             anchor: String::new(),
-            machines: fewest(report),
+            machines: machines(report),
             machines_text: words::machines_in_short(report),
             system: table::systems(report),
             offsets: words::regime_in_short(report.regime),
@@ -57,11 +58,6 @@ impl Row {
             is_open: report.machines.is_none(),
         }
     }
-}
-
-/// The machines of an address: the best count or, without one, the fewest that there can be.
-pub(super) fn fewest(report: &AddressReport) -> u32 {
-    report.machines.or(report.machines_low).unwrap_or(0)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,7 +3,6 @@
 //! They are for a reader who knows nothing of clocks. Every figure has its uncertainty, or says that it is a
 //! bound.
 
-use super::overview::fewest;
 use crate::{
     engine::{
         Snapshot,
@@ -13,7 +12,7 @@ use crate::{
     report::{
         Summary, coverage,
         number::{Calendar, count, grouped, span},
-        words,
+        view, words,
     },
 };
 
@@ -70,7 +69,7 @@ fn found(snapshot: &Snapshot) -> String {
 
 /// Where most machines are, or what is known of the machines of a single address.
 fn most(snapshot: &Snapshot, calendar: &Calendar<'_>) -> String {
-    let by_machines = |report: &&AddressReport| (fewest(report), report.connections);
+    let by_machines = |report: &&AddressReport| (view::machines(report), report.connections);
     let Some(top) = snapshot.addresses.iter().max_by_key(by_machines) else { return String::new() };
     let seen_s = top.last_seen_ns.saturating_sub(top.first_seen_ns) as f64 / 1e9;
     let sent = format!("{} within {}", count(top.connections, "connection"), span(seen_s));
@@ -93,7 +92,7 @@ fn most(snapshot: &Snapshot, calendar: &Calendar<'_>) -> String {
     if snapshot.addresses.len() == 1 {
         return format!("It opened or answered {sent}{machine}.");
     }
-    if fewest(top) == 0 {
+    if view::machines(top) == 0 {
         return format!("The busiest address, {}, had {sent}.", top.address);
     }
     format!("The address with the most is {}: {}, with {sent}{machine}.", top.address, words::machines(top))

@@ -15,7 +15,7 @@ use crate::{
     config::{ReadConfig, TopConfig},
     engine::{Event, Snapshot, Wanted},
     output::source_of,
-    report::Stats,
+    report::{Stats, number::first_of},
     say,
     screen::{
         Ask, Feed, Setup,
@@ -50,7 +50,6 @@ pub(super) struct Replay {
     anchor: Option<(Instant, u64)>,
     refresh: Duration,
     is_held: bool,
-    wants_end: bool,
     open: Option<Address>,
     snapshot_at: Instant,
     snapshots: u64,
@@ -66,14 +65,12 @@ impl Replay {
     /// # Errors
     /// If the terminal refuses.
     pub(super) fn open(config: &ReadConfig, top: &TopConfig, signals: &Arc<Signals>) -> anyhow::Result<Self> {
-        let mut names: Vec<String> = config.files.iter().map(ToString::to_string).collect();
-        let more = names.len().saturating_sub(MOST_NAMES);
-        names.truncate(MOST_NAMES);
+        let names = config.files.iter().take(MOST_NAMES).map(ToString::to_string);
         // The folder is known to who named it.
-        let names: Vec<&str> = names.iter().map(|name| name.rsplit('/').next().unwrap_or(name)).collect();
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let names: Vec<String> =
+            names.map(|name| name.rsplit('/').next().unwrap_or(&name).to_owned()).collect();
         let setup = Setup {
-            source: format!("{}{more}", names.join(", ")),
+            source: first_of(&names, config.files.len()),
             is_live: false,
             wall: WALL,
             zone: config.common.zone.clone(),
@@ -82,18 +79,16 @@ impl Replay {
             half_blocks: terminal::has_no_braille(),
         };
         let session = Session::open(setup, top.mouse, quit(signals))?;
-        signals.before_exit(terminal::give_back);
         signals.at_stop(terminal::give_back);
         let now = Instant::now();
         Ok(Self {
             session,
-            saver: Saver::new(top.command.clone(), config.common.zone.clone()),
+            saver: Saver::new(&top.command, config.common.zone.clone()),
             files: config.files.clone(),
             speed: top.speed,
             anchor: None,
             refresh: top.refresh,
             is_held: false,
-            wants_end: false,
             open: None,
             snapshot_at: now,
             snapshots: 0,
@@ -176,10 +171,7 @@ impl Reading<'_> {
     fn answer(&mut self, ask: &Ask) {
         let Some(replay) = &mut self.replay else { return };
         match ask {
-            Ask::Quit => {
-                replay.wants_end = true;
-                self.signals.request_stop();
-            }
+            Ask::Quit => self.signals.request_stop(),
             Ask::Hold(is_held) => (replay.is_held, replay.anchor) = (*is_held, None),
             Ask::Detail(address) => {
                 replay.open = *address;
@@ -269,7 +261,7 @@ impl Reading<'_> {
         }
         self.show(snapshot.clone());
         self.show_open();
-        while !self.signals.stop() && self.replay.as_ref().is_some_and(|replay| !replay.wants_end) {
+        while !self.signals.stop() {
             thread::sleep(NAP);
             self.answer_all();
         }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    number::{Calendar, and_more, count, measured, span},
+    number::{Calendar, and_more, count, first_of, measured, span},
     style::{Styles, paint},
     words::{self, Shortage},
 };
@@ -198,11 +198,7 @@ pub(crate) fn peers_in_words(machine: &MachineReport) -> Option<String> {
     let shown = machine.peers.iter().take(MAX_PEERS);
     let names: Vec<String> =
         shown.map(|peer| format!("{} ({:.0})", peer.address, peer.connections)).collect();
-    let more = match machine.peers_total.saturating_sub(names.len() as u64) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    Some(format!("{}{more}", names.join(", ")))
+    Some(first_of(&names, machine.peers_total as usize))
 }
 
 /// The average uptime of an address's machines, where it has several.

@@ -202,6 +202,15 @@ pub fn and_more(shown: usize, total: usize, one: &str) -> Option<String> {
     (more > 0).then(|| format!("... and {} (use --json)", more_of(more, one)))
 }
 
+/// The first names of a list that has so many in all: `wan, lan`, `a, b, c and 3 more`.
+pub fn first_of(names: &[impl AsRef<str>], total: usize) -> String {
+    let shown = names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match total.saturating_sub(names.len()) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// `1.5 KiB`.
 pub fn bytes(value: u64) -> String {
     ByteSize(value).to_string()

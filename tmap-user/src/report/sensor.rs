@@ -140,11 +140,7 @@ fn in_words(beat: &Heartbeat, calendar: &Calendar<'_>) -> String {
 
 /// `wan, lan`, `a, b, c, d, e, f, g, h and 3 more`.
 fn names(names: &[String]) -> String {
-    let shown = names[..names.len().min(MAX_NAMES)].join(", ");
-    match names.len().saturating_sub(MAX_NAMES) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
+    number::first_of(&names[..names.len().min(MAX_NAMES)], names.len())
 }
 
 fn line(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {

@@ -131,7 +131,7 @@ impl View {
 }
 
 /// The machines of an address: the best count or, without one, the fewest that there can be.
-pub(super) fn machines(report: &AddressReport) -> u32 {
+pub(crate) fn machines(report: &AddressReport) -> u32 {
     report.machines.or(report.machines_low).unwrap_or(0)
 }
 

@@ -1,6 +1,7 @@
 //! The table that `tmap live --every` prints: what changed since the table before, the most first.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     io::{self, Write},
 };
@@ -91,7 +92,7 @@ impl Watch {
             snapshot.addresses.iter().filter(|report| machines(report) >= view.min_machines).collect();
         view.sort.unwrap_or_default().apply(&mut listed);
         if view.sort.is_none() {
-            listed.sort_by_key(|report| std::cmp::Reverse(change(report)));
+            listed.sort_by_cached_key(|report| Reverse(change(report)));
         }
         let left_out = listed.split_off(view.top.unwrap_or(TOP).min(listed.len()));
         let row = |report: &&AddressReport| Row::of(report, self.since(report, change(report)));

@@ -25,9 +25,8 @@ pub struct Saver {
 
 impl Saver {
     /// For a run of this command line, with times local in `zone`.
-    pub fn new(command: Vec<String>, zone: TimeZone) -> Self {
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { events: Events::default(), made: Made { command, version, ..Made::default() }, zone }
+    pub fn new(command: &[String], zone: TimeZone) -> Self {
+        Self { events: Events::default(), made: Made::new(command), zone }
     }
 
     /// Keeps an event that was noticed at engine time `now_ns`.

@@ -41,11 +41,6 @@ impl Analyst {
         Self { options: options.clone(), resolution_ns: 1, histories: HashMap::default() }
     }
 
-    /// Whether machines are announced.
-    pub fn announces_machines(&self) -> bool {
-        self.options.announces_machines()
-    }
-
     /// Sets the resolution of the records' times, in nanoseconds.
     pub fn set_resolution_ns(&mut self, resolution_ns: u64) {
         self.resolution_ns = resolution_ns.max(1);
@@ -76,12 +71,12 @@ impl Analyst {
 
     /// Adds a source address to a snapshot. A source that changed is analysed anew. A pass by phase is
     /// done only within the snapshot's budget of tracks; beyond the budget the last pass stays. News go
-    /// to `events`, where the caller wants them.
+    /// to `events`, where machines are announced: no later review would find them.
     pub fn add(
         &mut self,
         mut frozen: FrozenSource,
         builder: &mut SnapshotBuilder,
-        events: Option<&mut Vec<Event>>,
+        events: &mut Vec<Event>,
     ) -> Analysed {
         let history = self.histories.entry(frozen.id).or_insert_with(|| SourceHistory::new(frozen.address));
         history.recall(&mut frozen.connections);
@@ -100,7 +95,7 @@ impl Analyst {
             history.analyse(&mut frozen.connections, &self.options, self.resolution_ns, Depth::Phases);
         }
         let report = assemble::address(history, &frozen, &self.options);
-        if let Some(events) = events {
+        if self.options.announces_machines() {
             announce(history, &frozen, &report.machine_list, events);
         }
         builder.add(history, &frozen, report, self.resolution_ns);

@@ -49,3 +49,10 @@ impl Default for Options {
         }
     }
 }
+
+impl Options {
+    /// Round trips beside machines, of which distributions are shown and no single ones.
+    pub fn for_pictures() -> Self {
+        Self { stream: false, machines: true, ..Self::default() }
+    }
+}
