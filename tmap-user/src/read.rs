@@ -513,6 +513,9 @@ impl<'a> Reading<'a> {
     }
 
     fn draw(&mut self, canvas: Canvas<'_>, snapshot: &Snapshot) -> anyhow::Result<()> {
+        if !self.is_any_open && !self.warnings.is_empty() {
+            return Ok(());
+        }
         let calendar = Calendar { wall: WALL, zone: &self.config.zone };
         if let Some(warning) = canvas.draw(snapshot, &self.reboots, &calendar)? {
             self.warn(warning);

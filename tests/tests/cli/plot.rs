@@ -236,6 +236,10 @@ fn captures_and_old_pictures_are_never_lost() {
     assert!(run.err.contains("the plot would overwrite the capture"), "{}", run.err);
     assert_eq!(fs::read(&path).expect("there"), content);
     assert_eq!(plot(OsStr::new("/nowhere/a.pcap"), &old).code, 1);
+    // The reason why nothing could be read is the only one.
+    let run = plot(old.as_os_str(), &folder.path().join("new.svg"));
+    assert_eq!((run.code, run.err.lines().count()), (1, 1));
+    assert!(run.err.contains("is not a capture"), "{}", run.err);
     assert_eq!(fs::read_to_string(&old).expect("there"), "an old picture");
     assert_eq!(plot(path.as_os_str(), &old).code, 0);
     assert!(fs::read_to_string(&old).expect("there").starts_with("<svg "));
