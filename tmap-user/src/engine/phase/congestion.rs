@@ -7,7 +7,6 @@
 
 use super::{
     density::{BUSY, Density},
-    drift::Window,
     piece::Piece,
 };
 
@@ -37,12 +36,8 @@ pub(super) struct Congestion {
 
 impl Congestion {
     /// Observes residuals of all `pieces` against their own phases.
-    pub(super) fn observe<'a>(
-        pieces: impl Iterator<Item = &'a Piece>,
-        window: Window,
-        density: &Density,
-    ) -> Self {
-        let residuals: Vec<(f64, f64)> = pieces.flat_map(|p| p.residuals(window, density)).collect();
+    pub(super) fn observe<'a>(pieces: impl Iterator<Item = &'a Piece>, density: &Density) -> Self {
+        let residuals: Vec<(f64, f64)> = pieces.flat_map(|p| p.residuals(density)).collect();
         let count = residuals.len().max(1) as f64;
         let mean = residuals.iter().map(|r| r.1).sum::<f64>() / count;
         let sigma = (residuals.iter().map(|r| (r.1 - mean).powi(2)).sum::<f64>() / count).sqrt().max(1e-3);

@@ -54,7 +54,7 @@ impl Observability {
         let lines = mixture.lines.len().max(1) as f64;
         let on_lines: f64 = mixture.lines.iter().map(|l| l.weight).sum::<f64>() * connections;
         // The gain of a connection from its line, given the other lines: less, the more lines there are.
-        let lost: f64 = (0..mixture.lines.len()).map(|j| mixture.loss_without(j)).sum();
+        let lost: f64 = (0..mixture.lines.len()).map(|j| mixture.loss_without(data, j)).sum();
         let told = lost / on_lines.max(1.0);
         let sharp = (sharpness / SHARP).clamp(LEAST_TRUST, 1.0);
         let left = sharp * evidence / (evidence + DRAWN_AT * lines);
@@ -62,7 +62,7 @@ impl Observability {
             merge: merge_probability(data, mixture, connections / lines),
             needed: DRAWN_AT / told.max(0.05),
             connections,
-            outliers: Outliers::of(&mixture.likelihoods_on_lines(), left),
+            outliers: Outliers::of(&mixture.likelihoods_on_lines(data), left),
             trust: TRUST_IN_LAW * sharp,
         }
     }
@@ -228,7 +228,7 @@ fn merge_probability(data: &Data, mixture: &Mixture, connections_per_line: f64) 
     let information: f64 = lines.iter().map(|l| l.information.at(0, 0)).sum::<f64>() / lines.len() as f64;
     let per_connection = information / connections_per_line.max(1.0);
     let least = (4.0 * DRAWN_AT / (connections_per_line * per_connection).max(1.0)).sqrt().min(0.5);
-    let times: Vec<f64> = data.pieces.iter().map(|(x, _)| *x).collect();
+    let times: Vec<f64> = data.factors.times().collect();
     let mean = times.iter().sum::<f64>() / times.len() as f64;
     let spread_s = (times.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / times.len() as f64).sqrt();
     let drift = lines.iter().map(|l| l.drift()).sum::<f64>() / lines.len() as f64;

@@ -49,16 +49,6 @@ impl Ladder {
         Self { low: window.low, step: window.width() / (rows - 1) as f64, rows }
     }
 
-    /// The row nearest to a drift.
-    #[inline(always)]
-    pub(super) fn nearest(&self, drift: f64) -> usize {
-        if self.rows == 1 {
-            return 0;
-        }
-        // A cast takes what is below zero as zero.
-        (((drift - self.low) / self.step + 0.5) as usize).min(self.rows - 1)
-    }
-
     /// The trial drifts.
     pub(super) fn drifts(self) -> impl Iterator<Item = f32> {
         (0..self.rows).map(move |r| (self.low + self.step * r as f64) as f32)

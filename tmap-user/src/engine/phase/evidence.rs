@@ -91,8 +91,7 @@ impl Mixture {
         // Bends' priors are in the lines' information already.
         let more: Vec<f64> = prior.iter().zip(&weak).map(|(all, bends)| all - bends).collect();
         let volumes = self.lines.iter().map(|line| {
-            let determinant =
-                line.information.plus_diagonal(&more).factor().map_or(f64::INFINITY, |f| f.log_determinant());
+            let determinant = line.information.log_determinant_with(&more);
             two_pi.ln() - 0.5 * determinant + data.knots.log_prior(line)
         });
         drifts + volumes.sum::<f64>()

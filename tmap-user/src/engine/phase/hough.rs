@@ -7,9 +7,9 @@ use multiversion::multiversion;
 
 use super::{
     drift::{Ladder, Window},
-    elementary::{ROUNDER, largest, ln, smallest},
+    elementary::{ROUNDER, exp, largest, ln, smallest},
+    factors::COARSE,
     mixture::{Data, Mixture},
-    table::COARSE,
 };
 
 /// A candidate for a new line.
@@ -26,7 +26,7 @@ pub(super) struct Candidate {
 }
 
 /// The step between trial drifts, as the difference in phase at the ends of the data, in ticks.
-const STEP_TICKS: f64 = 0.04;
+const STEP_TICKS: f64 = 0.08;
 
 /// The most trial drifts: bounds the time.
 const MAX_DRIFTS: usize = 1500;
@@ -51,42 +51,33 @@ const LEAST_APART_TICKS: f64 = 0.08;
 
 /// The best `count` candidates that differ from each other.
 pub(super) fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Candidate> {
-    let times = data.pieces.iter().map(|(x, _)| *x);
-    let (low, high) = times.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
+    let (span_s, middle_s) = data.span_s();
     let weight = trial_weight(mixture.lines.len());
     let all = |about: f64, span: f64| {
-        let near = |x: f64| (x - about).abs() <= span / 2.0;
-        let stride = data.pieces.iter().filter(|(x, _)| near(*x)).count().div_ceil(MAX_PIECES).max(1);
+        let near = |piece: &usize| (data.factors.x(*piece) - about).abs() <= span / 2.0;
+        let stride = (0..data.factors.len()).filter(near).count().div_ceil(MAX_PIECES).max(1);
         let mut votes = Votes::default();
-        let (mut number, mut row) = (0, 0);
-        for (t, range) in data.tracks.iter().enumerate() {
+        let mut number = 0;
+        for (t, pieces) in data.tracks.iter().enumerate() {
             // What the track's likelihood is without a new line.
-            let present = (mixture.log_density(t) / range.len() as f64).exp() as f32;
-            for (x, table) in &data.pieces[range.clone()] {
-                let rows = row..row + table.ladder().rows;
-                row = rows.end;
-                if near(*x) {
-                    if number % stride == 0 {
-                        votes.add(
-                            x - about,
-                            table.ladder(),
-                            &data.coarse()[rows],
-                            weight / present,
-                            1.0 - weight,
-                        );
-                    }
-                    number += 1;
+            let present = exp(mixture.log_density(t) / pieces.len() as f32);
+            for piece in pieces.clone().filter(near) {
+                if number % stride == 0 {
+                    let (ladder, circles) = data.coarse().of(piece);
+                    let x = data.factors.x(piece) - about;
+                    votes.add(x, ladder, circles, weight / present, 1.0 - weight);
                 }
+                number += 1;
             }
         }
         votes.peaks(data.window, span.max(1e-3), about)
     };
     if data.knots.none() {
-        let (about, span) = ((low + high) / 2.0, high - low);
-        return spread_out(all(about, span * 1.001), high - low, count);
+        return spread_out(all(middle_s, span_s * 1.001), span_s, count);
     }
-    let windows = (((high - low) / WINDOW_S).ceil() as usize).clamp(1, MAX_WINDOWS);
-    let step = (high - low) / windows as f64;
+    let windows = ((span_s / WINDOW_S).ceil() as usize).clamp(1, MAX_WINDOWS);
+    let step = span_s / windows as f64;
+    let low = middle_s - span_s / 2.0;
     let found = (0..windows).flat_map(|w| all(low + step * (w as f64 + 0.5), WINDOW_S)).collect();
     spread_out(found, WINDOW_S, count)
 }
@@ -101,13 +92,47 @@ struct Votes {
     gains: Vec<[f32; COARSE]>,
 }
 
-/// One piece's votes.
+/// One piece's votes, and what they show at the drift at hand. From one drift to the next, both the row and
+/// the turn move by an equal step, so they are kept as whole numbers: that is cheap to add and to wrap.
 struct Ballot {
     /// Time relative to the middle, in seconds.
     x: f64,
     ladder: Ladder,
     /// The first of its gains.
     from: usize,
+    /// The row, in parts of 2^32.
+    row: i64,
+    row_step: i64,
+    /// The turn, as a share of 2^32.
+    turn: u32,
+    turn_step: u32,
+}
+
+/// The parts of a row or of a whole turn.
+const PARTS: f64 = (1_u64 << 32) as f64;
+
+impl Ballot {
+    /// Goes to the first of several drifts.
+    fn start(&mut self, low: f64, step: f64) {
+        let Ladder { low: first, step: apart, rows } = self.ladder;
+        if rows > 1 {
+            self.row = (((low - first) / apart + 0.5) * PARTS) as i64;
+            self.row_step = (step / apart * PARTS) as i64;
+        }
+        // Half a bin more, so that the bin is the nearest.
+        self.turn = ((low * self.x + 0.5 / COARSE as f64).rem_euclid(1.0) * PARTS) as u32;
+        self.turn_step = ((step * self.x).rem_euclid(1.0) * PARTS) as u32;
+    }
+
+    /// Goes to the next drift, and returns the row and the bin of the one before.
+    #[inline(always)]
+    fn step(&mut self) -> (usize, usize) {
+        let row = (self.row >> 32).clamp(0, self.ladder.rows as i64 - 1) as usize;
+        let bin = (u64::from(self.turn) * COARSE as u64 >> 32) as usize;
+        self.row = self.row.wrapping_add(self.row_step);
+        self.turn = self.turn.wrapping_add(self.turn_step);
+        (self.from + row, bin)
+    }
 }
 
 impl Votes {
@@ -115,27 +140,28 @@ impl Votes {
     /// shares of the present likelihood.
     fn add(&mut self, x: f64, ladder: Ladder, circles: &[[f32; COARSE]], factor: f32, kept: f32) {
         let from = self.gains.len();
-        self.ballots.push(Ballot { x, ladder, from });
+        self.ballots.push(Ballot { x, ladder, from, row: 0, row_step: 0, turn: 0, turn_step: 0 });
         self.gains.extend_from_slice(circles);
         make_gains(&mut self.gains[from..], factor, kept);
     }
 
     /// The two best phases at each trial drift.
-    fn peaks(&self, window: Window, span: f64, about: f64) -> Vec<Candidate> {
+    fn peaks(mut self, window: Window, span: f64, about: f64) -> Vec<Candidate> {
         let drifts = ((window.width() * span / 2.0 / STEP_TICKS).ceil() as usize + 1).min(MAX_DRIFTS);
         let step = window.width() / drifts.max(2).saturating_sub(1) as f64;
-        let drifts: Vec<f64> = (0..drifts).map(|d| window.low + step * d as f64).collect();
         let (counted, vote) = self.counted();
-        let mut found = vec![[(0, 0); 2]; drifts.len()];
-        best_phases(self, &counted, &drifts, &mut found);
+        self.ballots.iter_mut().for_each(|ballot| ballot.start(window.low, step));
+        let mut found = vec![[(0, 0); 2]; drifts];
+        best_phases(&mut self.ballots, &counted, &mut found);
         let candidate = |drift: f64, (column, votes): (usize, i16)| Candidate {
-            // The middle of two bins.
-            phase: (column as f64 + 0.25) / COARSE as f64 - drift * about,
+            // The middle of four bins.
+            phase: (column as f64 + 0.375) / COARSE as f64 - drift * about,
             drift,
             about,
             gain: f32::from(votes) * vote,
         };
-        drifts.iter().zip(found).flat_map(|(drift, best)| best.map(|best| candidate(*drift, best))).collect()
+        let at = |(d, best): (usize, [_; 2])| best.map(|best| candidate(window.low + step * d as f64, best));
+        found.into_iter().enumerate().flat_map(at).collect()
     }
 
     /// The gains as votes, each circle twice in a row, so that any turn of it is a slice; and the gain of one
@@ -149,20 +175,6 @@ impl Votes {
         let total: f32 = self.ballots.iter().zip(ends).map(|(b, end)| most(&self.gains[b.from..end])).sum();
         let vote = (total / MOST_VOTES).max(f32::MIN_POSITIVE);
         (self.gains.iter().map(|gains| count(gains, 1.0 / vote)).collect(), vote)
-    }
-
-    /// The votes for each phase at one drift.
-    #[inline(always)]
-    fn sums(&self, votes: &[Ballots], drift: f64) -> [i16; COARSE] {
-        let mut sums = [0_i16; COARSE];
-        for Ballot { x, ladder, from } in &self.ballots {
-            let circle = &votes[from + ladder.nearest(drift)];
-            let turn = (drift * x * COARSE as f64 + WHOLE_TURNS) as i64 as usize % COARSE;
-            for (sum, votes) in sums.iter_mut().zip(&circle[turn..turn + COARSE]) {
-                *sum = sum.wrapping_add(*votes);
-            }
-        }
-        sums
     }
 }
 
@@ -179,23 +191,30 @@ fn make_gains(circles: &mut [[f32; COARSE]], factor: f32, kept: f32) {
 #[multiversion(targets("x86_64+avx2"))]
 fn count(gains: &[f32; COARSE], scale: f32) -> Ballots {
     // The sum's lowest bits are the nearest whole number.
-    std::array::from_fn(|bin| (gains[bin % COARSE] * scale + ROUNDER).to_bits() as i16)
+    let once = gains.map(|gain| (gain * scale + ROUNDER).to_bits() as i16);
+    let mut twice = [0; 2 * COARSE];
+    twice[..COARSE].copy_from_slice(&once);
+    twice[COARSE..].copy_from_slice(&once);
+    twice
 }
 
 /// Fills `found` with the two best phases at each drift.
 #[multiversion(targets("x86_64+avx2"))]
-fn best_phases(votes: &Votes, counted: &[Ballots], drifts: &[f64], found: &mut [[(usize, i16); 2]]) {
+fn best_phases(ballots: &mut [Ballot], counted: &[Ballots], found: &mut [[(usize, i16); 2]]) {
     let apart = COARSE / 16 + 1;
-    for (drift, found) in drifts.iter().zip(found) {
-        let sums = votes.sums(counted, *drift);
+    for found in found {
+        let mut sums = [0_i16; COARSE];
+        for ballot in &mut *ballots {
+            let (row, bin) = ballot.step();
+            for (sum, votes) in sums.iter_mut().zip(&counted[row][bin..bin + COARSE]) {
+                *sum = sum.wrapping_add(*votes);
+            }
+        }
         let first = most(&sums, 0..COARSE);
         // NTP keeps machines alike, so there may be a second peak at the same drift.
         *found = [first, most(&sums, first.0 + apart..first.0 + COARSE + 1 - apart)];
     }
 }
-
-/// Bins added to a turn: whole turns, so that the sum isn't negative, and half a bin, so that it is rounded.
-const WHOLE_TURNS: f64 = (1_u64 << 40) as f64 + 0.5;
 
 /// The bin with most votes among some bins, of which those beyond the last are the first again.
 #[inline(always)]

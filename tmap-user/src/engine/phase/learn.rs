@@ -19,7 +19,7 @@ use multiversion::multiversion;
 
 use super::{
     density::{BINS, Density, GAPS, Histogram, PHASES, ZERO},
-    drift::{Ladder, Window},
+    drift::Window,
     elementary::{exp, largest, sum},
     piece::Piece,
 };
@@ -27,8 +27,10 @@ use super::{
 /// The largest residual in the tables, in ticks. Beyond it, phase says nothing anyway.
 const MAX_TICKS: usize = 16;
 
-/// Rounds of EM. The log likelihood of simulated and captured traffic gains nothing after six.
-const ROUNDS: usize = 5;
+/// Rounds of EM after the first, rough one: the first few only bring the laws near, so they use few pieces.
+/// The log likelihood of simulated and captured traffic gains nothing after six rounds in all.
+pub(super) const NEARER_ROUNDS: usize = 2;
+pub(super) const LAST_ROUNDS: usize = 1;
 
 /// Rounds where the laws are known but for those of busy times.
 pub(super) const MORE_ROUNDS: usize = 2;
@@ -40,32 +42,29 @@ pub(super) struct Learned {
     shares: Shares,
 }
 
-/// Learns the laws from pieces.
-pub(super) fn learn(pieces: &[&Piece], window: Window) -> Learned {
-    let (mean, ticks) = rough_delay(pieces, window);
-    let bins = ZERO + ticks * BINS + PHASES;
-    let shares = Shares { of_all: rough_shares(mean), of_classes: vec![None; GAPS] };
-    let mut learned = Learned { density: shares.density(bins), shares };
-    let ladders: Vec<Ladder> = pieces.iter().map(|p| Ladder::coarse(p.spread_s, window)).collect();
-    learned.round(pieces, &ladders);
-    learned.again(pieces, window, ROUNDS - 1);
-    learned
-}
-
 impl Learned {
-    /// Learns on for some rounds: with what is known, a piece needs few drifts.
-    pub(super) fn again(&mut self, pieces: &[&Piece], window: Window, rounds: usize) {
-        let ladders: Vec<Ladder> = pieces.iter().map(|p| p.fine_ladder(window, &self.density)).collect();
-        (0..rounds).for_each(|_| self.round(pieces, &ladders));
+    /// Learns roughly, from pieces that are hardly known yet.
+    pub(super) fn roughly(pieces: &[&Piece], window: Window) -> Self {
+        let (mean, ticks) = rough_delay(pieces, window);
+        let bins = ZERO + ticks * BINS + PHASES;
+        let shares = Shares { of_all: rough_shares(mean), of_classes: vec![None; GAPS] };
+        let mut learned = Self { density: shares.density(bins), shares };
+        learned.round(pieces);
+        learned
     }
 
-    /// A round of EM, with the drifts of each piece.
-    fn round(&mut self, pieces: &[&Piece], ladders: &[Ladder]) {
+    /// Learns on for some rounds.
+    pub(super) fn again(&mut self, pieces: &[&Piece], rounds: usize) {
+        (0..rounds).for_each(|_| self.round(pieces));
+    }
+
+    /// A round of EM.
+    fn round(&mut self, pieces: &[&Piece]) {
         let (mut scratch, mut posteriors) = (Vec::new(), Vec::new());
         let mut histogram = Histogram::new(self.density.bins);
-        for (piece, ladder) in pieces.iter().zip(ladders) {
-            fill_posteriors(piece, *ladder, &self.density, &mut posteriors, &mut scratch);
-            for (drift, posterior) in ladder.drifts().zip(posteriors.as_chunks::<PHASES>().0) {
+        for piece in pieces {
+            fill_posteriors(piece, &self.density, &mut posteriors, &mut scratch);
+            for (drift, posterior) in piece.ladder.drifts().zip(posteriors.as_chunks::<PHASES>().0) {
                 let matters = |p: &f32| *p > NEGLIGIBLE;
                 let Some(first) = posterior.iter().position(matters) else { continue };
                 let last = posterior.iter().rposition(matters).unwrap_or(first);
@@ -261,15 +260,9 @@ fn mean_below(e: f64, mean: f64) -> f64 {
 
 /// Fills `all` with the joint posterior of the drift and phase of one piece, with a flat prior, drift by
 /// drift.
-fn fill_posteriors(
-    piece: &Piece,
-    ladder: Ladder,
-    density: &Density,
-    all: &mut Vec<f32>,
-    scratch: &mut Vec<f32>,
-) {
-    all.resize(ladder.rows * PHASES, 0.0);
-    for (drift, scores) in ladder.drifts().zip(all.as_chunks_mut::<PHASES>().0) {
+fn fill_posteriors(piece: &Piece, density: &Density, all: &mut Vec<f32>, scratch: &mut Vec<f32>) {
+    all.resize(piece.ladder.rows * PHASES, 0.0);
+    for (drift, scores) in piece.ladder.drifts().zip(all.as_chunks_mut::<PHASES>().0) {
         piece.scores(drift, density, scores, scratch);
     }
     make_posterior(all);

@@ -8,7 +8,9 @@
 //! spread of a wandering clock's rate over the time between two knots. So a line is straight unless the
 //! data bends it. Short data has no knots at all.
 
-use super::{drift::Window, symmetric::Symmetric, table::Table};
+use std::ops::Range;
+
+use super::{drift::Window, factors::Factors, symmetric::Symmetric};
 
 /// The knots: the times at which lines may bend.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,6 +30,9 @@ const LEAST_SPACING_S: f64 = 200.0;
 
 /// The most knots on each side: bounds the work per line.
 const MOST_EACH_SIDE: usize = 10;
+
+/// The most parameters of a line.
+const MOST_PARAMETERS: usize = 2 + 2 * MOST_EACH_SIDE;
 
 /// How far a rate wanders in ten minutes, as a share: less for undisciplined crystals in a room (0.05
 /// ppm), more with NTP's corrections from poll to poll (0.3 ppm).
@@ -58,19 +63,29 @@ impl Knots {
         (k as f64 + 0.5) * self.spacing_s
     }
 
-    /// The derivatives of the phase (first) and of the drift (second) at time `x` by each parameter.
-    fn basis(&self, x: f64, phases: &mut Vec<f64>, drifts: &mut Vec<f64>) {
-        phases.clear();
-        drifts.clear();
-        phases.extend([1.0, x]);
-        drifts.extend([0.0, 1.0]);
-        for side in [1.0, -1.0] {
-            for k in 0..self.each_side {
+    /// Adds what changes at time `x` with each parameter to `own`, by the derivatives by phase and drift.
+    #[inline(always)]
+    fn add_gradient(&self, x: f64, (by_phase, by_drift): (f64, f64), own: &mut [f64]) {
+        let [of_phase, of_drift, bends @ ..] = own else { return };
+        *of_phase += by_phase;
+        *of_drift += by_phase * x + by_drift;
+        let (right, left) = bends.split_at_mut(self.each_side);
+        for (side, bends) in [(1.0, right), (-1.0, left)] {
+            for (k, bend) in bends.iter_mut().enumerate() {
                 let beyond = side * x - self.knot(k);
-                phases.push(beyond.max(0.0));
-                drifts.push(if beyond > 0.0 { side } else { 0.0 });
+                if beyond <= 0.0 {
+                    break;
+                }
+                *bend += by_phase * beyond + by_drift * side;
             }
         }
+    }
+
+    /// The derivatives of the phase at time `x` by each parameter.
+    fn basis(&self, x: f64) -> Vec<f64> {
+        let mut basis = vec![0.0; self.parameters()];
+        self.add_gradient(x, (1.0, 0.0), &mut basis);
+        basis
     }
 
     /// Prior information of all parameters: `phase` and `drift` as given, then that of the bends.
@@ -156,9 +171,7 @@ impl Line {
 
     /// Mean drift between two times, with its standard error.
     pub(super) fn mean_drift(&self, from: f64, to: f64, knots: &Knots) -> (f64, f64) {
-        let (mut a, mut b, mut unused) = (Vec::new(), Vec::new(), Vec::new());
-        knots.basis(from, &mut a, &mut unused);
-        knots.basis(to, &mut b, &mut unused);
+        let (a, b) = (knots.basis(from), knots.basis(to));
         let contrast: Vec<f64> = a.iter().zip(&b).map(|(a, b)| (b - a) / (to - from)).collect();
         let mean = contrast.iter().zip(&self.parameters).map(|(c, p)| c * p).sum();
         (mean, self.sigma(&contrast))
@@ -193,7 +206,6 @@ pub(super) struct Update<'a> {
     complete: Symmetric,
     /// The information with memberships unknown: weighted by p squared (Louis 1982).
     observed: Symmetric,
-    scratch: [Vec<f64>; 3],
 }
 
 impl<'a> Update<'a> {
@@ -201,21 +213,19 @@ impl<'a> Update<'a> {
     pub(super) fn new(knots: &'a Knots) -> Self {
         let zero = vec![0.0; knots.parameters()];
         let none = Symmetric::diagonal(&zero);
-        Self { knots, gradient: zero, complete: none.clone(), observed: none, scratch: Default::default() }
+        Self { knots, gradient: zero, complete: none.clone(), observed: none }
     }
 
     /// Adds a connection that belongs to the line with probability `p`.
-    pub(super) fn add(&mut self, pieces: &[(f64, Table)], line: &Line, p: f64) {
-        let [phases, drifts, own] = &mut self.scratch;
-        own.clear();
-        own.resize(self.knots.parameters(), 0.0);
-        for (x, table) in pieces {
-            let (phase, drift) = line.at_time(*x, self.knots);
-            let (by_phase, by_drift) = table.slopes(phase, drift);
-            self.knots.basis(*x, phases, drifts);
-            for ((own, of_phase), of_drift) in own.iter_mut().zip(&*phases).zip(&*drifts) {
-                *own += by_phase * of_phase + by_drift * of_drift;
-            }
+    #[inline(always)]
+    pub(super) fn add(&mut self, factors: &Factors, pieces: Range<usize>, line: &Line, p: f64) {
+        let mut own = [0.0; MOST_PARAMETERS];
+        let own = &mut own[..self.knots.parameters()];
+        for piece in pieces {
+            let x = factors.x(piece);
+            let (phase, drift) = line.at_time(x, self.knots);
+            let (by_phase, by_drift) = factors.slopes(piece, phase, drift);
+            self.knots.add_gradient(x, (by_phase, by_drift), own);
         }
         self.gradient.iter_mut().zip(&*own).for_each(|(sum, g)| *sum += p * g);
         self.complete.add_square(p, own);
@@ -262,12 +272,12 @@ mod tests {
         for (k, value) in line.parameters.iter_mut().enumerate() {
             *value += 0.001 * k as f64;
         }
-        let (mut phases, mut drifts) = (Vec::new(), Vec::new());
         for x in [-2300.0, -100.0, 0.0, 77.0, 1234.0] {
-            knots.basis(x, &mut phases, &mut drifts);
+            let mut of_drift = vec![0.0; knots.parameters()];
+            knots.add_gradient(x, (0.0, 1.0), &mut of_drift);
             let sum = |basis: &[f64]| basis.iter().zip(&line.parameters).map(|(b, p)| b * p).sum::<f64>();
             let (phase, drift) = line.at_time(x, &knots);
-            assert!((sum(&phases) - phase).abs() < 1e-9 && (sum(&drifts) - drift).abs() < 1e-9);
+            assert!((sum(&knots.basis(x)) - phase).abs() < 1e-9 && (sum(&of_drift) - drift).abs() < 1e-9);
         }
     }
 

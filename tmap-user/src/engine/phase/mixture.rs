@@ -3,22 +3,27 @@
 //! Every connection belongs to one of the lines or, with a small probability, to none. EM is that of
 //! Dempster, Laird and Rubin 1977; its M step updates each line once by Fisher scoring.
 
-use std::cell::{Cell, OnceCell};
+use std::{
+    cell::{Cell, OnceCell},
+    ops::Range,
+};
 
 use super::{
+    density::BINS,
     drift::Window,
     evidence_kinds::EvidenceKinds,
+    factors::{Coarse, Factors},
     line::{Knots, Line, Update},
-    table::{COARSE, Table},
+    mixing::{self, LANES},
 };
 
 /// The data, as the mixture needs it.
 #[derive(Clone, Debug)]
 pub(super) struct Data {
-    /// Pieces as middle time and table; those of one connection are side by side.
-    pub pieces: Vec<(f64, Table)>,
-    /// The pieces of each connection: a range of `pieces`.
-    pub tracks: Vec<std::ops::Range<usize>>,
+    /// Log Bayes factors of the pieces; those of one connection are side by side.
+    pub factors: Factors,
+    /// The pieces of each connection: a range of those in `factors`.
+    pub tracks: Vec<Range<usize>>,
     /// Drifts that lines may have.
     pub window: Window,
     /// Drifts that machines may have anywhere, in ticks per second.
@@ -27,8 +32,8 @@ pub(super) struct Data {
     pub knots: Knots,
     /// The evidence that connections show besides their clocks.
     pub kinds: EvidenceKinds,
-    /// Bayes factors at half the resolution, row by row of all pieces; computed when they are first used.
-    pub coarse: OnceCell<Vec<[f32; COARSE]>>,
+    /// Bayes factors at a coarser resolution; computed when they are first used.
+    pub coarse: OnceCell<Coarse>,
     /// What was done with them.
     pub work: Work,
 }
@@ -61,7 +66,7 @@ impl Data {
     /// The most that track `t` could gain from a line: the mean of its log Bayes factor under its own
     /// posterior. It is 0 for a track that fits all lines equally well.
     pub(super) fn sharpness(&self, t: usize) -> f64 {
-        self.pieces[self.tracks[t].clone()].iter().map(|(_, table)| table.sharpness()).fold(0.0, f64::max)
+        self.tracks[t].clone().map(|piece| self.factors.sharpness(piece)).fold(0.0, f64::max)
     }
 
     /// A copy whose tables may be changed.
@@ -69,26 +74,45 @@ impl Data {
         Self { coarse: OnceCell::new(), ..self.clone() }
     }
 
-    /// Bayes factors at half the resolution, row by row of all pieces.
-    pub(super) fn coarse(&self) -> &[[f32; COARSE]] {
-        self.coarse.get_or_init(|| {
-            let mut coarse = Vec::new();
-            self.pieces.iter().for_each(|(_, table)| table.add_coarse(&mut coarse));
-            coarse
-        })
+    /// Bayes factors at a coarser resolution.
+    pub(super) fn coarse(&self) -> &Coarse {
+        self.coarse.get_or_init(|| self.factors.coarse())
+    }
+
+    /// Time from the first piece to the last, in seconds, and the middle between them.
+    pub(super) fn span_s(&self) -> (f64, f64) {
+        let ends = (f64::INFINITY, f64::NEG_INFINITY);
+        let (low, high) = self.factors.times().fold(ends, |(l, h), x| (l.min(x), h.max(x)));
+        (high - low, (low + high) / 2.0)
+    }
+
+    /// Log Bayes factor of track `t` on a line by its evidence besides its clock.
+    fn factor_of_kind(&self, t: usize, line: &Line) -> f32 {
+        if line.kinds.is_empty() {
+            return 0.0;
+        }
+        self.kinds.kind(t).and_then(|kind| line.kinds.get(kind)).map_or(0.0, |factor| *factor as f32)
     }
 
     /// Log Bayes factor of track `t` on a line: by its clock and by its other evidence.
-    pub(super) fn factor(&self, t: usize, line: &Line) -> f64 {
-        let shown = self.kinds.kind(t).and_then(|kind| line.kinds.get(kind)).copied().unwrap_or(0.0);
-        let of_clock: f64 = self.pieces[self.tracks[t].clone()]
-            .iter()
-            .map(|(x, table)| {
-                let (phase, drift) = line.at_time(*x, &self.knots);
-                f64::from(table.at(phase, drift))
-            })
-            .sum();
-        of_clock + shown
+    #[inline(always)]
+    fn factor(&self, t: usize, line: &Line) -> f32 {
+        let mut sum = self.factor_of_kind(t, line);
+        for piece in self.tracks[t].clone() {
+            let (phase, drift) = line.at_time(self.factors.x(piece), &self.knots);
+            sum += self.factors.at(piece, phase, drift);
+        }
+        sum
+    }
+
+    /// Log Bayes factors of track `t` on a line, and on the same line at each whole bin after it.
+    pub(super) fn circle(&self, t: usize, line: &Line) -> [f32; BINS] {
+        let mut sums = [self.factor_of_kind(t, line); BINS];
+        for piece in self.tracks[t].clone() {
+            let (phase, drift) = line.at_time(self.factors.x(piece), &self.knots);
+            self.factors.add_circle(piece, phase, drift, &mut sums);
+        }
+        sums
     }
 }
 
@@ -101,10 +125,11 @@ pub(super) struct Mixture {
     pub none: f64,
     /// Log likelihood, against "every connection is a clock of its own".
     pub log_likelihood: f64,
-    /// Log Bayes factors, track by line: `factors[t * lines + j]`.
-    factors: Vec<f64>,
+    /// Log Bayes factors, line by line: `factors[j * places + t]`, where the number of places is that of
+    /// tracks, rounded up.
+    factors: Vec<f32>,
     /// Log likelihood of each track under the whole mixture.
-    densities: Vec<f64>,
+    logs: Vec<f32>,
 }
 
 /// The smallest share of connections on no line: real captures always have some.
@@ -113,8 +138,9 @@ const MIN_NONE: f64 = 0.005;
 impl Mixture {
     /// A mixture of given lines, not yet fitted.
     pub(super) fn new(data: &Data, lines: Vec<Line>, none: f64) -> Self {
-        let mut mixture =
-            Self { lines, none, log_likelihood: 0.0, factors: Vec::new(), densities: Vec::new() };
+        let factors = Vec::with_capacity(lines.len() * places(data));
+        let logs = vec![0.0; places(data)];
+        let mut mixture = Self { lines, none, log_likelihood: 0.0, factors, logs };
         mixture.evaluate(data, &|_| true);
         mixture
     }
@@ -127,80 +153,71 @@ impl Mixture {
         none: f64,
         differs: impl Fn(usize) -> bool,
     ) -> Self {
-        let (before, count) = (from.lines.len(), lines.len());
-        let mut factors = Vec::with_capacity(data.tracks.len() * count);
-        for t in 0..data.tracks.len() {
-            factors.extend_from_slice(&from.factors[t * before..(t + 1) * before]);
-            factors.resize((t + 1) * count, 0.0);
-        }
-        let mut mixture = Self { lines, none, log_likelihood: 0.0, factors, densities: Vec::new() };
+        let before = from.lines.len();
+        let mut factors = Vec::with_capacity(lines.len() * places(data));
+        factors.extend_from_slice(&from.factors);
+        let mut mixture = Self { lines, none, log_likelihood: 0.0, factors, logs: vec![0.0; places(data)] };
         mixture.evaluate(data, &|j| j >= before || differs(j));
         mixture
     }
 
     /// Recomputes the factors of the lines that moved, and the likelihood.
     fn evaluate(&mut self, data: &Data, moved: &impl Fn(usize) -> bool) {
-        let count = self.lines.len();
-        self.factors.resize(data.tracks.len() * count, 0.0);
-        for j in (0..count).filter(|&j| moved(j)) {
-            data.work.add(data.pieces.len());
-            for t in 0..data.tracks.len() {
-                self.factors[t * count + j] = data.factor(t, &self.lines[j]);
-            }
+        let places = places(data);
+        self.factors.resize(self.lines.len() * places, 0.0);
+        for (j, line) in self.lines.iter().enumerate().filter(|(j, _)| moved(*j)) {
+            data.work.add(data.factors.len());
+            let factors = &mut self.factors[j * places..(j + 1) * places];
+            factors
+                .iter_mut()
+                .take(data.tracks.len())
+                .enumerate()
+                .for_each(|(t, f)| *f = data.factor(t, line));
         }
-        self.densities = (0..data.tracks.len()).map(|t| self.density(t)).collect();
-        self.log_likelihood = self.densities.iter().sum();
+        let weights: Vec<f32> = self.lines.iter().map(|line| line.weight as f32).collect();
+        mixing::log_likelihoods(&self.factors, &weights, self.none as f32, &mut self.logs);
+        self.log_likelihood = self.logs[..data.tracks.len()].iter().map(|log| f64::from(*log)).sum();
     }
 
-    /// Posterior probability of each line for each track, track by track.
-    fn posteriors(&self) -> Vec<f64> {
-        let count = self.lines.len();
-        let mut all = self.factors.clone();
-        for (t, row) in all.chunks_exact_mut(count.max(1)).enumerate() {
-            let density = self.log_density(t);
-            for (p, line) in row.iter_mut().zip(&self.lines) {
-                *p = line.weight * (*p - density).exp();
-            }
-        }
-        all
+    /// Log Bayes factors of all tracks on line `j`.
+    fn factors_on(&self, j: usize) -> &[f32] {
+        let places = self.logs.len();
+        &self.factors[j * places..(j + 1) * places]
+    }
+
+    /// Fills `posteriors` with the probability of each track to be on line `j`.
+    fn fill_posteriors(&self, j: usize, posteriors: &mut [f32]) {
+        mixing::posteriors(self.factors_on(j), self.lines[j].weight as f32, &self.logs, posteriors);
     }
 
     /// Log of track `t`'s likelihood under the whole mixture.
-    pub(super) fn log_density(&self, t: usize) -> f64 {
-        self.densities[t]
-    }
-
-    fn density(&self, t: usize) -> f64 {
-        let count = self.lines.len();
-        let row = &self.factors[t * count..(t + 1) * count];
-        let top = row.iter().copied().fold(0.0, f64::max);
-        let on_lines: f64 = row.iter().zip(&self.lines).map(|(f, l)| l.weight * (f - top).exp()).sum();
-        top + (on_lines + self.none * (-top).exp()).ln()
-    }
-
-    /// Log of the likelihood that a track would have, if this were its log Bayes factor on the only line.
-    pub(super) fn log_density_on(&self, factor: f64) -> f64 {
-        let top = factor.max(0.0);
-        top + ((1.0 - self.none) * (factor - top).exp() + self.none * (-top).exp()).ln()
+    pub(super) fn log_density(&self, t: usize) -> f32 {
+        self.logs[t]
     }
 
     /// Each track's likelihood if it is on one of the lines, against being a clock of its own.
-    pub(super) fn likelihoods_on_lines(&self) -> Vec<f64> {
+    pub(super) fn likelihoods_on_lines(&self, data: &Data) -> Vec<f64> {
         let on_lines = (1.0 - self.none).max(f64::MIN_POSITIVE);
-        self.densities.iter().map(|density| (density.exp() - self.none).max(0.0) / on_lines).collect()
+        let likelihoods = self.logs.iter().take(data.tracks.len()).map(|log| f64::from(*log).exp());
+        likelihoods.map(|likelihood| (likelihood - self.none).max(0.0) / on_lines).collect()
     }
 
     /// The log likelihood that would be lost without line `j` if nothing else changed.
-    pub(super) fn loss_without(&self, j: usize) -> f64 {
+    pub(super) fn loss_without(&self, data: &Data, j: usize) -> f64 {
         let others = (1.0 - self.lines[j].weight).max(f64::MIN_POSITIVE).ln();
-        let left = |t| (1.0 - self.posterior(t, j)).max(1e-12).ln();
-        (0..self.densities.len()).map(|t| others - left(t)).sum()
+        // One minus the posterior would be rounded to nothing where a track is surely on the line.
+        let elsewhere = |t: usize| {
+            let log = f64::from(self.logs[t]);
+            let on = |i: usize| self.lines[i].weight * (f64::from(self.factors_on(i)[t]) - log).exp();
+            let lines = (0..self.lines.len()).filter(|i| *i != j).map(on);
+            lines.sum::<f64>() + self.none * (-log).exp()
+        };
+        (0..data.tracks.len()).map(|t| others - elsewhere(t).max(1e-12).ln()).sum()
     }
 
     /// Posterior probability that track `t` is on line `j`.
     pub(super) fn posterior(&self, t: usize, j: usize) -> f64 {
-        let count = self.lines.len();
-        self.lines[j].weight * (self.factors[t * count + j] - self.log_density(t)).exp()
+        self.lines[j].weight * f64::from(self.factors_on(j)[t] - self.logs[t]).exp()
     }
 
     /// Runs EM until the likelihood settles, at most `rounds` rounds.
@@ -228,26 +245,34 @@ impl Mixture {
 
     fn round(&mut self, data: &Data, moves: &impl Fn(usize) -> bool, reach: Reach) {
         let tracks = data.tracks.len();
-        let count = self.lines.len();
-        let posteriors = self.posteriors();
-        let mut shares = vec![0.0; count];
-        for row in posteriors.chunks_exact(count.max(1)) {
-            shares.iter_mut().zip(row).for_each(|(share, p)| *share += p);
-        }
-        for j in (0..count).filter(|&j| moves(j)) {
-            let mut update = Update::new(&data.knots);
-            for (t, row) in posteriors.chunks_exact(count).enumerate() {
-                let pieces = &data.pieces[data.tracks[t].clone()];
-                if row[j] > NEGLIGIBLE && reach.holds(pieces) {
-                    update.add(pieces, &self.lines[j], row[j]);
-                }
+        let mut posteriors = vec![0.0; self.logs.len()];
+        let mut shares = vec![0.0; self.lines.len()];
+        for (j, share) in shares.iter_mut().enumerate() {
+            self.fill_posteriors(j, &mut posteriors);
+            let posteriors = &posteriors[..tracks];
+            *share = posteriors.iter().map(|p| f64::from(*p)).sum();
+            if moves(j) {
+                self.update(j, data, posteriors, reach);
             }
-            update.apply(&mut self.lines[j], data.window);
-            let kinds = data.kinds.ratios(&shown(data, posteriors.iter().skip(j).step_by(count).copied()));
-            self.lines[j].kinds = kinds;
         }
         self.reweigh(&shares, tracks as f64);
         self.evaluate(data, moves);
+    }
+
+    /// Moves line `j` to where the tracks that are on it with these probabilities are likelier.
+    fn update(&mut self, j: usize, data: &Data, posteriors: &[f32], reach: Reach) {
+        let line = &mut self.lines[j];
+        let mut update = Update::new(&data.knots);
+        for (t, p) in posteriors.iter().enumerate().filter(|(_, p)| **p > NEGLIGIBLE) {
+            let pieces = data.tracks[t].clone();
+            if reach.holds(&data.factors, pieces.clone()) {
+                update.add(&data.factors, pieces, line, f64::from(*p));
+            }
+        }
+        update.apply(line, data.window);
+        if data.kinds.differ() {
+            line.kinds = data.kinds.ratios(&shown(data, posteriors.iter().map(|p| f64::from(*p))));
+        }
     }
 
     /// The expected number of connections of each kind on line `j`.
@@ -266,6 +291,11 @@ impl Mixture {
         }
         self.none = if shares.is_empty() { 1.0 } else { none };
     }
+}
+
+/// The number of places that a line's factors take: that of tracks, rounded up.
+fn places(data: &Data) -> usize {
+    data.tracks.len().next_multiple_of(LANES)
 }
 
 /// The expected number of connections of each kind on a line, from each track's probability to be on it.
@@ -294,13 +324,14 @@ impl Reach {
     /// All of time.
     pub(super) const ALL: Self = Self { about: 0.0, within_s: f64::INFINITY };
 
-    fn holds(&self, pieces: &[(f64, Table)]) -> bool {
-        pieces.iter().any(|(x, _)| (x - self.about).abs() <= self.within_s)
+    fn holds(&self, factors: &Factors, mut pieces: Range<usize>) -> bool {
+        self.within_s == f64::INFINITY
+            || pieces.any(|piece| (factors.x(piece) - self.about).abs() <= self.within_s)
     }
 }
 
 /// The smallest posterior with which a track moves a line.
-const NEGLIGIBLE: f64 = 1e-3;
+const NEGLIGIBLE: f32 = 1e-3;
 
 /// EM stops when a round gains less log likelihood than this.
 const SETTLED: f64 = 0.02;

@@ -32,9 +32,11 @@ mod drift;
 mod elementary;
 mod evidence;
 mod evidence_kinds;
+mod factors;
 mod hough;
 mod learn;
 mod line;
+mod mixing;
 mod mixture;
 mod noise;
 mod paths;
@@ -149,9 +151,7 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
         return nothing(Doubt::TooFarApart);
     }
     let window = rough_window(tracks, hz);
-    let longest_s = drift::longest_piece_s(window);
-    let cut: Vec<Vec<Piece>> =
-        usable.iter().map(|&t| Piece::cut(&tracks[t], hz, zero_ns, longest_s)).collect();
+    let cut: Vec<Vec<Piece>> = usable.iter().map(|&t| Piece::cut(&tracks[t], hz, zero_ns, window)).collect();
     let kinds = EvidenceKinds::new(usable.iter().map(|&t| tracks[t].shown), settings.switches);
     let tables = Tables::new(cut, kinds, window, hz);
     let most = settings.max_lines.min(usable.len() / FEWEST_PER_LINE + 1);
@@ -260,8 +260,7 @@ impl Lines {
 
 impl line::Line {
     fn estimate(&self, data: &Data, hz: f64) -> Line {
-        let times = data.pieces.iter().map(|(x, _)| *x);
-        let (low, high) = times.fold((-1e-3_f64, 1e-3_f64), |(l, h), x| (l.min(x), h.max(x)));
+        let (low, high) = data.factors.times().fold((-1e-3_f64, 1e-3_f64), |(l, h), x| (l.min(x), h.max(x)));
         let (drift, sigma) = self.mean_drift(low, high, &data.knots);
         Line {
             skew_ppm: Estimate { value: drift / hz * 1e6, sigma: sigma / hz * 1e6 },

@@ -5,23 +5,31 @@
 //! connections. So lines are fitted with a medium noise, then the noise that explains them best is
 //! chosen, and lines are fitted again.
 
-use std::cell::OnceCell;
+use std::{
+    cell::{OnceCell, RefCell},
+    ops::Range,
+    rc::Rc,
+};
 
 use super::{
     congestion::Congestion,
     density::Density,
     drift::Window,
     evidence_kinds::EvidenceKinds,
-    learn,
-    line::Knots,
+    factors::Factors,
+    learn::{self, Learned},
+    line::{Knots, Line},
     mixture::{Data, Mixture, Work},
     piece::Piece,
-    search::{self, Found, Prior},
-    table::{Circles, Noise, Scores, Table},
+    search::{self, Found, Prior, Start},
+    table::{Circles, Noise, Scores},
 };
 
 /// The most pieces that the law of delay is learned from.
 pub(super) const LEARNED_FROM: usize = 200;
+
+/// The most pieces that it is learned from at first, roughly.
+const ROUGH_FROM: usize = 24;
 
 /// The most tracks that the noise is chosen on.
 pub(super) const CHOSEN_FROM: usize = 400;
@@ -34,7 +42,17 @@ pub(super) struct Tables {
     drift_range: f64,
     knots: Knots,
     kinds: EvidenceKinds,
+    /// Scores of the tracks that the noise is chosen on.
+    chosen: OnceCell<Scores>,
+    /// Their circles, by temperature: a search for the noise comes back to each of them.
+    circles: RefCell<Vec<(f32, Rc<Circles>)>>,
+    /// Memory for the next tables: a search for the noise needs many, one after the other.
+    spare: RefCell<Factors>,
 }
+
+/// The most rows of which the circles of all temperatures are kept, which takes five kilobytes a row. Of more
+/// rows, those of one temperature are.
+const MOST_KEPT: usize = 16_384;
 
 /// The range of machines' drifts, from the smallest to the largest, as a share of the rate.
 const DRIFT_RANGE: f64 = 4e-4;
@@ -51,23 +69,64 @@ impl Tables {
         let times = cut.iter().flatten().map(|p| p.x);
         let (low, high) = times.fold((0.0_f64, 0.0_f64), |(l, h), x| (l.min(x), h.max(x)));
         let knots = Knots::new(high - low, hz);
-        let mut learned = learn::learn(&teachers(&cut), window);
-        let congestion = Congestion::observe(cut.iter().flatten(), window, &learned.density);
+        let mut some: Vec<Piece> = teachers(&cut, ROUGH_FROM).into_iter().cloned().collect();
+        let mut learned = Learned::roughly(&some.iter().collect::<Vec<_>>(), window);
+        some.iter_mut().for_each(|piece| piece.narrow(window, &learned.density));
+        learned.again(&some.iter().collect::<Vec<_>>(), learn::NEARER_ROUNDS);
+        cut.iter_mut().flatten().for_each(|piece| piece.narrow(window, &learned.density));
+        learned.again(&teachers(&cut, LEARNED_FROM), learn::LAST_ROUNDS);
+        let congestion = Congestion::observe(cut.iter().flatten(), &learned.density);
         if congestion.is_seen() {
             cut.iter_mut().flatten().for_each(|piece| piece.mark(|x| congestion.at(x)));
-            learned.again(&teachers(&cut), window, learn::MORE_ROUNDS);
+            learned.again(&teachers(&cut, LEARNED_FROM), learn::MORE_ROUNDS);
         }
-        let density = learned.density;
-        Self { cut, window, density, drift_range: DRIFT_RANGE * hz, knots, kinds }
+        Self {
+            cut,
+            window,
+            density: learned.density,
+            drift_range: DRIFT_RANGE * hz,
+            knots,
+            kinds,
+            chosen: OnceCell::new(),
+            circles: RefCell::default(),
+            spare: RefCell::default(),
+        }
     }
 
-    /// The scores of every `stride`-th track.
-    fn scores(&self, stride: usize) -> Scores {
-        Scores::new(self.cut.iter().step_by(stride).flatten(), self.window, &self.density)
+    /// From one track that the noise is chosen on to the next.
+    fn stride(&self) -> usize {
+        self.cut.len().div_ceil(CHOSEN_FROM).max(1)
     }
 
-    /// The data of every `stride`-th track, of which `pieces` are the tables.
-    fn data(&self, stride: usize, pieces: Vec<(f64, Table)>) -> Data {
+    /// The scores of the tracks that the noise is chosen on.
+    fn chosen(&self) -> &Scores {
+        let tracks = || self.cut.iter().step_by(self.stride()).flatten();
+        self.chosen.get_or_init(|| Scores::new(tracks(), self.window, &self.density))
+    }
+
+    /// The circles of these tracks at a temperature.
+    fn circles(&self, temperature: f32) -> Rc<Circles> {
+        let mut known = self.circles.borrow_mut();
+        if let Some((_, circles)) = known.iter().find(|(of, _)| *of == temperature) {
+            return Rc::clone(circles);
+        }
+        if self.chosen().rows() > MOST_KEPT {
+            known.clear();
+        }
+        let circles = Rc::new(Circles::new(self.chosen(), temperature));
+        known.push((temperature, Rc::clone(&circles)));
+        circles
+    }
+
+    /// The data of these tracks under a noise, with only these rows.
+    fn data_of_some(&self, noise: &Noise, some: &[Range<usize>]) -> Data {
+        let mut factors = self.spare.take();
+        self.circles(noise.temperature).fill_some(self.chosen(), noise, some, &mut factors);
+        self.data(self.stride(), factors)
+    }
+
+    /// The data of every `stride`-th track, of which `factors` are the tables.
+    fn data(&self, stride: usize, factors: Factors) -> Data {
         let mut tracks = Vec::new();
         let mut from = 0;
         for cut in self.cut.iter().step_by(stride) {
@@ -75,7 +134,7 @@ impl Tables {
             from += cut.len();
         }
         Data {
-            pieces,
+            factors,
             tracks,
             window: self.window,
             drift_range: self.drift_range,
@@ -89,21 +148,28 @@ impl Tables {
     /// All tracks under a noise. Scores and circles take three times the memory of tables, so they are made
     /// for some tracks at a time.
     fn tabulate(&self, noise: &Noise) -> Data {
-        let mut tables = Vec::new();
+        let mut factors = Factors::default();
+        if self.stride() == 1 {
+            self.circles(noise.temperature).fill_factors(self.chosen(), noise, &mut factors);
+            return self.data(1, factors);
+        }
         for cut in self.cut.chunks(CHOSEN_FROM) {
             let scores = Scores::new(cut.iter().flatten(), self.window, &self.density);
-            tables.extend(Circles::new(&scores, noise.temperature).tables(&scores, noise));
+            let mut some = Factors::default();
+            Circles::new(&scores, noise.temperature).fill_factors(&scores, noise, &mut some);
+            factors.append(some);
         }
-        self.data(1, tables)
+        self.data(1, factors)
     }
 }
 
-/// The pieces that the law of residuals is learned from: the good ones, or all where those are few.
-fn teachers(cut: &[Vec<Piece>]) -> Vec<&Piece> {
+/// At most `most` pieces that the law of residuals is learned from: of the good ones, or of all where those are
+/// few.
+fn teachers(cut: &[Vec<Piece>], most: usize) -> Vec<&Piece> {
     let good = || cut.iter().flatten().filter(|piece| piece.len() >= GOOD_POINTS);
     let are_enough = good().map(Piece::len).sum::<usize>() >= ENOUGH_POINTS;
     let chosen: Vec<&Piece> = if are_enough { good().collect() } else { cut.iter().flatten().collect() };
-    let stride = chosen.len().div_ceil(LEARNED_FROM).max(1);
+    let stride = chosen.len().div_ceil(most).max(1);
     chosen.into_iter().step_by(stride).collect()
 }
 
@@ -118,69 +184,62 @@ const SCATTERS: [f32; 15] =
 /// The noise with which the search starts.
 const MIDDLING: Noise = Noise { temperature: 1.4, scatter: 0.02, dull_share: 0.02, outlier_share: 0.01 };
 
-/// Fits lines, chooses the noise and fits lines again; once more if the second choice differs.
+/// Fits lines roughly, chooses the noise and fits lines well; once more if a second choice differs.
 pub(super) fn choose(tables: &Tables, max_lines: usize, prior: &Prior) -> (Data, Found) {
-    let mut noise = MIDDLING;
-    let mut data = tables.tabulate(&noise);
-    let mut found = search::search(&data, max_lines, prior, None);
-    for _ in 0..2 {
-        let chosen = best_noise(tables, &found, noise);
-        if chosen == noise {
-            break;
-        }
-        let again = tables.tabulate(&chosen);
-        again.work.take_over(&data.work);
-        let there = search::search(&again, max_lines, prior, Some(&found));
-        if there.best_evidence() < found.best_evidence() {
-            found = found.or_better(&there);
-            break;
-        }
-        noise = chosen;
-        data = again;
-        found = there.or_better(&found);
+    let rough = tables.tabulate(&MIDDLING);
+    let glance = search::search(&rough, max_lines, prior, Start::Nothing);
+    let noise = best_noise(tables, &glance, MIDDLING, ROUGHLY);
+    let (data, found) = fit(tables, noise, max_lines, (&rough, &glance));
+    let chosen = best_noise(tables, &found, noise, FINELY);
+    if chosen == noise {
+        return (data, found);
     }
-    (data, found)
+    let (there, again) = fit(tables, chosen, max_lines, (&data, &found));
+    if again.best_evidence() < found.best_evidence() {
+        return (data, found.or_better(&again));
+    }
+    (there, again)
+}
+
+/// Fits lines under a noise, from those that were found before.
+fn fit(tables: &Tables, noise: Noise, max_lines: usize, before: (&Data, &Found)) -> (Data, Found) {
+    let (data_before, found_before) = before;
+    let data = tables.tabulate(&noise);
+    data.work.take_over(&data_before.work);
+    let found = search::search(&data, max_lines, &found_before.prior, Start::From(found_before));
+    (data, found.or_better(found_before))
 }
 
 /// The noise under which the present lines, or one more, have the largest evidence. It is searched one
 /// coordinate after the other.
-fn best_noise(tables: &Tables, found: &Found, start: Noise) -> Noise {
+fn best_noise(tables: &Tables, found: &Found, start: Noise, steps: Steps) -> Noise {
     let count = found.best().lines.len();
     let mixtures: Vec<&Mixture> =
         [count, count + 1].iter().filter_map(|c| found.by_count.get(*c)?.as_ref()).map(|(m, _)| m).collect();
-    let stride = tables.cut.len().div_ceil(CHOSEN_FROM);
-    let scores = tables.scores(stride);
-    let mut circles: Option<(f32, Circles)> = None;
+    // Other rows would only matter if the lines moved far.
+    let lines: Vec<&Line> = mixtures.iter().flat_map(|mixture| &mixture.lines).collect();
+    let near = tables.chosen().rows_near(&lines, &tables.knots);
     let mut tried: Vec<(Noise, f64)> = Vec::new();
     let mut evidence = |noise: Noise| {
         if let Some((_, known)) = tried.iter().find(|(n, _)| *n == noise) {
             return *known;
         }
-        let circles = match &mut circles {
-            Some((temperature, circles)) if *temperature == noise.temperature => circles,
-            other => &mut other.insert((noise.temperature, Circles::new(&scores, noise.temperature))).1,
-        };
-        let data = tables.data(stride, circles.tables(&scores, &noise));
+        let data = tables.data_of_some(&noise, &near);
         let of = |m: &&Mixture| {
             let mut mixture = Mixture::new(&data, m.lines.clone(), m.none);
             mixture.fit(&data, CHOICE_ROUNDS);
             mixture.log_evidence(&data)
         };
         let best = mixtures.iter().map(of).fold(f64::NEG_INFINITY, f64::max);
+        tables.spare.replace(data.factors);
         tried.push((noise, best));
         best
     };
     let mut best = start;
-    for _ in 0..2 {
+    for _ in 0..steps.turns {
         let before = best;
-        best = climb(
-            &TEMPERATURES,
-            best,
-            |n| n.temperature,
-            |temperature, n| Noise { temperature, ..n },
-            &mut evidence,
-        );
-        best = climb(&SCATTERS, best, |n| n.scatter, |scatter, n| Noise { scatter, ..n }, &mut evidence);
+        best = climb((&TEMPERATURES, steps.of_temperature), best, |n| &mut n.temperature, &mut evidence);
+        best = climb((&SCATTERS, steps.of_scatter), best, |n| &mut n.scatter, &mut evidence);
         if best == before {
             break;
         }
@@ -188,27 +247,41 @@ fn best_noise(tables: &Tables, found: &Found, start: Noise) -> Noise {
     best
 }
 
-/// Moves along `grid` from `start` while the evidence grows, first by two values at a time, then by one.
+/// How a search for the noise goes along its grids.
+#[derive(Clone, Copy, Debug)]
+struct Steps {
+    /// Values from one that is tried to the next. Another temperature costs more than another scatter.
+    of_temperature: usize,
+    of_scatter: usize,
+    /// How often both coordinates are searched at most.
+    turns: usize,
+}
+
+/// Under a noise that is far off, lines are so, too: the first choice need not be exact. It leaves the
+/// temperature alone.
+const ROUGHLY: Steps = Steps { of_temperature: TEMPERATURES.len(), of_scatter: 3, turns: 1 };
+const FINELY: Steps = Steps { of_temperature: 1, of_scatter: 1, turns: 2 };
+
+/// Moves `start` along a grid by equal steps while the evidence grows.
 fn climb(
-    grid: &[f32],
+    (grid, step): (&[f32], usize),
     start: Noise,
-    of: impl Fn(&Noise) -> f32,
-    with: impl Fn(f32, Noise) -> Noise,
+    coordinate: impl Fn(&mut Noise) -> &mut f32,
     evidence: &mut impl FnMut(Noise) -> f64,
 ) -> Noise {
-    let mut at = grid.partition_point(|value| *value < of(&start)).min(grid.len() - 1);
     let mut best = (start, evidence(start));
-    for step in [2_usize, 1] {
-        for up in [true, false] {
-            while let Some(next) = if up { Some(at + step) } else { at.checked_sub(step) } {
-                let Some(value) = grid.get(next) else { break };
-                let noise = with(*value, start);
-                let there = evidence(noise);
-                if there <= best.1 {
-                    break;
-                }
-                (at, best) = (next, (noise, there));
+    let from = *coordinate(&mut best.0);
+    let mut at = grid.partition_point(|value| *value < from).min(grid.len() - 1);
+    for up in [true, false] {
+        while let Some(next) = if up { Some(at + step) } else { at.checked_sub(step) } {
+            let Some(value) = grid.get(next) else { break };
+            let mut noise = start;
+            *coordinate(&mut noise) = *value;
+            let there = evidence(noise);
+            if there <= best.1 {
+                break;
             }
+            (at, best) = (next, (noise, there));
         }
     }
     best.0

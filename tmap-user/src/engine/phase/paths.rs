@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use super::{
     density::BINS,
+    mixing,
     mixture::{Data, Mixture},
     sample::Track,
 };
@@ -121,7 +122,7 @@ impl Paths {
         for tracks in &self.0 {
             let shift = likeliest(data, single, tracks);
             for &track in tracks {
-                data.pieces[data.tracks[track].clone()].iter_mut().for_each(|(_, table)| table.shift(shift));
+                data.tracks[track].clone().for_each(|piece| data.factors.shift(piece, shift));
             }
         }
     }
@@ -144,12 +145,10 @@ impl Paths {
 
 /// The log likelihood of a path's tracks for each shift, in bins.
 fn log_likelihoods(data: &Data, single: &Mixture, tracks: &[usize]) -> Vec<f64> {
-    let line = &single.lines[0];
     let mut logs = vec![0.0; BINS];
-    for (bin, log) in logs.iter_mut().enumerate() {
-        let shifted = line.moved(bin as f64 / BINS as f64, 0.0);
-        let of_track = |&track: &usize| single.log_density_on(data.factor(track, &shifted));
-        *log = tracks.iter().map(of_track).sum();
+    for &track in tracks {
+        let factors = data.circle(track, &single.lines[0]);
+        mixing::add_log_likelihoods_of_one(&factors, single.none as f32, &mut logs);
     }
     logs
 }

@@ -12,7 +12,7 @@
 
 use super::{
     density::{ANY_GAP, BINS, Density, EARLY_BINS, Histogram, PHASES, gap_class},
-    drift::{Ladder, Window},
+    drift::{self, Ladder, Window},
     elementary::{exp, largest, sum},
     sample::{NO_GAP_NS, Sampled, Track},
 };
@@ -34,7 +34,9 @@ pub(super) struct Piece {
     /// First arrivals that are not in the sample.
     unsampled: f32,
     /// Root mean square of the sample's times about `x`.
-    pub spread_s: f64,
+    spread_s: f64,
+    /// The drifts to try: at first evenly spread over the window, then those that the piece allows.
+    pub ladder: Ladder,
 }
 
 /// What [`Piece::scores`] returns besides the scores.
@@ -45,8 +47,9 @@ pub(super) struct Lowest {
 }
 
 impl Piece {
-    /// Cuts `track` into pieces no longer than `longest_s`. Points are relative to `zero_ns`.
-    pub(super) fn cut(track: &Track<'_>, hz: f64, zero_ns: u64, longest_s: f64) -> Vec<Self> {
+    /// Cuts `track` into pieces that have few drifts in the window. Points are relative to `zero_ns`.
+    pub(super) fn cut(track: &Track<'_>, hz: f64, zero_ns: u64, window: Window) -> Vec<Self> {
+        let longest_s = drift::longest_piece_s(window);
         // Where memory left no sample, the hull's corners are used instead, although they are chosen by
         // their delay.
         let chosen: Vec<Sampled>;
@@ -71,12 +74,18 @@ impl Piece {
                 let part: Vec<&Sampled> = sample.iter().filter(|s| within(&&s.point)).collect();
                 let corners: Vec<&Point> = track.hull.iter().filter(within).collect();
                 let unsampled = left_out * part.len() as f64 / sample.len() as f64;
-                Self::new(&part, &corners, unsampled as f32, hz, zero_ns)
+                Self::new(&part, &corners, unsampled as f32, (hz, zero_ns), window)
             })
             .collect()
     }
 
-    fn new(sample: &[&Sampled], hull: &[&Point], unsampled: f32, hz: f64, zero_ns: u64) -> Option<Self> {
+    fn new(
+        sample: &[&Sampled],
+        hull: &[&Point],
+        unsampled: f32,
+        (hz, zero_ns): (f64, u64),
+        window: Window,
+    ) -> Option<Self> {
         let seconds = |p: &Point| (i128::from(p.time_ns) - i128::from(zero_ns)) as f64 * 1e-9;
         let first = sample.first()?.point;
         let count = sample.len() as f64;
@@ -93,6 +102,7 @@ impl Piece {
             base,
             unsampled,
             spread_s,
+            ladder: Ladder::coarse(spread_s, window),
         })
     }
 
@@ -158,11 +168,11 @@ impl Piece {
     }
 
     /// Time and residual of each sampled point, relative to the phase and drift that fit the piece alone.
-    pub(super) fn residuals(&self, window: Window, density: &Density) -> Vec<(f64, f64)> {
+    pub(super) fn residuals(&self, density: &Density) -> Vec<(f64, f64)> {
         let mut scores = [0.0_f32; PHASES];
         let mut late = Vec::new();
         let mut best = (f32::NEG_INFINITY, 0.0);
-        for drift in Ladder::coarse(self.spread_s, window).drifts() {
+        for drift in self.ladder.drifts() {
             self.scores(drift, density, &mut scores, &mut late);
             let top = largest(&scores);
             if top > best.0 {
@@ -181,12 +191,12 @@ impl Piece {
         self.sample.iter().zip(&late).map(point).collect()
     }
 
-    /// Finely spaced trial drifts over the range that the piece itself allows.
-    pub(super) fn fine_ladder(&self, window: Window, density: &Density) -> Ladder {
-        let coarse = Ladder::coarse(self.spread_s, window);
+    /// Spaces the drifts to try finely over the range that the piece itself allows.
+    pub(super) fn narrow(&mut self, window: Window, density: &Density) {
         if window.width() * self.spread_s < FINE_TICKS {
-            return coarse;
+            return;
         }
+        let coarse = Ladder::coarse(self.spread_s, window);
         let mut scores = [0.0_f32; PHASES];
         let mut scratch = Vec::new();
         let tops: Vec<f32> = coarse
@@ -204,10 +214,10 @@ impl Piece {
         let width = if coarse.rows == 1 { 0.0 } else { coarse.step * (last - first) as f64 };
         let step = FINE_TICKS.max(FINE_OF_POINT / self.len() as f64);
         let rows = ((width * self.spread_s / step).ceil() as usize + 1).min(MAX_ROWS);
-        if rows < 2 {
-            return Ladder { low: low + width / 2.0, step: 0.0, rows: 1 };
-        }
-        Ladder { low, step: width / (rows - 1) as f64, rows }
+        self.ladder = match rows {
+            0 | 1 => Ladder { low: low + width / 2.0, step: 0.0, rows: 1 },
+            _ => Ladder { low, step: width / (rows - 1) as f64, rows },
+        };
     }
 
     /// Moves points of busy times to classes of their own. `class_at` returns the class of a busy time, and

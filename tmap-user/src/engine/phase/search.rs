@@ -118,33 +118,44 @@ const SAME_EVIDENCE: f64 = 1e-3;
 /// The trials that are fitted in full.
 const FINALISTS: usize = 3;
 /// The births without gain after which the search still goes on: the next one may gain.
-const PATIENCE: usize = 2;
+const PATIENCE: usize = 1;
 
 /// A search ends where the evidence fell this far, in nats. In simulated traffic, evidence that fell by five
 /// or more never rose again.
 const HOPELESS_NATS: f64 = 6.0;
 
-/// Searches for up to `max_lines` lines, starting with the mixtures of an earlier search if there is one.
-pub(super) fn search(data: &Data, max_lines: usize, prior: &Prior, before: Option<&Found>) -> Found {
+/// With what a search starts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Start<'a> {
+    /// With nothing. Such a search is a glance, since its noise is not the right one yet.
+    Nothing,
+    /// With the mixtures of an earlier search.
+    From(&'a Found),
+}
+
+/// Searches for up to `max_lines` lines.
+pub(super) fn search(data: &Data, max_lines: usize, prior: &Prior, start: Start<'_>) -> Found {
     let mut found = Found { by_count: Vec::new(), elsewhere: Vec::new(), prior: prior.clone() };
     found.offer(Mixture::new(data, Vec::new(), 1.0), data);
-    if let Some(before) = before {
-        let best = before.best().lines.len();
-        for (mixture, _) in
-            before.by_count.iter().flatten().filter(|(m, _)| m.lines.len().abs_diff(best) <= 2)
-        {
-            let mut mixture = Mixture::new(data, mixture.lines.clone(), mixture.none);
-            mixture.fit(data, FULL_ROUNDS);
-            found.offer(mixture, data);
-        }
+    let Start::From(before) = start else {
+        ascend(data, &mut found, max_lines);
+        return found;
+    };
+    let best = before.best().lines.len();
+    for (mixture, _) in before.by_count.iter().flatten().filter(|(m, _)| m.lines.len().abs_diff(best) <= 2) {
+        let mut mixture = Mixture::new(data, mixture.lines.clone(), mixture.none);
+        mixture.fit(data, FULL_ROUNDS);
+        found.offer(mixture, data);
     }
     for _ in 0..MAX_PASSES {
-        let best = found.best_evidence();
         ascend(data, &mut found, max_lines);
-        if found.best().lines.len() > 1 {
-            improve(data, &mut found);
+        if found.best().lines.len() < 2 {
+            break;
         }
-        if found.best_evidence() < best + WORTH_A_PASS {
+        // From the same lines, another pass would find the same.
+        let grown = found.best_evidence();
+        improve(data, &mut found);
+        if found.best_evidence() < grown + WORTH_A_PASS {
             break;
         }
     }
@@ -278,7 +289,5 @@ fn improve(data: &Data, found: &mut Found) {
 
 /// Time from the first piece to the last, in seconds.
 fn span_s(data: &Data) -> f64 {
-    let times = data.pieces.iter().map(|(x, _)| *x);
-    let (low, high) = times.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
-    (high - low).max(1e-3)
+    data.span_s().0.max(1e-3)
 }

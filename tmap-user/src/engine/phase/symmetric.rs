@@ -19,7 +19,16 @@ impl Symmetric {
     }
 
     /// Adds `weight` times the outer product of `vector` with itself.
+    #[inline(always)]
     pub(super) fn add_square(&mut self, weight: f64, vector: &[f64]) {
+        // Most lines are straight.
+        if let (&[a, b], [aa, ab, ba, bb]) = (vector, &mut self.values[..]) {
+            *aa += weight * a * a;
+            *ab += weight * a * b;
+            *ba += weight * a * b;
+            *bb += weight * b * b;
+            return;
+        }
         for (row, a) in self.values.chunks_exact_mut(self.n).zip(vector) {
             let scaled = weight * a;
             row.iter_mut().zip(vector).for_each(|(value, b)| *value += scaled * b);
@@ -38,6 +47,16 @@ impl Symmetric {
     /// The element at `row` and `column`.
     pub(super) fn at(&self, row: usize, column: usize) -> f64 {
         self.values[row * self.n + column]
+    }
+
+    /// Logarithm of the determinant with `more` added to the diagonal; infinite where the sum isn't positive
+    /// definite.
+    pub(super) fn log_determinant_with(&self, more: &[f64]) -> f64 {
+        if let (&[aa, ab, _, bb], &[more_a, more_b]) = (&self.values[..], more) {
+            let determinant = (aa + more_a) * (bb + more_b) - ab * ab;
+            return if aa + more_a > 0.0 && determinant > 0.0 { determinant.ln() } else { f64::INFINITY };
+        }
+        self.plus_diagonal(more).factor().map_or(f64::INFINITY, |factor| factor.log_determinant())
     }
 
     /// The Cholesky factor; `None` where the matrix isn't positive definite.
@@ -113,6 +132,20 @@ mod tests {
         // det(D + v v') = det(D) (1 + v' D^-1 v) = 1 * (1 + 0.5 + 4 + 2).
         assert!((factor.log_determinant() - 7.5_f64.ln()).abs() < 1e-12);
         assert!((factor.inverse_form(&[0.0, 0.0, 0.0])).abs() < 1e-12);
+        let more = Symmetric::diagonal(&[1.0, 0.5, 0.25]);
+        let mut rest = Symmetric::diagonal(&[1.0, 0.5, 0.25]);
+        rest.add_square(1.0, &[1.0, 2.0, -1.0]);
+        assert!((rest.log_determinant_with(&[1.0, 0.5, 0.25]) - factor.log_determinant()).abs() < 1e-12);
+        assert!((more.log_determinant_with(&[0.0; 3]) - 0.125_f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn two_by_two_is_the_same_by_hand() {
+        let mut matrix = Symmetric::diagonal(&[2.0, 1.0]);
+        matrix.add_square(0.5, &[1.0, -3.0]);
+        let factor = matrix.plus_diagonal(&[0.1, 0.2]).factor().unwrap();
+        assert!((matrix.log_determinant_with(&[0.1, 0.2]) - factor.log_determinant()).abs() < 1e-12);
+        assert_eq!(Symmetric::diagonal(&[1.0, -1.0]).log_determinant_with(&[0.0, 0.0]), f64::INFINITY);
     }
 
     #[test]

@@ -6,11 +6,13 @@
 //! whether it had ten segments or ten million.
 //!
 //! ```text
-//! Scores (no noise in it) -> Circles (at a temperature) -> Table (with a scatter)
+//! Scores (no noise in it) -> Circles (at a temperature) -> Factors (with a scatter)
 //! ```
 //!
 //! Each step is a transform of the step before it, so another scatter needs no new circles, and another
 //! temperature no new scores.
+
+use std::ops::Range;
 
 use multiversion::multiversion;
 
@@ -18,6 +20,8 @@ use super::{
     density::{BINS, Density, PHASES},
     drift::{Ladder, Window},
     elementary::{exp, largest, ln, sum},
+    factors::Factors,
+    line::{Knots, Line},
     piece::Piece,
 };
 
@@ -68,7 +72,7 @@ impl Scores {
         let mut all = Self::default();
         let mut scratch = Vec::new();
         for piece in pieces {
-            let ladder = piece.fine_ladder(window, density);
+            let ladder = piece.ladder;
             // Drifts that aren't tabulated have hardly any likelihood, but the same prior as the others.
             let covered = match ladder.rows {
                 1 => 1.0,
@@ -86,11 +90,31 @@ impl Scores {
         all
     }
 
+    /// For each piece, the rows near the drifts that it has on any of these lines.
+    pub(super) fn rows_near(&self, lines: &[&Line], knots: &Knots) -> Vec<Range<usize>> {
+        let near = |grid: &Grid| {
+            let Ladder { low, step, rows } = grid.ladder;
+            if rows == 1 || lines.is_empty() {
+                return grid.first_row..grid.first_row + 1;
+            }
+            let of = |line: &&Line| ((line.at_time(grid.x, knots).1 - low) / step).clamp(0.0, rows as f64);
+            let all =
+                (lines.iter().map(of).fold(rows as f64, f64::min), lines.iter().map(of).fold(0.0, f64::max));
+            let (first, last) =
+                ((all.0 as usize).saturating_sub(ASIDE), (all.1 as usize + ASIDE).min(rows - 1));
+            grid.first_row + first.min(last)..grid.first_row + last + 1
+        };
+        self.grids.iter().map(near).collect()
+    }
+
     /// The number of rows, which is what memory and time go by.
     pub(super) fn rows(&self) -> usize {
         self.first_bins.len()
     }
 }
+
+/// Rows on either side of a line's drift that count as near: slopes reach over one, and lines move.
+const ASIDE: usize = 2;
 
 /// The bins of several circles side by side: first [`ROWS`] rows by their points, then the same rows as dull
 /// connections. Each step of the scatter waits for the one before it, so a single circle would leave the
@@ -138,21 +162,45 @@ impl Circles {
         Self { columns }
     }
 
-    /// Tables with a scatter, each with the reference time of its piece. `scores` are those that the circles
-    /// were made of, and `noise` has their temperature.
-    pub(super) fn tables(&self, scores: &Scores, noise: &Noise) -> Vec<(f64, Table)> {
-        let table =
-            |grid: &Grid| (grid.x, Table { ladder: grid.ladder, values: vec![0.0; grid.ladder.rows * BINS] });
-        let mut tables: Vec<(f64, Table)> = scores.grids.iter().map(table).collect();
-        let mut rows = tables.iter_mut().flat_map(|(_, table)| table.values.as_chunks_mut::<BINS>().0);
-        for columns in &self.columns {
-            let mut spread = *columns;
-            spread_out(&mut spread, noise);
-            for (lane, row) in rows.by_ref().take(ROWS).enumerate() {
-                row.iter_mut().zip(&spread).for_each(|(value, column)| *value = column[lane]);
-            }
+    /// Fills `factors` with the log Bayes factors under a scatter. `scores` are those that the circles were
+    /// made of, and `noise` has their temperature.
+    pub(super) fn fill_factors(&self, scores: &Scores, noise: &Noise, factors: &mut Factors) {
+        factors.begin(scores.grids.iter().map(|grid| (grid.x, grid.ladder)));
+        let mut spread = [[0.0; LANES]; BINS];
+        for (rows, columns) in factors.rows_mut().chunks_mut(ROWS).zip(&self.columns) {
+            spread_out(columns, noise, &mut spread, rows);
         }
-        tables
+    }
+
+    /// Likewise, with only some rows of each piece. They are ranges of `scores`' rows.
+    pub(super) fn fill_some(
+        &self,
+        scores: &Scores,
+        noise: &Noise,
+        some: &[Range<usize>],
+        factors: &mut Factors,
+    ) {
+        let places = scores.grids.iter().zip(some).map(|(grid, some)| {
+            let Ladder { low, step, .. } = grid.ladder;
+            let low = low + step * (some.start - grid.first_row) as f64;
+            (grid.x, Ladder { low, step, rows: some.len() })
+        });
+        factors.begin(places);
+        let mut rows = some.iter().cloned().flatten();
+        let (mut chosen, mut spread) = ([[0.0; LANES]; BINS], [[0.0; LANES]; BINS]);
+        for into in factors.rows_mut().chunks_mut(ROWS) {
+            for (to, row) in rows.by_ref().take(ROWS).enumerate() {
+                copy_lane(&self.columns[row / ROWS], row % ROWS, &mut chosen, to);
+            }
+            spread_out(&chosen, noise, &mut spread, into);
+        }
+    }
+}
+
+/// Copies a row's lanes from some columns to others.
+fn copy_lane(from: &Columns, lane: usize, to: &mut Columns, to_lane: usize) {
+    for (to, from) in to.iter_mut().zip(from) {
+        (to[to_lane], to[to_lane + ROWS]) = (from[lane], from[lane + ROWS]);
     }
 }
 
@@ -177,16 +225,25 @@ fn raise(scores: &[[f32; PHASES]], scale: f32, likelihoods: &mut [Pair]) -> [f32
     totals
 }
 
-/// Makes log Bayes factors of likelihoods by points and as dull connections: the former are then in the first
-/// half of the lanes.
+/// Columns that become parts of rows in one go, while they are in registers.
+const BLOCK: usize = 8;
+
+/// Fills `rows` with log Bayes factors. `columns` are likelihoods by points and as dull connections, and
+/// `spread` is memory to work in.
 #[multiversion(targets("x86_64+avx2"))]
-fn spread_out(columns: &mut Columns, noise: &Noise) {
-    scatter(columns, noise.scatter);
+fn spread_out(columns: &Columns, noise: &Noise, spread: &mut Columns, rows: &mut [[f32; BINS]]) {
+    scatter(columns, noise.scatter, spread);
     let usual = 1.0 - noise.dull_share - noise.outlier_share;
-    for column in columns {
-        let (sharp, dull) = column.split_at_mut(ROWS);
-        for (value, dull) in sharp.iter_mut().zip(dull) {
-            *value = ln(usual * *value + noise.dull_share * *dull + noise.outlier_share);
+    for (number, block) in spread.as_chunks::<BLOCK>().0.iter().enumerate() {
+        let mut logs = [[0.0; BLOCK]; ROWS];
+        for (k, column) in block.iter().enumerate() {
+            for lane in 0..ROWS {
+                let factor = usual * column[lane] + noise.dull_share * column[lane + ROWS];
+                logs[lane][k] = ln(factor + noise.outlier_share);
+            }
+        }
+        for (row, logs) in rows.iter_mut().zip(&logs) {
+            row[number * BLOCK..(number + 1) * BLOCK].copy_from_slice(logs);
         }
     }
 }
@@ -209,112 +266,6 @@ fn put_side_by_side(circles: &[[f32; BINS]; LANES], columns: &mut Columns) {
     }
 }
 
-/// Log Bayes factors over phase (columns) and drift (rows).
-#[derive(Clone, Debug)]
-pub(super) struct Table {
-    ladder: Ladder,
-    values: Vec<f32>,
-}
-
-impl Table {
-    /// Log Bayes factor at a phase (any real number; its whole part is ignored) and a drift.
-    pub(super) fn at(&self, phase: f64, drift: f64) -> f32 {
-        let (c, fc) = column(phase);
-        let next = (c + 1) % BINS;
-        self.between_rows(self.row_at(drift), |circle| circle[c] + fc * (circle[next] - circle[c]))
-    }
-
-    /// The derivatives of the log Bayes factor by phase, per tick, and by drift, per tick per second:
-    /// difference quotients over a bin and half a row to either side.
-    pub(super) fn slopes(&self, phase: f64, drift: f64) -> (f64, f64) {
-        let (c, fc) = column(phase);
-        let [before, next, last] = [BINS - 1, 1, 2].map(|more| (c + more) % BINS);
-        let row = self.row_at(drift);
-        let by_phase = self.between_rows(row, |circle| {
-            let (low, high) = (circle[next] - circle[before], circle[last] - circle[c]);
-            low + fc * (high - low)
-        });
-        let by_phase = f64::from(by_phase) * (0.5 * BINS as f64);
-        if self.ladder.rows == 1 {
-            return (by_phase, 0.0);
-        }
-        let value = |circle: &[f32; BINS]| circle[c] + fc * (circle[next] - circle[c]);
-        let most = (self.ladder.rows - 1) as f64;
-        let up = self.between_rows((row + 0.5).min(most), value);
-        let down = self.between_rows((row - 0.5).max(0.0), value);
-        (by_phase, f64::from(up - down) / self.ladder.step)
-    }
-
-    /// The row of a drift, with its fraction.
-    #[inline(always)]
-    fn row_at(&self, drift: f64) -> f64 {
-        let Ladder { low, step, rows } = self.ladder;
-        if rows == 1 { 0.0 } else { ((drift - low) / step).clamp(0.0, (rows - 1) as f64) }
-    }
-
-    /// What `value` is between two rows.
-    #[inline(always)]
-    fn between_rows(&self, at: f64, value: impl Fn(&[f32; BINS]) -> f32) -> f32 {
-        let rows = self.values.as_chunks::<BINS>().0;
-        if let [only] = rows {
-            return value(only);
-        }
-        let r = (at as usize).min(rows.len() - 2);
-        let fr = (at - r as f64) as f32;
-        value(&rows[r]) * (1.0 - fr) + value(&rows[r + 1]) * fr
-    }
-
-    /// The drifts of the rows.
-    pub(super) fn ladder(&self) -> Ladder {
-        self.ladder
-    }
-
-    /// Mean log Bayes factor over phases, for a line of the right drift, under the posterior.
-    pub(super) fn sharpness(&self) -> f64 {
-        let row = |circle: &[f32]| {
-            let weights: f64 = circle.iter().map(|v| f64::from(*v).exp()).sum();
-            let mean: f64 = circle.iter().map(|v| f64::from(*v).exp() * f64::from(*v)).sum::<f64>() / weights;
-            (weights, mean - (weights / circle.len() as f64).ln())
-        };
-        let rows = self.values.chunks_exact(BINS).map(row);
-        rows.fold((0.0, 0.0), |best, r| if r.0 > best.0 { r } else { best }).1
-    }
-
-    /// Turns the circle back by `bins`: what a phase had is at a phase that is less by these.
-    pub(super) fn shift(&mut self, bins: usize) {
-        self.values.chunks_exact_mut(BINS).for_each(|circle| circle.rotate_left(bins % BINS));
-    }
-
-    /// Adds the Bayes factors, row by row, each the mean of two bins, to `coarse`.
-    pub(super) fn add_coarse(&self, coarse: &mut Vec<[f32; COARSE]>) {
-        for circle in self.values.as_chunks::<BINS>().0 {
-            coarse.push(halve(circle));
-        }
-    }
-}
-
-/// Bins of a circle where half the resolution is enough.
-pub(super) const COARSE: usize = BINS / 2;
-
-/// The mean Bayes factors of two bins each.
-#[multiversion(targets("x86_64+avx2"))]
-fn halve(circle: &[f32; BINS]) -> [f32; COARSE] {
-    let mut factors = [0.0; BINS];
-    factors.iter_mut().zip(circle).for_each(|(factor, value)| *factor = exp(*value));
-    let pairs = factors.as_chunks::<2>().0;
-    std::array::from_fn(|k| 0.5 * (pairs[k][0] + pairs[k][1]))
-}
-
-/// The column of a phase, and the way to the next one, 0 to 1.
-#[inline(always)]
-fn column(phase: f64) -> (usize, f32) {
-    // `floor` would be a call of a library.
-    let rest = phase - (phase as i64) as f64;
-    let column = (if rest < 0.0 { rest + 1.0 } else { rest }) * BINS as f64;
-    let whole = column as usize;
-    (whole % BINS, (column - whole as f64) as f32)
-}
-
 /// The factor by which a dull connection tells less than its points suggest. A likelihood to the power of
 /// 1/4 is raised again by two squares.
 const DULLER: f32 = 4.0;
@@ -322,14 +273,15 @@ const DULLER: f32 = 4.0;
 /// Spreads each circle's likelihoods by the scatter of whole connections, a standard deviation in ticks. Two
 /// exponentials in either direction are close to a normal law.
 #[inline(always)]
-fn scatter(columns: &mut Columns, sigma: f32) {
+fn scatter(columns: &Columns, sigma: f32, spread: &mut Columns) {
     // The exponential's mean is half of sigma.
     let kept = |sigma: f32| (-1.0 / (sigma / 2.0 * BINS as f32)).exp();
     let (sharp, dull) = (kept(sigma), kept(sigma * DULLER));
     let keep: [f32; LANES] = std::array::from_fn(|lane| if lane < ROWS { sharp } else { dull });
+    *spread = *columns;
     for _ in 0..2 {
-        smear(columns, &keep, |bin| bin);
-        smear(columns, &keep, |bin| BINS - 1 - bin);
+        smear(spread, &keep, |bin| bin);
+        smear(spread, &keep, |bin| BINS - 1 - bin);
     }
 }
 
@@ -363,7 +315,7 @@ const REMEMBERED: f32 = 16.6;
 mod tests {
     use super::*;
     use crate::engine::{
-        phase::{Sampled, Track, density::Density, learn, sample::NO_GAP_NS},
+        phase::{Sampled, Track, density::Density, learn::Learned, sample::NO_GAP_NS},
         types::Point,
     };
 
@@ -390,18 +342,23 @@ mod tests {
         (0..connections)
             .flat_map(|c| {
                 let sample = connection(c);
-                Piece::cut(&Track { sample: &sample, offered: 40, ..Track::default() }, HZ, 0, 60.0)
+                Piece::cut(&Track { sample: &sample, offered: 40, ..Track::default() }, HZ, 0, WINDOW)
             })
             .collect()
     }
 
     fn learned(pieces: &[Piece]) -> Density {
-        learn::learn(&pieces.iter().collect::<Vec<_>>(), WINDOW).density
+        let pieces: Vec<&Piece> = pieces.iter().collect();
+        let mut learned = Learned::roughly(&pieces, WINDOW);
+        learned.again(&pieces, 4);
+        learned.density
     }
 
-    fn table(piece: &Piece, density: &Density, noise: &Noise) -> Table {
+    fn factors(piece: &Piece, density: &Density, noise: &Noise) -> Factors {
         let scores = Scores::new([piece].into_iter(), WINDOW, density);
-        Circles::new(&scores, noise.temperature).tables(&scores, noise).remove(0).1
+        let mut factors = Factors::default();
+        Circles::new(&scores, noise.temperature).fill_factors(&scores, noise, &mut factors);
+        factors
     }
 
     #[test]
@@ -409,13 +366,36 @@ mod tests {
         let pieces = pieces(0.3, 12);
         let density = learned(&pieces);
         for piece in &pieces {
-            let table = table(piece, &density, &PLAIN);
-            let mean =
-                table.values.iter().map(|v| f64::from(*v).exp()).sum::<f64>() / table.values.len() as f64;
+            let factors = factors(piece, &density, &PLAIN);
             // The mean is over the drifts in the table; other drifts of the window have no likelihood.
-            let Ladder { step, rows, .. } = table.ladder;
+            let Ladder { low, step, rows } = piece.ladder;
+            let at =
+                |bin: usize, row: usize| factors.at(0, bin as f64 / BINS as f64, low + step * row as f64);
+            let all = (0..rows).flat_map(|row| (0..BINS).map(move |bin| f64::from(at(bin, row)).exp()));
+            let mean = all.sum::<f64>() / (rows * BINS) as f64;
             let covered = if rows == 1 { 1.0 } else { step * rows as f64 / WINDOW.width() };
             assert!((mean * covered.min(1.0) - 1.0).abs() < 1e-3, "{mean} {covered}");
+        }
+    }
+
+    #[test]
+    fn some_rows_are_those_of_all() {
+        let mut pieces = pieces(0.3, 12);
+        let density = learned(&pieces);
+        pieces.iter_mut().for_each(|piece| piece.narrow(WINDOW, &density));
+        let scores = Scores::new(pieces.iter(), WINDOW, &density);
+        let circles = Circles::new(&scores, 1.4);
+        let noise = Noise { temperature: 1.4, scatter: 0.01, dull_share: 0.02, outlier_share: 0.01 };
+        let knots = Knots::new(12.0, HZ);
+        let line = Line::at(0.2, 0.003, 1.0, &knots);
+        let near = scores.rows_near(&[&line], &knots);
+        assert!(near.iter().any(|rows| rows.len() > 1), "{near:?}");
+        let (mut all, mut some) = (Factors::default(), Factors::default());
+        circles.fill_factors(&scores, &noise, &mut all);
+        circles.fill_some(&scores, &noise, &near, &mut some);
+        for piece in 0..pieces.len() {
+            let [all, some] = [&all, &some].map(|factors| factors.at(piece, 0.2, 0.003));
+            assert!((all - some).abs() < 1e-5, "{piece}: {all} {some}");
         }
     }
 
@@ -424,10 +404,10 @@ mod tests {
         let (ours, theirs) = (pieces(0.3, 12), pieces(0.7, 12));
         let density = learned(&[ours.clone(), theirs.clone()].concat());
         let best = |piece: &Piece| {
-            let table = table(piece, &density, &PLAIN);
+            let factors = factors(piece, &density, &PLAIN);
             (0..BINS)
                 .map(|c| c as f64 / BINS as f64)
-                .max_by(|a, b| table.at(*a, 0.0).total_cmp(&table.at(*b, 0.0)))
+                .max_by(|a, b| factors.at(0, *a, 0.0).total_cmp(&factors.at(0, *b, 0.0)))
         };
         let apart: Vec<f64> = ours
             .iter()
