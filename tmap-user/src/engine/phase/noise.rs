@@ -13,8 +13,9 @@ use super::{
     drift::Window,
     evidence_kinds::EvidenceKinds,
     learn,
+    limits::{Limits, Work},
     line::Knots,
-    mixture::{Data, Mixture, Work},
+    mixture::{Data, Mixture},
     piece::Piece,
     search::{self, Found, Prior},
     table::{Circles, Noise, Scores, Table},
@@ -34,6 +35,7 @@ pub(super) struct Tables {
     drift_range: f64,
     knots: Knots,
     kinds: EvidenceKinds,
+    limits: Limits,
 }
 
 /// The range of machines' drifts, from the smallest to the largest, as a share of the rate.
@@ -47,7 +49,13 @@ const ENOUGH_POINTS: usize = 400;
 
 impl Tables {
     /// Learns the law of residuals from `cut`, the pieces of each track; `kinds` are in the same order.
-    pub(super) fn new(mut cut: Vec<Vec<Piece>>, kinds: EvidenceKinds, window: Window, hz: f64) -> Self {
+    pub(super) fn new(
+        mut cut: Vec<Vec<Piece>>,
+        kinds: EvidenceKinds,
+        window: Window,
+        hz: f64,
+        limits: &Limits,
+    ) -> Self {
         let times = cut.iter().flatten().map(|p| p.x);
         let (low, high) = times.fold((0.0_f64, 0.0_f64), |(l, h), x| (l.min(x), h.max(x)));
         let knots = Knots::new(high - low, hz);
@@ -58,7 +66,7 @@ impl Tables {
             learned.again(&teachers(&cut), window, learn::MORE_ROUNDS);
         }
         let density = learned.density;
-        Self { cut, window, density, drift_range: DRIFT_RANGE * hz, knots, kinds }
+        Self { cut, window, density, drift_range: DRIFT_RANGE * hz, knots, kinds, limits: limits.clone() }
     }
 
     /// The scores of every `stride`-th track.
@@ -82,19 +90,22 @@ impl Tables {
             knots: self.knots,
             kinds: self.kinds.every(stride),
             coarse: OnceCell::new(),
-            work: Work::default(),
+            work: Work::new(&self.limits),
         }
     }
 
     /// All tracks under a noise. Scores and circles take three times the memory of tables, so they are made
-    /// for some tracks at a time.
-    fn tabulate(&self, noise: &Noise) -> Data {
+    /// for some tracks at a time. `None` where somebody waits.
+    fn tabulate(&self, noise: &Noise) -> Option<Data> {
         let mut tables = Vec::new();
         for cut in self.cut.chunks(CHOSEN_FROM) {
+            if self.limits.hurry.ends_searches() {
+                return None;
+            }
             let scores = Scores::new(cut.iter().flatten(), self.window, &self.density);
             tables.extend(Circles::new(&scores, noise.temperature).tables(&scores, noise));
         }
-        self.data(1, tables)
+        Some(self.data(1, tables))
     }
 }
 
@@ -118,17 +129,18 @@ const SCATTERS: [f32; 15] =
 /// The noise with which the search starts.
 const MIDDLING: Noise = Noise { temperature: 1.4, scatter: 0.02, dull_share: 0.02, outlier_share: 0.01 };
 
-/// Fits lines, chooses the noise and fits lines again; once more if the second choice differs.
-pub(super) fn choose(tables: &Tables, max_lines: usize, prior: &Prior) -> (Data, Found) {
+/// Fits lines, chooses the noise and fits lines again; once more if the second choice differs. `None` where
+/// somebody waits and no line was fitted yet.
+pub(super) fn choose(tables: &Tables, max_lines: usize, prior: &Prior) -> Option<(Data, Found)> {
     let mut noise = MIDDLING;
-    let mut data = tables.tabulate(&noise);
+    let mut data = tables.tabulate(&noise)?;
     let mut found = search::search(&data, max_lines, prior, None);
     for _ in 0..2 {
         let chosen = best_noise(tables, &found, noise);
         if chosen == noise {
             break;
         }
-        let again = tables.tabulate(&chosen);
+        let Some(again) = tables.tabulate(&chosen) else { break };
         again.work.take_over(&data.work);
         let there = search::search(&again, max_lines, prior, Some(&found));
         if there.best_evidence() < found.best_evidence() {
@@ -139,7 +151,7 @@ pub(super) fn choose(tables: &Tables, max_lines: usize, prior: &Prior) -> (Data,
         data = again;
         found = there.or_better(&found);
     }
-    (data, found)
+    Some((data, found))
 }
 
 /// The noise under which the present lines, or one more, have the largest evidence. It is searched one
@@ -155,6 +167,9 @@ fn best_noise(tables: &Tables, found: &Found, start: Noise) -> Noise {
     let mut evidence = |noise: Noise| {
         if let Some((_, known)) = tried.iter().find(|(n, _)| *n == noise) {
             return *known;
+        }
+        if tables.limits.hurry.ends_searches() {
+            return f64::NEG_INFINITY;
         }
         let circles = match &mut circles {
             Some((temperature, circles)) if *temperature == noise.temperature => circles,
