@@ -357,8 +357,8 @@ impl Control<'_> {
         Ok((summary.snapshot.interrupted(), summary.snapshot.addresses.len()))
     }
 
-    /// Writes the last summary. Where somebody waits, one with what is known soon comes first. Returns whether
-    /// all was analysed to the end.
+    /// Writes the last summary. Where somebody waits, one with what is known soon comes first. Returns
+    /// whether all was analysed to the end.
     async fn conclude(&mut self, signals: &Signals) -> anyhow::Result<bool> {
         let (mut open, mut all) = self.summary().await?;
         while open > 0 {
