@@ -183,6 +183,9 @@ struct HabitArgs {
     count: Option<String>,
 }
 
+/// The unit of `--search-budget`, in look-ups.
+const LOOK_UPS: u64 = 1_000_000;
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits and tolerances, for experts")]
 struct EngineArgs {
@@ -213,6 +216,10 @@ struct EngineArgs {
     /// Time without segments after which a connection is finished
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = positive_time, hide = true)]
     idle_timeout: Duration,
+    /// Work of one search for machines with random offsets, in million look-ups
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, hide = true)]
+    #[arg(default_value_t = (Options::default().search_look_ups / LOOK_UPS) as usize)]
+    search_budget: usize,
     /// Do not tell machines apart by these: syn, scale, mss, ttl (comma-separated)
     #[arg(long, value_name = "EVIDENCE", value_delimiter = ',', value_parser = feature, hide = true)]
     without: Vec<Feature>,
@@ -404,6 +411,7 @@ impl CommonArgs {
                 max_addresses: engine.max_addresses,
                 max_connections_per_address: engine.max_connections,
                 idle_timeout_ns: engine.idle_timeout.as_nanos().try_into().unwrap_or(u64::MAX),
+                search_look_ups: engine.search_budget as u64 * LOOK_UPS,
                 evidence: engine.without.iter().fold(Switches::ALL, |all, &feature| all.without(feature)),
                 signatures: self.p0f.as_deref().map(|path| signatures(verb, path)).transpose()?,
                 ..Options::default()

@@ -9,6 +9,7 @@
 pub mod capture;
 pub mod cli;
 pub mod config;
+mod deadline;
 pub mod engine;
 pub mod filter;
 pub mod live;
@@ -47,6 +48,8 @@ pub enum Outcome {
     Fine,
     /// Finished with warnings, which are on standard error and in the summary.
     Warned,
+    /// Ended with a report of what is known, because the user asked for that twice.
+    Interrupted,
 }
 
 #[cfg(test)]

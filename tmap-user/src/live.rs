@@ -18,6 +18,7 @@ mod common;
 mod drain;
 mod intake;
 mod on_screen;
+mod progress;
 mod schedule;
 mod shard;
 mod sharer;
@@ -36,9 +37,11 @@ use crate::{
     Outcome,
     capture::xdp::{self, Change, ChangeKind, Sensor, offload},
     config::{LiveConfig, TopConfig},
+    deadline::Deadline,
     engine::{Holdings, Snapshot, Wanted},
     report::{
         Sink, Stats, Summary,
+        number::{count, grouped},
         sensor::{Heartbeat, Notice},
         stats::CpuStats,
     },
@@ -102,9 +105,13 @@ fn run_with(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     // The screen's timers begin here.
     let _inside = runtime.enter();
+    let deadline = Deadline::new(&config.common.engine.hurry);
+    // A screen has no summary on request.
+    deadline.follow(&signals, top.is_none(), reporter.takes_drafts());
     let mut control = Control {
         config,
         reporter,
+        deadline,
         drain: Drain::start(rings, &config.common.engine, config.shards)?,
         began_ns: now_ns(),
         before: Counters::default(),
@@ -158,6 +165,8 @@ fn sensor_config(config: &LiveConfig) -> xdp::Config {
 struct Control<'a> {
     config: &'a LiveConfig,
     reporter: &'a mut dyn Sink,
+    /// When somebody waits for an answer.
+    deadline: Deadline,
     drain: Drain,
     /// Engine time when watching began, in nanoseconds.
     began_ns: u64,
@@ -203,13 +212,16 @@ impl Control<'_> {
                 wake = on_screen::next(&mut self.screen) => Wake::Screen(wake),
             };
             match wake {
-                Wake::Signal if signals.stop() => return self.finish().await,
+                Wake::Signal if signals.stop() => return self.finish(&signals).await,
                 Wake::Signal => {
                     if signals.take_summary() && !self.refresh_screen() {
                         self.summary().await?;
+                        if !signals.stop() {
+                            self.deadline.answered();
+                        }
                     }
                 }
-                Wake::TimeUp => return self.finish().await,
+                Wake::TimeUp => return self.finish(&signals).await,
                 Wake::Event(Some(event)) => self.event(&event)?,
                 Wake::Event(None) => bail!(drain::FAILED),
                 Wake::Stats => self.stats().await?,
@@ -222,12 +234,12 @@ impl Control<'_> {
                         self.say(&line);
                     }
                     if self.check_interfaces()? {
-                        return self.finish().await;
+                        return self.finish(&signals).await;
                     }
                 }
                 Wake::Screen(wake) => {
                     if self.attend_screen(wake).await? {
-                        return self.finish().await;
+                        return self.finish(&signals).await;
                     }
                 }
             }
@@ -333,10 +345,39 @@ impl Control<'_> {
         Ok(stats)
     }
 
-    async fn summary(&mut self) -> anyhow::Result<()> {
+    /// Writes a summary. Returns how many addresses were not analysed to the end, and how many there are.
+    async fn summary(&mut self) -> anyhow::Result<(usize, usize)> {
         let found = self.drain.snapshot(self.config.common.wanted).await?;
+        self.write(found)
+    }
+
+    fn write(&mut self, found: (Snapshot, Holdings)) -> anyhow::Result<(usize, usize)> {
         let summary = self.summary_of(found);
-        Ok(self.reporter.summary(&summary)?)
+        self.reporter.summary(&summary)?;
+        Ok((summary.snapshot.interrupted(), summary.snapshot.addresses.len()))
+    }
+
+    /// Writes the last summary. Where somebody waits, one with what is known soon comes first. Returns
+    /// whether all was analysed to the end.
+    async fn conclude(&mut self, signals: &Signals) -> anyhow::Result<bool> {
+        let (mut open, mut all) = self.summary().await?;
+        while open > 0 {
+            let mut again = String::new();
+            if signals.stop() {
+                signals.has_reported();
+                if signals.stop_now() {
+                    return Ok(false);
+                }
+                again.push_str("; another ^C stops");
+            }
+            self.deadline.answered();
+            let of_all = count(all as u64, "address");
+            self.say(&format!("finishing {} of {of_all}{again}", grouped(open as u64)));
+            let snapshot = self.drain.snapshot(self.config.common.wanted);
+            let found = self.drain.analysed.show(all, snapshot).await?;
+            (open, all) = self.write(found)?;
+        }
+        Ok(true)
     }
 
     /// A snapshot with all that a summary has besides.
@@ -352,7 +393,7 @@ impl Control<'_> {
     }
 
     /// Detaches the sensor, takes in the records that are still in the rings, and writes the summary.
-    async fn finish(mut self) -> anyhow::Result<Outcome> {
+    async fn finish(mut self, signals: &Signals) -> anyhow::Result<Outcome> {
         // First, so that the user sees what comes, and can interrupt it.
         if let Some(screen) = self.screen.take() {
             screen.close().await?;
@@ -369,8 +410,11 @@ impl Control<'_> {
                 "{missed} events were not printed, because standard output was too slow; the summary has them"
             ));
         }
-        self.summary().await?;
-        Ok(if self.warnings.is_empty() { Outcome::Fine } else { Outcome::Warned })
+        Ok(match (self.conclude(signals).await?, self.warnings.is_empty()) {
+            (false, _) => Outcome::Interrupted,
+            (true, true) => Outcome::Fine,
+            (true, false) => Outcome::Warned,
+        })
     }
 
     fn warn(&mut self, text: String) {

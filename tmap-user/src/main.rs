@@ -13,7 +13,7 @@ use tmap::{
     output::PageWriter,
     read,
     report::Sink,
-    say, stdout, without_error_codes,
+    say, signals, stdout, without_error_codes,
 };
 
 fn main() -> ExitCode {
@@ -48,6 +48,7 @@ fn exit_code(result: anyhow::Result<Outcome>) -> ExitCode {
     match result {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Warned) => ExitCode::FAILURE,
+        Ok(Outcome::Interrupted) => ExitCode::from(signals::INTERRUPTED),
         // `tmap ... | head` read all that it wanted.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -27,11 +27,12 @@ use crate::{
     Outcome,
     capture::file::{Capture, Frame, LinkType, Location, ReadError, Stop},
     config::{Common, ReadConfig, TopConfig},
+    deadline::Deadline,
     engine::{Event, Snapshot, Wanted},
     filter::Program,
     report::{
         Format, Sink, Stats, Summary,
-        number::{Calendar, count, span},
+        number::{Calendar, count, grouped, span},
     },
     screen::terminal,
     signals::Signals,
@@ -119,7 +120,14 @@ fn run_with(
         Stop::new(move || signals.stop())
     };
     let opener = Opener::new(bar.clone(), stop.clone());
-    let mut reading = Reading::new(config, reporter, signals, bar)?;
+    let is_alone = canvas.as_ref().is_some_and(Canvas::is_alone);
+    let takes_drafts = match &canvas {
+        Some(canvas) if is_alone => canvas.takes_drafts(),
+        _ => reporter.takes_drafts(),
+    };
+    let mut reading = Reading::new(config, reporter, signals, bar, takes_drafts)?;
+    // A picture alone and a screen are no summaries.
+    reading.deadline.follow(&reading.signals, !is_alone && top.is_none(), takes_drafts);
     if let Some(top) = top {
         reading.progress.is_hidden.set(true);
         reading.replay = Some(Replay::open(config, top, &reading.signals)?);
@@ -180,6 +188,8 @@ struct Reading<'a> {
     reporter: &'a mut dyn Sink,
     counters: Counters,
     signals: Arc<Signals>,
+    /// When somebody waits for an answer.
+    deadline: Deadline,
     progress: Progress,
     warnings: Vec<String>,
     /// For the picture of machines' lives.
@@ -268,10 +278,11 @@ impl<'a> Reading<'a> {
         reporter: &'a mut dyn Sink,
         signals: Arc<Signals>,
         bar: ProgressBar,
+        takes_drafts: bool,
     ) -> anyhow::Result<Self> {
         let ReadConfig { common, shards, from, to, .. } = config;
         let progress = Progress::new(bar);
-        let waiting = Waiting::new(progress.clone(), Arc::clone(&signals));
+        let waiting = Waiting::new(progress.clone(), Arc::clone(&signals), takes_drafts);
         let began = Instant::now();
         Ok(Self {
             config: common,
@@ -279,6 +290,7 @@ impl<'a> Reading<'a> {
             reporter,
             counters: Counters::default(),
             signals,
+            deadline: Deadline::new(&common.engine.hurry),
             progress,
             warnings: Vec::new(),
             reboots: Vec::new(),
@@ -458,6 +470,9 @@ impl<'a> Reading<'a> {
         if self.signals.take_summary() {
             let snapshot = self.workers.snapshot(self.order.now_ns(), self.config.wanted);
             self.write_summary(snapshot)?;
+            if !self.signals.stop() {
+                self.deadline.answered();
+            }
         }
         let Some(interval) = &mut self.stats else { return Ok(()) };
         if interval.began.elapsed() < interval.length {
@@ -487,40 +502,76 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn finish(mut self, canvas: Option<Canvas<'_>>) -> anyhow::Result<Outcome> {
-        let snapshot = self.workers.conclude(self.order.now_ns(), self.config.wanted);
-        let snapshot = self.show_the_end(snapshot)?;
+    fn finish(mut self, mut canvas: Option<Canvas<'_>>) -> anyhow::Result<Outcome> {
+        let Some(snapshot) = self.conclude(&mut canvas)? else { return Ok(Outcome::Interrupted) };
         self.progress.bar.finish_and_clear();
-        let is_json = self.config.format == Format::Json;
-        match canvas {
-            Some(canvas) if canvas.is_alone() => {
-                self.tell_news()?;
-                self.draw(canvas, &snapshot)?;
-            }
-            canvas => {
-                // Where nothing could be read, the error says it all.
-                if self.is_any_open || self.warnings.is_empty() || is_json {
-                    self.write_summary(snapshot)?;
-                }
-                if let Some(canvas) = canvas {
-                    let wanted = Wanted { connections: true, siblings: false };
-                    let snapshot = self.workers.snapshot(self.order.now_ns(), wanted);
-                    self.draw(canvas, &snapshot)?;
-                }
-            }
-        }
-        Ok(if self.warnings.is_empty() { Outcome::Fine } else { Outcome::Warned })
+        let is_whole = snapshot.interrupted() == 0;
+        let warning = self.write(snapshot, &mut canvas.as_mut())?;
+        warning.into_iter().for_each(|warning| self.warn(warning));
+        Ok(match (is_whole, self.warnings.is_empty()) {
+            (false, _) => Outcome::Interrupted,
+            (true, true) => Outcome::Fine,
+            (true, false) => Outcome::Warned,
+        })
     }
 
-    fn draw(&mut self, canvas: Canvas<'_>, snapshot: &Snapshot) -> anyhow::Result<()> {
+    /// Everything known at the end. Where somebody waits, what is known soon is written first. `None` where
+    /// that was enough.
+    fn conclude(&mut self, canvas: &mut Option<Canvas<'_>>) -> anyhow::Result<Option<Snapshot>> {
+        loop {
+            let snapshot = self.workers.conclude(self.order.now_ns(), self.config.wanted);
+            let snapshot = self.show_the_end(snapshot)?;
+            let (open, all) = (snapshot.interrupted(), snapshot.addresses.len());
+            if open == 0 || self.signals.stop_now() {
+                return Ok(Some(snapshot));
+            }
+            // What a draft lacks may come. A pipe gets no draft of a picture.
+            self.write(snapshot, &mut canvas.as_mut().filter(|canvas| canvas.takes_drafts()))?;
+            let mut again = String::new();
+            if self.signals.stop() {
+                self.signals.has_reported();
+                if self.signals.stop_now() {
+                    return Ok(None);
+                }
+                again.push_str("; another ^C stops");
+            }
+            self.signals.take_summary();
+            self.deadline.answered();
+            self.note(&format!(
+                "finishing {} of {}{again}",
+                grouped(open as u64),
+                count(all as u64, "address")
+            ));
+        }
+    }
+
+    /// Writes the report and draws the picture. Returns a warning where there is nothing to draw.
+    fn write(
+        &mut self,
+        snapshot: Snapshot,
+        canvas: &mut Option<&mut Canvas<'_>>,
+    ) -> anyhow::Result<Option<String>> {
+        let is_json = self.config.format == Format::Json;
+        let Some(canvas) = canvas.as_mut().filter(|canvas| canvas.is_alone()) else {
+            let wants_connections = Wanted { connections: true, siblings: false };
+            // Where nothing could be read, the error says it all.
+            if self.is_any_open || self.warnings.is_empty() || is_json {
+                self.write_summary(snapshot)?;
+            }
+            let Some(canvas) = canvas else { return Ok(None) };
+            let snapshot = self.workers.snapshot(self.order.now_ns(), wants_connections);
+            return self.draw(canvas, &snapshot);
+        };
+        self.tell_news()?;
+        self.draw(canvas, &snapshot)
+    }
+
+    fn draw(&self, canvas: &mut Canvas<'_>, snapshot: &Snapshot) -> anyhow::Result<Option<String>> {
         if !self.is_any_open && !self.warnings.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let calendar = Calendar { wall: WALL, zone: &self.config.zone };
-        if let Some(warning) = canvas.draw(snapshot, &self.reboots, &calendar)? {
-            self.warn(warning);
-        }
-        Ok(())
+        canvas.draw(snapshot, &self.reboots, &calendar)
     }
 
     fn write_summary(&mut self, snapshot: Snapshot) -> io::Result<()> {

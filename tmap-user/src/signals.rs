@@ -1,7 +1,7 @@
 //! Signals, received by a thread of their own, so that they work while other threads are busy or stuck.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     process::exit,
     sync::{
         Arc, OnceLock,
@@ -22,17 +22,42 @@ pub struct Signals {
     stop: AtomicBool,
     summary: AtomicBool,
     changed: Notify,
+    /// Whether a stop was requested again.
+    stop_now: AtomicBool,
+    /// Whether all that is known was reported.
+    has_reported: AtomicBool,
+    /// What hears of requests as they come.
+    listener: OnceLock<Listener>,
     /// What is done as soon as a signal requests a stop.
     at_stop: OnceLock<fn()>,
 }
 
+/// A request, as it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A summary.
+    Summary,
+    /// To stop, for the first time.
+    Stop,
+    /// To stop, again.
+    StopNow,
+}
+
+struct Listener(Box<dyn Fn(Asked) + Send + Sync>);
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Listener")
+    }
+}
+
 /// The shell's exit code for a process that SIGINT ended.
-pub const INTERRUPTED: i32 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 impl Signals {
-    /// Starts listening. SIGINT and SIGTERM request a stop, and a second one ends the process at once. SIGHUP
-    /// requests a stop, too: its terminal is gone, and what was found must not go with it. SIGUSR1 requests a
-    /// summary.
+    /// Starts listening. SIGINT and SIGTERM request a stop. A second one requests it at once, and ends the
+    /// process where all that is known was reported; a third one ends it anyway. SIGHUP requests a stop, too:
+    /// its terminal is gone, and what was found must not go with it. SIGUSR1 requests a summary.
     ///
     /// SIGHUP stays ignored where it was (`nohup`).
     ///
@@ -58,10 +83,28 @@ impl Signals {
         let _ = self.at_stop.set(tidy_up);
     }
 
+    /// Sets what hears of requests as they come, however busy other threads are.
+    pub fn heed(&self, listener: impl Fn(Asked) + Send + Sync + 'static) {
+        // The first one stays.
+        let _ = self.listener.set(Listener(Box::new(listener)));
+    }
+
     /// Requests a stop, as a signal does.
     pub fn request_stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+        if !self.stop.swap(true, Ordering::Relaxed) {
+            self.tell(Asked::Stop);
+        }
         self.changed.notify_one();
+    }
+
+    /// Whether a stop was requested again, before all that is known was reported.
+    pub fn stop_now(&self) -> bool {
+        self.stop_now.load(Ordering::SeqCst)
+    }
+
+    /// All that is known was reported: from now on, a second request to stop ends the process.
+    pub fn has_reported(&self) {
+        self.has_reported.store(true, Ordering::SeqCst);
     }
 
     /// Whether a stop was requested.
@@ -82,17 +125,29 @@ impl Signals {
     fn take_in(&self, signal: i32) {
         if signal == SIGUSR1 {
             self.summary.store(true, Ordering::Relaxed);
+            self.tell(Asked::Summary);
         } else {
             let is_second = self.stop.swap(true, Ordering::Relaxed);
             if let Some(tidy_up) = self.at_stop.get() {
                 tidy_up();
             }
             // SIGHUP comes twice where a connection drops: from the kernel and from the shell.
-            if is_second && signal != SIGHUP {
-                exit(INTERRUPTED);
+            if !is_second {
+                self.tell(Asked::Stop);
+            } else if signal != SIGHUP {
+                if self.stop_now.swap(true, Ordering::SeqCst) || self.has_reported.load(Ordering::SeqCst) {
+                    exit(i32::from(INTERRUPTED));
+                }
+                self.tell(Asked::StopNow);
             }
         }
         self.changed.notify_one();
+    }
+
+    fn tell(&self, asked: Asked) {
+        if let Some(Listener(listener)) = self.listener.get() {
+            listener(asked);
+        }
     }
 }
 

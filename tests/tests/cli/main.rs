@@ -3,6 +3,7 @@
 mod damaged;
 mod examples;
 mod filter;
+mod interrupt;
 mod live;
 mod plot;
 mod published;

@@ -6,6 +6,7 @@ mod decimation;
 mod evaluation;
 mod few_clocks;
 mod field;
+mod hurry;
 mod invariants;
 mod p0f;
 mod page;

@@ -27,6 +27,8 @@ pub enum Reason {
     ZeroTsvals,
     /// Offsets are random, and connections are too few, or say too little of their phases.
     OffsetsRandom,
+    /// The analysis ended early: its budget was spent, or somebody waited.
+    NotAnalysed,
     /// They are older than those that the last look held.
     Forgotten,
 }
@@ -72,7 +74,11 @@ impl Coverage {
                 if report.doubt == Some(Doubt::ZeroTsvals) { Reason::ZeroTsvals } else { Reason::RateOpen };
             self.leave_out(rate, without_rate);
             let only_counted = report.machines.is_some() && report.doubt.is_none();
-            let rest = if only_counted { Reason::OnlyCounted } else { Reason::OffsetsRandom };
+            let rest = match report.doubt {
+                Some(Doubt::BudgetSpent | Doubt::Interrupted) => Reason::NotAnalysed,
+                _ if only_counted => Reason::OnlyCounted,
+                _ => Reason::OffsetsRandom,
+            };
             self.leave_out(rest, connections - without_rate);
         }
     }

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod coverage;
 pub mod flows;
+pub mod hurry;
 mod machines;
 pub mod options;
 pub mod os;
@@ -32,6 +33,8 @@ pub use options::Options;
 pub use rtt::clock_directory::ClockDirectory;
 pub use snapshot::{Event, Snapshot};
 pub use types::{Depth, Holdings, Wanted};
+
+use machines::analyst::Added;
 
 /// Turns records into machines.
 ///
@@ -149,9 +152,23 @@ impl Engine {
         let mut builder = self.analyst.begin_snapshot(now_ns, wanted);
         let [done, all] = &*self.analysed;
         all.fetch_add(ids.len() as u64, Ordering::Relaxed);
+        let mut postponed = Vec::new();
         for id in ids {
             let frozen = self.flows.freeze(id);
-            let analysed = self.analyst.add(frozen, &mut builder, &mut self.unsaid);
+            match self.analyst.add_by_offset(frozen, &mut builder, &mut self.unsaid) {
+                Added::Done(analysed) => {
+                    self.flows.analysed(analysed, now_ns);
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                // Frozen copies take memory, so it is frozen again when its turn comes.
+                Added::Postponed(source) => postponed.push((source.tracks, id)),
+            }
+        }
+        // The fastest first: whoever interrupts this has as many as possible.
+        postponed.sort_by_key(|&(tracks, _)| tracks);
+        for (_, id) in postponed {
+            let frozen = self.flows.freeze(id);
+            let analysed = self.analyst.add_by_phase(frozen, &mut builder, &mut self.unsaid);
             self.flows.analysed(analysed, now_ns);
             done.fetch_add(1, Ordering::Relaxed);
         }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::engine::{
+    hurry::Hurry,
     os::{database::Database, likeness::Switches},
+    phase::limits::Limits,
     rtt,
 };
 
@@ -34,6 +36,11 @@ pub struct Options {
     pub evidence: Switches,
     /// Signatures of operating systems; `None` for the built-in ones.
     pub signatures: Option<Arc<Database>>,
+    /// The budget of one search for machines with random offsets, in look-ups of a part of a connection on a
+    /// machine's clock. A search that spends it ends with the machines that it has.
+    pub search_look_ups: u64,
+    /// What ends analysis early because somebody waits. Engines with the same options share it.
+    pub hurry: Hurry,
 }
 
 impl Default for Options {
@@ -49,6 +56,8 @@ impl Default for Options {
             rtt: None,
             evidence: Switches::ALL,
             signatures: None,
+            search_look_ups: Limits::LOOK_UPS,
+            hurry: Hurry::default(),
         }
     }
 }
@@ -57,6 +66,11 @@ impl Options {
     /// Whether machines are analysed and announced on the way, and not for summaries only.
     pub fn announces_machines(&self) -> bool {
         self.rtt.as_ref().is_none_or(|rtt| rtt.machines)
+    }
+
+    /// What ends a search for lines early.
+    pub fn limits(&self) -> Limits {
+        Limits { look_ups: self.search_look_ups, hurry: self.hurry.clone() }
     }
 
     /// The signatures in use: the user's, or else the built-in ones.

@@ -39,6 +39,13 @@ pub struct Snapshot {
     pub rtt: Option<rtt::Report>,
 }
 
+impl Snapshot {
+    /// How many addresses were not analysed to the end, because somebody waits.
+    pub fn interrupted(&self) -> usize {
+        self.addresses.iter().filter(|report| report.doubt == Some(Doubt::Interrupted)).count()
+    }
+}
+
 /// One machine that stands behind several addresses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sibling {

@@ -118,6 +118,10 @@ pub enum Doubt {
     ZeroTsvals,
     /// Offsets are random, and this address was not yet analysed by phase.
     OffsetsRandom,
+    /// The search for machines spent its budget, so machines may be missing.
+    BudgetSpent,
+    /// The analysis was not let end, because somebody waited for an answer.
+    Interrupted,
 }
 
 /// How deep an analysis pass goes.

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::mpsc as events;
 
-use super::common::Timed;
+use super::{common::Timed, progress};
 use crate::engine::{
     Analysed, Analyst, ClockDirectory, Depth, FrozenSource, PartialSnapshot, SnapshotBuilder, Wanted,
 };
@@ -70,7 +70,7 @@ impl Analysis {
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub(super) fn start(analyst: Analyst, events: Events) -> io::Result<Self> {
+    pub(super) fn start(analyst: Analyst, events: Events, analysed: progress::Analysed) -> io::Result<Self> {
         let (jobs, jobs_in) = mpsc::channel();
         let (answers_out, answers) = mpsc::channel();
         let memory_bytes = Arc::new(AtomicUsize::new(0));
@@ -79,6 +79,7 @@ impl Analysis {
             events,
             answers: answers_out,
             builder: None,
+            analysed,
             memory_bytes: memory_bytes.clone(),
         };
         thread::Builder::new().name("analysis".to_owned()).spawn(move || worker.run(&jobs_in))?;
@@ -108,6 +109,8 @@ struct Worker {
     answers: mpsc::Sender<Answer>,
     /// The snapshot under way, and its engine time.
     builder: Option<(u64, SnapshotBuilder)>,
+    /// Addresses that were added to snapshots.
+    analysed: progress::Analysed,
     memory_bytes: Arc<AtomicUsize>,
 }
 
@@ -140,6 +143,7 @@ impl Worker {
                 let (time_ns, builder) = self.builder.as_mut()?;
                 let mut events = Vec::new();
                 let analysed = self.analyst.add(frozen, builder, &mut events);
+                self.analysed.add();
                 events.into_iter().for_each(|event| self.events.send(Timed { event, time_ns: *time_ns }));
                 Some(Answer::Analysed(analysed))
             }

@@ -28,6 +28,7 @@ use super::{
     analysis::{Analysis, Events},
     common::{Scope, Timed},
     intake::Intake,
+    progress::Analysed,
     schedule::Schedule,
     shard::{Request, Shard},
     sharer::Sharer,
@@ -48,6 +49,8 @@ const REQUESTS_WAITING: usize = 4;
 pub(super) struct Drain {
     /// Events of all shards.
     pub events: events::Receiver<Timed>,
+    /// Addresses that were added to snapshots.
+    pub analysed: Analysed,
     missed: Arc<AtomicU64>,
     shards: Vec<mpsc::SyncSender<Request>>,
     sharer: Option<mpsc::SyncSender<oneshot::Sender<()>>>,
@@ -65,7 +68,14 @@ impl Drain {
         let (sender, events) = events::channel(EVENTS_WAITING);
         let missed = Arc::new(AtomicU64::new(0));
         let events_out = Events { sender, missed: missed.clone() };
-        let mut drain = Self { events, missed, shards: Vec::new(), sharer: None, threads: Vec::new() };
+        let mut drain = Self {
+            events,
+            analysed: Analysed::default(),
+            missed,
+            shards: Vec::new(),
+            sharer: None,
+            threads: Vec::new(),
+        };
         let options = shard::share(options, count);
         if count == 1 {
             drain.start_shard("drain".to_owned(), Intake::of_rings(rings), &options, events_out)?;
@@ -97,7 +107,7 @@ impl Drain {
         engine.set_resolution_ns(1);
         let (flows, analyst) = engine.halves();
         let (requests, requested) = mpsc::sync_channel(REQUESTS_WAITING);
-        let schedule = Schedule::new(Analysis::start(analyst, events.clone())?);
+        let schedule = Schedule::new(Analysis::start(analyst, events.clone(), self.analysed.clone())?);
         let shard = Shard::new(intake, flows, schedule, requested, events);
         self.threads.push(thread::Builder::new().name(name).spawn(move || shard.run())?);
         self.shards.push(requests);

@@ -54,6 +54,14 @@ impl Place {
         Ok(Self::File { file, path: path.to_owned(), is_empty_and_new: is_new })
     }
 
+    /// Whether what is written takes the place of what was written before, as in a file. A pipe has it all.
+    pub fn is_replaced(&self) -> bool {
+        match self {
+            Self::Stdout => false,
+            Self::File { file, .. } => file.metadata().is_ok_and(|metadata| metadata.is_file()),
+        }
+    }
+
     /// Writes it in place of the one before, which stays where that fails.
     ///
     /// # Errors

@@ -72,6 +72,10 @@ impl Sink for PageWriter {
             .map_err(|error| io::Error::new(error.kind(), format!("cannot write the page: {error}")))
     }
 
+    fn takes_drafts(&self) -> bool {
+        self.place.is_replaced()
+    }
+
     // Standard error tells these. What is lasting in them comes again in the summary.
 
     fn notice(&mut self, notice: &Notice<'_>, wall: WallClock) -> io::Result<()> {

@@ -38,12 +38,17 @@ impl<'a> Canvas<'a> {
         self.picture.is_alone
     }
 
+    /// Whether a picture may be drawn before the final one, which then takes its place.
+    pub(super) fn takes_drafts(&self) -> bool {
+        self.place.is_replaced()
+    }
+
     /// Draws what a snapshot shows and what happened; the result is a warning where there is nothing to draw.
     ///
     /// # Errors
     /// If the picture can't be written.
     pub(super) fn draw(
-        mut self,
+        &mut self,
         snapshot: &Snapshot,
         events: &[Event],
         calendar: &Calendar<'_>,

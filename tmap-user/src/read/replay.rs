@@ -268,6 +268,8 @@ impl Reading<'_> {
         if let Some(replay) = self.replay.take() {
             replay.session.close()?;
         }
+        // The screen is gone.
+        self.progress.is_hidden.set(false);
         if !self.is_any_open {
             // There will be no summary to tell them.
             self.warnings.iter().for_each(|warning| say(warning));

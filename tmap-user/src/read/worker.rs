@@ -45,23 +45,24 @@ const TELL_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Waiting {
     progress: Progress,
     signals: Arc<Signals>,
+    /// Whether the user waits for the end of the analysis once a stop was requested.
+    is_to_tell: bool,
     /// Addresses analysed, and to be analysed, by all shards.
     analysed: Arc<[AtomicU64; 2]>,
-    has_told: bool,
 }
 
 impl Waiting {
-    /// Shows progress, and answers a request to stop.
-    pub(super) fn new(progress: Progress, signals: Arc<Signals>) -> Self {
-        Self { progress, signals, analysed: Arc::default(), has_told: false }
+    /// Shows progress. A request to stop is answered if the report comes at the end of the analysis only.
+    pub(super) fn new(progress: Progress, signals: Arc<Signals>, takes_drafts: bool) -> Self {
+        Self { progress, signals, is_to_tell: !takes_drafts, analysed: Arc::default() }
     }
 
     fn tell(&mut self) {
         let [analysed, all] = [0, 1].map(|index: usize| self.analysed[index].load(Ordering::Relaxed));
         self.progress.show_analysis(analysed, all);
-        if self.signals.stop() && !self.has_told && !self.progress.is_hidden.get() {
-            self.has_told = true;
-            let text = "tmap: analysing what was read; another ^C ends at once, without a summary";
+        if self.is_to_tell && self.signals.stop() && !self.progress.is_hidden.get() {
+            self.is_to_tell = false;
+            let text = "tmap: analysing what was read; another ^C ends with what is known";
             self.progress.bar.suspend(|| eprintln!("{text}"));
         }
     }
@@ -179,6 +180,7 @@ impl Workers {
     /// Everything known at the end; new events come with [`Workers::news`].
     pub(super) fn conclude(&mut self, now_ns: u64, wanted: Wanted) -> Snapshot {
         self.reviews.push_back(now_ns);
+        self.waiting.analysed.iter().for_each(|figure| figure.store(0, Ordering::Relaxed));
         self.join(|| Task::Conclude(now_ns, wanted))
     }
 

@@ -51,6 +51,7 @@ fn words(reason: Reason) -> &'static str {
         Reason::OnlyCounted => "whose machines were counted but not told apart",
         Reason::ZeroTsvals => "whose TSvals are all 0",
         Reason::OffsetsRandom => "with random offsets that could not be told apart",
+        Reason::NotAnalysed => "that were not analysed to the end",
         Reason::Forgotten => "that were forgotten for lack of room",
     }
 }
@@ -88,6 +89,7 @@ fn name(reason: Reason) -> &'static str {
         Reason::OnlyCounted => "only_counted",
         Reason::ZeroTsvals => "zero_tsvals",
         Reason::OffsetsRandom => "offsets_random",
+        Reason::NotAnalysed => "not_analysed",
         Reason::Forgotten => "forgotten",
     }
 }

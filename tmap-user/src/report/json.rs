@@ -17,7 +17,7 @@
 //! | `machines` | best count |
 //! | `machines_low`, `machines_high` | its 90 % interval |
 //! | `machines_proven` | lower bound that needs no statistics |
-//! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `jitter_too_large`, `too_far_apart`, `unsteady`, `zero_tsvals`, `offsets_random` |
+//! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `jitter_too_large`, `too_far_apart`, `unsteady`, `zero_tsvals`, `offsets_random`, `budget_spent`, `interrupted` |
 //! | `would_help` | what would make the answer better, a noun; `null` where nothing would |
 //! | `connections` | connection sides seen from the address |
 //! | `segments` | segments with timestamps of those held |
@@ -620,5 +620,7 @@ fn doubt(doubt: Doubt) -> &'static str {
         Doubt::TooFarApart => "too_far_apart",
         Doubt::ZeroTsvals => "zero_tsvals",
         Doubt::OffsetsRandom => "offsets_random",
+        Doubt::BudgetSpent => "budget_spent",
+        Doubt::Interrupted => "interrupted",
     }
 }

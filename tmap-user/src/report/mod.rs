@@ -69,6 +69,9 @@ pub trait Sink {
     /// Takes everything known: at the end, or on request.
     fn summary(&mut self, summary: &Summary) -> io::Result<()>;
 
+    /// Whether a summary may come before the final one although nobody asked for one.
+    fn takes_drafts(&self) -> bool;
+
     /// Takes a change of a watched interface.
     fn notice(&mut self, notice: &sensor::Notice<'_>, wall: WallClock) -> io::Result<()>;
 
@@ -139,6 +142,11 @@ impl<W: Write> Sink for Reporter<W> {
             Format::Text => text::summary(out, summary, view, calendar),
             Format::Json => json::summary(out, summary, view, calendar),
         })
+    }
+
+    fn takes_drafts(&self) -> bool {
+        // A program that reads JSON expects one summary at the end.
+        self.format == Format::Text
     }
 
     fn notice(&mut self, notice: &sensor::Notice<'_>, wall: WallClock) -> io::Result<()> {

@@ -301,7 +301,7 @@ pub(crate) fn rest(report: &AddressReport, unassigned: &Unassigned) -> String {
 
 /// Why machines of the listed addresses aren't counted, with the number of addresses.
 fn reasons(out: &mut impl Write, listed: &[&AddressReport], styles: &Styles) -> io::Result<()> {
-    const ALL: [Doubt; 8] = [
+    const ALL: [Doubt; 10] = [
         Doubt::TooFewSegments,
         Doubt::TooFewConnections,
         Doubt::CaptureTooCoarse,
@@ -310,6 +310,8 @@ fn reasons(out: &mut impl Write, listed: &[&AddressReport], styles: &Styles) -> 
         Doubt::TooFarApart,
         Doubt::ZeroTsvals,
         Doubt::OffsetsRandom,
+        Doubt::BudgetSpent,
+        Doubt::Interrupted,
     ];
     for doubt in ALL {
         let doubtful = listed.iter().filter(|report| report.doubt == Some(doubt)).count();

@@ -107,6 +107,10 @@ pub(crate) fn doubt(doubt: Doubt) -> &'static str {
         Doubt::TooFarApart => "connections are too far apart in time to follow clocks with random offsets",
         Doubt::ZeroTsvals => "every TSval is 0, which shows no clock",
         Doubt::OffsetsRandom => "offsets are random, so machines are not counted yet",
+        Doubt::BudgetSpent => {
+            "the search for machines spent its budget, so some may be missing (--search-budget)"
+        }
+        Doubt::Interrupted => "not analysed to the end, so machines may be missing",
     }
 }
 
@@ -211,6 +215,8 @@ pub(crate) fn help(report: &AddressReport) -> Option<String> {
         Some(Doubt::CaptureTooCoarse) => "a capture whose times have microseconds".to_owned(),
         Some(Doubt::JitterTooLarge) => "longer connections, or a sensor nearer to it".to_owned(),
         Some(Doubt::TooFarApart) => "more connections in the same time".to_owned(),
+        Some(Doubt::BudgetSpent) => "a larger --search-budget, or a filter for fewer connections".to_owned(),
+        Some(Doubt::Interrupted) => "to let the analysis end".to_owned(),
         Some(Doubt::Unsteady | Doubt::ZeroTsvals | Doubt::OffsetsRandom) => return None,
         None if is_only_counted(report) => "longer connections, or a sensor nearer to it".to_owned(),
         None if report.machines.is_some() && report.machines_high.is_none() => {

@@ -229,7 +229,7 @@ fn say_if_late(is_over: &AtomicBool) {
     let began = Instant::now();
     while !is_over.load(Ordering::Relaxed) {
         if began.elapsed() > SOON {
-            return say("analysing what was seen; ^C ends at once, without a summary");
+            return say("analysing what was seen; ^C ends with what is known");
         }
         thread::sleep(Duration::from_millis(5));
     }

@@ -82,6 +82,8 @@ impl Flows {
             connections_left = connections_left.saturating_sub(sources[id as usize].connections.len());
             true
         });
+        // A long pass comes last, so that it delays no other address.
+        due.sort_by_key(|&(.., tracks)| tracks);
         due.into_iter().map(|(id, depth, _)| (id, depth)).collect()
     }
 

@@ -25,7 +25,7 @@ use crate::engine::{
     },
     flows::connection::Connection,
     options::Options,
-    os::{self, Observations, likeness::Switches},
+    os::{self, Observations},
     types::{Depth, Doubt, Estimate, Regime, Side, joint, wrap_difference},
 };
 
@@ -62,7 +62,7 @@ pub(crate) fn analyse(
         connections,
         resolution_ns,
         depth,
-        switches: options.evidence,
+        options,
         out: Analysis::empty(resolution_ns),
         regimes: Vec::new(),
     };
@@ -389,7 +389,7 @@ struct Builder<'a> {
     connections: &'a [&'a Connection],
     resolution_ns: u64,
     depth: Depth,
-    switches: Switches,
+    options: &'a Options,
     out: Analysis,
     regimes: Vec<(Regime, String)>,
 }
@@ -442,7 +442,7 @@ impl Builder<'_> {
             random,
             self.connections,
             self.resolution_ns,
-            self.switches,
+            self.options,
         );
         self.out.groups.extend(findings.groups);
         self.out.count.add(findings.count);

@@ -2,13 +2,19 @@
 //!
 //! It doesn't take part in the intake of records, so it may run for long, on another thread.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
-use super::{analysis, assemble, clock_moved, history::SourceHistory, partial::PartialSnapshot, reboot};
+use super::{
+    analysis, assemble, clock_moved,
+    history::{Before, SourceHistory},
+    partial::PartialSnapshot,
+    reboot,
+};
 use crate::engine::{
     flows::{Analysed, FrozenSource, SourceId, connection::Connection},
+    hurry::Hurry,
     options::Options,
     rtt::clock_directory::ClockDirectory,
     snapshot::{AddressReport, Event, MachineReport},
@@ -23,7 +29,27 @@ const SNAPSHOT_TRACKS: usize = 16_384;
 pub struct Analyst {
     options: Options,
     resolution_ns: u64,
-    histories: HashMap<SourceId, SourceHistory, RandomState>,
+    histories: Histories,
+    /// The engine time of the last snapshot, in nanoseconds, and the sources that got a pass by phase in it.
+    phased: (u64, HashSet<SourceId, RandomState>),
+}
+
+type Histories = HashMap<SourceId, SourceHistory, RandomState>;
+
+/// What became of a source address that was to be added to a snapshot.
+pub(in crate::engine) enum Added {
+    /// It was added.
+    Done(Analysed),
+    /// It needs a pass by phase.
+    Postponed(Postponed),
+}
+
+/// A source address that needs a pass by phase.
+pub(in crate::engine) struct Postponed {
+    /// Its random offsets, by which the pass takes long.
+    pub tracks: usize,
+    /// Its frozen copy, which may be made anew.
+    pub frozen: FrozenSource,
 }
 
 /// Builds a partial snapshot, source by source.
@@ -38,7 +64,12 @@ pub struct SnapshotBuilder {
 impl Analyst {
     /// An analyst without any history.
     pub fn new(options: &Options) -> Self {
-        Self { options: options.clone(), resolution_ns: 1, histories: HashMap::default() }
+        Self {
+            options: options.clone(),
+            resolution_ns: 1,
+            histories: HashMap::default(),
+            phased: Default::default(),
+        }
     }
 
     /// Sets the resolution of the records' times, in nanoseconds.
@@ -46,12 +77,21 @@ impl Analyst {
         self.resolution_ns = resolution_ns.max(1);
     }
 
-    /// Analyses a source address and adds what is new to `events`.
+    /// Analyses a source address and adds what is new to `events`. Where somebody waits, a pass by phase ends
+    /// at once, and the source stays due.
     pub fn review(&mut self, mut frozen: FrozenSource, depth: Depth, events: &mut Vec<Event>) -> Analysed {
-        let history = self.histories.entry(frozen.id).or_insert_with(|| SourceHistory::new(frozen.address));
-        history.recall(&mut frozen.connections);
+        let history = recalled(&mut self.histories, &mut frozen);
+        history.is_open = is_refused(depth, &self.options.hurry);
+        if history.is_open {
+            return analysed(history, &frozen, None);
+        }
         frozen.connections.iter_mut().for_each(Connection::unpack);
-        history.analyse(&mut frozen.connections, &self.options, self.resolution_ns, depth);
+        let (before, is_cut) = analyse(history, &mut frozen, &self.options, self.resolution_ns, depth);
+        if is_cut {
+            history.is_open = true;
+            history.restore(before);
+            return analysed(history, &frozen, None);
+        }
         if let Some(last_pass) = history.last_pass.as_ref().filter(|last_pass| history.has_news(last_pass)) {
             let machines = assemble::machines(history, last_pass, &frozen.connections, &self.options);
             announce(history, &frozen, &machines, events);
@@ -60,7 +100,10 @@ impl Analyst {
     }
 
     /// Begins a snapshot at `now_ns`. The caller then adds all sources, those with most connections first.
-    pub fn begin_snapshot(&self, now_ns: u64, wanted: Wanted) -> SnapshotBuilder {
+    pub fn begin_snapshot(&mut self, now_ns: u64, wanted: Wanted) -> SnapshotBuilder {
+        if self.phased.0 != now_ns {
+            self.phased = (now_ns, HashSet::default());
+        }
         SnapshotBuilder {
             partial: PartialSnapshot::new(now_ns, wanted.siblings),
             wanted,
@@ -70,37 +113,100 @@ impl Analyst {
     }
 
     /// Adds a source address to a snapshot. A source that changed is analysed anew. A pass by phase is
-    /// done only within the snapshot's budget of tracks; beyond the budget the last pass stays. News go
-    /// to `events`, where machines are announced: no later review would find them.
+    /// done only within the snapshot's budget of tracks; beyond the budget the last pass stays. Where
+    /// somebody waits, the last pass stays, too, or the part of a pass that was done. News go to `events`,
+    /// where machines are announced: no later review would find them.
     pub fn add(
+        &mut self,
+        frozen: FrozenSource,
+        builder: &mut SnapshotBuilder,
+        events: &mut Vec<Event>,
+    ) -> Analysed {
+        match self.add_by_offset(frozen, builder, events) {
+            Added::Done(analysed) => analysed,
+            Added::Postponed(postponed) => self.add_by_phase(postponed.frozen, builder, events),
+        }
+    }
+
+    /// Adds a source address to a snapshot, as [`Self::add`] does, unless that needs a pass by phase, which
+    /// takes long.
+    pub(in crate::engine) fn add_by_offset(
+        &mut self,
+        mut frozen: FrozenSource,
+        builder: &mut SnapshotBuilder,
+        events: &mut Vec<Event>,
+    ) -> Added {
+        let hurry = &self.options.hurry;
+        let history = recalled(&mut self.histories, &mut frozen);
+        frozen.stale |= history.is_open;
+        let is_left_out = frozen.stale && hurry.ends_passes();
+        if (frozen.stale && !is_left_out) || builder.needs_connections() {
+            frozen.connections.iter_mut().for_each(Connection::unpack);
+        }
+        let mut depth = None;
+        if frozen.stale && !is_left_out && history.random_offsets() == 0 {
+            depth = Some(Depth::Offsets);
+            analyse(history, &mut frozen, &self.options, self.resolution_ns, Depth::Offsets);
+        }
+        let needs_phases = builder.grants_phases(history, frozen.stale, self.phased.1.contains(&frozen.id));
+        if needs_phases && !is_left_out && !hurry.ends_searches() {
+            return Added::Postponed(Postponed { tracks: history.random_offsets(), frozen });
+        }
+        let is_unfinished = is_left_out || needs_phases;
+        let unchanged = (!frozen.stale).then_some(Depth::Offsets);
+        let depth = depth.or(unchanged).filter(|_| !is_unfinished);
+        Added::Done(self.report(&frozen, builder, events, depth, is_unfinished))
+    }
+
+    /// Adds a source address that [`Self::add_by_offset`] postponed.
+    pub(in crate::engine) fn add_by_phase(
         &mut self,
         mut frozen: FrozenSource,
         builder: &mut SnapshotBuilder,
         events: &mut Vec<Event>,
     ) -> Analysed {
+        let history = recalled(&mut self.histories, &mut frozen);
+        frozen.connections.iter_mut().for_each(Connection::unpack);
+        if is_refused(Depth::Phases, &self.options.hurry) {
+            return self.report(&frozen, builder, events, None, true);
+        }
+        let (before, is_cut) =
+            analyse(history, &mut frozen, &self.options, self.resolution_ns, Depth::Phases);
+        if !is_cut {
+            self.phased.1.insert(frozen.id);
+            return self.report(&frozen, builder, events, Some(Depth::Phases), false);
+        }
+        if history.has_machines() {
+            let (id, analysed) = (frozen.id, self.report(&frozen, builder, events, None, true));
+            if let Some(history) = self.histories.get_mut(&id) {
+                history.restore(before);
+            }
+            return analysed;
+        }
+        // What was found before is more than nothing.
+        history.restore(before);
+        self.report(&frozen, builder, events, None, true)
+    }
+
+    /// Adds the report on a source address, after a pass of this depth; an unfinished one announces nothing.
+    fn report(
+        &mut self,
+        frozen: &FrozenSource,
+        builder: &mut SnapshotBuilder,
+        events: &mut Vec<Event>,
+        depth: Option<Depth>,
+        is_unfinished: bool,
+    ) -> Analysed {
         let history = self.histories.entry(frozen.id).or_insert_with(|| SourceHistory::new(frozen.address));
-        history.recall(&mut frozen.connections);
-        if frozen.stale || builder.needs_connections() {
-            frozen.connections.iter_mut().for_each(Connection::unpack);
+        history.is_open = is_unfinished;
+        let mut report = assemble::address(history, frozen, &self.options);
+        if is_unfinished {
+            (report.doubt, report.machines_high) = (Some(Doubt::Interrupted), None);
+        } else if self.options.announces_machines() {
+            announce(history, frozen, &report.machine_list, events);
         }
-        let mut depth = None;
-        if frozen.stale && history.random_offsets() == 0 {
-            depth = Some(Depth::Offsets);
-            history.analyse(&mut frozen.connections, &self.options, self.resolution_ns, Depth::Offsets);
-        }
-        let tracks = history.random_offsets();
-        if frozen.stale && tracks > 0 && tracks <= builder.tracks_left {
-            builder.tracks_left -= tracks;
-            depth = Some(Depth::Phases);
-            history.analyse(&mut frozen.connections, &self.options, self.resolution_ns, Depth::Phases);
-        }
-        let report = assemble::address(history, &frozen, &self.options);
-        if self.options.announces_machines() {
-            announce(history, &frozen, &report.machine_list, events);
-        }
-        builder.add(history, &frozen, report, self.resolution_ns);
-        let unchanged = (!frozen.stale).then_some(Depth::Offsets);
-        analysed(history, &frozen, depth.or(unchanged))
+        builder.add(history, frozen, report, self.resolution_ns);
+        analysed(history, frozen, depth)
     }
 
     /// Memory held, in bytes.
@@ -109,12 +215,52 @@ impl Analyst {
     }
 }
 
+/// The history of a source, which recognises its connections.
+fn recalled<'a>(histories: &'a mut Histories, frozen: &mut FrozenSource) -> &'a mut SourceHistory {
+    let history = histories.entry(frozen.id).or_insert_with(|| SourceHistory::new(frozen.address));
+    history.recall(&mut frozen.connections);
+    history
+}
+
+/// Whether a pass of this depth doesn't begin, because somebody waits.
+fn is_refused(depth: Depth, hurry: &Hurry) -> bool {
+    match depth {
+        Depth::Offsets => hurry.ends_passes(),
+        Depth::Phases => hurry.ends_searches(),
+    }
+}
+
+/// Does a pass. Returns what was known before, and whether the pass ended early, because somebody waits.
+fn analyse(
+    history: &mut SourceHistory,
+    frozen: &mut FrozenSource,
+    options: &Options,
+    resolution_ns: u64,
+    depth: Depth,
+) -> (Before, bool) {
+    let times = options.hurry.times();
+    let before = history.analyse(&mut frozen.connections, options, resolution_ns, depth);
+    (before, depth == Depth::Phases && options.hurry.times() != times)
+}
+
 fn analysed(history: &SourceHistory, frozen: &FrozenSource, depth: Option<Depth>) -> Analysed {
     let FrozenSource { id, connections_total, .. } = *frozen;
     Analysed { id, depth, random_offsets: history.random_offsets(), connections_total }
 }
 
 impl SnapshotBuilder {
+    /// Whether a source gets a pass by phase within the snapshot's budget of tracks. One that had it in a
+    /// snapshot of the same time uses the same part of the budget again, so that a snapshot that is taken
+    /// again because it was interrupted analyses the same sources.
+    fn grants_phases(&mut self, history: &SourceHistory, is_stale: bool, had_it: bool) -> bool {
+        let tracks = history.random_offsets();
+        let is_granted = (is_stale || had_it) && tracks > 0 && tracks <= self.tracks_left;
+        if is_granted {
+            self.tracks_left -= tracks;
+        }
+        is_granted && is_stale
+    }
+
     /// Whether the snapshot needs every connection's own clock.
     fn needs_connections(&self) -> bool {
         self.wanted.connections || self.clocks.is_some()

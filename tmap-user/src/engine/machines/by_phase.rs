@@ -18,7 +18,8 @@ use super::{
 use crate::engine::{
     clock::fit::{Clock, SKEW_PRIOR_SIGMA},
     flows::connection::Connection,
-    os::likeness::{Evidence, Switches},
+    options::Options,
+    os::likeness::Evidence,
     phase::{self, Track, sample::Sample},
     types::{Doubt, Estimate, Point, Regime, Side, joint},
 };
@@ -51,7 +52,7 @@ pub(super) fn find(
     set: &Random,
     connections: &[&Connection],
     resolution_ns: u64,
-    switches: Switches,
+    options: &Options,
 ) -> Findings {
     let random: Vec<&Cluster> = set.clusters.iter().map(|&index| &clusters[index]).collect();
     let samples: Vec<Sample> =
@@ -75,7 +76,8 @@ pub(super) fn find(
         .collect();
     let occupancy = occupancy(set.regime, &random, &peers);
     let prior = occupancy.as_ref().map_or_else(Vec::new, prior_of_lines);
-    let settings = phase::Settings { resolution_ns, switches, prior, ..phase::Settings::default() };
+    let (switches, limits) = (options.evidence, options.limits());
+    let settings = phase::Settings { resolution_ns, switches, prior, limits, ..phase::Settings::default() };
     let are_too_many = occupancy.as_ref().is_some_and(|occupancy| occupancy.fewest > MOST_BY_PHASE);
     let lines = if are_too_many {
         phase::Lines::nothing(tracks.len(), 0, Doubt::TooFewConnections)

@@ -32,7 +32,16 @@ pub(super) struct SourceHistory {
     pub moves_announced: BTreeMap<u32, u64>,
     /// Whether random offsets were announced for this address.
     pub random_announced: bool,
+    /// Whether the last pass was cut short or refused, so that the next one may find more. Copies that were
+    /// frozen before that do not know it.
+    pub is_open: bool,
     /// For each connection of the last pass, in order: its serial, and its machine's number (0 for none).
+    assigned: Vec<(u32, u32)>,
+}
+
+/// What was known before a pass.
+pub(super) struct Before {
+    last_pass: Option<LastPass>,
     assigned: Vec<(u32, u32)>,
 }
 
@@ -61,6 +70,7 @@ impl SourceHistory {
             announced: Vec::new(),
             moves_announced: BTreeMap::new(),
             random_announced: false,
+            is_open: false,
             assigned: Vec::new(),
         }
     }
@@ -68,6 +78,11 @@ impl SourceHistory {
     /// Random offsets that the last pass found; only a pass by phase can assign them.
     pub(super) fn random_offsets(&self) -> usize {
         self.last_pass.as_ref().map_or(0, |last_pass| last_pass.analysis.random_offsets)
+    }
+
+    /// Whether the last pass told machines.
+    pub(super) fn has_machines(&self) -> bool {
+        self.last_pass.as_ref().is_some_and(|last_pass| !last_pass.analysis.groups.is_empty())
     }
 
     /// Whether a pass may have found something that wasn't announced yet.
@@ -110,14 +125,15 @@ impl SourceHistory {
         }
     }
 
-    /// Analyses the address's connections and numbers the machines found.
+    /// Analyses the address's connections and numbers the machines found. Returns what was known before, for
+    /// [`Self::restore`].
     pub(super) fn analyse(
         &mut self,
         connections: &mut [Connection],
         options: &Options,
         resolution_ns: u64,
         depth: Depth,
-    ) {
+    ) -> Before {
         let analysed: Vec<&Connection> = connections.iter().collect();
         let analysis = analysis::analyse(&analysed, options, resolution_ns, depth);
         let announced = |number: u32| if self.announced.contains(&number) { number } else { 0 };
@@ -137,9 +153,17 @@ impl SourceHistory {
                 }
             }
         }
-        self.assigned.clear();
-        self.assigned.extend(connections.iter().map(|connection| (connection.serial, connection.machine)));
-        self.last_pass = Some(LastPass { analysis, connections: connections.len(), numbers });
+        let assigned = connections.iter().map(|connection| (connection.serial, connection.machine)).collect();
+        let last_pass = Some(LastPass { analysis, connections: connections.len(), numbers });
+        Before {
+            last_pass: std::mem::replace(&mut self.last_pass, last_pass),
+            assigned: std::mem::replace(&mut self.assigned, assigned),
+        }
+    }
+
+    /// Forgets a pass that ended early: the next one must find what it would have found without that.
+    pub(super) fn restore(&mut self, before: Before) {
+        (self.last_pass, self.assigned) = (before.last_pass, before.assigned);
     }
 
     /// Memory held, in bytes.

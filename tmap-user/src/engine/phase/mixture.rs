@@ -3,16 +3,14 @@
 //! Every connection belongs to one of the lines or, with a small probability, to none. EM is that of
 //! Dempster, Laird and Rubin 1977; its M step updates each line once by Fisher scoring.
 
-use std::{
-    cell::{Cell, OnceCell},
-    ops::Range,
-};
+use std::{cell::OnceCell, ops::Range};
 
 use super::{
     density::BINS,
     drift::Window,
     evidence_kinds::EvidenceKinds,
     factors::{Coarse, Factors},
+    limits::Work,
     line::{Knots, Line, Update},
     mixing::{self, LANES},
 };
@@ -36,30 +34,6 @@ pub(super) struct Data {
     pub coarse: OnceCell<Coarse>,
     /// What was done with them.
     pub work: Work,
-}
-
-/// The work of one look, in look-ups of a piece on a line. A look ends by its work and not by the clock, so
-/// that its result is the same on any machine.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Work(Cell<u64>);
-
-/// The budget of one look, in look-ups.
-const MOST_LOOK_UPS: u64 = 500_000_000;
-
-impl Work {
-    /// Goes on from what other data took.
-    pub(super) fn take_over(&self, other: &Self) {
-        self.0.set(other.0.get());
-    }
-
-    fn add(&self, look_ups: usize) {
-        self.0.set(self.0.get() + look_ups as u64);
-    }
-
-    /// Whether the budget is spent: the search ends with what it has.
-    pub(super) fn is_spent(&self) -> bool {
-        self.0.get() >= MOST_LOOK_UPS
-    }
 }
 
 impl Data {
@@ -234,7 +208,7 @@ impl Mixture {
         moves: impl Fn(usize) -> bool,
         reach: Reach,
     ) {
-        for _ in 0..rounds {
+        for _ in (0..rounds).take_while(|_| !data.work.is_hurried()) {
             let before = self.log_likelihood;
             self.round(data, &moves, reach);
             if self.log_likelihood - before < SETTLED {

@@ -8,16 +8,16 @@
 //! ```text
 //! Track (hull + sample) -> Piece (short enough for a few trial drifts)
 //!   density: the law of a single residual, learned within connections, where no clustering is needed
-//!   table:   per piece, the log Bayes factor of every (phase, drift)
+//!   table:   per piece, the log Bayes factor of every (phase, drift); factors: look-ups of them
 //!   noise:   how much connections scatter about their line, chosen by evidence
 //!   hough -> mixture (EM) -> search (births, splits, removals; integrated likelihood) -> count
 //! ```
 //!
 //! # Cost
-//! Learning uses at most [`noise::LEARNED_FROM`] pieces, choosing the noise at most
-//! [`noise::CHOSEN_FROM`] tracks, and proposing lines at most 1024 pieces. A table costs the same for any
+//! Learning uses at most [`tabulate::LEARNED_FROM`] pieces, choosing the noise at most
+//! [`tabulate::CHOSEN_FROM`] tracks, and proposing lines at most 1024 pieces. A table costs the same for any
 //! length of connection, and another noise only transforms it. EM costs connections times lines per round.
-//! In all, the cost is O(connections x lines) plus a constant, and [`mixture::Work`] bounds it: a search that
+//! In all, the cost is O(connections x lines) plus a constant, and [`limits::Work`] bounds it: a search that
 //! spends its budget ends with the lines that it has, and the count has no upper end.
 //!
 //! # Limits
@@ -35,6 +35,7 @@ mod evidence_kinds;
 mod factors;
 mod hough;
 mod learn;
+pub mod limits;
 mod line;
 mod mixing;
 mod mixture;
@@ -45,6 +46,7 @@ pub mod sample;
 mod search;
 mod symmetric;
 mod table;
+mod tabulate;
 
 pub use crate::engine::types::Point;
 use crate::engine::{
@@ -53,12 +55,13 @@ use crate::engine::{
 };
 use drift::Window;
 use evidence_kinds::EvidenceKinds;
+use limits::Limits;
 use mixture::{Data, Mixture};
-use noise::Tables;
 use paths::AlongPaths;
 use piece::Piece;
 pub use sample::{Sampled, Track};
 use search::{Found, Prior};
+use tabulate::Tables;
 
 /// The fewest tracks with a clock that lines are fitted to.
 const FEWEST_TRACKS: usize = 4;
@@ -92,11 +95,19 @@ pub struct Settings {
     /// What is known of the number of lines beside their phases: log-likelihoods in nats, from no line on.
     /// Numbers beyond the end are as likely as the last one; empty where nothing is known.
     pub prior: Vec<f64>,
+    /// What ends the search early.
+    pub limits: Limits,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { resolution_ns: 1, max_lines: 64, switches: Switches::ALL, prior: Vec::new() }
+        Self {
+            resolution_ns: 1,
+            max_lines: 64,
+            switches: Switches::ALL,
+            prior: Vec::new(),
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -135,7 +146,8 @@ pub struct Lines {
 
 /// Finds the lines behind `tracks`, whose clocks all tick nominally at `hz`. Deterministic.
 ///
-/// With too few tracks or too coarse time stamps there are no lines, and [`Lines::doubt`] says why.
+/// With too few tracks or too coarse time stamps there are no lines, and [`Lines::doubt`] says why. Where
+/// somebody waits ([`Limits::hurry`]), it returns soon, with the lines found until then.
 pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     let zero_ns = middle_ns(tracks);
     let is_usable = |t: &usize| points(&tracks[*t]) >= FEWEST_POINTS && !is_in_step(&tracks[*t], hz);
@@ -153,9 +165,11 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     let window = rough_window(tracks, hz);
     let cut: Vec<Vec<Piece>> = usable.iter().map(|&t| Piece::cut(&tracks[t], hz, zero_ns, window)).collect();
     let kinds = EvidenceKinds::new(usable.iter().map(|&t| tracks[t].shown), settings.switches);
-    let tables = Tables::new(cut, kinds, window, hz);
+    let tables = Tables::new(cut, kinds, window, hz, &settings.limits);
     let most = settings.max_lines.min(usable.len() / FEWEST_PER_LINE + 1);
-    let (data, found) = noise::choose(&tables, most, &Prior::new(&settings.prior));
+    let Some((data, found)) = noise::choose(&tables, most, &Prior::new(&settings.prior)) else {
+        return nothing(Doubt::Interrupted);
+    };
     let mut best = found.best();
     let mut lines = report(&data, &found, hz);
     lines.reference_ns = zero_ns;
@@ -205,6 +219,7 @@ fn report(data: &Data, found: &Found, hz: f64) -> Lines {
     let count = count::count(found, &count::Observability::of(data, best, found.best_evidence(), sharpness));
     let doubt = match (best.lines.len(), sharpness < LEAST_SHARPNESS) {
         (_, true) => Some(Doubt::JitterTooLarge),
+        _ if data.work.is_spent() => Some(Doubt::BudgetSpent),
         (0, _) => Some(Doubt::TooFewConnections),
         _ => None,
     };
@@ -213,7 +228,7 @@ fn report(data: &Data, found: &Found, hz: f64) -> Lines {
         count: best.lines.len(),
         low: count.low.min(best.lines.len()).max(1),
         // A search that was cut short may have left lines out, and lines that hardly pay exclude nothing.
-        high: if doubt.is_some() || data.work.is_spent() || found.best_evidence() < LEAST_BOUND_NATS {
+        high: if doubt.is_some() || data.work.is_over() || found.best_evidence() < LEAST_BOUND_NATS {
             None
         } else {
             count.high.map(|h| h.max(best.lines.len()))

@@ -101,7 +101,7 @@ impl Paths {
         let mut single = Mixture::new(data, vec![line], lines.none);
         let mut best: Option<AlongPaths> = None;
         let mut shifted = data.to_change();
-        for _ in 0..ROUNDS {
+        for _ in (0..ROUNDS).take_while(|_| !data.work.is_hurried()) {
             self.shift_back(&mut shifted, &single);
             single = Mixture::new(&shifted, single.lines, single.none);
             single.fit(&shifted, LINE_ROUNDS);

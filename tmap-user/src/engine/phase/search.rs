@@ -170,9 +170,9 @@ const WORTH_A_PASS: f64 = 0.1;
 fn ascend(data: &Data, found: &mut Found, max_lines: usize) {
     let mut current = found.best().clone();
     let mut without_gain = 0;
-    while current.lines.len() < max_lines && without_gain <= PATIENCE && !data.work.is_spent() {
+    while current.lines.len() < max_lines && without_gain <= PATIENCE && !data.work.is_over() {
         let best = found.best_evidence();
-        let Some(next) = grow(data, &current) else { break };
+        let Some(next) = grow(data, &current).filter(|_| !data.work.is_hurried()) else { break };
         let count = next.lines.len();
         found.offer(next.clone(), data);
         current = found.at(count).map_or(next, |(mixture, _)| mixture.clone());
@@ -246,7 +246,7 @@ fn splits(data: &Data, current: &Mixture) -> Vec<Mixture> {
     let span = span_s(data);
     let newest = current.lines.len();
     let mut halves: Vec<(usize, Mixture)> = Vec::new();
-    for j in 0..newest {
+    for j in (0..newest).take_while(|_| !data.work.is_hurried()) {
         for (phase, drift) in [(0.06, 0.0), (0.04, 0.08 / span), (0.04, -0.08 / span)] {
             let mut lines = current.lines.clone();
             let whole = lines[j].lighter(0.5);
@@ -273,15 +273,21 @@ const GLANCE_ROUNDS: usize = 2;
 /// machines.
 fn improve(data: &Data, found: &mut Found) {
     let start = found.best().clone();
-    for j in (0..start.lines.len()).take_while(|_| !data.work.is_spent()) {
+    for j in (0..start.lines.len()).take_while(|_| !data.work.is_over()) {
         let mut lines = start.lines.clone();
         lines.remove(j);
         let mut fewer = Mixture::new(data, lines, start.none);
         fewer.fit(data, FULL_ROUNDS / 3);
+        if data.work.is_hurried() {
+            return;
+        }
         found.offer(fewer.clone(), data);
         for place in hough::candidates(data, &fewer, 2) {
             let mut again = birth(data, &fewer, &place);
             again.fit(data, FULL_ROUNDS / 3);
+            if data.work.is_hurried() {
+                return;
+            }
             found.offer(again, data);
         }
     }

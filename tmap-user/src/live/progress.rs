@@ -1,0 +1,46 @@
+//! How far the last analysis is, on standard error, if that is a terminal.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// The time between two looks at the figure.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// Addresses that were added to snapshots since the start, by all analysis threads.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Analysed(Arc<AtomicU64>);
+
+impl Analysed {
+    /// One more.
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits for a snapshot of so many addresses, and shows how many of them were added.
+    pub(super) async fn show<T>(&self, addresses: usize, snapshot: impl Future<Output = T>) -> T {
+        let before = self.0.load(Ordering::Relaxed);
+        let bar = ProgressBar::new(addresses as u64);
+        if let Ok(style) =
+            ProgressStyle::with_template("analysing [{bar:20}] {pos} of {len} addresses, {eta} left")
+        {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        let mut ticks = super::ticks(EVERY);
+        tokio::pin!(snapshot);
+        let taken = loop {
+            tokio::select! {
+                taken = &mut snapshot => break taken,
+                _ = ticks.tick() => bar.set_position(self.0.load(Ordering::Relaxed) - before),
+            }
+        };
+        bar.finish_and_clear();
+        taken
+    }
+}
