@@ -199,7 +199,7 @@ fn known_rate(hz: f64) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::types::Point;
+    use crate::engine::types::{Point, WRAP_TICKS};
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
 
