@@ -46,8 +46,8 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Option<Taken>> {
     }
 }
 
-/// Runs a program to its end, and returns what it wrote, which must be short; `None` where it hadn't ended within
-/// `limit` and was stopped.
+/// Runs a program to its end, and returns what it wrote, which must be short; `None` where it hadn't ended
+/// within `limit` and was stopped.
 ///
 /// # Errors
 /// Where it doesn't start, or fails.

@@ -1,7 +1,7 @@
 //! Cost of analysis: microseconds per connection against connections, addresses, spans and regimes.
 //!
-//! Analysis by phase may take long. So each case is measured by a process of its own, which is stopped where it
-//! takes longer than [`LIMIT`]. Its CPU time counts, not what else the machine does.
+//! Analysis by phase may take long. So each case is measured by a process of its own, which is stopped where
+//! it takes longer than [`LIMIT`]. Its CPU time counts, not what else the machine does.
 
 use std::{env, process::Command, time::Duration};
 

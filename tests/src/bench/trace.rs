@@ -1,5 +1,5 @@
-//! Captures of two million packets between 500 clients and 20 servers, to be read by programs: connections that
-//! begin at a steady rate, with handshakes, both directions and time stamps.
+//! Captures of two million packets between 500 clients and 20 servers, to be read by programs: connections
+//! that begin at a steady rate, with handshakes, both directions and time stamps.
 
 use std::{
     fs,
@@ -213,7 +213,7 @@ mod tests {
             let elapsed_s = (first.time_ns - BEGIN_NS) as f64 * 1e-9;
             first.segment.tsval.wrapping_sub((1_000.0 * elapsed_s) as u32)
         };
-        // A client of one machine; two counters would be within a second of each other once in a million times.
+        // A client of one machine; two counters are this near each other once in a million times.
         assert!(offset(0).abs_diff(offset(CLIENTS)) > 1_000);
     }
 }

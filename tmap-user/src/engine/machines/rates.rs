@@ -153,16 +153,12 @@ fn own_evidence(envelope: &Envelope) -> Rates {
 fn estimate(fixed: &Rates, sought: &mut [Sought]) {
     let mut counts = *fixed;
     for one in &*sought {
-        for rate in 0..RATES {
-            counts[rate] += one.posterior[rate];
-        }
+        counts.iter_mut().zip(&one.posterior).for_each(|(count, p)| *count += p);
     }
     for one in sought {
         // A connection is no evidence of how common its own rate is among the others.
         let mut others = counts;
-        for rate in 0..RATES {
-            others[rate] -= one.posterior[rate];
-        }
+        others.iter_mut().zip(&one.posterior).for_each(|(count, p)| *count -= p);
         one.estimate(&others);
     }
 }

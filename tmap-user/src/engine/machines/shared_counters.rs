@@ -23,8 +23,8 @@ const DELAY_S: f64 = 0.03;
 /// The largest skew of most clocks, relative.
 const SKEW: f64 = 100e-6;
 
-/// A connection: the highest line of a rate that its points hold up is its counter, if that is its rate. A late
-/// segment says nothing.
+/// A connection: the highest line of a rate that its points hold up is its counter, if that is its rate. A
+/// late segment says nothing.
 pub(super) struct Shown {
     /// When it begins.
     pub begin_ns: u64,
@@ -34,7 +34,7 @@ pub(super) struct Shown {
     values: [u32; RATES],
 }
 
-/// Reads off what connections show, in order of their beginnings. Each comes with the rates that are possible.
+/// Reads off what connections show, in order of their beginnings. Each comes with its possible rates.
 pub(super) fn show<'a>(order: impl ExactSizeIterator<Item = (&'a Envelope, u32)>) -> Vec<Shown> {
     let mut shown = Vec::with_capacity(order.len());
     // The rates that any connection had so far, and when the first of each began.
