@@ -101,9 +101,13 @@ impl Address {
 
 /// In the order of the octets: IPv4 addresses come together, as IPv4 orders them.
 impl Ord for Address {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         // Big-endian words are in the order of their octets.
-        let words = |address: &Self| address.words().map(u64::to_be);
+        let words = |address: &Self| {
+            let [high, low] = address.words();
+            (high.to_be(), low.to_be())
+        };
         words(self).cmp(&words(other))
     }
 }

@@ -5,32 +5,36 @@
 
 use std::{
     env, fs,
-    io::{BufWriter, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Instant,
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use tmap_common::{Address, Flags, Link, Record, Segment, Syn, record::Direction};
+use anyhow::{Context as _, Result, ensure};
 
-use super::{Figure, Report, Settings, report::Limit, rounds::interleave};
-use crate::wire::{
-    capture::{Order, Packet, pcap},
-    frame::frame,
+use super::{
+    Figure, Report, Series, Settings,
+    child::{self, Taken},
+    report::Limit,
+    rounds::interleave,
+    trace::{self, Offsets},
 };
 
-/// Segments of a connection, both directions.
-const SEGMENTS: u64 = 100;
+/// A program that reads the file is stopped after this time.
+const LIMIT: Duration = Duration::from_secs(120);
 
-/// Connections that begin per second.
-const CONNECTIONS_PER_S: u64 = 200;
+/// The most rounds with random offsets, which take tmap long.
+const MOST_RANDOM_ROUNDS: usize = 5;
 
 /// A program that reads the file.
 struct Contestant {
     name: &'static str,
     program: PathBuf,
     arguments: Vec<String>,
+    /// CPU time of each round.
+    cpu: Series,
+    /// Whether it was stopped. It then has no further turn.
+    is_stopped: bool,
 }
 
 /// Deletes the file in the end.
@@ -42,25 +46,46 @@ impl Drop for Scratch {
     }
 }
 
-/// Runs the benchmark.
+/// The benchmark of hosts whose offsets are fixed.
 ///
 /// # Errors
 /// Where the file can't be written or a program fails.
-pub fn run(settings: &Settings) -> Result<Report> {
+pub fn fixed(settings: &Settings) -> Result<Report> {
+    run("file", Offsets::Fixed, settings)
+}
+
+/// The benchmark of hosts whose offsets are random.
+///
+/// # Errors
+/// Where the file can't be written or a program fails.
+pub fn random(settings: &Settings) -> Result<Report> {
+    let rounds = settings.rounds.min(MOST_RANDOM_ROUNDS);
+    run("random", Offsets::Random, &Settings { rounds, ..*settings })
+}
+
+fn run(name: &str, offsets: Offsets, settings: &Settings) -> Result<Report> {
     let connections = if settings.quick { 1_000 } else { 20_000 };
     let scratch = Scratch(env::temp_dir().join(format!("tmap-bench-{}.pcap", std::process::id())));
-    let packets = write(&scratch.0, connections)?;
+    let packets = trace::write(&scratch.0, connections, offsets)?;
     let mut contestants = contestants(&scratch.0)?;
     let series = interleave(settings.rounds, &mut contestants, seconds)?;
-    let mut report = Report::new("file", &["s", "M packets/s", "times the baseline"], &series[0]);
+    let columns = ["s", "CPU s", "M packets/s", "times the baseline"];
+    let mut report = Report::new(name, &columns, &series[0]);
     for (contestant, own) in contestants.iter().zip(&series) {
+        if contestant.is_stopped {
+            report.row(contestant.name, &[None; 4]);
+            report.note(format!("{} had not ended within {} s", contestant.name, LIMIT.as_secs()));
+            continue;
+        }
         let rates: Vec<f64> = own.values.iter().map(|s| packets as f64 / s / 1e6).collect();
         let times = series[0].ratio(own);
-        report.row(contestant.name, &[Some(own.figure()), Some(Figure::of(&rates)), Some(times)]);
+        let figures = [own.figure(), contestant.cpu.figure(), Figure::of(&rates), times];
+        report.row(contestant.name, &figures.map(Some));
     }
     let tmap = contestants.iter().position(|contestant| contestant.name == "tmap read");
     if contestants[0].name == "p0f"
         && let Some(index) = tmap
+        && !contestants[index].is_stopped
     {
         report.bar("tmap read, times p0f", Limit::AtLeast(5.0), series[0].ratio(&series[index]));
     }
@@ -77,87 +102,26 @@ fn contestants(file: &Path) -> Result<Vec<Contestant>> {
         words.iter().chain(&[name]).map(|&word| word.to_owned()).collect()
     };
     let dump = arguments(&["-nn", "-w", "/dev/null", "-r"]);
+    let contestant = |name, program, arguments| {
+        let cpu = Series::default();
+        Contestant { name, program, arguments, cpu, is_stopped: false }
+    };
     let all = [
-        Contestant { name: "p0f", program: "/usr/sbin/p0f".into(), arguments: arguments(&["-r"]) },
-        Contestant { name: "tcpdump", program: "tcpdump".into(), arguments: dump },
-        Contestant { name: "tmap read", program: tmap, arguments: arguments(&["read"]) },
+        contestant("p0f", "/usr/sbin/p0f".into(), arguments(&["-r"])),
+        contestant("tcpdump", "tcpdump".into(), dump),
+        contestant("tmap read", tmap, arguments(&["read"])),
     ];
     Ok(all.into_iter().filter(|c| !c.program.is_absolute() || c.program.exists()).collect())
 }
 
-/// How long one takes, in seconds.
+/// How long one takes, in seconds; the limit where it was stopped.
 fn seconds(contestant: &mut Contestant) -> Result<f64> {
-    let began = Instant::now();
     let mut command = Command::new(&contestant.program);
     command.args(&contestant.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let status = command.status().with_context(|| format!("{} doesn't start", contestant.name))?;
-    if !status.success() {
-        bail!("{} failed: {status}", contestant.name);
-    }
-    Ok(began.elapsed().as_secs_f64())
-}
-
-/// Writes the capture; the number of its packets.
-fn write(path: &Path, connections: u64) -> Result<usize> {
-    let mut records: Vec<Record> = (0..connections).flat_map(connection).collect();
-    records.sort_by_key(|record| record.time_ns);
-    let mut out = BufWriter::new(fs::File::create(path).context("can't write the capture")?);
-    let mut packets = 0;
-    // The file's header once, then what each part has behind its own.
-    for part in records.chunks(65_536) {
-        let framed: Vec<Packet> = part
-            .iter()
-            .map(|record| Packet { time_ns: record.time_ns, bytes: frame(&record.segment, Link::Ethernet) })
-            .collect();
-        let bytes = pcap(&framed, 1, Order::Little, true);
-        out.write_all(if packets == 0 { &bytes } else { &bytes[24..] })?;
-        packets += framed.len();
-    }
-    out.flush()?;
-    Ok(packets)
-}
-
-/// A connection: handshake, data and acknowledgements, FINs.
-fn connection(number: u64) -> impl Iterator<Item = Record> {
-    let begin_ns = 1_700_000_000_000_000_000 + number * 1_000_000_000 / CONNECTIONS_PER_S;
-    let client = Address::from_ip4([10, 0, (number % 500 / 250) as u8, (number % 250) as u8 + 1]);
-    let server = Address::from_ip4([198, 51, 100, (number % 20) as u8 + 1]);
-    let port = 1024 + (number % 60_000) as u16;
-    // From half a second in all, which shows no clock, to half a minute, which does; and a little that
-    // differs from segment to segment.
-    let step_ns = 5_000_000 << (number % 7);
-    (0..SEGMENTS).map(move |at| {
-        let from_client = at % 2 == 0;
-        let time_ns = begin_ns + at * step_ns + (number * 7_919 + at * 104_729) % 400_000;
-        let hz = if from_client { 1_000 } else { 250 };
-        let machine = if from_client { number % 500 } else { 1_000 + number % 20 };
-        let ticks = ((time_ns - 1_600_000_000_000_000_000) / (1_000_000_000 / hz)) as u32;
-        let flags = match at {
-            0 => Flags::SYN,
-            1 => Flags::SYN | Flags::ACK,
-            _ if at + 2 >= SEGMENTS => Flags::FIN | Flags::ACK,
-            _ => Flags::ACK,
-        };
-        let syn =
-            Syn { window: 64_240, mss: 1_460, window_scale: 7, option_order: 0x3_1842, ..Syn::default() };
-        Record {
-            time_ns,
-            direction: Direction::Ingress,
-            suppressed: 0,
-            segment: Segment {
-                src: if from_client { client } else { server },
-                dst: if from_client { server } else { client },
-                src_port: if from_client { port } else { 443 },
-                dst_port: if from_client { 443 } else { port },
-                flags,
-                has_payload: at > 2,
-                payload_bytes: 0,
-                hop_limit: 64,
-                tsval: ticks.wrapping_add((machine as u32).wrapping_mul(2_654_435_761)),
-                tsecr: 1,
-                syn: flags.intersects(Flags::SYN).then_some(syn),
-                tunnel: None,
-            },
-        }
-    })
+    let taken = if contestant.is_stopped { None } else { child::run(&mut command, LIMIT)? };
+    contestant.is_stopped = taken.is_none();
+    let Taken { elapsed_s, cpu_s } =
+        taken.unwrap_or(Taken { elapsed_s: LIMIT.as_secs_f64(), cpu_s: LIMIT.as_secs_f64() });
+    contestant.cpu.values.push(cpu_s);
+    Ok(elapsed_s)
 }

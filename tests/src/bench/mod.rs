@@ -3,6 +3,7 @@
 //! A benchmark is a function from [`Settings`] to a [`Report`]; [`ALL`] lists them. Contestants take
 //! turns ([`rounds`]), the first of them is the baseline, and where that drifts no verdict is given.
 
+pub mod child;
 pub mod curve;
 pub mod engine;
 pub mod file;
@@ -20,6 +21,7 @@ pub mod steps;
 pub mod stream;
 pub mod think;
 pub mod top;
+pub mod trace;
 pub mod watcher;
 pub mod wire;
 
@@ -89,12 +91,17 @@ pub const ALL: &[Bench] = &[
     Bench {
         name: "file",
         about: "the same two million packets from a file through tmap, p0f and tcpdump",
-        run: file::run,
+        run: file::fixed,
+    },
+    Bench {
+        name: "random",
+        about: "the same as file, with random offsets: two million packets, delays of a LAN",
+        run: file::random,
     },
     Bench { name: "scale", about: "cost and memory against flows, addresses and cores", run: scale::run },
     Bench {
         name: "think",
-        about: "microseconds per connection of analysis by phase, by connections, machines and spans",
+        about: "microseconds per connection of analysis, by regime, connections, addresses, spans and machines",
         run: think::run,
     },
     Bench {

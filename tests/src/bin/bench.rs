@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use serde_json::json;
-use tmap_tests::bench::{ALL, Bench, Settings, machine::Machine};
+use tmap_tests::bench::{ALL, Bench, Settings, machine::Machine, think};
 
 /// Measures what tmap costs, as differences and ratios within one run.
 #[derive(Parser)]
@@ -28,6 +28,9 @@ struct Args {
     /// Say which benchmarks there are.
     #[arg(long)]
     list: bool,
+    /// Measure only this case of `think`, in this process: `think` starts itself so.
+    #[arg(long, hide = true)]
+    case: Option<usize>,
 }
 
 fn main() -> Result<()> {
@@ -44,6 +47,9 @@ fn main() -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("can't make the folder {}", folder.display()))?;
     }
     let settings = Settings { rounds: args.rounds.max(1), quick: args.quick };
+    if let Some(case) = args.case {
+        return think::one(case, &settings);
+    }
     for bench in chosen {
         let machine = Machine::this()?;
         let report = (bench.run)(&settings).with_context(|| format!("bench {}", bench.name))?;

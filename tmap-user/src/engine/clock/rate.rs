@@ -2,12 +2,17 @@
 
 use std::f64::consts::TAU;
 
+use multiversion::multiversion;
+
 use crate::engine::types::{Estimate, joint};
+
+/// The number of nominal rates.
+pub const RATES: usize = 28;
 
 /// The nominal rates that TCP stacks are known to use, in Hz, with how common each is among hosts
 /// whose measured rate leaves a choice. The weights matter only there: 1000 against 1024 in a
 /// connection of half a second.
-pub const NOMINAL: [(f64, f64); 28] = [
+pub const NOMINAL: [(f64, f64); RATES] = [
     (1.0, 0.002),      // rare embedded stacks
     (2.0, 0.01),       // NetBSD, OpenBSD
     (5.0, 0.001),      // seen in captures
@@ -58,7 +63,8 @@ const HEAVY_WIDTH: f64 = 4.0;
 
 /// The density of a deviation in standard deviations, apart from a constant factor.
 fn density(deviation: f64) -> f64 {
-    let normal = |x: f64| (-0.5 * x * x).exp();
+    // Powers that are too small for a float take several times as long as others.
+    let normal = |x: f64| if x.abs() < FARTHEST { (-0.5 * x * x).exp() } else { 0.0 };
     (1.0 - HEAVY_SHARE) * normal(deviation) + HEAVY_SHARE / HEAVY_WIDTH * normal(deviation / HEAVY_WIDTH)
 }
 
@@ -82,20 +88,21 @@ pub enum Tick {
 
 /// Finds the nominal rate behind `rate_hz`.
 pub fn classify(rate_hz: Estimate) -> Tick {
-    let scored = NOMINAL.iter().map(|&(hz, prior)| {
+    let (mut total, mut best) = (0.0, (0.0, f64::INFINITY, 0.0));
+    for (hz, prior) in NOMINAL {
         // A sum of squares never exceeds the square of the sum, so most rates drop out without a root.
         if (rate_hz.value - hz).abs() > FARTHEST * (rate_hz.sigma + SKEW_SIGMA * hz) {
-            return (hz, f64::INFINITY, 0.0);
+            continue;
         }
         let sigma = joint(rate_hz.sigma, SKEW_SIGMA * hz);
         let deviation = (rate_hz.value - hz) / sigma;
-        let weight = if deviation.abs() > FARTHEST { 0.0 } else { density(deviation) };
-        (hz, deviation, prior / sigma * weight)
-    });
-    let total: f64 = scored.clone().map(|(_, _, weight)| weight).sum();
-    let Some((hz, deviation, weight)) = scored.max_by(|a, b| a.2.total_cmp(&b.2)) else {
-        return Tick::Unclear;
-    };
+        let weight = if deviation.abs() > FARTHEST { 0.0 } else { prior / sigma * density(deviation) };
+        total += weight;
+        if weight >= best.2 {
+            best = (hz, deviation, weight);
+        }
+    }
+    let (hz, deviation, weight) = best;
     if total < f64::MIN_POSITIVE || deviation.abs() > MAX_DEVIATION {
         Tick::Odd
     } else if weight / total >= MIN_PROBABILITY {
@@ -113,14 +120,64 @@ const READING_TICKS: f64 = 0.41;
 const HELD_SHARE: f64 = 0.02;
 const HELD_S: f64 = 0.3;
 
-/// The log-likelihood that a counter of the nominal rate `hz` goes on by `ticks` in `elapsed_s` seconds as
-/// the sensor sees it, in nats per tick.
-pub fn log_likelihood(hz: f64, elapsed_s: f64, ticks: f64) -> f64 {
-    let sigma = joint(READING_TICKS, hz * joint(DELAY_WANDER_S, SKEW_SIGMA * elapsed_s));
-    let off = (ticks - hz * elapsed_s).abs();
-    let usual = density(off / sigma) / (sigma * TAU.sqrt());
-    let held = (-off / (hz * HELD_S)).exp() / (2.0 * hz * HELD_S);
-    ((1.0 - HELD_SHARE) * usual + HELD_SHARE * held).ln()
+/// For each nominal rate, the likelihood that its counter goes on by `ticks` in `elapsed_s` seconds as the
+/// sensor sees it, per tick. Rates less likely than the best one by more than the factor `least` may have 0.
+pub fn likelihoods(elapsed_s: f64, ticks: f64, least: f64) -> [f64; RATES] {
+    let mut terms = [Term::default(); RATES];
+    set_out(elapsed_s, ticks, &mut terms);
+    let of = |rate: usize| {
+        let Term { deviation, sigma, behind, .. } = terms[rate];
+        let usual = density(deviation) / (sigma * TAU.sqrt());
+        (1.0 - HELD_SHARE) * usual + HELD_SHARE * (-behind).exp() / (2.0 * NOMINAL[rate].0 * HELD_S)
+    };
+    // Most rates are far off, which is seen without a power.
+    let nearest = (0..RATES).min_by(|&a, &b| terms[a].deviation.total_cmp(&terms[b].deviation));
+    let farthest = nearest.map_or(0.0, of) * least;
+    let mut likelihoods = [0.0; RATES];
+    for (rate, likelihood) in likelihoods.iter_mut().enumerate() {
+        let Term { deviation, most_held, .. } = terms[rate];
+        if deviation <= FARTHEST * HEAVY_WIDTH || most_held >= farthest {
+            *likelihood = of(rate);
+        }
+    }
+    likelihoods
+}
+
+/// What the likelihood of a rate is made of.
+#[derive(Clone, Copy, Default)]
+struct Term {
+    /// How far the counter is off, in standard errors.
+    deviation: f64,
+    /// The standard error in ticks.
+    sigma: f64,
+    /// How far it is off, in mean times that a segment is held back.
+    behind: f64,
+    /// An upper bound of the likelihood where a segment was held back.
+    most_held: f64,
+}
+
+/// Computes the terms of all rates, which takes roots and divisions but no powers.
+#[multiversion(targets("x86_64+avx2"))]
+fn set_out(elapsed_s: f64, ticks: f64, terms: &mut [Term; RATES]) {
+    let wander_s = joint(DELAY_WANDER_S, SKEW_SIGMA * elapsed_s);
+    let (mut off, mut sigma, mut behind, mut most_held) =
+        ([0.0; RATES], [0.0; RATES], [0.0; RATES], [0.0; RATES]);
+    for rate in 0..RATES {
+        let hz = NOMINAL[rate].0;
+        off[rate] = (ticks - hz * elapsed_s).abs();
+        sigma[rate] = joint(READING_TICKS, hz * wander_s);
+        behind[rate] = off[rate] / (hz * HELD_S);
+        // A power of e is never less than the 16th power of what its 16th part begins with.
+        let root = 1.0 + behind[rate] / 16.0;
+        let square = root * root;
+        let fourth = square * square;
+        let eighth = fourth * fourth;
+        most_held[rate] = HELD_SHARE / (2.0 * hz * HELD_S * eighth * eighth);
+    }
+    for (rate, term) in terms.iter_mut().enumerate() {
+        let [sigma, behind, most_held] = [sigma[rate], behind[rate], most_held[rate]];
+        *term = Term { deviation: off[rate] / sigma, sigma, behind, most_held };
+    }
 }
 
 #[cfg(test)]

@@ -83,14 +83,14 @@ pub(crate) fn analyse(
 }
 
 /// The probability of a machine's nominal rate: that of the connection which shows it best.
-fn rate_probability(members: &[(usize, f64)], open: &BTreeMap<usize, f64>) -> f64 {
-    members.iter().map(|(index, _)| open.get(index).copied().unwrap_or(1.0)).fold(0.0, f64::max)
+fn rate_probability(members: &[(usize, f64)], of: &[f64]) -> f64 {
+    members.iter().map(|&(index, _)| of[index]).fold(0.0, f64::max)
 }
 
 /// Connections, sorted by the results of their fits.
 struct Sorted<'a> {
-    /// The probability of a connection's nominal rate, where other connections had to tell it.
-    rate_probability: BTreeMap<usize, f64>,
+    /// The probability of each connection's nominal rate: below 1 where other connections had to tell it.
+    rate_probability: Vec<f64>,
     /// Keyed by the bits of the nominal rate, whose order is that of the rates.
     steady: BTreeMap<u64, Vec<Item<'a>>>,
     odd: Vec<(usize, Estimate)>,
@@ -99,7 +99,7 @@ struct Sorted<'a> {
 
 fn sort_by_rate<'a>(connections: &[&'a Connection], options: &Options, resolution_ns: u64) -> Sorted<'a> {
     let mut sorted = Sorted {
-        rate_probability: BTreeMap::new(),
+        rate_probability: vec![1.0; connections.len()],
         steady: BTreeMap::new(),
         odd: Vec::new(),
         unclear: Vec::new(),
@@ -156,7 +156,7 @@ impl<'a> Sorted<'a> {
             };
             match told {
                 Some((hz, probability)) => {
-                    self.rate_probability.insert(index, probability);
+                    self.rate_probability[index] = probability;
                     let envelope = &connections[index].flow.envelope;
                     let clock = fit_nominal(envelope, hz, rate_hz, resolution_ns);
                     self.add(index, connections[index], clock);
@@ -292,6 +292,9 @@ fn judge(hz: f64, clusters: &[Cluster], connections: &[&Connection]) -> Judgemen
 /// addresses at most, unless offsets are random for each connection; it has one in all where several peers
 /// see it.
 fn proven(clusters: &[Cluster], judgement: &Judgement, connections: &[&Connection]) -> usize {
+    if clusters.len() < 2 {
+        return 1;
+    }
     let machines = judgement.machines.iter().map(|&index| &clusters[index]);
     let fixed = machines.filter(|cluster| {
         let peer = connections[cluster.members[0]].peer();

@@ -271,7 +271,7 @@ const LATE_PATH_S: f64 = 0.15;
 /// the earliest points, and more connections have more of them on the shortest path; but only those near an
 /// end hold it. The fourth root fits single devices as found in the field.
 fn path_error_s(cluster: &Cluster) -> f64 {
-    cluster.paths.sigma_s() / (cluster.members.len().max(2) as f64 - 1.0).powf(0.25)
+    cluster.paths.sigma_s() / (cluster.members.len().max(2) as f64 - 1.0).sqrt().sqrt()
 }
 
 impl Agreement {

@@ -31,6 +31,9 @@ pub(super) fn join(
     clusters: Vec<Cluster>,
     peers_of: impl FnMut(&Cluster) -> BTreeSet<Address>,
 ) -> Vec<Cluster> {
+    if clusters.len() < 2 {
+        return clusters;
+    }
     let peers: Vec<_> = clusters.iter().map(peers_of).collect();
     let ahead: Vec<usize> = (0..clusters.len()).filter(|&place| peers[place].len() >= FEWER).collect();
     if ahead.len() > MOST_KNOWN {

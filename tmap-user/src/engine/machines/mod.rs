@@ -24,6 +24,7 @@ mod path_spread;
 mod rates;
 mod reboot;
 mod regime;
+mod shared_counters;
 mod siblings;
 mod slew;
 mod together;

@@ -4,9 +4,18 @@
 //! Both shift a connection against its machine's line. Few connections don't show by how much, and a line
 //! fits them in any case; many do.
 
+use std::sync::LazyLock;
+
 /// Standard deviations that connections may have, in seconds, each with its prior probability: from one wire
 /// to radio links.
 const SPREADS: [(f64, f64); 5] = [(1e-4, 0.35), (1e-3, 0.25), (3e-3, 0.2), (10e-3, 0.15), (30e-3, 0.05)];
+
+/// The logarithms of their squares: every connection that joins another needs them.
+static LN_VARIANCES: LazyLock<[f64; SPREADS.len()]> =
+    LazyLock::new(|| SPREADS.map(|(spread_s, _)| (spread_s * spread_s).ln()));
+
+/// A probability whose logarithm is below this is left out: it is lost in any sum with 1.
+const LEAST_LN: f64 = -600.0;
 
 /// What connections have shown: the log likelihood of each of [`SPREADS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,9 +26,13 @@ impl PathSpread {
     /// explain `error_s` (one standard error). Spreads below that error are all alike to it: errors are
     /// stated with care, and what falls short of them says nothing of paths.
     pub(super) fn observe(&mut self, off_s: f64, error_s: f64) {
-        for (log, (spread_s, _)) in self.0.iter_mut().zip(SPREADS) {
-            let variance = error_s.max(spread_s).powi(2);
-            *log -= 0.5 * (off_s.powi(2) / variance + variance.ln());
+        let of_error = error_s.powi(2);
+        let ln_of_error = of_error.ln();
+        for ((log, (spread_s, _)), ln_of_spread) in self.0.iter_mut().zip(SPREADS).zip(*LN_VARIANCES) {
+            let is_wide = error_s > spread_s;
+            let (variance, ln) =
+                if is_wide { (of_error, ln_of_error) } else { (spread_s * spread_s, ln_of_spread) };
+            *log -= 0.5 * (off_s.powi(2) / variance + ln);
         }
     }
 
@@ -31,10 +44,14 @@ impl PathSpread {
     /// The standard deviation of a connection's least delay, in seconds: the root of the expected square.
     pub(super) fn sigma_s(&self) -> f64 {
         let top = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let weights = self.0.iter().zip(SPREADS).map(|(log, (_, prior))| prior * (log - top).exp());
-        let (total, square) = weights
-            .zip(SPREADS)
-            .fold((0.0, 0.0), |(total, square), (weight, (s, _))| (total + weight, square + weight * s * s));
+        let (mut total, mut square) = (0.0, 0.0);
+        for (log, (spread_s, prior)) in self.0.iter().zip(SPREADS) {
+            if log - top > LEAST_LN {
+                let weight = prior * (log - top).exp();
+                total += weight;
+                square += weight * spread_s * spread_s;
+            }
+        }
         (square / total).sqrt()
     }
 }

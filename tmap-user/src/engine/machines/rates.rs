@@ -9,20 +9,16 @@
 //! what its own points show  x  the counters that it shares at that rate  x  how common the rate is here
 //! ```
 
-use super::{
-    coincidence::{ANYWHERE_NATS, LEAST_SHARED_NATS},
-    counter_values::CounterValues,
-};
+use multiversion::multiversion;
+
+use super::shared_counters::{self, SharedCounters};
 use crate::engine::{
     clock::{
         envelope::Envelope,
-        rate::{self, NOMINAL},
+        rate::{self, NOMINAL, RATES},
     },
-    types::{WRAP_TICKS, seconds_between, wrap_difference},
+    types::seconds_between,
 };
-
-/// The number of nominal rates.
-const RATES: usize = NOMINAL.len();
 
 /// A rate of a connection, told by this probability or a higher one.
 const LEAST_PROBABILITY: f64 = 0.9;
@@ -41,12 +37,6 @@ const RARE: f64 = 0.004;
 /// How often the shares of rates are estimated anew.
 const ROUNDS: usize = 4;
 
-/// How far delays shift one connection against another, in seconds, on most paths.
-const DELAY_S: f64 = 0.03;
-
-/// The largest skew of most clocks, relative.
-const SKEW: f64 = 100e-6;
-
 /// A connection whose rate is sought, or known.
 pub(super) struct Seen<'a> {
     /// First arrivals; at least one.
@@ -64,29 +54,69 @@ pub(super) type Told = (f64, f64);
 /// O(n log n) for n connections, and as much again for each rate that is possible.
 pub(super) fn tell(seen: &[Seen<'_>], by_system: &[(f64, f64)]) -> Vec<Option<Told>> {
     let prior = prior(by_system);
-    let own: Vec<Rates> = seen.iter().map(own_evidence).collect();
-    let links = links(seen, &own);
-    // At first without shared counters: where many connections meet by chance, some do at rare rates.
-    let mut posteriors: Vec<Rates> = own.iter().map(|own| posterior(own, &[0.0; RATES], &prior)).collect();
-    for _ in 0..ROUNDS {
-        let counts = counts(&posteriors, &prior);
-        posteriors = (0..seen.len())
-            .map(|at| {
-                // A connection is no evidence of how common its own rate is among the others.
-                let of_others = std::array::from_fn(|rate| counts[rate] - posteriors[at][rate]);
-                posterior(&own[at], &links[at], &of_others)
-            })
-            .collect();
+    let mut fixed = prior.map(|prior| PRIOR_WEIGHT * prior);
+    let mut sought = Vec::with_capacity(seen.iter().filter(|one| one.known_hz.is_none()).count());
+    for (at, one) in seen.iter().enumerate() {
+        match one.known_hz {
+            Some(hz) => known_rate(hz).into_iter().for_each(|rate| fixed[rate] += 1.0),
+            // At first without shared counters: where many connections meet by chance, some do at rare rates.
+            None => sought.push(Sought::of(at, one.envelope, &prior)),
+        }
     }
-    let best = |posterior: &Rates| {
-        let (rate, &p) = posterior.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
-        (p >= LEAST_PROBABILITY).then_some((NOMINAL[rate].0, p))
-    };
-    posteriors.iter().map(best).collect()
+    link(seen, &mut sought);
+    for _ in 0..ROUNDS {
+        estimate(&fixed, &mut sought);
+    }
+    let mut told: Vec<Option<Told>> = seen.iter().map(|one| one.known_hz.map(|hz| (hz, 1.0))).collect();
+    for one in &sought {
+        let best = one.posterior.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        let best = best.filter(|(_, p)| **p >= LEAST_PROBABILITY);
+        told[one.at] = best.map(|(rate, &p)| (NOMINAL[rate].0, p));
+    }
+    told
 }
 
 /// One value for each nominal rate.
 type Rates = [f64; RATES];
+
+/// A connection whose rate is sought.
+struct Sought {
+    /// Its place among all.
+    at: usize,
+    /// How likely each rate is by its own points and by the counters that it shares, against the rate that is
+    /// best by its own points. Powers of these are taken once, and not in every round.
+    weights: Rates,
+    /// The probability of each rate.
+    posterior: Rates,
+}
+
+impl Sought {
+    fn of(at: usize, envelope: &Envelope, prior: &Rates) -> Self {
+        let mut sought = Self { at, weights: own_evidence(envelope), posterior: [0.0; RATES] };
+        sought.estimate(prior);
+        sought
+    }
+
+    /// Estimates the probability of each rate, where so many other connections have it; zeros where none is
+    /// possible.
+    #[inline(always)]
+    fn estimate(&mut self, others: &Rates) {
+        // Four sums at a time don't wait for each other.
+        let mut sums = [0.0; 4];
+        for rate in 0..RATES {
+            self.posterior[rate] = self.weights[rate] * others[rate].max(0.0);
+            sums[rate % 4] += self.posterior[rate];
+        }
+        let total: f64 = sums.iter().sum();
+        let scale = if total > 0.0 { 1.0 / total } else { 0.0 };
+        self.posterior.iter_mut().for_each(|p| *p *= scale);
+    }
+
+    /// The rates that are possible, a bit for each.
+    fn possible(&self) -> u32 {
+        self.weights.iter().rev().fold(0, |bits, weight| bits << 1 | u32::from(*weight > 0.0))
+    }
+}
 
 /// How much handshakes are trusted: signatures are shared, and stacks are tuned.
 const TRUST_IN_SYSTEM: f64 = 0.8;
@@ -100,115 +130,72 @@ fn prior(by_system: &[(f64, f64)]) -> Rates {
     })
 }
 
-/// The number of connections of each rate, with [`PRIOR_WEIGHT`] of the prior.
-fn counts(posteriors: &[Rates], prior: &Rates) -> Rates {
-    let mut counts = prior.map(|prior| PRIOR_WEIGHT * prior);
-    for posterior in posteriors {
-        counts.iter_mut().zip(posterior).for_each(|(count, p)| *count += p);
-    }
-    counts
-}
-
-/// The log-likelihood of each rate by a connection's own points, in nats, against the best one.
-fn own_evidence(seen: &Seen<'_>) -> Rates {
-    if let Some(known_hz) = seen.known_hz {
-        return NOMINAL.map(|(hz, _)| if hz == known_hz { 0.0 } else { f64::NEG_INFINITY });
-    }
-    let [first, .., last] = seen.envelope.points() else {
-        return NOMINAL.map(|(_, prior)| if prior < RARE { -FARTHEST_NATS } else { 0.0 });
+/// How likely each rate is by a connection's own points, against the best one.
+fn own_evidence(envelope: &Envelope) -> Rates {
+    let farthest = (-FARTHEST_NATS).exp();
+    let [first, .., last] = envelope.points() else {
+        return NOMINAL.map(|(_, prior)| if prior < RARE { farthest } else { 1.0 });
     };
     let elapsed_s = seconds_between(first.time_ns, last.time_ns);
     let ticks = (last.ticks - first.ticks) as f64;
-    let nats = NOMINAL.map(|(hz, _)| rate::log_likelihood(hz, elapsed_s, ticks));
-    let most = nats.iter().copied().fold(f64::MIN, f64::max);
-    nats.map(|nats| if nats - most > -FARTHEST_NATS { nats - most } else { f64::NEG_INFINITY })
-}
-
-/// The probability of each rate, where so many other connections have it; zeros where none is possible.
-fn posterior(own: &Rates, links: &Rates, others: &Rates) -> Rates {
-    let nats: Rates = std::array::from_fn(|rate| own[rate] + links[rate] + others[rate].max(0.0).ln());
-    let most = nats.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if most == f64::NEG_INFINITY {
-        return [0.0; RATES];
+    let likelihoods = rate::likelihoods(elapsed_s, ticks, farthest);
+    let most = likelihoods.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    let mut weights = [0.0; RATES];
+    for (weight, likelihood) in weights.iter_mut().zip(likelihoods) {
+        *weight = if likelihood > farthest * most { likelihood / most } else { 0.0 };
     }
-    let weights = nats.map(|nats| (nats - most).exp());
-    let total: f64 = weights.iter().sum();
-    weights.map(|weight| weight / total)
+    weights
 }
 
-/// What sharing a counter is worth to each connection at each rate, in nats.
-fn links(seen: &[Seen<'_>], own: &[Rates]) -> Vec<Rates> {
+/// Estimates how common rates are, and then the rate of each connection. `fixed` is the number of connections
+/// of each rate beside those that are sought.
+#[multiversion(targets("x86_64+avx2"))]
+fn estimate(fixed: &Rates, sought: &mut [Sought]) {
+    let mut counts = *fixed;
+    for one in &*sought {
+        counts.iter_mut().zip(&one.posterior).for_each(|(count, p)| *count += p);
+    }
+    for one in sought {
+        // A connection is no evidence of how common its own rate is among the others.
+        let mut others = counts;
+        others.iter_mut().zip(&one.posterior).for_each(|(count, p)| *count -= p);
+        one.estimate(&others);
+    }
+}
+
+/// Weighs rates by the counters that connections share at them.
+fn link(seen: &[Seen<'_>], sought: &mut [Sought]) {
+    let known = |one: &Seen<'_>| one.known_hz.and_then(known_rate).map_or(0, |rate| 1 << rate);
+    let mut possible: Vec<u32> = seen.iter().map(known).collect();
+    let mut place = vec![usize::MAX; seen.len()];
+    for (index, one) in sought.iter().enumerate() {
+        possible[one.at] = one.possible();
+        place[one.at] = index;
+    }
+    let is_sought = sought.iter().fold(0, |bits, one| bits | possible[one.at]);
     let begins = |at: usize| seen[at].envelope.points().first().map(|point| point.time_ns);
     let mut order: Vec<(u64, usize)> = (0..seen.len()).filter_map(|at| Some((begins(at)?, at))).collect();
     order.sort_unstable();
-    let mut links = vec![[0.0; RATES]; seen.len()];
-    for (rate, &(hz, _)) in NOMINAL.iter().enumerate() {
-        let possible: Vec<(u64, usize)> =
-            order.iter().copied().filter(|&(_, at)| own[at][rate] > f64::NEG_INFINITY).collect();
-        let is_sought = possible.iter().any(|&(_, at)| seen[at].known_hz.is_none());
-        if is_sought && possible.len() > 1 {
-            link_at(hz, &possible, seen, |at, nats| links[at][rate] = nats);
-        }
-    }
-    links
-}
-
-/// A counter, as its connections so far show it.
-struct Counter {
-    members: Vec<usize>,
-    /// What sharing it is worth to all of them, in nats.
-    nats: f64,
-    last_ns: u64,
-    value: u32,
-}
-
-/// Follows counters of the rate `hz` through connections in order of time, and tells what sharing one is
-/// worth to each connection.
-fn link_at(hz: f64, order: &[(u64, usize)], seen: &[Seen<'_>], mut tell: impl FnMut(usize, f64)) {
-    let Some(&(origin_ns, _)) = order.first() else { return };
-    let mut counters: Vec<Counter> = Vec::new();
-    let mut values = CounterValues::default();
-    for (before, &(begin_ns, at)) in order.iter().enumerate() {
-        // A late segment says nothing: the highest line of this rate that a point holds up is the counter.
-        let Some(value) = seen[at].envelope.support(hz, origin_ns) else { continue };
-        let value = value.rem_euclid(WRAP_TICKS) as u32;
-        let reach = half_width_ticks(hz, seconds_between(origin_ns, begin_ns)).min(WRAP_TICKS / 8.0) as u32;
-        let near = values.near(value, reach).filter_map(|c| {
-            let counter = &counters[c];
-            let off = wrap_difference(f64::from(value) - f64::from(counter.value)).abs();
-            let half_width = half_width_ticks(hz, seconds_between(counter.last_ns, begin_ns));
-            (off <= half_width).then_some((c, off, half_width))
+    let shown = shared_counters::show(order.iter().map(|&(_, at)| (seen[at].envelope, possible[at])));
+    let mut counters = SharedCounters::default();
+    for rate in (0..RATES).filter(|rate| is_sought >> rate & 1 == 1) {
+        counters.find(rate, &shown, |at, nats| {
+            if let Some(one) = sought.get_mut(place[order[at].1]) {
+                one.weights[rate] *= nats.exp();
+            }
         });
-        let Some((c, _, half_width)) = near.min_by(|a, b| a.1.total_cmp(&b.1)) else {
-            values.insert(value, counters.len());
-            counters.push(Counter { members: vec![at], nats: 0.0, last_ns: begin_ns, value });
-            continue;
-        };
-        let counter = &mut counters[c];
-        counter.nats += (-(2.0 * half_width).ln() - ANYWHERE_NATS - (before as f64).ln()).max(0.0);
-        counter.members.push(at);
-        counter.last_ns = begin_ns;
-        values.replace(counter.value, value, c);
-        counter.value = value;
-    }
-    for Counter { members, nats, .. } in counters {
-        if nats >= LEAST_SHARED_NATS {
-            // Each has its part of what they show together.
-            let share = nats / members.len() as f64;
-            members.into_iter().for_each(|at| tell(at, share));
-        }
     }
 }
 
-/// How far a counter may be from where another connection of its machine foretold it, in ticks.
-fn half_width_ticks(hz: f64, elapsed_s: f64) -> f64 {
-    1.0 + hz * (DELAY_S + SKEW * elapsed_s)
+/// The place of a nominal rate in Hz among all.
+fn known_rate(hz: f64) -> Option<usize> {
+    NOMINAL.iter().position(|(of, _)| *of == hz)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::types::Point;
+    use crate::engine::types::{Point, WRAP_TICKS};
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
 

@@ -164,13 +164,15 @@ impl Tally {
         // Without a counter that several peers see, nothing tells fixed offsets from those of pairs; then
         // each peer's counters are taken for themselves, unless there is only one peer.
         let is_by_pair = by_pair_nats > CLEAR_NATS || (self.across.is_empty() && self.per_peer.len() > 1);
-        let random_nats = urns::random_nats(&self.urns(is_by_pair));
+        // Most addresses have too few counters seen once for the question, which is dear to answer.
+        let may_be_random = self.singles.len() >= MIN_RANDOM;
+        let random_nats = if may_be_random { urns::random_nats(&self.urns(is_by_pair)) } else { 0.0 };
         let is_clear = random_nats > CLEAR_NATS;
         // Connections that are alone with a peer show nothing of how that pair's offsets are drawn.
         let is_open = !is_by_pair
             && random_nats > -CLEAR_NATS
             && self.singles.len() > 2 * (self.across.len() + self.within.len());
-        let are_random = self.singles.len() >= MIN_RANDOM && (is_clear || is_open);
+        let are_random = may_be_random && (is_clear || is_open);
         let (mut machines, mut pairs) = (self.across.clone(), Vec::new());
         if is_by_pair { &mut pairs } else { &mut machines }.extend(&self.within);
         let mut random = Vec::new();
