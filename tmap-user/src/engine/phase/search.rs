@@ -118,7 +118,7 @@ const SAME_EVIDENCE: f64 = 1e-3;
 /// The trials that are fitted in full.
 const FINALISTS: usize = 3;
 /// The births without gain after which the search still goes on: the next one may gain.
-const PATIENCE: usize = 1;
+const PATIENCE: usize = 2;
 
 /// A search ends where the evidence fell this far, in nats. In simulated traffic, evidence that fell by five
 /// or more never rose again.
