@@ -91,8 +91,13 @@ impl Factors {
         self.places.iter().map(|place| place.x)
     }
 
+    /// The drifts of a piece's rows.
+    pub(super) fn ladder(&self, piece: usize) -> Ladder {
+        self.places[piece].ladder
+    }
+
     /// A piece's rows, as indices of those of all pieces.
-    fn rows_of(&self, piece: usize) -> Range<usize> {
+    pub(super) fn rows_of(&self, piece: usize) -> Range<usize> {
         let Place { first, ladder, .. } = self.places[piece];
         first..first + ladder.rows
     }
@@ -164,37 +169,11 @@ impl Factors {
         self.rows[rows].iter_mut().for_each(|circle| circle.rotate_left(bins % BINS));
     }
 
-    /// The Bayes factors at a coarser resolution.
-    pub(super) fn coarse(&self) -> Coarse {
-        let mut coarse = Coarse::default();
-        for Place { ladder: Ladder { low, step, rows }, first, .. } in &self.places {
-            let some = self.rows[*first..first + rows].iter().step_by(COARSER);
-            let ladder = Ladder { low: *low, step: step * COARSER as f64, rows: some.len() };
-            coarse.places.push((ladder, coarse.rows.len()));
-            coarse.rows.extend(some.map(pool));
-        }
-        coarse
+    /// The Bayes factors of all rows, each the mean of four bins.
+    pub(super) fn coarse(&self) -> Vec<[f32; COARSE]> {
+        self.rows.iter().map(pool).collect()
     }
 }
-
-/// Bayes factors of several pieces at a coarser resolution, which is enough to propose lines.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Coarse {
-    /// For each piece, the drifts of its rows and the first of them.
-    places: Vec<(Ladder, usize)>,
-    rows: Vec<[f32; COARSE]>,
-}
-
-impl Coarse {
-    /// The drifts and the rows of a piece.
-    pub(super) fn of(&self, piece: usize) -> (Ladder, &[[f32; COARSE]]) {
-        let (ladder, first) = self.places[piece];
-        (ladder, &self.rows[first..first + ladder.rows])
-    }
-}
-
-/// Rows of which one is left at the coarser resolution.
-const COARSER: usize = 2;
 
 /// Bins of a circle where a quarter of the resolution is enough.
 pub(super) const COARSE: usize = BINS / 4;

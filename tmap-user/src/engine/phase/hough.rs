@@ -26,7 +26,7 @@ pub(super) struct Candidate {
 }
 
 /// The step between trial drifts, as the difference in phase at the ends of the data, in ticks.
-const STEP_TICKS: f64 = 0.08;
+const STEP_TICKS: f64 = 0.04;
 
 /// The most trial drifts: bounds the time.
 const MAX_DRIFTS: usize = 1500;
@@ -63,9 +63,9 @@ pub(super) fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Ca
             let present = exp(mixture.log_density(t) / pieces.len() as f32);
             for piece in pieces.clone().filter(near) {
                 if number % stride == 0 {
-                    let (ladder, circles) = data.coarse().of(piece);
+                    let circles = &data.coarse()[data.factors.rows_of(piece)];
                     let x = data.factors.x(piece) - about;
-                    votes.add(x, ladder, circles, weight / present, 1.0 - weight);
+                    votes.add(x, data.factors.ladder(piece), circles, weight / present, 1.0 - weight);
                 }
                 number += 1;
             }

@@ -9,7 +9,7 @@ use super::{
     density::BINS,
     drift::Window,
     evidence_kinds::EvidenceKinds,
-    factors::{Coarse, Factors},
+    factors::{COARSE, Factors},
     limits::Work,
     line::{Knots, Line, Update},
     mixing::{self, LANES},
@@ -30,8 +30,8 @@ pub(super) struct Data {
     pub knots: Knots,
     /// The evidence that connections show besides their clocks.
     pub kinds: EvidenceKinds,
-    /// Bayes factors at a coarser resolution; computed when they are first used.
-    pub coarse: OnceCell<Coarse>,
+    /// Bayes factors at a quarter of the phases, row by row of all pieces; computed when they are first used.
+    pub coarse: OnceCell<Vec<[f32; COARSE]>>,
     /// What was done with them.
     pub work: Work,
 }
@@ -48,8 +48,8 @@ impl Data {
         Self { coarse: OnceCell::new(), ..self.clone() }
     }
 
-    /// Bayes factors at a coarser resolution.
-    pub(super) fn coarse(&self) -> &Coarse {
+    /// Bayes factors at a quarter of the phases, row by row of all pieces.
+    pub(super) fn coarse(&self) -> &[[f32; COARSE]] {
         self.coarse.get_or_init(|| self.factors.coarse())
     }
 
