@@ -29,7 +29,8 @@ impl Symmetric {
             *bb += weight * b * b;
             return;
         }
-        for (row, a) in self.values.chunks_exact_mut(self.n).zip(vector) {
+        // Of the bends of a line, a moment has felt few.
+        for (row, a) in self.values.chunks_exact_mut(self.n).zip(vector).filter(|(_, a)| **a != 0.0) {
             let scaled = weight * a;
             row.iter_mut().zip(vector).for_each(|(value, b)| *value += scaled * b);
         }
