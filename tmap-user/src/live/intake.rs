@@ -13,29 +13,45 @@ use crate::{capture::xdp::Rings, engine::Flows};
 /// Slots handed to the flow table at once: enough to prefetch, few enough to stay in the cache.
 const AT_ONCE: usize = 256;
 
-/// The bounds of the pause between two drains: short under load, so that rings stay empty; long
-/// when idle, so that an idle sensor costs nothing.
+/// The bounds of the pause between two drains: short under load, so that rings stay empty; long where little
+/// arrives.
 const PAUSE_MIN: Duration = Duration::from_micros(100);
 const PAUSE_MAX: Duration = Duration::from_millis(5);
+
+/// The longest pause after a long silence, so that an idle sensor costs nearly nothing. The rings of the usual
+/// size hold what arrives meanwhile, up to a million records a second on each CPU.
+const PAUSE_IDLE: Duration = Duration::from_millis(200);
+
+/// A pause is no longer than the silence before it divided by this, unless it is short anyway.
+const SILENCE_PER_PAUSE: u32 = 20;
 
 /// With more records than this at once, the pause before was too long.
 const BUSY: usize = 1_024;
 
 /// The pause between two drains, which adapts to the load.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pause(Duration);
+pub(super) struct Pause {
+    last: Duration,
+    /// The sum of pauses since the last record.
+    silence: Duration,
+}
 
 impl Default for Pause {
     fn default() -> Self {
-        Self(PAUSE_MIN)
+        Self { last: PAUSE_MIN, silence: Duration::ZERO }
     }
 }
 
 impl Pause {
     /// The next pause, after `count` records at once.
     pub(super) fn after(&mut self, count: usize) -> Duration {
-        self.0 = if count > BUSY { self.0 / 2 } else { self.0 * 2 }.clamp(PAUSE_MIN, PAUSE_MAX);
-        self.0
+        if count > 0 {
+            self.silence = Duration::ZERO;
+        }
+        let most = (self.silence / SILENCE_PER_PAUSE).clamp(PAUSE_MAX, PAUSE_IDLE);
+        self.last = if count > BUSY { self.last / 2 } else { self.last * 2 }.clamp(PAUSE_MIN, most);
+        self.silence = self.silence.saturating_add(self.last);
+        self.last
     }
 }
 
@@ -129,5 +145,28 @@ impl Share {
             let _ = self.empty.send(batch);
         }
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_short_under_load_and_long_after_a_silence() {
+        let mut pause = Pause::default();
+        for _ in 0..100 {
+            assert!(pause.after(1) <= PAUSE_MAX, "a record now and then is no silence");
+        }
+        let mut silence = Duration::ZERO;
+        while silence < PAUSE_IDLE * SILENCE_PER_PAUSE {
+            let next = pause.after(0);
+            assert!(next <= PAUSE_MAX.max(silence / SILENCE_PER_PAUSE), "{next:?} after {silence:?}");
+            silence += next;
+        }
+        assert_eq!(pause.after(0), PAUSE_IDLE);
+        assert_eq!(pause.after(1), PAUSE_MAX, "one record ends the silence");
+        let busy: Vec<Duration> = (0..10).map(|_| pause.after(BUSY + 1)).collect();
+        assert_eq!(busy[9], PAUSE_MIN);
     }
 }

@@ -61,15 +61,15 @@ fn name_of(process: &Path) -> String {
     format!("PID {pid} ({})", name.trim())
 }
 
-/// The fdinfo of each BPF descriptor of a process. Takes what it looks at off `left`.
+/// The fdinfo of each BPF link and program of a process. Takes what it looks at off `left`.
 fn descriptors(process: &Path, left: &mut usize) -> Vec<String> {
     let Ok(entries) = fs::read_dir(process.join("fd")) else { return Vec::new() };
     let mut infos = Vec::new();
     for entry in entries.flatten().take(*left) {
         *left -= 1;
-        // `anon_inode:bpf_link`, `anon_inode:bpf-prog`.
-        let is_bpf = fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().contains(":bpf"));
-        if is_bpf {
+        // `anon_inode:bpf_link`, `anon_inode:bpf-prog`. Maps are many, and name neither.
+        let is_asked_for = |to: &str| to.contains(":bpf") && !to.ends_with("map");
+        if fs::read_link(entry.path()).is_ok_and(|to| is_asked_for(&to.to_string_lossy())) {
             infos.extend(fs::read_to_string(process.join("fdinfo").join(entry.file_name())));
         }
     }
