@@ -56,8 +56,8 @@ use on_screen::{OnScreen, ScreenWake};
 /// How often interfaces are checked and anomalies are reported.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
-/// While nothing arrives, interfaces are checked once in this many times only: a check costs as much as a sensor
-/// that is otherwise idle.
+/// While nothing arrives, interfaces are checked once in this many times only: a check costs as much as a
+/// sensor that is otherwise idle.
 const IDLE_CHECKS: u32 = 4;
 
 /// The most warnings kept for the summary: an interface may come and go for months.

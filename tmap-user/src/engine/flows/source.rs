@@ -19,8 +19,8 @@ pub(super) const FIRST_PASS_NS: u64 = 4_000_000_000;
 /// last pass: all passes before the last one together then cost less than the last one.
 pub(super) const SPARSE_GROWTH: u64 = 8;
 
-/// With [`Pace::Sparse`], the time from an address's first segment to its first pass by phase, in nanoseconds:
-/// most captures end before, and the last pass finds everything.
+/// With [`Pace::Sparse`], the time from an address's first segment to its first pass by phase, in
+/// nanoseconds: most captures end before, and the last pass finds everything.
 const FIRST_PHASES_NS: u64 = 600_000_000_000;
 
 /// How often addresses are analysed between snapshots.

@@ -24,8 +24,8 @@ const SCATTERS: [f32; 15] =
 /// The noise with which the search starts.
 const MIDDLING: Noise = Noise { temperature: 1.4, scatter: 0.02, dull_share: 0.02, outlier_share: 0.01 };
 
-/// Fits lines roughly, chooses the noise and fits lines well; once more if a second choice differs. `None` where
-/// somebody waits and no line was fitted yet.
+/// Fits lines roughly, chooses the noise and fits lines well; once more if a second choice differs. `None`
+/// where somebody waits and no line was fitted yet.
 pub(super) fn choose(tables: &Tables, max_lines: usize, prior: &Prior) -> Option<(Data, Found)> {
     let rough = tables.tabulate(&MIDDLING)?;
     let glance = search::search(&rough, max_lines, prior, Start::Nothing);

@@ -50,8 +50,8 @@ pub(super) struct Tables {
 /// rows, those of one temperature are.
 const MOST_KEPT: usize = 16_384;
 
-/// The most rows of which scores and circles are made at a time: they take two kilobytes a row. Long connections
-/// whose skews differ much have a thousand rows each.
+/// The most rows of which scores and circles are made at a time: they take two kilobytes a row. Long
+/// connections whose skews differ much have a thousand rows each.
 const MOST_ROWS: usize = 65_536;
 
 /// The range of machines' drifts, from the smallest to the largest, as a share of the rate.
@@ -206,8 +206,8 @@ fn fewer_rows(tracks: &[Vec<Piece>]) -> usize {
     fit.count().max(1)
 }
 
-/// At most `most` pieces that the law of residuals is learned from: of the good ones, or of all where those are
-/// few.
+/// At most `most` pieces that the law of residuals is learned from: of the good ones, or of all where those
+/// are few.
 fn teachers(cut: &[Vec<Piece>], most: usize) -> Vec<&Piece> {
     let good = || cut.iter().flatten().filter(|piece| piece.len() >= GOOD_POINTS);
     let are_enough = good().map(Piece::len).sum::<usize>() >= ENOUGH_POINTS;
