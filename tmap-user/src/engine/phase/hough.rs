@@ -92,18 +92,18 @@ struct Votes {
     gains: Vec<[f32; COARSE]>,
 }
 
-/// One piece's votes, and what they show at the drift at hand. From one drift to the next, both the row and
-/// the turn move by an equal step, so they are kept as whole numbers: that is cheap to add and to wrap.
+/// One piece's votes, and where they are at each trial drift. From one drift to the next, both the row and the
+/// turn move by an equal step, so they are kept as whole numbers: these are cheap to multiply and to wrap.
 struct Ballot {
     /// Time relative to the middle, in seconds.
     x: f64,
     ladder: Ladder,
     /// The first of its gains.
     from: usize,
-    /// The row, in parts of 2^32.
+    /// The row at the first drift, in parts of 2^32.
     row: i64,
     row_step: i64,
-    /// The turn, as a share of 2^32.
+    /// The turn at the first drift, as a share of 2^32.
     turn: u32,
     turn_step: u32,
 }
@@ -112,8 +112,8 @@ struct Ballot {
 const PARTS: f64 = (1_u64 << 32) as f64;
 
 impl Ballot {
-    /// Goes to the first of several drifts.
-    fn start(&mut self, low: f64, step: f64) {
+    /// Sets the trial drifts.
+    fn try_drifts(&mut self, low: f64, step: f64) {
         let Ladder { low: first, step: apart, rows } = self.ladder;
         if rows > 1 {
             self.row = (((low - first) / apart + 0.5) * PARTS) as i64;
@@ -124,14 +124,13 @@ impl Ballot {
         self.turn_step = ((step * self.x).rem_euclid(1.0) * PARTS) as u32;
     }
 
-    /// Goes to the next drift, and returns the row and the bin of the one before.
+    /// The row and the bin at a trial drift.
     #[inline(always)]
-    fn step(&mut self) -> (usize, usize) {
-        let row = (self.row >> 32).clamp(0, self.ladder.rows as i64 - 1) as usize;
-        let bin = (u64::from(self.turn) * COARSE as u64 >> 32) as usize;
-        self.row = self.row.wrapping_add(self.row_step);
-        self.turn = self.turn.wrapping_add(self.turn_step);
-        (self.from + row, bin)
+    fn at(&self, drift: usize) -> (usize, usize) {
+        let row = self.row.wrapping_add(self.row_step.wrapping_mul(drift as i64)) >> 32;
+        let turn = self.turn.wrapping_add(self.turn_step.wrapping_mul(drift as u32));
+        let bin = (u64::from(turn) * COARSE as u64 >> 32) as usize;
+        (self.from + row.clamp(0, self.ladder.rows as i64 - 1) as usize, bin)
     }
 }
 
@@ -145,23 +144,24 @@ impl Votes {
         make_gains(&mut self.gains[from..], factor, kept);
     }
 
-    /// The two best phases at each trial drift.
+    /// The two best phases at every second trial drift, and at the others where these are best.
     fn peaks(mut self, window: Window, span: f64, about: f64) -> Vec<Candidate> {
         let drifts = ((window.width() * span / 2.0 / STEP_TICKS).ceil() as usize + 1).min(MAX_DRIFTS);
         let step = window.width() / drifts.max(2).saturating_sub(1) as f64;
         let (counted, vote) = self.counted();
-        self.ballots.iter_mut().for_each(|ballot| ballot.start(window.low, step));
-        let mut found = vec![[(0, 0); 2]; drifts];
-        best_phases(&mut self.ballots, &counted, &mut found);
-        let candidate = |drift: f64, (column, votes): (usize, i16)| Candidate {
+        self.ballots.iter_mut().for_each(|ballot| ballot.try_drifts(window.low, step));
+        let mut found: Vec<Peak> = Vec::new();
+        let every_second: Vec<usize> = (0..drifts).step_by(2).collect();
+        find_peaks(&self.ballots, &counted, &every_second, &mut found);
+        let between = between_the_best(&mut found, drifts);
+        find_peaks(&self.ballots, &counted, &between, &mut found);
+        let candidate = |Peak { drift, bin, votes }: Peak| {
+            let drift = window.low + step * drift as f64;
             // The middle of four bins.
-            phase: (column as f64 + 0.375) / COARSE as f64 - drift * about,
-            drift,
-            about,
-            gain: f32::from(votes) * vote,
+            let phase = (bin as f64 + 0.375) / COARSE as f64 - drift * about;
+            Candidate { phase, drift, about, gain: f32::from(votes) * vote }
         };
-        let at = |(d, best): (usize, [_; 2])| best.map(|best| candidate(window.low + step * d as f64, best));
-        found.into_iter().enumerate().flat_map(at).collect()
+        found.into_iter().map(candidate).collect()
     }
 
     /// The gains as votes, each circle twice in a row, so that any turn of it is a slice; and the gain of one
@@ -198,21 +198,56 @@ fn count(gains: &[f32; COARSE], scale: f32) -> Ballots {
     twice
 }
 
-/// Fills `found` with the two best phases at each drift.
+/// A phase with many votes at a trial drift.
+#[derive(Clone, Copy, Debug)]
+struct Peak {
+    /// The number of the trial drift.
+    drift: usize,
+    bin: usize,
+    votes: i16,
+}
+
+/// Peaks about which every trial drift is looked at.
+const LOOKED_AT: usize = 32;
+
+/// The trial drifts on either side of those of the best peaks, each once.
+fn between_the_best(found: &mut [Peak], drifts: usize) -> Vec<usize> {
+    let best = largest_first(found, LOOKED_AT, |peak| f32::from(peak.votes));
+    let mut beside: Vec<usize> =
+        best.iter().flat_map(|peak| [peak.drift.wrapping_sub(1), peak.drift + 1]).collect();
+    beside.retain(|drift| *drift < drifts);
+    beside.sort_unstable();
+    beside.dedup();
+    beside
+}
+
+/// The `count` largest of `all`, in order; the others are behind them in any order.
+fn largest_first<T>(all: &mut [T], count: usize, of: impl Fn(&T) -> f32) -> &mut [T] {
+    let order = |a: &T, b: &T| of(b).total_cmp(&of(a));
+    let count = count.min(all.len());
+    if count < all.len() {
+        all.select_nth_unstable_by(count, order);
+    }
+    all[..count].sort_unstable_by(order);
+    &mut all[..count]
+}
+
+/// Adds the two best phases at each of these drifts to `found`.
 #[multiversion(targets("x86_64+avx2"))]
-fn best_phases(ballots: &mut [Ballot], counted: &[Ballots], found: &mut [[(usize, i16); 2]]) {
+fn find_peaks(ballots: &[Ballot], counted: &[Ballots], drifts: &[usize], found: &mut Vec<Peak>) {
     let apart = COARSE / 16 + 1;
-    for found in found {
+    for &drift in drifts {
         let mut sums = [0_i16; COARSE];
-        for ballot in &mut *ballots {
-            let (row, bin) = ballot.step();
+        for ballot in ballots {
+            let (row, bin) = ballot.at(drift);
             for (sum, votes) in sums.iter_mut().zip(&counted[row][bin..bin + COARSE]) {
                 *sum = sum.wrapping_add(*votes);
             }
         }
         let first = most(&sums, 0..COARSE);
         // NTP keeps machines alike, so there may be a second peak at the same drift.
-        *found = [first, most(&sums, first.0 + apart..first.0 + COARSE + 1 - apart)];
+        let second = most(&sums, first.0 + apart..first.0 + COARSE + 1 - apart);
+        found.extend([first, second].map(|(bin, votes)| Peak { drift, bin, votes }));
     }
 }
 
@@ -228,21 +263,31 @@ fn most(sums: &[i16; COARSE], bins: Range<usize>) -> (usize, i16) {
 
 /// The largest peaks that differ from each other: by [`LEAST_APART_TICKS`] somewhere in the data.
 fn spread_out(mut peaks: Vec<Candidate>, span: f64, count: usize) -> Vec<Candidate> {
-    peaks.sort_by(|a, b| b.gain.total_cmp(&a.gain));
     let mut kept: Vec<Candidate> = Vec::new();
-    for peak in peaks {
-        let apart = |other: &Candidate| {
-            let phase = (peak.phase + peak.drift * peak.about - other.phase - other.drift * peak.about)
-                .rem_euclid(1.0);
-            let apart_ticks = phase.min(1.0 - phase).max((peak.drift - other.drift).abs() * span / 2.0);
-            apart_ticks > LEAST_APART_TICKS
-        };
-        if kept.iter().all(apart) {
-            kept.push(peak);
-            if kept.len() == count {
-                break;
+    let mut rest = &mut peaks[..];
+    // Most peaks are never looked at, so few are sorted at a time.
+    while !rest.is_empty() {
+        let sorted = largest_first(rest, SORTED_AT_ONCE, |peak| peak.gain).len();
+        let (best, others) = rest.split_at_mut(sorted);
+        for peak in best {
+            if kept.iter().all(|other| are_apart(peak, other, span)) {
+                kept.push(*peak);
+                if kept.len() == count {
+                    return kept;
+                }
             }
         }
+        rest = others;
     }
     kept
+}
+
+/// Peaks that are sorted in one go.
+const SORTED_AT_ONCE: usize = 64;
+
+/// Whether two candidates differ by [`LEAST_APART_TICKS`] somewhere in the data.
+fn are_apart(one: &Candidate, other: &Candidate, span: f64) -> bool {
+    let phase = (one.phase + one.drift * one.about - other.phase - other.drift * one.about).rem_euclid(1.0);
+    let apart_ticks = phase.min(1.0 - phase).max((one.drift - other.drift).abs() * span / 2.0);
+    apart_ticks > LEAST_APART_TICKS
 }
