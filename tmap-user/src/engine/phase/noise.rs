@@ -24,15 +24,26 @@ const SCATTERS: [f32; 15] =
 /// The noise with which the search starts.
 const MIDDLING: Noise = Noise { temperature: 1.4, scatter: 0.02, dull_share: 0.02, outlier_share: 0.01 };
 
-/// Fits lines roughly, chooses the noise and fits lines well; once more if a second choice differs. `None`
+/// Up to this many lines, a glance shows them as well as a search does, and so also their noise. Many lines
+/// show theirs only once they are well fitted.
+const FEW_LINES: usize = 3;
+
+/// Fits lines roughly, chooses the noise and fits lines well; once more if that shows another noise. `None`
 /// where somebody waits and no line was fitted yet.
 pub(super) fn choose(tables: &Tables, max_lines: usize, prior: &Prior) -> Option<(Data, Found)> {
     let rough = tables.tabulate(&MIDDLING)?;
     let glance = search::search(&rough, max_lines, prior, Start::Nothing);
-    let noise = best_noise(tables, &glance, MIDDLING, ROUGHLY);
+    let mut noise = best_noise(tables, &glance, MIDDLING, ROUGHLY);
+    if glance.best().lines.len() <= FEW_LINES {
+        noise = best_noise(tables, &glance, noise, FINELY);
+    }
     let Some((data, found)) = fit(tables, noise, max_lines, (&rough, &glance)) else {
         return Some((rough, glance));
     };
+    let lines = found.best().lines.len();
+    if lines == glance.best().lines.len() && lines <= FEW_LINES {
+        return Some((data, found));
+    }
     let chosen = best_noise(tables, &found, noise, FINELY);
     if chosen == noise {
         return Some((data, found));
