@@ -58,7 +58,7 @@ const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
 /// While nothing arrives, interfaces are checked once in this many times only: a check costs as much as a
 /// sensor that is otherwise idle.
-const IDLE_CHECKS: u32 = 4;
+const IDLE_CHECKS: u32 = 8;
 
 /// The most warnings kept for the summary: an interface may come and go for months.
 const MAX_WARNINGS: usize = 100;
@@ -269,11 +269,13 @@ impl Control<'_> {
         self.reporter.event(&event.event, event.time_ns, WallClock::of_live())
     }
 
-    /// Whether interfaces are to be checked now: always under traffic, and seldom while nothing arrives.
+    /// Whether interfaces are to be checked now: always under traffic or where one is waited for, and seldom
+    /// while nothing arrives.
     fn is_check_due(&mut self) -> bool {
         let received = self.sensor.received();
         let (before, left_out) = self.checked;
-        if received == before && left_out + 1 < IDLE_CHECKS {
+        let is_idle = received == before && self.sensor.unwatched().is_empty();
+        if is_idle && left_out + 1 < IDLE_CHECKS {
             self.checked.1 += 1;
             return false;
         }

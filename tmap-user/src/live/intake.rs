@@ -20,7 +20,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(5);
 
 /// The longest pause after a long silence, so that an idle sensor costs nearly nothing. The rings of the
 /// usual size hold what arrives meanwhile, up to a million records a second on each CPU.
-const PAUSE_IDLE: Duration = Duration::from_millis(200);
+const PAUSE_IDLE: Duration = Duration::from_millis(250);
 
 /// A pause is no longer than the silence before it divided by this, unless it is short anyway.
 const SILENCE_PER_PAUSE: u32 = 20;

@@ -134,18 +134,19 @@ impl Factors {
         if place.ladder.rows == 1 {
             return (by_phase, 0.0);
         }
-        let value = |at: f64| {
-            let (below, above, up) = place.between_rows(at);
-            let of = |row: usize| {
-                let circle = &self.rows[row];
-                circle[column] + share * (circle[next] - circle[column])
-            };
-            let low = of(below);
-            low + up * (of(above) - low)
+        let value = |row: usize| {
+            let circle = &self.rows[row];
+            circle[column] + share * (circle[next] - circle[column])
         };
-        let most = (place.ladder.rows - 1) as f64;
-        let row = ((drift - place.ladder.low) * place.rows_per_drift).clamp(0.0, most);
-        (by_phase, f64::from(value(row + 0.5) - value(row - 0.5)) * place.rows_per_drift)
+        // Half a row up and half a row down lie in two neighbouring steps: the nearest row's.
+        let nearest = if up < 0.5 { below } else { above };
+        let share_above = if up < 0.5 { up + 0.5 } else { up - 0.5 };
+        let first = place.first;
+        let (down, top) =
+            (nearest.saturating_sub(1).max(first), (nearest + 1).min(first + place.ladder.rows - 1));
+        let middle = value(nearest);
+        let step = (1.0 - share_above) * (middle - value(down)) + share_above * (value(top) - middle);
+        (by_phase, f64::from(step) * place.rows_per_drift)
     }
 
     /// Adds a piece's log Bayes factors at a phase and at each whole bin after it, once around the circle, to
