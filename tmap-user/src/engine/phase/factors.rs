@@ -11,6 +11,7 @@ use super::{
     density::BINS,
     drift::Ladder,
     elementary::{exp, ln, sum},
+    recycled::Recycled,
 };
 
 /// The tables of several pieces.
@@ -18,7 +19,7 @@ use super::{
 pub(super) struct Factors {
     places: Vec<Place>,
     /// Log Bayes factors over phases, row by row of all pieces.
-    rows: Vec<[f32; BINS]>,
+    rows: Recycled<[f32; BINS]>,
 }
 
 /// Where a piece's rows are, and which drifts they belong to.

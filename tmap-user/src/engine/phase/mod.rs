@@ -42,6 +42,7 @@ mod mixture;
 mod noise;
 mod paths;
 mod piece;
+mod recycled;
 pub mod sample;
 mod search;
 mod symmetric;

@@ -23,6 +23,7 @@ use super::{
     factors::Factors,
     line::{Knots, Line},
     piece::Piece,
+    recycled::Recycled,
 };
 
 /// The noise that the density of single residuals doesn't contain: how residuals of one connection depend
@@ -59,7 +60,7 @@ pub(super) struct Scores {
     /// The bin of the circle that each row's first score belongs to.
     first_bins: Vec<usize>,
     /// Scores over phases, row by row.
-    scores: Vec<[f32; PHASES]>,
+    scores: Recycled<[f32; PHASES]>,
 }
 
 impl Scores {
@@ -128,14 +129,15 @@ const LANES: usize = 2 * ROWS;
 /// Likelihoods over the circle of phases at one temperature, without scatter.
 #[derive(Debug)]
 pub(super) struct Circles {
-    columns: Vec<Columns>,
+    columns: Recycled<Columns>,
 }
 
 impl Circles {
     /// Folds scores onto the circle. Scores a whole tick apart are the same phase with another whole offset,
     /// so both count.
     pub(super) fn new(scores: &Scores, temperature: f32) -> Self {
-        let mut columns = vec![[[0.0; LANES]; BINS]; scores.rows().div_ceil(ROWS)];
+        let mut columns: Recycled<Columns> = Recycled::default();
+        columns.resize(scores.rows().div_ceil(ROWS), [[0.0; LANES]; BINS]);
         let scale = 1.0 / (temperature * DULLER);
         let mut likelihoods: Vec<Pair> = Vec::new();
         let mut circles = [[0.0; BINS]; LANES];
@@ -167,7 +169,7 @@ impl Circles {
     pub(super) fn fill_factors(&self, scores: &Scores, noise: &Noise, factors: &mut Factors) {
         factors.begin(scores.grids.iter().map(|grid| (grid.x, grid.ladder)));
         let mut spread = [[0.0; LANES]; BINS];
-        for (rows, columns) in factors.rows_mut().chunks_mut(ROWS).zip(&self.columns) {
+        for (rows, columns) in factors.rows_mut().chunks_mut(ROWS).zip(self.columns.iter()) {
             spread_out(columns, noise, &mut spread, rows);
         }
     }
