@@ -49,6 +49,14 @@ impl Ladder {
         Self { low: window.low, step: window.width() / (rows - 1) as f64, rows }
     }
 
+    /// Every second drift, where there are several: enough where drifts are averaged over.
+    pub(super) fn every_second(self) -> Self {
+        if self.rows < 4 {
+            return self;
+        }
+        Self { step: 2.0 * self.step, rows: self.rows.div_ceil(2), ..self }
+    }
+
     /// The trial drifts.
     pub(super) fn drifts(self) -> impl Iterator<Item = f32> {
         (0..self.rows).map(move |r| (self.low + self.step * r as f64) as f32)

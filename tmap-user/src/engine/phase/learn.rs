@@ -64,7 +64,9 @@ impl Learned {
         let mut histogram = Histogram::new(self.density.bins);
         for piece in pieces {
             fill_posteriors(piece, &self.density, &mut posteriors, &mut scratch);
-            for (drift, posterior) in piece.ladder.drifts().zip(posteriors.as_chunks::<PHASES>().0) {
+            for (drift, posterior) in
+                piece.ladder.every_second().drifts().zip(posteriors.as_chunks::<PHASES>().0)
+            {
                 let matters = |p: &f32| *p > NEGLIGIBLE;
                 let Some(first) = posterior.iter().position(matters) else { continue };
                 let last = posterior.iter().rposition(matters).unwrap_or(first);
@@ -261,8 +263,8 @@ fn mean_below(e: f64, mean: f64) -> f64 {
 /// Fills `all` with the joint posterior of the drift and phase of one piece, with a flat prior, drift by
 /// drift.
 fn fill_posteriors(piece: &Piece, density: &Density, all: &mut Vec<f32>, scratch: &mut Vec<f32>) {
-    all.resize(piece.ladder.rows * PHASES, 0.0);
-    for (drift, scores) in piece.ladder.drifts().zip(all.as_chunks_mut::<PHASES>().0) {
+    all.resize(piece.ladder.every_second().rows * PHASES, 0.0);
+    for (drift, scores) in piece.ladder.every_second().drifts().zip(all.as_chunks_mut::<PHASES>().0) {
         piece.scores(drift, density, scores, scratch);
     }
     make_posterior(all);
