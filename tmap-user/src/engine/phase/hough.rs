@@ -129,7 +129,7 @@ impl Ballot {
     fn at(&self, drift: usize) -> (usize, usize) {
         let row = self.row.wrapping_add(self.row_step.wrapping_mul(drift as i64)) >> 32;
         let turn = self.turn.wrapping_add(self.turn_step.wrapping_mul(drift as u32));
-        let bin = (u64::from(turn) * COARSE as u64 >> 32) as usize;
+        let bin = ((u64::from(turn) * COARSE as u64) >> 32) as usize;
         (self.from + row.clamp(0, self.ladder.rows as i64 - 1) as usize, bin)
     }
 }
