@@ -102,7 +102,7 @@ fn summaries(out: &str) -> usize {
 #[test]
 fn what_is_known_comes_soon_and_then_what_was_left_open() {
     // The budget makes the analysis take seconds, not minutes.
-    let arguments = ["read", "--search-budget", "15"];
+    let arguments = ["read", "--search-budget", "50"];
     let mut whole = Running::start(&arguments);
     assert_eq!(whole.end(LONG), 0);
     let mut running = Running::start(&arguments);

@@ -92,8 +92,8 @@ struct Votes {
     gains: Vec<[f32; COARSE]>,
 }
 
-/// One piece's votes, and where they are at each trial drift. From one drift to the next, both the row and the
-/// turn move by an equal step, so they are kept as whole numbers: these are cheap to multiply and to wrap.
+/// One piece's votes, and where they are at each trial drift. From one drift to the next, both the row and
+/// the turn move by an equal step, so they are kept as whole numbers, which are cheap to multiply and wrap.
 struct Ballot {
     /// Time relative to the middle, in seconds.
     x: f64,

@@ -1,7 +1,8 @@
 //! Memory of tables that is used again by the next ones.
 //!
-//! A look at an address makes tables of some hundred kilobytes, many times, and drops them. Given back to the
-//! system and asked for again, such memory costs a tenth of a look, in page faults. So each thread keeps some.
+//! A look at an address makes tables of some hundred kilobytes, many times, and drops them. Given back to
+//! the system and asked for again, such memory costs a tenth of a look, in page faults. So each thread keeps
+//! some.
 
 use std::{
     any::{Any, TypeId},
