@@ -56,10 +56,6 @@ use on_screen::{OnScreen, ScreenWake};
 /// How often interfaces are checked and anomalies are reported.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
-/// While nothing arrives, interfaces are checked once in this many times only: a check costs as much as a
-/// sensor that is otherwise idle.
-const IDLE_CHECKS: u32 = 8;
-
 /// The most warnings kept for the summary: an interface may come and go for months.
 const MAX_WARNINGS: usize = 100;
 
@@ -120,7 +116,6 @@ fn run_with(
         began_ns: now_ns(),
         before: Counters::default(),
         stats_began: Instant::now(),
-        checked: (0, 0),
         beat: (Instant::now(), 0),
         warnings: Vec::new(),
         warnings_left_out: 0,
@@ -184,8 +179,6 @@ struct Control<'a> {
     /// Warnings beyond [`MAX_WARNINGS`].
     warnings_left_out: u64,
     sensor: Sensor,
-    /// Records received until the last check of interfaces, and the checks left out since.
-    checked: (u64, u32),
     /// The screen of `tmap top`, which then hears what the reporter would.
     screen: Option<OnScreen>,
 }
@@ -240,7 +233,7 @@ impl Control<'_> {
                     for line in self.sensor.anomalies() {
                         self.say(&line);
                     }
-                    if self.is_check_due() && self.check_interfaces()? {
+                    if self.check_interfaces()? {
                         return self.finish(&signals).await;
                     }
                 }
@@ -267,20 +260,6 @@ impl Control<'_> {
             return Ok(());
         }
         self.reporter.event(&event.event, event.time_ns, WallClock::of_live())
-    }
-
-    /// Whether interfaces are to be checked now: always under traffic or where one is waited for, and seldom
-    /// while nothing arrives.
-    fn is_check_due(&mut self) -> bool {
-        let received = self.sensor.received();
-        let (before, left_out) = self.checked;
-        let is_idle = received == before && self.sensor.unwatched().is_empty();
-        if is_idle && left_out + 1 < IDLE_CHECKS {
-            self.checked.1 += 1;
-            return false;
-        }
-        self.checked = (received, 0);
-        true
     }
 
     /// Says what became of interfaces. True where none is left to watch.

@@ -18,9 +18,9 @@ const AT_ONCE: usize = 256;
 const PAUSE_MIN: Duration = Duration::from_micros(100);
 const PAUSE_MAX: Duration = Duration::from_millis(5);
 
-/// The longest pause after a long silence, so that an idle sensor costs nearly nothing. The rings of the
-/// usual size hold what arrives meanwhile, up to a million records a second on each CPU.
-const PAUSE_IDLE: Duration = Duration::from_millis(250);
+/// The longest pause after a long silence, so that an idle sensor costs little. It is shorter than the 50 ms
+/// that the rings hold at full rate: a flood may begin at any moment.
+const PAUSE_IDLE: Duration = Duration::from_millis(40);
 
 /// A pause is no longer than the silence before it divided by this, unless it is short anyway.
 const SILENCE_PER_PAUSE: u32 = 20;

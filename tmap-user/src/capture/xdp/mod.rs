@@ -321,11 +321,6 @@ impl Sensor {
         Statistics { cpus: (0..shape.cpus).map(cpu).collect(), ring_slots: shape.slots, received }
     }
 
-    /// Records received so far; costs nearly nothing.
-    pub fn received(&self) -> u64 {
-        self.gauge.received()
-    }
-
     /// Lines about the first malformed frames of each kind since the last call.
     pub fn anomalies(&mut self) -> Vec<String> {
         self.anomalies.take()
