@@ -152,9 +152,11 @@ impl Running {
         fs::read_to_string(self.folder.path().join("err")).unwrap_or_default()
     }
 
-    /// The JSON lines of one type so far.
+    /// The JSON lines of one type so far. A line that is being written isn't one yet.
     pub fn lines(&self, kind: &str) -> Vec<Value> {
-        let mut lines = json_lines(&self.out());
+        let out = self.out();
+        let written = out.rfind('\n').map_or("", |end| &out[..end]);
+        let mut lines = json_lines(written);
         lines.retain(|line| line["type"] == kind);
         lines
     }
