@@ -16,6 +16,7 @@ pub mod live;
 pub mod output;
 pub mod page;
 pub mod picture;
+mod progress_bar;
 pub mod read;
 pub mod report;
 pub mod screen;

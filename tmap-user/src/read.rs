@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use tmap_common::{Counters, Link, Record, Segment, Skip, fast, parse, record::Direction};
 
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
     deadline::Deadline,
     engine::{Event, Snapshot, Wanted},
     filter::Program,
+    progress_bar,
     report::{
         Format, Sink, Stats, Summary,
         number::{Calendar, count, grouped, span},
@@ -653,11 +654,7 @@ impl Progress {
             return;
         }
         self.show_if_slow();
-        if let Ok(style) =
-            ProgressStyle::with_template("analysing [{bar:20}] {pos} of {len} addresses, {eta} left{prefix}")
-        {
-            self.bar.set_style(style.progress_chars("=> "));
-        }
+        progress_bar::set_template(&self.bar, progress_bar::ANALYSING);
         self.bar.set_length(all);
         self.bar.set_position(analysed);
     }

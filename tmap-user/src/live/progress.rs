@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
+
+use crate::progress_bar;
 
 /// The time between two looks at the figure.
 const EVERY: Duration = Duration::from_millis(100);
@@ -27,11 +29,7 @@ impl Analysed {
     pub(super) async fn show<T>(&self, addresses: usize, snapshot: impl Future<Output = T>) -> T {
         let before = self.0.load(Ordering::Relaxed);
         let bar = ProgressBar::new(addresses as u64);
-        if let Ok(style) =
-            ProgressStyle::with_template("analysing [{bar:20}] {pos} of {len} addresses, {eta} left")
-        {
-            bar.set_style(style.progress_chars("=> "));
-        }
+        progress_bar::set_template(&bar, progress_bar::ANALYSING);
         let mut ticks = super::ticks(EVERY);
         tokio::pin!(snapshot);
         let taken = loop {

@@ -2,9 +2,12 @@
 
 use std::io::Read;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
-use crate::capture::file::{Capture, Frame, Location, ReadError, Stop};
+use crate::{
+    capture::file::{Capture, Frame, Location, ReadError, Stop},
+    progress_bar,
+};
 
 /// A stream of packets.
 pub(super) trait Frames {
@@ -57,9 +60,7 @@ impl Opener {
             }
             None => "{msg} {binary_bytes}, {binary_bytes_per_sec}{prefix}",
         };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            self.bar.set_style(style.progress_chars("=> "));
-        }
+        progress_bar::set_template(&self.bar, template);
         self.bar.set_message(source.to_string());
     }
 }

@@ -38,29 +38,25 @@ impl Place {
     /// The row below a drift, the one above it, and the way between them, 0 to 1.
     #[inline(always)]
     fn between(&self, drift: f64) -> (usize, usize, f32) {
-        self.between_rows((drift - self.ladder.low) * self.rows_per_drift)
-    }
-
-    #[inline(always)]
-    fn between_rows(&self, at: f64) -> (usize, usize, f32) {
         let last = self.ladder.rows - 1;
-        let at = at.clamp(0.0, last as f64);
+        let at = ((drift - self.ladder.low) * self.rows_per_drift).clamp(0.0, last as f64);
         let below = at as usize;
         (self.first + below, self.first + (below + 1).min(last), (at - below as f64) as f32)
     }
 }
 
 impl Factors {
-    /// Begins anew, with pieces of these reference times (in seconds) and drifts.
-    pub(super) fn begin(&mut self, pieces: impl Iterator<Item = (f64, Ladder)>) {
-        self.places.clear();
+    /// Tables of zeros, for pieces of these reference times (in seconds) and drifts.
+    pub(super) fn new(pieces: impl Iterator<Item = (f64, Ladder)>) -> Self {
+        let mut factors = Self::default();
         let mut first = 0;
         for (x, ladder) in pieces {
             let rows_per_drift = if ladder.rows == 1 { 0.0 } else { 1.0 / ladder.step };
-            self.places.push(Place { x, ladder, rows_per_drift, first });
+            factors.places.push(Place { x, ladder, rows_per_drift, first });
             first += ladder.rows;
         }
-        self.rows.resize(first, [0.0; BINS]);
+        factors.rows.resize(first, [0.0; BINS]);
+        factors
     }
 
     /// The rows of all pieces, to be filled.
@@ -109,10 +105,7 @@ impl Factors {
         let (column, share) = column(phase);
         let next = (column + 1) % BINS;
         let (below, above, up) = self.places[piece].between(drift);
-        let value = |row: usize| {
-            let circle = &self.rows[row];
-            circle[column] + share * (circle[next] - circle[column])
-        };
+        let value = |row: usize| between_bins(&self.rows[row], (column, next), share);
         let low = value(below);
         low + up * (value(above) - low)
     }
@@ -135,10 +128,7 @@ impl Factors {
         if place.ladder.rows == 1 {
             return (by_phase, 0.0);
         }
-        let value = |row: usize| {
-            let circle = &self.rows[row];
-            circle[column] + share * (circle[next] - circle[column])
-        };
+        let value = |row: usize| between_bins(&self.rows[row], (column, next), share);
         // Half a row up and half a row down lie in two neighbouring steps: the nearest row's.
         let nearest = if up < 0.5 { below } else { above };
         let share_above = if up < 0.5 { up + 0.5 } else { up - 0.5 };
@@ -197,7 +187,7 @@ fn weight_and_mean(circle: &[f32; BINS]) -> (f32, f32) {
     (weight, sum(&gains) / weight - ln(weight / BINS as f32))
 }
 
-/// Adds what lies between two circles, turned back by `by` bins and a share of one, to `sums`.
+/// Adds what lies between two circles, turned back by `bins` and a share of one, to `sums`.
 #[multiversion(targets("x86_64+avx2"))]
 fn add_turned(
     below: &[f32; BINS],
@@ -221,6 +211,12 @@ fn add_turned(
     }
 }
 
+/// What lies between a circle's bin and the next one.
+#[inline(always)]
+fn between_bins(circle: &[f32; BINS], (bin, next): (usize, usize), share: f32) -> f32 {
+    circle[bin] + share * (circle[next] - circle[bin])
+}
+
 /// The column of a phase, and the way to the next one, 0 to 1.
 #[inline(always)]
 fn column(phase: f64) -> (usize, f32) {
@@ -238,8 +234,7 @@ mod tests {
     /// One piece whose log Bayes factors are a smooth function of phase and drift.
     fn smooth() -> Factors {
         let ladder = Ladder { low: -0.01, step: 0.005, rows: 5 };
-        let mut factors = Factors::default();
-        factors.begin([(7.0, ladder)].into_iter());
+        let mut factors = Factors::new([(7.0, ladder)].into_iter());
         for (row, circle) in factors.rows_mut().iter_mut().enumerate() {
             let drift = ladder.low + ladder.step * row as f64;
             *circle = std::array::from_fn(|bin| value(bin as f64 / BINS as f64, drift) as f32);

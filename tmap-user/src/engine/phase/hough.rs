@@ -56,7 +56,7 @@ pub(super) fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Ca
     let all = |about: f64, span: f64| {
         let near = |piece: &usize| (data.factors.x(*piece) - about).abs() <= span / 2.0;
         let stride = (0..data.factors.len()).filter(near).count().div_ceil(MAX_PIECES).max(1);
-        let mut votes = Votes::default();
+        let mut votes = Votes::new(data.window, span.max(1e-3));
         let mut number = 0;
         for (t, pieces) in data.tracks.iter().enumerate() {
             // What the track's likelihood is without a new line.
@@ -70,7 +70,7 @@ pub(super) fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Ca
                 number += 1;
             }
         }
-        votes.peaks(data.window, span.max(1e-3), about)
+        votes.peaks(about)
     };
     if data.knots.none() {
         return spread_out(all(middle_s, span_s * 1.001), span_s, count);
@@ -85,9 +85,10 @@ pub(super) fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Ca
 /// The largest sum of votes: what the type of sums holds, with a margin for rounding.
 const MOST_VOTES: f32 = 30_000.0;
 
-/// For each piece, the gain of a new line at each phase and drift, as whole numbers of votes.
-#[derive(Default)]
+/// Trial drifts, numbered from 0, and for each piece the gain of a new line at each phase and drift.
 struct Votes {
+    /// The first trial drift and the step to the next, in ticks per second, and how many there are.
+    drifts: Ladder,
     ballots: Vec<Ballot>,
     gains: Vec<[f32; COARSE]>,
 }
@@ -95,11 +96,9 @@ struct Votes {
 /// One piece's votes, and where they are at each trial drift. From one drift to the next, both the row and
 /// the turn move by an equal step, so they are kept as whole numbers, which are cheap to multiply and wrap.
 struct Ballot {
-    /// Time relative to the middle, in seconds.
-    x: f64,
-    ladder: Ladder,
-    /// The first of its gains.
+    /// The first of its gains, and its last row.
     from: usize,
+    last_row: i64,
     /// The row at the first drift, in parts of 2^32.
     row: i64,
     row_step: i64,
@@ -112,16 +111,22 @@ struct Ballot {
 const PARTS: f64 = (1_u64 << 32) as f64;
 
 impl Ballot {
-    /// Sets the trial drifts.
-    fn try_drifts(&mut self, low: f64, step: f64) {
-        let Ladder { low: first, step: apart, rows } = self.ladder;
-        if rows > 1 {
-            self.row = (((low - first) / apart + 0.5) * PARTS) as i64;
-            self.row_step = (step / apart * PARTS) as i64;
-        }
+    /// A piece at a time relative to the middle, in seconds, with rows of these drifts.
+    fn new(x: f64, rows: Ladder, drifts: Ladder, from: usize) -> Self {
+        let (row, row_step) = match rows.rows {
+            1 => (0.0, 0.0),
+            _ => ((drifts.low - rows.low) / rows.step + 0.5, drifts.step / rows.step),
+        };
         // Half a bin more, so that the bin is the nearest.
-        self.turn = ((low * self.x + 0.5 / COARSE as f64).rem_euclid(1.0) * PARTS) as u32;
-        self.turn_step = ((step * self.x).rem_euclid(1.0) * PARTS) as u32;
+        let (turn, turn_step) = (drifts.low * x + 0.5 / COARSE as f64, drifts.step * x);
+        Self {
+            from,
+            last_row: rows.rows as i64 - 1,
+            row: (row * PARTS) as i64,
+            row_step: (row_step * PARTS) as i64,
+            turn: (turn.rem_euclid(1.0) * PARTS) as u32,
+            turn_step: (turn_step.rem_euclid(1.0) * PARTS) as u32,
+        }
     }
 
     /// The row and the bin at a trial drift.
@@ -130,33 +135,38 @@ impl Ballot {
         let row = self.row.wrapping_add(self.row_step.wrapping_mul(drift as i64)) >> 32;
         let turn = self.turn.wrapping_add(self.turn_step.wrapping_mul(drift as u32));
         let bin = ((u64::from(turn) * COARSE as u64) >> 32) as usize;
-        (self.from + row.clamp(0, self.ladder.rows as i64 - 1) as usize, bin)
+        (self.from + row.clamp(0, self.last_row) as usize, bin)
     }
 }
 
 impl Votes {
+    /// No votes yet, for lines within so many seconds.
+    fn new(window: Window, span: f64) -> Self {
+        let rows = ((window.width() * span / 2.0 / STEP_TICKS).ceil() as usize + 1).min(MAX_DRIFTS);
+        let step = window.width() / rows.max(2).saturating_sub(1) as f64;
+        Self { drifts: Ladder { low: window.low, step, rows }, ballots: Vec::new(), gains: Vec::new() }
+    }
+
     /// Adds a piece, whose likelihood on a new line would be `kept` and `factor` times its Bayes factors, in
     /// shares of the present likelihood.
     fn add(&mut self, x: f64, ladder: Ladder, circles: &[[f32; COARSE]], factor: f32, kept: f32) {
         let from = self.gains.len();
-        self.ballots.push(Ballot { x, ladder, from, row: 0, row_step: 0, turn: 0, turn_step: 0 });
+        self.ballots.push(Ballot::new(x, ladder, self.drifts, from));
         self.gains.extend_from_slice(circles);
         make_gains(&mut self.gains[from..], factor, kept);
     }
 
     /// The two best phases at every second trial drift, and at the others where these are best.
-    fn peaks(mut self, window: Window, span: f64, about: f64) -> Vec<Candidate> {
-        let drifts = ((window.width() * span / 2.0 / STEP_TICKS).ceil() as usize + 1).min(MAX_DRIFTS);
-        let step = window.width() / drifts.max(2).saturating_sub(1) as f64;
+    fn peaks(&self, about: f64) -> Vec<Candidate> {
+        let Ladder { low, step, rows: drifts } = self.drifts;
         let (counted, vote) = self.counted();
-        self.ballots.iter_mut().for_each(|ballot| ballot.try_drifts(window.low, step));
         let mut found: Vec<Peak> = Vec::new();
         let every_second: Vec<usize> = (0..drifts).step_by(2).collect();
         find_peaks(&self.ballots, &counted, &every_second, &mut found);
         let between = between_the_best(&mut found, drifts);
         find_peaks(&self.ballots, &counted, &between, &mut found);
         let candidate = |Peak { drift, bin, votes }: Peak| {
-            let drift = window.low + step * drift as f64;
+            let drift = low + step * drift as f64;
             // The middle of four bins.
             let phase = (bin as f64 + 0.375) / COARSE as f64 - drift * about;
             Candidate { phase, drift, about, gain: f32::from(votes) * vote }

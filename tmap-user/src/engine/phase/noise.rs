@@ -91,7 +91,6 @@ fn best_noise(tables: &Tables, found: &Found, start: Noise, steps: Steps) -> Noi
             mixture.log_evidence(&data)
         };
         let best = mixtures.iter().map(of).fold(f64::NEG_INFINITY, f64::max);
-        tables.give_back(data);
         tried.push((noise, best));
         best
     };

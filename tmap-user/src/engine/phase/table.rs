@@ -98,12 +98,11 @@ impl Scores {
             if rows == 1 || lines.is_empty() {
                 return grid.first_row..grid.first_row + 1;
             }
-            let of = |line: &&Line| ((line.at_time(grid.x, knots).1 - low) / step).clamp(0.0, rows as f64);
-            let all =
-                (lines.iter().map(of).fold(rows as f64, f64::min), lines.iter().map(of).fold(0.0, f64::max));
-            let (first, last) =
-                ((all.0 as usize).saturating_sub(ASIDE), (all.1 as usize + ASIDE).min(rows - 1));
-            grid.first_row + first.min(last)..grid.first_row + last + 1
+            // A cast takes what is below the first row as that.
+            let at = |line: &&Line| ((line.at_time(grid.x, knots).1 - low) / step) as usize;
+            let first = lines.iter().map(at).min().unwrap_or(0).min(rows).saturating_sub(ASIDE);
+            let last = (lines.iter().map(at).max().unwrap_or(0).min(rows) + ASIDE).min(rows - 1);
+            grid.first_row + first..grid.first_row + last + 1
         };
         self.grids.iter().map(near).collect()
     }
@@ -164,30 +163,24 @@ impl Circles {
         Self { columns }
     }
 
-    /// Fills `factors` with the log Bayes factors under a scatter. `scores` are those that the circles were
-    /// made of, and `noise` has their temperature.
-    pub(super) fn fill_factors(&self, scores: &Scores, noise: &Noise, factors: &mut Factors) {
-        factors.begin(scores.grids.iter().map(|grid| (grid.x, grid.ladder)));
+    /// The log Bayes factors under a scatter. `scores` are those that the circles were made of, and `noise`
+    /// has their temperature.
+    pub(super) fn factors(&self, scores: &Scores, noise: &Noise) -> Factors {
+        let mut factors = Factors::new(scores.grids.iter().map(|grid| (grid.x, grid.ladder)));
         let mut spread = [[0.0; LANES]; BINS];
         for (rows, columns) in factors.rows_mut().chunks_mut(ROWS).zip(self.columns.iter()) {
             spread_out(columns, noise, &mut spread, rows);
         }
+        factors
     }
 
     /// Likewise, with only some rows of each piece. They are ranges of `scores`' rows.
-    pub(super) fn fill_some(
-        &self,
-        scores: &Scores,
-        noise: &Noise,
-        some: &[Range<usize>],
-        factors: &mut Factors,
-    ) {
-        let places = scores.grids.iter().zip(some).map(|(grid, some)| {
+    pub(super) fn some_factors(&self, scores: &Scores, noise: &Noise, some: &[Range<usize>]) -> Factors {
+        let mut factors = Factors::new(scores.grids.iter().zip(some).map(|(grid, some)| {
             let Ladder { low, step, .. } = grid.ladder;
             let low = low + step * (some.start - grid.first_row) as f64;
             (grid.x, Ladder { low, step, rows: some.len() })
-        });
-        factors.begin(places);
+        }));
         let mut rows = some.iter().cloned().flatten();
         let (mut chosen, mut spread) = ([[0.0; LANES]; BINS], [[0.0; LANES]; BINS]);
         for into in factors.rows_mut().chunks_mut(ROWS) {
@@ -196,6 +189,7 @@ impl Circles {
             }
             spread_out(&chosen, noise, &mut spread, into);
         }
+        factors
     }
 }
 
@@ -358,9 +352,7 @@ mod tests {
 
     fn factors(piece: &Piece, density: &Density, noise: &Noise) -> Factors {
         let scores = Scores::new([piece].into_iter(), WINDOW, density);
-        let mut factors = Factors::default();
-        Circles::new(&scores, noise.temperature).fill_factors(&scores, noise, &mut factors);
-        factors
+        Circles::new(&scores, noise.temperature).factors(&scores, noise)
     }
 
     #[test]
@@ -392,9 +384,7 @@ mod tests {
         let line = Line::at(0.2, 0.003, 1.0, &knots);
         let near = scores.rows_near(&[&line], &knots);
         assert!(near.iter().any(|rows| rows.len() > 1), "{near:?}");
-        let (mut all, mut some) = (Factors::default(), Factors::default());
-        circles.fill_factors(&scores, &noise, &mut all);
-        circles.fill_some(&scores, &noise, &near, &mut some);
+        let (all, some) = (circles.factors(&scores, &noise), circles.some_factors(&scores, &noise, &near));
         for piece in 0..pieces.len() {
             let [all, some] = [&all, &some].map(|factors| factors.at(piece, 0.2, 0.003));
             assert!((all - some).abs() < 1e-5, "{piece}: {all} {some}");

@@ -42,8 +42,6 @@ pub(super) struct Tables {
     chosen: OnceCell<Scores>,
     /// Their circles, by temperature: a search for the noise comes back to each of them.
     circles: RefCell<Vec<(f32, Rc<Circles>)>>,
-    /// Memory for the next tables: a search for the noise needs many, one after the other.
-    spare: RefCell<Factors>,
 }
 
 /// The most rows of which the circles of all temperatures are kept, which takes five kilobytes a row. Of more
@@ -96,7 +94,6 @@ impl Tables {
             limits: limits.clone(),
             chosen: OnceCell::new(),
             circles: RefCell::default(),
-            spare: RefCell::default(),
         }
     }
 
@@ -128,8 +125,7 @@ impl Tables {
 
     /// The data of these tracks under a noise, with only these rows.
     pub(super) fn data_of_some(&self, noise: &Noise, some: &[Range<usize>]) -> Data {
-        let mut factors = self.spare.take();
-        self.circles(noise.temperature).fill_some(self.chosen(), noise, some, &mut factors);
+        let factors = self.circles(noise.temperature).some_factors(self.chosen(), noise, some);
         self.data(self.stride(), factors)
     }
 
@@ -153,14 +149,14 @@ impl Tables {
         }
     }
 
-    /// All tracks under a noise. Scores and circles take three times the memory of tables, so they are made
+    /// All tracks under a noise. Scores and circles take four times the memory of tables, so they are made
     /// for some tracks at a time. `None` where somebody waits.
     pub(super) fn tabulate(&self, noise: &Noise) -> Option<Data> {
-        let mut factors = Factors::default();
         if self.stride() == 1 {
-            self.circles(noise.temperature).fill_factors(self.chosen(), noise, &mut factors);
+            let factors = self.circles(noise.temperature).factors(self.chosen(), noise);
             return Some(self.data(1, factors));
         }
+        let mut factors = Factors::default();
         let mut rest = &self.cut[..];
         while !rest.is_empty() {
             if self.is_hurried() {
@@ -169,9 +165,7 @@ impl Tables {
             let (some, later) = rest.split_at(fewer_rows(rest));
             rest = later;
             let scores = Scores::new(some.iter().flatten(), self.window, &self.density);
-            let mut tables = Factors::default();
-            Circles::new(&scores, noise.temperature).fill_factors(&scores, noise, &mut tables);
-            factors.append(tables);
+            factors.append(Circles::new(&scores, noise.temperature).factors(&scores, noise));
         }
         Some(self.data(1, factors))
     }
@@ -179,11 +173,6 @@ impl Tables {
     /// For each piece that the noise is chosen on, its rows near its drifts on these lines.
     pub(super) fn rows_near(&self, lines: &[&Line]) -> Vec<Range<usize>> {
         self.chosen().rows_near(lines, &self.knots)
-    }
-
-    /// Takes back tables that are no longer needed, whose memory the next ones use.
-    pub(super) fn give_back(&self, data: Data) {
-        self.spare.replace(data.factors);
     }
 
     /// Whether somebody waits.
