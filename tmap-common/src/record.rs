@@ -44,10 +44,10 @@ mod kind {
 }
 
 /// The one of two fields that a record tells: its first slot has no room for both, and no reader needs both.
-/// Handshakes, which have more slots, tell both.
+/// Handshakes, which have more slots, tell both. A record without bytes tells the echo in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tells {
-    /// Bytes of data ([`Segment::payload_bytes`]), for lists of connections.
+    /// Bytes of data ([`Segment::payload_bytes`]), for lists of connections; the echo where there are none.
     PayloadBytes,
     /// The echo ([`Segment::tsecr`]), for round trips.
     Tsecr,
@@ -135,7 +135,7 @@ impl Record {
         let mut either = segment.tsecr;
         if segment.syn.is_some() {
             kind |= kind::SYN;
-        } else if tells == Tells::PayloadBytes {
+        } else if tells == Tells::PayloadBytes && segment.payload_bytes != 0 {
             kind |= kind::BYTES;
             either = segment.payload_bytes;
         }
@@ -391,7 +391,8 @@ mod tests {
             let told = match (syn, tells) {
                 (Some(_), _) => Segment { payload_bytes: payload_bytes.min(65_535), ..record.segment },
                 (None, Tells::Tsecr) => Segment { payload_bytes: 0, ..record.segment },
-                (None, Tells::PayloadBytes) => Segment { tsecr: 0, ..record.segment },
+                (None, Tells::PayloadBytes) if payload_bytes != 0 => Segment { tsecr: 0, ..record.segment },
+                (None, Tells::PayloadBytes) => record.segment,
             };
             let told = Record { segment: told, ..record };
             prop_assert_eq!(Record::from_slots(&slots[0], || rest.next().unwrap()), told);

@@ -132,6 +132,7 @@ fn unassigned() -> Unassigned {
         connections: 72,
         segments: 600,
         without_rate: 60,
+        unanswered: 0,
         longest_s: 0.2,
         most_tsvals: 2,
         os: OsReport { alternatives: Vec::new(), hops: Some(1), ..random().os },

@@ -21,6 +21,8 @@ pub struct Part {
 pub enum Reason {
     /// Nothing tells the tick rate of their clocks.
     RateOpen,
+    /// They never completed a handshake, unlike others of the address.
+    Unanswered,
     /// Machines were counted, but not told apart.
     OnlyCounted,
     /// Their TSvals are all 0.
@@ -73,13 +75,15 @@ impl Coverage {
             let rate =
                 if report.doubt == Some(Doubt::ZeroTsvals) { Reason::ZeroTsvals } else { Reason::RateOpen };
             self.leave_out(rate, without_rate);
+            let unanswered = unassigned.unanswered.min(connections - without_rate);
+            self.leave_out(Reason::Unanswered, unanswered);
             let only_counted = report.machines.is_some() && report.doubt.is_none();
             let rest = match report.doubt {
                 Some(Doubt::BudgetSpent | Doubt::Interrupted) => Reason::NotAnalysed,
                 _ if only_counted => Reason::OnlyCounted,
                 _ => Reason::OffsetsRandom,
             };
-            self.leave_out(rest, connections - without_rate);
+            self.leave_out(rest, connections - without_rate - unanswered);
         }
     }
 
@@ -117,6 +121,7 @@ mod tests {
                 connections: unassigned,
                 segments: 10 * unassigned,
                 without_rate,
+                unanswered: 0,
                 longest_s: 0.1,
                 most_tsvals: 2,
                 os: OsReport::default(),

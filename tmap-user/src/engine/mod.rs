@@ -71,6 +71,12 @@ impl Engine {
         self.analyst.set_resolution_ns(resolution_ns);
     }
 
+    /// Sets the share of the addresses whose records come: the `index`-th of `count`. Records of handshakes
+    /// that go to these addresses must come, too.
+    pub fn set_share(&mut self, index: usize, count: usize) {
+        self.flows.set_share(index, count);
+    }
+
     /// Sets how often [`Engine::review`] analyses an address.
     pub fn set_pace(&mut self, pace: Pace) {
         self.flows.set_pace(pace);

@@ -3,6 +3,9 @@
 //! An address and all that it sends belong to one shard, so shards know nothing of each other.
 //! [`PartialSnapshot::join`](crate::engine::PartialSnapshot::join) joins what they find.
 
+use std::{hash::BuildHasher as _, sync::LazyLock};
+
+use foldhash::quality::RandomState;
 use tmap_common::Address;
 
 use crate::engine::Options;
@@ -35,11 +38,24 @@ pub fn share(options: &Options, count: usize) -> Options {
     }
 }
 
-/// The shard of an address, 0 to `count - 1`: from the upper bits of a product that all address bits enter.
+/// Random for each process, so that nobody outside can choose addresses of one shard and fill its share of the
+/// bounds.
+static KEYS: LazyLock<[u64; 2]> = LazyLock::new(|| {
+    let random = RandomState::default();
+    [random.hash_one(0), random.hash_one(1) | 1]
+});
+
+/// The shard of an address, 0 to `count - 1`, which is another one in each process: from the upper bits of a
+/// folded product that all address bits enter.
 #[inline(always)]
 pub fn of(address: &Address, count: usize) -> usize {
+    if count == 1 {
+        return 0;
+    }
     let [high, low] = address.words();
-    let mixed = (high.rotate_left(32) ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let [first, second] = *KEYS;
+    let product = u128::from(high.rotate_left(32) ^ low ^ first) * u128::from(second);
+    let mixed = (product as u64) ^ (product >> 64) as u64;
     (((mixed >> 32) * count as u64) >> 32) as usize
 }
 

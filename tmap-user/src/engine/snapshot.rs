@@ -118,6 +118,8 @@ pub struct Unassigned {
     pub segments: u64,
     /// Those of which nothing tells the tick rate.
     pub without_rate: u64,
+    /// Those that never completed a handshake, unlike others of the address.
+    pub unanswered: u64,
     /// How long the longest of them lasted, in seconds.
     pub longest_s: f64,
     /// The most different TSvals of any of them.

@@ -120,6 +120,9 @@ pub enum Doubt {
     OffsetsRandom,
     /// The search for machines spent its budget, so machines may be missing.
     BudgetSpent,
+    /// Many connections never completed a handshake, unlike others of the address: scans, forged segments, or
+    /// connections that are answered on another path. The machines are those of the others.
+    Unanswered,
     /// The analysis was not let end, because somebody waited for an answer.
     Interrupted,
 }

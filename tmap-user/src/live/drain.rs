@@ -78,19 +78,14 @@ impl Drain {
         };
         let options = shard::share(options, count);
         if count == 1 {
-            drain.start_shard("drain".to_owned(), Intake::of_rings(rings), &options, events_out)?;
+            drain.start_shard((0, 1), Intake::of_rings(rings), &options, events_out)?;
             return Ok(drain);
         }
         let (requests, requested) = mpsc::sync_channel(REQUESTS_WAITING);
         let (sharer, shares) = Sharer::new(rings, count, requested);
         drain.sharer = Some(requests);
         for (number, share) in shares.into_iter().enumerate() {
-            drain.start_shard(
-                format!("shard {number}"),
-                Intake::Share(share),
-                &options,
-                events_out.clone(),
-            )?;
+            drain.start_shard((number, count), Intake::Share(share), &options, events_out.clone())?;
         }
         drain.threads.push(thread::Builder::new().name("drain".to_owned()).spawn(move || sharer.run())?);
         Ok(drain)
@@ -98,17 +93,19 @@ impl Drain {
 
     fn start_shard(
         &mut self,
-        name: String,
+        (number, count): (usize, usize),
         intake: Intake,
         options: &Options,
         events: Events,
     ) -> io::Result<()> {
         let mut engine = Engine::new(options.clone());
         engine.set_resolution_ns(1);
+        engine.set_share(number, count);
         let (flows, analyst) = engine.halves();
         let (requests, requested) = mpsc::sync_channel(REQUESTS_WAITING);
         let schedule = Schedule::new(Analysis::start(analyst, events.clone(), self.analysed.clone())?);
         let shard = Shard::new(intake, flows, schedule, requested, events);
+        let name = if count == 1 { "drain".to_owned() } else { format!("shard {number}") };
         self.threads.push(thread::Builder::new().name(name).spawn(move || shard.run())?);
         self.shards.push(requests);
         Ok(())

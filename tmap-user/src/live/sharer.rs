@@ -79,9 +79,17 @@ impl Sharer {
         let mut gone = Ok(());
         let count = rings.drain_slots(BATCH, |slots| {
             let mut rest = slots[1..].iter().copied();
-            let src = Record::from_slots(&slots[0], || rest.next().unwrap_or_default()).segment.src;
-            let index = shard::of(&src, outlets.len());
-            if outlets[index].push(slots).is_err() {
+            let segment = Record::from_slots(&slots[0], || rest.next().unwrap_or_default()).segment;
+            let index = shard::of(&segment.src, outlets.len());
+            let mut sent = outlets[index].push(slots);
+            if segment.syn.is_some() {
+                // The side that it goes to must echo it.
+                let other = shard::of(&segment.dst, outlets.len());
+                if other != index {
+                    sent = sent.and(outlets[other].push(slots));
+                }
+            }
+            if sent.is_err() {
                 gone = Err(Gone);
             }
         });

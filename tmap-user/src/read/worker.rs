@@ -119,7 +119,7 @@ impl Workers {
         let count = shard::count(options, shards, SHARDS_PER_CORE * cores);
         let options = shard::share(options, count);
         let shards = (0..count)
-            .map(|number| Shard::start(number, &options, &waiting.analysed))
+            .map(|number| Shard::start((number, count), &options, &waiting.analysed))
             .collect::<io::Result<_>>()?;
         Ok(Self { shards, reviews: VecDeque::new(), waiting })
     }
@@ -127,8 +127,16 @@ impl Workers {
     /// Hands a record over, with the next batch.
     #[inline(always)]
     pub(super) fn observe(&mut self, record: &Record) {
-        let shard = shard::of(&record.segment.src, self.shards.len());
+        let count = self.shards.len();
+        let shard = shard::of(&record.segment.src, count);
         self.shards[shard].observe(record);
+        if record.segment.syn.is_some() {
+            // The side that it goes to must echo it.
+            let other = shard::of(&record.segment.dst, count);
+            if other != shard {
+                self.shards[other].observe(record);
+            }
+        }
     }
 
     /// Sets the resolution of the records' times from now on.
@@ -205,7 +213,7 @@ fn unasked() -> ! {
 }
 
 impl Shard {
-    fn start(number: usize, options: &Options, analysed: &Arc<[AtomicU64; 2]>) -> io::Result<Self> {
+    fn start((number, count): (usize, usize), options: &Options, analysed: &Arc<[AtomicU64; 2]>) -> io::Result<Self> {
         let (tasks, tasks_in) = mpsc::sync_channel(TASKS_WAITING);
         let (done_out, done) = mpsc::channel();
         let tells = if options.rtt.is_some() { Tells::Tsecr } else { Tells::PayloadBytes };
@@ -213,6 +221,7 @@ impl Shard {
         let analysed = Arc::clone(analysed);
         let thread = thread::Builder::new().name(format!("shard {number}")).spawn(move || {
             let mut engine = Engine::new(options);
+            engine.set_share(number, count);
             engine.set_pace(Pace::Sparse);
             engine.count_analysed(analysed);
             work(engine, &tasks_in, &done_out);

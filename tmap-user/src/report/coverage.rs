@@ -48,6 +48,7 @@ pub(crate) fn percent(part: Part) -> String {
 fn words(reason: Reason) -> &'static str {
     match reason {
         Reason::RateOpen => "whose tick rate stays open",
+        Reason::Unanswered => "that completed no handshake",
         Reason::OnlyCounted => "whose machines were counted but not told apart",
         Reason::ZeroTsvals => "whose TSvals are all 0",
         Reason::OffsetsRandom => "with random offsets that could not be told apart",
@@ -86,6 +87,7 @@ impl Object {
 fn name(reason: Reason) -> &'static str {
     match reason {
         Reason::RateOpen => "rate_open",
+        Reason::Unanswered => "unanswered",
         Reason::OnlyCounted => "only_counted",
         Reason::ZeroTsvals => "zero_tsvals",
         Reason::OffsetsRandom => "offsets_random",

@@ -17,7 +17,7 @@
 //! | `machines` | best count |
 //! | `machines_low`, `machines_high` | its 90 % interval |
 //! | `machines_proven` | lower bound that needs no statistics |
-//! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `jitter_too_large`, `too_far_apart`, `unsteady`, `zero_tsvals`, `offsets_random`, `budget_spent`, `interrupted` |
+//! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `jitter_too_large`, `too_far_apart`, `unsteady`, `zero_tsvals`, `offsets_random`, `budget_spent`, `unanswered`, `interrupted` |
 //! | `would_help` | what would make the answer better, a noun; `null` where nothing would |
 //! | `connections` | connection sides seen from the address |
 //! | `segments` | segments with timestamps of those held |
@@ -26,7 +26,7 @@
 //! | `average_uptime_s` | mean uptime of the machines with a known boot time, at the summary's time |
 //! | `tunnels` | the tunnels it was seen in, at most 8: objects of `kind` (such as `vxlan`), `id` (VNI, TEID, key, label, session; 0 for none), `src`, `dst` (`null` below IP) |
 //! | `unstamped` | `null`, or the connections that it opened without timestamps: `connections`, `signature` (the latest one's handshake, in p0f's notation) |
-//! | `unassigned` | `null`, or the connections that are no machine's: `connections`, `segments`, `without_rate` (those of which nothing tells the tick rate), `longest_s`, `os` and so on (as of a machine, by the handshake alone), `hops`, `ports` |
+//! | `unassigned` | `null`, or the connections that are no machine's: `connections`, `segments`, `without_rate` (those of which nothing tells the tick rate), `unanswered` (those that completed no handshake), `longest_s`, `os` and so on (as of a machine, by the handshake alone), `hops`, `ports` |
 //! | `first_seen`, `last_seen` | its first and latest segment, as far as connections are held |
 //! | `machine_list` | the machines, below |
 //!
@@ -141,6 +141,7 @@ struct UnassignedObject {
     connections: u64,
     segments: u64,
     without_rate: u64,
+    unanswered: u64,
     longest_s: f64,
     #[serde(flatten)]
     os: Os,
@@ -510,11 +511,12 @@ fn os_object(os: &OsReport) -> Os {
 }
 
 fn unassigned_object(unassigned: &Unassigned) -> UnassignedObject {
-    let Unassigned { connections, segments, without_rate, longest_s, os, ports, .. } = unassigned;
+    let Unassigned { connections, segments, without_rate, unanswered, longest_s, os, ports, .. } = unassigned;
     UnassignedObject {
         connections: *connections,
         segments: *segments,
         without_rate: *without_rate,
+        unanswered: *unanswered,
         longest_s: *longest_s,
         os: os_object(os),
         ports: ports.iter().map(port_object).collect(),
@@ -621,6 +623,7 @@ fn doubt(doubt: Doubt) -> &'static str {
         Doubt::ZeroTsvals => "zero_tsvals",
         Doubt::OffsetsRandom => "offsets_random",
         Doubt::BudgetSpent => "budget_spent",
+        Doubt::Unanswered => "unanswered",
         Doubt::Interrupted => "interrupted",
     }
 }

@@ -301,7 +301,7 @@ pub(crate) fn rest(report: &AddressReport, unassigned: &Unassigned) -> String {
 
 /// Why machines of the listed addresses aren't counted, with the number of addresses.
 fn reasons(out: &mut impl Write, listed: &[&AddressReport], styles: &Styles) -> io::Result<()> {
-    const ALL: [Doubt; 10] = [
+    const ALL: [Doubt; 11] = [
         Doubt::TooFewSegments,
         Doubt::TooFewConnections,
         Doubt::CaptureTooCoarse,
@@ -311,6 +311,7 @@ fn reasons(out: &mut impl Write, listed: &[&AddressReport], styles: &Styles) -> 
         Doubt::ZeroTsvals,
         Doubt::OffsetsRandom,
         Doubt::BudgetSpent,
+        Doubt::Unanswered,
         Doubt::Interrupted,
     ];
     for doubt in ALL {

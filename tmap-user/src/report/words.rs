@@ -110,6 +110,9 @@ pub(crate) fn doubt(doubt: Doubt) -> &'static str {
         Doubt::BudgetSpent => {
             "the search for machines spent its budget, so some may be missing (--search-budget)"
         }
+        Doubt::Unanswered => {
+            "connections completed no handshake (scans, forged, or answered on another path) and are left out"
+        }
         Doubt::Interrupted => "not analysed to the end, so machines may be missing",
     }
 }
@@ -171,6 +174,9 @@ pub(crate) fn doubt_here(report: &AddressReport, shortage: Option<Shortage>) -> 
         _ => {}
     }
     let what = report.doubt?;
+    if let (Doubt::Unanswered, Some(rest)) = (what, &report.unassigned) {
+        return Some(format!("{} {}", grouped(rest.unanswered), doubt(what)));
+    }
     let unassigned = report.unassigned.as_ref().filter(|_| what == Doubt::TooFewSegments);
     let Some(Unassigned { connections, longest_s, most_tsvals, .. }) = unassigned else {
         return Some(doubt(what).to_owned());
@@ -217,7 +223,7 @@ pub(crate) fn help(report: &AddressReport) -> Option<String> {
         Some(Doubt::TooFarApart) => "more connections in the same time".to_owned(),
         Some(Doubt::BudgetSpent) => "a larger --search-budget, or a filter for fewer connections".to_owned(),
         Some(Doubt::Interrupted) => "to let the analysis end".to_owned(),
-        Some(Doubt::Unsteady | Doubt::ZeroTsvals | Doubt::OffsetsRandom) => return None,
+        Some(Doubt::Unsteady | Doubt::ZeroTsvals | Doubt::OffsetsRandom | Doubt::Unanswered) => return None,
         None if is_only_counted(report) => "longer connections, or a sensor nearer to it".to_owned(),
         None if report.machines.is_some() && report.machines_high.is_none() => {
             "more connections: further machines may be idle".to_owned()

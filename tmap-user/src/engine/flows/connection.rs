@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use tmap_common::Address;
 
-use super::{flow::Flow, table::Packed};
+use super::{flow::Flow, handshakes::Handshake, table::Packed};
 use crate::engine::{
     clock::fit::{self, Fitted},
     phase::sample::Sample,
@@ -25,6 +25,8 @@ pub struct Connection {
     pub serial: u32,
     /// The number of the machine that it was last assigned to; 0 for none.
     pub machine: u32,
+    /// How far its handshake came.
+    pub handshake: Handshake,
     /// The last fit, and the number of points that it used.
     fitted: Cell<Option<(u64, Fitted)>>,
     /// Points that aren't in the flow's sample and, until [`Connection::unpack`], not in its envelope.
@@ -34,8 +36,9 @@ pub struct Connection {
 
 impl Connection {
     /// A connection side that is assigned to no machine yet.
-    pub fn new(key: FlowKey, (flow, packed): (Flow, Packed), serial: u32) -> Self {
-        Self { key, flow, serial, machine: 0, fitted: Cell::new(None), packed, is_unpacked: false }
+    pub fn new(key: FlowKey, (flow, packed): (Flow, Packed), serial: u32, handshake: Handshake) -> Self {
+        let fitted = Cell::new(None);
+        Self { key, flow, serial, machine: 0, handshake, fitted, packed, is_unpacked: false }
     }
 
     /// Adds the packed points to the envelope. Call it before [`Connection::clock`].

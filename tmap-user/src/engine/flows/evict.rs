@@ -1,26 +1,55 @@
 //! Eviction: which connection makes room for a new one, or whether the new one is refused.
 //!
-//! [`CANDIDATES`] places, taken in turn, are considered. The first of these classes that has a candidate
-//! is evicted from:
-//! 1. connections that are over: closed, or silent for the idle time-out;
-//! 2. connections of fewer than [`PROVEN_SEGMENTS`] segments that were silent for [`TRIAL_NS`]: most are
-//!    scans or forged, and show nothing;
-//! 3. connections of more segments that were silent for [`IDLE_NS`].
+//! What a connection shows decides ([`Worth`]). Most connections of scans and floods show next to nothing, so
+//! they never displace those that show something. [`CANDIDATES`] places, taken in turn, are considered, and the
+//! first of these classes that has a candidate is evicted from:
+//!
+//! | class | worth | and |
+//! |---|---|---|
+//! | 0 | nothing | over (closed, or silent for the idle time-out), or silent for [`TRIAL_NS`] |
+//! | 1 | some | over |
+//! | 2 | some | silent for [`IDLE_NS`] |
+//! | 3 | some | silent for [`TRIAL_NS`], where the sensor sees handshakes completed |
+//! | 4 | much | over |
+//! | 5 | much | silent for [`IDLE_NS`] |
 //!
 //! Within a class, the connection that was silent for longest is evicted. Without a candidate the new
 //! connection is refused, and its records are counted. A clock needs a connection's segments over time, so
-//! some connections watched well show more than all connections watched for a moment each. The choice costs
-//! the same for any size of table. After a search in vain, no room is searched for a short time.
+//! some connections watched well show more than all connections watched for a moment each.
+//!
+//! A flood's connections are all young. So those on trial, the newest ones, have at most half of an address's
+//! places: beyond it, the oldest of them that is worth nothing goes, however young it is. In the table, a
+//! candidate that is worth nothing goes first at any age.
+//!
+//! The choice costs the same for any size of table. After a search in vain, no room is searched for a short
+//! time.
 
 use super::{source::SourceId, state::Flows, table::flag, turn::CANDIDATES};
 
-/// A connection with at least this many segments is proven: it is kept while it is active.
-const PROVEN_SEGMENTS: u32 = 4;
+/// What a connection shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worth {
+    /// Next to nothing.
+    Nothing,
+    /// At least [`SOME_SEGMENTS`] segments, which may be forged.
+    Some,
+    /// The side echoed the other side's handshake, so it took part in the connection.
+    Much,
+}
 
-/// How long an unproven connection may be silent, in nanoseconds.
+/// A connection with at least this many segments shows something.
+const SOME_SEGMENTS: u32 = 4;
+
+/// How long a connection that is worth nothing may be silent, in nanoseconds.
 const TRIAL_NS: u64 = 2_000_000_000;
 
-/// How long a proven connection may be silent before it is idle, in nanoseconds.
+/// Of how many of an address's places the connections on trial may have one.
+const TRIAL_SHARE: usize = 2;
+
+/// The fewest completed handshakes that show that the sensor sees both directions.
+const SEES_HANDSHAKES: u64 = 3;
+
+/// How long a connection may be silent before it is idle, in nanoseconds.
 const IDLE_NS: u64 = 30_000_000_000;
 
 /// How long no room is searched for after a search in vain, in nanoseconds. A million places of the table
@@ -39,6 +68,9 @@ impl Flows {
 
     /// Makes room among an address's connections.
     fn make_room_at(&mut self, id: SourceId, now_ns: u64) -> bool {
+        if self.end_a_trial(id) {
+            return true;
+        }
         let source = &mut self.sources[id as usize];
         if source.eviction.rests(now_ns, FULL_ADDRESS_NS) {
             return false;
@@ -59,6 +91,24 @@ impl Flows {
         best.is_some()
     }
 
+    /// Evicts the oldest connection on trial that is worth nothing, where those on trial have their share of
+    /// the address's places.
+    fn end_a_trial(&mut self, id: SourceId) -> bool {
+        let most = (self.options.max_connections_per_address / TRIAL_SHARE).max(1);
+        loop {
+            let source = &self.sources[id as usize];
+            if source.trial <= most {
+                return false;
+            }
+            let oldest = source.connections.len() - source.trial;
+            if self.worth(source.connections[oldest].place) == Worth::Nothing {
+                self.evict(id, oldest);
+                return true;
+            }
+            self.sources[id as usize].trial -= 1;
+        }
+    }
+
     /// Makes room in the table.
     fn make_room_in_table(&mut self, now_ns: u64) -> bool {
         if self.eviction.rests(now_ns, FULL_TABLE_NS) {
@@ -66,7 +116,11 @@ impl Flows {
         }
         let in_turn = self.eviction.next(self.table.places() as usize).map(|place| place as u32);
         let live = in_turn.filter(|&place| self.table.is(place, flag::LIVE));
-        let best = live.filter_map(|place| Some((self.rank(place, now_ns)?, place))).min();
+        let ranked = |place: u32| {
+            let of_nothing = (self.worth(place) == Worth::Nothing).then(|| (0, self.table.last_ns(place)));
+            Some((of_nothing.or_else(|| self.rank(place, now_ns))?, place))
+        };
+        let best = live.filter_map(ranked).min();
         let of_best = best.and_then(|(_, place)| {
             let id = *self.ids.get(&self.table.key(place).src)?;
             let index =
@@ -85,23 +139,35 @@ impl Flows {
         let last_ns = self.table.last_ns(place);
         // The sensor's time may jump.
         let silent_ns = last_ns.abs_diff(now_ns);
-        let is_proven = self.table.segments(place) >= PROVEN_SEGMENTS;
-        let class = if self.table.is(place, flag::FINISHED | flag::CLOSED) || self.is_over(place, now_ns) {
-            0
-        } else if !is_proven && silent_ns > TRIAL_NS {
-            1
-        } else if is_proven && silent_ns > IDLE_NS {
-            2
-        } else {
-            return None;
+        let is_over = self.table.is(place, flag::FINISHED | flag::CLOSED) || self.is_over(place, now_ns);
+        let class = match self.worth(place) {
+            Worth::Nothing if is_over || silent_ns > TRIAL_NS => 0,
+            Worth::Some if is_over => 1,
+            Worth::Some if silent_ns > IDLE_NS => 2,
+            Worth::Some if silent_ns > TRIAL_NS && self.handshakes >= SEES_HANDSHAKES => 3,
+            Worth::Much if is_over => 4,
+            Worth::Much if silent_ns > IDLE_NS => 5,
+            _ => return None,
         };
         Some((class, last_ns))
+    }
+
+    fn worth(&self, place: u32) -> Worth {
+        if self.table.has_echoed(place) {
+            Worth::Much
+        } else if self.table.segments(place) >= SOME_SEGMENTS {
+            Worth::Some
+        } else {
+            Worth::Nothing
+        }
     }
 
     /// Evicts a connection of an address. If it was assigned to a machine, the machine still counts it.
     fn evict(&mut self, id: SourceId, index: usize) {
         let source = &mut self.sources[id as usize];
+        let is_on_trial = index + source.trial >= source.connections.len();
         let Some(member) = source.connections.remove(index) else { return };
+        source.trial -= usize::from(is_on_trial);
         source.pressed |= u64::from(member.serial) > source.frozen_at;
         source.void = true;
         source.random_offsets = 0;

@@ -4,6 +4,7 @@ use tmap_common::Address;
 
 use super::{
     connection::Connection,
+    handshakes::Handshake,
     source::{PASS_INTERVAL_NS, PASS_INTERVAL_PER_CONNECTION_NS, Pace, SPARSE_GROWTH, SourceId},
     state::Flows,
     table::flag,
@@ -35,6 +36,8 @@ pub struct FrozenSource {
     pub zero_tsvals: u64,
     /// Connections opened without time stamps; `None` where there are none.
     pub unstamped: Option<Unstamped>,
+    /// When the first record of all came, engine time in nanoseconds.
+    pub began_ns: u64,
     /// Whether a new pass could find more than the last one did.
     pub stale: bool,
     /// Connections held, open and finished, the oldest first.
@@ -127,7 +130,9 @@ impl Flows {
                     self.table.prefetch_all(member.place);
                 }
                 self.table.set(member.place, flag::TOLD, false);
-                Connection::new(self.table.key(member.place), self.table.copy(member.place), member.serial)
+                let handshake = Handshake::of(&self.table, member.place);
+                let of_table = self.table.copy(member.place);
+                Connection::new(self.table.key(member.place), of_table, member.serial, handshake)
             });
         FrozenSource {
             id,
@@ -135,6 +140,7 @@ impl Flows {
             connections_total: source.connections_total,
             zero_tsvals: source.zero_tsvals,
             unstamped: self.unstamped.of(source.address),
+            began_ns: self.began_ns.unwrap_or_default(),
             stale,
             connections: connections.collect(),
         }

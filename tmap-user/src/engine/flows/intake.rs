@@ -150,6 +150,7 @@ impl Flows {
             && plain.tsval != 0
             && !plain.flags.intersects(Flags::SYN)
             && self.table.is(place, flag::TOLD)
+            && !self.table.awaits_echo(place)
             && !self.is_over(place, plain.time_ns);
         if is_ordinary {
             self.table.observe_plain(place, plain, record);
@@ -159,7 +160,25 @@ impl Flows {
     }
 
     #[inline(always)]
-    fn observe_one(&mut self, record: &Record, Ahead { hash, place: guess }: Ahead) {
+    fn observe_one(&mut self, record: &Record, ahead: Ahead) {
+        let flags = record.segment.flags;
+        if flags.intersects(Flags::SYN) && record.segment.is_stamped() {
+            if flags.is_syn() {
+                self.await_answer(record);
+            } else {
+                self.await_echo(record);
+            }
+            if self.is_foreign(record) {
+                // It is here only for the side that it goes to.
+                self.records -= 1;
+                return;
+            }
+        }
+        self.observe_own(record, ahead);
+    }
+
+    #[inline(always)]
+    fn observe_own(&mut self, record: &Record, Ahead { hash, place: guess }: Ahead) {
         let mut place = self.table.find(hash, &record.segment, guess);
         if place != NOWHERE && self.is_over(place, record.time_ns) {
             // A connection is finished here as well, so that the result doesn't depend on when sweeps run.
@@ -174,6 +193,9 @@ impl Flows {
             if place == NOWHERE {
                 return;
             }
+        }
+        if self.table.awaits_echo(place) || record.segment.flags.is_syn_ack() {
+            self.look_for_echo(place, record);
         }
         self.table.observe(place, record);
         if record.segment.tsval == 0 || !self.table.is(place, flag::TOLD) {
@@ -218,6 +240,7 @@ impl Flows {
             }
             self.table.finish(place);
         }
+        self.began_ns.get_or_insert(record.time_ns);
         let Some(id) = self.source_of(record) else {
             self.losses.records_unplaced += 1;
             return NOWHERE;
@@ -232,6 +255,7 @@ impl Flows {
         source.pressed |= 2 * (source.connections_total - source.frozen_at) > most as u64;
         let place = self.table.insert(hash, record);
         let source = &mut self.sources[id as usize];
+        source.trial += 1;
         source.connections.push_back(Member { place, serial: source.connections_total as u32 });
         place
     }

@@ -11,6 +11,7 @@ pub mod connection;
 mod evict;
 pub mod flow;
 mod frozen;
+pub mod handshakes;
 mod intake;
 pub mod losses;
 mod round_trips;

@@ -44,6 +44,9 @@ pub(super) struct Source {
     /// Connections held, open and finished, the oldest first.
     pub(super) connections: VecDeque<Member>,
     pub(super) eviction: Turn,
+    /// How many of the newest connections are on trial: nothing was looked for yet that makes them worth
+    /// keeping.
+    pub(super) trial: usize,
     /// Connections ever seen.
     pub(super) connections_total: u64,
     pub(super) zero_tsvals: u64,
@@ -84,6 +87,7 @@ impl Source {
             address,
             connections: VecDeque::new(),
             eviction: Turn::default(),
+            trial: 0,
             connections_total: 0,
             zero_tsvals: 0,
             dirty: false,

@@ -6,6 +6,7 @@ use foldhash::fast::RandomState;
 use tmap_common::Address;
 
 use super::{
+    handshakes::{Openings, Share},
     losses::Losses,
     source::{Member, Pace, Source, SourceId},
     table::Table,
@@ -31,6 +32,13 @@ pub struct Flows {
     pub(super) sweep_at: u32,
     pub(super) eviction: Turn,
     pub(super) records: u64,
+    /// When the first connection's first record came.
+    pub(super) began_ns: Option<u64>,
+    /// SYNs that wait for an answer.
+    pub(super) openings: Openings,
+    /// Connection sides that echoed the other side's handshake.
+    pub(super) handshakes: u64,
+    pub(super) share: Share,
     pub(super) losses: Losses,
     /// Connections opened without time stamps.
     pub(super) unstamped: unstamped::Counts,
@@ -64,6 +72,10 @@ impl Flows {
             sweep_at: 0,
             eviction: Turn::default(),
             records: 0,
+            began_ns: None,
+            openings: Openings::default(),
+            handshakes: 0,
+            share: Share { index: 0, count: 1 },
             losses: Losses::default(),
             unstamped: unstamped::Counts::default(),
             rtt: options.rtt.clone().map(RttEngine::new),
@@ -97,6 +109,7 @@ impl Flows {
                 + self.table.len() * size_of::<Member>()
                 + self.sources.len() * per_source
                 + self.unstamped.heap_bytes()
+                + self.openings.heap_bytes()
                 + self.rtt.as_ref().map_or(0, RttEngine::heap_bytes),
         }
     }

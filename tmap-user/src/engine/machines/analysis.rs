@@ -12,6 +12,7 @@ use super::{
     by_phase,
     cluster::Cluster,
     counters::{self, Behaviour, Explained, Explanation, Moved, OLD_APPLE_HZ, Setting, Shown},
+    credible::Credible,
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
     late_paths,
     rates::{self, Seen},
@@ -46,18 +47,32 @@ pub(crate) struct Analysis {
     pub random_offsets: usize,
     /// Connections of which nothing tells the tick rate, and that are no machine's.
     pub without_rate: usize,
+    /// Connections that completed no handshake, unlike others of the address, and that are no machine's.
+    pub unanswered: usize,
     /// The time stamps' resolution that the fits allowed for, in nanoseconds.
     pub resolution_ns: u64,
+}
+
+/// The circumstances of a pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Circumstances {
+    /// The resolution of the records' times, in nanoseconds.
+    pub resolution_ns: u64,
+    /// When the sensor's first record came, engine time in nanoseconds.
+    pub began_ns: u64,
+    /// How deep the pass goes.
+    pub depth: Depth,
 }
 
 /// Analyses the connections of one address.
 pub(crate) fn analyse(
     connections: &[&Connection],
     options: &Options,
-    resolution_ns: u64,
-    depth: Depth,
+    Circumstances { resolution_ns, began_ns, depth }: Circumstances,
 ) -> Analysis {
-    let sorted = sort_by_rate(connections, options, resolution_ns);
+    let Credible { connections, count, positions } = Credible::sort(connections, began_ns);
+    let connections = &connections[..];
+    let sorted = sort_by_rate(&connections[..count], options, resolution_ns);
     let mut builder = Builder {
         connections,
         resolution_ns,
@@ -71,20 +86,23 @@ pub(crate) fn analyse(
         classes.push(Class::build(f64::from_bits(hz_bits), items, connections, options, resolution_ns));
     }
     let unplaced = attach_unclear(&mut classes, &sorted.unclear, connections, options, resolution_ns);
+    let doubtful: Vec<usize> = (count..connections.len()).collect();
+    let unanswered = attach_unclear(&mut classes, &doubtful, connections, options, resolution_ns);
     for class in &classes {
         builder.add_class(class);
     }
     builder.add_unsteady(&sorted.odd);
-    let mut analysis = builder.finish(unplaced);
-    analysis.groups.iter_mut().for_each(|group| {
+    let mut analysis = builder.finish(unplaced, unanswered);
+    for group in &mut analysis.groups {
         group.hz_probability = rate_probability(&group.members, &sorted.rate_probability);
-    });
+        group.members.iter_mut().for_each(|(member, _)| *member = positions[*member]);
+    }
     analysis
 }
 
 /// The probability of a machine's nominal rate: that of the connection which shows it best.
 fn rate_probability(members: &[(usize, f64)], of: &[f64]) -> f64 {
-    members.iter().map(|&(index, _)| of[index]).fold(0.0, f64::max)
+    members.iter().filter_map(|&(index, _)| of.get(index).copied()).fold(0.0, f64::max)
 }
 
 /// Connections, sorted by the results of their fits.
@@ -502,10 +520,11 @@ impl Builder<'_> {
         }
     }
 
-    /// `unplaced` connections show no clock and are no known machine's.
-    fn finish(mut self, unplaced: usize) -> Analysis {
+    /// `unplaced` connections show no clock and are no known machine's; `unanswered` ones completed no
+    /// handshake.
+    fn finish(mut self, unplaced: usize, unanswered: usize) -> Analysis {
         let out = &mut self.out;
-        out.without_rate = unplaced;
+        (out.without_rate, out.unanswered) = (unplaced, unanswered);
         let placed: usize = out.groups.iter().map(|group| group.members.len()).sum();
         out.count.add_unplaced(unplaced, placed);
         if unplaced > MOST_UNPLACED * placed {
@@ -533,12 +552,18 @@ impl Builder<'_> {
             // One connection is one machine's, and says nothing of how many others there are.
             out.count = Count { best: Some(1), low: 1, high: None, proven: out.count.proven };
         }
+        if out.doubt.is_none() && unanswered > placed / NOTABLE_UNANSWERED {
+            out.doubt = Some(Doubt::Unanswered);
+        }
         self.out
     }
 }
 
 /// A count is given up where this many times more connections show no clock than do.
 const MOST_UNPLACED: usize = 4;
+
+/// Connections without a handshake are told of where there are more than one for so many others.
+const NOTABLE_UNANSWERED: usize = 20;
 
 /// A machine that was found by its offset.
 fn by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
@@ -567,6 +592,7 @@ impl Analysis {
             doubt: None,
             random_offsets: 0,
             without_rate: 0,
+            unanswered: 0,
             resolution_ns,
         }
     }

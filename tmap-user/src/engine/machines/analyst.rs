@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 
 use super::{
-    analysis, assemble, clock_moved,
+    analysis::{self, Circumstances},
+    assemble, clock_moved,
     history::{Before, SourceHistory},
     partial::PartialSnapshot,
     reboot,
@@ -239,7 +240,8 @@ fn analyse(
     depth: Depth,
 ) -> (Before, bool) {
     let times = options.hurry.times();
-    let before = history.analyse(&mut frozen.connections, options, resolution_ns, depth);
+    let circumstances = Circumstances { resolution_ns, began_ns: frozen.began_ns, depth };
+    let before = history.analyse(&mut frozen.connections, options, circumstances);
     (before, depth == Depth::Phases && options.hurry.times() != times)
 }
 

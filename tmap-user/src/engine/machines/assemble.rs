@@ -95,6 +95,7 @@ fn unassigned(
         connections: rest().count() as u64,
         segments: rest().map(|connection| connection.flow.segments).sum(),
         without_rate: without_rate as u64,
+        unanswered: last_pass.map_or(0, |last_pass| last_pass.analysis.unanswered) as u64,
         longest_s,
         most_tsvals: rest().map(Connection::tsvals).max().unwrap_or(0),
         os: os::guess(None, &seen, options.signatures()),

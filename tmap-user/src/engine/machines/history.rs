@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use tmap_common::Address;
 
 use super::{
-    analysis::{self, Analysis},
+    analysis::{self, Analysis, Circumstances},
     counters::Moved,
     numbering,
 };
 use crate::engine::{
     flows::connection::Connection,
     options::Options,
-    types::{Depth, Doubt},
+    types::Doubt,
 };
 
 /// The history of a source address.
@@ -131,11 +131,10 @@ impl SourceHistory {
         &mut self,
         connections: &mut [Connection],
         options: &Options,
-        resolution_ns: u64,
-        depth: Depth,
+        circumstances: Circumstances,
     ) -> Before {
         let analysed: Vec<&Connection> = connections.iter().collect();
-        let analysis = analysis::analyse(&analysed, options, resolution_ns, depth);
+        let analysis = analysis::analyse(&analysed, options, circumstances);
         let announced = |number: u32| if self.announced.contains(&number) { number } else { 0 };
         let first_free = self.announced.iter().max().map_or(1, |last| last + 1);
         let numbers =

@@ -13,6 +13,7 @@ mod cluster;
 mod coincidence;
 mod counter_values;
 pub(super) mod counters;
+mod credible;
 pub(super) mod group;
 mod history;
 mod late_paths;

@@ -63,7 +63,7 @@ pub(super) struct Entry {
     /// What is known of the side, one bit each: [`flag`].
     pub flags: u16,
     /// The upper half of an `f32`: a pace in ticks per second that the flow as a whole has kept, or
-    /// less; 0 where it isn't known.
+    /// less; 0 where it isn't known. Its sign bit is [`AWAITS_ECHO`].
     pace: u16,
     /// Number of its features, little-endian; 0 for none.
     features: [u8; 3],
@@ -79,6 +79,9 @@ pub(super) struct Entry {
 }
 
 const _: () = assert!(size_of::<Entry>() == 64);
+
+/// The bit of `pace` that says that an echo is awaited: no pace is negative.
+const AWAITS_ECHO: u16 = 1 << 15;
 
 /// Within this time a few more points can't halve a known pace.
 const SHORT_NS: u64 = 100_000_000;
@@ -163,7 +166,7 @@ impl Entry {
     fn keeps_pace(&self, ticks: u32, time_ns: u64) -> bool {
         let within =
             |hz: f64| f64::from(ticks) <= f64::from(SMALL_TICKS) + (time_ns as f64 * 1e-9 + 1.0) * hz;
-        if self.pace != 0 && within(f64::from(self.pace_hz())) {
+        if self.has_pace() && within(f64::from(self.pace_hz())) {
             return true;
         }
         if self.history != NO_HISTORY {
@@ -182,18 +185,35 @@ impl Entry {
 
     /// Whether a pace is known.
     pub(super) fn has_pace(&self) -> bool {
-        self.pace != 0
+        self.pace & !AWAITS_ECHO != 0
     }
 
     fn pace_hz(&self) -> f32 {
-        f32::from_bits(u32::from(self.pace) << 16)
+        f32::from_bits(u32::from(self.pace & !AWAITS_ECHO) << 16)
+    }
+
+    /// The pace isn't known any more.
+    #[inline(always)]
+    fn forget_pace(&mut self) {
+        self.pace &= AWAITS_ECHO;
+    }
+
+    /// Whether the side is expected to echo what the other side's handshake showed.
+    #[inline(always)]
+    pub(super) fn awaits_echo(&self) -> bool {
+        self.pace & AWAITS_ECHO != 0
+    }
+
+    /// Sets whether an echo is awaited.
+    pub(super) fn set_awaits_echo(&mut self, on: bool) {
+        self.pace = self.pace & !AWAITS_ECHO | if on { AWAITS_ECHO } else { 0 };
     }
 
     /// Sets the pace, from how far the flow came in all.
     pub(super) fn set_pace(&mut self, ticks: f64, span_ns: u64) {
         let hz = ticks / (span_ns.max(PACE_NS) as f64 * 1e-9);
         // Cutting the lower half off rounds down.
-        self.pace = ((hz.max(0.0) as f32).to_bits() >> 16) as u16;
+        self.pace = self.pace & AWAITS_ECHO | ((hz.max(0.0) as f32).to_bits() >> 16) as u16;
     }
 
     /// A step that is about to be kept: one that is long and slow makes the pace unknown, so that a
@@ -203,16 +223,16 @@ impl Entry {
         if step.time_ns > SHORT_NS
             && f64::from(step.ticks) < 0.5e-9 * step.time_ns as f64 * f64::from(self.pace_hz())
         {
-            self.pace = 0;
+            self.forget_pace();
         }
     }
 
     /// The pending steps are about to leave: if they were slow, the pace becomes unknown.
     pub(super) fn note_pending(&mut self) {
-        if self.pace != 0 {
+        if self.has_pace() {
             let (time_ns, ticks) = self.pending_sum();
             if (ticks as f64) < 0.5e-9 * time_ns as f64 * f64::from(self.pace_hz()) {
-                self.pace = 0;
+                self.forget_pace();
             }
         }
     }
@@ -315,6 +335,19 @@ mod tests {
         assert!((9_999_900_000..=10_000_001_000).contains(&entry.last_ns()));
         entry.set_last_ns(2_000);
         assert_eq!(entry.last_ns(), 2_000);
+    }
+
+    #[test]
+    fn an_awaited_echo_leaves_the_pace_alone() {
+        let mut entry = Entry::new([1, 2, 3], 0, 0);
+        entry.set_pace(1_000.0, 1_000_000_000);
+        let hz = entry.pace_hz();
+        entry.set_awaits_echo(true);
+        assert!(entry.awaits_echo() && entry.has_pace() && entry.pace_hz() == hz);
+        entry.forget_pace();
+        assert!(entry.awaits_echo() && !entry.has_pace());
+        entry.set_awaits_echo(false);
+        assert!(!entry.awaits_echo() && !entry.has_pace());
     }
 
     #[test]

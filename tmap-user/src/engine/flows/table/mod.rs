@@ -40,6 +40,13 @@ use steps::{MAX_STEP_NS, Step};
 /// No place.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
+/// What is held of a side that has echoed the other side's handshake. No such side awaits an echo.
+const ECHOED: u32 = 1;
+
+/// An echo may be of a segment sent this many ticks after the handshake: the first segments of a connection
+/// may be lost or unseen. A guess hits one time in four thousand.
+const ECHO_TICKS: u32 = 1 << 20;
+
 /// The most entries: places are 32-bit words, and so is what the index holds of them.
 const MAX_ENTRIES: usize = u32::MAX as usize - 1;
 
@@ -51,6 +58,8 @@ pub(super) struct Table {
     entries: Vec<Entry>,
     /// Bytes of data of each entry's side, which would be too much for its cache line.
     payload_bytes: Vec<u64>,
+    /// The TSval whose echo each entry's side owes; once it was seen, [`ECHOED`]; before any, 0.
+    echoes: Vec<u32>,
     /// Unused entries, a list through the first word of their keys.
     free: u32,
     live: usize,
@@ -72,11 +81,14 @@ impl Table {
         let _ = entries.try_reserve_exact(most);
         let mut payload_bytes = Vec::new();
         let _ = payload_bytes.try_reserve_exact(most);
+        let mut echoes = Vec::new();
+        let _ = echoes.try_reserve_exact(most);
         Self {
             hasher: Hasher::new(),
             index: Index::new(most),
             entries,
             payload_bytes,
+            echoes,
             free: NOWHERE,
             live: 0,
             most,
@@ -114,7 +126,7 @@ impl Table {
     /// Memory held, in bytes.
     pub(super) fn heap_bytes(&self) -> usize {
         self.index.heap_bytes()
-            + self.entries.len() * (size_of::<Entry>() + size_of::<u64>())
+            + self.entries.len() * (size_of::<Entry>() + size_of::<u64>() + size_of::<u32>())
             + self.wide.capacity() * size_of::<[Address; 2]>()
             + self.features.heap_bytes()
             + self.histories.heap_bytes()
@@ -220,12 +232,14 @@ impl Table {
             }
             self.entries.push(entry);
             self.payload_bytes.push(0);
+            self.echoes.push(0);
             self.entries.len() as u32 - 1
         } else {
             let place = self.free;
             self.free = self.entries[place as usize].key[0];
             self.entries[place as usize] = entry;
             self.payload_bytes[place as usize] = 0;
+            self.echoes[place as usize] = 0;
             place
         };
         self.live += 1;
@@ -277,6 +291,50 @@ impl Table {
     /// Segments of a side, suppressed ones included, as far as its entry counts them.
     pub(super) fn segments(&self, place: u32) -> u32 {
         self.entries[place as usize].segments
+    }
+
+    /// Where the open side of this key is.
+    pub(super) fn find_key(&self, key: &FlowKey) -> u32 {
+        let is_it = |place: u32| !self.is(place, flag::FINISHED) && self.key(place) == *key;
+        self.index.find(self.hasher.hash_key(key), is_it).unwrap_or(NOWHERE)
+    }
+
+    /// The other side's handshake answered the side at `place`, and showed `tsval`: a later segment must
+    /// echo it. `echo` is the answer's own echo of this side's SYN.
+    pub(super) fn await_echo(&mut self, place: u32, tsval: u32, echo: u32) {
+        let entry = &mut self.entries[place as usize];
+        let owes = self.echoes[place as usize] != ECHOED || entry.awaits_echo();
+        if owes && entry.is(flag::POINT) && entry.tsval.wrapping_sub(echo) <= ECHO_TICKS {
+            self.echoes[place as usize] = tsval;
+            entry.set_awaits_echo(true);
+        }
+    }
+
+    /// Whether the side at `place` is expected to echo the other side's handshake.
+    #[inline(always)]
+    pub(super) fn awaits_echo(&self, place: u32) -> bool {
+        self.entries[place as usize].awaits_echo()
+    }
+
+    /// Takes in an echo of a side that owes one; true where it is the one.
+    pub(super) fn take_echo(&mut self, place: u32, tsecr: u32) -> bool {
+        let echoes = tsecr.wrapping_sub(self.echoes[place as usize]) <= ECHO_TICKS;
+        if echoes {
+            self.note_echo(place);
+        }
+        echoes
+    }
+
+    /// The side at `place` has echoed what only the other side's handshake showed.
+    pub(super) fn note_echo(&mut self, place: u32) {
+        self.entries[place as usize].set_awaits_echo(false);
+        self.echoes[place as usize] = ECHOED;
+    }
+
+    /// Whether the side at `place` has echoed the other side's handshake.
+    #[inline(always)]
+    pub(super) fn has_echoed(&self, place: u32) -> bool {
+        self.echoes[place as usize] == ECHOED && !self.awaits_echo(place)
     }
 
     /// What names the side at `place`.

@@ -1,0 +1,71 @@
+//! Which connections may open a machine: at an address that completes handshakes, only those that did so.
+//!
+//! A connection side that echoed the other side's handshake took part in its connection. Whoever scans, or forges
+//! segments of an address without seeing what it receives, leaves connections that never echo anything
+//! ([`Handshake`]). They may be some machine's where an offset says so, but they are no evidence for one.
+
+use crate::engine::flows::{connection::Connection, handshakes::Handshake};
+
+/// The fewest completed handshakes that show that the sensor sees both directions of an address's connections.
+/// With fewer, all connections are taken for what they seem to be.
+const FEWEST_COMPLETE: usize = 3;
+
+/// A connection whose beginning wasn't seen may be older than the sensor if its first segment came within this
+/// time after the sensor's, in nanoseconds: most that are in use send something in it.
+const STARTING_NS: u64 = 60_000_000_000;
+
+/// The most such connections that are believed, unless more handshakes were completed: they are easily forged.
+const MOST_OLDER: usize = 64;
+
+/// The connections of an address, those that may open a machine first.
+pub(super) struct Credible<'a> {
+    /// All connections.
+    pub connections: Vec<&'a Connection>,
+    /// How many of them, the first ones, may open a machine.
+    pub count: usize,
+    /// Where each connection was in the original order.
+    pub positions: Vec<usize>,
+}
+
+impl<'a> Credible<'a> {
+    /// Sorts `connections` of one address; the sensor's first record came at `began_ns`.
+    pub(super) fn sort(connections: &[&'a Connection], began_ns: u64) -> Self {
+        let judge = Judge::of(connections, began_ns);
+        let (kept, others): (Vec<usize>, Vec<usize>) =
+            (0..connections.len()).partition(|&index| judge.believes(connections[index]));
+        let count = kept.len();
+        let positions = [kept, others].concat();
+        Self { connections: positions.iter().map(|&index| connections[index]).collect(), count, positions }
+    }
+}
+
+/// What is believed at an address.
+struct Judge {
+    /// Whether its handshakes are seen.
+    sees_handshakes: bool,
+    /// The latest beginning of a connection whose handshake wasn't seen, engine time in nanoseconds; 0 where none
+    /// is believed.
+    older_until_ns: u64,
+}
+
+impl Judge {
+    fn of(connections: &[&Connection], began_ns: u64) -> Self {
+        let complete = connections.iter().filter(|c| c.handshake == Handshake::Complete).count();
+        let until_ns = began_ns.saturating_add(STARTING_NS);
+        let is_older = |c: &&&Connection| c.handshake == Handshake::Unseen && c.flow.first_ns <= until_ns;
+        let older = connections.iter().filter(is_older).count();
+        Self {
+            sees_handshakes: complete >= FEWEST_COMPLETE,
+            older_until_ns: if older <= complete.max(MOST_OLDER) { until_ns } else { 0 },
+        }
+    }
+
+    fn believes(&self, connection: &Connection) -> bool {
+        !self.sees_handshakes
+            || match connection.handshake {
+                Handshake::Complete => true,
+                Handshake::Unanswered => false,
+                Handshake::Unseen => connection.flow.first_ns <= self.older_until_ns,
+            }
+    }
+}
