@@ -9,7 +9,7 @@
 //! | 0 | nothing | over (closed, or silent for the idle time-out), or silent for [`TRIAL_NS`] |
 //! | 1 | some | over |
 //! | 2 | some | silent for [`IDLE_NS`] |
-//! | 3 | some | silent for [`TRIAL_NS`], where the sensor sees handshakes completed |
+//! | 3 | some | silent for [`TRIAL_NS`], where the sensor sees both directions |
 //! | 4 | much | over |
 //! | 5 | much | silent for [`IDLE_NS`] |
 //!
@@ -46,8 +46,8 @@ const TRIAL_NS: u64 = 2_000_000_000;
 /// Of how many of an address's places the connections on trial may have one.
 const TRIAL_SHARE: usize = 2;
 
-/// The fewest completed handshakes that show that the sensor sees both directions.
-const SEES_HANDSHAKES: u64 = 3;
+/// The fewest answers to SYNs that show that the sensor sees both directions.
+const FEWEST_ANSWERS: u64 = 3;
 
 /// How long a connection may be silent before it is idle, in nanoseconds.
 const IDLE_NS: u64 = 30_000_000_000;
@@ -144,7 +144,7 @@ impl Flows {
             Worth::Nothing if is_over || silent_ns > TRIAL_NS => 0,
             Worth::Some if is_over => 1,
             Worth::Some if silent_ns > IDLE_NS => 2,
-            Worth::Some if silent_ns > TRIAL_NS && self.handshakes >= SEES_HANDSHAKES => 3,
+            Worth::Some if silent_ns > TRIAL_NS && self.answers >= FEWEST_ANSWERS => 3,
             Worth::Much if is_over => 4,
             Worth::Much if silent_ns > IDLE_NS => 5,
             _ => return None,

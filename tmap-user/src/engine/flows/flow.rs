@@ -44,6 +44,46 @@ pub struct Flow {
     newest: Option<Point>,
     /// A TSval that this clock can't have shown, held until a second one bears it out.
     suspect: Option<Suspect>,
+    /// A clock that contradicts this one, since when this one is silent.
+    rival: Option<Box<Rival>>,
+}
+
+/// A clock that contradicts its connection's: it takes over once it has shown more. So whoever forges segments of
+/// a connection must send as many as the connection itself, and none of its own may follow.
+#[derive(Clone, Debug)]
+struct Rival {
+    envelope: Envelope,
+    sample: Sample,
+    newest: Point,
+}
+
+impl Rival {
+    fn new(first: Point) -> Self {
+        let mut rival = Self { envelope: Envelope::default(), sample: Sample::default(), newest: first };
+        rival.accept(first);
+        rival
+    }
+
+    fn accept(&mut self, point: Point) {
+        self.newest = point;
+        self.envelope.add(point);
+        self.sample.add(point);
+    }
+
+    /// Takes in a TSval of this clock; false where it is none.
+    fn goes_on_with(&mut self, record: &Record) -> bool {
+        let point = tsval::point(self.newest, record.time_ns, record.segment.tsval);
+        let goes_on = pace(&self.envelope).relate(self.newest, point) == Relation::Continues;
+        if goes_on && point.ticks > self.newest.ticks {
+            self.accept(point);
+        }
+        goes_on
+    }
+}
+
+fn pace(envelope: &Envelope) -> Pace {
+    let [first, .., last] = envelope.points() else { return Pace::UNKNOWN };
+    Pace::between(*first, *last)
 }
 
 impl Flow {
@@ -70,6 +110,7 @@ impl Flow {
             sample: Sample::default(),
             newest: None,
             suspect: None,
+            rival: None,
         }
     }
 
@@ -111,17 +152,12 @@ impl Flow {
     }
 
     fn relate(&self, newest: Point, record: &Record) -> Relation {
-        self.pace().relate(newest, tsval::point(newest, record.time_ns, record.segment.tsval))
+        pace(&self.envelope).relate(newest, tsval::point(newest, record.time_ns, record.segment.tsval))
     }
 
-    fn pace(&self) -> Pace {
-        let [first, .., last] = self.envelope.points() else { return Pace::UNKNOWN };
-        Pace::between(*first, *last)
-    }
-
-    /// Whether a TSval that no clock would make waits to be borne out.
+    /// Whether a TSval that this clock can't have shown waits to be borne out, or another clock to take over.
     pub(super) fn has_suspect(&self) -> bool {
-        self.suspect.is_some()
+        self.suspect.is_some() || self.rival.is_some()
     }
 
     /// TSval and time of the newest point, for jumps and for matching connections with too few
@@ -132,7 +168,10 @@ impl Flow {
 
     /// Heap memory held, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        self.envelope.heap_bytes() + self.sample.heap_bytes()
+        let of_rival = |rival: &Rival| size_of::<Rival>() + rival.envelope.heap_bytes() + rival.sample.heap_bytes();
+        self.envelope.heap_bytes()
+            + self.sample.heap_bytes()
+            + self.rival.as_deref().map_or(0, of_rival)
     }
 
     /// Takes in what `record` says of the clock.
@@ -155,23 +194,31 @@ impl Flow {
             return;
         }
         let point = tsval::point(newest, record.time_ns, segment.tsval);
-        match self.pace().relate(newest, point) {
+        match pace(&self.envelope).relate(newest, point) {
             Relation::Continues => {
-                self.suspect = None;
+                // This clock goes on, so what contradicted it was none of this connection's.
+                (self.suspect, self.rival) = (None, None);
                 if point.ticks > newest.ticks {
                     self.accept(point);
                 }
             }
             Relation::Unknown => {
-                self.suspect = None;
+                (self.suspect, self.rival) = (None, None);
                 self.start_anew(Suspect::new(record.time_ns, segment.tsval).point);
             }
             Relation::Contradicts => self.doubt(record),
         }
     }
 
-    /// A lone outlier (a spoofed or corrupted segment) is dropped; two that agree are a new clock.
+    /// A lone outlier (a spoofed or corrupted segment) is dropped; two that agree are another clock, which takes
+    /// over once it has shown more than this one.
     fn doubt(&mut self, record: &Record) {
+        if let Some(rival) = &mut self.rival
+            && rival.goes_on_with(record)
+        {
+            self.suspect = None;
+            return self.change_clocks();
+        }
         let tsval = record.segment.tsval;
         let borne_out = self.suspect.filter(|suspect| suspect.is_borne_out_by(record.time_ns, tsval));
         let Some(Suspect { point: first }) = borne_out else {
@@ -180,10 +227,18 @@ impl Flow {
         };
         self.suspect = None;
         self.jumps += 1;
-        self.start_anew(first);
-        let second = tsval::point(first, record.time_ns, tsval);
-        if second.ticks > first.ticks {
-            self.accept(second);
+        let mut rival = Rival::new(first);
+        rival.goes_on_with(record);
+        self.rival = Some(Box::new(rival));
+        self.change_clocks();
+    }
+
+    /// Goes on with the other clock, where that has shown more.
+    fn change_clocks(&mut self) {
+        let has_more = |rival: &mut Box<Rival>| rival.envelope.offered() > self.envelope.offered();
+        if let Some(rival) = self.rival.take_if(has_more) {
+            let Rival { envelope, sample, newest } = *rival;
+            (self.envelope, self.sample, self.newest) = (envelope, sample, Some(newest));
         }
     }
 
@@ -222,6 +277,7 @@ impl Flow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use tmap_common::{Address, Segment, Syn, record::Direction};
 
     fn record(time_ns: u64, tsval: u32, flags: u8) -> Record {
@@ -358,6 +414,36 @@ mod tests {
         assert_eq!((flow1.jumps, flow1.envelope.offered()), (0, 3));
         let flow2 = flow(&[good[0], good[1], spoofed, record(4 * MS, 3_000_000_001, 0x10)]);
         assert_eq!((flow2.jumps, flow2.envelope.offered()), (1, 2));
+    }
+
+    #[test]
+    fn another_clock_takes_over_once_it_has_shown_more() {
+        let own = (0..5).map(|i| record(i * MS, 100 + i as u32, 0x10));
+        let other = |count: u64| (0..count).map(|i| record((10 + i) * MS, 3_000_000_000 + i as u32, 0x10));
+        let with = |count| flow(&own.clone().chain(other(count)).collect::<Vec<_>>());
+        let newest = |flow: &Flow| flow.newest().unwrap().ticks;
+        assert_eq!((with(5).jumps, with(5).envelope.offered(), newest(&with(5))), (1, 5, 104));
+        assert_eq!((with(6).jumps, with(6).envelope.offered(), newest(&with(6))), (1, 6, 3_000_000_005));
+    }
+
+    proptest! {
+        /// Whoever sends fewer segments than a connection has shown changes nothing of its clock, wherever they
+        /// come.
+        #[test]
+        fn fewer_forged_segments_change_no_clock(
+            shown in 1_usize..40, more in 0_usize..40, forged in 0_usize..40, offset in 1_u32 << 30..3_u32 << 30,
+        ) {
+            let forged = forged.min(shown);
+            let own = |i: usize| record(i as u64 * 20 * MS, 100 + 20 * i as u32, 0x10);
+            let alone: Vec<Record> = (0..shown + more).map(own).collect();
+            let mut mixed = alone.clone();
+            let at_ns = alone[shown - 1].time_ns;
+            let stray = |i: usize| record(at_ns + (1 + i as u64) * 1_000, offset + i as u32, 0x10);
+            mixed.splice(shown..shown, (0..forged).map(stray));
+            let (alone, mixed) = (flow(&alone), flow(&mixed));
+            prop_assert_eq!(alone.envelope.points(), mixed.envelope.points());
+            prop_assert_eq!(alone.sample.points(), mixed.sample.points());
+        }
     }
 
     #[test]

@@ -85,10 +85,17 @@ impl Flows {
 
     /// Takes in what a SYN-ACK says of the side that it answers.
     pub(super) fn await_echo(&mut self, record: &Record) {
+        self.answers += u64::from(self.is_answer(record));
         let asker = self.table.find_key(&FlowKey::of(&record.segment).reversed());
+        let asker = if asker == NOWHERE { asker } else { self.reopen_answered(asker, record) };
         if asker != NOWHERE {
             self.table.await_echo(asker, record.segment.tsval, record.segment.tsecr);
         }
+    }
+
+    /// Whether a SYN-ACK echoes the SYN that it answers.
+    pub(super) fn is_answer(&self, record: &Record) -> bool {
+        self.openings.is_echoed(&FlowKey::of(&record.segment), record.segment.tsecr)
     }
 
     /// Looks whether `record` of the side at `place` echoes the other side's handshake.
@@ -96,14 +103,13 @@ impl Flows {
     pub(super) fn look_for_echo(&mut self, place: u32, record: &Record) {
         let segment = &record.segment;
         let echoes = if segment.flags.is_syn_ack() {
-            self.openings.is_echoed(&FlowKey::of(segment), segment.tsecr)
+            self.is_answer(record)
         } else {
             // Where a record tells bytes instead of the echo, that is 0.
             self.table.awaits_echo(place) && segment.tsecr != 0 && self.table.take_echo(place, segment.tsecr)
         };
         if echoes {
             self.table.note_echo(place);
-            self.handshakes += 1;
         }
     }
 }

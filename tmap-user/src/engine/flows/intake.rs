@@ -188,12 +188,21 @@ impl Flows {
         if !record.segment.is_stamped() {
             return self.unstamped.observe(record, place != NOWHERE, self.options.max_addresses);
         }
-        if place == NOWHERE || record.segment.flags.is_syn() {
-            place = self.open(place, hash, record);
+        if record.segment.flags.intersects(Flags::SYN) && place != NOWHERE {
+            place = self.known_place(place, record);
+        }
+        if place == NOWHERE {
+            place = self.open(hash, record);
             if place == NOWHERE {
                 return;
             }
         }
+        self.take_in(place, record);
+    }
+
+    /// Takes in a record of the side at `place`.
+    #[inline(always)]
+    pub(super) fn take_in(&mut self, place: u32, record: &Record) {
         if self.table.awaits_echo(place) || record.segment.flags.is_syn_ack() {
             self.look_for_echo(place, record);
         }
@@ -230,16 +239,25 @@ impl Flows {
         }
     }
 
-    /// The place of the connection that `record` opens, or of the known one that it belongs to. [`NOWHERE`]
-    /// where there is no room for the connection or its address.
+    /// The place of the open side with the ports of a handshake's `record`, if that belongs to it; [`NOWHERE`]
+    /// where it opens a new connection. Then the old one is finished.
     #[inline(never)]
-    fn open(&mut self, place: u32, hash: u32, record: &Record) -> u32 {
-        if place != NOWHERE {
-            if !self.table.is_reopened_by(place, record) {
-                return place;
-            }
+    fn known_place(&mut self, place: u32, record: &Record) -> u32 {
+        let is_new = if record.segment.flags.is_syn() {
+            self.is_reopened(place, record)
+        } else {
+            self.answers_anew(place, record)
+        };
+        if is_new {
             self.table.finish(place);
         }
+        if is_new { NOWHERE } else { place }
+    }
+
+    /// The place of the connection that `record` opens. [`NOWHERE`] where there is no room for the connection or
+    /// its address.
+    #[inline(never)]
+    pub(super) fn open(&mut self, hash: u32, record: &Record) -> u32 {
         self.began_ns.get_or_insert(record.time_ns);
         let Some(id) = self.source_of(record) else {
             self.losses.records_unplaced += 1;

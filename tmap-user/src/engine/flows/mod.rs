@@ -14,6 +14,7 @@ mod frozen;
 pub mod handshakes;
 mod intake;
 pub mod losses;
+mod reopening;
 mod round_trips;
 mod source;
 mod state;

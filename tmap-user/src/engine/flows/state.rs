@@ -8,6 +8,7 @@ use tmap_common::Address;
 use super::{
     handshakes::{Openings, Share},
     losses::Losses,
+    reopening::Waiting,
     source::{Member, Pace, Source, SourceId},
     table::Table,
     turn::Turn,
@@ -36,8 +37,10 @@ pub struct Flows {
     pub(super) began_ns: Option<u64>,
     /// SYNs that wait for an answer.
     pub(super) openings: Openings,
-    /// Connection sides that echoed the other side's handshake.
-    pub(super) handshakes: u64,
+    /// SYNs on the ports of open connections.
+    pub(super) waiting: Waiting,
+    /// SYN-ACKs that echoed the SYN that they answer.
+    pub(super) answers: u64,
     pub(super) share: Share,
     pub(super) losses: Losses,
     /// Connections opened without time stamps.
@@ -74,7 +77,8 @@ impl Flows {
             records: 0,
             began_ns: None,
             openings: Openings::default(),
-            handshakes: 0,
+            waiting: Waiting::default(),
+            answers: 0,
             share: Share { index: 0, count: 1 },
             losses: Losses::default(),
             unstamped: unstamped::Counts::default(),

@@ -426,6 +426,6 @@ fn spill_segments(flow: &mut Flow, entry: &mut Entry) {
 /// Sets the entry's rate to that of its rich flow.
 pub(super) fn set_rich_pace(flow: &Flow, entry: &mut Entry) {
     if let [first, .., last] = flow.envelope.points() {
-        entry.set_pace((last.ticks - first.ticks) as f64, last.time_ns - first.time_ns);
+        entry.set_pace((last.ticks - first.ticks) as f64, last.time_ns.saturating_sub(first.time_ns));
     }
 }

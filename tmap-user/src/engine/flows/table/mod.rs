@@ -354,6 +354,11 @@ impl Table {
             && (self.is(place, flag::CLOSED) || self.thaw(place).is_reopened_by(record))
     }
 
+    /// Whether the clock of the side at `place` can have shown the TSval of `record`.
+    pub(super) fn explains(&self, place: u32, record: &Record) -> bool {
+        self.thaw(place).explains(record)
+    }
+
     /// Takes in one segment of the side at `place`.
     #[inline(always)]
     pub(super) fn observe(&mut self, place: u32, record: &Record) {

@@ -267,6 +267,10 @@ fn agree_on_one_clock(
             // Round trips know the clock that was left, and return to it at once.
             break;
         }
+        if flow.jumps > 0 {
+            // Round trips go on with the other clock; a flow waits until that has shown more.
+            break;
+        }
         let raw = |newest: Option<Point>| newest.map(|point| (point.time_ns, point.ticks as u32));
         prop_assert_eq!(raw(tsvals.newest()), raw(flow.newest()));
         prop_assert_eq!(raw(table.thaw(place).newest()), raw(flow.newest()));

@@ -1,0 +1,70 @@
+//! SYNs on the ports of an open connection: a new connection, or forged?
+//!
+//! A host that gets a SYN for an open connection answers it with an acknowledgement at most (RFC 5961, section 4),
+//! and goes on. So where a side completed its handshake, a SYN that its clock doesn't explain, or that comes after
+//! a FIN or RST, waits until it is answered: a SYN-ACK that echoes it shows a new connection. The old one stays
+//! as it was until then.
+
+use std::collections::BTreeMap;
+
+use tmap_common::Record;
+
+use super::{
+    state::Flows,
+    table::{NOWHERE, flag},
+};
+
+/// The most SYNs that wait. Beyond it, the one at the lowest place is forgotten: its connection is then missed.
+const MOST_WAITING: usize = 4_096;
+
+/// SYNs that wait for an answer, by the place of the open side whose ports they have.
+#[derive(Debug, Default)]
+pub(super) struct Waiting(BTreeMap<u32, Record>);
+
+impl Waiting {
+    fn note(&mut self, place: u32, record: &Record) {
+        self.0.insert(place, *record);
+        if self.0.len() > MOST_WAITING {
+            self.0.pop_first();
+        }
+    }
+
+    /// Takes out the SYN that waits at this place, if the answer echoes it.
+    fn take_answered(&mut self, place: u32, answer: &Record) -> Option<Record> {
+        let syn = self.0.get(&place)?;
+        (syn.segment.tsval == answer.segment.tsecr).then(|| self.0.remove(&place)).flatten()
+    }
+}
+
+impl Flows {
+    /// Whether a SYN on the ports of the open side at `place` opens a new connection at once.
+    pub(super) fn is_reopened(&mut self, place: u32, record: &Record) -> bool {
+        if !self.table.is_reopened_by(place, record) {
+            return false;
+        }
+        if self.table.has_echoed(place) {
+            self.waiting.note(place, record);
+            return false;
+        }
+        true
+    }
+
+    /// Opens the connection whose SYN waits at `asker`, where `answer` is the SYN-ACK to it. Returns the place of
+    /// the side that was answered.
+    pub(super) fn reopen_answered(&mut self, asker: u32, answer: &Record) -> u32 {
+        let Some(syn) = self.waiting.take_answered(asker, answer) else { return asker };
+        let hash = self.table.prepare(&syn.segment);
+        self.table.finish(asker);
+        let place = self.open(hash, &syn);
+        if place != NOWHERE {
+            self.take_in(place, &syn);
+        }
+        place
+    }
+
+    /// Whether a SYN-ACK of the open side at `place` answers a new connection's SYN.
+    pub(super) fn answers_anew(&self, place: u32, record: &Record) -> bool {
+        let is_other = self.table.is(place, flag::CLOSED) || !self.table.explains(place, record);
+        is_other && self.table.has_echoed(place) && self.is_answer(record)
+    }
+}
