@@ -218,7 +218,7 @@ pub(super) fn summary() -> Summary {
             addresses: vec![short, mixed, pool, coarse],
             connections: vec![connection()],
             losses: Losses { flows_evicted: 12, connections_forgotten: 40, ..Losses::default() },
-            unstamped: UnstampedTotals { records: 2000, connections: 1300, addresses_only: 17, unplaced: 0 },
+            unstamped: UnstampedTotals { records: 2000, connections: 1300, addresses_only: 17, forgotten: 0 },
             ..Snapshot::default()
         },
         began_ns: 10 * S,

@@ -213,7 +213,11 @@ fn unasked() -> ! {
 }
 
 impl Shard {
-    fn start((number, count): (usize, usize), options: &Options, analysed: &Arc<[AtomicU64; 2]>) -> io::Result<Self> {
+    fn start(
+        (number, count): (usize, usize),
+        options: &Options,
+        analysed: &Arc<[AtomicU64; 2]>,
+    ) -> io::Result<Self> {
         let (tasks, tasks_in) = mpsc::sync_channel(TASKS_WAITING);
         let (done_out, done) = mpsc::channel();
         let tells = if options.rtt.is_some() { Tells::Tsecr } else { Tells::PayloadBytes };

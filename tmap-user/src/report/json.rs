@@ -62,9 +62,9 @@
 //! of all: `addresses_told` of `addresses`, `connections_told` of `connections`, `segments_told` of
 //! `segments`, and `left_out`, connections by reason), `records`, `packets` (`seen`,
 //! `suppressed`, `emitted`, `ring_full`, `skipped` by reason), `losses` (`flows_evicted`,
-//! `connections_forgotten`, `machines_uncompared`, `flows_thinned`, `records_unplaced`,
+//! `connections_forgotten`, `unproven_evicted`, `addresses_forgotten`, `machines_uncompared`, `flows_thinned`,
 //! `records_refused`), `unstamped` (SYNs without timestamps: `records`, `connections`, `addresses_only` =
-//! addresses that never sent a timestamp, `unplaced` = connections of addresses beyond the limit), `flows`,
+//! addresses that never sent a timestamp, `forgotten` = addresses that made room for others), `flows`,
 //! `memory_bytes`, `warnings`.
 //!
 //! # `event`: as it happens
@@ -220,7 +220,7 @@ struct UnstampedTotalsObject {
     records: u64,
     connections: u64,
     addresses_only: u64,
-    unplaced: u64,
+    forgotten: u64,
 }
 
 #[derive(Serialize)]
@@ -283,9 +283,10 @@ struct Packets {
 struct LossesObject {
     flows_evicted: u64,
     connections_forgotten: u64,
+    unproven_evicted: u64,
+    addresses_forgotten: u64,
     machines_uncompared: u64,
     flows_thinned: u64,
-    records_unplaced: u64,
     records_refused: u64,
 }
 
@@ -537,24 +538,26 @@ fn losses(losses: Losses) -> LossesObject {
     let Losses {
         flows_evicted,
         connections_forgotten,
+        unproven_evicted,
+        addresses_forgotten,
         machines_uncompared,
         flows_thinned,
-        records_unplaced,
         records_refused,
     } = losses;
     LossesObject {
         flows_evicted,
         connections_forgotten,
+        unproven_evicted,
+        addresses_forgotten,
         machines_uncompared,
         flows_thinned,
-        records_unplaced,
         records_refused,
     }
 }
 
 fn unstamped_totals(totals: UnstampedTotals) -> UnstampedTotalsObject {
-    let UnstampedTotals { records, connections, addresses_only, unplaced } = totals;
-    UnstampedTotalsObject { records, connections, addresses_only, unplaced }
+    let UnstampedTotals { records, connections, addresses_only, forgotten } = totals;
+    UnstampedTotalsObject { records, connections, addresses_only, forgotten }
 }
 
 fn tunnel_object(tunnel: &Tunnel) -> TunnelObject {

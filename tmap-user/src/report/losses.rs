@@ -63,13 +63,21 @@ pub(crate) fn of_engine(out: &mut impl Write, summary: &Summary) -> io::Result<(
     // A full table and a full address both evict open flows, and nothing counts them apart.
     evicted(out, losses.flows_evicted, "open flow", "limits --max-flows, --max-connections")?;
     let finished = losses.connections_forgotten.saturating_sub(losses.flows_evicted);
+    let finished = finished.saturating_sub(losses.unproven_evicted);
     evicted(out, finished, "finished connection", "limits --max-flows, --max-connections")?;
-    let unplaced = losses.records_unplaced + summary.snapshot.unstamped.unplaced;
-    if unplaced > 0 {
+    if losses.unproven_evicted > 0 {
         writeln!(
             out,
-            "Ignored {} of further addresses (limit --max-addresses); counts above may be low.",
-            count(unplaced, "record")
+            "Evicted {} that showed nothing, as scans and floods leave them. Other results stand.",
+            count(losses.unproven_evicted, "connection")
+        )?;
+    }
+    let addresses = losses.addresses_forgotten + summary.snapshot.unstamped.forgotten;
+    if addresses > 0 {
+        writeln!(
+            out,
+            "Forgot {} to make room for others (limit --max-addresses). Those that showed least went first.",
+            count(addresses, "address")
         )?;
     }
     if losses.records_refused > 0 {

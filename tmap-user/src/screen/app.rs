@@ -267,10 +267,10 @@ impl App {
             "of new connections refused: the table is full (--max-flows)",
         );
         tell(
-            now.records_unplaced,
-            before.records_unplaced,
-            "record",
-            "of further addresses ignored (--max-addresses)",
+            now.addresses_forgotten,
+            before.addresses_forgotten,
+            "address",
+            "forgotten to make room (--max-addresses)",
         );
         tell(now.flows_evicted, before.flows_evicted, "open flow", "evicted to make room (--max-flows)");
         self.losses = now;

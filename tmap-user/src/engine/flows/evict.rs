@@ -21,13 +21,21 @@
 //! places: beyond it, the oldest of them that is worth nothing goes, however young it is. In the table, a
 //! candidate that is worth nothing goes first at any age.
 //!
+//! An address beyond the bound on addresses takes the place of another one: one that never showed anything goes
+//! before one that did, and of these one that is silent.
+//!
 //! The choice costs the same for any size of table. After a search in vain, no room is searched for a short
 //! time.
 
-use super::{source::SourceId, state::Flows, table::flag, turn::CANDIDATES};
+use super::{
+    source::{Source, SourceId},
+    state::Flows,
+    table::flag,
+    turn::CANDIDATES,
+};
 
 /// What a connection shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
     /// Next to nothing.
     Nothing,
@@ -42,6 +50,9 @@ const SOME_SEGMENTS: u32 = 4;
 
 /// How long a connection that is worth nothing may be silent, in nanoseconds.
 const TRIAL_NS: u64 = 2_000_000_000;
+
+/// How many of a source's oldest and of its newest connections are looked at to judge it.
+const JUDGED: usize = 4;
 
 /// Of how many of an address's places the connections on trial may have one.
 const TRIAL_SHARE: usize = 2;
@@ -134,6 +145,43 @@ impl Flows {
         of_best.is_some()
     }
 
+    /// Evicts an address with all its connections, and gives `source` its number. One is always found.
+    pub(super) fn replace_a_source(&mut self, source: Source, now_ns: u64) -> SourceId {
+        let in_turn = self.source_eviction.next(self.sources.len());
+        let best = in_turn.map(|id| (self.rank_of_source(id as SourceId, now_ns), id as SourceId)).min();
+        let id = best.map_or(0, |(_, id)| id);
+        while !self.sources[id as usize].connections.is_empty() {
+            self.evict(id, 0);
+        }
+        self.losses.addresses_forgotten += 1;
+        let old = &mut self.sources[id as usize];
+        self.ids.remove(&old.address);
+        // Its number may be in the list of changed ones.
+        let listed = old.listed;
+        *old = Source { listed, ..source };
+        id
+    }
+
+    /// The rank of a source: the lowest is evicted first. That of a source that showed something is judged by
+    /// its oldest and its newest connections.
+    fn rank_of_source(&self, id: SourceId, now_ns: u64) -> (u8, u64) {
+        let connections = &self.sources[id as usize].connections;
+        let newest = connections.iter().rev().take(JUDGED);
+        let looked_at = connections.iter().take(JUDGED).chain(newest);
+        let (worth, last_ns) = looked_at
+            .map(|member| (self.worth(member.place), self.table.last_ns(member.place)))
+            .fold((Worth::Nothing, 0), |(worth, last_ns), one| (worth.max(one.0), last_ns.max(one.1)));
+        let is_idle = last_ns.abs_diff(now_ns) > IDLE_NS;
+        let class = match (worth, is_idle) {
+            (Worth::Nothing, _) => 0,
+            (Worth::Some, true) => 1,
+            (Worth::Much, true) => 2,
+            (Worth::Some, false) => 3,
+            (Worth::Much, false) => 4,
+        };
+        (class, last_ns)
+    }
+
     /// The rank of the connection at `place`: the lowest is evicted first. `None` where it must stay.
     fn rank(&self, place: u32, now_ns: u64) -> Option<(u8, u64)> {
         let last_ns = self.table.last_ns(place);
@@ -171,7 +219,10 @@ impl Flows {
         source.pressed |= u64::from(member.serial) > source.frozen_at;
         source.void = true;
         source.random_offsets = 0;
-        self.losses.flows_evicted += u64::from(!self.table.is(member.place, flag::FINISHED));
+        let worth = self.worth(member.place);
+        let is_open = !self.table.is(member.place, flag::FINISHED);
+        self.losses.flows_evicted += u64::from(is_open && worth != Worth::Nothing);
+        self.losses.unproven_evicted += u64::from(worth == Worth::Nothing);
         self.losses.connections_forgotten += 1;
         self.table.remove(member.place);
         self.mark(id);

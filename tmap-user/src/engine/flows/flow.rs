@@ -168,10 +168,9 @@ impl Flow {
 
     /// Heap memory held, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        let of_rival = |rival: &Rival| size_of::<Rival>() + rival.envelope.heap_bytes() + rival.sample.heap_bytes();
-        self.envelope.heap_bytes()
-            + self.sample.heap_bytes()
-            + self.rival.as_deref().map_or(0, of_rival)
+        let of_rival =
+            |rival: &Rival| size_of::<Rival>() + rival.envelope.heap_bytes() + rival.sample.heap_bytes();
+        self.envelope.heap_bytes() + self.sample.heap_bytes() + self.rival.as_deref().map_or(0, of_rival)
     }
 
     /// Takes in what `record` says of the clock.

@@ -49,6 +49,8 @@ pub struct FrozenSource {
 pub struct Analysed {
     /// The source's number.
     pub id: SourceId,
+    /// Its address: the number may be another one's by now.
+    pub address: Address,
     /// The depth of the pass; `None` if there was no pass.
     pub depth: Option<Depth>,
     /// Random offsets, which only a pass by phase can assign.
@@ -148,6 +150,9 @@ impl Flows {
 
     /// Takes back the outcome of a pass, and schedules the next one.
     pub fn analysed(&mut self, analysed: Analysed, now_ns: u64) {
+        if self.sources[analysed.id as usize].address != analysed.address {
+            return;
+        }
         let Some(depth) = analysed.depth else {
             self.mark(analysed.id);
             return;

@@ -1,7 +1,5 @@
 //! The intake of records: every record costs a bounded and small amount of work.
 
-use std::collections::hash_map::Entry;
-
 use tmap_common::{
     Flags, Record,
     record::{Plain, Slot},
@@ -259,10 +257,7 @@ impl Flows {
     #[inline(never)]
     pub(super) fn open(&mut self, hash: u32, record: &Record) -> u32 {
         self.began_ns.get_or_insert(record.time_ns);
-        let Some(id) = self.source_of(record) else {
-            self.losses.records_unplaced += 1;
-            return NOWHERE;
-        };
+        let id = self.source_of(record);
         if !self.make_room(id, record.time_ns) {
             self.losses.records_refused += 1;
             return NOWHERE;
@@ -278,17 +273,21 @@ impl Flows {
         place
     }
 
-    /// The number of a record's source, which is new for a new address; `None` where no more fit.
-    fn source_of(&mut self, record: &Record) -> Option<SourceId> {
-        let known = self.sources.len();
+    /// The number of a record's source. A new address gets that of another one where there are as many as there
+    /// may be.
+    fn source_of(&mut self, record: &Record) -> SourceId {
         let address = record.segment.src;
-        match self.ids.entry(address) {
-            Entry::Occupied(entry) => Some(*entry.get()),
-            Entry::Vacant(entry) if known < self.options.max_addresses => {
-                self.sources.push(Source::new(address, record.time_ns, self.pace));
-                Some(*entry.insert(known as SourceId))
-            }
-            Entry::Vacant(_) => None,
+        if let Some(&id) = self.ids.get(&address) {
+            return id;
         }
+        let source = Source::new(address, record.time_ns, self.pace);
+        let id = if self.sources.len() < self.options.max_addresses.max(1) {
+            self.sources.push(source);
+            self.sources.len() as SourceId - 1
+        } else {
+            self.replace_a_source(source, record.time_ns)
+        };
+        self.ids.insert(address, id);
+        id
     }
 }

@@ -32,6 +32,7 @@ pub struct Flows {
     pub(super) changed: Vec<SourceId>,
     pub(super) sweep_at: u32,
     pub(super) eviction: Turn,
+    pub(super) source_eviction: Turn,
     pub(super) records: u64,
     /// When the first connection's first record came.
     pub(super) began_ns: Option<u64>,
@@ -74,6 +75,7 @@ impl Flows {
             changed: Vec::new(),
             sweep_at: 0,
             eviction: Turn::default(),
+            source_eviction: Turn::default(),
             records: 0,
             began_ns: None,
             openings: Openings::default(),

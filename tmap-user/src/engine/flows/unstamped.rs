@@ -4,12 +4,13 @@
 //! connection has no flow, clock or round trip. It is counted by source address. A repeated SYN isn't
 //! counted again as long as a small table holds the first one.
 
-use std::collections::{HashMap, hash_map::Entry};
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
+use indexmap::IndexMap;
 use tmap_common::{Address, Record};
 
+use super::turn::Turn;
 use crate::engine::{os::signature::Fingerprint, types::FlowKey};
 
 /// Connections that an address opened without time stamps. A machine sends time stamps on every connection
@@ -31,8 +32,8 @@ pub struct UnstampedTotals {
     pub connections: u64,
     /// Addresses that never sent a time stamp.
     pub addresses_only: u64,
-    /// Connections of addresses beyond the address table's bound.
-    pub unplaced: u64,
+    /// Addresses that were forgotten to make room for others.
+    pub forgotten: u64,
 }
 
 impl UnstampedTotals {
@@ -42,7 +43,7 @@ impl UnstampedTotals {
             records: self.records + other.records,
             connections: self.connections + other.connections,
             addresses_only: self.addresses_only + other.addresses_only,
-            unplaced: self.unplaced + other.unplaced,
+            forgotten: self.forgotten + other.forgotten,
         }
     }
 }
@@ -56,9 +57,11 @@ const REMEMBERED: usize = 1 << 14;
 const REPEATED_WITHIN_S: u32 = 70;
 
 /// The connections that a source address opened without time stamps.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Openings {
     connections: u64,
+    /// When the latest one came, engine time in nanoseconds.
+    last_ns: u64,
     /// The latest SYN's fingerprint.
     fingerprint: Option<Fingerprint>,
 }
@@ -66,11 +69,12 @@ struct Openings {
 /// Counts connections opened without time stamps.
 #[derive(Debug, Default)]
 pub struct Counts {
-    addresses: HashMap<Address, Openings, FixedState>,
+    addresses: IndexMap<Address, Openings, FixedState>,
+    eviction: Turn,
     /// The upper half of each SYN's hash, and its time in seconds; empty before the first SYN.
     remembered: Vec<(u32, u32)>,
     records: u64,
-    unplaced: u64,
+    forgotten: u64,
 }
 
 impl Counts {
@@ -82,19 +86,27 @@ impl Counts {
         if is_fallback || self.is_repetition(&key, record.time_ns) {
             return;
         }
-        let known = self.addresses.len();
-        let openings = match self.addresses.entry(key.src) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) if known < max_addresses => {
-                entry.insert(Openings { connections: 0, fingerprint: None })
-            }
-            Entry::Vacant(_) => {
-                self.unplaced += 1;
-                return;
-            }
-        };
+        if self.addresses.len() >= max_addresses.max(1) && !self.addresses.contains_key(&key.src) {
+            self.forget_one();
+        }
+        let openings = self.addresses.entry(key.src).or_default();
         openings.connections += 1;
+        openings.last_ns = openings.last_ns.max(record.time_ns);
         openings.fingerprint = Fingerprint::of(&record.segment);
+    }
+
+    /// Forgets an address: of some candidates in turn, that of the fewest connections; of these, the one that was
+    /// silent for longest.
+    fn forget_one(&mut self) {
+        let ranked = |index: usize| {
+            let (_, openings) = self.addresses.get_index(index)?;
+            Some((openings.connections, openings.last_ns, index))
+        };
+        let count = self.addresses.len();
+        if let Some((.., index)) = self.eviction.next(count).filter_map(ranked).min() {
+            self.addresses.swap_remove_index(index);
+            self.forgotten += 1;
+        }
     }
 
     /// Whether a SYN with this key was seen shortly before; notes this one.
@@ -118,8 +130,11 @@ impl Counts {
 
     /// The sums over all addresses; `is_stamped` says which addresses sent time stamps as well.
     pub fn totals(&self, is_stamped: impl Fn(&Address) -> bool) -> UnstampedTotals {
-        let mut totals =
-            UnstampedTotals { records: self.records, unplaced: self.unplaced, ..UnstampedTotals::default() };
+        let mut totals = UnstampedTotals {
+            records: self.records,
+            forgotten: self.forgotten,
+            ..UnstampedTotals::default()
+        };
         for (address, openings) in &self.addresses {
             totals.connections += openings.connections;
             totals.addresses_only += u64::from(!is_stamped(address));
@@ -191,7 +206,7 @@ mod tests {
             counts.observe(&syn(src, 1, 1), false, 2);
         }
         let totals = counts.totals(|address| *address == Address::from_ip4([192, 0, 2, 1]));
-        let expected = UnstampedTotals { records: 4, connections: 2, addresses_only: 1, unplaced: 1 };
+        let expected = UnstampedTotals { records: 4, connections: 2, addresses_only: 1, forgotten: 1 };
         assert_eq!(totals, expected);
     }
 }

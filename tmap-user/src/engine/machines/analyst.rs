@@ -219,6 +219,10 @@ impl Analyst {
 /// The history of a source, which recognises its connections.
 fn recalled<'a>(histories: &'a mut Histories, frozen: &mut FrozenSource) -> &'a mut SourceHistory {
     let history = histories.entry(frozen.id).or_insert_with(|| SourceHistory::new(frozen.address));
+    if history.address != frozen.address {
+        // Its source made room for this one.
+        *history = SourceHistory::new(frozen.address);
+    }
     history.recall(&mut frozen.connections);
     history
 }
@@ -246,8 +250,8 @@ fn analyse(
 }
 
 fn analysed(history: &SourceHistory, frozen: &FrozenSource, depth: Option<Depth>) -> Analysed {
-    let FrozenSource { id, connections_total, .. } = *frozen;
-    Analysed { id, depth, random_offsets: history.random_offsets(), connections_total }
+    let FrozenSource { id, address, connections_total, .. } = *frozen;
+    Analysed { id, address, depth, random_offsets: history.random_offsets(), connections_total }
 }
 
 impl SnapshotBuilder {

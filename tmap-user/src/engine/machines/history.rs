@@ -9,11 +9,7 @@ use super::{
     counters::Moved,
     numbering,
 };
-use crate::engine::{
-    flows::connection::Connection,
-    options::Options,
-    types::Doubt,
-};
+use crate::engine::{flows::connection::Connection, options::Options, types::Doubt};
 
 /// The history of a source address.
 #[derive(Debug)]
