@@ -39,6 +39,9 @@ pub struct Options {
     /// The budget of one search for machines with random offsets, in look-ups of a part of a connection on a
     /// machine's clock. A search that spends it ends with the machines that it has.
     pub search_look_ups: u64,
+    /// The most memory of the tables of one search for machines with random offsets, in bytes. Long connections
+    /// that would need more are looked at in parts.
+    pub search_bytes: usize,
     /// What ends analysis early because somebody waits. Engines with the same options share it.
     pub hurry: Hurry,
 }
@@ -57,6 +60,7 @@ impl Default for Options {
             evidence: Switches::ALL,
             signatures: None,
             search_look_ups: Limits::LOOK_UPS,
+            search_bytes: Limits::TABLE_BYTES,
             hurry: Hurry::default(),
         }
     }
@@ -70,7 +74,7 @@ impl Options {
 
     /// What ends a search for lines early.
     pub fn limits(&self) -> Limits {
-        Limits { look_ups: self.search_look_ups, hurry: self.hurry.clone() }
+        Limits { look_ups: self.search_look_ups, table_bytes: self.search_bytes, hurry: self.hurry.clone() }
     }
 
     /// The signatures in use: the user's, or else the built-in ones.

@@ -82,7 +82,7 @@ impl Sharer {
             let segment = Record::from_slots(&slots[0], || rest.next().unwrap_or_default()).segment;
             let index = shard::of(&segment.src, outlets.len());
             let mut sent = outlets[index].push(slots);
-            if segment.syn.is_some() {
+            if segment.syn.is_some() && segment.is_stamped() {
                 // The side that it goes to must echo it.
                 let other = shard::of(&segment.dst, outlets.len());
                 if other != index {

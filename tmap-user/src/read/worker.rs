@@ -130,7 +130,7 @@ impl Workers {
         let count = self.shards.len();
         let shard = shard::of(&record.segment.src, count);
         self.shards[shard].observe(record);
-        if record.segment.syn.is_some() {
+        if record.segment.syn.is_some() && record.segment.is_stamped() {
             // The side that it goes to must echo it.
             let other = shard::of(&record.segment.dst, count);
             if other != shard {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use tmap_common::Address;
 
-use super::{flow::Flow, handshakes::Handshake, table::Packed};
+use super::{flow::Flow, handshake::Handshake, table::Packed};
 use crate::engine::{
     clock::fit::{self, Fitted},
     phase::sample::Sample,

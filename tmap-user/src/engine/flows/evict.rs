@@ -1,8 +1,8 @@
 //! Eviction: which connection makes room for a new one, or whether the new one is refused.
 //!
 //! What a connection shows decides ([`Worth`]). Most connections of scans and floods show next to nothing, so
-//! they never displace those that show something. [`CANDIDATES`] places, taken in turn, are considered, and the
-//! first of these classes that has a candidate is evicted from:
+//! they never displace those that show something. [`CANDIDATES`] places, taken in turn, are considered, and
+//! the first of these classes that has a candidate is evicted from:
 //!
 //! | class | worth | and |
 //! |---|---|---|
@@ -17,12 +17,13 @@
 //! connection is refused, and its records are counted. A clock needs a connection's segments over time, so
 //! some connections watched well show more than all connections watched for a moment each.
 //!
-//! A flood's connections are all young. So those on trial, the newest ones, have at most half of an address's
-//! places: beyond it, the oldest of them that is worth nothing goes, however young it is. In the table, a
-//! candidate that is worth nothing goes first at any age.
+//! A flood's connections are all young. So the newest ones, which are on trial, have at most half of an
+//! address's places. Where the sensor sees both directions, the oldest of more that is worth nothing goes at
+//! any age: what completes its handshake is worth much at once. Where it sees one direction only, the
+//! newcomer is refused unless one of class 0 goes. The same holds for the table as a whole, by its candidates.
 //!
-//! An address beyond the bound on addresses takes the place of another one: one that never showed anything goes
-//! before one that did, and of these one that is silent.
+//! An address beyond the bound on addresses takes the place of another one: one that never showed anything
+//! goes before one that did, and of these one that is silent.
 //!
 //! The choice costs the same for any size of table. After a search in vain, no room is searched for a short
 //! time.
@@ -79,7 +80,10 @@ impl Flows {
 
     /// Makes room among an address's connections.
     fn make_room_at(&mut self, id: SourceId, now_ns: u64) -> bool {
-        if self.end_a_trial(id) {
+        let is_flooded = self.has_many_on_trial(id);
+        if is_flooded && self.sees_both_directions() {
+            let source = &self.sources[id as usize];
+            self.evict(id, source.connections.len() - source.trial);
             return true;
         }
         let source = &mut self.sources[id as usize];
@@ -94,7 +98,8 @@ impl Flows {
         let first = (0..count.min(CANDIDATES)).filter_map(ranked).min();
         let best = first
             .filter(|((class, _), _)| *class == 0)
-            .or_else(|| in_turn.filter_map(ranked).chain(first).min());
+            .or_else(|| in_turn.filter_map(ranked).chain(first).min())
+            .filter(|((class, _), _)| *class == 0 || !is_flooded);
         match best {
             Some((_, index)) => self.evict(id, index),
             None => self.sources[id as usize].eviction.full_at_ns = Some(now_ns),
@@ -102,22 +107,25 @@ impl Flows {
         best.is_some()
     }
 
-    /// Evicts the oldest connection on trial that is worth nothing, where those on trial have their share of
-    /// the address's places.
-    fn end_a_trial(&mut self, id: SourceId) -> bool {
+    /// Whether those on trial have more than their share of an address's places. Then the oldest of them is
+    /// worth nothing; others that are worth something are on trial no more.
+    fn has_many_on_trial(&mut self, id: SourceId) -> bool {
         let most = (self.options.max_connections_per_address / TRIAL_SHARE).max(1);
         loop {
             let source = &self.sources[id as usize];
             if source.trial <= most {
                 return false;
             }
-            let oldest = source.connections.len() - source.trial;
-            if self.worth(source.connections[oldest].place) == Worth::Nothing {
-                self.evict(id, oldest);
+            let oldest = source.connections[source.connections.len() - source.trial];
+            if self.worth(oldest.place) == Worth::Nothing {
                 return true;
             }
             self.sources[id as usize].trial -= 1;
         }
+    }
+
+    fn sees_both_directions(&self) -> bool {
+        self.answers >= FEWEST_ANSWERS
     }
 
     /// Makes room in the table.
@@ -127,11 +135,15 @@ impl Flows {
         }
         let in_turn = self.eviction.next(self.table.places() as usize).map(|place| place as u32);
         let live = in_turn.filter(|&place| self.table.is(place, flag::LIVE));
-        let ranked = |place: u32| {
-            let of_nothing = (self.worth(place) == Worth::Nothing).then(|| (0, self.table.last_ns(place)));
-            Some((of_nothing.or_else(|| self.rank(place, now_ns))?, place))
-        };
-        let best = live.filter_map(ranked).min();
+        let live: Vec<u32> = live.collect();
+        let is_young = |&&place: &&u32| self.worth(place) == Worth::Nothing;
+        let young = live.iter().filter(is_young);
+        let is_flooded = young.clone().count() > CANDIDATES / TRIAL_SHARE;
+        let of_trial = young.map(|&place| ((0, self.table.last_ns(place)), place)).min();
+        let ranked = |&place: &u32| Some((self.rank(place, now_ns)?, place));
+        let best = of_trial.filter(|_| self.sees_both_directions()).or_else(|| {
+            live.iter().filter_map(ranked).min().filter(|((class, _), _)| *class == 0 || !is_flooded)
+        });
         let of_best = best.and_then(|(_, place)| {
             let id = *self.ids.get(&self.table.key(place).src)?;
             let index =
@@ -192,7 +204,7 @@ impl Flows {
             Worth::Nothing if is_over || silent_ns > TRIAL_NS => 0,
             Worth::Some if is_over => 1,
             Worth::Some if silent_ns > IDLE_NS => 2,
-            Worth::Some if silent_ns > TRIAL_NS && self.answers >= FEWEST_ANSWERS => 3,
+            Worth::Some if silent_ns > TRIAL_NS && self.sees_both_directions() => 3,
             Worth::Much if is_over => 4,
             Worth::Much if silent_ns > IDLE_NS => 5,
             _ => return None,

@@ -4,7 +4,7 @@ use tmap_common::Address;
 
 use super::{
     connection::Connection,
-    handshakes::Handshake,
+    handshake::Handshake,
     source::{PASS_INTERVAL_NS, PASS_INTERVAL_PER_CONNECTION_NS, Pace, SPARSE_GROWTH, SourceId},
     state::Flows,
     table::flag,

@@ -5,66 +5,13 @@
 //! side's SYN or SYN-ACK took part in the connection, and one that never does may be a scan, forged, or
 //! answered on a path that the sensor doesn't see.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    hash::BuildHasher as _,
-};
-
-use foldhash::quality::RandomState;
 use tmap_common::Record;
 
 use super::{
-    state::Flows,
-    table::{NOWHERE, Table},
+    state::{Flows, Share},
+    table::NOWHERE,
 };
 use crate::engine::{shard, types::FlowKey};
-
-/// The most SYNs whose answers are awaited. Where so many came after a SYN before its answer, the answering side
-/// counts as one that never echoed.
-const MOST_AWAITED: usize = 1 << 16;
-
-/// The SYNs that wait for an answer.
-#[derive(Debug, Default)]
-pub(super) struct Openings {
-    /// By the hash of the side that must answer: the TSval that it must echo. The hash has 64 bits and random
-    /// keys, so no two sides share one.
-    awaited: HashMap<u64, u32, RandomState>,
-    /// The hashes, the oldest first; some were answered since.
-    in_turn: VecDeque<u64>,
-}
-
-impl Openings {
-    fn note(&mut self, answerer: &FlowKey, tsval: u32) {
-        let hash = self.awaited.hasher().hash_one(answerer);
-        if self.awaited.insert(hash, tsval).is_some() {
-            return;
-        }
-        self.in_turn.push_back(hash);
-        if self.in_turn.len() > MOST_AWAITED
-            && let Some(oldest) = self.in_turn.pop_front()
-        {
-            self.awaited.remove(&oldest);
-        }
-    }
-
-    /// Whether a side echoes the SYN that it answers.
-    fn is_echoed(&self, answerer: &FlowKey, tsecr: u32) -> bool {
-        self.awaited.get(&self.awaited.hasher().hash_one(answerer)) == Some(&tsecr)
-    }
-
-    /// Memory held, in bytes.
-    pub(super) fn heap_bytes(&self) -> usize {
-        // A place of the map takes a byte more.
-        self.awaited.capacity() * (size_of::<(u64, u32)>() + 1) + self.in_turn.capacity() * size_of::<u64>()
-    }
-}
-
-/// The share of the addresses that these flows hold.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    pub(super) index: usize,
-    pub(super) count: usize,
-}
 
 impl Flows {
     /// Sets the share of the addresses whose records come: the `index`-th of `count`. Records of handshakes
@@ -110,30 +57,6 @@ impl Flows {
         };
         if echoes {
             self.table.note_echo(place);
-        }
-    }
-}
-
-/// How far a connection side's handshake came, as far as it was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handshake {
-    /// The side echoed the other side's part.
-    Complete,
-    /// The side began, and never echoed an answer.
-    Unanswered,
-    /// The side's own part was not seen: the connection is older, or forged.
-    Unseen,
-}
-
-impl Handshake {
-    /// Of the side at `place`.
-    pub(super) fn of(table: &Table, place: u32) -> Self {
-        if table.has_echoed(place) {
-            Self::Complete
-        } else if table.is(place, super::table::flag::CLIENT | super::table::flag::SERVER) {
-            Self::Unanswered
-        } else {
-            Self::Unseen
         }
     }
 }

@@ -5,36 +5,12 @@
 //! a FIN or RST, waits until it is answered: a SYN-ACK that echoes it shows a new connection. The old one stays
 //! as it was until then.
 
-use std::collections::BTreeMap;
-
 use tmap_common::Record;
 
 use super::{
     state::Flows,
     table::{NOWHERE, flag},
 };
-
-/// The most SYNs that wait. Beyond it, the one at the lowest place is forgotten: its connection is then missed.
-const MOST_WAITING: usize = 4_096;
-
-/// SYNs that wait for an answer, by the place of the open side whose ports they have.
-#[derive(Debug, Default)]
-pub(super) struct Waiting(BTreeMap<u32, Record>);
-
-impl Waiting {
-    fn note(&mut self, place: u32, record: &Record) {
-        self.0.insert(place, *record);
-        if self.0.len() > MOST_WAITING {
-            self.0.pop_first();
-        }
-    }
-
-    /// Takes out the SYN that waits at this place, if the answer echoes it.
-    fn take_answered(&mut self, place: u32, answer: &Record) -> Option<Record> {
-        let syn = self.0.get(&place)?;
-        (syn.segment.tsval == answer.segment.tsecr).then(|| self.0.remove(&place)).flatten()
-    }
-}
 
 impl Flows {
     /// Whether a SYN on the ports of the open side at `place` opens a new connection at once.

@@ -6,13 +6,13 @@ use foldhash::fast::RandomState;
 use tmap_common::Address;
 
 use super::{
-    handshakes::{Openings, Share},
     losses::Losses,
-    reopening::Waiting,
+    openings::Openings,
     source::{Member, Pace, Source, SourceId},
     table::Table,
     turn::Turn,
     unstamped::{self, UnstampedTotals},
+    waiting::Waiting,
 };
 use crate::engine::{
     options::Options,
@@ -50,6 +50,13 @@ pub struct Flows {
     pub(super) rtt: Option<RttEngine>,
     /// The clocks behind connections, as the last snapshot found them.
     pub(super) clocks: Option<ClockDirectory>,
+}
+
+/// The share of the addresses that these flows hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) index: usize,
+    pub(super) count: usize,
 }
 
 /// The part of a snapshot that only the intake half knows.

@@ -206,7 +206,7 @@ mod tests {
             counts.observe(&syn(src, 1, 1), false, 2);
         }
         let totals = counts.totals(|address| *address == Address::from_ip4([192, 0, 2, 1]));
-        let expected = UnstampedTotals { records: 4, connections: 2, addresses_only: 1, forgotten: 1 };
+        let expected = UnstampedTotals { records: 4, connections: 2, addresses_only: 2, forgotten: 1 };
         assert_eq!(totals, expected);
     }
 }

@@ -4,7 +4,7 @@
 //! segments of an address without seeing what it receives, leaves connections that never echo anything
 //! ([`Handshake`]). They may be some machine's where an offset says so, but they are no evidence for one.
 
-use crate::engine::flows::{connection::Connection, handshakes::Handshake};
+use crate::engine::flows::{connection::Connection, handshake::Handshake};
 
 /// The fewest completed handshakes that show that the sensor sees both directions of an address's connections.
 /// With fewer, all connections are taken for what they seem to be.

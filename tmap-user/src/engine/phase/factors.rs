@@ -64,6 +64,11 @@ impl Factors {
         &mut self.rows
     }
 
+    /// Makes room for so many rows, so that none is moved as more come.
+    pub(super) fn reserve(&mut self, rows: usize) {
+        self.rows.reserve_exact(rows);
+    }
+
     /// Adds the pieces of `other`.
     pub(super) fn append(&mut self, other: Self) {
         let rows = self.rows.len();

@@ -9,6 +9,8 @@ use crate::engine::hurry::Hurry;
 pub struct Limits {
     /// The budget of one search, in look-ups of a piece on a line.
     pub look_ups: u64,
+    /// The most memory of the tables of one search, in bytes.
+    pub table_bytes: usize,
     /// Somebody waits for the result.
     pub hurry: Hurry,
 }
@@ -16,11 +18,14 @@ pub struct Limits {
 impl Limits {
     /// The usual budget, in look-ups of a piece on a line.
     pub const LOOK_UPS: u64 = 500_000_000;
+
+    /// The usual bound on the memory of tables, in bytes.
+    pub const TABLE_BYTES: usize = 128 << 20;
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { look_ups: Self::LOOK_UPS, hurry: Hurry::default() }
+        Self { look_ups: Self::LOOK_UPS, table_bytes: Self::TABLE_BYTES, hurry: Hurry::default() }
     }
 }
 

@@ -8,10 +8,10 @@ use std::{
 
 use super::{
     congestion::Congestion,
-    density::Density,
+    density::{BINS, Density},
     drift::Window,
     evidence_kinds::EvidenceKinds,
-    factors::Factors,
+    factors::{COARSE, Factors},
     learn::{self, Learned},
     limits::{Limits, Work},
     line::{Knots, Line},
@@ -50,7 +50,10 @@ const MOST_KEPT: usize = 16_384;
 
 /// The most rows of which scores and circles are made at a time: they take two kilobytes a row. Long
 /// connections whose skews differ much have a thousand rows each.
-const MOST_ROWS: usize = 65_536;
+const MOST_ROWS: usize = 32_768;
+
+/// The memory of a row: its circle, and a quarter of that for the proposal of lines.
+const ROW_BYTES: usize = size_of::<[f32; BINS]>() + size_of::<[f32; COARSE]>();
 
 /// The range of machines' drifts, from the smallest to the largest, as a share of the rate.
 const DRIFT_RANGE: f64 = 4e-4;
@@ -78,6 +81,7 @@ impl Tables {
         some.iter_mut().for_each(|piece| piece.narrow(window, &learned.density));
         learned.again(&some.iter().collect::<Vec<_>>(), learn::NEARER_ROUNDS);
         cut.iter_mut().flatten().for_each(|piece| piece.narrow(window, &learned.density));
+        fit_into(&mut cut, limits.table_bytes / ROW_BYTES);
         learned.again(&teachers(&cut, LEARNED_FROM), learn::LAST_ROUNDS);
         let congestion = Congestion::observe(cut.iter().flatten(), &learned.density);
         if congestion.is_seen() {
@@ -157,6 +161,7 @@ impl Tables {
             return Some(self.data(1, factors));
         }
         let mut factors = Factors::default();
+        factors.reserve(self.cut.iter().map(|cut| rows_of(cut)).sum());
         let mut rest = &self.cut[..];
         while !rest.is_empty() {
             if self.is_hurried() {
@@ -178,6 +183,23 @@ impl Tables {
     /// Whether somebody waits.
     pub(super) fn is_hurried(&self) -> bool {
         self.limits.hurry.ends_searches()
+    }
+}
+
+/// Leaves out pieces of the tracks that have most, evenly, until all have at most `most` rows; each track keeps
+/// one piece at least.
+fn fit_into(cut: &mut [Vec<Piece>], most: usize) {
+    let mut pieces = cut.iter().map(Vec::len).max().unwrap_or(0);
+    while pieces > 1 && cut.iter().map(|cut| rows_of(cut)).sum::<usize>() > most {
+        pieces = pieces.div_ceil(2);
+        for cut in cut.iter_mut().filter(|cut| cut.len() > pieces) {
+            let stride = cut.len().div_ceil(pieces);
+            let mut at = 0;
+            cut.retain(|_| {
+                at += 1;
+                (at - 1) % stride == 0
+            });
+        }
     }
 }
 

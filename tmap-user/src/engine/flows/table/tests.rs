@@ -268,7 +268,7 @@ fn agree_on_one_clock(
             break;
         }
         if flow.jumps > 0 {
-            // Round trips go on with the other clock; a flow waits until that has shown more.
+            // Round trips go on with the other clock; a flow waits until that has shown as much.
             break;
         }
         let raw = |newest: Option<Point>| newest.map(|point| (point.time_ns, point.ticks as u32));

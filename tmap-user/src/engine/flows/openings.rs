@@ -1,0 +1,51 @@
+//! SYNs that wait for an answer: what the answering side must echo.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::BuildHasher as _,
+};
+
+use foldhash::quality::RandomState;
+
+use crate::engine::types::FlowKey;
+
+/// The most SYNs whose answers are awaited. Where so many came after a SYN before its answer, the answering side
+/// counts as one that never echoed.
+const MOST_AWAITED: usize = 1 << 16;
+
+/// The SYNs that wait for an answer.
+#[derive(Debug, Default)]
+pub(super) struct Openings {
+    /// By the hash of the side that must answer: the TSval that it must echo. The hash has 64 bits and random
+    /// keys, so no two sides share one.
+    awaited: HashMap<u64, u32, RandomState>,
+    /// The hashes, the oldest first; some were answered since.
+    in_turn: VecDeque<u64>,
+}
+
+impl Openings {
+    /// Notes a SYN of this TSval, which `answerer` must echo.
+    pub(super) fn note(&mut self, answerer: &FlowKey, tsval: u32) {
+        let hash = self.awaited.hasher().hash_one(answerer);
+        if self.awaited.insert(hash, tsval).is_some() {
+            return;
+        }
+        self.in_turn.push_back(hash);
+        if self.in_turn.len() > MOST_AWAITED
+            && let Some(oldest) = self.in_turn.pop_front()
+        {
+            self.awaited.remove(&oldest);
+        }
+    }
+
+    /// Whether a side echoes the SYN that it answers.
+    pub(super) fn is_echoed(&self, answerer: &FlowKey, tsecr: u32) -> bool {
+        self.awaited.get(&self.awaited.hasher().hash_one(answerer)) == Some(&tsecr)
+    }
+
+    /// Memory held, in bytes.
+    pub(super) fn heap_bytes(&self) -> usize {
+        // A place of the map takes a byte more.
+        self.awaited.capacity() * (size_of::<(u64, u32)>() + 1) + self.in_turn.capacity() * size_of::<u64>()
+    }
+}
