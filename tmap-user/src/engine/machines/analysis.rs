@@ -555,6 +555,7 @@ impl Builder<'_> {
         if out.doubt.is_none() && unanswered > placed / NOTABLE_UNANSWERED {
             out.doubt = Some(Doubt::Unanswered);
         }
+        out.count = out.count.in_order();
         self.out
     }
 }

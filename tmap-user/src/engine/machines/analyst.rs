@@ -154,9 +154,15 @@ impl Analyst {
             return Added::Postponed(Postponed { tracks: history.random_offsets(), frozen });
         }
         let is_unfinished = is_left_out || needs_phases;
+        // An address that changed, and for which the budget of tracks has nothing left, shows an old look.
+        let is_old = !is_unfinished && frozen.stale && history.has_machines() && history.random_offsets() > 0;
         let unchanged = (!frozen.stale).then_some(Depth::Offsets);
         let depth = depth.or(unchanged).filter(|_| !is_unfinished);
-        Added::Done(self.report(&frozen, builder, events, depth, is_unfinished))
+        let analysed = self.report(&frozen, builder, events, depth, is_unfinished);
+        if is_old {
+            builder.mark_as_old();
+        }
+        Added::Done(analysed)
     }
 
     /// Adds a source address that [`Self::add_by_offset`] postponed.
@@ -267,6 +273,13 @@ impl SnapshotBuilder {
         is_granted && is_stale
     }
 
+    /// The report that was added last shows an old look: machines may be missing.
+    fn mark_as_old(&mut self) {
+        if let Some(report) = self.partial.snapshot.addresses.last_mut() {
+            (report.doubt, report.machines_high) = (report.doubt.or(Some(Doubt::BudgetSpent)), None);
+        }
+    }
+
     /// Whether the snapshot needs every connection's own clock.
     fn needs_connections(&self) -> bool {
         self.wanted.connections || self.clocks.is_some()
@@ -340,6 +353,9 @@ fn announce(
     events: &mut Vec<Event>,
 ) {
     let Some(last_pass) = &history.last_pass else { return };
+    let is_known = |m: &&MachineReport| history.announced.contains(&m.id);
+    let known_before = machines.iter().filter(is_known).count();
+    let mut announced = Vec::new();
     for machine in machines {
         if !history.announced.contains(&machine.id) && is_settled(machine, &last_pass.analysis) {
             let address = history.address;
@@ -348,18 +364,21 @@ fn announce(
             } else if let Some((before, by_s)) = clock_moved::predecessor(machine, machines) {
                 events.push(Event::ClockMoved { address, before, after: machine.id, by_s });
             }
-            history.announced.push(machine.id);
-            let known = machines.iter().filter(|m| history.announced.contains(&m.id)).count() as u32;
+            announced.push(machine.id);
+            let known = (known_before + announced.len()) as u32;
             events.push(Event::NewMachine { address, known, machine: Box::new(machine.clone()) });
         }
     }
+    let is_random = last_pass.analysis.doubt == Some(Doubt::OffsetsRandom);
+    announced.into_iter().for_each(|number| history.announce(number));
+    let Some(last_pass) = &history.last_pass else { return };
     let moves: Vec<_> = history.moves(last_pass).collect();
     for &(id, moved) in &moves {
         let address = history.address;
         events.push(Event::ClockMoved { address, before: id, after: id, by_s: moved.by_s });
     }
     history.moves_announced.extend(moves.iter().map(|(id, moved)| (*id, moved.at_ns)));
-    if last_pass.analysis.doubt == Some(Doubt::OffsetsRandom) && !history.random_announced {
+    if is_random && !history.random_announced {
         history.random_announced = true;
         let connections = frozen.connections_total;
         events.push(Event::OffsetsRandom { address: history.address, connections });

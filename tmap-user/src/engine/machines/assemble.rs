@@ -61,7 +61,7 @@ pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &
     });
     report.machines = analysis.count.best;
     let any = !analysis.groups.is_empty() || analysis.count.low > 0;
-    report.machines_low = any.then_some(analysis.count.low.max(analysis.count.proven));
+    report.machines_low = any.then_some(analysis.count.low);
     report.machines_high = analysis.count.high.filter(|_| any);
     report.machines_proven = any.then_some(analysis.count.proven);
     report.machine_list = machines(history, last_pass, &frozen.connections, options);

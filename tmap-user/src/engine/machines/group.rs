@@ -61,6 +61,14 @@ pub(crate) struct Count {
 }
 
 impl Count {
+    /// The same count with its ends in order: what is proven is at most the lower end, that at most the best
+    /// estimate, and that at most the upper end.
+    pub(crate) fn in_order(self) -> Self {
+        let low = self.low.max(self.proven);
+        let best = self.best.map(|best| best.max(low));
+        Self { best, low, high: self.high.map(|high| high.max(best.unwrap_or(low))), ..self }
+    }
+
     /// Adds the machines of another tick rate: no machine ticks at two rates.
     pub(crate) fn add(&mut self, other: Self) {
         self.best = self.best.zip(other.best).map(|(a, b)| a + b);

@@ -1,6 +1,6 @@
 //! The history of a source address: what analysis keeps from one pass to the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tmap_common::Address;
 
@@ -22,8 +22,10 @@ pub(super) struct SourceHistory {
     /// connections.
     pub last_pass: Option<LastPass>,
     /// Machines already announced: their numbers stay. Others are numbered anew at each pass, so that
-    /// guesses of the first seconds don't use numbers up.
-    pub announced: Vec<u32>,
+    /// guesses of the first seconds don't use numbers up. Those that have no connection left are forgotten.
+    pub announced: BTreeSet<u32>,
+    /// The largest number that was announced: no later machine gets one up to it.
+    last_announced: u32,
     /// When the last announced move of each machine's clock was, engine time in nanoseconds.
     pub moves_announced: BTreeMap<u32, u64>,
     /// Whether random offsets were announced for this address.
@@ -63,7 +65,8 @@ impl SourceHistory {
             address,
             discarded: BTreeMap::new(),
             last_pass: None,
-            announced: Vec::new(),
+            announced: BTreeSet::new(),
+            last_announced: 0,
             moves_announced: BTreeMap::new(),
             random_announced: false,
             is_open: false,
@@ -132,7 +135,7 @@ impl SourceHistory {
         let analysed: Vec<&Connection> = connections.iter().collect();
         let analysis = analysis::analyse(&analysed, options, circumstances);
         let announced = |number: u32| if self.announced.contains(&number) { number } else { 0 };
-        let first_free = self.announced.iter().max().map_or(1, |last| last + 1);
+        let first_free = self.last_announced + 1;
         let numbers =
             numbering::number(&analysis, |position| announced(connections[position].machine), first_free);
         // Connections that this pass can't assign keep their number until a pass by phase.
@@ -149,11 +152,28 @@ impl SourceHistory {
             }
         }
         let assigned = connections.iter().map(|connection| (connection.serial, connection.machine)).collect();
+        self.forget_gone(&numbers, connections);
         let last_pass = Some(LastPass { analysis, connections: connections.len(), numbers });
         Before {
             last_pass: std::mem::replace(&mut self.last_pass, last_pass),
             assigned: std::mem::replace(&mut self.assigned, assigned),
         }
+    }
+
+    /// Notes that a machine was announced.
+    pub(super) fn announce(&mut self, number: u32) {
+        self.announced.insert(number);
+        self.last_announced = self.last_announced.max(number);
+    }
+
+    /// Forgets what was known of machines that have neither a connection nor one of these numbers: an address
+    /// may show ever new ones.
+    fn forget_gone(&mut self, numbers: &[u32], connections: &[Connection]) {
+        let held: BTreeSet<u32> =
+            connections.iter().map(|connection| connection.machine).chain(numbers.iter().copied()).collect();
+        self.announced.retain(|number| held.contains(number));
+        self.discarded.retain(|number, _| held.contains(number));
+        self.moves_announced.retain(|number, _| held.contains(number));
     }
 
     /// Forgets a pass that ended early: the next one must find what it would have found without that.
@@ -165,6 +185,8 @@ impl SourceHistory {
     pub(super) fn heap_bytes(&self) -> usize {
         let groups = self.last_pass.iter().flat_map(|last_pass| &last_pass.analysis.groups);
         let members: usize = groups.map(|group| size_of_val(group) + size_of_val(&group.members[..])).sum();
-        size_of::<Self>() + members + size_of_val(&self.assigned[..])
+        let numbers = self.announced.len() * size_of::<u32>()
+            + (self.discarded.len() + self.moves_announced.len()) * size_of::<(u32, u64)>();
+        size_of::<Self>() + members + numbers + size_of_val(&self.assigned[..])
     }
 }

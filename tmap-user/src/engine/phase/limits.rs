@@ -20,7 +20,7 @@ impl Limits {
     pub const LOOK_UPS: u64 = 500_000_000;
 
     /// The usual bound on the memory of tables, in bytes.
-    pub const TABLE_BYTES: usize = 128 << 20;
+    pub const TABLE_BYTES: usize = 256 << 20;
 }
 
 impl Default for Limits {

@@ -52,6 +52,9 @@ const MOST_KEPT: usize = 16_384;
 /// connections whose skews differ much have a thousand rows each.
 const MOST_ROWS: usize = 32_768;
 
+/// Tables that a search holds at once: of the last two noises, those being made, and what they are made of.
+const TABLES_AT_ONCE: usize = 4;
+
 /// The memory of a row: its circle, and a quarter of that for the proposal of lines.
 const ROW_BYTES: usize = size_of::<[f32; BINS]>() + size_of::<[f32; COARSE]>();
 
@@ -81,7 +84,7 @@ impl Tables {
         some.iter_mut().for_each(|piece| piece.narrow(window, &learned.density));
         learned.again(&some.iter().collect::<Vec<_>>(), learn::NEARER_ROUNDS);
         cut.iter_mut().flatten().for_each(|piece| piece.narrow(window, &learned.density));
-        fit_into(&mut cut, limits.table_bytes / ROW_BYTES);
+        fit_into(&mut cut, limits.table_bytes / TABLES_AT_ONCE / ROW_BYTES);
         learned.again(&teachers(&cut, LEARNED_FROM), learn::LAST_ROUNDS);
         let congestion = Congestion::observe(cut.iter().flatten(), &learned.density);
         if congestion.is_seen() {
