@@ -39,8 +39,8 @@ pub struct Options {
     /// The budget of one search for machines with random offsets, in look-ups of a part of a connection on a
     /// machine's clock. A search that spends it ends with the machines that it has.
     pub search_look_ups: u64,
-    /// The most memory of the tables of one search for machines with random offsets, in bytes. Long connections
-    /// that would need more are looked at in parts.
+    /// The most memory of the tables of one search for machines with random offsets, in bytes. Long
+    /// connections that would need more are looked at in parts.
     pub search_bytes: usize,
     /// What ends analysis early because somebody waits. Engines with the same options share it.
     pub hurry: Hurry,

@@ -38,8 +38,8 @@ pub fn share(options: &Options, count: usize) -> Options {
     }
 }
 
-/// Random for each process, so that nobody outside can choose addresses of one shard and fill its share of the
-/// bounds.
+/// Random for each process, so that nobody outside can choose addresses of one shard and fill its share of
+/// the bounds.
 static KEYS: LazyLock<[u64; 2]> = LazyLock::new(|| {
     let random = RandomState::default();
     [random.hash_one(0), random.hash_one(1) | 1]

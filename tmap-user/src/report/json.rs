@@ -60,12 +60,11 @@
 //! `time`, `since` (when watching began; of a capture, its first packet's time), `version` (tmap's),
 //! `addresses`, `connections`, `machines` (sum of the best counts), `coverage` (what was given to a machine,
 //! of all: `addresses_told` of `addresses`, `connections_told` of `connections`, `segments_told` of
-//! `segments`, and `left_out`, connections by reason), `records`, `packets` (`seen`,
-//! `suppressed`, `emitted`, `ring_full`, `skipped` by reason), `losses` (`flows_evicted`,
-//! `connections_forgotten`, `unproven_evicted`, `addresses_forgotten`, `machines_uncompared`, `flows_thinned`,
-//! `records_refused`), `unstamped` (SYNs without timestamps: `records`, `connections`, `addresses_only` =
-//! addresses that never sent a timestamp, `forgotten` = addresses that made room for others), `flows`,
-//! `memory_bytes`, `warnings`.
+//! `segments`, and `left_out`, connections by reason), `records`, `packets` (`seen`, `suppressed`, `emitted`,
+//! `ring_full`, `skipped` by reason), `losses` (`flows_evicted`, `connections_forgotten`, `unproven_evicted`,
+//! `addresses_forgotten`, `machines_uncompared`, `flows_thinned`, `records_refused`), `unstamped` (SYNs
+//! without timestamps: `records`, `connections`, `addresses_only` = addresses that never sent a timestamp,
+//! `forgotten` = addresses that made room for others), `flows`, `memory_bytes`, `warnings`.
 //!
 //! # `event`: as it happens
 //!

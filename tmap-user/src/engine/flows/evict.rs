@@ -20,7 +20,8 @@
 //! A flood's connections are all young. So the newest ones, which are on trial, have at most half of an
 //! address's places. Where the sensor sees both directions, the oldest of more that is worth nothing goes at
 //! any age: what completes its handshake is worth much at once. Where it sees one direction only, the
-//! newcomer is refused unless one of class 0 goes. The same holds for the table as a whole, by its candidates.
+//! newcomer is refused unless one of class 0 goes. The same holds for the table as a whole, by its
+//! candidates.
 //!
 //! An address beyond the bound on addresses takes the place of another one: one that never showed anything
 //! goes before one that did, and of these one that is silent.

@@ -429,7 +429,8 @@ mod tests {
         /// Whoever sends fewer segments than a connection has shown changes nothing of its clock.
         #[test]
         fn fewer_forged_segments_change_no_clock(
-            shown in 1_usize..40, more in 0_usize..40, forged in 0_usize..40, offset in 1_u32 << 30..3_u32 << 30,
+            shown in 1_usize..40, more in 0_usize..40, forged in 0_usize..40,
+            offset in 1_u32 << 30..3_u32 << 30,
         ) {
             let forged = forged.min(shown - 1);
             let own = |i: usize| record(i as u64 * 20 * MS, 100 + 20 * i as u32, 0x10);

@@ -1,8 +1,8 @@
 //! Handshakes: which connection sides have echoed a time stamp of the other side's handshake.
 //!
 //! Whoever forges segments of others and doesn't see the answers can't know the other side's TSval (RFC 7323,
-//! section 3.2: TSecr echoes it), as little as its sequence number. So a side that echoes the TSval of the other
-//! side's SYN or SYN-ACK took part in the connection, and one that never does may be a scan, forged, or
+//! section 3.2: TSecr echoes it), as little as its sequence number. So a side that echoes the TSval of the
+//! other side's SYN or SYN-ACK took part in the connection, and one that never does may be a scan, forged, or
 //! answered on a path that the sensor doesn't see.
 
 use tmap_common::Record;

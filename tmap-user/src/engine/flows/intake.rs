@@ -237,8 +237,8 @@ impl Flows {
         }
     }
 
-    /// The place of the open side with the ports of a handshake's `record`, if that belongs to it; [`NOWHERE`]
-    /// where it opens a new connection. Then the old one is finished.
+    /// The place of the open side with the ports of a handshake's `record`, if that belongs to it;
+    /// [`NOWHERE`] where it opens a new connection. Then the old one is finished.
     #[inline(never)]
     fn known_place(&mut self, place: u32, record: &Record) -> u32 {
         let is_new = if record.segment.flags.is_syn() {
@@ -252,8 +252,8 @@ impl Flows {
         if is_new { NOWHERE } else { place }
     }
 
-    /// The place of the connection that `record` opens. [`NOWHERE`] where there is no room for the connection or
-    /// its address.
+    /// The place of the connection that `record` opens. [`NOWHERE`] where there is no room for the connection
+    /// or its address.
     #[inline(never)]
     pub(super) fn open(&mut self, hash: u32, record: &Record) -> u32 {
         self.began_ns.get_or_insert(record.time_ns);
@@ -273,8 +273,8 @@ impl Flows {
         place
     }
 
-    /// The number of a record's source. A new address gets that of another one where there are as many as there
-    /// may be.
+    /// The number of a record's source. A new address gets that of another one where there are as many as
+    /// there may be.
     fn source_of(&mut self, record: &Record) -> SourceId {
         let address = record.segment.src;
         if let Some(&id) = self.ids.get(&address) {

@@ -9,8 +9,8 @@ use foldhash::quality::RandomState;
 
 use crate::engine::types::FlowKey;
 
-/// The most SYNs whose answers are awaited. Where so many came after a SYN before its answer, the answering side
-/// counts as one that never echoed.
+/// The most SYNs whose answers are awaited. Where so many came after a SYN before its answer, the answering
+/// side counts as one that never echoed.
 const MOST_AWAITED: usize = 1 << 16;
 
 /// The SYNs that wait for an answer.

@@ -1,9 +1,9 @@
 //! SYNs on the ports of an open connection: a new connection, or forged?
 //!
-//! A host that gets a SYN for an open connection answers it with an acknowledgement at most (RFC 5961, section 4),
-//! and goes on. So where a side completed its handshake, a SYN that its clock doesn't explain, or that comes after
-//! a FIN or RST, waits until it is answered: a SYN-ACK that echoes it shows a new connection. The old one stays
-//! as it was until then.
+//! A host that gets a SYN for an open connection answers it with an acknowledgement at most (RFC 5961,
+//! section 4), and goes on. So where a side completed its handshake, a SYN that its clock doesn't explain, or
+//! that comes after a FIN or RST, waits until it is answered: a SYN-ACK that echoes it shows a new
+//! connection. The old one stays as it was until then.
 
 use tmap_common::Record;
 
@@ -25,8 +25,8 @@ impl Flows {
         true
     }
 
-    /// Opens the connection whose SYN waits at `asker`, where `answer` is the SYN-ACK to it. Returns the place of
-    /// the side that was answered.
+    /// Opens the connection whose SYN waits at `asker`, where `answer` is the SYN-ACK to it. Returns the
+    /// place of the side that was answered.
     pub(super) fn reopen_answered(&mut self, asker: u32, answer: &Record) -> u32 {
         let Some(syn) = self.waiting.take_answered(asker, answer) else { return asker };
         let hash = self.table.prepare(&syn.segment);

@@ -95,8 +95,8 @@ impl Counts {
         openings.fingerprint = Fingerprint::of(&record.segment);
     }
 
-    /// Forgets an address: of some candidates in turn, that of the fewest connections; of these, the one that was
-    /// silent for longest.
+    /// Forgets an address: of some candidates in turn, that of the fewest connections; of these, the one that
+    /// was silent for longest.
     fn forget_one(&mut self) {
         let ranked = |index: usize| {
             let (_, openings) = self.addresses.get_index(index)?;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use tmap_common::Record;
 
-/// The most SYNs that wait. Beyond it, the one at the lowest place is forgotten: its connection is then missed.
+/// The most SYNs that wait. Beyond it, the one at the lowest place is forgotten: its connection is then
+/// missed.
 const MOST_WAITING: usize = 4_096;
 
 /// SYNs that wait for an answer, by the place of the open side whose ports they have.

@@ -1,20 +1,21 @@
 //! Which connections may open a machine: at an address that completes handshakes, only those that did so.
 //!
-//! A connection side that echoed the other side's handshake took part in its connection. Whoever scans, or forges
-//! segments of an address without seeing what it receives, leaves connections that never echo anything
+//! A connection side that echoed the other side's handshake took part in its connection. Whoever scans, or
+//! forges segments of an address without seeing what it receives, leaves connections that never echo anything
 //! ([`Handshake`]). They may be some machine's where an offset says so, but they are no evidence for one.
 
 use crate::engine::flows::{connection::Connection, handshake::Handshake};
 
-/// The fewest completed handshakes that show that the sensor sees both directions of an address's connections.
-/// With fewer, all connections are taken for what they seem to be.
+/// The fewest completed handshakes that show that the sensor sees both directions of an address's
+/// connections. With fewer, all connections are taken for what they seem to be.
 const FEWEST_COMPLETE: usize = 3;
 
-/// A connection whose beginning wasn't seen may be older than the sensor if its first segment came within this
-/// time after the sensor's, in nanoseconds: most that are in use send something in it.
+/// A connection whose beginning wasn't seen may be older than the sensor if its first segment came within
+/// this time after the sensor's, in nanoseconds: most that are in use send something in it.
 const STARTING_NS: u64 = 60_000_000_000;
 
-/// The most such connections that are believed, unless more handshakes were completed: they are easily forged.
+/// The most such connections that are believed, unless more handshakes were completed: they are easily
+/// forged.
 const MOST_OLDER: usize = 64;
 
 /// The connections of an address, those that may open a machine first.
@@ -43,8 +44,8 @@ impl<'a> Credible<'a> {
 struct Judge {
     /// Whether its handshakes are seen.
     sees_handshakes: bool,
-    /// The latest beginning of a connection whose handshake wasn't seen, engine time in nanoseconds; 0 where none
-    /// is believed.
+    /// The latest beginning of a connection whose handshake wasn't seen, engine time in nanoseconds; 0 where
+    /// none is believed.
     older_until_ns: u64,
 }
 

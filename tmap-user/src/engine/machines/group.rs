@@ -61,7 +61,7 @@ pub(crate) struct Count {
 }
 
 impl Count {
-    /// The same count with its ends in order: what is proven is at most the lower end, that at most the best
+    /// This count with its ends in order: what is proven is at most the lower end, that at most the best
     /// estimate, and that at most the upper end.
     pub(crate) fn in_order(self) -> Self {
         let low = self.low.max(self.proven);

@@ -189,8 +189,8 @@ impl Tables {
     }
 }
 
-/// Leaves out pieces of the tracks that have most, evenly, until all have at most `most` rows; each track keeps
-/// one piece at least.
+/// Leaves out pieces of the tracks that have most, evenly, until all have at most `most` rows; each track
+/// keeps one piece at least.
 fn fit_into(cut: &mut [Vec<Piece>], most: usize) {
     let mut pieces = cut.iter().map(Vec::len).max().unwrap_or(0);
     while pieces > 1 && cut.iter().map(|cut| rows_of(cut)).sum::<usize>() > most {
