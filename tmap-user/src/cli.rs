@@ -41,7 +41,7 @@ use crate::{
 };
 use habits::{is_file, is_interface, with_implied_command};
 use report::ReportArgs;
-use values::{at_least_one, feature, not_negative, picture, positive_time, shards, size};
+use values::{at_least_one, feature, memory, not_negative, picture, positive_time, shards, size};
 
 const ABOUT: &str = "Counts the machines behind an IP address by their TCP timestamp clocks";
 
@@ -197,18 +197,20 @@ struct EngineArgs {
     #[arg(long, value_name = "SECONDS", value_parser = not_negative, allow_negative_numbers = true, hide = true)]
     #[arg(default_value_t = Options::default().offset_delta_s)]
     offset_delta: f64,
-    /// Limit of open flows
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, hide = true)]
-    #[arg(default_value_t = Options::default().max_flows)]
-    max_flows: usize,
-    /// Limit of memory for history, at which flows drop every other point
-    #[arg(long, value_name = "BYTES", default_value = "512M", value_parser = size)]
+    /// Memory to use, from which the limits of flows, history and addresses follow
+    #[arg(long, value_name = "BYTES", default_value = "2G", value_parser = memory)]
     #[arg(allow_negative_numbers = true, hide = true)]
-    history_memory: usize,
-    /// Limit of source addresses
+    memory: usize,
+    /// Limit of open flows [default: by --memory, 1048576 of 2G]
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, hide = true)]
-    #[arg(default_value_t = Options::default().max_addresses)]
-    max_addresses: usize,
+    max_flows: Option<usize>,
+    /// Limit of memory for history, at which flows drop every other point [default: a quarter of --memory]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    #[arg(allow_negative_numbers = true, hide = true)]
+    history_memory: Option<usize>,
+    /// Limit of source addresses [default: by --memory, 65536 of 2G]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, hide = true)]
+    max_addresses: Option<usize>,
     /// Limit of finished connections kept per address
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, hide = true)]
     #[arg(default_value_t = Options::default().max_connections_per_address)]
@@ -399,6 +401,7 @@ impl CommonArgs {
     #[allow(clippy::needless_update, reason = "the engine may gain settings that have no option here")]
     fn resolve(&self, verb: &str, filter: &str, report: &ReportArgs) -> Result<Common, clap::Error> {
         let engine = &self.engine;
+        let within = Options::within(engine.memory);
         Ok(Common {
             decap: !self.no_decap,
             filter: Program::new(filter)
@@ -406,15 +409,15 @@ impl CommonArgs {
             engine: Options {
                 rate_delta_ppm: engine.rate_delta,
                 offset_delta_s: engine.offset_delta,
-                max_flows: engine.max_flows,
-                max_history_bytes: engine.history_memory,
-                max_addresses: engine.max_addresses,
+                max_flows: engine.max_flows.unwrap_or(within.max_flows),
+                max_history_bytes: engine.history_memory.unwrap_or(within.max_history_bytes),
+                max_addresses: engine.max_addresses.unwrap_or(within.max_addresses),
                 max_connections_per_address: engine.max_connections,
                 idle_timeout_ns: engine.idle_timeout.as_nanos().try_into().unwrap_or(u64::MAX),
                 search_look_ups: engine.search_budget as u64 * LOOK_UPS,
                 evidence: engine.without.iter().fold(Switches::ALL, |all, &feature| all.without(feature)),
                 signatures: self.p0f.as_deref().map(|path| signatures(verb, path)).transpose()?,
-                ..Options::default()
+                ..within
             },
             format: if self.json { Format::Json } else { Format::Text },
             wanted: report.wanted(),

@@ -53,6 +53,15 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "expected a size such as 65536, 64K, 4M, 2G or 1T".to_owned())
 }
 
+/// The least memory that is enough for something, in bytes.
+const LEAST_MEMORY_BYTES: usize = 128 << 20;
+
+/// A size of memory, large enough for the engine.
+pub(super) fn memory(text: &str) -> Result<usize, String> {
+    let bytes = size(text)?;
+    if bytes < LEAST_MEMORY_BYTES { Err("expected at least 128M".to_owned()) } else { Ok(bytes) }
+}
+
 /// A factor of speed: a number above 0.
 pub(super) fn speed(text: &str) -> Result<f64, String> {
     let parsed = text.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed > 0.0);

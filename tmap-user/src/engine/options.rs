@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::engine::{
     hurry::Hurry,
     os::{database::Database, likeness::Switches},
-    phase::limits::Limits,
+    phase::{limits::Limits, room::Room},
     rtt,
 };
 
@@ -42,6 +42,8 @@ pub struct Options {
     /// The most memory of the tables of one search for machines with random offsets, in bytes. Long
     /// connections that would need more are looked at in parts.
     pub search_bytes: usize,
+    /// The memory of the tables of all searches. Engines with the same options share it.
+    pub search_room: Room,
     /// What ends analysis early because somebody waits. Engines with the same options share it.
     pub hurry: Hurry,
 }
@@ -61,12 +63,33 @@ impl Default for Options {
             signatures: None,
             search_look_ups: Limits::LOOK_UPS,
             search_bytes: Limits::TABLE_BYTES,
+            search_room: Room::new(Limits::ROOM_BYTES),
             hurry: Hurry::default(),
         }
     }
 }
 
 impl Options {
+    /// The memory for which the default bounds are made, in bytes.
+    pub const MEMORY_BYTES: usize = 2 << 30;
+
+    /// The default settings with bounds for so much memory, in bytes: a quarter each for histories and for
+    /// searches, a sixteenth for flows, some for addresses and round trips, and the rest for what summaries
+    /// take while they are made.
+    #[must_use]
+    pub fn within(memory_bytes: usize) -> Self {
+        let defaults = Self::default();
+        let share = |all: usize| (all as u128 * memory_bytes as u128 / Self::MEMORY_BYTES as u128) as usize;
+        Self {
+            max_flows: share(defaults.max_flows).max(1),
+            max_history_bytes: share(defaults.max_history_bytes),
+            max_addresses: share(defaults.max_addresses).max(1),
+            search_bytes: share(defaults.search_bytes),
+            search_room: Room::new(share(Limits::ROOM_BYTES)),
+            ..defaults
+        }
+    }
+
     /// Whether machines are analysed and announced on the way, and not for summaries only.
     pub fn announces_machines(&self) -> bool {
         self.rtt.as_ref().is_none_or(|rtt| rtt.machines)
@@ -74,7 +97,12 @@ impl Options {
 
     /// What ends a search for lines early.
     pub fn limits(&self) -> Limits {
-        Limits { look_ups: self.search_look_ups, table_bytes: self.search_bytes, hurry: self.hurry.clone() }
+        Limits {
+            look_ups: self.search_look_ups,
+            table_bytes: self.search_bytes,
+            room: self.search_room.clone(),
+            hurry: self.hurry.clone(),
+        }
     }
 
     /// The signatures in use: the user's, or else the built-in ones.

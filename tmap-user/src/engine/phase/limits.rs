@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use super::room::Room;
 use crate::engine::hurry::Hurry;
 
 /// What ends a search for lines early.
@@ -11,6 +12,8 @@ pub struct Limits {
     pub look_ups: u64,
     /// The most memory of the tables of one search, in bytes.
     pub table_bytes: usize,
+    /// The room that the tables of all searches share.
+    pub room: Room,
     /// Somebody waits for the result.
     pub hurry: Hurry,
 }
@@ -21,11 +24,19 @@ impl Limits {
 
     /// The usual bound on the memory of tables, in bytes.
     pub const TABLE_BYTES: usize = 256 << 20;
+
+    /// The usual room for the tables of all searches, in bytes.
+    pub const ROOM_BYTES: usize = 2 * Self::TABLE_BYTES;
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { look_ups: Self::LOOK_UPS, table_bytes: Self::TABLE_BYTES, hurry: Hurry::default() }
+        Self {
+            look_ups: Self::LOOK_UPS,
+            table_bytes: Self::TABLE_BYTES,
+            room: Room::new(Self::ROOM_BYTES),
+            hurry: Hurry::default(),
+        }
     }
 }
 

@@ -43,6 +43,7 @@ mod noise;
 mod paths;
 mod piece;
 mod recycled;
+pub mod room;
 pub mod sample;
 mod search;
 mod symmetric;
@@ -166,7 +167,9 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     let window = rough_window(tracks, hz);
     let cut: Vec<Vec<Piece>> = usable.iter().map(|&t| Piece::cut(&tracks[t], hz, zero_ns, window)).collect();
     let kinds = EvidenceKinds::new(usable.iter().map(|&t| tracks[t].shown), settings.switches);
-    let tables = Tables::new(cut, kinds, window, hz, &settings.limits);
+    let Some(tables) = Tables::new(cut, kinds, window, hz, &settings.limits) else {
+        return nothing(Doubt::Interrupted);
+    };
     let most = settings.max_lines.min(usable.len() / FEWEST_PER_LINE + 1);
     let Some((data, found)) = noise::choose(&tables, most, &Prior::new(&settings.prior)) else {
         return nothing(Doubt::Interrupted);

@@ -17,6 +17,7 @@ use super::{
     line::{Knots, Line},
     mixture::Data,
     piece::Piece,
+    room::Taken,
     table::{Circles, Noise, Scores},
 };
 
@@ -42,6 +43,8 @@ pub(super) struct Tables {
     chosen: OnceCell<Scores>,
     /// Their circles, by temperature: a search for the noise comes back to each of them.
     circles: RefCell<Vec<(f32, Rc<Circles>)>>,
+    /// The room that tables may take.
+    _room: Taken,
 }
 
 /// The most rows of which the circles of all temperatures are kept, which takes five kilobytes a row. Of more
@@ -51,6 +54,9 @@ const MOST_KEPT: usize = 16_384;
 /// The most rows of which scores and circles are made at a time: they take two kilobytes a row. Long
 /// connections whose skews differ much have a thousand rows each.
 const MOST_ROWS: usize = 32_768;
+
+/// What scores and circles of a row take, in bytes.
+const SCORES_BYTES: usize = 2_048;
 
 /// Tables that a search holds at once: of the last two noises, those being made, and what they are made of.
 const TABLES_AT_ONCE: usize = 4;
@@ -69,13 +75,14 @@ const ENOUGH_POINTS: usize = 400;
 
 impl Tables {
     /// Learns the law of residuals from `cut`, the pieces of each track; `kinds` are in the same order.
+    /// `None` where somebody waits before there is room for tables.
     pub(super) fn new(
         mut cut: Vec<Vec<Piece>>,
         kinds: EvidenceKinds,
         window: Window,
         hz: f64,
         limits: &Limits,
-    ) -> Self {
+    ) -> Option<Self> {
         let times = cut.iter().flatten().map(|p| p.x);
         let (low, high) = times.fold((0.0_f64, 0.0_f64), |(l, h), x| (l.min(x), h.max(x)));
         let knots = Knots::new(high - low, hz);
@@ -84,14 +91,15 @@ impl Tables {
         some.iter_mut().for_each(|piece| piece.narrow(window, &learned.density));
         learned.again(&some.iter().collect::<Vec<_>>(), learn::NEARER_ROUNDS);
         cut.iter_mut().flatten().for_each(|piece| piece.narrow(window, &learned.density));
-        fit_into(&mut cut, limits.table_bytes / TABLES_AT_ONCE / ROW_BYTES);
+        let rows = fit_into(&mut cut, limits.table_bytes / TABLES_AT_ONCE / ROW_BYTES);
+        let room = limits.room.take(rows * ROW_BYTES * TABLES_AT_ONCE, || limits.hurry.ends_searches())?;
         learned.again(&teachers(&cut, LEARNED_FROM), learn::LAST_ROUNDS);
         let congestion = Congestion::observe(cut.iter().flatten(), &learned.density);
         if congestion.is_seen() {
             cut.iter_mut().flatten().for_each(|piece| piece.mark(|x| congestion.at(x)));
             learned.again(&teachers(&cut, LEARNED_FROM), learn::MORE_ROUNDS);
         }
-        Self {
+        Some(Self {
             cut,
             window,
             density: learned.density,
@@ -101,13 +109,19 @@ impl Tables {
             limits: limits.clone(),
             chosen: OnceCell::new(),
             circles: RefCell::default(),
-        }
+            _room: room,
+        })
+    }
+
+    /// The most rows of which scores and circles are made at a time.
+    fn rows_at_once(&self) -> usize {
+        MOST_ROWS.min(self.limits.table_bytes / TABLES_AT_ONCE / SCORES_BYTES)
     }
 
     /// From one track that the noise is chosen on to the next.
     fn stride(&self) -> usize {
         let rows = self.cut.iter().map(|cut| rows_of(cut)).sum::<usize>();
-        self.cut.len().div_ceil(CHOSEN_FROM).max(rows.div_ceil(MOST_ROWS)).max(1)
+        self.cut.len().div_ceil(CHOSEN_FROM).max(rows.div_ceil(self.rows_at_once())).max(1)
     }
 
     /// The scores of the tracks that the noise is chosen on.
@@ -170,7 +184,7 @@ impl Tables {
             if self.is_hurried() {
                 return None;
             }
-            let (some, later) = rest.split_at(fewer_rows(rest));
+            let (some, later) = rest.split_at(fewer_rows(rest, self.rows_at_once()));
             rest = later;
             let scores = Scores::new(some.iter().flatten(), self.window, &self.density);
             factors.append(Circles::new(&scores, noise.temperature).factors(&scores, noise));
@@ -189,11 +203,12 @@ impl Tables {
     }
 }
 
-/// Leaves out pieces of the tracks that have most, evenly, until all have at most `most` rows; each track
-/// keeps one piece at least.
-fn fit_into(cut: &mut [Vec<Piece>], most: usize) {
+/// Leaves out pieces of the tracks that have most, evenly, until all have at most `most` rows, and returns
+/// how many they have; each track keeps one piece at least.
+fn fit_into(cut: &mut [Vec<Piece>], most: usize) -> usize {
+    let all = |cut: &[Vec<Piece>]| cut.iter().map(|cut| rows_of(cut)).sum::<usize>();
     let mut pieces = cut.iter().map(Vec::len).max().unwrap_or(0);
-    while pieces > 1 && cut.iter().map(|cut| rows_of(cut)).sum::<usize>() > most {
+    while pieces > 1 && all(cut) > most {
         pieces = pieces.div_ceil(2);
         for cut in cut.iter_mut().filter(|cut| cut.len() > pieces) {
             let stride = cut.len().div_ceil(pieces);
@@ -204,18 +219,19 @@ fn fit_into(cut: &mut [Vec<Piece>], most: usize) {
             });
         }
     }
+    all(cut)
 }
 
 fn rows_of(cut: &[Piece]) -> usize {
     cut.iter().map(|piece| piece.ladder.rows).sum()
 }
 
-/// How many of the first tracks have no more than [`MOST_ROWS`] rows, and at least one.
-fn fewer_rows(tracks: &[Vec<Piece>]) -> usize {
+/// How many of the first tracks have no more than `most` rows, and at least one.
+fn fewer_rows(tracks: &[Vec<Piece>], most: usize) -> usize {
     let mut rows = 0;
     let fit = tracks.iter().take_while(|cut| {
         rows += rows_of(cut);
-        rows <= MOST_ROWS
+        rows <= most
     });
     fit.count().max(1)
 }
