@@ -39,6 +39,7 @@ use crate::{
     config::{LiveConfig, TopConfig},
     deadline::Deadline,
     engine::{Holdings, Snapshot, Wanted},
+    printable,
     report::{
         Sink, Stats, Summary,
         number::{count, grouped},
@@ -302,7 +303,7 @@ impl Control<'_> {
         };
         let counters = self.sensor.statistics().total();
         let (began, before) = std::mem::replace(&mut self.beat, (Instant::now(), counters.seen));
-        let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        let names = |names: Vec<&str>| names.into_iter().map(printable).collect();
         let beat = Heartbeat {
             now_ns: now_ns(),
             interval_s: began.elapsed().as_secs_f64(),
@@ -418,6 +419,7 @@ impl Control<'_> {
     }
 
     fn warn(&mut self, text: String) {
+        let text = printable(&text);
         self.say(&text);
         if self.warnings.len() < MAX_WARNINGS {
             self.warnings.push(text);

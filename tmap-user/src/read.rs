@@ -30,14 +30,16 @@ use crate::{
     deadline::Deadline,
     engine::{Event, Snapshot, Wanted},
     filter::Program,
-    progress_bar,
+    printable, progress_bar,
     report::{
         Format, Sink, Stats, Summary,
         number::{Calendar, count, grouped, span},
     },
+    say,
     screen::terminal,
     signals::Signals,
     time::{WallClock, When},
+    with_advice,
 };
 use canvas::Canvas;
 use merge::Merge;
@@ -600,11 +602,12 @@ impl<'a> Reading<'a> {
         if let Some(replay) = &self.replay {
             return replay.say(text, self.order.now_ns());
         }
-        self.progress.bar.suspend(|| eprintln!("tmap: {text}"));
+        self.progress.bar.suspend(|| say(text));
     }
 
     /// Prints a warning, which also goes into the summary and the exit code.
     fn warn(&mut self, text: String) {
+        let text = printable(&with_advice(text));
         self.note(&text);
         self.warnings.push(text);
     }

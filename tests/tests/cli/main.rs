@@ -4,6 +4,7 @@ mod damaged;
 mod examples;
 mod filter;
 mod interrupt;
+mod limits;
 mod live;
 mod plot;
 mod published;

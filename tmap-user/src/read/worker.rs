@@ -24,6 +24,7 @@ use tmap_common::{
 use super::Progress;
 use crate::{
     engine::{Engine, Event, Holdings, Options, Pace, PartialSnapshot, Snapshot, Wanted, shard},
+    say,
     signals::Signals,
 };
 
@@ -62,8 +63,8 @@ impl Waiting {
         self.progress.show_analysis(analysed, all);
         if self.is_to_tell && self.signals.stop() && !self.progress.is_hidden.get() {
             self.is_to_tell = false;
-            let text = "tmap: analysing what was read; another ^C ends with what is known";
-            self.progress.bar.suspend(|| eprintln!("{text}"));
+            let text = "analysing what was read; another ^C ends with what is known";
+            self.progress.bar.suspend(|| say(text));
         }
     }
 }
