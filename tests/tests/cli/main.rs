@@ -6,6 +6,7 @@ mod filter;
 mod interrupt;
 mod limits;
 mod live;
+mod panics;
 mod plot;
 mod published;
 mod read;

@@ -1,14 +1,21 @@
 //! `tmap live` as a user runs it.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead as _, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::Stdio,
     thread,
     time::Duration,
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use smoltcp::{
+    phy::{Device as _, Medium, RawSocket, TxToken as _},
+    time::Instant,
+};
 use tmap_tests::{
     bench::machine::Pinned,
     command::{Running, binary, wait_for},
@@ -242,4 +249,88 @@ fn a_reader_that_goes_away_ends_the_run_quietly() {
     assert_eq!(output.status.code(), Some(0));
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(!err.contains("roken pipe"), "{err}");
+}
+
+/// `timeout` of the coreutils sends its signal twice, to its child and to its group.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn two_signals_at_once_end_with_a_summary() {
+    let wire = wire();
+    for pause in [0, 1, 10] {
+        let mut sensor = watch(&wire, &[]);
+        converse(&wire, &[SERVER.to_owned()]);
+        sensor.send(Signal::SIGTERM);
+        thread::sleep(Duration::from_millis(pause));
+        // It may have ended already.
+        let _ = kill(Pid::from_raw(sensor.pid().cast_signed()), Signal::SIGTERM);
+        assert_eq!(sensor.end().code(), Some(0), "{}", sensor.err());
+        assert!(sensor.out().contains("192.0.2.1"), "{}", sensor.out());
+    }
+}
+
+/// What panics is named by a variable that only the command under test knows.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_panic_ends_with_what_is_known() {
+    let wire = wire();
+    let start = |what: &str, more: &[&str]| {
+        let mut command = wire.far.command(binary());
+        command.args(["-i", INTERFACE, "--json", "--egress"]).args(more).env("TMAP_TEST_PANIC", what);
+        Running::spawn(command)
+    };
+    for shards in ["1", "2"] {
+        let mut sensor = start("192.0.2.1", &["--shards", shards]);
+        converse(&wire, &[SERVER.to_owned()]);
+        assert_eq!(sensor.end().code(), Some(1), "{}", sensor.err());
+        assert!(sensor.err().contains("tmap: the analysis of 192.0.2.1 failed"), "{}", sensor.err());
+        let addresses = sensor.lines("address");
+        assert!(addresses.len() == 1 && addresses[0]["address"] == "192.0.2.2", "{addresses:?}");
+    }
+    // A thread that is gone altogether.
+    for (what, shards) in [("shard", "1"), ("shard", "2"), ("analysis", "1"), ("sharer", "2")] {
+        let mut sensor = start(what, &["--shards", shards]);
+        assert_eq!(sensor.end().code(), Some(1), "{what}: {}", sensor.err());
+        let summary = sensor.lines("summary").pop().expect("a summary");
+        let warning = summary["warnings"][0].as_str().expect("a warning");
+        assert!(warning.starts_with("a part of tmap failed"), "{what}: {warning}");
+    }
+}
+
+/// Sends a frame whose IPv4 header is too short to be one.
+fn send_malformed(wire: &Wire) {
+    let mut frame = [0; 60];
+    frame[..6].fill(0xff);
+    frame[12..15].copy_from_slice(&[0x08, 0x00, 0x44]);
+    wire.near.run(|| {
+        let mut socket = RawSocket::new(INTERFACE, Medium::Ethernet).expect("a packet socket");
+        let token = socket.transmit(Instant::now()).expect("room");
+        token.consume(frame.len(), |buffer| buffer.copy_from_slice(&frame));
+    });
+}
+
+/// A malformed frame is told of. Where nobody hears that, watching goes on.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_nobody_hears_ends_nothing() {
+    let wire = wire();
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("there is one");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    for deaf in [Stdio::from(full), Stdio::from(writer)] {
+        let mut command = wire.far.command(binary());
+        command.args(["-i", INTERFACE, "--json", "--stats", "100ms"]).stdout(Stdio::piped()).stderr(deaf);
+        let mut child = command.spawn().expect("tmap runs");
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        out.read_line(&mut line).expect("statistics, so it watches");
+        send_malformed(&wire);
+        // Longer than from one look for such frames to the next.
+        thread::sleep(Duration::from_millis(1_200));
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("tmap is there");
+        let mut rest = String::new();
+        out.read_to_string(&mut rest).expect("a summary");
+        assert_eq!(child.wait().expect("ended").code(), Some(0));
+        let last = rest.lines().last().expect("a summary");
+        assert!(last.contains(r#""type":"summary""#) && last.contains(r#""ip_malformed":1"#), "{last}");
+    }
 }

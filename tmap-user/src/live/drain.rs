@@ -16,12 +16,16 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use anyhow::Context;
 use tokio::sync::{mpsc as events, oneshot};
 
 use crate::{
     capture::xdp::Rings,
-    engine::{Engine, Holdings, Options, PartialSnapshot, Snapshot, Wanted, shard},
+    engine::{
+        Engine, Holdings, Options, PartialSnapshot, Snapshot, Wanted,
+        failures::{Failed, Failures},
+        shard,
+    },
+    time::now_ns,
 };
 
 use super::{
@@ -41,8 +45,8 @@ const CORES_PER_SHARD: usize = 4;
 /// they would have reported.
 const EVENTS_WAITING: usize = 1_024;
 
-/// The most requests that wait for a thread. The control loop has at most two open: a snapshot for the
-/// screen, and another request.
+/// The most requests that wait for a thread. The control loop has at most two open: a snapshot, for the
+/// screen or the reporter, and another request.
 const REQUESTS_WAITING: usize = 4;
 
 /// The control loop's handle of the threads. Dropping it ends them.
@@ -51,6 +55,7 @@ pub(super) struct Drain {
     pub events: events::Receiver<Timed>,
     /// Addresses that were added to snapshots.
     pub analysed: Analysed,
+    failures: Failures,
     missed: Arc<AtomicU64>,
     shards: Vec<mpsc::SyncSender<Request>>,
     sharer: Option<mpsc::SyncSender<oneshot::Sender<()>>>,
@@ -71,6 +76,7 @@ impl Drain {
         let mut drain = Self {
             events,
             analysed: Analysed::default(),
+            failures: Failures::default(),
             missed,
             shards: Vec::new(),
             sharer: None,
@@ -83,6 +89,10 @@ impl Drain {
         }
         let (requests, requested) = mpsc::sync_channel(REQUESTS_WAITING);
         let (sharer, shares) = Sharer::new(rings, count, requested);
+        let failures = drain.failures.clone();
+        let share = move || {
+            failures.guard("sharer", || sharer.run());
+        };
         drain.sharer = Some(requests);
         for (number, share) in shares.into_iter().enumerate() {
             drain.start_shard(
@@ -92,7 +102,7 @@ impl Drain {
                 events_out.clone(),
             )?;
         }
-        drain.threads.push(thread::Builder::new().name("drain".to_owned()).spawn(move || sharer.run())?);
+        drain.threads.push(thread::Builder::new().name("drain".to_owned()).spawn(share)?);
         Ok(drain)
     }
 
@@ -107,56 +117,74 @@ impl Drain {
         engine.set_resolution_ns(1);
         let (flows, analyst) = engine.halves();
         let (requests, requested) = mpsc::sync_channel(REQUESTS_WAITING);
-        let schedule = Schedule::new(Analysis::start(analyst, events.clone(), self.analysed.clone())?);
-        let shard = Shard::new(intake, flows, schedule, requested, events);
+        let schedule = Schedule::new(Analysis::start(
+            analyst,
+            events.clone(),
+            self.analysed.clone(),
+            self.failures.clone(),
+        )?);
+        let shard = Shard::new(intake, flows, schedule, requested, events, self.failures.clone());
         self.threads.push(thread::Builder::new().name(name).spawn(move || shard.run())?);
         self.shards.push(requests);
         Ok(())
     }
 
-    /// Whether a thread ended. While this handle lives, that happens only by a panic.
+    /// Whether something panicked.
     pub(super) fn has_failed(&self) -> bool {
-        self.threads.iter().any(JoinHandle::is_finished)
+        !self.failed().is_nothing()
+    }
+
+    /// What panicked so far. While this handle lives, a thread ends only by a panic.
+    pub(super) fn failed(&self) -> Failed {
+        let mut failed = self.failures.so_far();
+        if self.threads.iter().any(JoinHandle::is_finished) {
+            failed.elsewhere = failed.elsewhere.max(1);
+        }
+        failed
     }
 
     /// What all engines hold together.
-    pub(super) async fn holdings(&self) -> anyhow::Result<Holdings> {
-        let all = self.ask(Request::Holdings).await?;
-        Ok(all.iter().fold(Holdings::default(), Holdings::plus))
+    pub(super) async fn holdings(&self) -> Holdings {
+        let all = self.ask(Request::Holdings).await;
+        all.iter().fold(Holdings::default(), Holdings::plus)
     }
 
     /// Everything known now.
-    pub(super) async fn snapshot(&self, wanted: Wanted) -> anyhow::Result<(Snapshot, Holdings)> {
-        self.request_snapshot(Scope { wanted, only: None })?.await
+    pub(super) async fn snapshot(&self, wanted: Wanted) -> (Snapshot, Holdings) {
+        self.request_snapshot(Scope { wanted, only: None }).await
     }
 
     /// Asks for a snapshot now. It comes when the future that is returned is done, and the control loop may
-    /// do other things until then.
+    /// do other things until then. What a thread held that has ended is missing.
     pub(super) fn request_snapshot(
         &self,
         scope: Scope,
-    ) -> anyhow::Result<impl Future<Output = anyhow::Result<(Snapshot, Holdings)>> + use<>> {
+    ) -> impl Future<Output = (Snapshot, Holdings)> + use<> {
         let shards = match scope.only {
             Some(address) => std::slice::from_ref(&self.shards[shard::of(&address, self.shards.len())]),
             None => &self.shards[..],
         };
-        let answers = request(shards, |answer| Request::Snapshot(scope, answer))?;
-        Ok(async move {
-            let all = gather(answers).await?;
-            let (parts, holdings): (Vec<PartialSnapshot>, Vec<Holdings>) = all.into_iter().unzip();
-            Ok((PartialSnapshot::join(parts), holdings.iter().fold(Holdings::default(), Holdings::plus)))
-        })
+        let answers = request(shards, |answer| Request::Snapshot(scope, answer));
+        async move {
+            let all = gather(answers).await;
+            let (mut parts, holdings): (Vec<PartialSnapshot>, Vec<Holdings>) = all.into_iter().unzip();
+            if parts.is_empty() {
+                parts.push(PartialSnapshot::new(now_ns(), scope.wanted.siblings));
+            }
+            (PartialSnapshot::join(parts), holdings.iter().fold(Holdings::default(), Holdings::plus))
+        }
     }
 
     /// Takes in the records that are left in the rings. Call it when nothing fills them any more.
-    pub(super) async fn take_in_the_rest(&self) -> anyhow::Result<()> {
+    pub(super) async fn take_in_the_rest(&self) {
         if let Some(sharer) = &self.sharer {
             let (answer, answered) = oneshot::channel();
-            sharer.send(answer).ok().context(FAILED)?;
-            answered.await.context(FAILED)?;
+            if sharer.send(answer).is_ok() {
+                // A thread that ended meanwhile has no rest.
+                let _ = answered.await;
+            }
         }
-        self.ask(Request::TakeInTheRest).await?;
-        Ok(())
+        self.ask(Request::TakeInTheRest).await;
     }
 
     /// The number of events that didn't fit into the queue.
@@ -165,33 +193,29 @@ impl Drain {
     }
 
     /// Sends a request to all shards at once, and waits for all answers.
-    async fn ask<T>(&self, request: impl Fn(oneshot::Sender<T>) -> Request) -> anyhow::Result<Vec<T>> {
-        gather(self::request(&self.shards, request)?).await
+    async fn ask<T>(&self, request: impl Fn(oneshot::Sender<T>) -> Request) -> Vec<T> {
+        gather(self::request(&self.shards, request)).await
     }
 }
 
-/// Sends a request to these shards at once.
+/// Sends a request to these shards at once. A thread that has ended gives no answer.
 fn request<T>(
     shards: &[mpsc::SyncSender<Request>],
     request: impl Fn(oneshot::Sender<T>) -> Request,
-) -> anyhow::Result<Vec<oneshot::Receiver<T>>> {
+) -> Vec<oneshot::Receiver<T>> {
     let send = |shard: &mpsc::SyncSender<Request>| {
         let (answer, answered) = oneshot::channel();
         // Blocks only with REQUESTS_WAITING requests that no shard has taken yet.
-        shard.send(request(answer)).ok().context(FAILED)?;
-        Ok(answered)
+        shard.send(request(answer)).is_ok().then_some(answered)
     };
-    shards.iter().map(send).collect()
+    shards.iter().filter_map(send).collect()
 }
 
-/// Waits for all answers.
-async fn gather<T>(answers: Vec<oneshot::Receiver<T>>) -> anyhow::Result<Vec<T>> {
+/// Waits for all answers; leaves out those of threads that ended meanwhile.
+async fn gather<T>(answers: Vec<oneshot::Receiver<T>>) -> Vec<T> {
     let mut all = Vec::with_capacity(answers.len());
     for answered in answers {
-        all.push(answered.await.context(FAILED)?);
+        all.extend(answered.await);
     }
-    Ok(all)
+    all
 }
-
-/// The error when a thread has panicked.
-pub(super) const FAILED: &str = "an engine thread failed and its data is lost; please report this";
