@@ -50,7 +50,7 @@ use crate::{
     say,
     screen::terminal,
     signals::Signals,
-    time::{WallClock, now_ns},
+    time::{WallClock, is_namespace_known, now_ns},
 };
 use drain::Drain;
 use on_screen::{OnScreen, ScreenWake};
@@ -94,6 +94,11 @@ fn run_with(
     top: Option<&TopConfig>,
     reporter: &mut dyn Sink,
 ) -> anyhow::Result<Outcome> {
+    if !is_namespace_known() {
+        bail!(
+            "tmap was started in the time namespace of its parent; start it as a child: unshare --time --fork"
+        );
+    }
     let signals = Signals::listen()?;
     let (sensor, rings) = Sensor::open(&sensor_config(config))?;
     let mut said: Vec<String> = sensor.attachments().iter().map(ToString::to_string).collect();

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tmap_tests::{
     captures::{self, THREE},
-    command::{binary, command},
+    command::{binary, command, json_lines, of_type},
 };
 
 /// A command run by a shell that first sets a limit, as `ulimit` does.
@@ -152,4 +152,15 @@ fn names_of_files_steer_no_terminal() {
     }
     let output = command(["read"]).arg(folder.path().join("\u{1b}[31mgone")).output().expect("tmap runs");
     assert!(!output.stderr.contains(&0x1b), "{output:?}");
+}
+
+#[test]
+fn addresses_for_which_there_was_no_room_are_a_warning() {
+    let words = ["read", "--json", "--max-addresses", "3"];
+    let output = command(words).arg(captures::path(THREE)).output().expect("tmap runs");
+    assert_eq!(output.status.code(), Some(1));
+    let lines = json_lines(&String::from_utf8_lossy(&output.stdout));
+    let warning = of_type(&lines, "summary")[0]["warnings"][0].as_str().expect("a warning").to_owned();
+    assert!(warning.starts_with("addresses are missing, because more appeared than"), "{warning}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), format!("tmap: {warning}\n"));
 }

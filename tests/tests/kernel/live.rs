@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -16,10 +17,13 @@ use smoltcp::{
     phy::{Device as _, Medium, RawSocket, TxToken as _},
     time::Instant,
 };
+use tmap_common::Link;
 use tmap_tests::{
     bench::machine::Pinned,
     command::{Running, binary, wait_for},
     net::namespaces::{INTERFACE, Wire},
+    simulate::{Offsets, Scenario},
+    wire::capture::packets,
 };
 
 const SERVER: &str = "192.0.2.2:8080";
@@ -333,4 +337,79 @@ fn what_nobody_hears_ends_nothing() {
         let last = rest.lines().last().expect("a summary");
         assert!(last.contains(r#""type":"summary""#) && last.contains(r#""ip_malformed":1"#), "{last}");
     }
+}
+
+/// The kernel stamps records by a clock that knows no namespaces.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn in_a_time_namespace_times_are_right() {
+    let wire = wire();
+    let mut command = wire.far.command("unshare");
+    command.args(["--time", "--monotonic", "864000", "--fork"]).arg(binary());
+    command.args(["-i", INTERFACE, "--json", "--connections", "--duration", "3s"]);
+    let began = Timestamp::now();
+    let mut sensor = Running::spawn(command);
+    converse(&wire, &vec![SERVER.to_owned(); 3]);
+    assert_eq!(sensor.end().code(), Some(0), "{}", sensor.err());
+    let is_now = |time: &serde_json::Value| {
+        let time: Timestamp = time.as_str().expect("a time").parse().expect("a time");
+        (began..=Timestamp::now()).contains(&time)
+    };
+    let summary = &sensor.lines("summary")[0];
+    assert!(is_now(&summary["time"]) && is_now(&summary["since"]), "{summary}");
+    let connections = sensor.lines("connection");
+    assert_eq!(connections.len(), 3, "{connections:?}");
+    assert!(
+        connections.iter().all(|line| is_now(&line["first_seen"]) && is_now(&line["last_seen"])),
+        "{connections:?}"
+    );
+}
+
+/// Frames of a scenario, at their times.
+fn replay(wire: &Wire, scenario: &Scenario) {
+    let packets = packets(&scenario.run().records, Link::Ethernet);
+    wire.near.run(|| {
+        let mut socket = RawSocket::new(INTERFACE, Medium::Ethernet).expect("a packet socket");
+        let (began, first_ns) = (std::time::Instant::now(), packets[0].time_ns);
+        for packet in &packets {
+            let due = Duration::from_nanos(packet.time_ns - first_ns);
+            thread::sleep(due.saturating_sub(began.elapsed()));
+            let token = socket.transmit(Instant::now()).expect("room");
+            token.consume(packet.bytes.len(), |buffer| buffer.copy_from_slice(&packet.bytes));
+        }
+    });
+}
+
+/// Each sign of life asks for an analysis that takes longer than to the next one.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn statistics_and_signs_of_life_go_on_while_analysis_is_busy() {
+    let wire = wire();
+    let sensor = watch(&wire, &["--every", "300ms", "--stats", "100ms", "--no-promisc"]);
+    let scenario = Scenario {
+        machines: 20,
+        connections: 150,
+        offsets: Offsets::PerConnection,
+        duration_s: 3.5,
+        segments: (6.0, 12.0),
+        skew_spread_ppm: 60.0,
+        ..Scenario::default()
+    };
+    replay(&wire, &scenario);
+    let count = || {
+        let out = sensor.out();
+        (out.matches("\nstats ").count(), out.matches("none lost; ").count())
+    };
+    let mut before = count();
+    for _ in 0..8 {
+        thread::sleep(Duration::from_secs(1));
+        let now = count();
+        assert!(now.0 > before.0 + 2 && now.1 > before.1, "{before:?}, {now:?}:\n{}", sensor.out());
+        before = now;
+    }
+    let asked = std::time::Instant::now();
+    sensor.send(Signal::SIGTERM);
+    wait_for("a summary", || sensor.out().contains("As of "));
+    // Two seconds, and as much again on a busy machine.
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
 }
