@@ -45,7 +45,7 @@ pub(super) struct Shard {
     events: Events,
     review_at: Instant,
     failures: Failures,
-    /// Whether records are taken in: after a panic no more, nor where the thread that shares them out is gone.
+    /// Whether records are taken in: not after a panic, nor where the thread that shares them out is gone.
     takes_records: bool,
 }
 
