@@ -20,7 +20,7 @@ enum Purpose {
     /// A summary that the user asked for.
     Summary,
     /// What changed up to this sign of life.
-    Changes(Heartbeat),
+    Changes(Box<Heartbeat>),
 }
 
 /// What was ordered. One snapshot is under way at a time, because analysis does one thing after the other.
@@ -53,11 +53,11 @@ impl Control<'_> {
     pub(super) fn order_changes(&mut self, beat: Heartbeat) -> anyhow::Result<()> {
         match &mut self.orders.under_way {
             Some((Purpose::Changes(before), _)) => {
-                let before = std::mem::replace(before, beat);
+                let before = std::mem::replace(&mut **before, beat);
                 self.reporter.heartbeat(&before, None, WallClock::of_live())?;
             }
             Some((Purpose::Summary, _)) => self.reporter.heartbeat(&beat, None, WallClock::of_live())?,
-            None => self.order(Purpose::Changes(beat)),
+            None => self.order(Purpose::Changes(Box::new(beat))),
         }
         Ok(())
     }
