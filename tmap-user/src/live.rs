@@ -59,6 +59,9 @@ use orders::Orders;
 /// How often interfaces are checked and anomalies are reported.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
+/// What is known comes within this time, unless a thread is stuck.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
 /// The most warnings kept for the summary: an interface may come and go for months.
 const MAX_WARNINGS: usize = 100;
 
@@ -364,7 +367,7 @@ impl Control<'_> {
     /// Writes the last summary. Where somebody waits, one with what is known soon comes first. Returns
     /// whether all was analysed to the end.
     async fn conclude(&mut self, signals: &Signals) -> anyhow::Result<bool> {
-        let found = self.drain.snapshot(self.config.common.wanted).await;
+        let found = self.drain.snapshot(self.config.common.wanted, patience(signals)).await;
         let (mut open, mut all) = self.write_last(found)?;
         while open > 0 {
             let mut again = String::new();
@@ -378,7 +381,7 @@ impl Control<'_> {
             self.deadline.answered();
             let of_all = count(all as u64, "address");
             self.say(&format!("finishing {} of {of_all}{again}", grouped(open as u64)));
-            let snapshot = self.drain.snapshot(self.config.common.wanted);
+            let snapshot = self.drain.snapshot(self.config.common.wanted, patience(signals));
             let found = self.drain.analysed.show(all, snapshot).await;
             (open, all) = self.write_last(found)?;
         }
@@ -396,6 +399,11 @@ impl Control<'_> {
     fn late_warnings(&self, snapshot: &Snapshot, counters: &Counters) -> Vec<String> {
         let mut late = losses::heavy(snapshot, counters);
         late.extend(losses::failures(&self.drain.failed()));
+        if self.drain.gave_up() {
+            late.push(
+                "a part of tmap did not answer, so addresses are missing; please report this".to_owned(),
+            );
+        }
         late.retain(|warning| !self.warnings.contains(warning));
         late
     }
@@ -418,7 +426,7 @@ impl Control<'_> {
         self.deliver_all(signals).await?;
         self.sensor.detach();
         sleep(IN_FLIGHT).await;
-        self.drain.take_in_the_rest().await;
+        self.drain.take_in_the_rest(patience(signals)).await;
         while let Ok(event) = self.drain.events.try_recv() {
             self.event(&event)?;
         }
@@ -468,6 +476,14 @@ async fn tick(timer: &mut Option<Interval>) {
         }
         None => pending().await,
     }
+}
+
+/// Waits until a second request to stop was made, and then as long as answers take that come at all.
+async fn patience(signals: &Signals) {
+    while !signals.stop_now() {
+        sleep(HOUSEKEEPING).await;
+    }
+    sleep(ANSWERS_WITHIN).await;
 }
 
 /// Waits until the run's duration is over, or forever without one.

@@ -300,6 +300,33 @@ fn a_panic_ends_with_what_is_known() {
     }
 }
 
+/// What is stuck stops nothing else, and a second signal ends the run all the same.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_stuck_thread_stops_nothing_else() {
+    let wire = wire();
+    for what in ["192.0.2.1", "shard"] {
+        let mut command = wire.far.command(binary());
+        command.args(["-i", INTERFACE, "--json", "--stats", "100ms"]).env("TMAP_TEST_STUCK", what);
+        let mut sensor = Running::spawn(command);
+        converse(&wire, &[SERVER.to_owned()]);
+        sensor.send(Signal::SIGUSR1);
+        let stats = || sensor.lines("stats").len();
+        // More than there can be requests in a queue.
+        let enough = stats() + 6;
+        wait_for("statistics", || stats() >= enough);
+        sensor.send(Signal::SIGTERM);
+        thread::sleep(Duration::from_millis(1_100));
+        let asked = std::time::Instant::now();
+        sensor.send(Signal::SIGTERM);
+        assert_eq!(sensor.end().code(), Some(1), "{what}: {}", sensor.err());
+        assert!(asked.elapsed() < Duration::from_secs(8), "{what}: {:?}", asked.elapsed());
+        let summary = sensor.lines("summary").pop().expect("a summary");
+        let warning = summary["warnings"][0].as_str().expect("a warning");
+        assert!(warning.starts_with("a part of tmap did not answer"), "{what}: {warning}");
+    }
+}
+
 /// Sends a frame whose IPv4 header is too short to be one.
 fn send_malformed(wire: &Wire) {
     let mut frame = [0; 60];

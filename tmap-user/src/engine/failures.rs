@@ -100,12 +100,16 @@ fn caught<T>(name: &str, work: impl FnOnce() -> T) -> Option<T> {
 #[cfg(not(all(feature = "faults", debug_assertions)))]
 fn fault(_: &str) {}
 
-/// Panics where a test wants it.
+/// Panics where a test wants it, or never goes on.
 #[cfg(all(feature = "faults", debug_assertions))]
 fn fault(name: &str) {
-    static WANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
-    let wanted = WANTED.get_or_init(|| std::env::var("TMAP_TEST_PANIC").ok());
-    assert!(wanted.as_deref() != Some(name), "a test wanted this");
+    static WANTED: std::sync::OnceLock<[Option<String>; 2]> = std::sync::OnceLock::new();
+    let variables = || ["TMAP_TEST_PANIC", "TMAP_TEST_STUCK"].map(|variable| std::env::var(variable).ok());
+    let [panic, stuck] = WANTED.get_or_init(variables);
+    assert!(panic.as_deref() != Some(name), "a test wanted this");
+    while stuck.as_deref() == Some(name) {
+        std::thread::park();
+    }
 }
 
 #[cfg(test)]

@@ -96,11 +96,13 @@ impl Control<'_> {
     }
 
     /// Waits for all that was ordered, and writes it: the threads do one thing after the other, so what is
-    /// asked next must wait for this.
+    /// asked next must wait for this. Where a thread is stuck, nobody waits for ever.
     pub(super) async fn deliver_all(&mut self, signals: &Signals) -> anyhow::Result<()> {
         while self.orders.under_way.is_some() {
-            let found = self.orders.next().await;
-            self.deliver(found, signals)?;
+            tokio::select! {
+                found = self.orders.next() => self.deliver(found, signals)?,
+                () = super::patience(signals) => return Ok(()),
+            }
         }
         Ok(())
     }
