@@ -186,9 +186,17 @@ impl Running {
     ///
     /// # Panics
     /// Where it fails or doesn't end.
-    pub fn interrupt(mut self) -> String {
+    pub fn interrupt(self) -> String {
+        self.interrupt_with(0)
+    }
+
+    /// Interrupts it and returns all that it printed; its exit code is to be this one.
+    ///
+    /// # Panics
+    /// Where it ends otherwise or doesn't end.
+    pub fn interrupt_with(mut self, code: i32) -> String {
         self.send(Signal::SIGINT);
-        assert_eq!(self.end().code(), Some(0), "{}", self.err());
+        assert_eq!(self.end().code(), Some(code), "{}", self.err());
         self.out()
     }
 }

@@ -12,7 +12,8 @@ mod values;
 
 use std::{
     ffi::OsString,
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -36,8 +37,10 @@ use crate::{
     },
     filter::Program,
     picture::{Kind, svg::Theme},
+    printable,
     report::Format,
     time::When,
+    without_error_codes,
 };
 use habits::{is_file, is_interface, with_implied_command};
 use report::ReportArgs;
@@ -450,16 +453,27 @@ impl HabitArgs {
     }
 }
 
+/// The most bytes of a signature file; that of p0f 3.09 has 32 KiB.
+const MOST_SIGNATURE_BYTES: u64 = 16 << 20;
+
 /// Reads a signature database.
 fn signatures(verb: &str, path: &Path) -> Result<Arc<Database>, clap::Error> {
     let failed = |error: &dyn std::fmt::Display| {
-        let message = format!("--p0f {}: {error}", path.display());
+        let message = format!("--p0f {}: {error}", printable(&path.display().to_string()));
         usage(verb, ErrorKind::ValueValidation, &message)
     };
-    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+    let mut text = String::new();
+    // A device has no end.
+    let read =
+        fs::File::open(path).and_then(|file| file.take(MOST_SIGNATURE_BYTES + 1).read_to_string(&mut text));
+    read.map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => failed(&"is no signature file in p0f's format (such as p0f.fp)"),
-        _ => failed(&error),
+        _ => failed(&without_error_codes(&error.to_string())),
     })?;
+    if text.len() as u64 > MOST_SIGNATURE_BYTES {
+        let mib = MOST_SIGNATURE_BYTES >> 20;
+        return Err(failed(&format!("is larger than {mib} MiB, so it is no signature file")));
+    }
     text.parse().map(Arc::new).map_err(|error: Malformed| failed(&error))
 }
 

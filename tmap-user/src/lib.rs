@@ -13,6 +13,7 @@ mod deadline;
 pub mod engine;
 pub mod filter;
 pub mod live;
+mod memory;
 pub mod output;
 pub mod page;
 pub mod picture;
@@ -27,9 +28,33 @@ pub mod time;
 use std::io::{Write as _, stderr};
 
 /// Writes a line for people to standard error. A terminal that is gone is no reason to end, as it would be
-/// for `eprintln!`.
+/// for `eprintln!`. Names in it steer no terminal.
 pub fn say(text: &str) {
-    let _ = writeln!(stderr(), "tmap: {text}");
+    let _ = writeln!(stderr(), "tmap: {}", printable(text));
+}
+
+/// A name without characters that steer a terminal or turn the text round.
+pub fn printable(name: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let escaped = |c: char| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    name.chars().map(escaped).collect()
+}
+
+/// Words of the system for a limit of this process, and what raises it.
+const LIMITS: [(&str, &str); 2] = [
+    ("Too many open files", "raise the limit of open files, such as ulimit -n 256"),
+    ("File too large", "raise the limit of file sizes: ulimit -f unlimited"),
+];
+
+/// A message with what raises the limit of which it tells.
+pub fn with_advice(message: String) -> String {
+    match LIMITS.iter().find(|(words, _)| message.contains(words)) {
+        Some((_, advice)) => format!("{message}; {advice}"),
+        None => message,
+    }
 }
 
 /// A message without the codes that the standard library adds: "(os error 2)".
@@ -55,7 +80,19 @@ pub enum Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::without_error_codes;
+    use super::{printable, with_advice, without_error_codes};
+
+    #[test]
+    fn names_steer_nothing() {
+        assert_eq!(printable("a\n\u{1b}[31m \u{202e}gnp.pcap ü"), "a\\u{a}\\u{1b}[31m \\u{202e}gnp.pcap ü");
+    }
+
+    #[test]
+    fn limits_of_the_process_come_with_what_raises_them() {
+        let advised = with_advice("a.pcap: Too many open files".to_owned());
+        assert!(advised.ends_with("; raise the limit of open files, such as ulimit -n 256"), "{advised}");
+        assert_eq!(with_advice("a.pcap: Permission denied".to_owned()), "a.pcap: Permission denied");
+    }
 
     #[test]
     fn codes_of_errors_are_left_out() {

@@ -18,6 +18,7 @@ mod common;
 mod drain;
 mod intake;
 mod on_screen;
+mod orders;
 mod progress;
 mod schedule;
 mod shard;
@@ -38,9 +39,10 @@ use crate::{
     capture::xdp::{self, Change, ChangeKind, Sensor, offload},
     config::{LiveConfig, TopConfig},
     deadline::Deadline,
-    engine::{Holdings, Snapshot, Wanted},
+    engine::{Holdings, Snapshot},
+    printable,
     report::{
-        Sink, Stats, Summary,
+        Sink, Stats, Summary, losses,
         number::{count, grouped},
         sensor::{Heartbeat, Notice},
         stats::CpuStats,
@@ -48,13 +50,17 @@ use crate::{
     say,
     screen::terminal,
     signals::Signals,
-    time::{WallClock, now_ns},
+    time::{WallClock, is_namespace_known, now_ns},
 };
 use drain::Drain;
 use on_screen::{OnScreen, ScreenWake};
+use orders::Orders;
 
 /// How often interfaces are checked and anomalies are reported.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
+
+/// What is known comes within this time, unless a thread is stuck.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// The most warnings kept for the summary: an interface may come and go for months.
 const MAX_WARNINGS: usize = 100;
@@ -91,6 +97,11 @@ fn run_with(
     top: Option<&TopConfig>,
     reporter: &mut dyn Sink,
 ) -> anyhow::Result<Outcome> {
+    if !is_namespace_known() {
+        bail!(
+            "tmap was started in the time namespace of its parent; start it as a child: unshare --time --fork"
+        );
+    }
     let signals = Signals::listen()?;
     let (sensor, rings) = Sensor::open(&sensor_config(config))?;
     let mut said: Vec<String> = sensor.attachments().iter().map(ToString::to_string).collect();
@@ -120,6 +131,7 @@ fn run_with(
         warnings: Vec::new(),
         warnings_left_out: 0,
         sensor,
+        orders: Orders::default(),
         screen: top.map(|top| OnScreen::open(config, top, &signals)).transpose()?,
     };
     said.iter().for_each(|line| control.say(line));
@@ -179,6 +191,7 @@ struct Control<'a> {
     /// Warnings beyond [`MAX_WARNINGS`].
     warnings_left_out: u64,
     sensor: Sensor,
+    orders: Orders,
     /// The screen of `tmap top`, which then hears what the reporter would.
     screen: Option<OnScreen>,
 }
@@ -191,6 +204,7 @@ enum Wake {
     Heartbeat,
     Housekeeping,
     TimeUp,
+    Snapshot(Box<(Snapshot, Holdings)>),
     Screen(ScreenWake),
 }
 
@@ -209,26 +223,26 @@ impl Control<'_> {
                 () = tick(&mut every) => Wake::Heartbeat,
                 _ = housekeeping.tick() => Wake::Housekeeping,
                 () = &mut time_up => Wake::TimeUp,
+                found = self.orders.next() => Wake::Snapshot(Box::new(found)),
                 wake = on_screen::next(&mut self.screen) => Wake::Screen(wake),
             };
             match wake {
                 Wake::Signal if signals.stop() => return self.finish(&signals).await,
                 Wake::Signal => {
                     if signals.take_summary() && !self.refresh_screen() {
-                        self.summary().await?;
-                        if !signals.stop() {
-                            self.deadline.answered();
-                        }
+                        self.order_summary();
                     }
                 }
                 Wake::TimeUp => return self.finish(&signals).await,
+                Wake::Snapshot(found) => self.deliver(*found, &signals)?,
                 Wake::Event(Some(event)) => self.event(&event)?,
-                Wake::Event(None) => bail!(drain::FAILED),
+                // All threads have failed.
+                Wake::Event(None) => return self.finish(&signals).await,
                 Wake::Stats => self.stats().await?,
                 Wake::Heartbeat => self.heartbeat().await?,
                 Wake::Housekeeping => {
                     if self.drain.has_failed() {
-                        bail!(drain::FAILED);
+                        return self.finish(&signals).await;
                     }
                     for line in self.sensor.anomalies() {
                         self.say(&line);
@@ -238,7 +252,7 @@ impl Control<'_> {
                     }
                 }
                 Wake::Screen(wake) => {
-                    if self.attend_screen(wake).await? {
+                    if self.attend_screen(wake).await {
                         return self.finish(&signals).await;
                     }
                 }
@@ -294,15 +308,10 @@ impl Control<'_> {
     }
 
     async fn heartbeat(&mut self) -> anyhow::Result<()> {
-        let (snapshot, holdings) = if self.reporter.wants_changes() {
-            let (snapshot, holdings) = self.drain.snapshot(Wanted::default()).await?;
-            (Some(snapshot), holdings)
-        } else {
-            (None, self.drain.holdings().await?)
-        };
+        let holdings = self.drain.holdings().await;
         let counters = self.sensor.statistics().total();
         let (began, before) = std::mem::replace(&mut self.beat, (Instant::now(), counters.seen));
-        let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        let names = |names: Vec<&str>| names.into_iter().map(printable).collect();
         let beat = Heartbeat {
             now_ns: now_ns(),
             interval_s: began.elapsed().as_secs_f64(),
@@ -312,17 +321,20 @@ impl Control<'_> {
             watched: names(self.sensor.watched()),
             unwatched: names(self.sensor.unwatched()),
         };
-        Ok(self.reporter.heartbeat(&beat, snapshot.as_ref(), WallClock::of_live())?)
+        if self.reporter.wants_changes() {
+            return self.order_changes(beat);
+        }
+        Ok(self.reporter.heartbeat(&beat, None, WallClock::of_live())?)
     }
 
     async fn stats(&mut self) -> anyhow::Result<()> {
-        let stats = self.take_stats().await?;
+        let stats = self.take_stats().await;
         Ok(self.reporter.stats(&stats, WallClock::of_live())?)
     }
 
     /// The statistics since they were last taken.
-    async fn take_stats(&mut self) -> anyhow::Result<Stats> {
-        let state = self.drain.holdings().await?;
+    async fn take_stats(&mut self) -> Stats {
+        let state = self.drain.holdings().await;
         let statistics = self.sensor.statistics();
         let counters = statistics.total();
         let slots = f64::from(statistics.ring_slots.max(1));
@@ -342,15 +354,10 @@ impl Control<'_> {
         };
         self.before = counters;
         self.stats_began = Instant::now();
-        Ok(stats)
+        stats
     }
 
     /// Writes a summary. Returns how many addresses were not analysed to the end, and how many there are.
-    async fn summary(&mut self) -> anyhow::Result<(usize, usize)> {
-        let found = self.drain.snapshot(self.config.common.wanted).await?;
-        self.write(found)
-    }
-
     fn write(&mut self, found: (Snapshot, Holdings)) -> anyhow::Result<(usize, usize)> {
         let summary = self.summary_of(found);
         self.reporter.summary(&summary)?;
@@ -360,7 +367,8 @@ impl Control<'_> {
     /// Writes the last summary. Where somebody waits, one with what is known soon comes first. Returns
     /// whether all was analysed to the end.
     async fn conclude(&mut self, signals: &Signals) -> anyhow::Result<bool> {
-        let (mut open, mut all) = self.summary().await?;
+        let found = self.drain.snapshot(self.config.common.wanted, patience(signals)).await;
+        let (mut open, mut all) = self.write_last(found)?;
         while open > 0 {
             let mut again = String::new();
             if signals.stop() {
@@ -373,23 +381,40 @@ impl Control<'_> {
             self.deadline.answered();
             let of_all = count(all as u64, "address");
             self.say(&format!("finishing {} of {of_all}{again}", grouped(open as u64)));
-            let snapshot = self.drain.snapshot(self.config.common.wanted);
-            let found = self.drain.analysed.show(all, snapshot).await?;
-            (open, all) = self.write(found)?;
+            let snapshot = self.drain.snapshot(self.config.common.wanted, patience(signals));
+            let found = self.drain.analysed.show(all, snapshot).await;
+            (open, all) = self.write_last(found)?;
         }
         Ok(true)
     }
 
+    /// Writes a summary after the end, and warns of what it lacks.
+    fn write_last(&mut self, found: (Snapshot, Holdings)) -> anyhow::Result<(usize, usize)> {
+        let late = self.late_warnings(&found.0, &self.sensor.statistics().total());
+        late.into_iter().for_each(|warning| self.warn(warning));
+        self.write(found)
+    }
+
+    /// Warnings of what was lost so far, and of what failed, unless they were printed already.
+    fn late_warnings(&self, snapshot: &Snapshot, counters: &Counters) -> Vec<String> {
+        let mut late = losses::heavy(snapshot, counters);
+        late.extend(losses::failures(&self.drain.failed()));
+        if self.drain.gave_up() {
+            late.push(
+                "a part of tmap did not answer, so addresses are missing; please report this".to_owned(),
+            );
+        }
+        late.retain(|warning| !self.warnings.contains(warning));
+        late
+    }
+
     /// A snapshot with all that a summary has besides.
     fn summary_of(&self, (snapshot, holdings): (Snapshot, Holdings)) -> Summary {
-        Summary {
-            snapshot,
-            began_ns: self.began_ns,
-            counters: self.sensor.statistics().total(),
-            holdings,
-            wall: WallClock::of_live(),
-            warnings: self.warnings_so_far(),
-        }
+        let counters = self.sensor.statistics().total();
+        let mut warnings = self.warnings_so_far();
+        warnings.extend(self.late_warnings(&snapshot, &counters));
+        let (began_ns, wall) = (self.began_ns, WallClock::of_live());
+        Summary { snapshot, began_ns, counters, holdings, wall, warnings }
     }
 
     /// Detaches the sensor, takes in the records that are still in the rings, and writes the summary.
@@ -398,9 +423,10 @@ impl Control<'_> {
         if let Some(screen) = self.screen.take() {
             screen.close().await?;
         }
+        self.deliver_all(signals).await?;
         self.sensor.detach();
         sleep(IN_FLIGHT).await;
-        self.drain.take_in_the_rest().await?;
+        self.drain.take_in_the_rest(patience(signals)).await;
         while let Ok(event) = self.drain.events.try_recv() {
             self.event(&event)?;
         }
@@ -418,6 +444,7 @@ impl Control<'_> {
     }
 
     fn warn(&mut self, text: String) {
+        let text = printable(&text);
         self.say(&text);
         if self.warnings.len() < MAX_WARNINGS {
             self.warnings.push(text);
@@ -449,6 +476,14 @@ async fn tick(timer: &mut Option<Interval>) {
         }
         None => pending().await,
     }
+}
+
+/// Waits until a second request to stop was made, and then as long as answers take that come at all.
+async fn patience(signals: &Signals) {
+    while !signals.stop_now() {
+        sleep(HOUSEKEEPING).await;
+    }
+    sleep(ANSWERS_WITHIN).await;
 }
 
 /// Waits until the run's duration is over, or forever without one.

@@ -13,10 +13,12 @@ use tmap::{
     output::PageWriter,
     read,
     report::Sink,
-    say, signals, stdout, without_error_codes,
+    say, signals, stdout, with_advice, without_error_codes,
 };
 
 fn main() -> ExitCode {
+    // What can't be done without it can't be done at all, and then says so itself.
+    let _ = signals::survive_file_limit();
     // A mistake on the command line ends the process here, with exit code 2.
     let config = cli::config(env::args_os()).unwrap_or_else(|error| error.exit());
     if stdout::was_closed() {
@@ -52,7 +54,7 @@ fn exit_code(result: anyhow::Result<Outcome>) -> ExitCode {
         // `tmap ... | head` read all that it wanted.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&without_error_codes(&format!("{error:#}")));
+            say(&with_advice(without_error_codes(&format!("{error:#}"))));
             ExitCode::FAILURE
         }
     }

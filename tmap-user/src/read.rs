@@ -30,14 +30,16 @@ use crate::{
     deadline::Deadline,
     engine::{Event, Snapshot, Wanted},
     filter::Program,
-    progress_bar,
+    printable, progress_bar,
     report::{
-        Format, Sink, Stats, Summary,
+        Format, Sink, Stats, Summary, losses,
         number::{Calendar, count, grouped, span},
     },
+    say,
     screen::terminal,
     signals::Signals,
     time::{WallClock, When},
+    with_advice,
 };
 use canvas::Canvas;
 use merge::Merge;
@@ -507,6 +509,7 @@ impl<'a> Reading<'a> {
         let Some(snapshot) = self.conclude(&mut canvas)? else { return Ok(Outcome::Interrupted) };
         self.progress.bar.finish_and_clear();
         let is_whole = snapshot.interrupted() == 0;
+        self.late_warnings(&snapshot).into_iter().for_each(|warning| self.warn(warning));
         let warning = self.write(snapshot, &mut canvas.as_mut())?;
         warning.into_iter().for_each(|warning| self.warn(warning));
         Ok(match (is_whole, self.warnings.is_empty()) {
@@ -585,14 +588,24 @@ impl<'a> Reading<'a> {
 
     /// A snapshot with all that a summary has besides.
     fn summary_of(&mut self, snapshot: Snapshot) -> Summary {
+        let mut warnings = self.warnings.clone();
+        warnings.extend(self.late_warnings(&snapshot));
         Summary {
             snapshot,
             began_ns: self.order.began_ns(),
             counters: self.counters,
             holdings: self.workers.holdings(),
             wall: WALL,
-            warnings: self.warnings.clone(),
+            warnings,
         }
+    }
+
+    /// Warnings of what was lost so far, and of what failed, unless they were printed already.
+    fn late_warnings(&self, snapshot: &Snapshot) -> Vec<String> {
+        let mut late = losses::heavy(snapshot, &self.counters);
+        late.extend(losses::failures(&self.workers.failed()));
+        late.retain(|warning| !self.warnings.contains(warning));
+        late
     }
 
     /// Prints a note, which is no warning.
@@ -600,11 +613,12 @@ impl<'a> Reading<'a> {
         if let Some(replay) = &self.replay {
             return replay.say(text, self.order.now_ns());
         }
-        self.progress.bar.suspend(|| eprintln!("tmap: {text}"));
+        self.progress.bar.suspend(|| say(text));
     }
 
     /// Prints a warning, which also goes into the summary and the exit code.
     fn warn(&mut self, text: String) {
+        let text = printable(&with_advice(text));
         self.note(&text);
         self.warnings.push(text);
     }

@@ -8,13 +8,18 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
-    iterator,
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ},
+    flag, iterator,
 };
 use tokio::sync::Notify;
+
+/// Requests to stop that come within this time are one: `timeout` of the coreutils sends its signal to the
+/// process and then to its group, and a terminal and the shell may both pass one on.
+const ONE_REQUEST: Duration = Duration::from_secs(1);
 
 /// Requests that came by signal.
 #[derive(Debug, Default)]
@@ -56,7 +61,8 @@ pub const INTERRUPTED: u8 = 130;
 
 impl Signals {
     /// Starts listening. SIGINT and SIGTERM request a stop. A second one requests it at once, and ends the
-    /// process where all that is known was reported; a third one ends it anyway. SIGHUP requests a stop, too:
+    /// process where all that is known was reported; a third one ends it anyway. What comes within a second
+    /// is one request, unless a report came in between. SIGHUP requests a stop, too:
     /// its terminal is gone, and what was found must not go with it. SIGUSR1 requests a summary.
     ///
     /// SIGHUP stays ignored where it was (`nohup`).
@@ -71,9 +77,15 @@ impl Signals {
             wanted.push(SIGHUP);
         }
         let mut received = iterator::Signals::new(wanted)?;
+        let mut stops = Stops::default();
+        let mut take_in = move |signal| {
+            if shared.take_in(signal, &mut stops, Instant::now()) == Then::End {
+                exit(i32::from(INTERRUPTED));
+            }
+        };
         thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || received.forever().for_each(|signal| shared.take_in(signal)))?;
+            .spawn(move || received.forever().for_each(&mut take_in))?;
         Ok(signals)
     }
 
@@ -122,26 +134,37 @@ impl Signals {
         self.changed.notified().await;
     }
 
-    fn take_in(&self, signal: i32) {
+    /// Takes in a signal that came at this time.
+    fn take_in(&self, signal: i32, stops: &mut Stops, now: Instant) -> Then {
+        let mut then = Then::GoOn;
         if signal == SIGUSR1 {
             self.summary.store(true, Ordering::Relaxed);
             self.tell(Asked::Summary);
         } else {
-            let is_second = self.stop.swap(true, Ordering::Relaxed);
-            if let Some(tidy_up) = self.at_stop.get() {
-                tidy_up();
-            }
-            // SIGHUP comes twice where a connection drops: from the kernel and from the shell.
-            if !is_second {
-                self.tell(Asked::Stop);
-            } else if signal != SIGHUP {
-                if self.stop_now.swap(true, Ordering::SeqCst) || self.has_reported.load(Ordering::SeqCst) {
-                    exit(i32::from(INTERRUPTED));
-                }
-                self.tell(Asked::StopNow);
-            }
+            then = self.take_stop(signal, stops, now);
         }
         self.changed.notify_one();
+        then
+    }
+
+    fn take_stop(&self, signal: i32, stops: &mut Stops, now: Instant) -> Then {
+        // A screen and the end of its process may have asked, too.
+        let is_second = self.stop.swap(true, Ordering::Relaxed);
+        if let Some(tidy_up) = self.at_stop.get() {
+            tidy_up();
+        }
+        let has_reported = self.has_reported.load(Ordering::SeqCst);
+        let is_new = stops.is_new(now, has_reported);
+        if !is_second {
+            self.tell(Asked::Stop);
+        } else if signal != SIGHUP && is_new {
+            // SIGHUP comes twice where a connection drops: from the kernel and from the shell.
+            if self.stop_now.swap(true, Ordering::SeqCst) || has_reported {
+                return Then::End;
+            }
+            self.tell(Asked::StopNow);
+        }
+        Then::GoOn
     }
 
     fn tell(&self, asked: Asked) {
@@ -149,6 +172,45 @@ impl Signals {
             listener(asked);
         }
     }
+}
+
+/// What follows a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    GoOn,
+    /// The process ends.
+    End,
+}
+
+/// Which signals are requests to stop of their own.
+#[derive(Debug, Default)]
+struct Stops {
+    /// When the last one came that was.
+    last: Option<Instant>,
+    /// Whether a report had come before it.
+    had_report: bool,
+}
+
+impl Stops {
+    /// Whether a signal to stop is a request of its own, and not the echo of the one before.
+    fn is_new(&mut self, now: Instant, has_reported: bool) -> bool {
+        // After the report, the user was told what another one does.
+        let knows_more = has_reported && !self.had_report;
+        let is_new = knows_more || self.last.is_none_or(|last| now.duration_since(last) >= ONE_REQUEST);
+        if is_new {
+            (self.last, self.had_report) = (Some(now), has_reported);
+        }
+        is_new
+    }
+}
+
+/// Makes a write beyond the limit of file sizes fail, where SIGXFSZ would end the process (setrlimit(2)).
+///
+/// # Errors
+/// If the system grants no signal handler.
+pub fn survive_file_limit() -> io::Result<()> {
+    // A signal that is handled doesn't end the process. Nobody asks whether it came: the write has failed.
+    flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
 /// What requests a stop, for a thread that has no signal to send.
@@ -172,6 +234,49 @@ fn ignores(status: &str, signal: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What follows signals that come at these times, in milliseconds.
+    fn taken(signals: &Signals, sent: &[(i32, u64)]) -> Vec<Then> {
+        let (began, mut stops) = (Instant::now(), Stops::default());
+        let at = |after_ms| began + Duration::from_millis(after_ms);
+        sent.iter().map(|&(signal, after_ms)| signals.take_in(signal, &mut stops, at(after_ms))).collect()
+    }
+
+    #[test]
+    fn signals_within_a_second_are_one_request() {
+        let signals = Signals::default();
+        let sent = [(SIGTERM, 0), (SIGTERM, 0), (SIGTERM, 10), (SIGINT, 999), (SIGHUP, 5_000)];
+        assert!(taken(&signals, &sent).iter().all(|then| *then == Then::GoOn));
+        assert!(signals.stop() && !signals.stop_now());
+    }
+
+    #[test]
+    fn a_second_request_wants_what_is_known_and_a_third_one_the_end() {
+        let signals = Signals::default();
+        assert_eq!(taken(&signals, &[(SIGINT, 0), (SIGINT, 1_000)]), [Then::GoOn, Then::GoOn]);
+        assert!(signals.stop_now());
+        let signals = Signals::default();
+        let sent = [(SIGINT, 0), (SIGINT, 1_000), (SIGINT, 1_500), (SIGINT, 2_000)];
+        assert_eq!(taken(&signals, &sent), [Then::GoOn, Then::GoOn, Then::GoOn, Then::End]);
+    }
+
+    #[test]
+    fn after_a_report_the_next_request_ends_at_once() {
+        let (signals, mut stops, began) = (Signals::default(), Stops::default(), Instant::now());
+        let at = |after_ms| began + Duration::from_millis(after_ms);
+        assert_eq!(signals.take_in(SIGINT, &mut stops, at(0)), Then::GoOn);
+        assert_eq!(signals.take_in(SIGINT, &mut stops, at(10)), Then::GoOn);
+        signals.has_reported();
+        assert_eq!(signals.take_in(SIGINT, &mut stops, at(800)), Then::End);
+    }
+
+    #[test]
+    fn what_a_screen_asks_counts_too() {
+        let signals = Signals::default();
+        signals.request_stop();
+        assert_eq!(taken(&signals, &[(SIGINT, 0)]), [Then::GoOn]);
+        assert!(signals.stop_now());
+    }
 
     #[test]
     fn ignored_signals_are_read_off_the_mask() {

@@ -1,6 +1,6 @@
 //! The clocks: the time of live records, how it maps to wall-clock time, and times as users write them.
 
-use std::str::FromStr;
+use std::{fs, str::FromStr, sync::LazyLock};
 
 use jiff::{Span, Timestamp, Zoned, civil, tz::TimeZone};
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -16,19 +16,43 @@ impl WallClock {
     /// The mapping for live records, as of now: `CLOCK_REALTIME` may be set while `CLOCK_MONOTONIC`, the
     /// records' clock, runs on.
     pub fn of_live() -> Self {
-        let read = |clock| nanoseconds(clock_gettime(clock));
         // Between two readings of the one clock lies one of the other: take the middle.
-        let before = read(ClockId::Monotonic);
-        let unix = read(ClockId::Realtime);
-        let after = read(ClockId::Monotonic);
+        let before = now_ns().cast_signed();
+        let unix = nanoseconds(clock_gettime(ClockId::Realtime));
+        let after = now_ns().cast_signed();
         Self { unix_minus_engine_ns: unix - before.midpoint(after) }
     }
 }
 
-/// The sensor's clock, `CLOCK_MONOTONIC`: the time of live records.
+/// The sensor's clock, the kernel's `CLOCK_MONOTONIC`: the time of live records.
 pub fn now_ns() -> u64 {
     // It begins at boot and is never negative.
-    nanoseconds(clock_gettime(ClockId::Monotonic)).unsigned_abs()
+    (nanoseconds(clock_gettime(ClockId::Monotonic)) - *NAMESPACE_OFFSET_NS).unsigned_abs()
+}
+
+/// What this process's time namespace adds to `CLOCK_MONOTONIC`, in nanoseconds. The kernel programs read the
+/// clock without it (time_namespaces(7)).
+static NAMESPACE_OFFSET_NS: LazyLock<i64> = LazyLock::new(|| {
+    let offsets = fs::read_to_string("/proc/self/timens_offsets");
+    // A kernel without time namespaces has no such file.
+    offsets.ok().and_then(|text| monotonic_offset_ns(&text)).unwrap_or(0)
+});
+
+/// The offset in `/proc/PID/timens_offsets`: lines of a clock, seconds and nanoseconds.
+fn monotonic_offset_ns(offsets: &str) -> Option<i64> {
+    let mut words = offsets.lines().map(str::split_ascii_whitespace).find_map(|mut words| {
+        // Linux before 5.7 had numbers for names; CLOCK_MONOTONIC is 1.
+        words.next().is_some_and(|clock| ["monotonic", "1"].contains(&clock)).then_some(words)
+    })?;
+    let mut number = || words.next()?.parse::<i64>().ok();
+    number()?.checked_mul(1_000_000_000)?.checked_add(number()?)
+}
+
+/// Whether the time of live records can be told from here. `/proc` tells the offset of the namespace in which
+/// this process's children will be, which usually is its own.
+pub fn is_namespace_known() -> bool {
+    let namespace = |name| fs::read_link(format!("/proc/self/ns/{name}")).ok();
+    namespace("time") == namespace("time_for_children")
 }
 
 /// CPU time of this process, in nanoseconds.
@@ -94,6 +118,18 @@ fn tomorrow(zoned: &Zoned) -> Option<Zoned> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_offset_of_a_time_namespace_is_read() {
+        let offset = monotonic_offset_ns;
+        assert_eq!(
+            offset("monotonic      864000         5\nboottime   -1         0\n"),
+            Some(864_000_000_000_005)
+        );
+        assert_eq!(offset("boottime  7 0\nmonotonic  -1  999999999\n"), Some(-1));
+        assert_eq!(offset("boottime  7 0\n"), None);
+        assert_eq!(offset("monotonic  x 0\n"), None);
+    }
 
     #[test]
     fn times_are_instants_local_times_and_times_of_day() {

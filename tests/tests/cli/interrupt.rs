@@ -22,6 +22,9 @@ use tmap_tests::{
 /// What is known comes within two seconds; a busy machine may take as much again.
 const SOON: Duration = Duration::from_secs(4);
 
+/// Signals that are further apart than a second are two.
+const APART: Duration = Duration::from_millis(1_050);
+
 /// The time after which all packets were read, and their analysis has begun.
 const READ: Duration = Duration::from_millis(500);
 
@@ -132,11 +135,21 @@ fn a_second_interrupt_ends_after_the_first_report() {
 fn a_hasty_second_interrupt_still_gets_a_report() {
     let mut running = Running::start(&["read"]);
     running.send(Signal::SIGINT);
-    thread::sleep(Duration::from_millis(50));
+    thread::sleep(APART);
     running.send(Signal::SIGINT);
     assert_eq!(running.end(SOON), 130);
     assert_eq!(summaries(&running.file("out")), 1);
-    assert!(!running.file("err").contains("finishing"), "{}", running.file("err"));
+}
+
+/// `timeout` sends its signal twice, to its child and to its group.
+#[test]
+fn two_signals_at_once_are_one() {
+    let mut running = Running::start(&["read", "--search-budget", "50"]);
+    running.send(Signal::SIGTERM);
+    thread::sleep(Duration::from_millis(10));
+    running.send(Signal::SIGTERM);
+    assert_eq!(running.end(LONG), 0, "{}", running.file("err"));
+    assert_eq!(summaries(&running.file("out")), 2, "what was known, and then all");
 }
 
 /// A program expects one summary. It waits for the end of the analysis, and the second interrupt for nothing.

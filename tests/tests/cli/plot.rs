@@ -227,7 +227,7 @@ fn captures_and_old_pictures_are_never_lost() {
     let content = fs::read(&path).expect("there");
     let (link, old) = (folder.path().join("link.svg"), folder.path().join("old.svg"));
     symlink(&path, &link).expect("linked");
-    fs::write(&old, "an old picture").expect("written");
+    fs::write(&old, "<svg>an old picture</svg>").expect("written");
     let plot = |capture: &OsStr, out: &Path| {
         tmap([OsStr::new("plot"), OsStr::new("phases"), capture, OsStr::new("-o"), out.as_os_str()])
     };
@@ -240,7 +240,7 @@ fn captures_and_old_pictures_are_never_lost() {
     let run = plot(old.as_os_str(), &folder.path().join("new.svg"));
     assert_eq!((run.code, run.err.lines().count()), (1, 1));
     assert!(run.err.contains("is not a capture"), "{}", run.err);
-    assert_eq!(fs::read_to_string(&old).expect("there"), "an old picture");
+    assert_eq!(fs::read_to_string(&old).expect("there"), "<svg>an old picture</svg>");
     assert_eq!(plot(path.as_os_str(), &old).code, 0);
     assert!(fs::read_to_string(&old).expect("there").starts_with("<svg "));
 }

@@ -15,12 +15,12 @@ fn report(words: &[&OsStr]) -> Run {
 fn a_page_goes_to_its_file_and_nothing_to_standard_output() {
     let folder = tempfile::tempdir().expect("a folder");
     let (capture, page) = (captures::path(THREE), folder.path().join("report.html"));
-    fs::write(&page, "an old page, which is replaced").expect("written");
+    fs::write(&page, "<!doctype html>an old page, which is replaced").expect("written");
     let run = report(&[capture.as_os_str(), OsStr::new("-o"), page.as_os_str()]);
     assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (0, "", ""));
     let html = fs::read_to_string(&page).expect("a page");
     assert!(html.starts_with("<!doctype html>") && html.trim_end().ends_with("</html>"));
-    assert!(!html.contains("an old page"));
+    assert!(!html.contains("<!doctype html>an old page"));
     // What a page loads would have an address.
     let addresses = html.matches("://").count();
     assert_eq!(addresses, html.matches("xmlns=\"http://www.w3.org/2000/svg\"").count());
@@ -70,11 +70,11 @@ fn what_cannot_be_written_or_read_is_one_line() {
     // Where nothing could be read, an old page stays.
     let text = folder.path().join("text.pcap");
     fs::write(&text, "no capture").expect("written");
-    fs::write(&page, "an old page").expect("written");
+    fs::write(&page, "<!doctype html>an old page").expect("written");
     let run = report(&[text.as_os_str(), OsStr::new("-o"), page.as_os_str()]);
     assert_eq!(run.code, 1);
     assert!(run.err.contains("is not a capture"), "{}", run.err);
-    assert_eq!(fs::read_to_string(&page).expect("there"), "an old page");
+    assert_eq!(fs::read_to_string(&page).expect("there"), "<!doctype html>an old page");
     // Beside a capture, it is a warning on the page.
     let both = [capture.as_os_str(), text.as_os_str(), OsStr::new("-o"), page.as_os_str()];
     assert_eq!(report(&both).code, 1);

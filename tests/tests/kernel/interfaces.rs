@@ -480,6 +480,31 @@ fn a_mirror_port_is_promiscuous_until_the_end_however_it_comes() {
     assert_eq!(promiscuity(near, "span"), 1);
 }
 
+/// Faster than from one check to the next, and with the index that it had: only its programs and its mode
+/// tell that it is another one.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_interface_that_is_made_again_with_its_index_is_watched_again() {
+    let namespace = Namespace::new();
+    let make = "ip link add one index 21 type veth peer name two index 22 && ip link set one up && ip link set two up";
+    let run = |script: &str| {
+        let status = namespace.command("sh").args(["-c", script]).status().expect("a shell");
+        assert!(status.success(), "{script}");
+    };
+    run(make);
+    let options = ["-i", "one", "--wait", "--json", "--every", "100ms", "--promisc", "--xdp-mode", "generic"];
+    let mut tmap = Running::start(&namespace, &options);
+    let is_watched =
+        || namespace.ip("link show one").contains("xdpgeneric") && promiscuity(&namespace, "one") == 1;
+    wait_for("promiscuous mode", is_watched);
+    for _ in 0..3 {
+        run(&format!("ip link del one && {make}"));
+        wait_for("the new one", is_watched);
+    }
+    tmap.send(Signal::SIGTERM);
+    assert_eq!(tmap.end().code(), Some(1), "what was missed is a warning");
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn the_loopback_shows_each_segment_once_with_egress_too() {

@@ -1,18 +1,29 @@
 //! `tmap live` as a user runs it.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead as _, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::Stdio,
     thread,
     time::Duration,
 };
 
-use nix::sys::signal::Signal;
+use jiff::Timestamp;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use smoltcp::{
+    phy::{Device as _, Medium, RawSocket, TxToken as _},
+    time::Instant,
+};
+use tmap_common::Link;
 use tmap_tests::{
     bench::machine::Pinned,
     command::{Running, binary, wait_for},
     net::namespaces::{INTERFACE, Wire},
+    simulate::{Offsets, Scenario},
+    wire::capture::packets,
 };
 
 const SERVER: &str = "192.0.2.2:8080";
@@ -242,4 +253,190 @@ fn a_reader_that_goes_away_ends_the_run_quietly() {
     assert_eq!(output.status.code(), Some(0));
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(!err.contains("roken pipe"), "{err}");
+}
+
+/// `timeout` of the coreutils sends its signal twice, to its child and to its group.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn two_signals_at_once_end_with_a_summary() {
+    let wire = wire();
+    for pause in [0, 1, 10] {
+        let mut sensor = watch(&wire, &[]);
+        converse(&wire, &[SERVER.to_owned()]);
+        sensor.send(Signal::SIGTERM);
+        thread::sleep(Duration::from_millis(pause));
+        // It may have ended already.
+        let _ = kill(Pid::from_raw(sensor.pid().cast_signed()), Signal::SIGTERM);
+        assert_eq!(sensor.end().code(), Some(0), "{}", sensor.err());
+        assert!(sensor.out().contains("192.0.2.1"), "{}", sensor.out());
+    }
+}
+
+/// What panics is named by a variable that only the command under test knows.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_panic_ends_with_what_is_known() {
+    let wire = wire();
+    let start = |what: &str, more: &[&str]| {
+        let mut command = wire.far.command(binary());
+        command.args(["-i", INTERFACE, "--json", "--egress"]).args(more).env("TMAP_TEST_PANIC", what);
+        Running::spawn(command)
+    };
+    for shards in ["1", "2"] {
+        let mut sensor = start("192.0.2.1", &["--shards", shards]);
+        converse(&wire, &[SERVER.to_owned()]);
+        assert_eq!(sensor.end().code(), Some(1), "{}", sensor.err());
+        assert!(sensor.err().contains("tmap: the analysis of 192.0.2.1 failed"), "{}", sensor.err());
+        let addresses = sensor.lines("address");
+        assert!(addresses.len() == 1 && addresses[0]["address"] == "192.0.2.2", "{addresses:?}");
+    }
+    // A thread that is gone altogether.
+    for (what, shards) in [("shard", "1"), ("shard", "2"), ("analysis", "1"), ("sharer", "2")] {
+        let mut sensor = start(what, &["--shards", shards]);
+        assert_eq!(sensor.end().code(), Some(1), "{what}: {}", sensor.err());
+        let summary = sensor.lines("summary").pop().expect("a summary");
+        let warning = summary["warnings"][0].as_str().expect("a warning");
+        assert!(warning.starts_with("a part of tmap failed"), "{what}: {warning}");
+    }
+}
+
+/// What is stuck stops nothing else, and a second signal ends the run all the same.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_stuck_thread_stops_nothing_else() {
+    let wire = wire();
+    for what in ["192.0.2.1", "shard"] {
+        let mut command = wire.far.command(binary());
+        command.args(["-i", INTERFACE, "--json", "--stats", "100ms"]).env("TMAP_TEST_STUCK", what);
+        let mut sensor = Running::spawn(command);
+        converse(&wire, &[SERVER.to_owned()]);
+        sensor.send(Signal::SIGUSR1);
+        let stats = || sensor.lines("stats").len();
+        // More than there can be requests in a queue.
+        let enough = stats() + 6;
+        wait_for("statistics", || stats() >= enough);
+        sensor.send(Signal::SIGTERM);
+        thread::sleep(Duration::from_millis(1_100));
+        let asked = std::time::Instant::now();
+        sensor.send(Signal::SIGTERM);
+        assert_eq!(sensor.end().code(), Some(1), "{what}: {}", sensor.err());
+        assert!(asked.elapsed() < Duration::from_secs(8), "{what}: {:?}", asked.elapsed());
+        let summary = sensor.lines("summary").pop().expect("a summary");
+        let warning = summary["warnings"][0].as_str().expect("a warning");
+        assert!(warning.starts_with("a part of tmap did not answer"), "{what}: {warning}");
+    }
+}
+
+/// Sends a frame whose IPv4 header is too short to be one.
+fn send_malformed(wire: &Wire) {
+    let mut frame = [0; 60];
+    frame[..6].fill(0xff);
+    frame[12..15].copy_from_slice(&[0x08, 0x00, 0x44]);
+    wire.near.run(|| {
+        let mut socket = RawSocket::new(INTERFACE, Medium::Ethernet).expect("a packet socket");
+        let token = socket.transmit(Instant::now()).expect("room");
+        token.consume(frame.len(), |buffer| buffer.copy_from_slice(&frame));
+    });
+}
+
+/// A malformed frame is told of. Where nobody hears that, watching goes on.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_nobody_hears_ends_nothing() {
+    let wire = wire();
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("there is one");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    for deaf in [Stdio::from(full), Stdio::from(writer)] {
+        let mut command = wire.far.command(binary());
+        command.args(["-i", INTERFACE, "--json", "--stats", "100ms"]).stdout(Stdio::piped()).stderr(deaf);
+        let mut child = command.spawn().expect("tmap runs");
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        out.read_line(&mut line).expect("statistics, so it watches");
+        send_malformed(&wire);
+        // Longer than from one look for such frames to the next.
+        thread::sleep(Duration::from_millis(1_200));
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("tmap is there");
+        let mut rest = String::new();
+        out.read_to_string(&mut rest).expect("a summary");
+        assert_eq!(child.wait().expect("ended").code(), Some(0));
+        let last = rest.lines().last().expect("a summary");
+        assert!(last.contains(r#""type":"summary""#) && last.contains(r#""ip_malformed":1"#), "{last}");
+    }
+}
+
+/// The kernel stamps records by a clock that knows no namespaces.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn in_a_time_namespace_times_are_right() {
+    let wire = wire();
+    let mut command = wire.far.command("unshare");
+    command.args(["--time", "--monotonic", "864000", "--fork"]).arg(binary());
+    command.args(["-i", INTERFACE, "--json", "--connections", "--duration", "3s"]);
+    let began = Timestamp::now();
+    let mut sensor = Running::spawn(command);
+    converse(&wire, &vec![SERVER.to_owned(); 3]);
+    assert_eq!(sensor.end().code(), Some(0), "{}", sensor.err());
+    let is_now = |time: &serde_json::Value| {
+        let time: Timestamp = time.as_str().expect("a time").parse().expect("a time");
+        (began..=Timestamp::now()).contains(&time)
+    };
+    let summary = &sensor.lines("summary")[0];
+    assert!(is_now(&summary["time"]) && is_now(&summary["since"]), "{summary}");
+    let connections = sensor.lines("connection");
+    assert_eq!(connections.len(), 3, "{connections:?}");
+    assert!(
+        connections.iter().all(|line| is_now(&line["first_seen"]) && is_now(&line["last_seen"])),
+        "{connections:?}"
+    );
+}
+
+/// Frames of a scenario, at their times.
+fn replay(wire: &Wire, scenario: &Scenario) {
+    let packets = packets(&scenario.run().records, Link::Ethernet);
+    wire.near.run(|| {
+        let mut socket = RawSocket::new(INTERFACE, Medium::Ethernet).expect("a packet socket");
+        let (began, first_ns) = (std::time::Instant::now(), packets[0].time_ns);
+        for packet in &packets {
+            let due = Duration::from_nanos(packet.time_ns - first_ns);
+            thread::sleep(due.saturating_sub(began.elapsed()));
+            let token = socket.transmit(Instant::now()).expect("room");
+            token.consume(packet.bytes.len(), |buffer| buffer.copy_from_slice(&packet.bytes));
+        }
+    });
+}
+
+/// Each sign of life asks for an analysis that takes longer than to the next one.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn statistics_and_signs_of_life_go_on_while_analysis_is_busy() {
+    let wire = wire();
+    let sensor = watch(&wire, &["--every", "300ms", "--stats", "100ms", "--no-promisc"]);
+    let scenario = Scenario {
+        machines: 20,
+        connections: 150,
+        offsets: Offsets::PerConnection,
+        duration_s: 3.5,
+        segments: (6.0, 12.0),
+        skew_spread_ppm: 60.0,
+        ..Scenario::default()
+    };
+    replay(&wire, &scenario);
+    let count = || {
+        let out = sensor.out();
+        (out.matches("\nstats ").count(), out.matches("none lost; ").count())
+    };
+    let mut before = count();
+    for _ in 0..8 {
+        thread::sleep(Duration::from_secs(1));
+        let now = count();
+        assert!(now.0 > before.0 + 2 && now.1 > before.1, "{before:?}, {now:?}:\n{}", sensor.out());
+        before = now;
+    }
+    let asked = std::time::Instant::now();
+    sensor.send(Signal::SIGTERM);
+    wait_for("a summary", || sensor.out().contains("As of "));
+    // Two seconds, and as much again on a busy machine.
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
 }

@@ -54,7 +54,8 @@ fn number(value: &Value) -> u64 {
 #[ignore = "needs root: cargo xtask test"]
 fn fifty_milliseconds_without_user_space_lose_nothing() {
     let mut sender = sender();
-    let tmap = start(&sender, &["--json"]);
+    // Room for all connections, so that nothing is lost behind the rings either.
+    let tmap = start(&sender, &["--json", "--max-connections", "100000"]);
     // In bits, so that a slow drain on a busy machine isn't what is tested.
     let mut frame_ns = f64::INFINITY;
     for _ in 0..8 {
@@ -87,8 +88,10 @@ fn what_is_lost_is_counted_and_shown_for_each_cpu() {
     stalled(&tmap, || sender.send(frames, None).expect("frames are sent"));
     sender.send(10_000, None).expect("frames are sent");
     thread::sleep(Duration::from_millis(500));
-    let out = tmap.interrupt();
+    let out = tmap.interrupt_with(1);
     let summary = last(&out, "summary");
+    let warning = summary["warnings"][0].as_str().expect("a warning");
+    assert!(warning.contains(" % of the records were lost, because rings were full; raise"), "{warning}");
     let packets = &summary["packets"];
     let (emitted, lost) = (number(&packets["emitted"]), number(&packets["ring_full"]));
     // ARP may come in between.
@@ -112,7 +115,8 @@ fn losses_stand_in_the_text() {
     let tmap = start(&sender, &["--every-packet", "--ring-size", "64K", "--stats", "200ms"]);
     stalled(&tmap, || sender.send(100_000, None).expect("frames are sent"));
     thread::sleep(Duration::from_millis(300));
-    let out = tmap.interrupt();
+    let out = tmap.interrupt_with(1);
+    assert!(out.contains("warning: ") && out.contains(" % of the records were lost"), "{out}");
     assert!(out.lines().any(|line| line.contains("CPU 0:") && line.ends_with(" LOST")), "{out}");
     assert!(out.contains("because a ring buffer was full; raise --ring-size."), "{out}");
 }

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod coverage;
+pub mod failures;
 pub mod flows;
 pub mod hurry;
 mod machines;
@@ -34,6 +35,7 @@ pub use rtt::clock_directory::ClockDirectory;
 pub use snapshot::{Event, Snapshot};
 pub use types::{Depth, Holdings, Wanted};
 
+use failures::Failures;
 use machines::analyst::Added;
 
 /// Turns records into machines.
@@ -48,6 +50,7 @@ pub struct Engine {
     unsaid: Vec<Event>,
     /// Addresses analysed, and to be analysed, for a caller that shows progress.
     analysed: Arc<[AtomicU64; 2]>,
+    failures: Failures,
 }
 
 impl Engine {
@@ -58,6 +61,7 @@ impl Engine {
             analyst: Analyst::new(&options),
             unsaid: Vec::new(),
             analysed: Arc::default(),
+            failures: Failures::default(),
         }
     }
 
@@ -88,6 +92,11 @@ impl Engine {
         self.analysed = analysed;
     }
 
+    /// Notes panics in `failures`, which engines may share.
+    pub fn note_failures(&mut self, failures: Failures) {
+        self.failures = failures;
+    }
+
     /// Takes in one record. Many at once cost less each: [`Engine::observe_all`].
     pub fn observe(&mut self, record: &Record) {
         self.flows.observe(record);
@@ -114,7 +123,8 @@ impl Engine {
         }
         for (id, depth) in self.flows.due(now_ns) {
             let frozen = self.flows.freeze(id);
-            let analysed = self.analyst.review(frozen, depth, &mut events);
+            let review = |frozen| self.analyst.review(frozen, depth, &mut events);
+            let analysed = self.failures.analyse(frozen, review).unwrap_or_else(|given_up| given_up);
             self.flows.analysed(analysed, now_ns);
         }
         events
@@ -161,7 +171,8 @@ impl Engine {
         let mut postponed = Vec::new();
         for id in ids {
             let frozen = self.flows.freeze(id);
-            match self.analyst.add_by_offset(frozen, &mut builder, &mut self.unsaid) {
+            let add = |frozen| self.analyst.add_by_offset(frozen, &mut builder, &mut self.unsaid);
+            match self.failures.analyse(frozen, add).unwrap_or_else(Added::Done) {
                 Added::Done(analysed) => {
                     self.flows.analysed(analysed, now_ns);
                     done.fetch_add(1, Ordering::Relaxed);
@@ -174,7 +185,8 @@ impl Engine {
         postponed.sort_by_key(|&(tracks, _)| tracks);
         for (_, id) in postponed {
             let frozen = self.flows.freeze(id);
-            let analysed = self.analyst.add_by_phase(frozen, &mut builder, &mut self.unsaid);
+            let add = |frozen| self.analyst.add_by_phase(frozen, &mut builder, &mut self.unsaid);
+            let analysed = self.failures.analyse(frozen, add).unwrap_or_else(|given_up| given_up);
             self.flows.analysed(analysed, now_ns);
             done.fetch_add(1, Ordering::Relaxed);
         }

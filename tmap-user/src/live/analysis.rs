@@ -17,6 +17,7 @@ use tokio::sync::mpsc as events;
 use super::{common::Timed, progress};
 use crate::engine::{
     Analysed, Analyst, ClockDirectory, Depth, FrozenSource, PartialSnapshot, SnapshotBuilder, Wanted,
+    failures::Failures,
 };
 
 /// A job from the shard's thread; jobs are done in order.
@@ -70,7 +71,12 @@ impl Analysis {
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub(super) fn start(analyst: Analyst, events: Events, analysed: progress::Analysed) -> io::Result<Self> {
+    pub(super) fn start(
+        analyst: Analyst,
+        events: Events,
+        analysed: progress::Analysed,
+        failures: Failures,
+    ) -> io::Result<Self> {
         let (jobs, jobs_in) = mpsc::channel();
         let (answers_out, answers) = mpsc::channel();
         let memory_bytes = Arc::new(AtomicUsize::new(0));
@@ -80,9 +86,13 @@ impl Analysis {
             answers: answers_out,
             builder: None,
             analysed,
+            failures,
             memory_bytes: memory_bytes.clone(),
         };
-        thread::Builder::new().name("analysis".to_owned()).spawn(move || worker.run(&jobs_in))?;
+        thread::Builder::new().name("analysis".to_owned()).spawn(move || {
+            let failures = worker.failures.clone();
+            failures.guard("analysis", || worker.run(&jobs_in))
+        })?;
         Ok(Self { jobs, answers, memory_bytes })
     }
 
@@ -111,6 +121,7 @@ struct Worker {
     builder: Option<(u64, SnapshotBuilder)>,
     /// Addresses that were added to snapshots.
     analysed: progress::Analysed,
+    failures: Failures,
     memory_bytes: Arc<AtomicUsize>,
 }
 
@@ -131,7 +142,8 @@ impl Worker {
         match job {
             Job::Review(frozen, depth, time_ns) => {
                 let mut events = Vec::new();
-                let analysed = self.analyst.review(frozen, depth, &mut events);
+                let review = |frozen| self.analyst.review(frozen, depth, &mut events);
+                let analysed = self.failures.analyse(frozen, review).unwrap_or_else(|given_up| given_up);
                 events.into_iter().for_each(|event| self.events.send(Timed { event, time_ns }));
                 Some(Answer::Analysed(analysed))
             }
@@ -142,7 +154,8 @@ impl Worker {
             Job::Add(frozen) => {
                 let (time_ns, builder) = self.builder.as_mut()?;
                 let mut events = Vec::new();
-                let analysed = self.analyst.add(frozen, builder, &mut events);
+                let add = |frozen| self.analyst.add(frozen, builder, &mut events);
+                let analysed = self.failures.analyse(frozen, add).unwrap_or_else(|given_up| given_up);
                 self.analysed.add();
                 events.into_iter().for_each(|event| self.events.send(Timed { event, time_ns: *time_ns }));
                 Some(Answer::Analysed(analysed))

@@ -101,6 +101,23 @@ impl Intake {
         }
     }
 
+    /// Takes the waiting records, as [`Intake::feed`] does, and drops them.
+    pub(super) fn discard(&mut self, most: usize) -> usize {
+        match self {
+            Self::Rings(rings, _) => rings.drain_slots(most, |_| {}),
+            Self::Share(share) => {
+                let batches = share.next.take().into_iter().chain(share.full.try_iter());
+                let discard = |batch: Vec<Slot>| {
+                    let count = batch.len();
+                    // If the other thread has ended, the batch is dropped.
+                    let _ = share.empty.send(batch);
+                    count
+                };
+                batches.map(discard).sum()
+            }
+        }
+    }
+
     /// Waits for `pause`, or until there are records.
     pub(super) fn wait(&mut self, pause: Duration) {
         match self {

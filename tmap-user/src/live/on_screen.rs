@@ -4,8 +4,7 @@
 //! between batches, and analysed at low priority. How often they come depends on what they take.
 
 use std::{
-    future::{Future, pending},
-    pin::Pin,
+    future::pending,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,6 +15,7 @@ use tokio::time::Interval;
 use super::{
     Control,
     common::{Scope, Timed},
+    orders::Request,
     ticks,
 };
 use crate::{
@@ -37,9 +37,6 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 /// of a core, half of it for the list of all addresses and half for the open one.
 const PAUSE_PER_COST: f64 = 100.0;
 
-/// A snapshot that was asked for.
-type Request = Pin<Box<dyn Future<Output = anyhow::Result<(Snapshot, Holdings)>>>>;
-
 /// What a snapshot is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -54,7 +51,7 @@ pub(super) enum Purpose {
 /// Why the screen wakes the control loop.
 pub(super) enum ScreenWake {
     Ask(Ask),
-    Taken(Purpose, Box<anyhow::Result<(Snapshot, Holdings)>>),
+    Taken(Purpose, Box<(Snapshot, Holdings)>),
     Health,
     Check,
 }
@@ -182,7 +179,7 @@ impl OnScreen {
         self.session.close()?;
         // The threads do one thing after the other, so what is asked next must wait for this.
         if let Some((.., request)) = self.under_way {
-            request.await?;
+            request.await;
         }
         Ok(())
     }
@@ -226,19 +223,16 @@ impl Control<'_> {
     }
 
     /// Does what the screen needs; true where the user wants to end.
-    pub(super) async fn attend_screen(&mut self, wake: ScreenWake) -> anyhow::Result<bool> {
+    pub(super) async fn attend_screen(&mut self, wake: ScreenWake) -> bool {
         match wake {
-            ScreenWake::Ask(Ask::Quit) => return Ok(true),
+            ScreenWake::Ask(Ask::Quit) => return true,
             ScreenWake::Ask(ask) => self.answer(&ask),
-            ScreenWake::Taken(purpose, found) => {
-                let found = *found;
-                self.show(purpose, found?);
-            }
-            ScreenWake::Health => self.show_health().await?,
+            ScreenWake::Taken(purpose, found) => self.show(purpose, *found),
+            ScreenWake::Health => self.show_health().await,
             ScreenWake::Check => {}
         }
-        self.request_what_is_due()?;
-        Ok(false)
+        self.request_what_is_due();
+        false
     }
 
     fn answer(&mut self, ask: &Ask) {
@@ -255,9 +249,9 @@ impl Control<'_> {
         }
     }
 
-    fn request_what_is_due(&mut self) -> anyhow::Result<()> {
-        let Some(screen) = &mut self.screen else { return Ok(()) };
-        let Some(purpose) = screen.due() else { return Ok(()) };
+    fn request_what_is_due(&mut self) {
+        let Some(screen) = &mut self.screen else { return };
+        let Some(purpose) = screen.due() else { return };
         let scope = match purpose {
             Purpose::All => Scope { wanted: Wanted::default(), only: None },
             Purpose::One(address) => {
@@ -266,8 +260,7 @@ impl Control<'_> {
             Purpose::Save => Scope { wanted: Wanted { connections: true, siblings: true }, only: None },
         };
         screen.wants_save = screen.wants_save && purpose != Purpose::Save;
-        screen.under_way = Some((purpose, Began::now(), Box::pin(self.drain.request_snapshot(scope)?)));
-        Ok(())
+        screen.under_way = Some((purpose, Began::now(), Box::pin(self.drain.request_snapshot(scope))));
     }
 
     /// Shows a snapshot, or saves it.
@@ -293,9 +286,9 @@ impl Control<'_> {
         }
     }
 
-    async fn show_health(&mut self) -> anyhow::Result<()> {
-        let stats = self.take_stats().await?;
-        let Some(screen) = &mut self.screen else { return Ok(()) };
+    async fn show_health(&mut self) {
+        let stats = self.take_stats().await;
+        let Some(screen) = &mut self.screen else { return };
         screen.held = stats.holdings.connections;
         let (cpu_percent, screen_percent) = screen.spent.percent(screen.session.spent_ns());
         let health = Health {
@@ -308,6 +301,5 @@ impl Control<'_> {
             stats,
         };
         screen.session.feed(Feed::Health(Box::new(health)));
-        Ok(())
     }
 }

@@ -12,11 +12,11 @@ use tokio::sync::oneshot;
 use super::{
     analysis::Events,
     common::{BATCH, Scope, Timed},
-    intake::{Intake, Pause},
+    intake::{Ended, Intake, Pause},
     schedule::{Asker, Schedule},
 };
 use crate::{
-    engine::{Event, Flows, Holdings},
+    engine::{Event, Flows, Holdings, failures::Failures},
     time::now_ns,
 };
 
@@ -44,7 +44,13 @@ pub(super) struct Shard {
     requested: mpsc::Receiver<Request>,
     events: Events,
     review_at: Instant,
+    failures: Failures,
+    /// Whether records are taken in: not after a panic, nor where the thread that shares them out is gone.
+    takes_records: bool,
 }
+
+/// The panics after which a thread gives up answering.
+const MOST_PANICS: usize = 3;
 
 impl Shard {
     /// A shard that takes in records from `intake` and requests from `requested`.
@@ -54,16 +60,37 @@ impl Shard {
         schedule: Schedule,
         requested: mpsc::Receiver<Request>,
         events: Events,
+        failures: Failures,
     ) -> Self {
-        Self { intake, flows, schedule, requested, events, review_at: Instant::now() }
+        Self {
+            intake,
+            flows,
+            schedule,
+            requested,
+            events,
+            review_at: Instant::now(),
+            failures,
+            takes_records: true,
+        }
     }
 
-    /// Works until the control loop is gone, or another thread that it needs.
+    /// Works until the control loop is gone, or the analysis thread. After a panic it goes on to answer, with
+    /// what it holds.
     pub(super) fn run(mut self) {
         super::hurry();
+        for _ in 0..MOST_PANICS {
+            let failures = self.failures.clone();
+            if failures.guard("shard", || self.work()).is_some() {
+                return;
+            }
+            self.takes_records = false;
+        }
+    }
+
+    fn work(&mut self) {
         let mut pause = Pause::default();
         loop {
-            let Ok(count) = self.intake.feed(&mut self.flows, BATCH) else { return };
+            let count = self.take_in();
             match self.requested.try_recv() {
                 Ok(request) => self.answer(request),
                 Err(mpsc::TryRecvError::Empty) => {}
@@ -79,6 +106,17 @@ impl Shard {
                 self.intake.wait(pause.after(count));
             }
         }
+    }
+
+    /// Takes in a batch of records; returns their number.
+    fn take_in(&mut self) -> usize {
+        if !self.takes_records {
+            return self.intake.discard(BATCH);
+        }
+        self.intake.feed(&mut self.flows, BATCH).unwrap_or_else(|Ended| {
+            self.takes_records = false;
+            0
+        })
     }
 
     fn review(&mut self) {
@@ -113,7 +151,7 @@ impl Shard {
     }
 
     fn take_in_the_rest(&mut self, answer: oneshot::Sender<()>) {
-        while let Ok(1..) = self.intake.feed(&mut self.flows, BATCH) {}
+        while self.take_in() > 0 {}
         let time_ns = now_ns();
         self.flows.sweep(time_ns);
         self.review_round_trips(time_ns);

@@ -2,14 +2,23 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Seek, Write},
-    os::unix::fs::MetadataExt,
+    io::{self, Read as _, Seek, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
+use rustix::{fs::OFlags, process::geteuid};
 
 use crate::capture::file::Location;
+
+/// The most links that are followed, as by the kernel (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// How files of a kind begin, in lower case. What begins otherwise isn't replaced: `-o *` of a shell may name
+/// a capture.
+const BEGINNINGS: [(&str, &[&[u8]]); 2] =
+    [("page", &[b"<!doctype html", b"<html"]), ("plot", &[b"<svg", b"<?xml", b"\x89png\r\n"])];
 
 /// Where a page or a picture goes.
 #[derive(Debug)]
@@ -20,7 +29,7 @@ pub enum Place {
     File {
         /// The file, open.
         file: File,
-        /// Its name.
+        /// Its name, which is no link: what a link leads to is replaced, and not the link.
         path: PathBuf,
         /// Whether it was made here, and holds nothing yet.
         is_empty_and_new: bool,
@@ -28,30 +37,49 @@ pub enum Place {
 }
 
 impl Place {
-    /// Opens a file for `what` without touching its content; `None` is standard output.
+    /// Opens a file for `what`, a page or a plot, without touching its content; `None` is standard output.
     ///
     /// # Errors
-    /// If it can't be written, or is one of the captures.
+    /// If it can't be written, is one of the captures, holds something else, or is a link of another user.
     pub fn open(what: &str, path: Option<&Path>, captures: &[Location]) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(Self::Stdout) };
         let failed = || format!("cannot write the {what} to {}", path.display());
+        let (path, flags) = match path.metadata() {
+            // What links to pipes and terminals say is no path.
+            Ok(metadata) if !metadata.is_file() => (path.to_owned(), OFlags::empty()),
+            _ => (without_links(path, [0, geteuid().as_raw()]).with_context(failed)?, OFlags::NOFOLLOW),
+        };
         let is_new = !path.exists();
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).open(path).with_context(failed)?;
-        let own = file.metadata().with_context(failed)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).custom_flags(flags.bits().cast_signed());
+        let file = options.open(&path).with_context(failed)?;
+        let place = Self::File { file, path, is_empty_and_new: is_new };
+        place.check(what, captures)?;
+        Ok(place)
+    }
+
+    /// Checks that nothing is lost when the file is replaced.
+    fn check(&self, what: &str, captures: &[Location]) -> anyhow::Result<()> {
+        let Self::File { file, path, .. } = self else { return Ok(()) };
+        let own = file.metadata()?;
+        if !own.is_file() {
+            return Ok(());
+        }
         let is_own = |capture: &&Location| match capture {
-            Location::Path(path) => path
-                .metadata()
-                .is_ok_and(|other| (other.dev(), other.ino()) == (own.dev(), own.ino()) && other.is_file()),
+            Location::Path(path) => {
+                path.metadata().is_ok_and(|other| (other.dev(), other.ino()) == (own.dev(), own.ino()))
+            }
             Location::Stdin => false,
         };
         if let Some(capture) = captures.iter().find(is_own) {
-            if is_new {
-                let _ = fs::remove_file(path);
-            }
             bail!("the {what} would overwrite the capture {capture}; name another file");
         }
-        Ok(Self::File { file, path: path.to_owned(), is_empty_and_new: is_new })
+        let is_other =
+            || format!("{0} is there and is no {what}; name another file, or remove it", path.display());
+        if own.len() > 0 && !is_one(what, path).with_context(is_other)? {
+            bail!(is_other());
+        }
+        Ok(())
     }
 
     /// Whether what is written takes the place of what was written before, as in a file. A pipe has it all.
@@ -76,10 +104,8 @@ impl Place {
             // Pipes and terminals have neither a place nor a length.
             Self::File { file, .. } if !file.metadata()?.is_file() => file.write_all(content),
             Self::File { file, path, is_empty_and_new } => {
-                // What a link leads to is replaced, and not the link.
-                let path = path.canonicalize()?;
-                match Draft::make(&path) {
-                    Ok(draft) => draft.complete(content, &path)?,
+                match Draft::make(path) {
+                    Ok(draft) => draft.complete(content, path)?,
                     // In a folder that takes no new file, the old content can't be kept meanwhile.
                     Err(_) => {
                         file.rewind()?;
@@ -92,6 +118,34 @@ impl Place {
             }
         }
     }
+}
+
+/// The file to which a name leads through links of this user or of root. Others' links are traps: a folder
+/// that all may write to can hold a link to any file of the user who runs tmap.
+fn without_links(path: &Path, trusted: [u32; 2]) -> anyhow::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(metadata) = path.symlink_metadata() else { return Ok(path) };
+        if !metadata.is_symlink() {
+            return Ok(path);
+        }
+        let owner = metadata.uid();
+        if !trusted.contains(&owner) {
+            bail!("{} is a link of another user (uid {owner}); name the file itself", path.display());
+        }
+        let target = path.read_link()?;
+        path = path.parent().map_or_else(|| target.clone(), |folder| folder.join(&target));
+    }
+    bail!("too many links lead from one to the next")
+}
+
+/// Whether a file is a page or a plot, by its first bytes.
+fn is_one(what: &str, path: &Path) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(64).read_to_end(&mut bytes)?;
+    let beginning = bytes.trim_ascii_start().to_ascii_lowercase();
+    let known = BEGINNINGS.iter().filter(|(name, _)| *name == what).flat_map(|(_, known)| *known);
+    Ok(known.into_iter().any(|known| beginning.starts_with(known)))
 }
 
 /// A file beside the wanted one, which takes its place when it is complete, and is removed if that fails.
@@ -135,6 +189,8 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     /// A path that nothing else uses.
@@ -145,9 +201,9 @@ mod tests {
     #[test]
     fn an_old_page_stays_until_there_is_a_new_one() {
         let path = path("old");
-        fs::write(&path, "an old and longer page").unwrap();
+        fs::write(&path, "<!DOCTYPE html>an old and longer page").unwrap();
         let mut place = Place::open("page", Some(&path), &[]).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"an old and longer page");
+        assert_eq!(fs::read(&path).unwrap(), b"<!DOCTYPE html>an old and longer page");
         for page in ["new", "newer", "short"] {
             place.put(page.as_bytes()).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), page);
@@ -179,16 +235,53 @@ mod tests {
 
     #[test]
     fn a_capture_is_never_overwritten() {
-        let (capture, link) = (path("capture"), path("link"));
+        let (capture, link, hard) = (path("capture"), path("link"), path("hard"));
         fs::write(&capture, "a capture").unwrap();
-        std::os::unix::fs::symlink(&capture, &link).unwrap();
-        for target in [&capture, &link] {
-            let error =
-                Place::open("page", Some(target), &[Location::new(&capture)]).unwrap_err().to_string();
-            assert!(error.contains("would overwrite the capture"), "{error}");
+        symlink(&capture, &link).unwrap();
+        fs::hard_link(&capture, &hard).unwrap();
+        for target in [&capture, &link, &hard] {
+            let error = Place::open("page", Some(target), &[Location::new(&capture)]).unwrap_err();
+            assert!(format!("{error:#}").contains("would overwrite the capture"), "{error:#}");
         }
         assert_eq!(fs::read_to_string(&capture).unwrap(), "a capture");
-        fs::remove_file(&link).unwrap();
-        fs::remove_file(&capture).unwrap();
+        [link, hard, capture].iter().for_each(|path| fs::remove_file(path).unwrap());
+    }
+
+    #[test]
+    fn only_its_own_kind_is_replaced() {
+        let path = path("kind");
+        for (content, what, is_replaced) in [
+            ("", "page", true),
+            (" <!doctype HTML><html>", "page", true),
+            ("<svg xmlns=", "plot", true),
+            ("\u{89}PNG", "page", false),
+            ("<svg xmlns=", "page", false),
+            ("\u{a1}\u{b2}\u{c3}\u{d4}", "plot", false),
+            ("notes", "page", false),
+        ] {
+            fs::write(&path, content).unwrap();
+            let opened = Place::open(what, Some(&path), &[]);
+            assert_eq!(opened.is_ok(), is_replaced, "{content}: {opened:?}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn links_are_followed_to_what_they_name_and_stay() {
+        let (first, second, file) = (path("first"), path("second"), path("file"));
+        symlink(second.file_name().unwrap(), &first).unwrap();
+        symlink(&file, &second).unwrap();
+        Place::open("page", Some(&first), &[]).unwrap().put(b"<html>").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"<html>");
+        assert!(first.is_symlink() && second.is_symlink() && !file.is_symlink());
+        fs::remove_file(&second).unwrap();
+        symlink(&first, &second).unwrap();
+        let error = Place::open("page", Some(&first), &[]).unwrap_err();
+        assert!(format!("{error:#}").contains("too many links"), "{error:#}");
+        let owner = first.symlink_metadata().unwrap().uid();
+        let error = without_links(&first, [owner + 1, owner + 2]).unwrap_err().to_string();
+        assert!(error.contains(&format!("is a link of another user (uid {owner})")), "{error}");
+        [first, second, file].iter().for_each(|path| fs::remove_file(path).unwrap());
     }
 }

@@ -8,10 +8,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::{
-    capture::file::Location,
-    page::{Source, printable},
-};
+use crate::{capture::file::Location, page::Source, printable};
 
 /// Bytes read at once.
 const CHUNK: usize = 1 << 18;

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::report::number::{Calendar, bytes, first_of};
+use crate::{
+    printable,
+    report::number::{Calendar, bytes, first_of},
+};
 
 /// How a page was made.
 #[derive(Clone, Debug, Default)]
@@ -103,16 +106,6 @@ impl Source {
     }
 }
 
-/// A name without characters that steer a terminal or turn the text round.
-pub fn printable(name: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let escaped = |c: char| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() };
-    name.chars().map(escaped).collect()
-}
-
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || PLAIN.contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -145,7 +138,6 @@ mod tests {
 
     #[test]
     fn names_steer_nothing() {
-        assert_eq!(printable("a\n\u{1b}[31m \u{202e}gnp.pcap ü"), "a\\u{a}\\u{1b}[31m \\u{202e}gnp.pcap ü");
         assert_eq!(Made::new(&["\u{7}".to_owned()]).command, ["\\u{7}"]);
     }
 }

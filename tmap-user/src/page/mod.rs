@@ -21,7 +21,7 @@ mod words;
 use jiff::tz::TimeZone;
 
 pub use events::Events;
-pub use made::{Made, Source, printable};
+pub use made::{Made, Source};
 
 use crate::report::{Summary, number::Calendar};
 

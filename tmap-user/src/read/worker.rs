@@ -23,7 +23,12 @@ use tmap_common::{
 
 use super::Progress;
 use crate::{
-    engine::{Engine, Event, Holdings, Options, Pace, PartialSnapshot, Snapshot, Wanted, shard},
+    engine::{
+        Engine, Event, Holdings, Options, Pace, PartialSnapshot, Snapshot, Wanted,
+        failures::{Failed, Failures},
+        shard,
+    },
+    memory, say,
     signals::Signals,
 };
 
@@ -62,8 +67,8 @@ impl Waiting {
         self.progress.show_analysis(analysed, all);
         if self.is_to_tell && self.signals.stop() && !self.progress.is_hidden.get() {
             self.is_to_tell = false;
-            let text = "tmap: analysing what was read; another ^C ends with what is known";
-            self.progress.bar.suspend(|| eprintln!("{text}"));
+            let text = "analysing what was read; another ^C ends with what is known";
+            self.progress.bar.suspend(|| say(text));
         }
     }
 }
@@ -95,6 +100,7 @@ pub(super) struct Workers {
     /// Times of the reviews that not all shards have answered yet.
     reviews: VecDeque<u64>,
     waiting: Waiting,
+    failures: Failures,
 }
 
 /// The reader's end of a shard's thread.
@@ -118,10 +124,11 @@ impl Workers {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let count = shard::count(options, shards, SHARDS_PER_CORE * cores);
         let options = shard::share(options, count);
+        let failures = Failures::default();
         let shards = (0..count)
-            .map(|number| Shard::start((number, count), &options, &waiting.analysed))
+            .map(|number| Shard::start((number, count), &options, &waiting.analysed, &failures))
             .collect::<io::Result<_>>()?;
-        Ok(Self { shards, reviews: VecDeque::new(), waiting })
+        Ok(Self { shards, reviews: VecDeque::new(), waiting, failures })
     }
 
     /// Hands a record over, with the next batch.
@@ -137,6 +144,11 @@ impl Workers {
                 self.shards[other].observe(record);
             }
         }
+    }
+
+    /// What panicked so far.
+    pub(super) fn failed(&self) -> Failed {
+        self.failures.so_far()
     }
 
     /// Sets the resolution of the records' times from now on.
@@ -168,7 +180,7 @@ impl Workers {
     pub(super) fn holdings(&mut self) -> Holdings {
         let all = self.ask(|| Task::Holdings);
         let held = all.into_iter().map(|done| if let Done::Holdings(held) = done { held } else { unasked() });
-        held.fold(Holdings::default(), |sum, held| sum.plus(&held))
+        memory::told(held.fold(Holdings::default(), |sum, held| sum.plus(&held)))
     }
 
     /// Everything known.
@@ -217,18 +229,20 @@ impl Shard {
         (number, count): (usize, usize),
         options: &Options,
         analysed: &Arc<[AtomicU64; 2]>,
+        failures: &Failures,
     ) -> io::Result<Self> {
         let (tasks, tasks_in) = mpsc::sync_channel(TASKS_WAITING);
         let (done_out, done) = mpsc::channel();
         let tells = if options.rtt.is_some() { Tells::Tsecr } else { Tells::PayloadBytes };
         let options = options.clone();
-        let analysed = Arc::clone(analysed);
+        let (analysed, failures) = (Arc::clone(analysed), failures.clone());
         let thread = thread::Builder::new().name(format!("shard {number}")).spawn(move || {
             let mut engine = Engine::new(options);
             engine.set_share(number, count);
             engine.set_pace(Pace::Sparse);
             engine.count_analysed(analysed);
-            work(engine, &tasks_in, &done_out);
+            engine.note_failures(failures.clone());
+            work(engine, &failures, &tasks_in, &done_out);
         })?;
         Ok(Self {
             tasks: Some(tasks),
@@ -309,7 +323,7 @@ impl Shard {
         None
     }
 
-    /// A thread ends early only by a panic, which is resumed here.
+    /// A thread ends early only by a panic outside of its tasks, which is resumed here.
     fn fail(&mut self) -> ! {
         match self.thread.take().map(JoinHandle::join) {
             Some(Err(panic)) => std::panic::resume_unwind(panic),
@@ -328,34 +342,64 @@ impl Drop for Shard {
     }
 }
 
-fn work(mut engine: Engine, tasks: &mpsc::Receiver<Task>, done: &mpsc::Sender<Done>) {
+/// Works until the reader is gone. A task that panics has an empty result, and after that no more records are
+/// taken in: what the engine holds may be half done, but most of it can be told.
+fn work(mut engine: Engine, failures: &Failures, tasks: &mpsc::Receiver<Task>, done: &mpsc::Sender<Done>) {
+    let mut is_sound = true;
     for task in tasks {
-        let result = match task {
-            Task::Observe(mut batch) => {
-                engine.observe_slots(&batch);
-                batch.clear();
-                Done::Observed(batch)
+        let mut results = empty(&task);
+        let is_intake = matches!(task, Task::Observe(_));
+        if is_sound || !is_intake {
+            let name = if is_intake { "intake" } else { "task" };
+            match failures.guard(name, || do_task(&mut engine, task)) {
+                Some(done) => results = done,
+                None => is_sound = false,
             }
-            Task::Resolution(resolution_ns) => {
-                engine.set_resolution_ns(resolution_ns);
-                continue;
-            }
-            Task::Review(now_ns) => Done::Reviewed(engine.review(now_ns)),
-            Task::Holdings => Done::Holdings(engine.holdings()),
-            Task::Snapshot(now_ns, wanted) => {
-                Done::Partial(Box::new(engine.partial_snapshot(now_ns, wanted)))
-            }
-            Task::SnapshotOf(now_ns, address) => Done::Partial(Box::new(engine.snapshot_of(now_ns, address))),
-            Task::Conclude(now_ns, wanted) => {
-                let (events, partial) = engine.conclude(now_ns, wanted);
-                if done.send(Done::Reviewed(events)).is_err() {
-                    return;
-                }
-                Done::Partial(Box::new(partial))
-            }
-        };
-        if done.send(result).is_err() {
+        }
+        if results.into_iter().flatten().any(|result| done.send(result).is_err()) {
             return;
+        }
+    }
+}
+
+/// The results of a task: up to two.
+type Results = [Option<Done>; 2];
+
+fn do_task(engine: &mut Engine, task: Task) -> Results {
+    let result = match task {
+        Task::Observe(mut batch) => {
+            engine.observe_slots(&batch);
+            batch.clear();
+            Done::Observed(batch)
+        }
+        Task::Resolution(resolution_ns) => {
+            engine.set_resolution_ns(resolution_ns);
+            return [None, None];
+        }
+        Task::Review(now_ns) => Done::Reviewed(engine.review(now_ns)),
+        Task::Holdings => Done::Holdings(engine.holdings()),
+        Task::Snapshot(now_ns, wanted) => Done::Partial(Box::new(engine.partial_snapshot(now_ns, wanted))),
+        Task::SnapshotOf(now_ns, address) => Done::Partial(Box::new(engine.snapshot_of(now_ns, address))),
+        Task::Conclude(now_ns, wanted) => {
+            let (events, partial) = engine.conclude(now_ns, wanted);
+            return [Some(Done::Reviewed(events)), Some(Done::Partial(Box::new(partial)))];
+        }
+    };
+    [Some(result), None]
+}
+
+/// The results of a task that wasn't done.
+fn empty(task: &Task) -> Results {
+    let nothing = |now_ns, siblings| Some(Done::Partial(Box::new(PartialSnapshot::new(now_ns, siblings))));
+    match task {
+        Task::Observe(_) => [Some(Done::Observed(Vec::new())), None],
+        Task::Resolution(_) => [None, None],
+        Task::Review(_) => [Some(Done::Reviewed(Vec::new())), None],
+        Task::Holdings => [Some(Done::Holdings(Holdings::default())), None],
+        Task::Snapshot(now_ns, wanted) => [nothing(*now_ns, wanted.siblings), None],
+        Task::SnapshotOf(now_ns, _) => [nothing(*now_ns, false), None],
+        Task::Conclude(now_ns, wanted) => {
+            [Some(Done::Reviewed(Vec::new())), nothing(*now_ns, wanted.siblings)]
         }
     }
 }

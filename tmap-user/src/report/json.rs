@@ -62,9 +62,10 @@
 //! of all: `addresses_told` of `addresses`, `connections_told` of `connections`, `segments_told` of
 //! `segments`, and `left_out`, connections by reason), `records`, `packets` (`seen`, `suppressed`, `emitted`,
 //! `ring_full`, `skipped` by reason), `losses` (`flows_evicted`, `connections_forgotten`, `unproven_evicted`,
-//! `addresses_forgotten`, `machines_uncompared`, `flows_thinned`, `records_refused`), `unstamped` (SYNs
-//! without timestamps: `records`, `connections`, `addresses_only` = addresses that never sent a timestamp,
-//! `forgotten` = addresses that made room for others), `flows`, `memory_bytes`, `warnings`.
+//! `addresses_forgotten`, `unproven_addresses_forgotten`, `machines_uncompared`, `flows_thinned`,
+//! `records_refused`), `unstamped` (SYNs without timestamps: `records`, `connections`, `addresses_only` =
+//! addresses that never sent a timestamp, `forgotten` = addresses that made room for others), `flows`,
+//! `memory_bytes`, `warnings`.
 //!
 //! # `event`: as it happens
 //!
@@ -284,6 +285,7 @@ struct LossesObject {
     connections_forgotten: u64,
     unproven_evicted: u64,
     addresses_forgotten: u64,
+    unproven_addresses_forgotten: u64,
     machines_uncompared: u64,
     flows_thinned: u64,
     records_refused: u64,
@@ -539,6 +541,7 @@ fn losses(losses: Losses) -> LossesObject {
         connections_forgotten,
         unproven_evicted,
         addresses_forgotten,
+        unproven_addresses_forgotten,
         machines_uncompared,
         flows_thinned,
         records_refused,
@@ -548,6 +551,7 @@ fn losses(losses: Losses) -> LossesObject {
         connections_forgotten,
         unproven_evicted,
         addresses_forgotten,
+        unproven_addresses_forgotten,
         machines_uncompared,
         flows_thinned,
         records_refused,

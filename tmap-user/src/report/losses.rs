@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use tmap_common::{Counters, Skip};
 
+use crate::engine::{Snapshot, failures::Failed};
+
 use super::{
     Summary,
     number::count,
@@ -16,6 +18,60 @@ const ENOUGH_BYTES: u32 = 128;
 
 /// Bytes of a frame that hold them in a tunnel as well: 184 in VXLAN over IPv6.
 const ENOUGH_BYTES_IN_TUNNELS: u32 = 256;
+
+/// A share of the records, in percent: where more are lost, a report is not what it seems.
+const HEAVY_PERCENT: f64 = 1.0;
+
+/// Warnings of losses that make a report untrue: addresses that are missing from it although they showed
+/// something, and more than [`HEAVY_PERCENT`] of the records.
+pub(crate) fn heavy(snapshot: &Snapshot, counters: &Counters) -> Vec<String> {
+    let losses = &snapshot.losses;
+    let (kept, lost) = (counters.emitted, counters.ring_full);
+    let mut warnings = Vec::new();
+    if let Some(share) = heavy_share(lost, kept + lost) {
+        warnings.push(format!(
+            "{share} of the records were lost, because rings were full; raise --ring-size or --shards, or filter"
+        ));
+    }
+    let told = losses.addresses_forgotten - losses.unproven_addresses_forgotten;
+    if told > 0 {
+        warnings.push(format!(
+            "{} that showed something made room for others; raise --memory or --max-addresses, or filter by \
+             your own networks",
+            count(told, "address")
+        ));
+    }
+    if let Some(share) = heavy_share(losses.records_refused, kept) {
+        warnings.push(format!(
+            "{share} of the records were of connections for which there was no room; raise --max-flows or \
+             --max-connections, or filter"
+        ));
+    }
+    warnings
+}
+
+/// The share of `lost` in `all`, where it is heavy: `12 %`.
+fn heavy_share(lost: u64, all: u64) -> Option<String> {
+    let percent = 100.0 * lost as f64 / all.max(1) as f64;
+    (percent > HEAVY_PERCENT).then(|| format!("{percent:.0} %"))
+}
+
+/// Warnings of panics.
+pub(crate) fn failures(failed: &Failed) -> Vec<String> {
+    const REPORT: &str = "please report this, with the message above";
+    let mut warnings: Vec<String> = failed
+        .addresses
+        .iter()
+        .map(|address| format!("the analysis of {address} failed, so it is missing or incomplete; {REPORT}"))
+        .collect();
+    if failed.more > 0 {
+        warnings.push(format!("the analysis of {} more failed", count(failed.more, "address")));
+    }
+    if failed.elsewhere > 0 {
+        warnings.push(format!("a part of tmap failed, so addresses and segments are missing; {REPORT}"));
+    }
+    warnings
+}
 
 /// Frames whose segments can't be read, and why: what was cut off when they were captured, and what is
 /// encrypted or doesn't tell where its payload begins.
@@ -105,4 +161,24 @@ pub(crate) fn evicted(out: &mut impl Write, evicted: u64, one: &str, limits: &st
         return Ok(());
     }
     writeln!(out, "Evicted {} ({limits}); counts above may be low.", count(evicted, one))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_a_percent_is_heavy_and_so_is_a_missing_address() {
+        let warnings = |ring_full, addresses_forgotten, records_refused| {
+            let mut snapshot = Snapshot::default();
+            (snapshot.losses.addresses_forgotten, snapshot.losses.records_refused) =
+                (addresses_forgotten, records_refused);
+            heavy(&snapshot, &Counters { emitted: 9_900, ring_full, ..Counters::default() })
+        };
+        assert!(warnings(0, 0, 0).is_empty() && warnings(100, 0, 99).is_empty());
+        assert!(warnings(101, 0, 0)[0].starts_with("1 % of the records were lost"));
+        assert!(warnings(0, 1, 0)[0].starts_with("1 address that showed something made room"));
+        assert!(warnings(0, 0, 5_000)[0].starts_with("51 % of the records were of connections"));
+        assert_eq!(warnings(1_000_000, 1, 5_000).len(), 3);
+    }
 }

@@ -269,6 +269,7 @@ impl Watched {
                     let text = format!("{before}; attached again ({})", held.in_words());
                     changes.push(self.change(ChangeKind::Detached, text));
                     self.held.push(held);
+                    self.stay_promiscuous(interface);
                 }
                 Err(error) => {
                     self.fail(now, &before, &error, changes);
@@ -355,6 +356,16 @@ impl Watched {
             Err(error) => {
                 self.fail(now, &format!("interface {} cannot be watched", self.name), &error, changes);
             }
+        }
+    }
+
+    /// Sets promiscuous mode again where it was set: an interface that was deleted and made again with the
+    /// same index looks like one of which only the programs are gone.
+    fn stay_promiscuous(&mut self, interface: &Interface) {
+        if self.promiscuous.is_some()
+            && let Ok(membership) = promiscuous::join(interface.index)
+        {
+            self.promiscuous = Some(membership);
         }
     }
 

@@ -162,11 +162,12 @@ impl Flows {
     pub(super) fn replace_a_source(&mut self, source: Source, now_ns: u64) -> SourceId {
         let in_turn = self.source_eviction.next(self.sources.len());
         let best = in_turn.map(|id| (self.rank_of_source(id as SourceId, now_ns), id as SourceId)).min();
-        let id = best.map_or(0, |(_, id)| id);
+        let ((class, _), id) = best.unwrap_or_default();
         while !self.sources[id as usize].connections.is_empty() {
             self.evict(id, 0);
         }
         self.losses.addresses_forgotten += 1;
+        self.losses.unproven_addresses_forgotten += u64::from(class == 0);
         let old = &mut self.sources[id as usize];
         self.ids.remove(&old.address);
         // Its number may be in the list of changed ones.

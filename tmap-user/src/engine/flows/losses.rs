@@ -12,6 +12,8 @@ pub struct Losses {
     pub unproven_evicted: u64,
     /// Addresses evicted, with their connections.
     pub addresses_forgotten: u64,
+    /// Of them, those that showed next to nothing.
+    pub unproven_addresses_forgotten: u64,
     /// Machines that were not compared with other addresses', because there were too many.
     pub machines_uncompared: u64,
     /// Times that a flow's history was thinned (every other point dropped) for lack of memory.
@@ -28,6 +30,8 @@ impl Losses {
             connections_forgotten: self.connections_forgotten + other.connections_forgotten,
             unproven_evicted: self.unproven_evicted + other.unproven_evicted,
             addresses_forgotten: self.addresses_forgotten + other.addresses_forgotten,
+            unproven_addresses_forgotten: self.unproven_addresses_forgotten
+                + other.unproven_addresses_forgotten,
             machines_uncompared: self.machines_uncompared + other.machines_uncompared,
             flows_thinned: self.flows_thinned + other.flows_thinned,
             records_refused: self.records_refused + other.records_refused,

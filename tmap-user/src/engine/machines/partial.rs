@@ -18,7 +18,7 @@ pub struct PartialSnapshot {
 
 impl PartialSnapshot {
     /// A partial snapshot without addresses.
-    pub(super) fn new(now_ns: u64, siblings: bool) -> Self {
+    pub fn new(now_ns: u64, siblings: bool) -> Self {
         let snapshot = Snapshot { now_ns, ..Snapshot::default() };
         Self { snapshot, candidates: Vec::new(), siblings }
     }

@@ -156,6 +156,9 @@ impl FromStr for Database {
             let (key, value) =
                 line.split_once('=').ok_or(malformed("expected a [section] or `key = value`"))?;
             match (key.trim(), value.trim()) {
+                ("label", value) if value.chars().any(char::is_control) => {
+                    return Err(malformed("a label with a control character, which would steer terminals"));
+                }
                 ("label", value) => database.entries.push(Entry {
                     label: Label::parse(value)
                         .ok_or(malformed("expected a label type:class:name:flavour"))?,
@@ -235,7 +238,8 @@ impl Signature {
                 .parse()
                 .map_err(|_| "expected the length of IP options as a number")?,
             mss: number_or_any(mss).ok_or("expected an MSS: a number or *")?,
-            window: Window::parse(window).ok_or("expected a window: number, *, %n, mss*n or mtu*n")?,
+            window: Window::parse(window)
+                .ok_or("expected a window: number, *, %n, mss*n, mss*n-m from n up to m, or mtu*n")?,
             scale: number_or_any(scale).ok_or("expected a window scale: a number or *")?,
             layout: Layout::parse(layout).ok_or("unknown TCP option")?,
             quirks,
@@ -316,7 +320,8 @@ impl Window {
             Self::Any
         } else if let Some(factors) = text.strip_prefix("mss*") {
             let (first, last) = factors.split_once('-').unwrap_or((factors, factors));
-            Self::Mss(first.parse().ok()?..=last.parse().ok()?)
+            let factors = first.parse().ok()?..=last.parse().ok()?;
+            (!factors.is_empty()).then_some(Self::Mss(factors))?
         } else if let Some(factor) = text.strip_prefix("mtu*") {
             Self::Mtu(factor.parse().ok()?)
         } else if let Some(unit) = text.strip_prefix('%') {
@@ -434,6 +439,8 @@ ua_os = Linux,Windows
             (&format!("{section}sig = *:0:0:*:*,*:ts::0"), 3),
             (&format!("{section}sig = *:64:0:*:mss*x,*:ts::0"), 3),
             (&format!("{section}sig = *:64:0:*:%0,*:ts::0"), 3),
+            (&format!("{section}sig = *:64:0:*:mss*9-2,*:ts::0"), 3),
+            ("[tcp:request]\nlabel = s:unix:\u{1b}[31mA:", 2),
             (&format!("{section}sig = *:64:0:*:*,*:tss::0"), 3),
             (&format!("{section}sig = *:64:0:*:*,*:ts:xx:0"), 3),
             (&format!("{section}colour = red"), 3),

@@ -24,14 +24,14 @@ impl RttEngine {
             counts: self.counts,
             ..Report::default()
         };
-        let mut machines: BTreeMap<(Address, Option<u32>), Gathering> = BTreeMap::new();
+        let mut machines: BTreeMap<Whose, Vec<(&HalfConnection, SideClock)>> = BTreeMap::new();
         for (_, connection) in &self.connections {
             let [a, b] = &connection.halves;
             report.one_way += u64::from(a.segments == 0 || b.segments == 0);
             for (own, peer, key) in [(a, b, connection.key_of(0)), (b, a, connection.key_of(1))] {
                 let clock = clock_of(&key);
                 if own.rtt.count() > 0 {
-                    machines.entry((key.src, clock.machine)).or_default().add(own, clock);
+                    machines.entry((key.src, clock.machine)).or_default().push((own, clock));
                 }
                 report.directions.push(Direction {
                     key,
@@ -46,14 +46,24 @@ impl RttEngine {
             }
         }
         report.directions.sort_by_key(|direction| (direction.key, direction.first_ns));
-        report.machines =
-            machines.into_iter().filter_map(|(whose, gathering)| gathering.machine(whose)).collect();
+        // One after the other: a sum takes a histogram, and there may be as many machines as connections.
+        report.machines = machines.into_iter().filter_map(|(whose, sides)| machine(whose, &sides)).collect();
         let prefixes = self.prefixes.iter();
         report.prefixes =
             prefixes.filter_map(|(prefix, rtt)| Some((*prefix, rtt.summary()?, rtt.buckets()))).collect();
         report.prefixes.sort_by_key(|(prefix, ..)| *prefix);
         report
     }
+}
+
+/// An address and the number of one of its machines; `None` for connections of no machine.
+type Whose = (Address, Option<u32>);
+
+/// The round trips of a machine, from its sides of connections.
+fn machine(whose: Whose, sides: &[(&HalfConnection, SideClock)]) -> Option<Machine> {
+    let mut gathering = Gathering::default();
+    sides.iter().for_each(|(side, clock)| gathering.add(side, *clock));
+    gathering.machine(whose)
 }
 
 /// The sum of a machine's connections.
@@ -76,7 +86,7 @@ impl Gathering {
         }
     }
 
-    fn machine(self, (address, machine): (Address, Option<u32>)) -> Option<Machine> {
+    fn machine(self, (address, machine): Whose) -> Option<Machine> {
         Some(Machine {
             address,
             machine,
