@@ -34,7 +34,7 @@ pub struct Flow {
     pub fingerprint: Option<Fingerprint>,
     /// TTL or hop limit of the latest segment.
     pub hop_limit: u8,
-    /// The tunnel that its latest segment came in.
+    /// The tunnel that its first segment came in: later ones may be forged.
     pub tunnel: Option<Tunnel>,
     /// First arrivals of TSvals.
     pub envelope: Envelope,
@@ -118,10 +118,12 @@ impl Flow {
     pub fn observe(&mut self, record: &Record) {
         let segment = &record.segment;
         self.last_ns = self.last_ns.max(record.time_ns);
+        if self.segments == 0 {
+            self.tunnel = segment.tunnel;
+        }
         self.segments += 1 + u64::from(record.suppressed);
         self.payload_bytes += u64::from(segment.payload_bytes);
         self.hop_limit = segment.hop_limit;
-        self.tunnel = segment.tunnel;
         if segment.syn.is_some() {
             self.fingerprint = Fingerprint::of(segment);
             self.side = Some(if segment.flags.is_syn_ack() { Side::Server } else { Side::Client });

@@ -44,6 +44,8 @@ impl<'a> Credible<'a> {
 struct Judge {
     /// Whether its handshakes are seen.
     sees_handshakes: bool,
+    /// Whether they are seen outside of tunnels over IP: whoever can reach the tunnel's end can send into it.
+    sees_them_outside: bool,
     /// The latest beginning of a connection whose handshake wasn't seen, engine time in nanoseconds; 0 where
     /// none is believed.
     older_until_ns: u64,
@@ -51,17 +53,23 @@ struct Judge {
 
 impl Judge {
     fn of(connections: &[&Connection], began_ns: u64) -> Self {
-        let complete = connections.iter().filter(|c| c.handshake == Handshake::Complete).count();
+        let are_complete = connections.iter().filter(|c| c.handshake == Handshake::Complete);
+        let complete = are_complete.clone().count();
+        let outside = are_complete.filter(|c| !is_in_tunnel(c)).count();
         let until_ns = began_ns.saturating_add(STARTING_NS);
         let is_older = |c: &&&Connection| c.handshake == Handshake::Unseen && c.flow.first_ns <= until_ns;
         let older = connections.iter().filter(is_older).count();
         Self {
             sees_handshakes: complete >= FEWEST_COMPLETE,
+            sees_them_outside: outside >= FEWEST_COMPLETE,
             older_until_ns: if older <= complete.max(MOST_OLDER) { until_ns } else { 0 },
         }
     }
 
     fn believes(&self, connection: &Connection) -> bool {
+        if self.sees_them_outside && is_in_tunnel(connection) {
+            return false;
+        }
         !self.sees_handshakes
             || match connection.handshake {
                 Handshake::Complete => true,
@@ -69,4 +77,9 @@ impl Judge {
                 Handshake::Unseen => connection.flow.first_ns <= self.older_until_ns,
             }
     }
+}
+
+/// Whether a connection came in a tunnel over IP.
+fn is_in_tunnel(connection: &Connection) -> bool {
+    connection.flow.tunnel.is_some_and(|tunnel| tunnel.has_ends())
 }

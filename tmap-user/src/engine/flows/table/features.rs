@@ -12,7 +12,7 @@ use crate::engine::os::signature::Fingerprint;
 pub(super) struct Features {
     /// The handshake's fingerprint, if it was seen.
     pub fingerprint: Option<Fingerprint>,
-    /// The tunnel that the latest segment came in.
+    /// The tunnel that the first segment came in.
     pub tunnel: Option<Tunnel>,
 }
 

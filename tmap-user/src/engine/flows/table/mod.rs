@@ -363,7 +363,7 @@ impl Table {
     #[inline(always)]
     pub(super) fn observe(&mut self, place: u32, record: &Record) {
         let segment = &record.segment;
-        if segment.tunnel.is_some() || self.is(place, flag::TUNNEL) {
+        if segment.tunnel.is_some() && self.segments(place) == 0 {
             self.note_tunnel(place, segment.tunnel);
         }
         let seen = Plain {
@@ -383,9 +383,6 @@ impl Table {
     /// needed.
     #[inline(always)]
     pub(super) fn observe_plain(&mut self, place: u32, plain: &Plain, record: impl FnOnce() -> Record) {
-        if self.is(place, flag::TUNNEL) {
-            self.note_tunnel(place, None);
-        }
         self.take_in(place, plain, false, record);
     }
 
@@ -474,13 +471,11 @@ impl Table {
         self.set_features(place, Features { fingerprint: Some(fingerprint), ..features });
     }
 
-    /// Notes the tunnel of the latest segment, where it is another one or none any more.
+    /// Notes the tunnel of the first segment.
     #[inline(never)]
     fn note_tunnel(&mut self, place: u32, tunnel: Option<Tunnel>) {
         let features = self.features.get(self.entries[place as usize].features());
-        if features.tunnel != tunnel {
-            self.set_features(place, Features { tunnel, ..features });
-        }
+        self.set_features(place, Features { tunnel, ..features });
     }
 
     fn set_features(&mut self, place: u32, features: Features) {
