@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     engine::{Event, Flows, Holdings},
+    sandbox,
     time::now_ns,
 };
 
@@ -61,6 +62,7 @@ impl Shard {
     /// Works until the control loop is gone, or another thread that it needs.
     pub(super) fn run(mut self) {
         super::hurry();
+        sandbox::give_up();
         let mut pause = Pause::default();
         loop {
             let Ok(count) = self.intake.feed(&mut self.flows, BATCH) else { return };

@@ -24,6 +24,7 @@ use tmap_common::{
 use super::Progress;
 use crate::{
     engine::{Engine, Event, Holdings, Options, Pace, PartialSnapshot, Snapshot, Wanted, shard},
+    sandbox,
     signals::Signals,
 };
 
@@ -212,6 +213,7 @@ impl Shard {
         let options = options.clone();
         let analysed = Arc::clone(analysed);
         let thread = thread::Builder::new().name(format!("shard {number}")).spawn(move || {
+            sandbox::give_up();
             let mut engine = Engine::new(options);
             engine.set_pace(Pace::Sparse);
             engine.count_analysed(analysed);
