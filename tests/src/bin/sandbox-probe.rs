@@ -1,5 +1,5 @@
-//! Tries from inside of a sandbox what must fail there, and what must not. Tests run it and read what it says:
-//! a line for each act, with `ok` or the error.
+//! Tries from inside of a sandbox what must fail there, and what must not. Tests run it and read what it
+//! says: a line for each act, with `ok` or the error.
 //!
 //! ```text
 //! sandbox-probe reader FOLDER     as a command that reads captures: FOLDER/capture, and writes into FOLDER

@@ -126,7 +126,7 @@ const ALL: &[c_long] = &[
     libc::SYS_seccomp,
 ];
 
-/// The same by their older names, which only x86-64 has.
+/// Older names of some of [`ALL`], which only x86-64 has.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[c_long] = &[
     libc::SYS_access,
@@ -157,24 +157,25 @@ const SENSOR: &[c_long] =
 const CONTROL_ONLY: &[c_long] =
     &[libc::SYS_bind, libc::SYS_bpf, libc::SYS_capset, libc::SYS_setsockopt, libc::SYS_socket];
 
-/// What may be asked of terminals, pipes and sockets. TIOCSTI, which types for the user, is not among them.
-const IOCTLS: &[u64] = &[
-    libc::FIOCLEX,
-    libc::FIONBIO,
-    libc::FIONCLEX,
-    libc::FIONREAD,
-    libc::TCGETS,
-    libc::TCSETS,
-    libc::TCSETSF,
-    libc::TCSETSW,
-    // The same with newer versions of libc: TCGETS2, TCSETS2, TCSETSW2, TCSETSF2.
+/// What may be asked of terminals, pipes and sockets (asm-generic/ioctls.h, linux/sockios.h). TIOCSTI, which
+/// types for the user, is not among them.
+const IOCTLS: [u64; 15] = [
+    0x5401, // TCGETS
+    0x5402, // TCSETS
+    0x5403, // TCSETSW
+    0x5404, // TCSETSF
+    0x540f, // TIOCGPGRP
+    0x5413, // TIOCGWINSZ
+    0x541b, // FIONREAD
+    0x5421, // FIONBIO
+    0x5450, // FIONCLEX
+    0x5451, // FIOCLEX
+    0x8933, // SIOCGIFINDEX
+    // By newer versions of libc: TCGETS2, TCSETS2, TCSETSW2, TCSETSF2.
     0x802c_542a,
     0x402c_542b,
     0x402c_542c,
     0x402c_542d,
-    libc::TIOCGPGRP,
-    libc::TIOCGWINSZ,
-    libc::SIOCGIFINDEX,
 ];
 
 /// The name of a thread, names of memory, what the kernel told the process at its start (PR_GET_AUXV), and
@@ -210,7 +211,7 @@ fn allowed(role: Role) -> Result<Rules, Error> {
     let of_role = if role == Role::Sensor { SENSOR } else { &[] };
     let mut rules: Rules =
         [ALL, OLDER, of_role].concat().into_iter().map(|number| (number, Vec::new())).collect();
-    rules.insert(libc::SYS_ioctl, with(1, IOCTLS.iter().copied())?);
+    rules.insert(libc::SYS_ioctl, with(1, IOCTLS)?);
     rules.insert(libc::SYS_prctl, with(0, PRCTLS.map(|option| option as u64))?);
     // New threads, and no new processes. Of clone3 nothing can be seen, so libc is told that there is none.
     let thread = libc::CLONE_THREAD as u64;

@@ -5,12 +5,13 @@
 //!           '-> threads start -> each gives up what is left -> settle
 //! ```
 //!
-//! Landlock, capabilities and seccomp belong to threads, and a new thread has those of the one that starts it.
-//! So a process enters before it starts its first thread. Capabilities that attaching takes stay with the
+//! Landlock, capabilities and seccomp belong to threads, and a new thread has those of the one that starts
+//! it. So a process enters before it starts its first thread. Capabilities that attaching takes stay with the
 //! control loop's thread alone: those that take in what strangers send give everything up.
 //!
 //! Nothing here ends a run. What a system can't do is told in a line.
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod calls;
 mod files;
 mod rights;
@@ -21,6 +22,16 @@ use std::{
 };
 
 pub use files::folder_of;
+
+/// Other machines have other system calls, which nobody has listed.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod calls {
+    pub(super) fn limit(_: super::Role) -> Option<String> {
+        Some(format!("system calls are not limited on {}", std::env::consts::ARCH))
+    }
+
+    pub(super) fn give_up() {}
+}
 
 /// What a process does after it has entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

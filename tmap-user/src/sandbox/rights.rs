@@ -136,7 +136,7 @@ fn suffices(user: Option<User>, needs: &Needs) -> bool {
 
 /// Whether the effective user may read and write what `needs` names.
 fn is_accessible(needs: &Needs) -> bool {
-    // Not eaccess(3), which asks for the real user where both are the same, and for root with all capabilities.
+    // Not eaccess(3), which asks for the real user where both are the same: for root with all capabilities.
     let may = |path: &Path, flags| faccessat(AT_FDCWD, path, flags, AtFlags::AT_EACCESS).is_ok();
     let write = AccessFlags::W_OK | AccessFlags::X_OK;
     needs.reads.iter().all(|path: &PathBuf| may(path, AccessFlags::R_OK))
