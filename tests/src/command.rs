@@ -134,7 +134,7 @@ impl Running {
         let child = command.spawn().expect("tmap runs");
         let mut running = Self { child, folder };
         let began = Instant::now();
-        while !running.err().contains("^C ends") {
+        while !["^C ends", "^C writes"].iter().any(|said| running.err().contains(said)) {
             let ended = running.child.try_wait().expect("a child").is_some();
             assert!(!ended && began.elapsed() < PATIENCE, "it doesn't watch: {}", running.err());
             thread::sleep(Duration::from_millis(20));

@@ -9,6 +9,7 @@
 //! | the `tmap` command, to its end or running | [`command`] |
 //! | the `tmap` command in a terminal | [`terminal`] |
 //! | namespaces, root's rights, real TCP | [`net`] |
+//! | what a process may do | [`sandbox`] |
 //! | pictures and examples in documents | [`examples`] |
 //! | a frame handed to a loaded program | [`test_run`] |
 //! | what tmap costs | [`mod@bench`] |
@@ -23,6 +24,7 @@ pub mod command;
 pub mod examples;
 pub mod judge;
 pub mod net;
+pub mod sandbox;
 pub mod simulate;
 pub mod terminal;
 pub mod test_run;

@@ -166,6 +166,9 @@ struct CommonArgs {
     /// OS signatures in p0f's format, instead of the built-in ones
     #[arg(long, value_name = "FILE")]
     p0f: Option<PathBuf>,
+    /// Keep all rights of the user who started tmap, on systems where it can't work without them
+    #[arg(long, hide = true)]
+    no_sandbox: bool,
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
@@ -426,6 +429,7 @@ impl CommonArgs {
             wanted: report.wanted(),
             view: report.view(verb),
             page: None,
+            sandbox: !self.no_sandbox,
             stats: self.stats,
             zone: TimeZone::system(),
         })

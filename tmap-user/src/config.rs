@@ -85,6 +85,8 @@ pub struct Common {
     pub view: View,
     /// The page that the run makes instead of a report; `None` for a report.
     pub page: Option<PageConfig>,
+    /// Whether the process gives up what it doesn't need.
+    pub sandbox: bool,
     /// How often statistics are printed.
     pub stats: Option<Duration>,
     /// The time zone of times in text reports.

@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     engine::hurry::Hurry,
+    sandbox,
     signals::{Asked, Signals},
 };
 
@@ -66,7 +67,10 @@ impl Deadline {
         }
         let question = state.ask();
         let deadline = self.clone();
-        let watch = move || deadline.watch(question);
+        let watch = move || {
+            sandbox::give_up();
+            deadline.watch(question);
+        };
         if thread::Builder::new().name("deadline".to_owned()).spawn(watch).is_err() {
             self.0.hurry.end_searches();
         }

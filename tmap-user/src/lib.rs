@@ -20,6 +20,7 @@ pub mod picture;
 mod progress_bar;
 pub mod read;
 pub mod report;
+pub mod sandbox;
 pub mod screen;
 pub mod signals;
 pub mod stdout;

@@ -47,9 +47,10 @@ use crate::{
         sensor::{Heartbeat, Notice},
         stats::CpuStats,
     },
+    sandbox::{self, Needs, Role, folder_of},
     say,
     screen::terminal,
-    signals::Signals,
+    signals::{Caught, Signals},
     time::{WallClock, is_namespace_known, now_ns},
 };
 use drain::Drain;
@@ -102,8 +103,10 @@ fn run_with(
             "tmap was started in the time namespace of its parent; start it as a child: unshare --time --fork"
         );
     }
-    let signals = Signals::listen()?;
+    let caught = Caught::new()?;
     let (sensor, rings) = Sensor::open(&sensor_config(config))?;
+    let notes = enter_sandbox(config, top.is_some());
+    let signals = caught.listen()?;
     let mut said: Vec<String> = sensor.attachments().iter().map(ToString::to_string).collect();
     if top.is_none() {
         let (ends, now) = match config.common.page {
@@ -113,17 +116,20 @@ fn run_with(
         said.push(format!("^C {ends}; kill -USR1 {} {now}", std::process::id()));
     }
     said.extend(warnings_of_merging(&sensor.watched()));
+    said.extend(notes);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     // The screen's timers begin here.
     let _inside = runtime.enter();
     let deadline = Deadline::new(&config.common.engine.hurry);
     // A screen has no summary on request.
     deadline.follow(&signals, top.is_none(), reporter.takes_drafts());
+    let drain = Drain::start(rings, &config.common.engine, config.shards)?;
+    sandbox::settle();
     let mut control = Control {
         config,
         reporter,
         deadline,
-        drain: Drain::start(rings, &config.common.engine, config.shards)?,
+        drain,
         began_ns: now_ns(),
         before: Counters::default(),
         stats_began: Instant::now(),
@@ -137,6 +143,21 @@ fn run_with(
     said.iter().for_each(|line| control.say(line));
     control.check_interfaces()?;
     runtime.block_on(control.run(signals))
+}
+
+/// Gives up what watching doesn't take from now on. Returns what this system can't do.
+fn enter_sandbox(config: &LiveConfig, has_screen: bool) -> Vec<String> {
+    if !config.common.sandbox {
+        return Vec::new();
+    }
+    let page = config.common.page.as_ref().and_then(|page| page.path.as_deref()).map(folder_of);
+    // A screen saves pages here.
+    let here = has_screen.then(|| ".".into());
+    sandbox::enter(&Needs {
+        role: Role::Sensor,
+        reads: Vec::new(),
+        writes: page.into_iter().chain(here).collect(),
+    })
 }
 
 /// Warnings of interfaces that merge segments, because their arrival times are then too late.

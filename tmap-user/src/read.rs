@@ -35,9 +35,10 @@ use crate::{
         Format, Sink, Stats, Summary, losses,
         number::{Calendar, count, grouped, span},
     },
+    sandbox::{self, Needs, Role, folder_of},
     say,
     screen::terminal,
-    signals::Signals,
+    signals::{Caught, Signals},
     time::{WallClock, When},
     with_advice,
 };
@@ -116,7 +117,10 @@ fn run_with(
             anyhow::bail!("{source}: {error}{}", hint(source, &error));
         }
     }
-    let signals = Signals::listen()?;
+    for note in enter_sandbox(config, top.is_some()) {
+        say(&note);
+    }
+    let signals = Caught::new()?.listen()?;
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     let stop = {
         let signals = Arc::clone(&signals);
@@ -148,6 +152,24 @@ fn run_with(
         }
     }
     reading.finish(canvas)
+}
+
+/// Gives up what reading doesn't take. Returns what this system can't do, to those who want to know it all.
+fn enter_sandbox(config: &ReadConfig, has_screen: bool) -> Vec<String> {
+    if !config.common.sandbox {
+        return Vec::new();
+    }
+    let reads = config.files.iter().filter_map(|file| match file {
+        Location::Path(path) => Some(path.clone()),
+        Location::Stdin => None,
+    });
+    let page = config.common.page.as_ref().and_then(|page| page.path.as_deref());
+    let plot = config.plot.as_ref().and_then(|plot| plot.out.as_deref());
+    // A screen saves pages here.
+    let here = has_screen.then(|| ".".into());
+    let writes = page.into_iter().chain(plot).map(folder_of).chain(here).collect();
+    let notes = sandbox::enter(&Needs { role: Role::Reader, reads: reads.collect(), writes });
+    if config.common.view.verbose { notes } else { Vec::new() }
 }
 
 /// Each file once, by what the names lead to, and the names that lead to a file again.

@@ -17,6 +17,8 @@ use signal_hook::{
 };
 use tokio::sync::Notify;
 
+use crate::sandbox;
+
 /// Requests to stop that come within this time are one: `timeout` of the coreutils sends its signal to the
 /// process and then to its group, and a terminal and the shell may both pass one on.
 const ONE_REQUEST: Duration = Duration::from_secs(1);
@@ -48,6 +50,10 @@ pub enum Asked {
     StopNow,
 }
 
+/// Signals that are caught, and that nobody has heard of yet.
+#[derive(Debug)]
+pub struct Caught(iterator::Signals);
+
 struct Listener(Box<dyn Fn(Asked) + Send + Sync>);
 
 impl fmt::Debug for Listener {
@@ -59,36 +65,47 @@ impl fmt::Debug for Listener {
 /// The shell's exit code for a process that SIGINT ended.
 pub const INTERRUPTED: u8 = 130;
 
-impl Signals {
+impl Caught {
+    /// Catches signals from now on, for a listener to come: a thread must not start before the process gave
+    /// up what it doesn't need, and until then no signal may end it.
+    ///
+    /// SIGHUP stays ignored where it was (`nohup`).
+    ///
+    /// # Errors
+    /// If the system grants no signal handler.
+    pub fn new() -> io::Result<Self> {
+        let mut wanted = vec![SIGINT, SIGTERM, SIGUSR1];
+        if !is_ignored(SIGHUP) {
+            wanted.push(SIGHUP);
+        }
+        iterator::Signals::new(wanted).map(Self)
+    }
+
     /// Starts listening. SIGINT and SIGTERM request a stop. A second one requests it at once, and ends the
     /// process where all that is known was reported; a third one ends it anyway. What comes within a second
     /// is one request, unless a report came in between. SIGHUP requests a stop, too:
     /// its terminal is gone, and what was found must not go with it. SIGUSR1 requests a summary.
     ///
-    /// SIGHUP stays ignored where it was (`nohup`).
-    ///
     /// # Errors
-    /// If the system grants no thread or signal handler.
-    pub fn listen() -> io::Result<Arc<Self>> {
-        let signals = Arc::new(Self::default());
+    /// If the system grants no thread.
+    pub fn listen(mut self) -> io::Result<Arc<Signals>> {
+        let signals = Arc::new(Signals::default());
         let shared = Arc::clone(&signals);
-        let mut wanted = vec![SIGINT, SIGTERM, SIGUSR1];
-        if !is_ignored(SIGHUP) {
-            wanted.push(SIGHUP);
-        }
-        let mut received = iterator::Signals::new(wanted)?;
         let mut stops = Stops::default();
         let mut take_in = move |signal| {
             if shared.take_in(signal, &mut stops, Instant::now()) == Then::End {
                 exit(i32::from(INTERRUPTED));
             }
         };
-        thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(move || received.forever().for_each(&mut take_in))?;
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            sandbox::give_up();
+            self.0.forever().for_each(&mut take_in);
+        })?;
         Ok(signals)
     }
+}
 
+impl Signals {
     /// Sets what is done when a signal requests a stop, however busy other threads are. It may be done twice.
     pub fn at_stop(&self, tidy_up: fn()) {
         // The first one stays.

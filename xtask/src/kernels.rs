@@ -3,7 +3,8 @@
 //!
 //! Each machine attaches tmap natively to a veth with the egress hook, generically to the loopback, and by
 //! TC to both sides of the veth (clsact before Linux 6.6), sends TCP through both and prints tmap's output.
-//! This needs no root, because the machines have no network to the outside.
+//! Then it looks what rights a sensor has, takes its interface away and gives it back. This needs no root,
+//! because the machines have no network to the outside.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,13 @@ try() {
 try native 192.0.2.2 -i v0 --xdp-mode native --egress
 try generic 127.0.0.1 -i lo --xdp-mode generic
 try tc 192.0.2.2 -i v0 --xdp-mode tc --egress
+ip link add w0 type veth; ip link set w0 up
+tmap live -i w0 --xdp-mode tc --egress --wait --no-promisc >/tmp/out 2>/tmp/err & pid=$!
+sleep 4
+for key in Uid CapEff NoNewPrivs Seccomp; do echo "tmapx: rights $(grep "^$key:" /proc/$pid/status)"; done
+ip link del w0; sleep 2; ip link add w0 type veth; ip link set w0 up; sleep 2
+kill -TERM $pid; wait $pid
+while read line; do echo "tmapx: again $line"; done </tmp/err
 echo 'tmapx: opened 1'
 "#;
 
@@ -93,6 +101,7 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
             println!("{release}: {run}: {}", check.summary_line());
             failures.extend(check.failures().into_iter().map(|why| format!("{release}: {run}: {why}")));
         }
+        failures.extend(unlike_confined(&console.text).map(|why| format!("{release}: {why}")));
     }
     if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("\n")) }
 }
@@ -132,6 +141,26 @@ fn boot(kernel: &Kernel, tmap: &Path) -> Result<Console> {
         bail!("{} ended too early:\n{}", kernel.package, vm.last_lines());
     }
     Ok(Console { text: vm.console() })
+}
+
+/// What a sensor may not do and did, or should do and didn't, if anything: it is to be the user nobody, with
+/// CAP_NET_ADMIN, CAP_PERFMON and CAP_BPF, no new rights and a filter of system calls, and to attach again.
+fn unlike_confined(console: &str) -> Option<String> {
+    const WANTED: [&str; 5] = [
+        "rights Uid: 65534 65534 65534 65534",
+        "rights CapEff: 000000c000001000",
+        "rights NoNewPrivs: 1",
+        "rights Seccomp: 2",
+        "interface w0 is watched (ingress by",
+    ];
+    let said: Vec<String> = console
+        .lines()
+        .filter(|line| line.contains("tmapx: rights") || line.contains("tmapx: again"))
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    let is_missing = |wanted: &&&str| !said.iter().any(|line| line.contains(**wanted));
+    let missing = WANTED.iter().find(is_missing)?;
+    Some(format!("a sensor lacks `{missing}`; it has:\n  {}", said.join("\n  ")))
 }
 
 /// One run of tmap inside a machine.
@@ -226,6 +255,18 @@ mod tests {
         let check = Check::read(CONSOLE, "native");
         assert_eq!(check.failures(), Vec::<String>::new());
         assert_eq!((check.verified[0], check.records()), (4100, Some(7)));
+    }
+
+    #[test]
+    fn a_sensor_is_confined_and_comes_back() {
+        let console = "tmapx: rights Uid:\t65534\t65534\t65534\t65534\r\n\
+            tmapx: rights CapEff:\t000000c000001000\r\ntmapx: rights NoNewPrivs:\t1\r\n\
+            tmapx: rights Seccomp:\t2\r\n\
+            tmapx: again tmap: interface w0 is watched (ingress by clsact)\r\n";
+        assert_eq!(unlike_confined(console), None);
+        for part in ["65534", "c0", "NoNewPrivs:\t1", "Seccomp:\t2", "is watched"] {
+            assert!(unlike_confined(&console.replace(part, "")).is_some(), "{part}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod published;
 mod read;
 mod report;
 mod rtt;
+mod sandbox;
 mod schema;
 mod shards;
 mod siblings;

@@ -6,6 +6,7 @@ mod interfaces;
 mod live;
 mod overload;
 mod rtt;
+mod sandbox;
 mod sensor;
 mod short;
 mod top;

@@ -15,9 +15,12 @@ use std::{
 use tokio::sync::mpsc as events;
 
 use super::{common::Timed, progress};
-use crate::engine::{
-    Analysed, Analyst, ClockDirectory, Depth, FrozenSource, PartialSnapshot, SnapshotBuilder, Wanted,
-    failures::Failures,
+use crate::{
+    engine::{
+        Analysed, Analyst, ClockDirectory, Depth, FrozenSource, PartialSnapshot, SnapshotBuilder, Wanted,
+        failures::Failures,
+    },
+    sandbox,
 };
 
 /// A job from the shard's thread; jobs are done in order.
@@ -130,6 +133,7 @@ impl Worker {
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
         // The thread has low priority: its results can wait, and frozen copies don't change.
         let _ = rustix::process::nice(5);
+        sandbox::give_up();
         while let Ok(job) = jobs.recv() {
             let Some(answer) = self.work(job) else { continue };
             if self.answers.send(answer).is_err() {

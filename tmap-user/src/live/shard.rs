@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     engine::{Event, Flows, Holdings, failures::Failures},
+    sandbox,
     time::now_ns,
 };
 
@@ -78,6 +79,7 @@ impl Shard {
     /// what it holds.
     pub(super) fn run(mut self) {
         super::hurry();
+        sandbox::give_up();
         for _ in 0..MOST_PANICS {
             let failures = self.failures.clone();
             if failures.guard("shard", || self.work()).is_some() {

@@ -15,7 +15,7 @@ use super::{
     common::BATCH,
     intake::{Pause, Share},
 };
-use crate::{capture::xdp::Rings, engine::shard};
+use crate::{capture::xdp::Rings, engine::shard, sandbox};
 
 /// The most slots in a batch: enough that the cost of waking a thread doesn't matter.
 const SLOTS: usize = 8_192;
@@ -55,6 +55,7 @@ impl Sharer {
     /// Works until the control loop or a shard is gone.
     pub(super) fn run(mut self) {
         super::hurry();
+        sandbox::give_up();
         let mut pause = Pause::default();
         loop {
             let Ok(count) = self.share_out() else { return };

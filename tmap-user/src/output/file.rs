@@ -29,7 +29,7 @@ pub enum Place {
     File {
         /// The file, open.
         file: File,
-        /// Its name, which is no link: what a link leads to is replaced, and not the link.
+        /// Its name, where links are followed: what one leads to is replaced, and not the link.
         path: PathBuf,
         /// Whether it was made here, and holds nothing yet.
         is_empty_and_new: bool,
@@ -53,6 +53,8 @@ impl Place {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).custom_flags(flags.bits().cast_signed());
         let file = options.open(&path).with_context(failed)?;
+        // Now, because an unprivileged user may not look into the folder later. Pipes have no such name.
+        let path = path.canonicalize().unwrap_or(path);
         let place = Self::File { file, path, is_empty_and_new: is_new };
         place.check(what, captures)?;
         Ok(place)
@@ -104,14 +106,18 @@ impl Place {
             // Pipes and terminals have neither a place nor a length.
             Self::File { file, .. } if !file.metadata()?.is_file() => file.write_all(content),
             Self::File { file, path, is_empty_and_new } => {
-                match Draft::make(path) {
-                    Ok(draft) => draft.complete(content, path)?,
+                let replaced = match Draft::make(path) {
+                    Ok(draft) => draft.complete(content, path),
+                    Err(error) => Err(Failure { error, is_folders: true }),
+                };
+                match replaced {
                     // In a folder that takes no new file, the old content can't be kept meanwhile.
-                    Err(_) => {
+                    Err(Failure { is_folders: true, .. }) => {
                         file.rewind()?;
                         file.set_len(0)?;
                         file.write_all(content)?;
                     }
+                    other => other.map_err(|failure| failure.error)?,
                 }
                 *is_empty_and_new = false;
                 Ok(())
@@ -154,20 +160,32 @@ struct Draft {
     path: PathBuf,
 }
 
+/// Why a draft didn't take a file's place.
+#[derive(Debug)]
+struct Failure {
+    error: io::Error,
+    /// Whether the folder is the reason: it takes no file of this user, or lets it replace none of others.
+    is_folders: bool,
+}
+
 impl Draft {
     fn make(beside: &Path) -> io::Result<Self> {
         let mut name = beside.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.tmp", std::process::id()));
         let path = beside.with_file_name(name);
-        let file = File::create_new(&path)?;
+        // For writing only: a sandboxed process may not read here.
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
         // A failure leaves the usual permissions.
         let _ = beside.metadata().and_then(|old| file.set_permissions(old.permissions()));
         Ok(Self { file, path })
     }
 
-    fn complete(mut self, content: &[u8], wanted: &Path) -> io::Result<()> {
-        self.file.write_all(content)?;
-        fs::rename(&self.path, wanted)
+    fn complete(mut self, content: &[u8], wanted: &Path) -> Result<(), Failure> {
+        self.file.write_all(content).map_err(|error| Failure { error, is_folders: false })?;
+        fs::rename(&self.path, wanted).map_err(|error| {
+            let is_folders = error.kind() == io::ErrorKind::PermissionDenied;
+            Failure { error, is_folders }
+        })
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
         failures::{Failed, Failures},
         shard,
     },
-    memory, say,
+    memory, sandbox, say,
     signals::Signals,
 };
 
@@ -237,6 +237,7 @@ impl Shard {
         let options = options.clone();
         let (analysed, failures) = (Arc::clone(analysed), failures.clone());
         let thread = thread::Builder::new().name(format!("shard {number}")).spawn(move || {
+            sandbox::give_up();
             let mut engine = Engine::new(options);
             engine.set_share(number, count);
             engine.set_pace(Pace::Sparse);

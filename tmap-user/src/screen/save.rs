@@ -1,12 +1,13 @@
 //! The page that the screen writes into a file.
 
 use std::{
-    fs::{self, File},
+    fs::{self, OpenOptions},
     io::{self, Write as _},
     path::PathBuf,
 };
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
+use rustix::process::geteuid;
 
 use crate::{
     engine::Event,
@@ -42,14 +43,25 @@ impl Saver {
         let html = page::html(summary, &self.events, &self.made, &self.zone);
         match self.write(&html) {
             Ok(path) => format!("saved {}", path.display()),
-            Err(error) => crate::without_error_codes(&format!("cannot save the page here: {error}")),
+            Err(error) => {
+                let hint = match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        let user = geteuid().as_raw();
+                        format!("; start tmap in a folder where the user of UID {user} may make files")
+                    }
+                    _ => String::new(),
+                };
+                crate::without_error_codes(&format!("cannot save the page here: {error}{hint}"))
+            }
         }
     }
 
     fn write(&self, html: &str) -> io::Result<PathBuf> {
         let now = Zoned::now().with_time_zone(self.zone.clone());
         let path = PathBuf::from(now.strftime("tmap-%Y%m%d-%H%M%S.html").to_string());
-        let written = File::create_new(&path)?.write_all(html.as_bytes());
+        // For writing only: a sandboxed process may not read here.
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let written = file.write_all(html.as_bytes());
         if written.is_err() {
             // Half a page is worse than none.
             let _ = fs::remove_file(&path);

@@ -22,7 +22,7 @@ use super::{
     terminal::{self, Screen},
     view,
 };
-use crate::say;
+use crate::{sandbox, say};
 
 /// The least time between two drawings.
 const FRAME: Duration = Duration::from_millis(100);
@@ -71,6 +71,7 @@ impl Session {
         let screen = Screen::take(mouse).context("cannot use the terminal")?;
         let shared = (Arc::clone(&is_over), Arc::clone(&spent_ns));
         let thread = thread::Builder::new().name("screen".to_owned()).spawn(move || {
+            sandbox::give_up();
             let (is_over, spent_ns) = shared;
             let app = App::new(setup);
             let shared = Arc::clone(&is_over);

@@ -23,7 +23,7 @@ use tmap_common::Link;
 
 use super::{
     Config, Hook, XdpMode,
-    holder::{self, HeldLink},
+    holder::{self, HeldLink, Holder},
     interface::{self, Interface},
     load::{self, errno, explain},
     netlink,
@@ -364,8 +364,9 @@ fn describe(program: u32) -> String {
     let info = loaded_programs().flatten().find(|info| info.id() == program);
     let name = info.and_then(|info| Some(format!(" {:?}", info.name_as_str()?)));
     let holder = match holder::of_program(program) {
-        Some(process) => format!("held by {process}"),
-        None => "which no process holds".to_owned(),
+        Holder::Process(process) => format!("held by {process}"),
+        Holder::Nobody => "which no process holds".to_owned(),
+        Holder::Hidden => "whose holder is hidden from this user".to_owned(),
     };
     format!("XDP program {program}{} ({holder})", name.unwrap_or_default())
 }

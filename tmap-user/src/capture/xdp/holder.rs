@@ -3,7 +3,7 @@
 //! Unlike the system calls that list all links of a machine, this needs no CAP_SYS_ADMIN for the own process.
 //! Another user's processes stay hidden from all but root.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 /// The most descriptors looked at: a machine may have millions.
 const MAX_DESCRIPTORS: usize = 200_000;
@@ -31,27 +31,46 @@ fn held_link(info: &str) -> Option<HeldLink> {
     Some(HeldLink { id: id?, interface: interface?, program: program? })
 }
 
-/// The process that holds a link to the program of this id, or else the program itself: `PID 12 (name)`.
-pub(super) fn of_program(program: u32) -> Option<String> {
+/// Who holds a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// A process: `PID 12 (name)`.
+    Process(String),
+    /// No process.
+    Nobody,
+    /// Perhaps a process of which this one may not know.
+    Hidden,
+}
+
+/// The process that holds a link to the program of this id, or else the program itself.
+pub(super) fn of_program(program: u32) -> Holder {
     let mut left = MAX_DESCRIPTORS;
     let mut found = None;
-    for entry in fs::read_dir("/proc").ok()?.flatten() {
+    let mut is_any_hidden = false;
+    let Ok(entries) = fs::read_dir("/proc") else { return Holder::Hidden };
+    for entry in entries.flatten() {
         let is_process = entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok());
         if !is_process || left == 0 {
             continue;
         }
         let process = entry.path();
+        is_any_hidden |= fs::read_dir(process.join("fd"))
+            .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
         for info in descriptors(&process, &mut left) {
             if number(&info, "prog_id") != Some(program) {
                 continue;
             }
             if number(&info, "link_id").is_some() {
-                return Some(name_of(&process));
+                return Holder::Process(name_of(&process));
             }
             found.get_or_insert_with(|| name_of(&process));
         }
     }
-    found
+    match found {
+        Some(process) => Holder::Process(process),
+        None if is_any_hidden => Holder::Hidden,
+        None => Holder::Nobody,
+    }
 }
 
 /// `PID 12 (name)`.
@@ -101,6 +120,6 @@ mod tests {
 
     #[test]
     fn nobody_holds_what_is_not_there() {
-        assert_eq!(of_program(u32::MAX), None);
+        assert!(matches!(of_program(u32::MAX), Holder::Nobody | Holder::Hidden));
     }
 }

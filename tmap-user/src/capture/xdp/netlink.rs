@@ -16,7 +16,7 @@ use netlink_packet_generic::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{
-    Socket, SocketAddr,
+    Socket,
     protocols::{NETLINK_GENERIC, NETLINK_ROUTE},
 };
 
@@ -53,7 +53,6 @@ fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
 ) -> Result<Vec<T>> {
     let mut socket = Socket::new(protocol)?;
     socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
     let mut request = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(request));
     request.header.flags = NLM_F_REQUEST | flags;
     request.finalize();
@@ -62,7 +61,11 @@ fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
     socket.send(&bytes, 0)?;
     let mut replies = Vec::new();
     loop {
-        let (datagram, _) = socket.recv_from_full()?;
+        let (datagram, from) = socket.recv_from_full()?;
+        // The kernel's own port. The socket isn't connected to it, because a sandboxed process connects none.
+        if from.port_number() != 0 {
+            continue;
+        }
         let mut rest = &datagram[..];
         while !rest.is_empty() {
             let message = NetlinkMessage::<T>::deserialize(rest)?;

@@ -13,7 +13,7 @@ use super::{
     attach::{self, Held},
     holder::{self, HeldLink},
     interface::{self, Interface},
-    promiscuous::{self, Membership, Promiscuous},
+    promiscuous::{Membership, PacketSocket, Promiscuous},
     selection::Selection,
 };
 
@@ -41,6 +41,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
 pub(super) struct Watch {
     interfaces: Vec<Watched>,
     attachments: Vec<Attachment>,
+    packet_socket: PacketSocket,
 }
 
 /// A watched interface.
@@ -75,6 +76,7 @@ struct Tools<'a> {
     ebpf: &'a mut Ebpf,
     config: &'a Config,
     all: &'a [Interface],
+    packet_socket: &'a PacketSocket,
 }
 
 impl Tools<'_> {
@@ -92,12 +94,13 @@ impl Watch {
     pub(super) fn open(ebpf: &mut Ebpf, config: &Config) -> Result<(Self, Vec<Change>)> {
         let all = interface::list()?;
         let selection = Selection::new(&config.interfaces, config.decap);
-        let mut tools = Tools { ebpf, config, all: &all };
+        let packet_socket = PacketSocket::open(config.promiscuous);
+        let mut tools = Tools { ebpf, config, all: &all, packet_socket: &packet_socket };
         let mut watch = Self::default();
         let mut changes = Vec::new();
         for interface in selection.choose(&all) {
             let mut watched = tools.attach(interface)?;
-            watched.join_promiscuous(config, interface, &all, &mut changes);
+            watched.join_promiscuous(&tools, interface, &mut changes);
             if !interface.is_up {
                 changes.push(change(interface, ChangeKind::Down, "is down".to_owned()));
             }
@@ -109,6 +112,7 @@ impl Watch {
             watch.interfaces.push(Watched::missing(name));
         }
         watch.list_attachments();
+        watch.packet_socket = packet_socket;
         Ok((watch, changes))
     }
 
@@ -128,12 +132,14 @@ impl Watch {
         // Links before interfaces: one that was deleted in between is missing from the interfaces.
         let links = holder::own_links();
         let Ok(all) = interface::list() else { return Vec::new() };
-        let mut tools = Tools { ebpf, config, all: &all };
+        let packet_socket = std::mem::take(&mut self.packet_socket);
+        let mut tools = Tools { ebpf, config, all: &all, packet_socket: &packet_socket };
         let mut changes = Vec::new();
         for watched in &mut self.interfaces {
             watched.check(&mut tools, &links, now, &mut changes);
         }
         self.take_in_new(&mut tools, now, &mut changes);
+        self.packet_socket = packet_socket;
         if !changes.is_empty() {
             self.list_attachments();
         }
@@ -269,7 +275,7 @@ impl Watched {
                     let text = format!("{before}; attached again ({})", held.in_words());
                     changes.push(self.change(ChangeKind::Detached, text));
                     self.held.push(held);
-                    self.stay_promiscuous(interface);
+                    self.stay_promiscuous(tools, interface);
                 }
                 Err(error) => {
                     self.fail(now, &before, &error, changes);
@@ -351,7 +357,7 @@ impl Watched {
                 let hooks: Vec<String> = self.held.iter().map(Held::in_words).collect();
                 let text = format!("is watched ({})", hooks.join(", "));
                 changes.push(change(interface, ChangeKind::Back, text));
-                self.join_promiscuous(tools.config, interface, tools.all, changes);
+                self.join_promiscuous(tools, interface, changes);
             }
             Err(error) => {
                 self.fail(now, &format!("interface {} cannot be watched", self.name), &error, changes);
@@ -361,31 +367,24 @@ impl Watched {
 
     /// Sets promiscuous mode again where it was set: an interface that was deleted and made again with the
     /// same index looks like one of which only the programs are gone.
-    fn stay_promiscuous(&mut self, interface: &Interface) {
-        if self.promiscuous.is_some()
-            && let Ok(membership) = promiscuous::join(interface.index)
-        {
-            self.promiscuous = Some(membership);
+    fn stay_promiscuous(&mut self, tools: &Tools<'_>, interface: &Interface) {
+        // The old membership must end first, because it has the same index.
+        if self.promiscuous.take().is_some() {
+            self.promiscuous = tools.packet_socket.join(interface.index).ok();
         }
     }
 
     /// Sets promiscuous mode where it is wanted, and says so.
-    fn join_promiscuous(
-        &mut self,
-        config: &Config,
-        interface: &Interface,
-        all: &[Interface],
-        changes: &mut Vec<Change>,
-    ) {
-        let is_wanted = match config.promiscuous {
+    fn join_promiscuous(&mut self, tools: &Tools<'_>, interface: &Interface, changes: &mut Vec<Change>) {
+        let is_wanted = match tools.config.promiscuous {
             Promiscuous::All => interface.is_ethernet(),
             Promiscuous::Off => false,
-            Promiscuous::MirrorPorts => is_mirror_port(interface, all),
+            Promiscuous::MirrorPorts => is_mirror_port(interface, tools.all),
         };
         if !is_wanted {
             return;
         }
-        let text = match promiscuous::join(interface.index) {
+        let text = match tools.packet_socket.join(interface.index) {
             Ok(membership) => {
                 self.promiscuous = Some(membership);
                 "is in promiscuous mode while tmap runs (--no-promisc leaves it off)".to_owned()
