@@ -13,6 +13,7 @@ mod rtt;
 mod schema;
 mod shards;
 mod siblings;
+mod siege;
 mod top;
 mod unstamped;
 mod view;
