@@ -273,6 +273,26 @@ fn what_is_unrelated_spends_its_budget_and_says_so() {
     }
 }
 
+/// Addresses with more connections spend what one summary may look at by phase.
+#[test]
+fn an_old_look_is_marked_as_such() {
+    let scene = Scene::capture(&captures::path(THREE)).expect("a capture");
+    let (first, rest) = scene.records.split_at(4 * scene.records.len() / 5);
+    let decoys = connections(&scene, 4, 4_096, &mut Pcg64::seed_from_u64(SEED));
+    let mut engine = Engine::new(Options { search_look_ups: 100_000, ..Options::default() });
+    engine.set_resolution_ns(scene.resolution_ns);
+    let mut of_victim = |records: &[Record]| {
+        engine.observe_all(records);
+        let snapshot = engine.snapshot(scene.records[scene.records.len() - 1].time_ns, Wanted::default());
+        assert_eq!(wrong(&snapshot), Vec::<String>::new());
+        snapshot.addresses.into_iter().find(|report| report.address == scene.victim).expect("the victim")
+    };
+    let alone = of_victim(first);
+    let AddressReport { machines, machines_high, doubt, .. } = of_victim(&[rest, &decoys].concat());
+    assert!(alone.machines.is_some() && alone.doubt.is_none(), "{:?}", figures(&alone));
+    assert_eq!((machines, machines_high, doubt), (alone.machines, None, Some(Doubt::BudgetSpent)));
+}
+
 /// What a sensor that looks once a second makes of such connections, and the most memory that it held, in
 /// bytes.
 fn dear(load: &Load, options: &Options) -> (AddressReport, usize) {
