@@ -109,6 +109,14 @@ struct Side {
     tsval: u32,
 }
 
+/// A segment of a machine's connection, or of its server's that goes back.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    connection: usize,
+    is_back: bool,
+    record: Record,
+}
+
 /// Counts are in order and bounds are kept, whatever comes.
 pub fn run(bytes: &[u8]) {
     let Ok(story) = Story::arbitrary_take_rest(Unstructured::new(bytes)) else { return };
@@ -142,7 +150,7 @@ impl Bounds {
 
 impl Traffic {
     /// The connections' sides, the clients' before the servers', and their segments in order of time.
-    fn draw(self, random: &mut Pcg64) -> (Vec<[Side; 2]>, Vec<(usize, bool, Record)>) {
+    fn draw(self, random: &mut Pcg64) -> (Vec<[Side; 2]>, Vec<Sent>) {
         let hz = pick(&[1000.0, 1000.0, 100.0, 250.0, 1e6], self.hz);
         let machines = usize::from(self.machines % 4) + 1;
         let clocks: Vec<(f64, f64)> = (0..machines)
@@ -161,7 +169,7 @@ impl Traffic {
             let offset = if self.has_random_offsets { f64::from(random.random::<u32>()) } else { 0.0 };
             self.converse(number, (ticks + offset, hz), &sides[number], random, &mut records);
         }
-        records.sort_by_key(|(.., record)| record.time_ns);
+        records.sort_by_key(|sent: &Sent| sent.record.time_ns);
         (sides, records)
     }
 
@@ -172,7 +180,7 @@ impl Traffic {
         (ticks, hz): (f64, f64),
         [client, server]: &[Side; 2],
         random: &mut Pcg64,
-        records: &mut Vec<(usize, bool, Record)>,
+        records: &mut Vec<Sent>,
     ) {
         let segments = usize::from(self.segments % 16) + 8;
         let length_s = pick(&[2.0, 0.1, 20.0, 300.0], self.length);
@@ -188,12 +196,14 @@ impl Traffic {
                 last if last + 1 == segments => Flags::FIN | Flags::ACK,
                 _ => Flags::PSH | Flags::ACK,
             };
-            records.push((number, false, client.send(time_ns, flags, tsval, echo[0])));
+            let record = client.send(time_ns, flags, tsval, echo[0]);
+            records.push(Sent { connection: number, is_back: false, record });
             echo[1] = tsval;
             if self.shows_answers {
                 let flags = if segment == 0 { Flags::SYN | Flags::ACK } else { Flags::ACK };
                 let tsval = (sent_s * 1000.0) as u64 as u32 + 77_777;
-                records.push((number, true, server.send(time_ns + MS, flags, tsval, echo[1])));
+                let record = server.send(time_ns + MS, flags, tsval, echo[1]);
+                records.push(Sent { connection: number, is_back: true, record });
                 echo[0] = tsval;
             }
         }
@@ -224,8 +234,8 @@ struct Play {
     options: Options,
     engine: Engine,
     sides: Vec<[Side; 2]>,
-    /// The machines' segments, each with its connection and whether it goes back to the client.
-    records: Vec<(usize, bool, Record)>,
+    /// The machines' segments.
+    records: Vec<Sent>,
     /// How many of them were sent.
     sent: usize,
     /// The attacker's time, and the engine's.
@@ -307,7 +317,7 @@ impl Play {
     /// The machines send some of their segments.
     fn go_on(&mut self, most: usize) {
         let until = self.sent.saturating_add(most).min(self.records.len());
-        for (connection, is_back, record) in &self.records[self.sent..until] {
+        for Sent { connection, is_back, record } in &self.records[self.sent..until] {
             self.sides[*connection][usize::from(*is_back)].tsval = record.segment.tsval;
             self.engine.observe(record);
             (self.time_ns, self.now_ns) = (record.time_ns, self.now_ns.max(record.time_ns));

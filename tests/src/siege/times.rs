@@ -68,7 +68,7 @@ impl Fault {
             Self::Shuffled => packets.shuffle(random),
             Self::Reversed => packets.reverse(),
             Self::Doubled => {
-                packets = packets.iter().flat_map(|packet| [packet.clone(), packet.clone()]).collect()
+                packets = packets.into_iter().flat_map(|packet| [packet.clone(), packet]).collect();
             }
         }
         packets
