@@ -4,6 +4,8 @@
 //! |---|---|
 //! | traffic whose truth is known | [`simulate`] |
 //! | frames, tunnels, capture files | [`wire`] |
+//! | attacks | [`siege`] |
+//! | inputs of any kind, and what holds of them | [`fuzz`] |
 //! | captures of real machines | [`captures`] |
 //! | what is right: the truth, tcpdump, tshark, p0f | [`judge`] |
 //! | the `tmap` command, to its end or running | [`command`] |
@@ -22,9 +24,11 @@ pub mod bench;
 pub mod captures;
 pub mod command;
 pub mod examples;
+pub mod fuzz;
 pub mod judge;
 pub mod net;
 pub mod sandbox;
+pub mod siege;
 pub mod simulate;
 pub mod terminal;
 pub mod test_run;

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod demo;
 mod eval;
+mod fuzz;
 mod kernels;
 mod lab;
 mod page_pictures;
@@ -52,6 +53,8 @@ enum Verb {
     Eval(eval::Args),
     /// Measure what tmap costs per packet and per record, also beside other programs.
     Bench(bench::Args),
+    /// Look for inputs that break what must hold of any input, for as long as you like.
+    Fuzz(fuzz::Args),
     /// Take the pictures of docs/report-page.md anew, in a browser.
     PagePictures(page_pictures::Args),
     /// Make the pictures and the examples of output in documents anew, with today's tmap.
@@ -91,6 +94,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::LabGuest(args) => lab::guest::verb(&args),
         Verb::Eval(args) => eval::verb(&args),
         Verb::Bench(args) => bench::verb(&args),
+        Verb::Fuzz(args) => fuzz::verb(&args),
         Verb::PagePictures(args) => page_pictures::verb(&args),
         Verb::Pictures(args) => pictures::verb(&args),
         Verb::Kernels(args) => kernels::verb(&args),

@@ -304,7 +304,10 @@ pub(super) fn shared() -> Address {
 }
 
 /// All time-stamped segments of a capture, and the resolution of its stamps.
-pub(super) fn read(path: &Path) -> Result<(Vec<Record>, u64)> {
+///
+/// # Errors
+/// Where the file can't be read.
+pub fn read(path: &Path) -> Result<(Vec<Record>, u64)> {
     let name = path.display();
     let opened = Location::new(path).open(&Stop::new(|| false), |reader, _| reader);
     let mut capture = opened.with_context(|| format!("can't read {name}"))?;

@@ -3,8 +3,8 @@
 //! By the truth: [`evaluate`] runs the engine and scores it with [`score`] and [`oracle`]; [`tables`]
 //! holds the tables of round trips, tunnels and operating systems; [`field`] judges single devices, [`web`]
 //! short connections, and [`labels`] captures with a list of machines. By the capture alone: [`offsets`]
-//! computes what connections share without any of tmap's code. Other programs: [`tcpdump`], [`tshark`] and
-//! [`p0f`].
+//! computes what connections share without any of tmap's code. Without any truth: [`summary`] says what holds
+//! of every summary. Other programs: [`tcpdump`], [`tshark`] and [`p0f`].
 
 mod count_oracle;
 pub mod evaluate;
@@ -15,6 +15,7 @@ pub mod offsets;
 pub mod oracle;
 pub mod p0f;
 pub mod score;
+pub mod summary;
 pub mod tables;
 pub mod tcpdump;
 pub mod traces;

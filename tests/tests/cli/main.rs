@@ -16,6 +16,7 @@ mod sandbox;
 mod schema;
 mod shards;
 mod siblings;
+mod siege;
 mod top;
 mod unstamped;
 mod view;

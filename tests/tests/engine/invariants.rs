@@ -3,13 +3,10 @@
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use tmap::engine::{
-    Engine, Options, Wanted,
-    coverage::{Coverage, Part},
-    snapshot::{AddressReport, Snapshot},
-};
+use tmap::engine::{Engine, Options, Wanted};
 use tmap_common::{Address, Flags, Record, Segment};
 use tmap_tests::{
+    judge::summary::wrong,
     simulate::{Offsets, received},
     wire::frame::LINUX_SYN,
 };
@@ -119,44 +116,6 @@ impl Machine {
             }
         }
     }
-}
-
-/// Whether each count that is there is at most the next one.
-fn are_in_order(report: &AddressReport) -> bool {
-    let AddressReport { machines, machines_low, machines_high, machines_proven, .. } = *report;
-    let at_most = |a: Option<u32>, b: Option<u32>| a.zip(b).is_none_or(|(a, b)| a <= b);
-    at_most(machines_proven, machines_low)
-        && at_most(machines_low, machines)
-        && at_most(machines, machines_high)
-        && at_most(machines_low, machines_high)
-        && at_most(machines_proven, machines_high)
-}
-
-/// What is wrong with a summary; empty where nothing is.
-fn wrong(snapshot: &Snapshot) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for report in &snapshot.addresses {
-        if !are_in_order(report) {
-            let AddressReport { machines, machines_low, machines_high, machines_proven, .. } = report;
-            wrong.push(format!(
-                "low {machines_low:?}, best {machines:?}, high {machines_high:?}, proven {machines_proven:?}"
-            ));
-        }
-        if report.unassigned.as_ref().is_some_and(|rest| rest.without_rate > rest.connections) {
-            wrong.push(format!("more without a rate than there are: {:?}", report.unassigned));
-        }
-    }
-    let coverage = Coverage::of(&snapshot.addresses);
-    let Part { told, all } = coverage.connections;
-    let left_out: u64 = coverage.left_out.values().sum();
-    if told + left_out != all {
-        wrong.push(format!("{told} told and {left_out} left out of {all}: {:?}", coverage.left_out));
-    }
-    let parts = [coverage.addresses, coverage.connections, coverage.segments];
-    if parts.iter().any(|part| part.told > part.all) {
-        wrong.push(format!("more told than there are: {coverage:?}"));
-    }
-    wrong
 }
 
 proptest! {

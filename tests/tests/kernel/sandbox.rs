@@ -37,8 +37,16 @@ fn watch(wire: &Wire, arguments: &[&str]) -> Running {
 /// Asserts what the threads of a sensor may do.
 fn assert_confined(tmap: &Running, user: u32) {
     let tasks = format!("/proc/{}/task", tmap.pid());
+    // A thread gives up first what it has, but it may not have begun.
+    wait_for("the threads to begin", || {
+        let mut tasks = fs::read_dir(&tasks).expect("it runs").flatten();
+        tasks.all(|task| {
+            let is_control = task.file_name().to_string_lossy() == tmap.pid().to_string();
+            is_control || status(&task.path()).effective == 0
+        })
+    });
     let mut names = Vec::new();
-    for task in fs::read_dir(tasks).expect("it runs").flatten() {
+    for task in fs::read_dir(&tasks).expect("it runs").flatten() {
         let name = fs::read_to_string(task.path().join("comm")).expect("a name").trim().to_owned();
         let of = status(&task.path());
         let is_control = task.file_name().to_string_lossy() == tmap.pid().to_string();

@@ -91,7 +91,8 @@ impl Twins {
         match (segment.syn, self.round_trips) {
             (Some(_), _) => segment,
             (None, true) => Segment { payload_bytes: 0, ..segment },
-            (None, false) => Segment { tsecr: 0, ..segment },
+            (None, false) if segment.payload_bytes > 0 => Segment { tsecr: 0, ..segment },
+            (None, false) => segment,
         }
     }
 

@@ -11,6 +11,9 @@ const LATE_NS: u64 = 10_000_000_000;
 /// A leap forward by more than this is a clock that was set, rather than a pause, in nanoseconds.
 const SET_NS: u64 = 30 * 86_400 * 1_000_000_000;
 
+/// So many successive packets must confirm that a clock was set: a few absurd times may stand together.
+const SET_CONFIRMATIONS: u32 = 8;
+
 /// The time so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Order {
@@ -22,6 +25,8 @@ pub(super) struct Order {
     last_ns: u64,
     /// Whether two successive packets have agreed on the time.
     is_settled: bool,
+    /// How many packets in a row have confirmed the one before them, since time was last in step.
+    confirmations: u32,
     /// Packets left out, and the longest that one was late by, in nanoseconds.
     late: u64,
     latest_ns: u64,
@@ -43,7 +48,7 @@ impl Order {
 
     /// Advances the time to that of a packet; false where it comes too late to be used. One absurd time must
     /// not carry engine time off into the future, so a leap is believed only when the next packet confirms
-    /// it.
+    /// it, or the next ones.
     #[inline(always)]
     pub(super) fn advance(&mut self, time_ns: u64) -> bool {
         if time_ns >= self.now_ns && time_ns - self.now_ns <= LEAP_NS {
@@ -61,14 +66,16 @@ impl Order {
     #[cold]
     fn out_of_step(&mut self, time_ns: u64) -> bool {
         let is_confirmed = time_ns.abs_diff(self.last_ns) <= LEAP_NS && self.last_ns != 0;
+        self.confirmations = if is_confirmed { self.confirmations + 1 } else { 0 };
         self.last_ns = time_ns;
         if self.now_ns == 0 {
             (self.began_ns, self.now_ns) = (time_ns, time_ns);
             return true;
         }
         if time_ns > self.now_ns {
-            if is_confirmed {
-                if time_ns - self.now_ns > SET_NS {
+            let is_set = time_ns - self.now_ns > SET_NS;
+            if self.confirmations >= if is_set { SET_CONFIRMATIONS } else { 1 } {
+                if is_set {
                     self.leap = Some((self.now_ns, time_ns));
                 }
                 (self.now_ns, self.is_settled) = (time_ns, true);
@@ -141,8 +148,17 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_is_noticed() {
         let year = 31_536_000;
-        let (order, _) = order(&[0, 1, year, year + 1, year + 2]);
-        assert_eq!(order.now_ns(), START + (year + 2) * S);
+        let times_s: Vec<u64> = [0, 1].into_iter().chain(year..year + 10).collect();
+        let (order, used) = order(&times_s);
+        assert_eq!((order.now_ns(), used), (START + (year + 9) * S, vec![true; 12]));
         assert!(order.leap().is_some());
+    }
+
+    #[test]
+    fn a_few_absurd_times_together_change_nothing() {
+        let year = 31_536_000;
+        let (order, used) = order(&[0, 1, year, year, year + 1, 2, 3, 4]);
+        assert_eq!((order.now_ns(), order.leap(), order.late()), (START + 4 * S, None, None));
+        assert_eq!(used, [true; 8]);
     }
 }

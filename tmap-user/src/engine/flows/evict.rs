@@ -9,7 +9,7 @@
 //! | 0 | nothing | over (closed, or silent for the idle time-out), or silent for [`TRIAL_NS`] |
 //! | 1 | some | over |
 //! | 2 | some | silent for [`IDLE_NS`] |
-//! | 3 | some | silent for [`TRIAL_NS`], where the sensor sees both directions |
+//! | 3 | some | any, where the sensor sees both directions |
 //! | 4 | much | over |
 //! | 5 | much | silent for [`IDLE_NS`] |
 //!
@@ -206,7 +206,7 @@ impl Flows {
             Worth::Nothing if is_over || silent_ns > TRIAL_NS => 0,
             Worth::Some if is_over => 1,
             Worth::Some if silent_ns > IDLE_NS => 2,
-            Worth::Some if silent_ns > TRIAL_NS && self.sees_both_directions() => 3,
+            Worth::Some if self.sees_both_directions() => 3,
             Worth::Much if is_over => 4,
             Worth::Much if silent_ns > IDLE_NS => 5,
             _ => return None,

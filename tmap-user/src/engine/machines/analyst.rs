@@ -139,7 +139,7 @@ impl Analyst {
     ) -> Added {
         let hurry = &self.options.hurry;
         let history = recalled(&mut self.histories, &mut frozen);
-        frozen.stale |= history.is_open;
+        frozen.stale |= history.is_open || history.awaits_phases();
         let is_left_out = frozen.stale && hurry.ends_passes();
         if (frozen.stale && !is_left_out) || builder.needs_connections() {
             frozen.connections.iter_mut().for_each(Connection::unpack);

@@ -9,7 +9,11 @@ use super::{
     counters::Moved,
     numbering,
 };
-use crate::engine::{flows::connection::Connection, options::Options, types::Doubt};
+use crate::engine::{
+    flows::connection::Connection,
+    options::Options,
+    types::{Depth, Doubt},
+};
 
 /// The history of a source address.
 #[derive(Debug)]
@@ -52,6 +56,8 @@ const MIN_ASSIGNED: f64 = 0.5;
 pub(super) struct LastPass {
     /// The analysis.
     pub analysis: Analysis,
+    /// How deep it went.
+    depth: Depth,
     /// How many connections were analysed: members are positions below this.
     pub connections: usize,
     /// The machine number of each group.
@@ -77,6 +83,12 @@ impl SourceHistory {
     /// Random offsets that the last pass found; only a pass by phase can assign them.
     pub(super) fn random_offsets(&self) -> usize {
         self.last_pass.as_ref().map_or(0, |last_pass| last_pass.analysis.random_offsets)
+    }
+
+    /// Whether the last pass found random offsets and left them to a pass by phase.
+    pub(super) fn awaits_phases(&self) -> bool {
+        self.random_offsets() > 0
+            && self.last_pass.as_ref().is_some_and(|last_pass| last_pass.depth == Depth::Offsets)
     }
 
     /// Whether the last pass told machines.
@@ -153,7 +165,8 @@ impl SourceHistory {
         }
         let assigned = connections.iter().map(|connection| (connection.serial, connection.machine)).collect();
         self.forget_gone(&numbers, connections);
-        let last_pass = Some(LastPass { analysis, connections: connections.len(), numbers });
+        let last_pass =
+            Some(LastPass { analysis, depth: circumstances.depth, connections: connections.len(), numbers });
         Before {
             last_pass: std::mem::replace(&mut self.last_pass, last_pass),
             assigned: std::mem::replace(&mut self.assigned, assigned),
