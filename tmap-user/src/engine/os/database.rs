@@ -179,7 +179,7 @@ impl FromStr for Database {
         }
         if database.is_empty() {
             return Err(Malformed {
-                line: text.lines().count().max(1),
+                line: text.lines().count(),
                 reason: "no signature in [tcp:request] or [tcp:response]",
             });
         }
