@@ -194,6 +194,11 @@ impl Flow {
         if self.suspect.is_some_and(|suspect| suspect.is_repeated_by(record.time_ns, segment.tsval)) {
             return;
         }
+        // What the other clock showed last may be a repetition, which the sensor leaves out
+        // ([`tmap_common::suppress`]), however plausible it becomes to this clock in the meantime.
+        if self.rival.as_ref().is_some_and(|rival| rival.newest.ticks as u32 == segment.tsval) {
+            return;
+        }
         let point = tsval::point(newest, record.time_ns, segment.tsval);
         match pace(&self.envelope).relate(newest, point) {
             Relation::Continues => {

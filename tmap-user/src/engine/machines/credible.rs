@@ -14,9 +14,10 @@ const FEWEST_COMPLETE: usize = 3;
 /// this time after the sensor's, in nanoseconds: most that are in use send something in it.
 const STARTING_NS: u64 = 60_000_000_000;
 
-/// The most such connections that are believed, unless more handshakes were completed: they are easily
-/// forged.
+/// The most such connections that are believed, and the number of completed handshakes from which on none is:
+/// they are easily forged, and then there is better evidence.
 const MOST_OLDER: usize = 64;
+const MANY_COMPLETE: usize = 20;
 
 /// The connections of an address, those that may open a machine first.
 pub(super) struct Credible<'a> {
@@ -62,7 +63,7 @@ impl Judge {
         Self {
             sees_handshakes: complete >= FEWEST_COMPLETE,
             sees_them_outside: outside >= FEWEST_COMPLETE,
-            older_until_ns: if older <= complete.max(MOST_OLDER) { until_ns } else { 0 },
+            older_until_ns: if older <= MOST_OLDER && complete < MANY_COMPLETE { until_ns } else { 0 },
         }
     }
 
