@@ -125,7 +125,8 @@ impl Flows {
         }
     }
 
-    fn sees_both_directions(&self) -> bool {
+    /// Whether answers to SYNs are seen.
+    pub(super) fn sees_both_directions(&self) -> bool {
         self.answers >= FEWEST_ANSWERS
     }
 

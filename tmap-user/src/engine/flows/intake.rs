@@ -160,7 +160,9 @@ impl Flows {
     #[inline(always)]
     fn observe_one(&mut self, record: &Record, ahead: Ahead) {
         let flags = record.segment.flags;
-        if flags.intersects(Flags::SYN) && record.segment.is_stamped() {
+        // What a host sends to itself is its own answer, and shows nothing of who else there is.
+        let is_to_itself = record.segment.src == record.segment.dst;
+        if flags.intersects(Flags::SYN) && record.segment.is_stamped() && !is_to_itself {
             if flags.is_syn() {
                 self.await_answer(record);
             } else {
