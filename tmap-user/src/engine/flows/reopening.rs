@@ -1,9 +1,9 @@
 //! SYNs on the ports of an open connection: a new connection, or forged?
 //!
-//! A host that gets a SYN for an open connection answers it with an acknowledgement at most (RFC 5961, section
-//! 4), and goes on. So where the sensor sees answers, a SYN that the open side's clock doesn't explain, or that
-//! comes after a FIN or RST, waits until it is answered: a SYN-ACK that echoes it shows a new connection. The
-//! old one stays as it was until then.
+//! A host that gets a SYN for an open connection answers it with an acknowledgement at most (RFC 5961,
+//! section 4), and goes on. So where the sensor sees answers, a SYN that the open side's clock doesn't
+//! explain, or that comes after a FIN or RST, waits until it is answered: a SYN-ACK that echoes it shows a
+//! new connection. The old one stays as it was until then.
 
 use tmap_common::Record;
 
