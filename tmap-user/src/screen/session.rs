@@ -27,6 +27,9 @@ use crate::{sandbox, say};
 /// The least time between two drawings.
 const FRAME: Duration = Duration::from_millis(100);
 
+/// How long keys that are there may take to be read: without a time, crossterm reads none.
+const KEYS_WITHIN: Duration = Duration::from_millis(1);
+
 /// The longest that a drawing may take at the end.
 const LAST_DRAWING: Duration = Duration::from_secs(2);
 
@@ -160,7 +163,7 @@ impl Owner {
             // Keys wake it at once. What is fed, and a new size, wait for the next frame.
             terminal::wait_for_keys(FRAME.saturating_sub(drawn.elapsed()))?;
             let mut has_keys = false;
-            while event::poll(Duration::ZERO)? {
+            while event::poll(KEYS_WITHIN)? {
                 has_keys = true;
                 is_stale |= self.take_in(&event::read()?);
             }
