@@ -150,6 +150,20 @@ pub struct Simulation {
 }
 
 impl Scenario {
+    /// Few packets of so many machines with random offsets that their analysis takes long. A review, which
+    /// comes after four seconds, would take long, too.
+    pub fn slow_to_analyse() -> Self {
+        Self {
+            machines: 20,
+            connections: 150,
+            offsets: Offsets::PerConnection,
+            duration_s: 3.5,
+            segments: (6.0, 12.0),
+            skew_spread_ppm: 60.0,
+            ..Self::default()
+        }
+    }
+
     /// Simulates.
     pub fn run(&self) -> Simulation {
         let mut random = Random(Pcg64::seed_from_u64(self.seed));

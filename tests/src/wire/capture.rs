@@ -210,3 +210,28 @@ pub fn pcapng(packets: &[Packet], link_type: u16, order: Order) -> Vec<u8> {
     }
     capture.into_bytes()
 }
+
+/// Ethernet packets in every format that isn't packed: classic captures (microseconds, nanoseconds, modified)
+/// and pcapng with every kind of packet block, in both byte orders.
+pub fn in_every_format(packets: &[Packet]) -> Vec<Vec<u8>> {
+    let blocks = |order| {
+        let mut capture = PcapNg::new(order);
+        capture.interface(1, 9, 0);
+        capture.interface(113, 0x80 | 20, -5);
+        for (index, packet) in packets.iter().enumerate() {
+            match index % 4 {
+                0 => capture.obsolete_packet(1, packet.time_ns >> 10, &packet.bytes),
+                1 => capture.simple_packet(&packet.bytes),
+                _ => capture.packet(index as u32 % 2, packet.time_ns, &packet.bytes),
+            }
+        }
+        capture.into_bytes()
+    };
+    vec![
+        pcap(packets, 1, Order::Little, true),
+        pcap(packets, 1, Order::Big, false),
+        modified(packets, 1, Order::Big),
+        blocks(Order::Little),
+        blocks(Order::Big),
+    ]
+}

@@ -1,48 +1,27 @@
 //! Damaged captures: whatever the bytes, reading ends with a report and a sane exit code.
 
-use std::sync::LazyLock;
+use std::{io::Read as _, sync::LazyLock};
 
+use flate2::{Compression, read::GzEncoder};
 use proptest::prelude::*;
 use tmap::capture::file::Capture;
 use tmap_common::Link;
 use tmap_tests::{
     command::tmap_with_input,
     simulate::conversation::mail_cluster,
-    wire::capture::{Order, Packet, PcapNg, modified, packets, pcap},
+    wire::capture::{Packet, in_every_format, packets},
 };
 
 /// Sound captures to start from, short, so that damage to headers is frequent.
 static CAPTURES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let packets: Vec<Packet> = packets(&mail_cluster(), Link::Ethernet).into_iter().take(40).collect();
-    let blocks = |order| {
-        let mut capture = PcapNg::new(order);
-        capture.interface(1, 9, 0);
-        capture.interface(113, 0x80 | 20, -5);
-        for (index, packet) in packets.iter().enumerate() {
-            match index % 4 {
-                0 => capture.obsolete_packet(1, packet.time_ns >> 10, &packet.bytes),
-                1 => capture.simple_packet(&packet.bytes),
-                _ => capture.packet(index as u32 % 2, packet.time_ns, &packet.bytes),
-            }
-        }
-        capture.into_bytes()
-    };
-    vec![
-        pcap(&packets, 1, Order::Little, true),
-        pcap(&packets, 1, Order::Big, false),
-        modified(&packets, 1, Order::Big),
-        blocks(Order::Little),
-        blocks(Order::Big),
-        zstd::encode_all(&blocks(Order::Big)[..], 1).expect("packed"),
-        {
-            use std::io::Read as _;
-            let mut packed = Vec::new();
-            let plain = pcap(&packets, 1, Order::Little, true);
-            let mut encoder = flate2::read::GzEncoder::new(&plain[..], flate2::Compression::fast());
-            encoder.read_to_end(&mut packed).expect("packed");
-            packed
-        },
-    ]
+    let mut all = in_every_format(&packets);
+    all.push(zstd::encode_all(&all[4][..], 1).expect("packed"));
+    let mut packed = Vec::new();
+    let mut encoder = GzEncoder::new(&all[0][..], Compression::fast());
+    encoder.read_to_end(&mut packed).expect("packed");
+    all.push(packed);
+    all
 });
 
 /// What happens to a capture.

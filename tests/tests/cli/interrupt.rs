@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tmap_tests::{
     command::{PATIENCE, command, json_lines, of_type, wait_for},
-    simulate::{Offsets, Scenario},
+    simulate::Scenario,
 };
 
 /// What is known comes within two seconds; a busy machine may take as much again.
@@ -31,21 +31,6 @@ const READ: Duration = Duration::from_millis(500);
 /// Longer than the whole analysis takes on a busy machine.
 const LONG: Duration = PATIENCE.saturating_mul(6);
 
-/// Few packets of so many machines with random offsets that their analysis takes long.
-fn heavy() -> Vec<u8> {
-    let scenario = Scenario {
-        machines: 20,
-        connections: 150,
-        offsets: Offsets::PerConnection,
-        // A review, which comes after four seconds, would take long, too.
-        duration_s: 3.5,
-        segments: (6.0, 12.0),
-        skew_spread_ppm: 60.0,
-        ..Scenario::default()
-    };
-    scenario.capture()
-}
-
 /// A tmap that runs. Dropping it kills it.
 struct Running {
     child: Child,
@@ -57,7 +42,7 @@ impl Running {
     fn start(arguments: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder");
         let at = |name: &str| folder.path().join(name);
-        fs::write(at("heavy.pcap"), heavy()).expect("written");
+        fs::write(at("heavy.pcap"), Scenario::slow_to_analyse().capture()).expect("written");
         let file = |name: &str| File::create(at(name)).expect("created");
         let mut command = command(arguments);
         command.arg(at("heavy.pcap")).current_dir(folder.path());

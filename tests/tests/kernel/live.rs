@@ -22,7 +22,7 @@ use tmap_tests::{
     bench::machine::Pinned,
     command::{Running, binary, wait_for},
     net::namespaces::{INTERFACE, Wire},
-    simulate::{Offsets, Scenario},
+    simulate::Scenario,
     wire::capture::packets,
 };
 
@@ -413,16 +413,7 @@ fn replay(wire: &Wire, scenario: &Scenario) {
 fn statistics_and_signs_of_life_go_on_while_analysis_is_busy() {
     let wire = wire();
     let sensor = watch(&wire, &["--every", "300ms", "--stats", "100ms", "--no-promisc"]);
-    let scenario = Scenario {
-        machines: 20,
-        connections: 150,
-        offsets: Offsets::PerConnection,
-        duration_s: 3.5,
-        segments: (6.0, 12.0),
-        skew_spread_ppm: 60.0,
-        ..Scenario::default()
-    };
-    replay(&wire, &scenario);
+    replay(&wire, &Scenario::slow_to_analyse());
     let count = || {
         let out = sensor.out();
         (out.matches("\nstats ").count(), out.matches("none lost; ").count())

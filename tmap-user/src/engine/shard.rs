@@ -6,7 +6,7 @@
 use std::{hash::BuildHasher as _, sync::LazyLock};
 
 use foldhash::quality::RandomState;
-use tmap_common::Address;
+use tmap_common::{Address, Segment};
 
 use crate::engine::Options;
 
@@ -57,6 +57,15 @@ pub fn of(address: &Address, count: usize) -> usize {
     let product = u128::from(high.rotate_left(32) ^ low ^ first) * u128::from(second);
     let mixed = (product as u64) ^ (product >> 64) as u64;
     (((mixed >> 32) * count as u64) >> 32) as usize
+}
+
+/// The shard that a segment belongs to, and the other one that must hear of it: the side that a handshake
+/// goes to must echo its timestamp.
+#[inline(always)]
+pub fn of_segment(segment: &Segment, count: usize) -> (usize, Option<usize>) {
+    let own = of(&segment.src, count);
+    let is_handshake = segment.syn.is_some() && segment.is_stamped();
+    (own, is_handshake.then(|| of(&segment.dst, count)).filter(|other| *other != own))
 }
 
 #[cfg(test)]

@@ -81,17 +81,11 @@ impl Sharer {
         let count = rings.drain_slots(BATCH, |slots| {
             let mut rest = slots[1..].iter().copied();
             let segment = Record::from_slots(&slots[0], || rest.next().unwrap_or_default()).segment;
-            let index = shard::of(&segment.src, outlets.len());
-            let mut sent = outlets[index].push(slots);
-            if segment.syn.is_some() && segment.is_stamped() {
-                // The side that it goes to must echo it.
-                let other = shard::of(&segment.dst, outlets.len());
-                if other != index {
-                    sent = sent.and(outlets[other].push(slots));
+            let (own, other) = shard::of_segment(&segment, outlets.len());
+            for index in [Some(own), other].into_iter().flatten() {
+                if outlets[index].push(slots).is_err() {
+                    gone = Err(Gone);
                 }
-            }
-            if sent.is_err() {
-                gone = Err(Gone);
             }
         });
         gone?;

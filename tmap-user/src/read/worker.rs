@@ -134,15 +134,10 @@ impl Workers {
     /// Hands a record over, with the next batch.
     #[inline(always)]
     pub(super) fn observe(&mut self, record: &Record) {
-        let count = self.shards.len();
-        let shard = shard::of(&record.segment.src, count);
-        self.shards[shard].observe(record);
-        if record.segment.syn.is_some() && record.segment.is_stamped() {
-            // The side that it goes to must echo it.
-            let other = shard::of(&record.segment.dst, count);
-            if other != shard {
-                self.shards[other].observe(record);
-            }
+        let (own, other) = shard::of_segment(&record.segment, self.shards.len());
+        self.shards[own].observe(record);
+        if let Some(other) = other {
+            self.shards[other].observe(record);
         }
     }
 

@@ -95,7 +95,7 @@ impl Flows {
         let count = source.connections.len();
         let in_turn = source.eviction.next(count);
         let source = &self.sources[id as usize];
-        let ranked = |index: usize| Some((self.rank(source.connections[index].place, now_ns)?, index));
+        let ranked = |index: usize| Some((self.rank(source.connections[index].place, now_ns, false)?, index));
         let first = (0..count.min(CANDIDATES)).filter_map(ranked).min();
         let best = first
             .filter(|((class, _), _)| *class == 0)
@@ -136,16 +136,14 @@ impl Flows {
             return false;
         }
         let in_turn = self.eviction.next(self.table.places() as usize).map(|place| place as u32);
-        let live = in_turn.filter(|&place| self.table.is(place, flag::LIVE));
-        let live: Vec<u32> = live.collect();
-        let is_young = |&&place: &&u32| self.worth(place) == Worth::Nothing;
-        let young = live.iter().filter(is_young);
-        let is_flooded = young.clone().count() > CANDIDATES / TRIAL_SHARE;
-        let of_trial = young.map(|&place| ((0, self.table.last_ns(place)), place)).min();
-        let ranked = |&place: &u32| Some((self.rank(place, now_ns)?, place));
-        let best = of_trial.filter(|_| self.sees_both_directions()).or_else(|| {
-            live.iter().filter_map(ranked).min().filter(|((class, _), _)| *class == 0 || !is_flooded)
-        });
+        let (mut best, mut worth_nothing) = (None, 0);
+        for place in in_turn.filter(|&place| self.table.is(place, flag::LIVE)) {
+            worth_nothing += usize::from(self.worth(place) == Worth::Nothing);
+            let rank = self.rank(place, now_ns, self.sees_both_directions());
+            best = best.into_iter().chain(rank.map(|rank| (rank, place))).min();
+        }
+        let is_flooded = worth_nothing > CANDIDATES / TRIAL_SHARE;
+        let best = best.filter(|((class, _), _)| *class == 0 || !is_flooded);
         let of_best = best.and_then(|(_, place)| {
             let id = *self.ids.get(&self.table.key(place).src)?;
             let index =
@@ -197,14 +195,15 @@ impl Flows {
         (class, last_ns)
     }
 
-    /// The rank of the connection at `place`: the lowest is evicted first. `None` where it must stay.
-    fn rank(&self, place: u32, now_ns: u64) -> Option<(u8, u64)> {
+    /// The rank of the connection at `place`: the lowest is evicted first. `None` where it must stay. What is
+    /// worth nothing may go at `any_age`, or else after a trial.
+    fn rank(&self, place: u32, now_ns: u64, any_age: bool) -> Option<(u8, u64)> {
         let last_ns = self.table.last_ns(place);
         // The sensor's time may jump.
         let silent_ns = last_ns.abs_diff(now_ns);
         let is_over = self.table.is(place, flag::FINISHED | flag::CLOSED) || self.is_over(place, now_ns);
         let class = match self.worth(place) {
-            Worth::Nothing if is_over || silent_ns > TRIAL_NS => 0,
+            Worth::Nothing if any_age || is_over || silent_ns > TRIAL_NS => 0,
             Worth::Some if is_over => 1,
             Worth::Some if silent_ns > IDLE_NS => 2,
             Worth::Some if self.sees_both_directions() => 3,

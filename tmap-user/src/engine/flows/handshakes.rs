@@ -22,7 +22,7 @@ impl Flows {
 
     /// Whether `record` is of an address that another shard holds.
     pub(super) fn is_foreign(&self, record: &Record) -> bool {
-        self.share.count > 1 && shard::of(&record.segment.src, self.share.count) != self.share.index
+        shard::of(&record.segment.src, self.share.count) != self.share.index
     }
 
     /// Takes in what a SYN says of the side that must answer it.
@@ -53,7 +53,7 @@ impl Flows {
             self.is_answer(record)
         } else {
             // Where a record tells bytes instead of the echo, that is 0.
-            self.table.awaits_echo(place) && segment.tsecr != 0 && self.table.take_echo(place, segment.tsecr)
+            segment.tsecr != 0 && self.table.is_awaited_echo(place, segment.tsecr)
         };
         if echoes {
             self.table.note_echo(place);

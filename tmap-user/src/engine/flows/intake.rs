@@ -248,10 +248,11 @@ impl Flows {
         } else {
             self.answers_anew(place, record)
         };
-        if is_new {
-            self.table.finish(place);
+        if !is_new {
+            return place;
         }
-        if is_new { NOWHERE } else { place }
+        self.table.finish(place);
+        NOWHERE
     }
 
     /// The place of the connection that `record` opens. [`NOWHERE`] where there is no room for the connection

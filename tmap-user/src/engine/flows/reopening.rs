@@ -19,16 +19,16 @@ impl Flows {
             return false;
         }
         if self.table.has_echoed(place) || self.sees_both_directions() {
-            self.waiting.note(place, record);
+            self.waiting.note(record);
             return false;
         }
         true
     }
 
-    /// Opens the connection whose SYN waits at `asker`, where `answer` is the SYN-ACK to it. Returns the
-    /// place of the side that was answered.
+    /// Opens the connection of the open side at `asker` whose SYN waits, where `answer` is the SYN-ACK to it.
+    /// Returns the place of the side that was answered.
     pub(super) fn reopen_answered(&mut self, asker: u32, answer: &Record) -> u32 {
-        let Some(syn) = self.waiting.take_answered(asker, answer) else { return asker };
+        let Some(syn) = self.waiting.take_answered(answer) else { return asker };
         let hash = self.table.prepare(&syn.segment);
         self.table.finish(asker);
         let place = self.open(hash, &syn);

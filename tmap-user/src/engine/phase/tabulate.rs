@@ -212,11 +212,7 @@ fn fit_into(cut: &mut [Vec<Piece>], most: usize) -> usize {
         pieces = pieces.div_ceil(2);
         for cut in cut.iter_mut().filter(|cut| cut.len() > pieces) {
             let stride = cut.len().div_ceil(pieces);
-            let mut at = 0;
-            cut.retain(|_| {
-                at += 1;
-                (at - 1) % stride == 0
-            });
+            *cut = std::mem::take(cut).into_iter().step_by(stride).collect();
         }
     }
     all(cut)

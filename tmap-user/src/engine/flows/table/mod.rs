@@ -302,8 +302,8 @@ impl Table {
     /// The other side's handshake answered the side at `place`, and showed `tsval`: a later segment must
     /// echo it. `echo` is the answer's own echo of this side's SYN.
     pub(super) fn await_echo(&mut self, place: u32, tsval: u32, echo: u32) {
+        let owes = !self.has_echoed(place);
         let entry = &mut self.entries[place as usize];
-        let owes = self.echoes[place as usize] != ECHOED || entry.awaits_echo();
         if owes && entry.is(flag::POINT) && entry.tsval.wrapping_sub(echo) <= ECHO_TICKS {
             self.echoes[place as usize] = tsval;
             entry.set_awaits_echo(true);
@@ -316,13 +316,9 @@ impl Table {
         self.entries[place as usize].awaits_echo()
     }
 
-    /// Takes in an echo of a side that owes one; true where it is the one.
-    pub(super) fn take_echo(&mut self, place: u32, tsecr: u32) -> bool {
-        let echoes = tsecr.wrapping_sub(self.echoes[place as usize]) <= ECHO_TICKS;
-        if echoes {
-            self.note_echo(place);
-        }
-        echoes
+    /// Whether `tsecr` is the echo that the side at `place` owes.
+    pub(super) fn is_awaited_echo(&self, place: u32, tsecr: u32) -> bool {
+        self.awaits_echo(place) && tsecr.wrapping_sub(self.echoes[place as usize]) <= ECHO_TICKS
     }
 
     /// The side at `place` has echoed what only the other side's handshake showed.
