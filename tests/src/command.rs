@@ -7,7 +7,10 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::Write,
-    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::process::{CommandExt as _, ExitStatusExt as _},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::OnceLock,
@@ -16,6 +19,7 @@ use std::{
 };
 
 use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -41,6 +45,38 @@ pub fn binary() -> &'static Path {
         assert!(binary.is_file(), "{} isn't there: run the tests by cargo", binary.display());
         binary
     })
+}
+
+/// The command's file, opened so that programs which this test starts inherit it.
+///
+/// Other users can't enter the folder of the build. A copy elsewhere takes a tenth of a gigabyte, which small
+/// disks don't have. A file that is already open needs no folder.
+#[derive(Debug)]
+pub struct OpenBinary(File);
+
+impl OpenBinary {
+    /// Opens the command.
+    ///
+    /// # Panics
+    /// If it can't be opened.
+    #[must_use]
+    pub fn new() -> Self {
+        let file = File::open(binary()).expect("the command is there");
+        fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).expect("programs inherit it");
+        Self(file)
+    }
+
+    /// The path by which any user may run it, while this is there. See proc_pid_fd(5).
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
+    }
+}
+
+impl Default for OpenBinary {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What a run printed, and how it ended.

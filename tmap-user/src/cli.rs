@@ -32,8 +32,9 @@ use crate::{
         Options,
         os::{
             database::{Database, Malformed},
-            likeness::{Feature, Switches},
+            likeness::Switches,
         },
+        rtt::Options as RttOptions,
     },
     filter::Program,
     picture::{Kind, svg::Theme},
@@ -44,7 +45,7 @@ use crate::{
 };
 use habits::{is_file, is_interface, with_implied_command};
 use report::ReportArgs;
-use values::{at_least_one, feature, memory, not_negative, picture, positive_time, shards, size};
+use values::{Evidence, at_least_one, evidence, memory, not_negative, picture, positive_time, shards, size};
 
 const ABOUT: &str = "Counts the machines behind an IP address by their TCP timestamp clocks";
 
@@ -228,9 +229,9 @@ struct EngineArgs {
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, hide = true)]
     #[arg(default_value_t = (Options::default().search_look_ups / LOOK_UPS) as usize)]
     search_budget: usize,
-    /// Do not tell machines apart by these: syn, scale, mss, ttl (comma-separated)
-    #[arg(long, value_name = "EVIDENCE", value_delimiter = ',', value_parser = feature, hide = true)]
-    without: Vec<Feature>,
+    /// Do not tell machines apart by these: syn, scale, mss, ttl, ports (comma-separated)
+    #[arg(long, value_name = "EVIDENCE", value_delimiter = ',', value_parser = evidence, hide = true)]
+    without: Vec<Evidence>,
 }
 
 /// Parses the command line.
@@ -404,6 +405,11 @@ impl CommonArgs {
         if is_asked { Err(usage(verb, ErrorKind::ArgumentConflict, message)) } else { Ok(()) }
     }
 
+    /// The settings of round trips, by memory.
+    fn round_trips(&self) -> RttOptions {
+        Options::round_trips_within(self.engine.memory)
+    }
+
     #[allow(clippy::needless_update, reason = "the engine may gain settings that have no option here")]
     fn resolve(&self, verb: &str, filter: &str, report: &ReportArgs) -> Result<Common, clap::Error> {
         let engine = &self.engine;
@@ -421,7 +427,11 @@ impl CommonArgs {
                 max_connections_per_address: engine.max_connections,
                 idle_timeout_ns: engine.idle_timeout.as_nanos().try_into().unwrap_or(u64::MAX),
                 search_look_ups: engine.search_budget as u64 * LOOK_UPS,
-                evidence: engine.without.iter().fold(Switches::ALL, |all, &feature| all.without(feature)),
+                evidence: engine.without.iter().fold(Switches::ALL, |all, without| match without {
+                    Evidence::Feature(feature) => all.without(*feature),
+                    Evidence::Ports => all,
+                }),
+                ports: !engine.without.contains(&Evidence::Ports),
                 signatures: self.p0f.as_deref().map(|path| signatures(verb, path)).transpose()?,
                 ..within
             },
@@ -608,7 +618,7 @@ mod tests {
             ("tmap -i e --ring-size 64BBiB", "expected a size such as 65536, 64K, 4M, 2G or 1T"),
             ("tmap -i e --stats soon", "expected a time such as 500ms, 1s or 5m"),
             ("tmap read - -", "standard input (-) can be read only once"),
-            ("tmap read --without all a", "expected syn, scale, mss or ttl"),
+            ("tmap read --without all a", "expected syn, scale, mss, ttl or ports"),
             ("tmap nosuch0", "to watch an interface: tmap -i nosuch0"),
             ("tmap /nowhere/a.pcap", "to read a capture: tmap read /nowhere/a.pcap"),
             ("tmap raed a.pcap", "similar subcommand exists: 'read'"),

@@ -54,6 +54,9 @@ struct Args {
     /// Only the table of lengths: three machines whose connections last 0.05 s to 30 s, 3 to 200 of each.
     #[arg(long, conflicts_with_all = ["peers", "segments", "field", "short"])]
     lengths: bool,
+    /// Only the table of source ports: machines whose ports follow Linux's rule, with this evidence and without.
+    #[arg(long, conflicts_with_all = ["peers", "segments", "field", "short", "lengths"])]
+    ports: bool,
     /// Only this: the offsets that a capture shows, computed without tmap, beside what tmap says of each
     /// address, for all captures of a folder.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["peers", "segments", "field", "short", "lengths"])]
@@ -105,6 +108,10 @@ fn run(args: &Args) -> Result<()> {
     }
     if args.short {
         tables::web::print(&args.only, &(args.from..args.from + args.seeds));
+        return Ok(());
+    }
+    if args.ports {
+        tables::ports::print(&args.only, &(args.from..args.from + args.seeds));
         return Ok(());
     }
     if args.lengths {

@@ -1,10 +1,11 @@
 //! Round trips, tunnels and operating systems, against the truth: three tables of `cargo xtask eval`.
-//! They hold the same figures on every run. [`web`], [`lengths`], [`offsets`] and [`labels`] are
+//! They hold the same figures on every run. [`web`], [`lengths`], [`offsets`], [`ports`] and [`labels`] are
 //! tables of their own.
 
 pub mod labels;
 pub mod lengths;
 pub mod offsets;
+pub mod ports;
 pub mod round_trips;
 pub mod systems;
 pub mod tunnels;

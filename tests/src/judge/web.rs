@@ -83,8 +83,13 @@ impl Outcome {
 
 /// Simulates and scores.
 pub fn judge(web: &Web) -> Outcome {
+    judge_with(web, true)
+}
+
+/// Simulates and scores, with source ports as evidence or without.
+pub fn judge_with(web: &Web, ports: bool) -> Outcome {
     let WebTraffic { simulation, offset_of } = web.run();
-    let (snapshot, analysis_s) = analyse(&simulation.records);
+    let (snapshot, analysis_s) = analyse(&simulation.records, ports);
     let (peers, peers_answered, peers_split) = peers(&snapshot);
     let sides = snapshot.addresses.iter().map(|report| report.connections as usize).sum();
     let verdict = Verdict::of(&snapshot, evaluate::shared(), analysis_s);
@@ -128,8 +133,8 @@ pub fn judge(web: &Web) -> Outcome {
 }
 
 /// What a new engine says in the end, and how long it thought about that, in seconds.
-fn analyse(records: &[Record]) -> (Snapshot, f64) {
-    let mut engine = Engine::new(Options::default());
+fn analyse(records: &[Record], ports: bool) -> (Snapshot, f64) {
+    let mut engine = Engine::new(Options { ports, ..Options::default() });
     engine.set_resolution_ns(1);
     engine.observe_all(records);
     let now_ns = records.last().map_or(0, |record| record.time_ns);

@@ -9,7 +9,7 @@ use std::{
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tmap_tests::{
-    command::{Running, binary, tmap, wait_for},
+    command::{OpenBinary, Running, binary, tmap, wait_for},
     net::{
         namespaces::{INTERFACE, Namespace, Wire},
         root,
@@ -121,15 +121,12 @@ fn whoever_called_sudo_is_the_user() {
 #[ignore = "needs root: cargo xtask test"]
 fn three_capabilities_suffice() {
     let wire = Wire::new(1500, false);
-    let folder = shared_folder();
-    let copy = folder.path().join("tmap");
-    fs::copy(binary(), &copy).expect("copied");
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("set");
+    let program = OpenBinary::new();
     let mut command = wire.far.command("setpriv");
     let three = "+bpf,+net_admin,+perfmon";
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]);
     command.arg(format!("--inh-caps=-all,{three}")).arg(format!("--ambient-caps=-all,{three}"));
-    command.arg(format!("--bounding-set=-all,{three}")).arg(&copy);
+    command.arg(format!("--bounding-set=-all,{three}")).arg(program.path());
     command.args(["live", "-i", INTERFACE, "--egress", "--wait", "--no-promisc"]);
     let tmap = Running::spawn(command);
     let main = status(Path::new(&format!("/proc/{}", tmap.pid())));
@@ -146,13 +143,6 @@ fn without_a_sandbox_all_rights_stay() {
     let main = status(Path::new(&format!("/proc/{}", tmap.pid())));
     assert_eq!((main.users[0], main.no_new_privs, main.seccomp), (0, 0, 0), "{main:?}");
     assert!(main.effective & ADMIN != 0, "{main:?}");
-}
-
-/// A folder that every user may look into, and root alone may write to.
-fn shared_folder() -> TempDir {
-    let folder = TempDir::new().expect("a folder");
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("set");
-    folder
 }
 
 /// Runs `tmap report` with its page in `folder`, and returns whether its two pages were two files.

@@ -20,7 +20,7 @@ use tmap::{
 };
 use tmap_common::{Counters, Link, Record, Skip, parse, record::Direction, tunnel::MAX_HEADERS};
 use tmap_tests::{
-    command::{binary, wait_for},
+    command::{OpenBinary, binary, wait_for},
     judge::tcpdump::{Line, Tcpdump, Way, assert_same},
     net::{
         namespaces::{INTERFACE, Namespace, Wire},
@@ -401,13 +401,8 @@ fn refusals_say_what_to_do() {
 #[ignore = "needs root: cargo xtask test"]
 fn without_rights_it_says_sudo() {
     root::require();
-    let folder = tempfile::TempDir::new().expect("a folder");
-    let open_to_all = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(folder.path(), open_to_all.clone()).expect("set");
-    let copy = folder.path().join("tmap");
-    fs::copy(binary(), &copy).expect("copied");
-    fs::set_permissions(&copy, open_to_all).expect("set");
-    let output = Command::new(&copy).args(["live", "-i", "lo"]).uid(65534).gid(65534).output();
+    let program = OpenBinary::new();
+    let output = Command::new(program.path()).args(["live", "-i", "lo"]).uid(65534).gid(65534).output();
     let output = output.expect("tmap runs");
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && err.contains("sudo"), "{err}");

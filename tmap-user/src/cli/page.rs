@@ -19,7 +19,7 @@ use super::{
 use crate::{
     capture::xdp::XdpMode,
     config::{Common, Config, LiveConfig, PageConfig, ReadConfig},
-    engine::{Wanted, rtt},
+    engine::Wanted,
     time::When,
 };
 
@@ -82,7 +82,7 @@ impl PageArgs {
         self.common.refuse_lines("report", message)?;
         let mut common = self.common(words)?;
         if self.interface.is_empty() {
-            common.engine.rtt = Some(rtt::Options::for_pictures());
+            common.engine.rtt = Some(self.common.round_trips().for_pictures());
             let files = if self.files.is_empty() { &self.read } else { &self.files };
             return Ok(Config::Read(ReadConfig {
                 common,
@@ -93,7 +93,7 @@ impl PageArgs {
                 shards: self.shards,
             }));
         }
-        common.engine.rtt = self.rtt.then(rtt::Options::for_pictures);
+        common.engine.rtt = self.rtt.then(|| self.common.round_trips().for_pictures());
         Ok(Config::Live(LiveConfig {
             xdp_mode: self.xdp_mode,
             egress: self.egress,

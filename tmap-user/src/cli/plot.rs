@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{Config, Picture, ReadConfig},
-    engine::{Wanted, rtt},
+    engine::Wanted,
     picture::{Kind, svg::Theme},
     time::When,
 };
@@ -58,7 +58,7 @@ impl PlotArgs {
         let mut common = self.common.resolve("plot", &filter, &ReportArgs::default())?;
         common.wanted = Wanted { connections: true, siblings: false };
         if self.kind == Kind::Rtt {
-            common.engine.rtt = Some(rtt::Options::for_pictures());
+            common.engine.rtt = Some(self.common.round_trips().for_pictures());
         }
         let address = self.address.map(Address::from);
         let theme = if self.dark { Theme::Dark } else { Theme::Light };

@@ -64,10 +64,9 @@ pub(super) struct RttArgs {
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(0..=128))]
     #[arg(default_value_t = Options::default().prefix_ip6)]
     prefix6: u8,
-    /// Limit of connections held for round trips
+    /// Limit of connections held for round trips [default: by --memory, 65536 of 2G]
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, hide = true)]
-    #[arg(default_value_t = Options::default().max_connections)]
-    rtt_connections: usize,
+    rtt_connections: Option<usize>,
     /// Hook: native or generic XDP, tc (beside other programs), or auto
     #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
     xdp_mode: XdpMode,
@@ -112,17 +111,18 @@ impl RttArgs {
     }
 
     fn options(&self, idle_timeout_ns: u64) -> Options {
+        let within = self.common.round_trips();
         let ns = |time: Duration| time.as_nanos().try_into().unwrap_or(u64::MAX);
         Options {
             quiet: self.all_echoes,
             expire_ns: ns(self.max_rtt),
             idle_timeout_ns,
-            max_connections: self.rtt_connections,
+            max_connections: self.rtt_connections.unwrap_or(within.max_connections),
             prefix_ip4: self.prefix4,
             prefix_ip6: self.prefix6,
             stream: !self.summary,
             interval_ns: self.every.map(ns),
-            ..Options::default()
+            ..within
         }
     }
 }

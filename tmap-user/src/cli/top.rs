@@ -101,7 +101,7 @@ impl TopArgs {
         let mut common = self.common.resolve("top", filter, &ReportArgs::default())?;
         common.engine.rtt = self.rtt.then(|| rtt::Options {
             interval_ns: Some(ROUND_TRIPS_EVERY_NS),
-            ..rtt::Options::for_pictures()
+            ..self.common.round_trips().for_pictures()
         });
         Ok(common)
     }

@@ -7,12 +7,21 @@ use jiff::SignedDuration;
 
 use crate::engine::os::likeness::{FEATURES, Feature};
 
-/// A feature that the user may switch off. Rates and steadiness are always used: no line holds clocks of
-/// two rates.
-pub(super) fn feature(name: &str) -> Result<Feature, String> {
+/// Evidence besides clocks that the user may switch off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// What handshakes and packets show.
+    Feature(Feature),
+    /// Source ports.
+    Ports,
+}
+
+/// Evidence by its name. Rates and steadiness are always used: no line holds clocks of two rates.
+pub(super) fn evidence(name: &str) -> Result<Evidence, String> {
     let optional = |f: &&Feature| !matches!(f, Feature::RateClass | Feature::Steadiness);
     let known = FEATURES.iter().filter(optional).find(|feature| feature.name() == name);
-    known.copied().ok_or_else(|| "expected syn, scale, mss or ttl".to_owned())
+    let known = known.copied().map(Evidence::Feature).or((name == "ports").then_some(Evidence::Ports));
+    known.ok_or_else(|| "expected syn, scale, mss, ttl or ports".to_owned())
 }
 
 /// Threads that can still help: two per core keep cores busy while addresses differ in load, and twice as

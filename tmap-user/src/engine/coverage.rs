@@ -117,6 +117,7 @@ mod tests {
             tsval_jumps: 0,
             tunnels: Vec::new(),
             unstamped: None,
+            source_ports: None,
             unassigned: (unassigned > 0).then(|| Unassigned {
                 connections: unassigned,
                 segments: 10 * unassigned,

@@ -12,6 +12,7 @@ mod machines;
 pub mod options;
 pub mod os;
 pub mod phase;
+pub mod ports;
 pub mod rtt;
 pub mod shard;
 pub mod snapshot;

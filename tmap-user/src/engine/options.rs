@@ -34,6 +34,8 @@ pub struct Options {
     pub rtt: Option<rtt::Options>,
     /// The evidence besides clocks that may tell machines with random offsets apart.
     pub evidence: Switches,
+    /// Whether source ports are evidence, too.
+    pub ports: bool,
     /// Signatures of operating systems; `None` for the built-in ones.
     pub signatures: Option<Arc<Database>>,
     /// The budget of one search for machines with random offsets, in look-ups of a part of a connection on a
@@ -60,6 +62,7 @@ impl Default for Options {
             idle_timeout_ns: 300_000_000_000,
             rtt: None,
             evidence: Switches::ALL,
+            ports: true,
             signatures: None,
             search_look_ups: Limits::LOOK_UPS,
             search_bytes: Limits::TABLE_BYTES,
@@ -79,7 +82,7 @@ impl Options {
     #[must_use]
     pub fn within(memory_bytes: usize) -> Self {
         let defaults = Self::default();
-        let share = |all: usize| (all as u128 * memory_bytes as u128 / Self::MEMORY_BYTES as u128) as usize;
+        let share = |all: usize| share(all, memory_bytes);
         Self {
             max_flows: share(defaults.max_flows).max(1),
             max_history_bytes: share(defaults.max_history_bytes),
@@ -88,6 +91,13 @@ impl Options {
             search_room: Room::new(share(Limits::ROOM_BYTES)),
             ..defaults
         }
+    }
+
+    /// The default settings of round trips, with bounds for so much memory, in bytes: they and a summary of
+    /// them take about a quarter of it at most.
+    #[must_use]
+    pub fn round_trips_within(memory_bytes: usize) -> rtt::Options {
+        rtt::Options::default().bounded(|all| share(all, memory_bytes))
     }
 
     /// Whether machines are analysed and announced on the way, and not for summaries only.
@@ -108,5 +118,23 @@ impl Options {
     /// The signatures in use: the user's, or else the built-in ones.
     pub fn signatures(&self) -> &Database {
         self.signatures.as_deref().unwrap_or_else(|| Database::built_in())
+    }
+}
+
+/// The share of a default bound that so much memory allows, in bytes.
+fn share(all: usize, memory_bytes: usize) -> usize {
+    (all as u128 * memory_bytes as u128 / Options::MEMORY_BYTES as u128) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_follow_memory() {
+        let whole = Options::round_trips_within(Options::MEMORY_BYTES);
+        assert_eq!(whole.max_connections, rtt::Options::default().max_connections);
+        let part = Options::round_trips_within(Options::MEMORY_BYTES / 16);
+        assert_eq!((part.max_connections, part.max_histograms, part.max_prefixes), (4_096, 256, 1_024));
     }
 }

@@ -17,6 +17,7 @@ pub use super::{
         unstamped::{Unstamped, UnstampedTotals},
     },
     os::OsReport,
+    ports::{boundary::Told as Boundary, rule::Rule},
     types::{Doubt, Estimate, Point, Regime, Side},
 };
 
@@ -98,6 +99,8 @@ pub struct AddressReport {
     pub tunnels: Vec<Tunnel>,
     /// Connections opened without time stamps; `None` where there are none.
     pub unstamped: Option<Unstamped>,
+    /// What the source ports of the connections that it opened show; `None` where it opened few.
+    pub source_ports: Option<SourcePorts>,
     /// Connections that are no machine's; `None` where there are none.
     pub unassigned: Option<Unassigned>,
     /// Engine time of the first segment of a connection held, in nanoseconds.
@@ -128,6 +131,47 @@ pub struct Unassigned {
     pub os: OsReport,
     /// Their service ports with shares, the largest first, at most [`MAX_PORTS`].
     pub ports: Vec<PortShare>,
+}
+
+/// What the source ports of an address show: which of its connections one host opened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourcePorts {
+    /// Connections that it opened, those without timestamps not among them.
+    pub openings: u64,
+    /// The rules by which hosts here choose ports, the one with most evidence first; empty where ports show
+    /// none, because there are few SYNs, or because a NAT draws ports.
+    pub rules: Vec<RuleSeen>,
+    /// The most hosts that certainly sent SYNs at once, each with an address of its own behind this one; 0 where
+    /// ports show none.
+    pub hosts_at_once: u64,
+}
+
+/// A rule, with the evidence that hosts follow it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RuleSeen {
+    /// The rule.
+    pub rule: Rule,
+    /// SYNs that could go on from an earlier one.
+    pub could: u64,
+    /// Those that do.
+    pub linked: u64,
+    /// Those that would if ports were drawn at random.
+    pub by_chance: f64,
+    /// Log evidence against ports drawn at random, in nats.
+    pub nats: f64,
+}
+
+/// What the source ports of a machine's own connections show.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MachinePorts {
+    /// The rule that most of them follow.
+    pub rule: Rule,
+    /// Connections that the machine opened.
+    pub openings: u64,
+    /// Those that go on from an earlier one of the same machine.
+    pub linked: u64,
+    /// When its walks begin anew, counted from [`MachineReport::reference_ns`]; `None` where that is unknown.
+    pub boundary: Option<Boundary>,
 }
 
 /// The most tunnels listed per address.
@@ -238,6 +282,8 @@ pub struct MachineReport {
     pub load_percent: f64,
     /// Service ports with their shares, the largest first, at most [`MAX_PORTS`].
     pub ports: Vec<PortShare>,
+    /// What its source ports show; `None` where they show nothing.
+    pub source_ports: Option<MachinePorts>,
     /// Peers with the most connections, at most [`MAX_PEERS`].
     pub peers: Vec<PeerShare>,
     /// The number of all peers.
@@ -408,6 +454,7 @@ pub(super) mod tests {
             connections: 3.0,
             load_percent: 50.0,
             ports: Vec::new(),
+            source_ports: None,
             peers: Vec::new(),
             peers_total: 0,
             first_seen_ns: first_s * 1_000_000_000,

@@ -66,6 +66,9 @@ fn heading(
         writeln!(out, "  {remark}")?;
     }
     unstamped(out, report)?;
+    if let Some(ports) = report.source_ports.as_ref().and_then(words::source_ports) {
+        writeln!(out, "  {ports}")?;
+    }
     if let Some(tunnels) = words::tunnels(&report.tunnels) {
         writeln!(out, "  {tunnels}")?;
     }
@@ -157,6 +160,9 @@ pub(super) fn machine(
     writeln!(out, "; OS: {}", words::system(&machine.os))?;
     handshake(out, machine.os.signature.as_deref())?;
     peers(out, machine)?;
+    if let Some(ports) = &machine.source_ports {
+        writeln!(out, "      {}", words::machine_ports(ports, calendar.boundary_s(machine)))?;
+    }
     let reference = || calendar.local(machine.reference_ns as f64 / 1e9, 0.0);
     if let Some(offset) = machine.offset_ticks {
         writeln!(out, "      TSval {} at {}", measured(offset), reference())?;

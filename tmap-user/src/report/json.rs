@@ -26,6 +26,7 @@
 //! | `average_uptime_s` | mean uptime of the machines with a known boot time, at the summary's time |
 //! | `tunnels` | the tunnels it was seen in, at most 8: objects of `kind` (such as `vxlan`), `id` (VNI, TEID, key, label, session; 0 for none), `src`, `dst` (`null` below IP) |
 //! | `unstamped` | `null`, or the connections that it opened without timestamps: `connections`, `signature` (the latest one's handshake, in p0f's notation) |
+//! | `source_ports` | `null`, or what the source ports of the connections that it opened show: `openings`, `rules` (objects of `rule`: `linux`, `linux_before_2022` or `counter`, `could_go_on`, `go_on`, `by_chance`, `evidence_nats`; none where a NAT draws ports), `hosts_at_once` |
 //! | `unassigned` | `null`, or the connections that are no machine's: `connections`, `segments`, `without_rate` (those of which nothing tells the tick rate), `unanswered` (those that completed no handshake), `longest_s`, `os` and so on (as of a machine, by the handshake alone), `hops`, `ports` |
 //! | `first_seen`, `last_seen` | its first and latest segment, as far as connections are held |
 //! | `machine_list` | the machines, below |
@@ -37,6 +38,8 @@
 //! that is open) with `up_since_if_fixed_sigma_s` and `up_since_if_fixed_probability`, `connections`
 //! (may be fractional: assignment is weighted), `load_percent`, `ports` (objects of `port`, `side` =
 //! `server` or `client`, `share_percent`, `connections`),
+//! `source_ports` (`null`, or `rule`, `openings`, `go_on`, `boundary_s` (when its walks begin anew, modulo ten
+//! seconds of Unix time) and `boundary_within_s` (half of its 90 % interval)),
 //! `peers` (objects of `address`, `connections`; at most 16 of `peers_total`), `first_seen`, `last_seen`,
 //! `os` (a name, `unknown` where nothing is probable enough),
 //! `os_confidence` (0 to 1; `null` where unknown), `os_alternatives` (objects of `name`,
@@ -96,7 +99,7 @@ use crate::engine::{
     coverage::Coverage,
     snapshot::{
         AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport, PeerShare,
-        PortShare, Regime, Unassigned, UnstampedTotals,
+        PortShare, Regime, Rule, RuleSeen, SourcePorts, Unassigned, UnstampedTotals,
     },
 };
 
@@ -130,6 +133,7 @@ struct AddressLine<'a> {
     average_uptime_s: Option<f64>,
     tunnels: Vec<TunnelObject>,
     unstamped: Option<UnstampedObject<'a>>,
+    source_ports: Option<SourcePortsObject>,
     unassigned: Option<UnassignedObject>,
     first_seen: Option<String>,
     last_seen: Option<String>,
@@ -172,6 +176,7 @@ struct Machine {
     connections: f64,
     load_percent: f64,
     ports: Vec<Port>,
+    source_ports: Option<MachinePortsObject>,
     peers: Vec<Peer>,
     peers_total: u64,
     first_seen: Option<String>,
@@ -213,6 +218,31 @@ struct Peer {
 struct UnstampedObject<'a> {
     connections: u64,
     signature: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct SourcePortsObject {
+    openings: u64,
+    rules: Vec<RuleObject>,
+    hosts_at_once: u64,
+}
+
+#[derive(Serialize)]
+struct RuleObject {
+    rule: &'static str,
+    could_go_on: u64,
+    go_on: u64,
+    by_chance: f64,
+    evidence_nats: f64,
+}
+
+#[derive(Serialize)]
+struct MachinePortsObject {
+    rule: &'static str,
+    openings: u64,
+    go_on: u64,
+    boundary_s: Option<f64>,
+    boundary_within_s: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -453,6 +483,7 @@ fn address_line<'a>(report: &'a AddressReport, now_ns: u64, calendar: &Calendar<
             connections: unstamped.connections,
             signature: unstamped.signature.as_deref(),
         }),
+        source_ports: report.source_ports.as_ref().map(source_ports_object),
         unassigned: report.unassigned.as_ref().map(unassigned_object),
         first_seen: calendar.rfc3339(report.first_seen_ns),
         last_seen: calendar.rfc3339(report.last_seen_ns),
@@ -492,6 +523,16 @@ fn machine_object(machine: &MachineReport, calendar: &Calendar<'_>) -> Machine {
         connections: machine.connections,
         load_percent: machine.load_percent,
         ports: machine.ports.iter().map(port_object).collect(),
+        source_ports: machine.source_ports.as_ref().map(|ports| {
+            let boundary_s = calendar.boundary_s(machine);
+            MachinePortsObject {
+                rule: rule(ports.rule),
+                openings: ports.openings,
+                go_on: ports.linked,
+                boundary_s: boundary_s.map(|(at_s, _)| at_s),
+                boundary_within_s: boundary_s.map(|(_, within_s)| within_s),
+            }
+        }),
         peers: machine.peers.iter().map(peer_object).collect(),
         peers_total: machine.peers_total,
         first_seen: calendar.rfc3339(machine.first_seen_ns),
@@ -509,6 +550,29 @@ fn os_object(os: &OsReport) -> Os {
         os_alternatives: os.alternatives.iter().map(alternative).collect(),
         os_signature: os.signature.clone(),
         hops: os.hops,
+    }
+}
+
+fn rule(rule: Rule) -> &'static str {
+    match rule {
+        Rule::LinuxWalk => "linux",
+        Rule::OldLinuxWalk => "linux_before_2022",
+        Rule::Counter => "counter",
+    }
+}
+
+fn source_ports_object(seen: &SourcePorts) -> SourcePortsObject {
+    let of_rule = |of: &RuleSeen| RuleObject {
+        rule: rule(of.rule),
+        could_go_on: of.could,
+        go_on: of.linked,
+        by_chance: of.by_chance,
+        evidence_nats: of.nats,
+    };
+    SourcePortsObject {
+        openings: seen.openings,
+        rules: seen.rules.iter().map(of_rule).collect(),
+        hosts_at_once: seen.hosts_at_once,
     }
 }
 

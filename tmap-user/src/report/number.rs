@@ -4,7 +4,10 @@ use bytesize::ByteSize;
 use indicatif::HumanCount;
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::{engine::snapshot::Estimate, time::WallClock};
+use crate::{
+    engine::snapshot::{Boundary, Estimate, MachineReport},
+    time::WallClock,
+};
 
 /// What turns engine time into wall-clock time and local time.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +30,14 @@ impl Calendar<'_> {
     pub fn microsecond(&self, engine_ns: u64) -> Option<Timestamp> {
         let unix_ns = i128::from(self.wall.unix_minus_engine_ns) + i128::from(engine_ns);
         Timestamp::from_nanosecond((unix_ns + 500).div_euclid(1_000) * 1_000).ok()
+    }
+
+    /// When a machine's walks begin anew, modulo ten seconds of UTC, with half of the 90 % interval's length.
+    pub fn boundary_s(&self, machine: &MachineReport) -> Option<(f64, f64)> {
+        let Boundary { at_s, within_s } = machine.source_ports?.boundary?;
+        let unix_ns = self.wall.unix_minus_engine_ns.wrapping_add_unsigned(machine.reference_ns);
+        let second_s = unix_ns.rem_euclid(10_000_000_000) as f64 * 1e-9;
+        Some(((second_s + at_s).rem_euclid(10.0), within_s))
     }
 
     /// Wall-clock time of an engine time in nanoseconds, in UTC as RFC 3339.

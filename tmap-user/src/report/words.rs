@@ -4,8 +4,8 @@ use tmap_common::Tunnel;
 
 use super::number::{Calendar, count, grouped, hertz, more_of, signed, span};
 use crate::engine::snapshot::{
-    AddressReport, Boot, Doubt, Estimate, MachineReport, OsReport, PortShare, Regime, Side, Snapshot,
-    Unassigned, Unstamped,
+    AddressReport, Boot, Doubt, Estimate, MachinePorts, MachineReport, OsReport, PortShare, Regime, Rule,
+    RuleSeen, Side, Snapshot, SourcePorts, Unassigned, Unstamped,
 };
 
 /// A skew less certain than this tells nothing: real clocks are off by up to about 100 ppm.
@@ -121,6 +121,43 @@ pub(crate) fn doubt(doubt: Doubt) -> &'static str {
 pub(crate) fn unstamped(unstamped: &Unstamped) -> String {
     let more = more_of(unstamped.connections, "connection");
     format!("{more} without timestamps: at least one more machine may be hidden here")
+}
+
+/// How hosts of this rule choose ports.
+pub(crate) fn rule(rule: Rule) -> &'static str {
+    match rule {
+        Rule::LinuxWalk => "Linux's walks",
+        Rule::OldLinuxWalk => "walks of Linux before 2022",
+        Rule::Counter => "one counter, as Apple's",
+    }
+}
+
+/// `source ports: Linux's walks (231 of 299 SYNs go on, 0.3 would by chance)`; `None` where they follow no
+/// rule.
+pub(crate) fn source_ports(seen: &SourcePorts) -> Option<String> {
+    if seen.rules.is_empty() {
+        return None;
+    }
+    let of_rule = |of: &RuleSeen| {
+        let RuleSeen { could, linked, by_chance, .. } = of;
+        format!("{} ({linked} of {could} SYNs go on, {by_chance:.1} would by chance)", rule(of.rule))
+    };
+    let rules: Vec<String> = seen.rules.iter().map(of_rule).collect();
+    let hosts = match seen.hosts_at_once {
+        0 | 1 => String::new(),
+        hosts => format!("; {hosts} hosts at once"),
+    };
+    Some(format!("source ports: {}{hosts}", rules.join(", ")))
+}
+
+/// The source ports of a machine; `boundary_s` is the time of its boundary modulo ten seconds, with half of the
+/// 90 % interval's length.
+pub(crate) fn machine_ports(ports: &MachinePorts, boundary_s: Option<(f64, f64)>) -> String {
+    let MachinePorts { openings, linked, .. } = ports;
+    let boundary = boundary_s.map_or_else(String::new, |(at_s, within_s)| {
+        format!("; walks begin anew {at_s:.2} s (± {within_s:.2}) after every tenth second of UTC")
+    });
+    format!("source ports: {}, {linked} of {openings} SYNs go on{boundary}", rule(ports.rule))
 }
 
 /// `in tunnels: vxlan 42 from A to B`; `None` without any.

@@ -2,6 +2,7 @@
 
 use super::{
     Kind, Network, Web,
+    ports::Ports,
     stack::{CONNECTION, MAC, PAIR, Stack, UPTIME, WINDOWS, jiffies},
 };
 
@@ -63,6 +64,31 @@ pub fn rows() -> Vec<Row> {
     [rows, rates(), mixtures(), scarce()].concat()
 }
 
+/// Rows for source ports: machines whose ports follow Linux's rule, behind NATs that keep a share of them.
+/// Machines talk to few services, as those of one household or office do. "NTP" machines have equal skews.
+pub fn port_rows() -> Vec<Row> {
+    let [lan, wan, _] = NETWORKS;
+    let mut rows = Vec::new();
+    let mut add = |(place, network): (&str, Network), machines: usize, spread_ppm: f64, kept: f64| {
+        let what = Traffic { peers: 6, ..CLIENTS };
+        let stacks = vec![CONNECTION; machines];
+        let row = mixed(what, 60, ("random", stacks), (place, network));
+        let ports = Ports::Walks { kept };
+        let web = Web { ports, duration_s: 240.0, skew_spread_ppm: spread_ppm, ..row.web };
+        rows.push(Row { name: format!("{} kept {kept}", row.name), web });
+    };
+    for kept in [1.0, 0.95, 0.5, 0.0] {
+        for machines in [1, 2, 4, 8, 16, 32] {
+            add(lan, machines, CLIENT_SPREAD_PPM, kept);
+        }
+        for machines in [4, 8] {
+            add(wan, machines, CLIENT_SPREAD_PPM, kept);
+            add(("NTP", Network::LAN), machines, 0.0, kept);
+        }
+    }
+    rows
+}
+
 /// A row of machines that are all alike.
 fn row(
     what: Traffic,
@@ -89,6 +115,7 @@ fn mixed(
         stacks,
         is_uneven: what.is_uneven,
         network,
+        ports: Ports::Drawn,
         duration_s: 600.0,
         skew_spread_ppm: spread_ppm,
         seed: 0,

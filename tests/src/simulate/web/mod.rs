@@ -16,11 +16,13 @@ use super::{
 };
 use exchange::{CLIENT, End, Exchange, SERVER};
 use plan::{Opening, Script};
+use ports::Ports;
 use stack::Stack;
 
 mod exchange;
 pub mod grid;
 mod plan;
+pub mod ports;
 pub mod stack;
 
 /// A kind of traffic.
@@ -103,6 +105,8 @@ pub struct Web {
     pub is_uneven: bool,
     /// The network.
     pub network: Network,
+    /// How source ports are chosen.
+    pub ports: Ports,
     /// Within this time connections begin, in seconds; probes take as long as they do.
     pub duration_s: f64,
     /// Standard deviation of the machines' skews, in ppm.
@@ -189,8 +193,11 @@ impl Web {
         let mut records = Vec::new();
         let mut offset_of = HashMap::new();
         let mut machine_of = HashMap::new();
-        for opening in openings {
-            let key = self.key(&opening, &mut random, &machine_of);
+        let boundaries_s: Vec<f64> = machines.iter().map(|machine| machine.clock.boot_s).collect();
+        let ports = ports::chosen(self.ports, &openings, &boundaries_s, self.seed);
+        for (at, opening) in openings.into_iter().enumerate() {
+            let port = ports.as_ref().map(|ports| ports[at]);
+            let key = self.key(&opening, port, &mut random, &machine_of);
             let machine = &machines[opening.machine];
             let offset = machine.offset(opening.peer, &mut random);
             machine_of.insert(key, opening.machine);
@@ -204,10 +211,11 @@ impl Web {
         WebTraffic { simulation: Simulation { records, truth: Truth { clocks, machine_of } }, offset_of }
     }
 
-    /// Ports and peer of a connection: ephemeral ports are drawn, and never used twice.
+    /// Ports and peer of a connection: ephemeral ports are drawn where none is chosen, and never used twice.
     fn key(
         &self,
         opening: &Opening,
+        mut chosen: Option<u16>,
         random: &mut Random,
         taken: &HashMap<ConnectionKey, usize>,
     ) -> ConnectionKey {
@@ -215,7 +223,7 @@ impl Web {
         let [_, high, middle, low] = (opening.peer as u32 + 1).to_be_bytes();
         let peer = Address::from_ip4([198, 18 + high, middle, low]);
         loop {
-            let port = random.0.random_range(32_768..61_000);
+            let port = chosen.take().unwrap_or_else(|| random.0.random_range(32_768..61_000));
             let service = opening.script.port();
             let key = if self.kind.opens() { (port, peer, service) } else { (service, peer, port) };
             if !taken.contains_key(&key) {

@@ -17,6 +17,7 @@ use super::{
     late_paths,
     rates::{self, Seen},
     regime::{self, Judgement, Random},
+    source_ports::SourcePorts,
     together,
 };
 use crate::engine::{
@@ -49,6 +50,8 @@ pub(crate) struct Analysis {
     pub without_rate: usize,
     /// Connections that completed no handshake, unlike others of the address, and that are no machine's.
     pub unanswered: usize,
+    /// What source ports tell of the connections.
+    pub source_ports: SourcePorts,
     /// The time stamps' resolution that the fits allowed for, in nanoseconds.
     pub resolution_ns: u64,
 }
@@ -81,6 +84,9 @@ pub(crate) fn analyse(
         out: Analysis::empty(resolution_ns),
         regimes: Vec::new(),
     };
+    if options.ports {
+        builder.out.source_ports = SourcePorts::read(&connections[..count]);
+    }
     let mut classes = Vec::new();
     for (hz_bits, items) in sorted.steady {
         classes.push(Class::build(f64::from_bits(hz_bits), items, connections, options, resolution_ns));
@@ -97,6 +103,7 @@ pub(crate) fn analyse(
         group.hz_probability = rate_probability(&group.members, &sorted.rate_probability);
         group.members.iter_mut().for_each(|(member, _)| *member = positions[*member]);
     }
+    analysis.source_ports.connection_of.iter_mut().for_each(|index| *index = positions[*index]);
     analysis
 }
 
@@ -462,6 +469,7 @@ impl Builder<'_> {
             &class.clusters,
             random,
             self.connections,
+            &self.out.source_ports,
             self.resolution_ns,
             self.options,
         );
@@ -594,6 +602,7 @@ impl Analysis {
             random_offsets: 0,
             without_rate: 0,
             unanswered: 0,
+            source_ports: SourcePorts::default(),
             resolution_ns,
         }
     }

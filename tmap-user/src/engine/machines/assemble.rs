@@ -43,6 +43,10 @@ pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &
         tsval_jumps: frozen.connections.iter().map(|c| u64::from(c.flow.jumps)).sum(),
         tunnels: tunnels(&frozen.connections),
         unstamped: frozen.unstamped.clone(),
+        source_ports: history
+            .last_pass
+            .as_ref()
+            .and_then(|last_pass| last_pass.analysis.source_ports.report()),
         unassigned: unassigned(history.last_pass.as_ref(), &frozen.connections, options),
         first_seen_ns: frozen.connections.iter().map(|c| c.flow.first_ns).min().unwrap_or_default(),
         last_seen_ns: frozen.connections.iter().map(|c| c.flow.last_ns).max().unwrap_or_default(),
@@ -131,7 +135,13 @@ pub(super) fn machines(
         .groups
         .iter()
         .zip(&last_pass.numbers)
-        .map(|(group, &number)| machine(history, group, number, reference_ns, connections, options))
+        .map(|(group, &number)| {
+            let source_ports = last_pass.analysis.source_ports.of_machine(group, reference_ns);
+            MachineReport {
+                source_ports,
+                ..machine(history, group, number, reference_ns, connections, options)
+            }
+        })
         .collect();
     let assigned: f64 = machines.iter().map(|machine| machine.connections).sum();
     for machine in &mut machines {
@@ -181,6 +191,7 @@ fn machine(
         connections: weight + history.discarded.get(&number).copied().unwrap_or_default() as f64,
         load_percent: 0.0,
         ports: ports(members()),
+        source_ports: None,
         peers_total: peers.len() as u64,
         peers: peers.into_iter().take(MAX_PEERS).collect(),
         first_seen_ns: members().map(|(c, _)| c.flow.first_ns).min().unwrap_or_default(),

@@ -14,6 +14,7 @@ use super::{
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
     occupancy::Occupancy,
     regime::Random,
+    source_ports::SourcePorts,
 };
 use crate::engine::{
     clock::fit::{Clock, SKEW_PRIOR_SIGMA},
@@ -51,6 +52,7 @@ pub(super) fn find(
     clusters: &[Cluster],
     set: &Random,
     connections: &[&Connection],
+    source_ports: &SourcePorts,
     resolution_ns: u64,
     options: &Options,
 ) -> Findings {
@@ -58,12 +60,15 @@ pub(super) fn find(
     let samples: Vec<Sample> =
         random.iter().map(|cluster| sample_of(cluster, connections, resolution_ns)).collect();
     let peers: Vec<Address> = random.iter().map(|c| connections[c.members[0]].peer()).collect();
+    let members =
+        random.iter().enumerate().flat_map(|(c, cluster)| cluster.members.iter().map(move |&m| (m, c)));
+    let chains = source_ports.chains(random.len(), &members.collect());
     let mut numbers = BTreeMap::new();
     let tracks: Vec<Track<'_>> = random
         .iter()
         .zip(&samples)
-        .zip(&peers)
-        .map(|((cluster, sample), peer)| Track {
+        .zip(peers.iter().zip(&chains))
+        .map(|((cluster, sample), (peer, chain))| Track {
             hull: cluster.envelope.points(),
             sample: sample.points(),
             offered: cluster.envelope.offered(),
@@ -72,6 +77,7 @@ pub(super) fn find(
                 let next = numbers.len();
                 *numbers.entry(*peer).or_insert(next)
             },
+            chain: Some(*chain),
         })
         .collect();
     let occupancy = occupancy(set.regime, &random, &peers);

@@ -28,5 +28,6 @@ mod regime;
 mod shared_counters;
 mod siblings;
 mod slew;
+pub(super) mod source_ports;
 mod together;
 mod urns;

@@ -79,6 +79,15 @@ impl Data {
         sum
     }
 
+    /// Log Bayes factor of some pieces on a line, by their clock.
+    pub(super) fn factor_of(&self, pieces: Range<usize>, line: &Line) -> f64 {
+        let on_line = |piece: usize| {
+            let (phase, drift) = line.at_time(self.factors.x(piece), &self.knots);
+            f64::from(self.factors.at(piece, phase, drift))
+        };
+        pieces.map(on_line).sum()
+    }
+
     /// Log Bayes factors of track `t` on a line, and on the same line at each whole bin after it.
     pub(super) fn circle(&self, t: usize, line: &Line) -> [f32; BINS] {
         let mut sums = [self.factor_of_kind(t, line); BINS];
@@ -162,6 +171,11 @@ impl Mixture {
     /// Fills `posteriors` with the probability of each track to be on line `j`.
     fn fill_posteriors(&self, j: usize, posteriors: &mut [f32]) {
         mixing::posteriors(self.factors_on(j), self.lines[j].weight as f32, &self.logs, posteriors);
+    }
+
+    /// Log Bayes factor of track `t` on line `j`.
+    pub(super) fn factor(&self, t: usize, j: usize) -> f64 {
+        f64::from(self.factors_on(j)[t])
     }
 
     /// Log of track `t`'s likelihood under the whole mixture.

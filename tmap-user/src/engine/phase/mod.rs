@@ -25,6 +25,7 @@
 //! kernel share its clock, so they are one line. Machines whose lines coincide are one line, and
 //! [`count`] computes how likely that is.
 
+mod chains;
 mod congestion;
 mod count;
 mod density;
@@ -55,6 +56,7 @@ use crate::engine::{
     os::likeness::Switches,
     types::{Doubt, Estimate, seconds_between},
 };
+use chains::Chains;
 use drift::Window;
 use evidence_kinds::EvidenceKinds;
 use limits::Limits;
@@ -165,21 +167,22 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
         return nothing(Doubt::TooFarApart);
     }
     let window = rough_window(tracks, hz);
-    let cut: Vec<Vec<Piece>> = usable.iter().map(|&t| Piece::cut(&tracks[t], hz, zero_ns, window)).collect();
-    let kinds = EvidenceKinds::new(usable.iter().map(|&t| tracks[t].shown), settings.switches);
+    let chains = Chains::of(tracks, &usable, FEWEST_TRACKS);
+    let cut = chains.cut(|t| Piece::cut(&tracks[t], hz, zero_ns, window));
+    let kinds = EvidenceKinds::new(chains.first().map(|t| tracks[t].shown), settings.switches);
     let Some(tables) = Tables::new(cut, kinds, window, hz, &settings.limits) else {
         return nothing(Doubt::Interrupted);
     };
-    let most = settings.max_lines.min(usable.len() / FEWEST_PER_LINE + 1);
+    let most = settings.max_lines.min(chains.len() / FEWEST_PER_LINE + 1);
     let Some((data, found)) = noise::choose(&tables, most, &Prior::new(&settings.prior)) else {
         return nothing(Doubt::Interrupted);
     };
     let mut best = found.best();
     let mut lines = report(&data, &found, hz);
     lines.reference_ns = zero_ns;
-    let used: Vec<&Track<'_>> = usable.iter().map(|&t| &tracks[t]).collect();
+    let ways = chains.ways(tracks);
     let along =
-        (best.lines.len() != 1).then(|| paths::one_machine(&data, found.best_lines()?, &used)).flatten();
+        (best.lines.len() != 1).then(|| paths::one_machine(&data, found.best_lines()?, &ways)).flatten();
     let single = simpler(&found, along.as_ref());
     if let Some(single) = single {
         best = single;
@@ -188,8 +191,15 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     // A track that says nothing of its phase is a machine's as often as others are.
     let shares: Vec<f32> = best.lines.iter().map(|line| line.weight as f32).collect();
     lines.posteriors = vec![shares; tracks.len()];
-    for (t, &track) in usable.iter().enumerate() {
-        lines.posteriors[track] = (0..best.lines.len()).map(|j| best.posterior(t, j) as f32).collect();
+    let parts = tables.parts();
+    for (number, chain) in chains.iter().enumerate() {
+        let of_chain = || (0..best.lines.len()).map(|j| best.posterior(number, j) as f32).collect();
+        for &track in chain {
+            lines.posteriors[track] = match (chain.len(), best.lines.len()) {
+                (1, _) | (_, 0..=1) => of_chain(),
+                _ => chains::posterior(best, &data, number, &parts[number], track),
+            };
+        }
     }
     lines.sorted()
 }

@@ -9,10 +9,10 @@
 use std::collections::BTreeMap;
 
 use super::{
+    chains::Way,
     density::BINS,
     mixing,
     mixture::{Data, Mixture},
-    sample::Track,
 };
 use crate::engine::types::log_mean_exp;
 
@@ -45,9 +45,9 @@ const LEAST_SILENCE_NS: u64 = 20_000_000_000;
 
 /// The best explanation of these tracks by one machine; `None` where they have one path and no long silence,
 /// which is what lines alone explain.
-pub(super) fn one_machine(data: &Data, lines: &Mixture, tracks: &[&Track<'_>]) -> Option<AlongPaths> {
-    let paths: Vec<usize> = tracks.iter().map(|track| track.path).collect();
-    let stretches = stretches(tracks);
+pub(super) fn one_machine(data: &Data, lines: &Mixture, ways: &[Way]) -> Option<AlongPaths> {
+    let paths: Vec<usize> = ways.iter().map(|way| way.path).collect();
+    let stretches = stretches(ways);
     let awake: Vec<(usize, usize)> = paths.iter().copied().zip(stretches.iter().copied()).collect();
     let along = fit(data, lines, &paths);
     let sleeping = stretches.iter().any(|&stretch| stretch > 0).then(|| fit(data, lines, &awake)).flatten();
@@ -65,14 +65,11 @@ fn fit<T: Ord>(data: &Data, lines: &Mixture, of: &[T]) -> Option<AlongPaths> {
 }
 
 /// For each track, the number of long silences before it.
-fn stretches(tracks: &[&Track<'_>]) -> Vec<usize> {
-    let times = |t: usize| {
-        let hull = tracks[t].hull;
-        hull.first().zip(hull.last()).map_or((0, 0), |(first, last)| (first.time_ns, last.time_ns))
-    };
-    let mut order: Vec<usize> = (0..tracks.len()).collect();
+fn stretches(ways: &[Way]) -> Vec<usize> {
+    let times = |t: usize| ways[t].times_ns;
+    let mut order: Vec<usize> = (0..ways.len()).collect();
     order.sort_by_key(|&t| times(t));
-    let mut stretches = vec![0; tracks.len()];
+    let mut stretches = vec![0; ways.len()];
     let (mut stretch, mut busy_until_ns) = (0, None);
     for t in order {
         let (first_ns, last_ns) = times(t);

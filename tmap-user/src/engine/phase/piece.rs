@@ -35,6 +35,8 @@ pub(super) struct Piece {
     unsampled: f32,
     /// Root mean square of the sample's times about `x`.
     spread_s: f64,
+    /// The index of its track.
+    pub track: usize,
     /// The drifts to try: at first evenly spread over the window, then those that the piece allows.
     pub ladder: Ladder,
 }
@@ -102,8 +104,14 @@ impl Piece {
             base,
             unsampled,
             spread_s,
+            track: 0,
             ladder: Ladder::coarse(spread_s, window),
         })
+    }
+
+    /// The same piece, of this track.
+    pub(super) fn of(self, track: usize) -> Self {
+        Self { track, ..self }
     }
 
     /// The number of sampled points.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    chains::Part,
     congestion::Congestion,
     density::{BINS, Density},
     drift::Window,
@@ -190,6 +191,21 @@ impl Tables {
             factors.append(Circles::new(&scores, noise.temperature).factors(&scores, noise));
         }
         Some(self.data(1, factors))
+    }
+
+    /// The parts of each chain, in the order of its pieces.
+    pub(super) fn parts(&self) -> Vec<Vec<Part>> {
+        let mut from = 0;
+        let parts = self.cut.iter().map(|cut| {
+            let by_track = cut.chunk_by(|a, b| a.track == b.track);
+            let part = by_track.map(|pieces| {
+                let first = from;
+                from += pieces.len();
+                (pieces[0].track, first..from)
+            });
+            part.collect()
+        });
+        parts.collect()
     }
 
     /// For each piece that the noise is chosen on, its rows near its drifts on these lines.

@@ -51,8 +51,21 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Round trips beside machines, of which distributions are shown and no single ones.
-    pub fn for_pictures() -> Self {
-        Self { stream: false, machines: true, ..Self::default() }
+    /// The same settings with other bounds: `share` tells how much of a bound is left.
+    #[must_use]
+    pub fn bounded(self, share: impl Fn(usize) -> usize) -> Self {
+        Self {
+            max_connections: share(self.max_connections).max(1),
+            max_histograms: share(self.max_histograms),
+            max_prefixes: share(self.max_prefixes).max(1),
+            ..self
+        }
+    }
+
+    /// The same settings for round trips beside machines, of which distributions are shown and no single
+    /// ones.
+    #[must_use]
+    pub fn for_pictures(self) -> Self {
+        Self { stream: false, machines: true, ..self }
     }
 }

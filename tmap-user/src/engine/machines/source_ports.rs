@@ -1,0 +1,138 @@
+//! What the source ports of an address's connections tell: which of them one host opened.
+
+use std::collections::BTreeMap;
+
+use super::group::Group;
+use crate::engine::{
+    flows::connection::Connection,
+    ports::{
+        Opening, Ports,
+        boundary::Boundary,
+        rule::Rule,
+        walks::{Link, Walks},
+    },
+    snapshot::{self, MachinePorts, RuleSeen},
+    types::Side,
+};
+
+/// The fewest connections that an address opened of which ports are read.
+const FEWEST_OPENED: usize = 4;
+
+/// Links of at least this probability join connections.
+const SURE: f64 = 0.9;
+
+/// The source ports of connections, and what they tell.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SourcePorts {
+    /// What SYNs tell, in order of time.
+    pub ports: Ports,
+    /// The connection of each SYN.
+    pub connection_of: Vec<usize>,
+}
+
+impl SourcePorts {
+    /// Reads the source ports of the connections that the address opened.
+    pub(super) fn read(connections: &[&Connection]) -> Self {
+        let opened = |index: &usize| connections[*index].flow.side == Some(Side::Client);
+        let mut connection_of: Vec<usize> = (0..connections.len()).filter(opened).collect();
+        if connection_of.len() < FEWEST_OPENED {
+            return Self::default();
+        }
+        connection_of.sort_by_key(|&index| connections[index].flow.first_ns);
+        let opening = |&index: &usize| {
+            let Connection { key, flow, .. } = connections[index];
+            let (peer, peer_port, port) = (key.dst, key.dst_port, key.src_port);
+            Opening { time_ns: flow.first_ns, peer, peer_port, port }
+        };
+        let ports = Ports::read(connection_of.iter().map(opening).collect());
+        Self { ports, connection_of }
+    }
+
+    /// Joins items that hold linked connections: for each item, the number of its chain. `item_of` tells the
+    /// item of a connection, if it is in one.
+    pub(super) fn chains(&self, items: usize, item_of: &BTreeMap<usize, usize>) -> Vec<usize> {
+        let mut chain: Vec<usize> = (0..items).collect();
+        for (at, &connection) in self.connection_of.iter().enumerate() {
+            let Some(link) = self.ports.link(at).filter(|link| link.probability >= SURE) else { continue };
+            let before = item_of.get(&self.connection_of[link.from]);
+            if let Some((&before, &item)) = before.zip(item_of.get(&connection)) {
+                let (a, b) = (root(&mut chain, before), root(&mut chain, item));
+                chain[a.max(b)] = a.min(b);
+            }
+        }
+        (0..items).map(|item| root(&mut chain, item)).collect()
+    }
+}
+
+impl SourcePorts {
+    /// What the address's ports show; `None` where it opened few connections.
+    pub(super) fn report(&self) -> Option<snapshot::SourcePorts> {
+        let seen = |walks: &Walks| RuleSeen {
+            rule: walks.rule,
+            could: walks.could as u64,
+            linked: walks.linked() as u64,
+            by_chance: walks.by_chance,
+            nats: walks.nats,
+        };
+        (!self.connection_of.is_empty()).then(|| snapshot::SourcePorts {
+            openings: self.connection_of.len() as u64,
+            rules: self.ports.walks.iter().map(seen).collect(),
+            hosts_at_once: self.ports.most_at_once() as u64,
+        })
+    }
+
+    /// What the ports of a machine's connections show, its boundary counted from `reference_ns`; `None` where
+    /// they follow no rule.
+    pub(super) fn of_machine(&self, group: &Group, reference_ns: u64) -> Option<MachinePorts> {
+        let of_group: BTreeMap<usize, f64> = group.members.iter().copied().collect();
+        let own: Vec<(usize, f64)> = (0..self.connection_of.len())
+            .filter_map(|at| Some((at, *of_group.get(&self.connection_of[at]).filter(|p| **p > 0.5)?)))
+            .collect();
+        let is_own = |at: usize| own.binary_search_by_key(&at, |(own, _)| *own).is_ok();
+        let linked = |walks: &&Walks| {
+            let links = own.iter().filter_map(|(at, _)| walks.links[*at]);
+            links.filter(|link| is_own(link.from)).count()
+        };
+        let (walks, count) =
+            self.ports.walks.iter().map(|walks| (walks, linked(&walks))).max_by_key(|w| w.1)?;
+        let skew = group.skew_ppm.map_or(0.0, |skew| skew.value * 1e-6);
+        (count > 0).then(|| MachinePorts {
+            rule: walks.rule,
+            openings: own.len() as u64,
+            linked: count as u64,
+            boundary: (walks.rule == Rule::LinuxWalk)
+                .then(|| self.boundary(walks, &own, Boundary::new(reference_ns, skew)).told())
+                .flatten(),
+        })
+    }
+
+    /// Adds what a host's SYNs tell of its boundary: each with the one before it to the same service.
+    fn boundary(&self, walks: &Walks, own: &[(usize, f64)], mut boundary: Boundary) -> Boundary {
+        let mut before = BTreeMap::new();
+        for &(at, probability) in own {
+            let opening = &self.ports.openings[at];
+            let Some((from, of_from)) = before.insert((opening.peer, opening.peer_port), (at, probability))
+            else {
+                continue;
+            };
+            let linked = match walks.links[at] {
+                Some(Link { from: linked, probability }) if linked == from => Some(probability),
+                // It goes on from another one, so nothing broke.
+                Some(_) => continue,
+                None => None,
+            };
+            let times_ns = (self.ports.openings[from].time_ns, opening.time_ns);
+            boundary.add(times_ns, linked, walks.share(), of_from * probability);
+        }
+        boundary
+    }
+}
+
+/// The first item of a chain. Ways to it become shorter.
+fn root(chain: &mut [usize], mut item: usize) -> usize {
+    while chain[item] != item {
+        chain[item] = chain[chain[item]];
+        item = chain[item];
+    }
+    item
+}

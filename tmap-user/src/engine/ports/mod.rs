@@ -1,0 +1,72 @@
+//! Source ports: a second witness of machines, which needs no timestamps.
+//!
+//! Many hosts choose the source ports of their connections one after the other: Linux in a *walk* for each
+//! service that it talks to, Apple's systems from one counter. Where a NAT keeps ports, a SYN's port tells
+//! which earlier SYN came from the same host. And Linux begins its walks anew every ten seconds of its own
+//! clock: when its walks break tells that clock modulo ten seconds, where TSvals have random offsets.
+//!
+//! ```text
+//! Opening (a SYN) -> rule: how likely is each step? -> walks: which SYN goes on from which
+//!                 -> boundary: when walks break, modulo ten seconds
+//! ```
+//!
+//! Ports are chosen by their sender, so a link is a probability and never a fact.
+
+pub mod boundary;
+mod opening;
+pub mod rule;
+pub mod walks;
+
+pub use opening::Opening;
+use rule::Rule;
+use walks::{Link, Walk, Walks};
+
+/// What an address's source ports tell.
+#[derive(Clone, Debug, Default)]
+pub struct Ports {
+    /// The SYNs, in order of time.
+    pub openings: Vec<Opening>,
+    /// The walks of each rule that they follow, the one with most evidence first; empty where ports tell
+    /// nothing, because there are few, or because a NAT draws them.
+    pub walks: Vec<Walks>,
+}
+
+/// The least evidence for a rule, in nats (a thousand to one), and the fewest links.
+const LEAST_NATS: f64 = 7.0;
+const FEWEST_LINKS: usize = 3;
+
+impl Ports {
+    /// Reads SYNs, in order of time.
+    pub fn read(openings: Vec<Opening>) -> Self {
+        let mut ports = Self { openings, walks: Vec::new() };
+        let mut is_taken = vec![false; ports.openings.len()];
+        let mut rules = Rule::ALL.to_vec();
+        while let Some(walks) = ports.best(&rules, &is_taken) {
+            // What one rule explains is no evidence for another. Linux has one of its rules.
+            rules.retain(|rule| rule.is_per_service() != walks.rule.is_per_service());
+            for Walk(members) in walks.walks() {
+                members.into_iter().for_each(|at| is_taken[at] = true);
+            }
+            ports.walks.push(walks);
+        }
+        ports
+    }
+
+    /// The rule that SYNs follow best, if they follow one.
+    fn best(&self, rules: &[Rule], is_taken: &[bool]) -> Option<Walks> {
+        let follow = |rule: &Rule| Walks::follow(*rule, &self.openings, |at| !is_taken[at]);
+        let is_told = |walks: &Walks| walks.nats >= LEAST_NATS && walks.linked() >= FEWEST_LINKS;
+        let told = rules.iter().map(follow).filter(is_told);
+        told.max_by(|a, b| a.nats.total_cmp(&b.nats))
+    }
+
+    /// The link of a SYN to an earlier one, by any rule.
+    pub fn link(&self, at: usize) -> Option<Link> {
+        self.walks.iter().find_map(|walks| walks.links[at])
+    }
+
+    /// The most hosts that certainly sent SYNs at once; 0 where no walks show any.
+    pub fn most_at_once(&self) -> usize {
+        self.walks.iter().map(|walks| walks.most_at_once(&self.openings)).max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,171 @@
+//! How hosts choose source ports, as the likelihood of a step from one port to the next.
+
+use super::{
+    boundary::PERIOD_S,
+    opening::{Opening, Place},
+};
+
+/// A way of choosing source ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rule {
+    /// A walk for each service, in steps of 2, 4, ... or 16, begun anew every ten seconds of the host's clock:
+    /// Linux since May 2022. See `__inet_hash_connect` in net/ipv4/inet_hashtables.c, and
+    /// `secure_ipv4_port_ephemeral` in net/core/secure_seq.c.
+    LinuxWalk,
+    /// A walk for each service that is never begun anew, nearly always in steps of 2: Linux before.
+    OldLinuxWalk,
+    /// One counter for all services, in steps of 1: macOS and iOS. See `in_pcbbind` in xnu's
+    /// bsd/netinet/in_pcb.c.
+    Counter,
+}
+
+impl Rule {
+    /// All rules.
+    pub const ALL: [Self; 3] = [Self::LinuxWalk, Self::OldLinuxWalk, Self::Counter];
+
+    /// Whether a walk goes to one service; otherwise all services share it.
+    pub fn is_per_service(self) -> bool {
+        self != Self::Counter
+    }
+
+    /// Where the walk of a SYN goes on.
+    pub(super) fn place_of(self, opening: &Opening) -> Place {
+        self.is_per_service().then_some((opening.peer, opening.peer_port))
+    }
+
+    /// The longest time from one SYN of a walk to the next, in seconds.
+    pub fn longest_pause_s(self) -> f64 {
+        match self {
+            Self::LinuxWalk => PERIOD_S,
+            // Nothing ends these, but after so long other hosts' ports lie as near.
+            Self::OldLinuxWalk | Self::Counter => 600.0,
+        }
+    }
+
+    /// The probability that a host's next port is `step` above its last one.
+    pub fn step_probability(self, step: u16) -> f64 {
+        match self {
+            Self::LinuxWalk => even(step).map_or(0.0, |places| likeliest(&LINUX, places)),
+            Self::OldLinuxWalk => even(step).map_or(0.0, |places| likeliest(&OLD_LINUX, places)),
+            Self::Counter => likeliest(&COUNTER, usize::from(step)),
+        }
+    }
+
+    /// The probability that a host which begins a walk chooses a given port: one of those that Linux has by
+    /// default (32768 to 60999, even ones first), or Apple's systems (49152 to 65535).
+    pub fn any_probability(self) -> f64 {
+        match self {
+            Self::LinuxWalk | Self::OldLinuxWalk => 1.0 / 14_116.0,
+            Self::Counter => 1.0 / 16_384.0,
+        }
+    }
+
+    /// Whether a host of this rule may choose the port, where nobody changed its settings.
+    pub fn may_choose(self, port: u16) -> bool {
+        match self {
+            Self::LinuxWalk | Self::OldLinuxWalk => (32_768..61_000).contains(&port) && port % 2 == 0,
+            Self::Counter => port >= 49_152,
+        }
+    }
+}
+
+/// The number of places of an even step.
+fn even(step: u16) -> Option<usize> {
+    (step % 2 == 0).then_some(usize::from(step / 2))
+}
+
+fn likeliest(steps: &[f64], places: usize) -> f64 {
+    places.checked_sub(1).and_then(|at| steps.get(at)).copied().unwrap_or(0.0)
+}
+
+/// The share of steps that pass over one port, or over two, because a connection was not seen or another host
+/// behind the NAT has that port.
+const ONE_MISSED: f64 = 0.05;
+const TWO_MISSED: f64 = 0.02;
+
+/// The most places of a step.
+const PLACES: usize = 24;
+
+/// Linux's steps are uniform over one to eight places.
+const LINUX: [f64; PLACES] = with_missed({
+    let mut steps = [0.0; PLACES];
+    let mut places = 0;
+    while places < 8 {
+        steps[places] = 1.0 / 8.0;
+        places += 1;
+    }
+    steps
+});
+
+/// Before, a step was one place unless that port was taken.
+const OLD_LINUX: [f64; PLACES] = with_missed(falling(0.95));
+
+/// Apple's counter goes by one, over all services, of which the sensor may see few.
+const COUNTER: [f64; PLACES] = with_missed(falling(0.8));
+
+/// Steps of which one place has probability `first`, and each further place a quarter of the one before it.
+const fn falling(first: f64) -> [f64; PLACES] {
+    let mut steps = [0.0; PLACES];
+    steps[0] = first;
+    let (mut places, mut probability) = (1, (1.0 - first) * 0.75);
+    while places < PLACES {
+        steps[places] = probability;
+        probability *= 0.25;
+        places += 1;
+    }
+    steps
+}
+
+/// The same steps where some pass over ports.
+const fn with_missed(steps: [f64; PLACES]) -> [f64; PLACES] {
+    let twice = sum_of(&steps, &steps);
+    let thrice = sum_of(&twice, &steps);
+    let mut mixed = [0.0; PLACES];
+    let mut places = 0;
+    while places < PLACES {
+        mixed[places] = (1.0 - ONE_MISSED - TWO_MISSED) * steps[places]
+            + ONE_MISSED * twice[places]
+            + TWO_MISSED * thrice[places];
+        places += 1;
+    }
+    mixed
+}
+
+/// The distribution of the sum of two steps.
+const fn sum_of(a: &[f64; PLACES], b: &[f64; PLACES]) -> [f64; PLACES] {
+    let mut sums = [0.0; PLACES];
+    let mut i = 0;
+    while i < PLACES {
+        let mut k = 0;
+        // Both begin at one place, and so does the sum's first entry.
+        while i + k + 1 < PLACES {
+            sums[i + k + 1] += a[i] * b[k];
+            k += 1;
+        }
+        i += 1;
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_distributions() {
+        for rule in Rule::ALL {
+            let sum: f64 = (1..=48).map(|step| rule.step_probability(step)).sum();
+            assert!((0.99..=1.000_001).contains(&sum), "{rule:?}: {sum}");
+        }
+    }
+
+    #[test]
+    fn each_rule_knows_its_own_steps() {
+        let of = |rule: Rule, step| rule.step_probability(step);
+        assert!(of(Rule::LinuxWalk, 2) > 0.11 && of(Rule::LinuxWalk, 16) > 0.11);
+        assert!(of(Rule::LinuxWalk, 18) < 0.01 && of(Rule::LinuxWalk, 3) == 0.0);
+        assert!(of(Rule::OldLinuxWalk, 2) > 0.85 && of(Rule::OldLinuxWalk, 8) < 0.02);
+        assert!(of(Rule::Counter, 1) > 0.7 && of(Rule::LinuxWalk, 0) == 0.0);
+        assert!(Rule::LinuxWalk.may_choose(32_768) && !Rule::LinuxWalk.may_choose(32_769));
+    }
+}
