@@ -5,6 +5,7 @@
 //! | traffic whose truth is known | [`simulate`] |
 //! | frames, tunnels, capture files | [`wire`] |
 //! | attacks | [`siege`] |
+//! | a sensor under attack on a real interface | [`live_siege`] |
 //! | inputs of any kind, and what holds of them | [`fuzz`] |
 //! | captures of real machines | [`captures`] |
 //! | what is right: the truth, tcpdump, tshark, p0f | [`judge`] |
@@ -26,6 +27,7 @@ pub mod command;
 pub mod examples;
 pub mod fuzz;
 pub mod judge;
+pub mod live_siege;
 pub mod net;
 pub mod sandbox;
 pub mod siege;

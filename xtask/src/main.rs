@@ -4,6 +4,7 @@
 mod bench;
 mod build;
 mod demo;
+mod duration;
 mod eval;
 mod fuzz;
 mod kernels;
@@ -13,6 +14,7 @@ mod pictures;
 mod run;
 mod setup;
 mod shell;
+mod siege;
 mod test;
 mod testbed;
 mod vm;
@@ -55,6 +57,10 @@ enum Verb {
     Bench(bench::Args),
     /// Look for inputs that break what must hold of any input, for as long as you like.
     Fuzz(fuzz::Args),
+    /// Besiege a sensor on a wire of its own, for as long as you like. Says which promises it kept.
+    ///
+    /// It runs as root, in network namespaces of its own.
+    Siege(siege::Args),
     /// Take the pictures of docs/report-page.md anew, in a browser.
     PagePictures(page_pictures::Args),
     /// Make the pictures and the examples of output in documents anew, with today's tmap.
@@ -95,6 +101,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Eval(args) => eval::verb(&args),
         Verb::Bench(args) => bench::verb(&args),
         Verb::Fuzz(args) => fuzz::verb(&args),
+        Verb::Siege(args) => siege::verb(&args),
         Verb::PagePictures(args) => page_pictures::verb(&args),
         Verb::Pictures(args) => pictures::verb(&args),
         Verb::Kernels(args) => kernels::verb(&args),

@@ -114,7 +114,7 @@ fn sides(records: &[Record], victim: Address) -> Vec<Side> {
 }
 
 /// A segment as an attacker makes it, who doesn't know what the other side sent.
-fn segment(time_ns: u64, (from, to): (End, End), flags: Flags, tsval: u32) -> Record {
+pub(crate) fn segment(time_ns: u64, (from, to): (End, End), flags: Flags, tsval: u32) -> Record {
     let is_syn = flags.intersects(Flags::SYN);
     let segment = Segment {
         src: from.0,
@@ -133,7 +133,7 @@ fn segment(time_ns: u64, (from, to): (End, End), flags: Flags, tsval: u32) -> Re
 }
 
 /// The `number`-th peer that an attack invents.
-fn peer(number: usize) -> Address {
+pub(crate) fn peer(number: usize) -> Address {
     Address::from_ip4([203, 0, 113, 200 + (number % 50) as u8])
 }
 

@@ -9,6 +9,7 @@ mod rtt;
 mod sandbox;
 mod sensor;
 mod short;
+mod siege;
 mod top;
 mod tunnels;
 mod twin;
