@@ -123,13 +123,13 @@ fn boot(kernel: &Kernel, tmap: &Path) -> Result<Console> {
     let ram_disk = scratch.path().join("disk.cpio");
     ram_disk::make(&ram_disk, &scratch.path().join("parts"), kernel, &[(tmap, "bin/tmap")], SCRIPT)?;
     let boot = Boot {
-        image: &kernel.image,
+        kernel,
         ram_disk: &ram_disk,
         settings: &[],
-        tap: None,
+        link: None,
         console: scratch.path().join("console"),
     };
-    let mut vm = Vm::boot(Command::new("qemu-system-x86_64"), &boot)?;
+    let mut vm = Vm::boot(Command::new(kernel.program()), &boot)?;
     let start = Instant::now();
     while vm.ended()?.is_none() {
         if start.elapsed() > LIMIT {

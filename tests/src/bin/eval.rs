@@ -13,7 +13,7 @@ use tmap_tests::{
     judge::{
         self,
         evaluate::{self, Outcome},
-        p0f, tables, tshark,
+        p0f, tables, truth_list, tshark,
     },
     simulate::{SHARED, Scenario, device, grid},
 };
@@ -28,8 +28,8 @@ struct Args {
     /// Only rows whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
-    /// Captures of `cargo xtask lab`: all machines are behind 198.51.100.1, and source ports tell them
-    /// apart.
+    /// Captures of `cargo xtask lab`: all machines are behind 198.51.100.1. The list NAME.truth.csv tells
+    /// them apart; in old captures without one, source ports do.
     #[arg(long, value_name = "FOLDER", default_value = captures::FOLDER)]
     lab: PathBuf,
     /// Captures of one client each.
@@ -198,13 +198,13 @@ fn clients(args: &Args) -> Result<Vec<(String, PathBuf)>> {
 fn named(folder: &Path, only: &str) -> Result<Vec<(String, PathBuf)>> {
     let read = fs::read_dir(folder).with_context(|| format!("can't read {}", folder.display()))?;
     let mut files: Vec<PathBuf> = read.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-    files.retain(|path| path.to_string_lossy().contains(".pcap"));
+    // `cargo xtask lab` writes a second capture and a description beside each one.
+    files.retain(|path| {
+        let path = path.to_string_lossy();
+        path.contains(".pcap") && !path.ends_with(".json") && !path.contains(".inside.")
+    });
     files.sort();
-    let stem = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.split_once('.').map_or(name.clone(), |(stem, _)| stem.to_owned())
-    };
-    let named = files.into_iter().map(|path| (stem(&path), path));
+    let named = files.into_iter().map(|path| (truth_list::stem(&path), path));
     Ok(named.filter(|(name, _)| name.contains(only)).collect())
 }
 

@@ -21,6 +21,7 @@ use crate::{
         oracle,
         score::{Agreement, Pairing, agreement, holds},
         traces::{self, Trace},
+        truth_list,
     },
     simulate::{ConnectionKey, Offsets, SHARED, Scenario, TrueClock, received},
 };
@@ -206,8 +207,8 @@ fn scored(verdict: &Verdict, traces: &[Trace], machine_of: &[usize], records: us
     }
 }
 
-/// Scores a laboratory capture: all machines behind [`SHARED`], machine k on source ports from
-/// 20000 + 1000 k.
+/// Scores a laboratory capture: all machines behind [`SHARED`]. Without a list of connections beside it
+/// ([`truth_list`]), it is an old one: machine k has the source ports from 20000 + 1000 k.
 ///
 /// # Errors
 /// Where the file can't be read.
@@ -215,8 +216,15 @@ pub fn laboratory(path: &Path) -> Result<Outcome> {
     let (records, resolution_ns) = read(path)?;
     let mine: Vec<Record> = records.iter().filter(|r| r.segment.src == shared()).copied().collect();
     let verdict = judge(&records, shared(), resolution_ns);
-    let traces = traces::collect(&mine);
-    let machine_of: Vec<usize> = traces.iter().map(|t| (usize::from(t.key.0) - 20_000) / 1000).collect();
+    let mut traces = traces::collect(&mine);
+    let machine_of: Vec<usize> = match truth_list::beside(path, &truth_list::stem(path))? {
+        Some(list) => {
+            // The list has no connection whose SYN was not captured.
+            traces.retain(|trace| list.contains_key(&trace.key));
+            traces.iter().map(|trace| list[&trace.key]).collect()
+        }
+        None => traces.iter().map(|trace| (usize::from(trace.key.0) - 20_000) / 1000).collect(),
+    };
     let machines = machine_of.iter().max().map_or(0, |m| m + 1);
     let lines: Vec<Option<phase::Lines>> =
         (0..machines).map(|m| own_line(&traces, &machine_of, m, resolution_ns)).collect();

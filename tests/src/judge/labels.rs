@@ -2,12 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
-    net::IpAddr,
     path::Path,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use tmap::engine::Wanted;
 use tmap_common::Address;
 
@@ -15,6 +13,7 @@ use crate::{
     judge::{
         evaluate::{self, Verdict},
         score::agreement,
+        truth_list,
     },
     simulate::ConnectionKey,
 };
@@ -39,36 +38,13 @@ pub struct Labelled {
     pub of_machine: BTreeMap<usize, (usize, usize)>,
 }
 
-/// A line of the list: the client's port, the server, the server's port, the machine.
-type Line = (u16, IpAddr, u16, usize);
-
-/// The list beside a capture, `NAME.truth.csv`; `None` where there is none.
-fn list(capture: &Path, name: &str) -> Result<Option<Vec<Line>>> {
-    let path = capture.with_file_name(format!("{name}.truth.csv"));
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let text = fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
-    let mut lines = text.lines();
-    let heading = lines.next().unwrap_or_default();
-    ensure!(heading == "sport,dst,dport,isn,machine", "{}: columns are {heading}", path.display());
-    let line = |line: &str| -> Result<Line> {
-        let cells: Vec<&str> = line.split(',').collect();
-        ensure!(cells.len() == 5, "not five columns: {line}");
-        Ok((cells[0].parse()?, cells[1].parse()?, cells[2].parse()?, cells[4].parse()?))
-    };
-    lines.map(line).collect::<Result<_>>().map(Some).with_context(|| format!("{}", path.display()))
-}
-
 /// Scores each address of a capture that has a list, in order; `None` where it has none. `name` is the file's
 /// without its endings; where it begins with "lb", machines are the servers', else the clients'.
 ///
 /// # Errors
 /// Where a file can't be read.
 pub fn judge(capture: &Path, name: &str) -> Result<Option<Vec<Labelled>>> {
-    let Some(lines) = list(capture, name)? else { return Ok(None) };
-    let machine_of: HashMap<ConnectionKey, usize> =
-        lines.into_iter().map(|(port, server, service, m)| ((port, server.into(), service), m)).collect();
+    let Some(machine_of) = truth_list::beside(capture, name)? else { return Ok(None) };
     let is_servers = name.starts_with("lb");
     let (records, resolution_ns) = evaluate::read(capture)?;
     // By address, each side of the list that shows a clock: its key and its machine.
@@ -124,6 +100,8 @@ fn of_machine(pairings: &[(usize, Option<u32>)]) -> BTreeMap<usize, (usize, usiz
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::{simulate::web::grid, wire::capture};
 

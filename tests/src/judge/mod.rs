@@ -2,9 +2,9 @@
 //!
 //! By the truth: [`evaluate`] runs the engine and scores it with [`score`] and [`oracle`]; [`tables`]
 //! holds the tables of round trips, tunnels and operating systems; [`field`] judges single devices, [`web`]
-//! short connections, and [`labels`] captures with a list of machines. By the capture alone: [`offsets`]
-//! computes what connections share without any of tmap's code. Without any truth: [`summary`] says what holds
-//! of every summary. Other programs: [`tcpdump`], [`tshark`] and [`p0f`].
+//! short connections, and [`labels`] captures with a list of machines ([`truth_list`]). By the capture
+//! alone: [`offsets`] computes what connections share without any of tmap's code. Without any truth:
+//! [`summary`] says what holds of every summary. Other programs: [`tcpdump`], [`tshark`] and [`p0f`].
 
 mod count_oracle;
 pub mod evaluate;
@@ -19,5 +19,6 @@ pub mod summary;
 pub mod tables;
 pub mod tcpdump;
 pub mod traces;
+pub mod truth_list;
 pub mod tshark;
 pub mod web;

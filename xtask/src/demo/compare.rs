@@ -1,13 +1,14 @@
 //! Compares what tmap found with the truth. Pure: from tmap's findings alone.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Result, bail};
 
 use super::clock::monotonic_ns;
-use super::scenario::{MACHINES, Offsets, SERVERS, owner};
-use crate::testbed::findings::{Findings, FoundAddress, FoundMachine};
+use super::owners::Owners;
+use super::scenario::{MACHINES, Offsets, SERVERS};
+use crate::testbed::findings::{Findings, FoundAddress, FoundConnection, FoundMachine};
 use crate::testbed::matching::ContingencyTable;
 
 /// The truth about one machine.
@@ -119,18 +120,23 @@ impl Comparison {
     }
 }
 
+/// The machine of a connection's side: one of the server's addresses, or the machine that opened it.
+fn owner(found: &FoundConnection, owners: &Owners) -> Option<usize> {
+    let server = SERVERS.iter().position(|&server| found.source.0 == IpAddr::from(server));
+    server.map(|server| MACHINES.len() + server).or_else(|| owners.of(found.source, found.peer))
+}
+
 /// Compares the findings with the truth, for each true address.
-pub(super) fn compare(truths: &[Truth], findings: &Findings) -> Vec<Comparison> {
+pub(super) fn compare(truths: &[Truth], findings: &Findings, owners: &Owners) -> Vec<Comparison> {
     let mut by_address: BTreeMap<Ipv4Addr, Vec<usize>> = BTreeMap::new();
     for (index, truth) in truths.iter().enumerate() {
         by_address.entry(truth.address).or_default().push(index);
     }
     let one = |(address, members): (Ipv4Addr, Vec<usize>)| {
-        let found = findings.addresses.get(&address).cloned().unwrap_or_default();
-        let truth_of = |&(source, port, machine): &(Ipv4Addr, u16, Option<u64>)| {
-            let server = SERVERS.iter().position(|&server| server == source);
-            let index = server.map(|server| MACHINES.len() + server).or_else(|| owner(source, port));
-            (source == address).then_some((index?, machine))
+        let found = findings.addresses.get(&address.into()).cloned().unwrap_or_default();
+        let truth_of = |connection: &FoundConnection| {
+            let is_ours = connection.source.0 == IpAddr::from(address);
+            is_ours.then_some((owner(connection, owners)?, connection.machine))
         };
         let table = ContingencyTable::new(findings.connections.iter().filter_map(truth_of));
         let matches = table.matching();
@@ -192,14 +198,24 @@ mod tests {
         Findings::parse(&lines).unwrap()
     }
 
+    /// The phone and the tablet have opened the connections that the tests speak of.
+    fn owners() -> Owners {
+        let owners = Owners::default();
+        let server = (IpAddr::from([203, 0, 113, 10]), 80);
+        for (port, machine) in [(33_001, 5), (33_011, 6), (33_012, 6), (33_013, 6)] {
+            assert!(owners.take((IpAddr::from([198, 51, 100, 3]), port), server, machine));
+        }
+        owners
+    }
+
     fn third_address(findings: &Findings) -> Comparison {
-        let results = compare(&truths(0, &[[0; 2]; MACHINES.len()]), findings);
+        let results = compare(&truths(0, &[[0; 2]; MACHINES.len()]), findings, &owners());
         results.into_iter().find(|one| one.address == Ipv4Addr::new(198, 51, 100, 3)).unwrap()
     }
 
     #[test]
     fn connections_decide_which_machine_is_which() {
-        let list = [(25_001, Some(7)), (26_001, Some(7)), (26_002, Some(7)), (26_003, None)];
+        let list = [(33_001, Some(7)), (33_011, Some(7)), (33_012, Some(7)), (33_013, None)];
         let result = third_address(&findings(json!(1), &list));
         let [phone, tablet] = &result.rows[..] else { panic!("the scenario has two machines there") };
         assert_eq!((phone.seen, phone.assigned, phone.found.is_none()), (1, 0, true));
@@ -218,7 +234,7 @@ mod tests {
             ..result
         };
         assert!(check(&[wrong]).is_err());
-        let all = compare(&truths(0, &[[0; 2]; MACHINES.len()]), &findings(Value::Null, &[]));
+        let all = compare(&truths(0, &[[0; 2]; MACHINES.len()]), &findings(Value::Null, &[]), &owners());
         let error = check(&all).unwrap_err().to_string();
         assert!(
             error.contains("198.51.100.1: tmap should count 4 machines, but its count is none"),

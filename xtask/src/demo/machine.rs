@@ -3,6 +3,7 @@
 //! The stack reads the clock for TSval while it writes a segment, and gives the segment to the kernel at
 //! once. TSval is therefore the time at which the segment leaves, as in a kernel's stack.
 
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
 use super::clock::{self, GENERATORS, SLOTS, monotonic_ns};
+use super::owners::Owners;
 use super::scenario::{self, MachineSpec, Offsets};
 use crate::testbed::namespaces::Namespace;
 
@@ -42,6 +44,8 @@ pub(super) struct Run {
     pub start_ns: i64,
     /// When conversations end, in nanoseconds of CLOCK_MONOTONIC.
     pub end_ns: i64,
+    /// Which machine opened which connection.
+    pub owners: Arc<Owners>,
 }
 
 /// The state of a slot's conversation. Times are in nanoseconds of CLOCK_MONOTONIC.
@@ -62,6 +66,7 @@ struct Slot {
 }
 
 struct Machine {
+    index: usize,
     spec: MachineSpec,
     device: TunTapInterface,
     interface: Interface,
@@ -69,6 +74,7 @@ struct Machine {
     slots: Vec<Slot>,
     next_port: u16,
     opened: Arc<Opened>,
+    owners: Arc<Owners>,
 }
 
 /// Runs machine `index` inside `nat` until the run ends. `opened` counts its connections.
@@ -113,7 +119,8 @@ impl Machine {
         let slots = (0..SLOTS).map(start).collect();
         let sockets = SocketSet::new(Vec::new());
         let next_port = FIRST_PORT + fastrand::u16(0..10_000);
-        Ok(Self { spec, device, interface, sockets, slots, next_port, opened })
+        let owners = Arc::clone(&run.owners);
+        Ok(Self { index, spec, device, interface, sockets, slots, next_port, opened, owners })
     }
 
     /// Advances one conversation. Returns when it must be advanced again.
@@ -155,11 +162,12 @@ impl Machine {
         let mut socket = tcp::Socket::new(buffer(), buffer());
         socket.set_tsval_generator(Some(GENERATORS[slot]));
         socket.set_nagle_enabled(false);
-        self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
         let server = fastrand::usize(..scenario::SERVERS.len());
         let port = scenario::PORTS[fastrand::usize(..scenario::PORTS.len())];
+        let service = (scenario::SERVERS[server], port);
+        self.choose_port(service);
         socket
-            .connect(self.interface.context(), (scenario::SERVERS[server], port), self.next_port)
+            .connect(self.interface.context(), service, self.next_port)
             .expect("a fresh socket with a valid port connects");
         self.opened[server].fetch_add(1, Ordering::Relaxed);
         let left = if slot < LONG_SLOTS { u32::MAX } else { fastrand::u32(25..80) };
@@ -167,6 +175,17 @@ impl Machine {
             state: State::Talking { left, next_ns: now_ns, awaited: 0 },
             handle: Some(self.sockets.add(socket)),
         };
+    }
+
+    /// Counts `next_port` up, over ports on which another machine of this address has used the service.
+    fn choose_port(&mut self, (server, port): (Ipv4Addr, u16)) {
+        loop {
+            self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
+            let source = (self.spec.public.into(), self.next_port);
+            if self.owners.take(source, (server.into(), port), self.index) {
+                return;
+            }
+        }
     }
 
     /// Reads answers, sends the next request when it is due, and closes the connection after the last one.

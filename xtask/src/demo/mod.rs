@@ -12,10 +12,12 @@ mod clock;
 mod compare;
 mod machine;
 mod next_step;
+mod owners;
 mod scenario;
 mod table;
 
 use std::io::{IsTerminal as _, Write as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,10 +27,12 @@ use std::time::Duration;
 use anyhow::Result;
 
 use self::machine::{Opened, Run};
+use self::owners::Owners;
 use self::scenario::{MACHINES, PORTS, SERVERS, device, private};
 use crate::setup::{self, Group};
 use crate::testbed::findings::Findings;
 use crate::testbed::namespaces::{Namespace, Namespaces};
+use crate::testbed::nat::Nat;
 use crate::testbed::sensor::Sensor;
 use crate::testbed::topology::{INTERFACES, Topology};
 use crate::testbed::{echo_server, interrupt};
@@ -87,13 +91,14 @@ fn again_as_root(args: &Args, tmap: &Path) -> Result<()> {
 
 fn play(namespaces: &mut Namespaces, args: &Args, tmap: &Path, stop: &Arc<AtomicBool>) -> Result<()> {
     let topology = build(namespaces)?;
-    echo_server::start(&topology.far, &SERVERS, &PORTS, stop)?;
+    echo_server::start(&topology.far, &SERVERS.map(IpAddr::from), &PORTS, stop)?;
     let (mut sensor, mode) = Sensor::start(tmap, &topology.router, &INTERFACES)?;
     table::print_introduction(mode, args.seconds);
 
     let start_ns = clock::monotonic_ns();
     let end_ns = start_ns + i64::from(args.seconds) * 1_000_000_000;
-    let run = Run { stop: Arc::clone(stop), start_ns, end_ns };
+    let owners = Arc::new(Owners::default());
+    let run = Run { stop: Arc::clone(stop), start_ns, end_ns, owners };
     let opened: Vec<Arc<Opened>> = MACHINES.iter().map(|_| Arc::default()).collect();
     let machines = start_machines(&topology.nat, &run, &opened);
     watch(&run, &mut sensor, &opened);
@@ -105,14 +110,14 @@ fn play(namespaces: &mut Namespaces, args: &Args, tmap: &Path, stop: &Arc<Atomic
     let output = sensor.finish()?;
     let truth = compare::truths(start_ns, &opened.iter().map(|opened| counts(opened)).collect::<Vec<_>>());
     let findings = Findings::parse(&output.lines)?;
-    let results = compare::compare(&truth, &findings);
+    let results = compare::compare(&truth, &findings, &run.owners);
     table::print(&results, &output.messages);
     if args.check { compare::check(&results) } else { Ok(()) }
 }
 
 /// Makes the network, with a TUN device for each machine.
 fn build(namespaces: &mut Namespaces) -> Result<Topology> {
-    let topology = Topology::new(namespaces, &SERVERS, &scenario::mappings())?;
+    let topology = Topology::new(namespaces, &SERVERS.map(IpAddr::from), &scenario::mappings(), Nat::Kept)?;
     for index in 0..MACHINES.len() {
         let (name, address) = (device(index), private(index));
         topology.nat.ip(&format!("tuntap add dev {name} mode tun"))?;

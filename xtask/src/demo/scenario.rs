@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::clock::Clock;
-use crate::testbed::topology::{self, Mapping};
+use crate::testbed::nat::Mapping;
 
 /// The addresses of the kernel's TCP server. There are two, because a machine may have chosen an offset
 /// that tmap sees at one peer only for that peer alone.
@@ -80,7 +80,11 @@ pub(super) fn private(index: usize) -> Ipv4Addr {
 
 /// The addresses of all machines before and behind the NAT.
 pub(super) fn mappings() -> [Mapping; MACHINES.len()] {
-    std::array::from_fn(|index| Mapping { private: private(index), public: MACHINES[index].public })
+    std::array::from_fn(|machine| Mapping {
+        machine,
+        private: private(machine).into(),
+        public: MACHINES[machine].public.into(),
+    })
 }
 
 /// The TUN device of machine `index`.
@@ -88,23 +92,9 @@ pub(super) fn device(index: usize) -> String {
     format!("machine{index}")
 }
 
-/// The machine of a connection, by its address and port behind the NAT.
-pub(super) fn owner(address: Ipv4Addr, port: u16) -> Option<usize> {
-    topology::owner(port, MACHINES.len()).filter(|&index| MACHINES[index].public == address)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ports_identify_their_machine() {
-        assert_eq!(owner(SHARED, 20_000), Some(0));
-        assert_eq!(owner(SHARED, 23_999), Some(3));
-        assert_eq!(owner(RANDOM, 26_500), Some(6));
-        assert_eq!(owner(SHARED, 26_500), None, "a range of another address");
-        assert_eq!(owner(SERVERS[0], 80), None);
-    }
 
     /// If a counter had wrapped, its boot time would be ambiguous.
     #[test]

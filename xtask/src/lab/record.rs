@@ -1,5 +1,6 @@
 //! Captures: tcpdump writes them, tmap reads them.
 
+use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -11,7 +12,6 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::testbed::namespaces::Namespace;
-use crate::testbed::topology::LAN;
 
 /// Bytes recorded of each frame: all headers and little payload.
 const SNAP_BYTES: &str = "128";
@@ -24,14 +24,29 @@ pub(super) struct Recorder {
     messages: ChildStderr,
 }
 
-/// Starts to record TCP on the server's interface, with nanosecond timestamps.
+/// Starts to record TCP on an interface, with nanosecond timestamps.
 ///
 /// # Errors
 /// When tcpdump does not start in time.
-pub(super) fn start(far: &Namespace, file: &Path) -> Result<Recorder> {
-    let mut child = far
+pub(super) fn start(namespace: &Namespace, interface: &str, file: &Path) -> Result<Recorder> {
+    // What an earlier run has written would pass for the header of this one.
+    if file.exists() {
+        fs::remove_file(file).with_context(|| format!("could not replace {}", file.display()))?;
+    }
+    let mut child = namespace
         .command("tcpdump")
-        .args(["-i", LAN, "-s", SNAP_BYTES, "--time-stamp-precision=nano", "-U", "-B", "16384", "-Z", "root"])
+        .args([
+            "-i",
+            interface,
+            "-s",
+            SNAP_BYTES,
+            "--time-stamp-precision=nano",
+            "-U",
+            "-B",
+            "16384",
+            "-Z",
+            "root",
+        ])
         .arg("-w")
         .arg(file)
         .arg("tcp")

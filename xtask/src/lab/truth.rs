@@ -1,125 +1,200 @@
-//! The truth of a laboratory run, and its comparison with what tmap found.
+//! The truth of a laboratory run: what the machines were, and which connections were theirs.
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::net::IpAddr;
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::network::{NAT, PORTS, SERVERS};
+use super::files::Files;
+use super::frames::{Frames, Note};
+use super::join::{self, Joined};
+use super::machines::Machines;
+use super::network::{self, Family, PORTS};
+use super::notes;
 use super::spec::Spec;
-use crate::testbed::findings::Findings;
-use crate::testbed::matching::ContingencyTable;
-use crate::testbed::topology::{nat_ports, owner};
+use super::traffic::Traffic;
+use crate::testbed::nat::{Nat, block};
 use crate::vm::Vm;
-use crate::vm::kernel::Kernel;
 
 /// The truth of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Truth {
     seconds: u32,
-    machines: Vec<Machine>,
+    nat: Nat,
+    /// The versions of IP that the machines talked.
+    pub families: Vec<Family>,
+    /// The machines.
+    pub machines: Vec<Machine>,
+    /// The connections of the machines.
+    pub joined: Joined,
 }
 
 /// One machine.
 #[derive(Clone, Debug)]
-struct Machine {
-    spec: Spec,
+pub(super) struct Machine {
+    /// Its specification.
+    pub spec: Spec,
+    /// The number of connections that it opened, as it printed it; `None` if it was stopped early.
+    pub opened: Option<u64>,
+    traffic: Traffic,
     package: String,
     /// `uname -r` as the machine printed it.
     release: Option<String>,
-    /// The number of connections that it opened, as it printed it; `None` if it was stopped early.
-    opened: Option<u64>,
+    hz: Option<u32>,
+    /// A value of the kernel's counter of ticks, and CLOCK_MONOTONIC in nanoseconds when it came to it.
+    jiffies: Option<(u64, i64)>,
+    /// When its clock was zero, from time to time; see [`notes::zeros`].
+    zeros: Vec<(i64, i64)>,
 }
 
 impl Truth {
-    /// Gathers the truth from the specifications and from what the machines printed.
-    pub(super) fn new(seconds: u32, specs: &[Spec], kernels: &HashMap<String, Kernel>, vms: &[Vm]) -> Self {
-        let machine = |(spec, vm): (&Spec, &Vm)| Machine {
-            spec: spec.clone(),
-            package: kernels[&spec.series].package.clone(),
-            release: vm.printed("release"),
-            opened: vm.printed("opened").and_then(|count| count.parse().ok()),
-        };
-        Self { seconds, machines: specs.iter().zip(vms).map(machine).collect() }
-    }
-
-    /// Writes the truth beside the capture; returns the path.
+    /// Gathers the truth from the specifications, from what the machines printed, and from both captures.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub(super) fn write(&self, capture: &Path) -> Result<PathBuf> {
-        let machine = |(index, machine): (usize, &Machine)| {
-            let (first, last) = nat_ports(index).into_inner();
-            json!({
-                "first_port": first,
-                "last_port": last,
-                "package": machine.package,
-                "kernel": machine.release,
-                "tcp_timestamps": machine.spec.timestamps,
-                "set_ppm": machine.spec.ppm,
-                "connections": machine.opened,
-            })
+    /// When a capture cannot be read.
+    pub(super) fn new(nat: Nat, run: &Machines<'_>, vms: &[Vm], files: &Files) -> Result<Self> {
+        let read = |path| -> Result<Frames> {
+            let bytes = fs::read(path).with_context(|| format!("could not read {path:?}"))?;
+            Frames::read(&bytes).with_context(|| format!("could not read {path:?}"))
         };
-        let truth = json!({
-            "capture": capture.file_name().map(|name| name.to_string_lossy()),
-            "nat": NAT,
-            "servers": SERVERS,
-            "ports": PORTS,
-            "seconds": self.seconds,
-            "machines": self.machines.iter().enumerate().map(machine).collect::<Vec<_>>(),
-        });
-        let path = capture.with_added_extension("json");
-        fs::write(&path, serde_json::to_string_pretty(&truth)? + "\n")
-            .with_context(|| format!("could not write {}", path.display()))?;
-        Ok(path)
+        let (inside, outside) = (read(&files.inside)?, read(&files.outside)?);
+        let machine_of = |address: IpAddr| machine_of(run.families, run.specs.len(), address);
+        let machine = |(index, (spec, vm)): (usize, (&Spec, &Vm))| {
+            let kernel = &run.kernels[&spec.series];
+            let own = |note: &&Note| machine_of(note.source) == Some(index);
+            let notes = inside.notes.iter().filter(own).map(|note| (note.time_ns, note.monotonic_ns));
+            Machine {
+                spec: spec.clone(),
+                traffic: spec.traffic.unwrap_or(run.traffic),
+                package: kernel.package.clone(),
+                release: vm.printed("release"),
+                hz: kernel.hz,
+                opened: vm.printed("opened").and_then(|count| count.parse().ok()),
+                jiffies: vm.printed("jiffies").as_deref().and_then(jiffies),
+                zeros: notes::zeros(notes),
+            }
+        };
+        Ok(Self {
+            seconds: run.seconds,
+            nat,
+            families: run.families.to_vec(),
+            machines: run.specs.iter().zip(vms).enumerate().map(machine).collect(),
+            joined: join::join(&inside.syns, &outside.syns, machine_of),
+        })
     }
 
-    /// A table of truth and findings.
-    pub(super) fn compare(&self, findings: &Findings) -> String {
-        let connections = findings.connections.iter().filter(|connection| connection.0 == NAT);
-        let owned = connections
-            .filter_map(|&(_, port, found)| Some((owner(port, self.machines.len())?, found)))
-            .collect::<Vec<_>>();
-        let table = ContingencyTable::new(owned.iter().copied());
-        let matches = table.matching();
-        let found = findings.addresses.get(&NAT).cloned().unwrap_or_default();
-        let visible = self.machines.iter().filter(|machine| machine.spec.timestamps > 0).count();
-        let mut text = format!("{NAT}: {visible} machines send timestamps");
-        if visible < self.machines.len() {
-            let _ = write!(text, " ({} more send none)", self.machines.len() - visible);
+    /// Writes the list of connections and the description of the run.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub(super) fn write(&self, files: &Files) -> Result<()> {
+        let json = serde_json::to_string_pretty(&self.description(files))? + "\n";
+        for (path, text) in [(&files.list, self.joined.csv()), (&files.description, json)] {
+            fs::write(path, text).with_context(|| format!("could not write {}", path.display()))?;
         }
-        let count = found.machines.map_or("cannot tell".to_owned(), |machines| machines.to_string());
-        let end = |end: Option<u64>| end.map_or("?".to_owned(), |end| end.to_string());
-        let (low, high) = (end(found.interval.0), end(found.interval.1));
-        let doubt = found.doubt.as_deref().map(|doubt| format!(", {doubt}")).unwrap_or_default();
-        let _ = writeln!(text, "; tmap: {count} ({low} to {high}; offsets {}{doubt})", found.regime);
-        text += "  ports        kernel:timestamps:ppm  connections  seen  ";
-        text += "|  no.  skew ppm          assigned right\n";
-        for (index, machine) in self.machines.iter().enumerate() {
-            let (first, last) = nat_ports(index).into_inner();
-            let opened = machine.opened.map_or("?".to_owned(), |count| count.to_string());
-            let seen = table.seen.get(&index).copied().unwrap_or(0);
-            let spec = machine.spec.to_string();
-            let _ = write!(text, "  {first}-{last}  {spec:<21}  {opened:>11}  {seen:>4}  |");
-            let Some(&id) = matches.get(&index) else {
-                text += "    -\n";
-                continue;
-            };
-            let skew = found.list.iter().find(|one| one.id == id).and_then(|one| one.skew);
-            let skew = skew.map_or("-".to_owned(), |skew| format!("{:+.2} ± {:.2}", skew.value, skew.sigma));
-            let _ = writeln!(text, "  {id:>3}  {skew:<16}  {:>14}", table.shared[&(index, id)]);
+        Ok(())
+    }
+
+    fn description(&self, files: &Files) -> Value {
+        let name = |path: &std::path::Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let machine = |(index, machine): (usize, &Machine)| {
+            let mut value = machine.description();
+            value["machine"] = json!(index);
+            let own: Vec<_> = self.families.iter().map(|family| family.private(index)).collect();
+            value["addresses"] = json!(own);
+            if self.nat == Nat::Blocks {
+                (value["first_port"], value["last_port"]) =
+                    (json!(block(index).start()), json!(block(index).end()));
+            }
+            value
+        };
+        json!({
+            "capture": name(&files.outside),
+            "capture_inside": name(&files.inside),
+            "nat": self.nat.name(),
+            "nat_addresses": self.families.iter().map(|family| family.nat()).collect::<Vec<_>>(),
+            "servers": network::servers(&self.families),
+            "ports": PORTS,
+            "seconds": self.seconds,
+            "connections": self.joined.connections.len(),
+            "connections_on_their_own_port": self.joined.kept(),
+            "connections_of_unknown_machines": self.joined.lost,
+            "machines": self.machines.iter().enumerate().map(machine).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Machine {
+    fn description(&self) -> Value {
+        let seconds = |ns: i64| ns as f64 * 1e-9;
+        let zero = |&(at, zero): &(i64, i64)| json!([seconds(at), seconds(zero)]);
+        json!({
+            "package": self.package,
+            "kernel": self.release,
+            "hz": self.hz,
+            "tcp_timestamps": self.spec.timestamps,
+            "set_ppm": self.spec.ppm,
+            "traffic": self.traffic.name(),
+            "connections": self.opened,
+            "jiffies_at_monotonic_ns": self.jiffies,
+            "monotonic_zero_at": self.zeros.iter().map(zero).collect::<Vec<_>>(),
+            "walks_restart_modulo_10_s": self.restart_s(),
+        })
+    }
+
+    /// When the walks of ports begin anew, as Unix time modulo 10 s: the kernel has the quotient of its ticks
+    /// and of ten seconds in the hash that chooses a walk's start.
+    fn restart_s(&self) -> Option<f64> {
+        let (jiffies, monotonic_ns) = self.jiffies?;
+        let hz = u64::from(self.hz?);
+        let (_, zero_ns) = self.zeros.first()?;
+        let since_ns = (jiffies % (10 * hz)) * 1_000_000_000 / hz;
+        let restart_ns = zero_ns + monotonic_ns - since_ns as i64;
+        Some(restart_ns.rem_euclid(10_000_000_000) as f64 * 1e-9)
+    }
+}
+
+/// The machine that has this address before the NAT.
+fn machine_of(families: &[Family], machines: usize, address: IpAddr) -> Option<usize> {
+    (0..machines).find(|&index| families.iter().any(|family| family.private(index) == address))
+}
+
+/// The two numbers that a machine prints.
+fn jiffies(printed: &str) -> Option<(u64, i64)> {
+    let (count, monotonic_ns) = printed.split_once(' ')?;
+    Some((count.parse().ok()?, monotonic_ns.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn walks_restart_by_the_kernels_ticks() {
+        let machine = Machine {
+            spec: "6.1:1:+0".parse().unwrap(),
+            opened: None,
+            traffic: Traffic::Bursts,
+            package: String::new(),
+            release: None,
+            hz: Some(250),
+            // 3 s after a restart, the clock says 4 s.
+            jiffies: jiffies("2500750 4000000000"),
+            zeros: vec![(1_700_000_020_000_000_000, 1_700_000_012_500_000_000)],
+        };
+        let restart_s = machine.restart_s().unwrap();
+        assert!((restart_s - 3.5).abs() < 1e-9, "{restart_s}");
+        assert_eq!(Machine { jiffies: None, ..machine }.restart_s(), None);
+    }
+
+    #[test]
+    fn addresses_tell_machines_before_the_nat() {
+        let families = [Family::Ip4, Family::Ip6];
+        for family in families {
+            assert_eq!(machine_of(&families, 16, family.private(15)), Some(15));
+            assert_eq!(machine_of(&families, 15, family.private(15)), None);
+            assert_eq!(machine_of(&families, 16, family.gateway()), None);
         }
-        let assigned: u64 = table.shared.values().sum();
-        let right: u64 = matches.iter().map(|(&index, &id)| table.shared[&(index, id)]).sum();
-        let _ = writeln!(
-            text,
-            "  {assigned} of {} connections were assigned to a machine, {right} of them to the right one",
-            owned.len()
-        );
-        text + "  The skew that tmap finds is relative to the sensor's clock and includes the machine's \
-                calibration error.\n"
     }
 }

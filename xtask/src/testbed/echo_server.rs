@@ -1,7 +1,7 @@
 //! An echo server on the kernel's TCP stack, in the namespace `far`.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,7 +21,7 @@ const STACK_BYTES: usize = 64 * 1024;
 /// When an address cannot be bound.
 pub(crate) fn start(
     far: &Namespace,
-    addresses: &[Ipv4Addr],
+    addresses: &[IpAddr],
     ports: &[u16],
     stop: &Arc<AtomicBool>,
 ) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What tmap reports, read from its JSON lines.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
@@ -48,9 +48,20 @@ pub(crate) struct FoundAddress {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Findings {
     /// The addresses.
-    pub addresses: HashMap<Ipv4Addr, FoundAddress>,
-    /// Source address, source port, and number of the machine, of each connection.
-    pub connections: Vec<(Ipv4Addr, u16, Option<u64>)>,
+    pub addresses: HashMap<IpAddr, FoundAddress>,
+    /// The connections, each once for each of its sides that showed timestamps.
+    pub connections: Vec<FoundConnection>,
+}
+
+/// One side of a connection in tmap's report.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct FoundConnection {
+    /// The side's address and port.
+    pub source: (IpAddr, u16),
+    /// Its peer's address and port.
+    pub peer: (IpAddr, u16),
+    /// The number of the machine that tmap assigned, if any.
+    pub machine: Option<u64>,
 }
 
 impl Findings {
@@ -66,13 +77,11 @@ impl Findings {
                     let Some(address) = ip(&line["address"]) else { continue };
                     findings.addresses.insert(address, found_address(line));
                 }
-                Some("connection") => {
-                    let port = line["sport"].as_u64().and_then(|port| u16::try_from(port).ok());
-                    let address = ip(&line["src"])
-                        .context("tmap printed a connection without an IPv4 source address")?;
-                    let port = port.context("tmap printed a connection without a source port")?;
-                    findings.connections.push((address, port, line["machine"].as_u64()));
-                }
+                Some("connection") => findings.connections.push(FoundConnection {
+                    source: end(line, "src", "sport")?,
+                    peer: end(line, "dst", "dport")?,
+                    machine: line["machine"].as_u64(),
+                }),
                 Some(_) => {}
                 None => bail!("tmap printed a line without a type: {line}"),
             }
@@ -84,8 +93,16 @@ impl Findings {
     }
 }
 
-fn ip(value: &Value) -> Option<Ipv4Addr> {
+fn ip(value: &Value) -> Option<IpAddr> {
     value.as_str()?.parse().ok()
+}
+
+/// One end of a connection, from the fields of these names.
+fn end(line: &Value, address: &str, port: &str) -> Result<(IpAddr, u16)> {
+    let number = line[port].as_u64().and_then(|port| u16::try_from(port).ok());
+    ip(&line[address])
+        .zip(number)
+        .with_context(|| format!("tmap printed a connection without {address} and {port}: {line}"))
 }
 
 fn found_address(line: &Value) -> FoundAddress {
@@ -127,7 +144,7 @@ mod tests {
         let line =
             json!({"type": "address", "address": "192.0.2.1", "machines": null, "machine_list": [machine]});
         let findings = Findings::parse(&[line]).unwrap();
-        let found = &findings.addresses[&Ipv4Addr::new(192, 0, 2, 1)];
+        let found = &findings.addresses[&IpAddr::from([192, 0, 2, 1])];
         assert_eq!((found.machines, found.list[0].skew), (None, None));
         assert_eq!(found.list[0].boot, Some(Measured { value: 86_400.5, sigma: 0.25 }));
         assert!(Findings::parse(&[json!("a line of text")]).is_err());

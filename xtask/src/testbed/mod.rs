@@ -6,6 +6,7 @@ pub(crate) mod interrupt;
 mod leftovers;
 pub(crate) mod matching;
 pub(crate) mod namespaces;
+pub(crate) mod nat;
 pub(crate) mod scratch;
 pub(crate) mod sensor;
 pub(crate) mod topology;

@@ -73,6 +73,15 @@ impl Namespace {
         shell::capture("ip", &words)
     }
 
+    /// Turns IPv6 on for the interfaces that are made after this. Their addresses are valid at once.
+    ///
+    /// # Errors
+    /// When this kernel has no IPv6.
+    pub(crate) fn allow_ip6(&self) -> Result<()> {
+        self.sysctl("net/ipv6/conf/default/disable_ipv6", "0")?;
+        self.sysctl("net/ipv6/conf/default/accept_dad", "0")
+    }
+
     /// Joins this namespace to `other` by a veth pair. The pair never exists in a third namespace.
     ///
     /// # Errors

@@ -3,30 +3,20 @@
 //! ```text
 //! machines - [nat] wan - west [router] east - lan [far: a kernel TCP server]
 //! ```
-//! `nat` is the kernel's NAT. It gives each machine a range of source ports, so that the port behind the
-//! NAT identifies the machine. The sensor is on the router in the middle: XDP sees what an interface
-//! receives, and each direction arrives on an interface of its own.
+//! `nat` is the kernel's NAT. The sensor is on the router in the middle: XDP sees what an interface receives,
+//! and each direction arrives on an interface of its own.
 
-use std::net::Ipv4Addr;
-use std::ops::RangeInclusive;
+use std::net::IpAddr;
 
 use anyhow::Result;
 
 use super::namespaces::{Namespace, Namespaces};
+use super::nat::{Mapping, Nat};
 
 /// The router's interfaces: `west` receives from the machines, `east` from the server.
 pub(crate) const INTERFACES: [&str; 2] = ["west", "east"];
 /// The server's interface.
 pub(crate) const LAN: &str = "lan";
-
-/// A machine's addresses before and behind the NAT.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mapping {
-    /// The machine's own address.
-    pub private: Ipv4Addr,
-    /// Its address behind the NAT, in 198.51.100.0/24.
-    pub public: Ipv4Addr,
-}
 
 /// The namespaces and their links.
 #[derive(Clone, Debug)]
@@ -39,65 +29,67 @@ pub(crate) struct Topology {
     pub far: Namespace,
 }
 
-/// The source ports that the NAT gives to machine `index`.
-pub(crate) fn nat_ports(index: usize) -> RangeInclusive<u16> {
-    let first = 20_000 + 1_000 * index as u16;
-    first..=first + 999
-}
-
-/// The machine that has this source port behind the NAT.
-pub(crate) fn owner(port: u16, machines: usize) -> Option<usize> {
-    (0..machines).find(|&index| nat_ports(index).contains(&port))
-}
-
 impl Topology {
-    /// Makes the links, the routes, the servers' addresses (in 203.0.113.0/24) and the NAT. The caller
-    /// makes the machines' links.
+    /// Makes the links, the routes, the servers' addresses (in 203.0.113.0/24 and 2001:db8:113::/64) and the
+    /// NAT, whose addresses are in 198.51.100.0/24 and 2001:db8:100::/64. The caller makes the machines'
+    /// links. The network has the versions of IP that servers have.
     ///
     /// # Errors
     /// When `ip` or `nft` fails.
     pub(crate) fn new(
         namespaces: &mut Namespaces,
-        servers: &[Ipv4Addr],
+        servers: &[IpAddr],
         mappings: &[Mapping],
+        way: Nat,
     ) -> Result<Self> {
         let nat = namespaces.add("nat")?;
         let router = namespaces.add("router")?;
         let far = namespaces.add("far")?;
+        let has_ip6 = servers.iter().any(IpAddr::is_ipv6);
+        if has_ip6 {
+            // Interfaces take these settings when they are made.
+            [&nat, &router, &far].into_iter().try_for_each(Namespace::allow_ip6)?;
+        }
         nat.join("wan", &router, INTERFACES[0])?;
         far.join(LAN, &router, INTERFACES[1])?;
-        nat.ip("addr add 192.0.2.1/30 dev wan")?;
-        router.ip("addr add 192.0.2.2/30 dev west")?;
-        router.ip("addr add 203.0.113.254/24 dev east")?;
         for server in servers {
-            far.ip(&format!("addr add {server}/24 dev {LAN}"))?;
+            let length = if server.is_ipv6() { 64 } else { 24 };
+            far.ip(&format!("addr add {server}/{length} dev {LAN}"))?;
         }
-        nat.ip("route add default via 192.0.2.2")?;
-        router.ip("route add 198.51.100.0/24 via 192.0.2.1")?;
-        far.ip("route add default via 203.0.113.254")?;
-        let mut rules =
-            String::from("table ip tmapx {\nchain out {\ntype nat hook postrouting priority srcnat;\n");
-        for (index, Mapping { private, public }) in mappings.iter().enumerate() {
-            let (first, last) = nat_ports(index).into_inner();
-            rules += &format!("ip saddr {private} meta l4proto tcp snat to {public}:{first}-{last}\n");
+        let topology = Self { nat, router, far };
+        if servers.iter().any(IpAddr::is_ipv4) {
+            topology.route_ip4()?;
         }
-        nat.nft(&(rules + "}\n}\n"))?;
-        for namespace in [&nat, &router] {
-            namespace.sysctl("net/ipv4/ip_forward", "1")?;
+        if has_ip6 {
+            topology.route_ip6()?;
         }
-        Ok(Self { nat, router, far })
+        topology.nat.nft(&way.rules(mappings))?;
+        Ok(topology)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    fn route_ip4(&self) -> Result<()> {
+        self.nat.ip("addr add 192.0.2.1/30 dev wan")?;
+        self.router.ip("addr add 192.0.2.2/30 dev west")?;
+        self.router.ip("addr add 203.0.113.254/24 dev east")?;
+        self.nat.ip("route add default via 192.0.2.2")?;
+        self.router.ip("route add 198.51.100.0/24 via 192.0.2.1")?;
+        self.far.ip("route add default via 203.0.113.254")?;
+        [&self.nat, &self.router]
+            .into_iter()
+            .try_for_each(|namespace| namespace.sysctl("net/ipv4/ip_forward", "1"))
+    }
 
-    #[test]
-    fn ports_identify_their_machine() {
-        assert_eq!(owner(20_000, 4), Some(0));
-        assert_eq!(owner(23_999, 4), Some(3));
-        assert_eq!(owner(24_000, 4), None);
-        assert_eq!(owner(80, 4), None);
+    fn route_ip6(&self) -> Result<()> {
+        // Forwarding comes first: it removes routes.
+        for namespace in [&self.nat, &self.router] {
+            namespace.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        }
+        self.nat.ip("addr add 2001:db8:2::1/64 dev wan")?;
+        self.router.ip("addr add 2001:db8:2::2/64 dev west")?;
+        self.router.ip("addr add 2001:db8:113::fe/64 dev east")?;
+        self.nat.ip("-6 route add default via 2001:db8:2::2")?;
+        self.router.ip("-6 route add 2001:db8:100::/64 via 2001:db8:2::1")?;
+        self.far.ip("-6 route add default via 2001:db8:113::fe")?;
+        Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! Kernels for virtual machines, from Debian's cloud packages. They are kept in `target/lab/kernels`.
+//! Kernels for virtual machines, from Debian's packages: cloud kernels, whose jiffies are 1/250 s, and
+//! user-mode Linux, whose jiffies are 1/100 s. They are kept in `target/lab/kernels`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,19 +25,36 @@ const MODULES: [&str; 11] = [
     "cls_bpf",
 ];
 
+/// The modules that user-mode Linux needs.
+const USER_MODE_MODULES: [&str; 2] = ["crc-ccitt", "ipv6"];
+/// The series that stands for user-mode Linux, and its package.
+pub(crate) const USER_MODE: &str = "uml";
+const USER_MODE_PACKAGE: &str = "user-mode-linux";
+
 /// A kernel that is ready to boot.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
     /// The package that it comes from.
     pub package: String,
-    /// The bzImage.
+    /// The bzImage, or for user-mode Linux the program.
     pub image: PathBuf,
+    /// Whether it is user-mode Linux: a program of its own, which needs no emulator.
+    pub is_user_mode: bool,
+    /// Jiffies per second (`CONFIG_HZ`), from the package's configuration; `None` if it does not say.
+    pub hz: Option<u32>,
     /// Modules to load, in order.
     pub modules: Vec<PathBuf>,
 }
 
-/// The newest kernel of a series in this computer's package lists. It is downloaded if it is not in the
-/// cache.
+impl Kernel {
+    /// The program to start: QEMU, or the kernel itself.
+    pub(crate) fn program(&self) -> &Path {
+        if self.is_user_mode { &self.image } else { Path::new("qemu-system-x86_64") }
+    }
+}
+
+/// The newest kernel of a series in this computer's package lists, or user-mode Linux for [`USER_MODE`]. It
+/// is downloaded if it is not in the cache.
 ///
 /// # Errors
 /// When there is no such package, or the download fails.
@@ -46,7 +64,7 @@ pub(crate) fn get(series: &str) -> Result<Kernel> {
     }
     let cache = build::target_folder()?.join("lab/kernels");
     fs::create_dir_all(&cache).with_context(|| format!("could not make the folder {}", cache.display()))?;
-    let package = newest(series)?;
+    let package = if series == USER_MODE { USER_MODE_PACKAGE.to_owned() } else { newest(series)? };
     let folder = cache.join(&package);
     if !folder.is_dir() {
         eprintln!("downloading {package}");
@@ -110,15 +128,19 @@ fn fetch(package: &str, cache: &Path, folder: &Path) -> Result<()> {
 }
 
 fn load(package: String, folder: &Path) -> Result<Kernel> {
-    let release = package
-        .strip_prefix("linux-image-")
-        .context("the package's name does not start with linux-image-")?;
-    let image = folder.join("boot").join(format!("vmlinuz-{release}"));
+    let is_user_mode = package == USER_MODE_PACKAGE;
+    let release = package.trim_start_matches("linux-image-");
+    let (image, config) = if is_user_mode {
+        (folder.join("usr/bin/linux.uml"), folder.join("usr/share/doc/user-mode-linux/config.gz"))
+    } else {
+        let boot = folder.join("boot");
+        (boot.join(format!("vmlinuz-{release}")), boot.join(format!("config-{release}")))
+    };
     if !image.is_file() {
         bail!("{} has no kernel: remove the folder and try again", folder.display());
     }
     // Packages of newer Debian releases have /usr/lib.
-    let roots = [folder.join("lib/modules"), folder.join("usr/lib/modules")];
+    let roots = ["lib/modules", "usr/lib/modules", "usr/lib/uml/modules"].map(|root| folder.join(root));
     let mut all = Vec::new();
     for root in roots.iter().filter(|root| root.is_dir()) {
         walk(root, &mut all)?;
@@ -129,8 +151,17 @@ fn load(package: String, folder: &Path) -> Result<Kernel> {
             file.strip_prefix(*name).is_some_and(|rest| rest.starts_with(".ko"))
         })
     };
-    let modules = MODULES.iter().filter_map(|name| named(name).cloned()).collect();
-    Ok(Kernel { package, image, modules })
+    let wanted: &[&str] = if is_user_mode { &USER_MODE_MODULES } else { &MODULES };
+    let modules = wanted.iter().filter_map(|name| named(name).cloned()).collect();
+    // zcat -f also reads what is not compressed.
+    let config = shell::output(Command::new("zcat").arg("-f").arg(config));
+    let hz = config.as_deref().and_then(jiffies_per_second);
+    Ok(Kernel { package, image, is_user_mode, hz, modules })
+}
+
+/// `CONFIG_HZ` of a kernel's configuration.
+fn jiffies_per_second(config: &str) -> Option<u32> {
+    config.lines().find_map(|line| line.strip_prefix("CONFIG_HZ=")?.parse().ok())
 }
 
 fn walk(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
@@ -151,7 +182,14 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::pick;
+    use super::{jiffies_per_second, pick};
+
+    #[test]
+    fn reads_the_configuration() {
+        let config = "# CONFIG_HZ_100 is not set\nCONFIG_HZ_250=y\nCONFIG_HZ=250\n";
+        assert_eq!(jiffies_per_second(config), Some(250));
+        assert_eq!(jiffies_per_second("CONFIG_HZ_250=y\n"), None);
+    }
 
     #[test]
     fn the_newest_signed_image_of_the_series() {

@@ -1,4 +1,5 @@
-//! Virtual machines under QEMU's software emulation, each with a kernel and a clock of its own.
+//! Virtual machines, each with a kernel and a clock of its own: under QEMU's software emulation, or as
+//! user-mode Linux.
 
 pub(crate) mod kernel;
 pub(crate) mod ram_disk;
@@ -9,6 +10,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 
+use self::kernel::Kernel;
+
 /// The memory of a machine, in MiB.
 const MEMORY_MIB: u32 = 160;
 
@@ -16,15 +19,24 @@ const MEMORY_MIB: u32 = 160;
 #[derive(Clone, Debug)]
 pub(crate) struct Boot<'a> {
     /// The kernel.
-    pub image: &'a Path,
+    pub kernel: &'a Kernel,
     /// The initial RAM disk.
     pub ram_disk: &'a Path,
     /// Settings for the script, as `NAME=VALUE`.
     pub settings: &'a [String],
-    /// The TAP device behind its network interface, if it has one.
-    pub tap: Option<&'a str>,
+    /// Its network interface, if it has one.
+    pub link: Option<Link<'a>>,
     /// The file for the text of its console.
     pub console: PathBuf,
+}
+
+/// A machine's network interface.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link<'a> {
+    /// The TAP device behind it.
+    pub tap: &'a str,
+    /// Its Ethernet address.
+    pub mac: &'a str,
 }
 
 /// A running machine. Dropping it kills it.
@@ -35,28 +47,28 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
-    /// Boots a machine. `qemu` is the command `qemu-system-x86_64`, in a namespace of the caller's choice.
+    /// Boots a machine. `command` starts [`Kernel::program`], in a namespace of the caller's choice.
     ///
     /// # Errors
-    /// When QEMU does not start.
-    pub(crate) fn boot(mut qemu: Command, boot: &Boot<'_>) -> Result<Self> {
+    /// When the program does not start.
+    pub(crate) fn boot(mut command: Command, boot: &Boot<'_>) -> Result<Self> {
         let settings: Vec<String> = boot.settings.iter().map(|setting| format!("tmapx.{setting}")).collect();
-        let line = format!("console=ttyS0 quiet panic=-1 {}", settings.join(" "));
-        qemu.args(["-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", &MEMORY_MIB.to_string()]);
-        qemu.args(["-nodefaults", "-no-reboot", "-display", "none", "-append", &line]);
-        qemu.arg("-kernel").arg(boot.image).arg("-initrd").arg(boot.ram_disk);
-        qemu.args(["-serial", &format!("file:{}", boot.console.display())]);
-        if let Some(tap) = boot.tap {
-            qemu.args(["-netdev", &format!("tap,id=net,ifname={tap},script=no,downscript=no")]);
-            qemu.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
-        }
-        let errors = File::create(boot.console.with_extension("qemu"))?;
-        let child = qemu
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(errors)
-            .spawn()
-            .context("could not start qemu-system-x86_64: install qemu-system-x86")?;
+        let output = if boot.kernel.is_user_mode {
+            user_mode(&mut command, boot);
+            command.args(settings);
+            Stdio::from(File::create(&boot.console)?)
+        } else {
+            // On a busy computer the kernel's check of its timer may fail, and then it would not boot.
+            let line = format!("console=ttyS0 quiet panic=-1 no_timer_check {}", settings.join(" "));
+            emulated(&mut command, boot);
+            command.args(["-append", &line]);
+            Stdio::null()
+        };
+        let errors = File::create(boot.console.with_extension("errors"))?;
+        let child =
+            command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn().with_context(|| {
+                format!("could not start {}: install qemu-system-x86", boot.kernel.program().display())
+            })?;
         Ok(Self { child, console: boot.console.clone() })
     }
 
@@ -79,9 +91,9 @@ impl Vm {
         printed(&self.console(), key)
     }
 
-    /// The last lines of the console and of QEMU's messages, for an error.
+    /// The last lines of the console and of the program's messages, for an error.
     pub(crate) fn last_lines(&self) -> String {
-        let errors = fs::read_to_string(self.console.with_extension("qemu")).unwrap_or_default();
+        let errors = fs::read_to_string(self.console.with_extension("errors")).unwrap_or_default();
         let console = self.console();
         let lines: Vec<&str> = errors.lines().chain(console.lines()).collect();
         lines[lines.len().saturating_sub(15)..].join("\n")
@@ -90,9 +102,34 @@ impl Vm {
 
 impl Drop for Vm {
     fn drop(&mut self) {
-        // Both fail only if QEMU has ended, which is what we want.
+        // Both fail only if it has ended, which is what we want.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Arguments of QEMU. The console goes to the file.
+fn emulated(qemu: &mut Command, boot: &Boot<'_>) {
+    qemu.args(["-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", &MEMORY_MIB.to_string()]);
+    qemu.args(["-nodefaults", "-no-reboot", "-display", "none"]);
+    qemu.arg("-kernel").arg(&boot.kernel.image).arg("-initrd").arg(boot.ram_disk);
+    qemu.args(["-serial", &format!("file:{}", boot.console.display())]);
+    if let Some(Link { tap, mac }) = boot.link {
+        qemu.args(["-netdev", &format!("tap,id=net,ifname={tap},script=no,downscript=no")]);
+        qemu.args(["-device", &format!("virtio-net-pci,netdev=net,romfile=,mac={mac}")]);
+    }
+}
+
+/// Arguments of user-mode Linux. The console goes to standard output.
+fn user_mode(linux: &mut Command, boot: &Boot<'_>) {
+    linux.args([format!("mem={MEMORY_MIB}M"), format!("initrd={}", boot.ram_disk.display())]);
+    linux.args(["quiet", "panic=-1", "con=null", "con0=null,fd:1", "ssl=null"]);
+    // Its socket for orders goes beside the console, not into the home folder.
+    if let Some(folder) = boot.console.parent() {
+        linux.arg(format!("uml_dir={}/", folder.display()));
+    }
+    if let Some(Link { tap, mac }) = boot.link {
+        linux.arg(format!("eth0=tuntap,{tap},{mac}"));
     }
 }
 

@@ -430,6 +430,7 @@ mod tests {
             offered: times_ms.len() as u64,
             shown: Evidence::default(),
             path: 0,
+            chain: None,
         };
         is_in_step(&track, 1000.0)
     }
