@@ -11,8 +11,8 @@ pub(crate) fn told(held: Holdings) -> Holdings {
 }
 
 /// The anonymous pages of this process, in bytes: its heap and stacks, without mapped files. `None` where
-/// `/proc` doesn't tell. See proc_pid_status(5). Its figures need no page size, which a sandbox may hide: before
-/// Linux 6.4, rustix reads it from a file.
+/// `/proc` doesn't tell. See proc_pid_status(5). Its figures need no page size, which a sandbox may hide:
+/// before Linux 6.4, rustix reads it from a file.
 fn held_bytes() -> Option<usize> {
     anonymous_bytes(&fs::read_to_string("/proc/self/status").ok()?)
 }

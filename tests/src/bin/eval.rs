@@ -54,7 +54,8 @@ struct Args {
     /// Only the table of lengths: three machines whose connections last 0.05 s to 30 s, 3 to 200 of each.
     #[arg(long, conflicts_with_all = ["peers", "segments", "field", "short"])]
     lengths: bool,
-    /// Only the table of source ports: machines whose ports follow Linux's rule, with this evidence and without.
+    /// Only the table of source ports: machines whose ports follow Linux's rule, with this evidence and
+    /// without.
     #[arg(long, conflicts_with_all = ["peers", "segments", "field", "short", "lengths"])]
     ports: bool,
     /// Only this: the offsets that a capture shows, computed without tmap, beside what tmap says of each

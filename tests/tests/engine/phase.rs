@@ -63,6 +63,7 @@ fn lines_along(
             offered: hull.offered(),
             shown: shown(*machine),
             path,
+            chain: None,
         })
         .collect();
     (fit(&tracks, scenario.tick_hz, settings), machines)

@@ -141,8 +141,8 @@ pub struct SourcePorts {
     /// The rules by which hosts here choose ports, the one with most evidence first; empty where ports show
     /// none, because there are few SYNs, or because a NAT draws ports.
     pub rules: Vec<RuleSeen>,
-    /// The most hosts that certainly sent SYNs at once, each with an address of its own behind this one; 0 where
-    /// ports show none.
+    /// The most hosts that certainly sent SYNs at once, each with an address of its own behind this one; 0
+    /// where ports show none.
     pub hosts_at_once: u64,
 }
 

@@ -38,8 +38,8 @@
 //! that is open) with `up_since_if_fixed_sigma_s` and `up_since_if_fixed_probability`, `connections`
 //! (may be fractional: assignment is weighted), `load_percent`, `ports` (objects of `port`, `side` =
 //! `server` or `client`, `share_percent`, `connections`),
-//! `source_ports` (`null`, or `rule`, `openings`, `go_on`, `boundary_s` (when its walks begin anew, modulo ten
-//! seconds of Unix time) and `boundary_within_s` (half of its 90 % interval)),
+//! `source_ports` (`null`, or `rule`, `openings`, `go_on`, `boundary_s` (when its walks begin anew, modulo
+//! ten seconds of Unix time) and `boundary_within_s` (half of its 90 % interval)),
 //! `peers` (objects of `address`, `connections`; at most 16 of `peers_total`), `first_seen`, `last_seen`,
 //! `os` (a name, `unknown` where nothing is probable enough),
 //! `os_confidence` (0 to 1; `null` where unknown), `os_alternatives` (objects of `name`,

@@ -150,8 +150,8 @@ pub(crate) fn source_ports(seen: &SourcePorts) -> Option<String> {
     Some(format!("source ports: {}{hosts}", rules.join(", ")))
 }
 
-/// The source ports of a machine; `boundary_s` is the time of its boundary modulo ten seconds, with half of the
-/// 90 % interval's length.
+/// The source ports of a machine; `boundary_s` is the time of its boundary modulo ten seconds, with half of
+/// the 90 % interval's length.
 pub(crate) fn machine_ports(ports: &MachinePorts, boundary_s: Option<(f64, f64)>) -> String {
     let MachinePorts { openings, linked, .. } = ports;
     let boundary = boundary_s.map_or_else(String::new, |(at_s, within_s)| {

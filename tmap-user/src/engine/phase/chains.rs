@@ -1,8 +1,8 @@
 //! Chains: tracks that are most likely of one machine, by other evidence than their clocks.
 //!
-//! Source ports link connections ([`crate::engine::ports`]). Linked ones share their line, so their likelihoods
-//! add up, and a chain of short connections tells as much as a long one. A link may be wrong. What its own
-//! clock says then still counts for each of them.
+//! Source ports link connections ([`crate::engine::ports`]). Linked ones share their line, so their
+//! likelihoods add up, and a chain of short connections tells as much as a long one. A link may be wrong.
+//! What its own clock says then still counts for each of them.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -82,8 +82,8 @@ impl Chains {
 /// The pieces of a track within its chain: the track, and where they are among all pieces.
 pub(super) type Part = (usize, Range<usize>);
 
-/// The probability of each line for one track of a chain. The rest of the chain is a prior, which holds unless
-/// the link is wrong; the track's own clock decides within it.
+/// The probability of each line for one track of a chain. The rest of the chain is a prior, which holds
+/// unless the link is wrong; the track's own clock decides within it.
 pub(super) fn posterior(
     mixture: &Mixture,
     data: &Data,

@@ -109,7 +109,7 @@ impl Piece {
         })
     }
 
-    /// The same piece, of this track.
+    /// This piece, as one of a track.
     pub(super) fn of(self, track: usize) -> Self {
         Self { track, ..self }
     }

@@ -2,8 +2,8 @@
 //!
 //! Linux adds `jiffies / (10 HZ)` to the hash that places a walk (`EPHEMERAL_PORT_SHUFFLE_PERIOD` in
 //! net/core/secure_seq.c), so every walk of a host breaks at the same moment of its clock modulo ten seconds.
-//! Between two SYNs of one walk there is no boundary; where a SYN does not go on from the one before it, there
-//! most likely is one.
+//! Between two SYNs of one walk there is no boundary; where a SYN does not go on from the one before it,
+//! there most likely is one.
 
 use crate::engine::types::seconds_between;
 

@@ -35,6 +35,9 @@ pub struct Ports {
 const LEAST_NATS: f64 = 7.0;
 const FEWEST_LINKS: usize = 3;
 
+/// The share of a counter's links that lie in Apple's range. Users widen Linux's.
+const IN_RANGE: f64 = 0.9;
+
 impl Ports {
     /// Reads SYNs, in order of time.
     pub fn read(openings: Vec<Opening>) -> Self {
@@ -55,14 +58,26 @@ impl Ports {
     /// The rule that SYNs follow best, if they follow one.
     fn best(&self, rules: &[Rule], is_taken: &[bool]) -> Option<Walks> {
         let follow = |rule: &Rule| Walks::follow(*rule, &self.openings, |at| !is_taken[at]);
-        let is_told = |walks: &Walks| walks.nats >= LEAST_NATS && walks.linked() >= FEWEST_LINKS;
+        let is_told = |walks: &Walks| {
+            let linked = walks.linked();
+            let chosen = walks
+                .links
+                .iter()
+                .zip(&self.openings)
+                .filter(|(link, opening)| link.is_some() && walks.rule.may_choose(opening.port));
+            walks.nats >= LEAST_NATS
+                && linked >= FEWEST_LINKS
+                && (walks.rule.is_per_service() || chosen.count() as f64 >= IN_RANGE * linked as f64)
+        };
         let told = rules.iter().map(follow).filter(is_told);
         told.max_by(|a, b| a.nats.total_cmp(&b.nats))
     }
 
-    /// The link of a SYN to an earlier one, by any rule.
+    /// The link of a SYN to an earlier one of the same host; `None` where it begins a walk. One counter for
+    /// all services links nothing: a NAT that numbers its connections one after the other shows the same.
     pub fn link(&self, at: usize) -> Option<Link> {
-        self.walks.iter().find_map(|walks| walks.links[at])
+        let mut walks = self.walks.iter().filter(|walks| walks.rule.is_per_service());
+        walks.find_map(|walks| walks.links[at])
     }
 
     /// The most hosts that certainly sent SYNs at once; 0 where no walks show any.

@@ -8,8 +8,8 @@ use super::{
 /// A way of choosing source ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
-    /// A walk for each service, in steps of 2, 4, ... or 16, begun anew every ten seconds of the host's clock:
-    /// Linux since May 2022. See `__inet_hash_connect` in net/ipv4/inet_hashtables.c, and
+    /// A walk for each service, in steps of 2, 4, ... or 16, begun anew every ten seconds of the host's
+    /// clock: Linux since May 2022. See `__inet_hash_connect` in net/ipv4/inet_hashtables.c, and
     /// `secure_ipv4_port_ephemeral` in net/core/secure_seq.c.
     LinuxWalk,
     /// A walk for each service that is never begun anew, nearly always in steps of 2: Linux before.
@@ -116,7 +116,7 @@ const fn falling(first: f64) -> [f64; PLACES] {
     steps
 }
 
-/// The same steps where some pass over ports.
+/// These steps where some pass over ports.
 const fn with_missed(steps: [f64; PLACES]) -> [f64; PLACES] {
     let twice = sum_of(&steps, &steps);
     let thrice = sum_of(&twice, &steps);

@@ -139,8 +139,8 @@ struct Strangers {
     of_syn: Vec<f64>,
 }
 
-/// Within so many ports of a SYN's own, ports of the address are counted: a carrier's NAT gives each customer a
-/// block of hundreds to thousands, and among so few, ports lie near each other by chance.
+/// Within so many ports of a SYN's own, ports of the address are counted: a carrier's NAT gives each customer
+/// a block of hundreds to thousands, and among so few, ports lie near each other by chance.
 const NEARBY: u16 = 512;
 
 impl Strangers {

@@ -51,7 +51,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The same settings with other bounds: `share` tells how much of a bound is left.
+    /// These settings with other bounds: `share` tells how much of a bound is left.
     #[must_use]
     pub fn bounded(self, share: impl Fn(usize) -> usize) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Options {
         }
     }
 
-    /// The same settings for round trips beside machines, of which distributions are shown and no single
+    /// These settings for round trips beside machines, of which distributions are shown and no single
     /// ones.
     #[must_use]
     pub fn for_pictures(self) -> Self {
