@@ -454,7 +454,7 @@ impl Control<'_> {
         let missed = self.drain.events_missed();
         if missed > 0 {
             self.warn(format!(
-                "{missed} events were not printed, because standard output was too slow; the summary has them"
+                "{missed} events were not printed: they came faster than they could be written; see the summary"
             ));
         }
         Ok(match (self.conclude(signals).await?, self.warnings.is_empty()) {

@@ -23,7 +23,7 @@ use tmap::{
 use tmap_common::{Address, Flags, Link, Record, Segment, Syn};
 use tmap_tests::{
     command::{json_lines, tmap},
-    simulate::{Offsets, SHARED, containers, conversation::mail_cluster},
+    simulate::{Offsets, SHARED, containers, conversation::mail_cluster, web},
     wire::{
         capture::{Order, Packet, packets, pcap},
         frame::LINUX_SYN,
@@ -165,6 +165,13 @@ fn mail() -> Vec<Packet> {
     packets(&records, Link::Ip)
 }
 
+/// A machine whose source ports follow Linux's rule.
+fn walks() -> Vec<Packet> {
+    let row = web::grid::port_rows().into_iter().next().expect("a row");
+    let web = web::Web { connections: 150, peers: 2, seed: 1, ..row.web };
+    packets(&web.run().simulation.records, Link::Ip)
+}
+
 /// A clock of 1 kHz: what it shows at a time in seconds, or nothing while it is off.
 type Clock = fn(f64) -> Option<f64>;
 
@@ -221,7 +228,9 @@ fn output() -> Vec<Value> {
     let folder = TempDir::new().expect("a folder");
     let read = ["read", "--json", "--connections", "--siblings", "--stats", "0.000001"];
     let mut all = Vec::new();
-    for (name, packets) in [("containers", tunnelled()), ("mail", mail()), ("interrupted", interrupted())] {
+    let made =
+        [("containers", tunnelled()), ("mail", mail()), ("interrupted", interrupted()), ("walks", walks())];
+    for (name, packets) in made {
         all.extend(lines(&read, &write(&folder, name, packets)));
     }
     // Traffic of today, whose systems are known.

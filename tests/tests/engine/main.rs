@@ -13,6 +13,7 @@ mod p0f;
 mod page;
 mod phase;
 mod plot;
+mod ports;
 mod report;
 mod restored_vm;
 mod screen;

@@ -12,6 +12,7 @@ use std::{
     thread,
 };
 
+use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
 use tokio::sync::mpsc as events;
 
 use super::{common::Timed, progress};
@@ -115,6 +116,19 @@ impl Analysis {
     }
 }
 
+/// The priority of a review: its results can wait, and frozen copies don't change. Somebody waits for a
+/// snapshot, so that has the usual one. See setpriority(2).
+const PATIENT: i32 = 5;
+const USUAL: i32 = 0;
+
+/// The usual priority, as RLIMIT_NICE counts. See getrlimit(2).
+const USUAL_LIMIT: u64 = 20;
+
+/// Sets the calling thread's priority. Where the system refuses, it stays.
+fn be_nice(nice: i32) {
+    let _ = setpriority_process(None, nice);
+}
+
 /// The thread's own state.
 struct Worker {
     analyst: Analyst,
@@ -131,8 +145,10 @@ struct Worker {
 impl Worker {
     /// Works until one of the channels ends.
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
-        // The thread has low priority: its results can wait, and frozen copies don't change.
-        let _ = rustix::process::nice(5);
+        // Before rights are given up: afterwards, the thread may still return to the usual priority.
+        let usual = Rlimit { current: Some(USUAL_LIMIT), maximum: Some(USUAL_LIMIT) };
+        let _ = setrlimit(Resource::Nice, usual);
+        be_nice(PATIENT);
         sandbox::give_up();
         while let Ok(job) = jobs.recv() {
             let Some(answer) = self.work(job) else { continue };
@@ -152,6 +168,7 @@ impl Worker {
                 Some(Answer::Analysed(analysed))
             }
             Job::Begin(now_ns, wanted) => {
+                be_nice(USUAL);
                 self.builder = Some((now_ns, self.analyst.begin_snapshot(now_ns, wanted)));
                 None
             }
@@ -165,6 +182,7 @@ impl Worker {
                 Some(Answer::Analysed(analysed))
             }
             Job::Finish => {
+                be_nice(PATIENT);
                 let (part, clocks) = self.builder.take()?.1.finish();
                 self.memory_bytes.store(self.analyst.heap_bytes(), Ordering::Relaxed);
                 Some(Answer::Finished(Box::new(part), clocks))

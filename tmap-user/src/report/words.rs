@@ -128,21 +128,22 @@ pub(crate) fn rule(rule: Rule) -> &'static str {
     match rule {
         Rule::LinuxWalk => "Linux's walks",
         Rule::OldLinuxWalk => "walks of Linux before 2022",
-        Rule::Counter => "one counter, as Apple's",
+        Rule::Counter => "one counter (Apple's or a NAT's)",
     }
 }
 
 /// `source ports: Linux's walks (231 of 299 SYNs go on, 0.3 would by chance)`; `None` where they follow no
-/// rule.
+/// rule that links them.
 pub(crate) fn source_ports(seen: &SourcePorts) -> Option<String> {
-    if seen.rules.is_empty() {
-        return None;
-    }
     let of_rule = |of: &RuleSeen| {
         let RuleSeen { could, linked, by_chance, .. } = of;
         format!("{} ({linked} of {could} SYNs go on, {by_chance:.1} would by chance)", rule(of.rule))
     };
-    let rules: Vec<String> = seen.rules.iter().map(of_rule).collect();
+    // A counter links nothing: the machines' own lines name it.
+    let rules: Vec<String> = seen.rules.iter().filter(|of| of.rule.is_per_service()).map(of_rule).collect();
+    if rules.is_empty() {
+        return None;
+    }
     let hosts = match seen.hosts_at_once {
         0 | 1 => String::new(),
         hosts => format!("; {hosts} hosts at once"),

@@ -73,7 +73,7 @@ pub fn port_rows() -> Vec<Row> {
         let what = Traffic { peers: 6, ..CLIENTS };
         let stacks = vec![CONNECTION; machines];
         let row = mixed(what, 60, ("random", stacks), (place, network));
-        let ports = Ports::Walks { kept };
+        let ports = Ports::Walks { kept, addresses: 1 };
         let web = Web { ports, duration_s: 240.0, skew_spread_ppm: spread_ppm, ..row.web };
         rows.push(Row { name: format!("{} kept {kept}", row.name), web });
     };

@@ -48,8 +48,8 @@ const NO_LOAD: f64 = 1e-6;
 
 impl Observability {
     /// The observability in the best mixture; `evidence` is its log evidence, `sharpness` the mean gain
-    /// of a connection, in nats.
-    pub(super) fn of(data: &Data, mixture: &Mixture, evidence: f64, sharpness: f64) -> Self {
+    /// of a connection, in nats; `alone` the number of chains, as a share of that of tracks.
+    pub(super) fn of(data: &Data, mixture: &Mixture, evidence: f64, sharpness: f64, alone: f64) -> Self {
         let connections = data.tracks.len() as f64;
         let lines = mixture.lines.len().max(1) as f64;
         let on_lines: f64 = mixture.lines.iter().map(|l| l.weight).sum::<f64>() * connections;
@@ -57,6 +57,8 @@ impl Observability {
         let lost: f64 = (0..mixture.lines.len()).map(|j| mixture.loss_without(data, j)).sum();
         let told = lost / on_lines.max(1.0);
         let sharp = (sharpness / SHARP).clamp(LEAST_TRUST, 1.0);
+        // A chain's connections were joined by evidence that may be wrong.
+        let sharp = sharp * alone;
         let left = sharp * evidence / (evidence + DRAWN_AT * lines);
         Self {
             merge: merge_probability(data, mixture, connections / lines),

@@ -56,7 +56,7 @@ use crate::engine::{
     os::likeness::Switches,
     types::{Doubt, Estimate, seconds_between},
 };
-use chains::Chains;
+use chains::{Chains, Part};
 use drift::Window;
 use evidence_kinds::EvidenceKinds;
 use limits::Limits;
@@ -167,41 +167,70 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
         return nothing(Doubt::TooFarApart);
     }
     let window = rough_window(tracks, hz);
-    let chains = Chains::of(tracks, &usable, FEWEST_TRACKS);
-    let cut = chains.cut(|t| Piece::cut(&tracks[t], hz, zero_ns, window));
-    let kinds = EvidenceKinds::new(chains.first().map(|t| tracks[t].shown), settings.switches);
-    let Some(tables) = Tables::new(cut, kinds, window, hz, &settings.limits) else {
-        return nothing(Doubt::Interrupted);
-    };
-    let most = settings.max_lines.min(chains.len() / FEWEST_PER_LINE + 1);
-    let Some((data, found)) = noise::choose(&tables, most, &Prior::new(&settings.prior)) else {
-        return nothing(Doubt::Interrupted);
-    };
-    let mut best = found.best();
-    let mut lines = report(&data, &found, hz);
-    lines.reference_ns = zero_ns;
-    let ways = chains.ways(tracks);
-    let along =
-        (best.lines.len() != 1).then(|| paths::one_machine(&data, found.best_lines()?, &ways)).flatten();
-    let single = simpler(&found, along.as_ref());
-    if let Some(single) = single {
-        best = single;
-        lines.are_one(best.lines[0].estimate(&data, hz));
+    let task = Task { tracks, hz, zero_ns, window, settings };
+    let joined = Chains::of(tracks, &usable, FEWEST_TRACKS);
+    match task.fit(&joined) {
+        Some((lines, agrees)) if agrees || !joined.are_joined() => lines,
+        // The clocks contradict the chains: whoever chose these ports, they are no evidence.
+        Some(_) => task.fit(&Chains::apart(&usable)).map_or_else(|| nothing(Doubt::Interrupted), |fit| fit.0),
+        None => nothing(Doubt::Interrupted),
     }
-    // A track that says nothing of its phase is a machine's as often as others are.
-    let shares: Vec<f32> = best.lines.iter().map(|line| line.weight as f32).collect();
-    lines.posteriors = vec![shares; tracks.len()];
-    let parts = tables.parts();
-    for (number, chain) in chains.iter().enumerate() {
-        let of_chain = || (0..best.lines.len()).map(|j| best.posterior(number, j) as f32).collect();
-        for &track in chain {
-            lines.posteriors[track] = match (chain.len(), best.lines.len()) {
-                (1, _) | (_, 0..=1) => of_chain(),
-                _ => chains::posterior(best, &data, number, &parts[number], track),
-            };
+}
+
+/// The tracks of a fit, and what they have in common.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    tracks: &'a [Track<'a>],
+    hz: f64,
+    zero_ns: u64,
+    window: Window,
+    settings: &'a Settings,
+}
+
+impl Task<'_> {
+    /// Finds the lines, with the tracks of each chain on one line, and whether clocks agree with the chains.
+    /// `None` where somebody waits and nothing was found yet.
+    fn fit(&self, chains: &Chains) -> Option<(Lines, bool)> {
+        let Self { tracks, hz, zero_ns, window, settings } = *self;
+        let cut = chains.cut(|t| Piece::cut(&tracks[t], hz, zero_ns, window));
+        let kinds = EvidenceKinds::new(chains.first().map(|t| tracks[t].shown), settings.switches);
+        let tables = Tables::new(cut, kinds, window, hz, &settings.limits)?;
+        let most = settings.max_lines.min(chains.len() / FEWEST_PER_LINE + 1);
+        let (data, found) = noise::choose(&tables, most, &Prior::new(&settings.prior))?;
+        let mut best = found.best();
+        let mut lines = report(&data, &found, hz, chains.share());
+        lines.reference_ns = zero_ns;
+        let parts = tables.parts();
+        let agrees = chains::agree(best, &data, &parts);
+        let ways = chains.ways(tracks);
+        let along =
+            (best.lines.len() != 1).then(|| paths::one_machine(&data, found.best_lines()?, &ways)).flatten();
+        let single = simpler(&found, along.as_ref());
+        if let Some(single) = single {
+            best = single;
+            lines.are_one(best.lines[0].estimate(&data, hz));
         }
+        lines.posteriors = self.posteriors(best, &data, chains, &parts);
+        Some((lines.sorted(), agrees))
     }
-    lines.sorted()
+
+    /// For each track, the probability of each line.
+    fn posteriors(&self, best: &Mixture, data: &Data, chains: &Chains, parts: &[Vec<Part>]) -> Vec<Vec<f32>> {
+        // A track that says nothing of its phase is a machine's as often as others are.
+        let shares: Vec<f32> = best.lines.iter().map(|line| line.weight as f32).collect();
+        let mut posteriors = vec![shares; self.tracks.len()];
+        for (number, chain) in chains.iter().enumerate() {
+            let of_chain =
+                || (0..best.lines.len()).map(|j| best.posterior(number, j).min(1.0) as f32).collect();
+            for &track in chain {
+                posteriors[track] = match (chain.len(), best.lines.len()) {
+                    (1, _) | (_, 0..=1) => of_chain(),
+                    _ => chains::posterior(best, data, number, &parts[number], track),
+                };
+            }
+        }
+        posteriors
+    }
 }
 
 /// Several lines are told only where they explain the tracks better than one machine does by this, in nats: a
@@ -226,11 +255,13 @@ fn simpler<'a>(found: &'a Found, along: Option<&'a AlongPaths>) -> Option<&'a Mi
     (found.best_evidence() < evidence + margin).then_some(single)
 }
 
-fn report(data: &Data, found: &Found, hz: f64) -> Lines {
+/// What `found` says of the lines; `alone` is the number of chains as a share of that of tracks.
+fn report(data: &Data, found: &Found, hz: f64, alone: f64) -> Lines {
     let best: &Mixture = found.best();
     let sharpness =
         (0..data.tracks.len()).map(|t| data.sharpness(t)).sum::<f64>() / data.tracks.len().max(1) as f64;
-    let count = count::count(found, &count::Observability::of(data, best, found.best_evidence(), sharpness));
+    let observability = count::Observability::of(data, best, found.best_evidence(), sharpness, alone);
+    let count = count::count(found, &observability);
     let doubt = match (best.lines.len(), sharpness < LEAST_SHARPNESS) {
         (_, true) => Some(Doubt::JitterTooLarge),
         _ if data.work.is_spent() => Some(Doubt::BudgetSpent),

@@ -33,10 +33,10 @@ pub struct Ports {
 
 /// The least evidence for a rule, in nats (a thousand to one), and the fewest links.
 const LEAST_NATS: f64 = 7.0;
-const FEWEST_LINKS: usize = 3;
+const FEWEST_LINKS: f64 = 3.0;
 
-/// The share of a counter's links that lie in Apple's range. Users widen Linux's.
-const IN_RANGE: f64 = 0.9;
+/// How many times more SYNs go on than would by chance.
+const CLEARLY: f64 = 3.0;
 
 impl Ports {
     /// Reads SYNs, in order of time.
@@ -59,15 +59,8 @@ impl Ports {
     fn best(&self, rules: &[Rule], is_taken: &[bool]) -> Option<Walks> {
         let follow = |rule: &Rule| Walks::follow(*rule, &self.openings, |at| !is_taken[at]);
         let is_told = |walks: &Walks| {
-            let linked = walks.linked();
-            let chosen = walks
-                .links
-                .iter()
-                .zip(&self.openings)
-                .filter(|(link, opening)| link.is_some() && walks.rule.may_choose(opening.port));
-            walks.nats >= LEAST_NATS
-                && linked >= FEWEST_LINKS
-                && (walks.rule.is_per_service() || chosen.count() as f64 >= IN_RANGE * linked as f64)
+            let linked = walks.linked() as f64;
+            walks.nats >= LEAST_NATS && linked >= FEWEST_LINKS && linked > CLEARLY * walks.by_chance
         };
         let told = rules.iter().map(follow).filter(is_told);
         told.max_by(|a, b| a.nats.total_cmp(&b.nats))

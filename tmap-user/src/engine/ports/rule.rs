@@ -14,8 +14,8 @@ pub enum Rule {
     LinuxWalk,
     /// A walk for each service that is never begun anew, nearly always in steps of 2: Linux before.
     OldLinuxWalk,
-    /// One counter for all services, in steps of 1: macOS and iOS. See `in_pcbbind` in xnu's
-    /// bsd/netinet/in_pcb.c.
+    /// One counter for all services, in steps of 1: macOS and iOS, and NATs that number connections. See
+    /// `in_pcbbind` in xnu's bsd/netinet/in_pcb.c.
     Counter,
 }
 
@@ -57,14 +57,6 @@ impl Rule {
         match self {
             Self::LinuxWalk | Self::OldLinuxWalk => 1.0 / 14_116.0,
             Self::Counter => 1.0 / 16_384.0,
-        }
-    }
-
-    /// Whether a host of this rule may choose the port, where nobody changed its settings.
-    pub fn may_choose(self, port: u16) -> bool {
-        match self {
-            Self::LinuxWalk | Self::OldLinuxWalk => (32_768..61_000).contains(&port) && port % 2 == 0,
-            Self::Counter => port >= 49_152,
         }
     }
 }
@@ -166,6 +158,5 @@ mod tests {
         assert!(of(Rule::LinuxWalk, 18) < 0.01 && of(Rule::LinuxWalk, 3) == 0.0);
         assert!(of(Rule::OldLinuxWalk, 2) > 0.85 && of(Rule::OldLinuxWalk, 8) < 0.02);
         assert!(of(Rule::Counter, 1) > 0.7 && of(Rule::LinuxWalk, 0) == 0.0);
-        assert!(Rule::LinuxWalk.may_choose(32_768) && !Rule::LinuxWalk.may_choose(32_769));
     }
 }

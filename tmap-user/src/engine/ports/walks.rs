@@ -16,6 +16,13 @@ use super::{
 /// The most walks under way at one service; beyond them, the oldest ends. Bounds the work of a SYN.
 const MOST_UNDER_WAY: usize = 64;
 
+/// The most counters under way: there is one for all services, unless several hosts count.
+const MOST_COUNTERS: usize = 8;
+
+fn most_under_way(rule: Rule) -> usize {
+    if rule.is_per_service() { MOST_UNDER_WAY } else { MOST_COUNTERS }
+}
+
 /// Rounds in which the share of SYNs that go on is learnt.
 const ROUNDS: usize = 4;
 
@@ -89,7 +96,7 @@ impl Walks {
             let link = walks.weigh(at, under_way, openings, strangers.of_syn[at], share);
             match link {
                 Some(link) => under_way.retain(|from| *from != link.from),
-                None if under_way.len() == MOST_UNDER_WAY => drop(under_way.remove(0)),
+                None if under_way.len() == most_under_way(rule) => drop(under_way.remove(0)),
                 None => {}
             }
             under_way.push(at);

@@ -1,0 +1,57 @@
+//! Source ports as a second witness: what they add, and that they do no harm.
+
+use tmap_tests::{
+    judge::web::{self, Outcome},
+    simulate::web::{Web, grid, ports::Ports},
+};
+
+/// The row of source ports with this in its name, with these ports, on some seeds: with this evidence, and
+/// without.
+fn judged(name: &str, ports: Ports, seeds: u64) -> [Vec<Outcome>; 2] {
+    let row = grid::port_rows().into_iter().find(|row| row.name.contains(name)).expect("a row");
+    [true, false].map(|with| {
+        (0..seeds).map(|seed| web::judge_with(&Web { seed, ports, ..row.web.clone() }, with)).collect()
+    })
+}
+
+fn right(outcomes: &[Outcome]) -> f64 {
+    outcomes.iter().map(|outcome| outcome.right).sum::<f64>() / outcomes.len() as f64
+}
+
+const KEPT: Ports = Ports::Walks { kept: 1.0, addresses: 1 };
+
+#[test]
+fn walks_tell_more_connections_apart() {
+    let [with, without] = judged("clients 4x60 random LAN", KEPT, 6);
+    assert!(right(&with) > right(&without) + 0.1, "{} {}", right(&with), right(&without));
+    assert!(with.iter().all(Outcome::covers) && !with.iter().any(Outcome::is_falsely_proven));
+}
+
+#[test]
+fn drawn_ports_change_nothing() {
+    let [with, without] = judged("clients 4x60 random LAN", Ports::Drawn, 4);
+    for (with, without) in with.iter().zip(&without) {
+        assert_eq!((with.found, with.interval, with.right), (without.found, without.interval, without.right));
+    }
+}
+
+#[test]
+fn one_machine_is_never_split() {
+    let several = Ports::Walks { kept: 1.0, addresses: 4 };
+    for ports in [KEPT, several, Ports::Walks { kept: 0.5, addresses: 1 }, Ports::Counters { kept: 1.0 }] {
+        let [with, _] = judged("clients 1x60 random LAN", ports, 6);
+        assert!(!with.iter().any(|o| o.is_split() || o.is_falsely_proven()), "{ports:?}: {with:?}");
+        assert!(with.iter().all(Outcome::covers), "{ports:?}");
+    }
+}
+
+#[test]
+fn clocks_overturn_ports_that_deceive() {
+    for ports in [Ports::Joined, Ports::Counters { kept: 1.0 }] {
+        let [with, without] = judged("clients 4x60 random LAN", ports, 6);
+        assert!(right(&with) > right(&without) - 0.05, "{ports:?}: {} {}", right(&with), right(&without));
+        let exact = |outcomes: &[Outcome]| outcomes.iter().filter(|o| o.found == Some(4)).count();
+        assert!(exact(&with) + 1 >= exact(&without), "{ports:?}");
+        assert!(with.iter().all(Outcome::covers), "{ports:?}: {with:?}");
+    }
+}
