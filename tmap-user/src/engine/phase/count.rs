@@ -58,7 +58,7 @@ impl Observability {
         let told = lost / on_lines.max(1.0);
         let sharp = (sharpness / SHARP).clamp(LEAST_TRUST, 1.0);
         // A chain's connections were joined by evidence that may be wrong.
-        let sharp = sharp * alone;
+        let sharp = sharp * alone.max(LEAST_ALONE);
         let left = sharp * evidence / (evidence + DRAWN_AT * lines);
         Self {
             merge: merge_probability(data, mixture, connections / lines),
@@ -123,6 +123,9 @@ const TRUST_IN_LAW: f64 = 0.5;
 /// The weight of their evidence falls with the gain, down to this share. Measured on simulated short ones.
 const SHARP: f64 = 1.5;
 const LEAST_TRUST: f64 = 0.3;
+
+/// The weight of evidence falls with the number of chains, as a share of that of tracks, down to this.
+const LEAST_ALONE: f64 = 0.5;
 
 /// The mean share of connections that no line explains although their machine has one (exponential prior).
 const OUTLIER_SHARE: f64 = 0.02;

@@ -147,22 +147,40 @@ struct Strangers {
 }
 
 /// Within so many ports of a SYN's own, ports of the address are counted: a carrier's NAT gives each customer
-/// a block of hundreds to thousands, and among so few, ports lie near each other by chance.
-const NEARBY: u16 = 512;
+/// a block of tens to thousands, and among so few, ports lie near each other by chance.
+const NEARBY: [u16; 2] = [32, 512];
+
+/// The most ports looked at on either side. Bounds the work of a SYN.
+const MOST_NEARBY: usize = 128;
 
 impl Strangers {
     /// Strangers have any port of the rule, and more likely one where the address has many.
     fn of(rule: Rule, openings: &[Opening]) -> Self {
-        let mut ports: Vec<u16> = openings.iter().map(|opening| opening.port).collect();
-        ports.sort_unstable();
-        let nearby = |port: u16| {
-            let first = ports.partition_point(|other| *other < port.saturating_sub(NEARBY));
-            let end = ports.partition_point(|other| *other <= port.saturating_add(NEARBY));
-            (end - first - 1) as f64 / ports.len() as f64 / f64::from(NEARBY)
-        };
-        let of_syn = |opening: &Opening| nearby(opening.port).max(rule.any_probability());
-        Self { of_syn: openings.iter().map(of_syn).collect() }
+        let mut by_port: Vec<usize> = (0..openings.len()).collect();
+        by_port.sort_unstable_by_key(|&at| openings[at].port);
+        let mut of_syn = vec![rule.any_probability(); openings.len()];
+        for (place, &at) in by_port.iter().enumerate() {
+            let first = place.saturating_sub(MOST_NEARBY);
+            let last = (place + MOST_NEARBY).min(by_port.len() - 1);
+            for within in NEARBY {
+                let apart = |other: usize| openings[other].port.abs_diff(openings[at].port);
+                let others = by_port[first..=last].iter().filter(|&&other| apart(other) <= within);
+                let strangers =
+                    others.filter(|&&other| !may_be_one_walk(rule, &openings[other], &openings[at]));
+                // Where ports are even, each is twice as likely.
+                let density = strangers.count() as f64 / openings.len() as f64 / f64::from(within);
+                of_syn[at] = density.max(of_syn[at]);
+            }
+        }
+        Self { of_syn }
     }
+}
+
+/// Whether two SYNs may be of one walk, so that it is no accident if their ports are near. One counter for
+/// all services has all of them, so there everything counts.
+fn may_be_one_walk(rule: Rule, a: &Opening, b: &Opening) -> bool {
+    let pause_s = a.pause_s(b).abs();
+    rule.is_per_service() && rule.place_of(a) == rule.place_of(b) && pause_s < rule.longest_pause_s()
 }
 
 /// The number of ports that are as near as a step.
