@@ -1,9 +1,8 @@
 //! The sensor on real interfaces: attached in every mode, fed by real TCP, held against tcpdump.
 
 use std::{
-    fs,
     net::UdpSocket,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::process::CommandExt as _,
     process::{Command, Stdio},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},

@@ -12,8 +12,8 @@ use super::plan::Opening;
 pub enum Ports {
     /// Each is drawn, as by `random,fully-random` NATs.
     Drawn,
-    /// Linux's walks, of which a NAT keeps a share; it draws the others. Machines begin their walks anew every
-    /// ten seconds of their own uptime.
+    /// Linux's walks, of which a NAT keeps a share; it draws the others. Machines begin their walks anew
+    /// every ten seconds of their own uptime.
     Walks {
         /// The share of ports that the NAT keeps, 0 to 1.
         kept: f64,

@@ -183,7 +183,7 @@ impl Analyst {
             self.phased.1.insert(frozen.id);
             return self.report(&frozen, builder, events, Some(Depth::Phases), false);
         }
-        if history.has_machines() {
+        if history.has_machines() && !before.has_machines() {
             let (id, analysed) = (frozen.id, self.report(&frozen, builder, events, None, true));
             if let Some(history) = self.histories.get_mut(&id) {
                 history.restore(before);
@@ -206,6 +206,7 @@ impl Analyst {
     ) -> Analysed {
         let history = self.histories.entry(frozen.id).or_insert_with(|| SourceHistory::new(frozen.address));
         history.is_open = is_unfinished;
+        let is_older = is_unfinished && history.exchange_older();
         let mut report = assemble::address(history, frozen, &self.options);
         if is_unfinished {
             (report.doubt, report.machines_high) = (Some(Doubt::Interrupted), None);
@@ -213,6 +214,9 @@ impl Analyst {
             announce(history, frozen, &report.machine_list, events);
         }
         builder.add(history, frozen, report, self.resolution_ns);
+        if is_older {
+            history.exchange_back();
+        }
         analysed(history, frozen, depth)
     }
 

@@ -22,9 +22,11 @@ pub(super) struct SourceHistory {
     pub address: Address,
     /// Assigned connections that were discarded since, by machine number.
     pub discarded: BTreeMap<u32, u64>,
-    /// The last pass; `None` where it no longer holds. Its members are the oldest of the address's
-    /// connections.
+    /// The last pass. Its members are the oldest of the address's connections.
     pub last_pass: Option<LastPass>,
+    /// The last pass by phase, where later ones by offset left machines to the next: what is known until
+    /// then.
+    older: Option<LastPass>,
     /// Machines already announced: their numbers stay. Others are numbered anew at each pass, so that
     /// guesses of the first seconds don't use numbers up. Those that have no connection left are forgotten.
     pub announced: BTreeSet<u32>,
@@ -44,7 +46,16 @@ pub(super) struct SourceHistory {
 /// What was known before a pass.
 pub(super) struct Before {
     last_pass: Option<LastPass>,
+    older: Option<LastPass>,
     assigned: Vec<(u32, u32)>,
+}
+
+impl Before {
+    /// Whether machines were known.
+    pub(super) fn has_machines(&self) -> bool {
+        let mut passes = self.last_pass.iter().chain(&self.older);
+        passes.any(|pass| !pass.analysis.groups.is_empty())
+    }
 }
 
 /// The lowest probability with which a connection is counted as a machine's: it then belongs to at most
@@ -52,7 +63,7 @@ pub(super) struct Before {
 const MIN_ASSIGNED: f64 = 0.5;
 
 /// The result of an analysis pass, with the machines' numbers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LastPass {
     /// The analysis.
     pub analysis: Analysis,
@@ -64,6 +75,20 @@ pub(super) struct LastPass {
     pub numbers: Vec<u32>,
 }
 
+impl LastPass {
+    /// Leaves out the connections that were discarded. `places` holds the new position of each connection of
+    /// the address, for as many as a pass has seen.
+    fn forget(&mut self, places: &[Option<usize>]) {
+        let new_place = |position: usize| places.get(position).copied().flatten();
+        for group in &mut self.analysis.groups {
+            let members = std::mem::take(&mut group.members).into_iter();
+            group.members = members.filter_map(|(at, p)| Some((new_place(at)?, p))).collect();
+        }
+        self.analysis.source_ports.forget(new_place);
+        self.connections = (0..self.connections).filter_map(new_place).count();
+    }
+}
+
 impl SourceHistory {
     /// An empty history.
     pub(super) fn new(address: Address) -> Self {
@@ -71,6 +96,7 @@ impl SourceHistory {
             address,
             discarded: BTreeMap::new(),
             last_pass: None,
+            older: None,
             announced: BTreeSet::new(),
             last_announced: 0,
             moves_announced: BTreeMap::new(),
@@ -113,17 +139,18 @@ impl SourceHistory {
     }
 
     /// Restores the machine numbers of `connections`, which are all of the address's, in the order of
-    /// serials. Counts connections that were discarded; if there are any, the last pass no longer holds.
+    /// serials. Counts connections that were discarded, and leaves them out of what passes found.
     pub(super) fn recall(&mut self, connections: &mut [Connection]) {
-        let mut at = 0;
-        let before = self.assigned.len();
+        let (mut at, mut places, mut held) = (0, Vec::with_capacity(self.assigned.len()), 0);
         self.assigned.retain(|&(serial, machine)| {
             while connections.get(at).is_some_and(|connection| connection.serial < serial) {
                 at += 1;
             }
             let known = connections.get_mut(at).filter(|connection| connection.serial == serial);
+            places.push(known.is_some().then_some(held));
             if let Some(connection) = known {
                 connection.machine = machine;
+                held += 1;
                 return true;
             }
             if machine != 0 {
@@ -131,9 +158,24 @@ impl SourceHistory {
             }
             false
         });
-        if self.assigned.len() < before {
-            self.last_pass = None;
+        if held < places.len() {
+            self.last_pass.iter_mut().chain(&mut self.older).for_each(|pass| pass.forget(&places));
         }
+    }
+
+    /// Has the last pass by phase reported where the last pass left machines to the next one, until called
+    /// again. Returns whether there is one.
+    pub(super) fn exchange_older(&mut self) -> bool {
+        let is_more = !self.has_machines() && self.older.is_some();
+        if is_more {
+            std::mem::swap(&mut self.last_pass, &mut self.older);
+        }
+        is_more
+    }
+
+    /// Takes back what [`Self::exchange_older`] did.
+    pub(super) fn exchange_back(&mut self) {
+        std::mem::swap(&mut self.last_pass, &mut self.older);
     }
 
     /// Analyses the address's connections and numbers the machines found. Returns what was known before, for
@@ -166,11 +208,24 @@ impl SourceHistory {
         let assigned = connections.iter().map(|connection| (connection.serial, connection.machine)).collect();
         self.forget_gone(&numbers, connections);
         let last_pass =
-            Some(LastPass { analysis, depth: circumstances.depth, connections: connections.len(), numbers });
-        Before {
-            last_pass: std::mem::replace(&mut self.last_pass, last_pass),
+            LastPass { analysis, depth: circumstances.depth, connections: connections.len(), numbers };
+        self.replace(last_pass, assigned)
+    }
+
+    /// Takes in the outcome of a pass. Returns what was known before.
+    fn replace(&mut self, last_pass: LastPass, assigned: Vec<(u32, u32)>) -> Before {
+        let leaves_machines = last_pass.depth == Depth::Offsets && last_pass.analysis.random_offsets > 0;
+        let before = Before {
+            last_pass: self.last_pass.take(),
+            older: self.older.take(),
             assigned: std::mem::replace(&mut self.assigned, assigned),
+        };
+        if leaves_machines {
+            let was_by_phase = |pass: &&LastPass| pass.depth == Depth::Phases;
+            self.older = before.last_pass.iter().chain(&before.older).find(was_by_phase).cloned();
         }
+        self.last_pass = Some(last_pass);
+        before
     }
 
     /// Notes that a machine was announced.
@@ -191,12 +246,13 @@ impl SourceHistory {
 
     /// Forgets a pass that ended early: the next one must find what it would have found without that.
     pub(super) fn restore(&mut self, before: Before) {
-        (self.last_pass, self.assigned) = (before.last_pass, before.assigned);
+        (self.last_pass, self.older, self.assigned) = (before.last_pass, before.older, before.assigned);
     }
 
     /// Memory held, in bytes.
     pub(super) fn heap_bytes(&self) -> usize {
-        let groups = self.last_pass.iter().flat_map(|last_pass| &last_pass.analysis.groups);
+        let groups =
+            self.last_pass.iter().chain(&self.older).flat_map(|last_pass| &last_pass.analysis.groups);
         let members: usize = groups.map(|group| size_of_val(group) + size_of_val(&group.members[..])).sum();
         let numbers = self.announced.len() * size_of::<u32>()
             + (self.discarded.len() + self.moves_announced.len()) * size_of::<(u32, u64)>();

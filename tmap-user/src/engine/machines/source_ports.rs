@@ -48,6 +48,17 @@ impl SourcePorts {
         Self { ports, connection_of }
     }
 
+    /// Leaves out connections that were discarded; `new_place` tells where the others are now.
+    pub(super) fn forget(&mut self, new_place: impl Fn(usize) -> Option<usize>) {
+        let is_gone = |index: &usize| new_place(*index).is_none();
+        if self.connection_of.iter().any(is_gone) {
+            // Links would have to be made anew, which the next pass does.
+            *self = Self::default();
+        } else {
+            self.connection_of.iter_mut().for_each(|index| *index = new_place(*index).unwrap_or(*index));
+        }
+    }
+
     /// Joins items that hold linked connections: for each item, the number of its chain. `item_of` tells the
     /// item of a connection, if it is in one.
     pub(super) fn chains(&self, items: usize, item_of: &BTreeMap<usize, usize>) -> Vec<usize> {

@@ -63,7 +63,7 @@ impl Rule {
 
 /// The number of places of an even step.
 fn even(step: u16) -> Option<usize> {
-    (step % 2 == 0).then_some(usize::from(step / 2))
+    step.is_multiple_of(2).then_some(usize::from(step / 2))
 }
 
 fn likeliest(steps: &[f64], places: usize) -> f64 {
