@@ -1,5 +1,7 @@
-//! Segments of the victim's own connections, from somebody who knows their addresses and ports but sees none
-//! of what they carry.
+//! Segments of the victim's own connections, from somebody who knows their addresses and ports. Most see none
+//! of what they carry; an eavesdropper sees what the victim sends.
+
+use std::collections::HashMap;
 
 use rand::RngExt;
 use rand_pcg::Pcg64;
@@ -70,4 +72,50 @@ pub fn reopened(scene: &Scene, random: &mut Pcg64) -> Vec<Record> {
         }
     }
     records
+}
+
+/// Two segments in the middle of each connection, `ticks` ahead of the last one: an eavesdropper's.
+pub fn ahead(scene: &Scene, ticks: u32) -> Vec<Record> {
+    let mut forged = Vec::new();
+    for segments in heard(scene) {
+        let Record { time_ns, segment: heard, .. } = segments[segments.len() / 2];
+        let ends = ((heard.src, heard.src_port), (heard.dst, heard.dst_port));
+        for number in 0..2 {
+            let tsval = heard.tsval.wrapping_add(ticks + number);
+            forged.push(segment(time_ns + 1_000 + u64::from(number) * MS, ends, Flags::ACK, tsval));
+        }
+    }
+    forged
+}
+
+/// A segment of another clock behind each segment: an eavesdropper's, who shifts the clock that it hears.
+pub fn interleaved(scene: &Scene, random: &mut Pcg64) -> Vec<Record> {
+    let mut forged = Vec::new();
+    for segments in heard(scene) {
+        let shift: u32 = random.random();
+        for Record { time_ns, segment: heard, .. } in segments {
+            let ends = ((heard.src, heard.src_port), (heard.dst, heard.dst_port));
+            forged.push(segment(time_ns + 100_000, ends, Flags::ACK, heard.tsval.wrapping_add(shift)));
+        }
+    }
+    forged
+}
+
+/// The segments of each of the victim's sides, but for handshakes and ends.
+fn heard(scene: &Scene) -> Vec<Vec<Record>> {
+    let mut places = HashMap::new();
+    let mut sides: Vec<Vec<Record>> = Vec::new();
+    for record in &scene.records {
+        let segment = &record.segment;
+        let is_plain = !segment.flags.intersects(Flags::SYN | Flags::FIN | Flags::RST);
+        if segment.src == scene.victim && segment.is_stamped() && is_plain {
+            let place =
+                *places.entry((segment.dst, segment.src_port, segment.dst_port)).or_insert_with(|| {
+                    sides.push(Vec::new());
+                    sides.len() - 1
+                });
+            sides[place].push(*record);
+        }
+    }
+    sides
 }

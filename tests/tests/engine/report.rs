@@ -120,6 +120,7 @@ fn report(last: u8) -> AddressReport {
         tsval_jumps: 0,
         tunnels: Vec::new(),
         unstamped: None,
+        unstamped_machines: None,
         source_ports: None,
         unassigned: None,
         first_seen_ns: 10 * S,

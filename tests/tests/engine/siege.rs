@@ -51,6 +51,7 @@ const fn attack(
 }
 
 const UNANSWERED: Option<Doubt> = Some(Doubt::Unanswered);
+const CONTRADICTED: Option<Doubt> = Some(Doubt::Contradicted);
 
 /// Attacks on the victim's own connections and its address.
 const ON_ADDRESS: [Attack; 21] = [
@@ -63,14 +64,16 @@ const ON_ADDRESS: [Attack; 21] = [
     attack("scan by ACK, 40/s", UNANSWERED, |scene, random| scan(scene, 40, Probe::Ack, random)),
     attack("scan by ACK, 400/s", UNANSWERED, |scene, random| scan(scene, 400, Probe::Ack, random)),
     attack("4,096 busy connections", UNANSWERED, |scene, random| busy(scene, 4_096, random)),
-    attack("another clock in mid-connection", None, |scene, random| {
+    attack("another clock in mid-connection", CONTRADICTED, |scene, random| {
         other_clock(scene, forged::When::Middle, random)
     }),
-    attack("another clock at the end", None, |scene, random| other_clock(scene, forged::When::End, random)),
-    attack("another clock in VXLAN, in mid-connection", None, |scene, random| {
+    attack("another clock at the end", CONTRADICTED, |scene, random| {
+        other_clock(scene, forged::When::End, random)
+    }),
+    attack("another clock in VXLAN, in mid-connection", UNANSWERED, |scene, random| {
         in_vxlan(other_clock(scene, forged::When::Middle, random))
     }),
-    attack("another clock in VXLAN, at the end", None, |scene, random| {
+    attack("another clock in VXLAN, at the end", UNANSWERED, |scene, random| {
         in_vxlan(other_clock(scene, forged::When::End, random))
     }),
     attack("RST, 2/s for each connection", None, resets),
@@ -80,11 +83,18 @@ const ON_ADDRESS: [Attack; 21] = [
     attack("1,000 clocks of 100 Hz", UNANSWERED, |scene, random| slow_clocks(scene, 1_000, random)),
     attack("100 random phases", UNANSWERED, |scene, random| random_phases(scene, 100, random)),
     attack("300 random phases", UNANSWERED, |scene, random| random_phases(scene, 300, random)),
-    attack("a scan and forged clocks", UNANSWERED, |scene, random| {
+    attack("a scan and forged clocks", CONTRADICTED, |scene, random| {
         let mut all = scan(scene, 100, Probe::Syn, random);
         all.extend(other_clock(scene, forged::When::Middle, random));
         all
     }),
+];
+
+/// What an eavesdropper forges, who sees what the victim sends. It may change the count, but not unnamed.
+const BY_EAVESDROPPER: [Attack; 3] = [
+    attack("two segments ahead", CONTRADICTED, |scene, _| forged::ahead(scene, 100_000)),
+    attack("two segments a little ahead", CONTRADICTED, |scene, _| forged::ahead(scene, 1_000)),
+    attack("a shifted clock behind each segment", CONTRADICTED, forged::interleaved),
 ];
 
 /// Attacks on the bounds that all addresses share, and attacks of every kind together.
@@ -105,7 +115,7 @@ const ON_BOUNDS: [Attack; 7] = [
     attack("a full table of flows, few addresses", None, |scene, random| {
         connections(scene, 2, 4_000, random)
     }),
-    attack("everything at once", UNANSWERED, |scene, random| {
+    attack("everything at once", CONTRADICTED, |scene, random| {
         let mut all = scan(scene, 100, Probe::Ack, random);
         all.extend(other_clock(scene, forged::When::Middle, random));
         all.extend(resets(scene, random));
@@ -200,6 +210,29 @@ fn withstand(capture: &str, attacks: &[Attack], run: Run) {
 #[test]
 fn random_offsets_in_a_file_withstand_attacks_on_an_address() {
     withstand(THREE, &ON_ADDRESS, read);
+}
+
+#[test]
+fn what_an_eavesdropper_forges_is_named() {
+    let mut unnamed = Vec::new();
+    for capture in [THREE, WITH_UNSTAMPED] {
+        let scene = Scene::capture(&captures::path(capture)).expect("a capture");
+        let (calm, _) = read(&scene.records, scene.resolution_ns, scene.victim);
+        for Attack { name, make, doubt } in &BY_EAVESDROPPER {
+            let records = scene.with(make(&scene, &mut Pcg64::seed_from_u64(SEED)));
+            let (attacked, _) = read(&records, scene.resolution_ns, scene.victim);
+            let of_victim = |snapshot: &Snapshot| {
+                let mut reports = snapshot.addresses.iter();
+                let report = reports.find(|report| report.address == scene.victim).expect("the victim");
+                (figures(report), report.doubt)
+            };
+            let (before, now) = (of_victim(&calm), of_victim(&attacked));
+            if now.0 != before.0 && now.1 != *doubt {
+                unnamed.push(format!("{capture}, {name}: {now:?} for {before:?}"));
+            }
+        }
+    }
+    assert!(unnamed.is_empty(), "{}", unnamed.join("\n"));
 }
 
 #[test]

@@ -57,6 +57,10 @@ impl Coverage {
     }
 
     fn add(&mut self, report: &AddressReport) {
+        if report.connections == 0 {
+            // It sent no time stamps.
+            return;
+        }
         let none = |unassigned: &Unassigned| (unassigned.connections, unassigned.segments);
         let (connections, segments) = report.unassigned.as_ref().map_or((0, 0), none);
         self.addresses.all += 1;
@@ -117,6 +121,7 @@ mod tests {
             tsval_jumps: 0,
             tunnels: Vec::new(),
             unstamped: None,
+            unstamped_machines: None,
             source_ports: None,
             unassigned: (unassigned > 0).then(|| Unassigned {
                 connections: unassigned,

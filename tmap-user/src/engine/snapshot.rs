@@ -82,7 +82,9 @@ pub struct AddressReport {
     pub machines_low: Option<u32>,
     /// Upper end of the count's 90 % interval; `None` where the data sets no upper bound.
     pub machines_high: Option<u32>,
-    /// A lower bound that needs no statistics: clocks seen at once within one pair of addresses.
+    /// A lower bound that needs no statistics: clocks seen at once within one pair of addresses; or
+    /// machines whose source ports break at different times modulo ten seconds, as many as
+    /// [`AddressReport::machines_low`] allows.
     pub machines_proven: Option<u32>,
     /// What limits the count, if anything does.
     pub doubt: Option<Doubt>,
@@ -99,6 +101,8 @@ pub struct AddressReport {
     pub tunnels: Vec<Tunnel>,
     /// Connections opened without time stamps; `None` where there are none.
     pub unstamped: Option<Unstamped>,
+    /// The machines that opened them, as far as source ports tell; `None` where these tell nothing.
+    pub unstamped_machines: Option<PortCount>,
     /// What the source ports of the connections that it opened show; `None` where it opened few.
     pub source_ports: Option<SourcePorts>,
     /// Connections that are no machine's; `None` where there are none.
@@ -136,7 +140,7 @@ pub struct Unassigned {
 /// What the source ports of an address show: which of its connections one host opened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourcePorts {
-    /// Connections that it opened, those without timestamps not among them.
+    /// Connections that it opened, as far as they are held: those with timestamps, or those without.
     pub openings: u64,
     /// The rules by which hosts here choose ports, the one with most evidence first; empty where ports show
     /// none, because there are few SYNs, or because a NAT draws ports.
@@ -144,6 +148,18 @@ pub struct SourcePorts {
     /// The most hosts that certainly sent SYNs at once, each with an address of its own behind this one; 0
     /// where ports show none.
     pub hosts_at_once: u64,
+}
+
+/// How many machines without timestamps there are, by source ports alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortCount {
+    /// The fewest machines that explain their walks: fewer have too few boundaries.
+    pub low: u32,
+    /// The most: each walk, or SYN that is in none, may be another machine's. `None` where SYNs were dropped
+    /// for lack of room.
+    pub high: Option<u32>,
+    /// What their ports show.
+    pub ports: SourcePorts,
 }
 
 /// A rule, with the evidence that hosts follow it.

@@ -105,7 +105,7 @@ pub enum Doubt {
     TooFewSegments,
     /// Offsets are random, and there are too few connections to fit lines through their phases.
     TooFewConnections,
-    /// The capture's time stamps are too coarse to tell phases apart.
+    /// The capture's time stamps are too coarse to tell phases apart, or stand still.
     CaptureTooCoarse,
     /// Network jitter is as large as a tick.
     JitterTooLarge,
@@ -123,6 +123,9 @@ pub enum Doubt {
     /// Many connections never completed a handshake, unlike others of the address: scans, forged segments, or
     /// connections that are answered on another path. The machines are those of the others.
     Unanswered,
+    /// Many connections show two clocks each: segments are forged, or a middlebox changes them. Where the
+    /// forger sees the connections, the count may be wrong.
+    Contradicted,
     /// The analysis was not let end, because somebody waited for an answer.
     Interrupted,
 }

@@ -133,7 +133,12 @@ fn in_text(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
 /// Connections of an address that were opened without timestamps.
 fn unstamped(out: &mut impl Write, report: &AddressReport) -> io::Result<()> {
     let Some(unstamped) = &report.unstamped else { return Ok(()) };
-    writeln!(out, "  {}", words::unstamped(unstamped))?;
+    writeln!(out, "  {}", words::unstamped(report).unwrap_or_default())?;
+    if let Some(machines) = &report.unstamped_machines {
+        if let Some(ports) = words::source_ports(&machines.ports) {
+            writeln!(out, "    {ports}")?;
+        }
+    }
     match &unstamped.signature {
         Some(signature) => writeln!(out, "    their latest handshake (p0f notation) {signature}"),
         None => Ok(()),

@@ -17,7 +17,7 @@
 //! | `machines` | best count |
 //! | `machines_low`, `machines_high` | its 90 % interval |
 //! | `machines_proven` | lower bound that needs no statistics |
-//! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `jitter_too_large`, `too_far_apart`, `unsteady`, `zero_tsvals`, `offsets_random`, `budget_spent`, `unanswered`, `interrupted` |
+//! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `jitter_too_large`, `too_far_apart`, `unsteady`, `zero_tsvals`, `offsets_random`, `budget_spent`, `unanswered`, `contradicted`, `interrupted` |
 //! | `would_help` | what would make the answer better, a noun; `null` where nothing would |
 //! | `connections` | connection sides seen from the address |
 //! | `segments` | segments with timestamps of those held |
@@ -25,7 +25,7 @@
 //! | `tsval_jumps` | times that a connection's counter was set to another value, and went on from there |
 //! | `average_uptime_s` | mean uptime of the machines with a known boot time, at the summary's time |
 //! | `tunnels` | the tunnels it was seen in, at most 8: objects of `kind` (such as `vxlan`), `id` (VNI, TEID, key, label, session; 0 for none), `src`, `dst` (`null` below IP) |
-//! | `unstamped` | `null`, or the connections that it opened without timestamps: `connections`, `signature` (the latest one's handshake, in p0f's notation) |
+//! | `unstamped` | `null`, or the connections that it opened without timestamps: `connections`, `signature` (the latest one's handshake, in p0f's notation), `machines_low` and `machines_high` (the machines that opened them, as far as source ports tell), `source_ports` (as of the address) |
 //! | `source_ports` | `null`, or what the source ports of the connections that it opened show: `openings`, `rules` (objects of `rule`: `linux`, `linux_before_2022` or `counter`, `could_go_on`, `go_on`, `by_chance`, `evidence_nats`; none where a NAT draws ports), `hosts_at_once` |
 //! | `unassigned` | `null`, or the connections that are no machine's: `connections`, `segments`, `without_rate` (those of which nothing tells the tick rate), `unanswered` (those that completed no handshake), `longest_s`, `os` and so on (as of a machine, by the handshake alone), `hops`, `ports` |
 //! | `first_seen`, `last_seen` | its first and latest segment, as far as connections are held |
@@ -218,6 +218,9 @@ struct Peer {
 struct UnstampedObject<'a> {
     connections: u64,
     signature: Option<&'a str>,
+    machines_low: Option<u32>,
+    machines_high: Option<u32>,
+    source_ports: Option<SourcePortsObject>,
 }
 
 #[derive(Serialize)]
@@ -482,6 +485,12 @@ fn address_line<'a>(report: &'a AddressReport, now_ns: u64, calendar: &Calendar<
         unstamped: report.unstamped.as_ref().map(|unstamped| UnstampedObject {
             connections: unstamped.connections,
             signature: unstamped.signature.as_deref(),
+            machines_low: report.unstamped_machines.as_ref().map(|machines| machines.low),
+            machines_high: report.unstamped_machines.as_ref().and_then(|machines| machines.high),
+            source_ports: report
+                .unstamped_machines
+                .as_ref()
+                .map(|machines| source_ports_object(&machines.ports)),
         }),
         source_ports: report.source_ports.as_ref().map(source_ports_object),
         unassigned: report.unassigned.as_ref().map(unassigned_object),
@@ -694,6 +703,7 @@ fn doubt(doubt: Doubt) -> &'static str {
         Doubt::OffsetsRandom => "offsets_random",
         Doubt::BudgetSpent => "budget_spent",
         Doubt::Unanswered => "unanswered",
+        Doubt::Contradicted => "contradicted",
         Doubt::Interrupted => "interrupted",
     }
 }

@@ -223,8 +223,8 @@ fn details(
     if let Some(help) = words::help(report).filter(|_| report.machine_list.is_empty()) {
         add(&format!("  what would help: {help}"));
     }
-    if let Some(unstamped) = &report.unstamped {
-        add(&format!("  {}", words::unstamped(unstamped)));
+    if let Some(unstamped) = words::unstamped(report) {
+        add(&format!("  {unstamped}"));
     }
     if report.tsval_jumps > 0 {
         add(&format!("  {} within a connection (see -v)", count(report.tsval_jumps, "clock jump")));

@@ -5,7 +5,7 @@ use tmap_common::Tunnel;
 use super::number::{Calendar, count, grouped, hertz, more_of, signed, span};
 use crate::engine::snapshot::{
     AddressReport, Boot, Doubt, Estimate, MachinePorts, MachineReport, OsReport, PortShare, Regime, Rule,
-    RuleSeen, Side, Snapshot, SourcePorts, Unassigned, Unstamped,
+    RuleSeen, Side, Snapshot, SourcePorts, Unassigned,
 };
 
 /// A skew less certain than this tells nothing: real clocks are off by up to about 100 ppm.
@@ -113,14 +113,39 @@ pub(crate) fn doubt(doubt: Doubt) -> &'static str {
         Doubt::Unanswered => {
             "connections completed no handshake (scans, forged, or answered on another path) and are left out"
         }
+        Doubt::Contradicted => {
+            "many connections show two clocks each (forged segments, or a middlebox), so the count may be wrong"
+        }
         Doubt::Interrupted => "not analysed to the end, so machines may be missing",
     }
 }
 
 /// Connections of an address that were opened without timestamps.
-pub(crate) fn unstamped(unstamped: &Unstamped) -> String {
-    let more = more_of(unstamped.connections, "connection");
-    format!("{more} without timestamps: at least one more machine may be hidden here")
+pub(crate) fn unstamped(report: &AddressReport) -> Option<String> {
+    let unstamped = report.unstamped.as_ref()?;
+    let others = if report.connections > 0 { "more " } else { "" };
+    let connections = if report.connections > 0 {
+        more_of(unstamped.connections, "connection")
+    } else {
+        count(unstamped.connections, "connection")
+    };
+    let Some(machines) = &report.unstamped_machines else {
+        return Some(format!(
+            "{connections} without timestamps: at least one {others}machine may be hidden here"
+        ));
+    };
+    let low = grouped(machines.low.into());
+    let range = match machines.high {
+        Some(high) => format!("{low} to {}", grouped(high.into())),
+        None => format!("at least {low}"),
+    };
+    let addresses = match machines.ports.hosts_at_once {
+        0 | 1 => String::new(),
+        addresses => format!(", with {} addresses at once", grouped(addresses)),
+    };
+    Some(format!(
+        "{connections} without timestamps: of {range} {others}machines by source ports alone{addresses}"
+    ))
 }
 
 /// How hosts of this rule choose ports.
@@ -261,7 +286,13 @@ pub(crate) fn help(report: &AddressReport) -> Option<String> {
         Some(Doubt::TooFarApart) => "more connections in the same time".to_owned(),
         Some(Doubt::BudgetSpent) => "a larger --search-budget, or a filter for fewer connections".to_owned(),
         Some(Doubt::Interrupted) => "to let the analysis end".to_owned(),
-        Some(Doubt::Unsteady | Doubt::ZeroTsvals | Doubt::OffsetsRandom | Doubt::Unanswered) => return None,
+        Some(
+            Doubt::Unsteady
+            | Doubt::ZeroTsvals
+            | Doubt::OffsetsRandom
+            | Doubt::Unanswered
+            | Doubt::Contradicted,
+        ) => return None,
         None if is_only_counted(report) => "longer connections, or a sensor nearer to it".to_owned(),
         None if report.machines.is_some() && report.machines_high.is_none() => {
             "more connections: further machines may be idle".to_owned()

@@ -6,7 +6,7 @@ use crate::engine::{
     clock::envelope::Envelope,
     os::signature::Fingerprint,
     phase::sample::Sample,
-    tsval::{self, Pace, Relation, Suspect},
+    tsval::{self, Pace, Relation, SMALL_TICKS, Suspect},
     types::{Point, Side},
 };
 
@@ -46,6 +46,8 @@ pub struct Flow {
     suspect: Option<Suspect>,
     /// A clock that contradicts this one, since when this one is silent.
     rival: Option<Box<Rival>>,
+    /// What lies far behind the newest TSval.
+    behind: Option<Behind>,
 }
 
 /// A clock that contradicts its connection's: it takes over once it has shown as much. So whoever forges
@@ -56,6 +58,16 @@ struct Rival {
     sample: Sample,
     newest: Point,
 }
+
+/// TSvals that lie further behind the newest one than segments come late, and go on among themselves.
+#[derive(Clone, Copy, Debug)]
+struct Behind {
+    newest: u32,
+    count: u8,
+}
+
+/// So many of them show that the newest TSval was no clock's, and are counted as a jump. Fewer may be late.
+const MANY_BEHIND: u8 = 4;
 
 impl Rival {
     fn new(first: Point) -> Self {
@@ -111,6 +123,7 @@ impl Flow {
             newest: None,
             suspect: None,
             rival: None,
+            behind: None,
         }
     }
 
@@ -150,7 +163,16 @@ impl Flow {
 
     /// Whether this clock surely goes on with the TSval of `record`.
     pub(super) fn continues(&self, record: &Record) -> bool {
-        self.newest.is_some_and(|newest| self.relate(newest, record) == Relation::Continues)
+        self.newest.is_some_and(|newest| {
+            self.relate(newest, record) == Relation::Continues && !self.is_far_behind(newest, record)
+        })
+    }
+
+    /// Whether a TSval lies further behind the newest one than segments come late, of a clock whose pace
+    /// isn't known yet. Of such a clock nearly any step forward is believed, so the newest may be forged.
+    fn is_far_behind(&self, newest: Point, record: &Record) -> bool {
+        let behind = newest.ticks - tsval::unwrap(newest, record.segment.tsval);
+        behind > i64::from(SMALL_TICKS) && pace(&self.envelope).hz().is_none()
     }
 
     fn relate(&self, newest: Point, record: &Record) -> Relation {
@@ -159,7 +181,7 @@ impl Flow {
 
     /// Whether a TSval that this clock can't have shown waits to be borne out, or another clock to take over.
     pub(super) fn has_suspect(&self) -> bool {
-        self.suspect.is_some() || self.rival.is_some()
+        self.suspect.is_some() || self.rival.is_some() || self.behind.is_some()
     }
 
     /// TSval and time of the newest point, for jumps and for matching connections with too few
@@ -201,10 +223,12 @@ impl Flow {
         }
         let point = tsval::point(newest, record.time_ns, segment.tsval);
         match pace(&self.envelope).relate(newest, point) {
+            Relation::Continues if self.is_far_behind(newest, record) => self.fall_behind(segment.tsval),
             Relation::Continues => {
                 // This clock goes on, so what contradicted it was none of this connection's.
                 (self.suspect, self.rival) = (None, None);
                 if point.ticks > newest.ticks {
+                    self.behind = None;
                     self.accept(point);
                 }
             }
@@ -239,12 +263,25 @@ impl Flow {
         self.change_clocks();
     }
 
+    /// Takes in a TSval that lies far behind. It changes no clock, since there is no telling which of the two
+    /// is the connection's.
+    fn fall_behind(&mut self, tsval: u32) {
+        let Behind { newest, count } =
+            self.behind.unwrap_or(Behind { newest: tsval.wrapping_sub(1), count: 0 });
+        if tsval.wrapping_sub(newest).cast_signed() > 0 {
+            let count = count.saturating_add(1);
+            self.jumps += u32::from(count == MANY_BEHIND);
+            self.behind = Some(Behind { newest: tsval, count });
+        }
+    }
+
     /// Goes on with the other clock, where that has shown as much.
     fn change_clocks(&mut self) {
         let has_more = |rival: &mut Box<Rival>| rival.envelope.offered() >= self.envelope.offered();
         if let Some(rival) = self.rival.take_if(has_more) {
             let Rival { envelope, sample, newest } = *rival;
             (self.envelope, self.sample, self.newest) = (envelope, sample, Some(newest));
+            self.behind = None;
         }
     }
 
@@ -252,6 +289,7 @@ impl Flow {
     fn start_anew(&mut self, point: Point) {
         self.envelope = Envelope::default();
         self.sample = Sample::default();
+        self.behind = None;
         self.accept(point);
     }
 

@@ -8,10 +8,11 @@
 use tmap_common::Record;
 
 use super::{
+    side_key::SideKey,
     state::{Flows, Share},
     table::NOWHERE,
 };
-use crate::engine::{shard, types::FlowKey};
+use crate::engine::shard;
 
 impl Flows {
     /// Sets the share of the addresses whose records come: the `index`-th of `count`. Records of handshakes
@@ -27,13 +28,13 @@ impl Flows {
 
     /// Takes in what a SYN says of the side that must answer it.
     pub(super) fn await_answer(&mut self, record: &Record) {
-        self.openings.note(&FlowKey::of(&record.segment).reversed(), record.segment.tsval);
+        self.openings.note(&SideKey::of(&record.segment).reversed(), record.segment.tsval);
     }
 
     /// Takes in what a SYN-ACK says of the side that it answers.
     pub(super) fn await_echo(&mut self, record: &Record) {
         self.answers += u64::from(self.is_answer(record));
-        let asker = self.table.find_key(&FlowKey::of(&record.segment).reversed());
+        let asker = self.table.find_key(&SideKey::of(&record.segment).reversed());
         let asker = if asker == NOWHERE { asker } else { self.reopen_answered(asker, record) };
         if asker != NOWHERE {
             self.table.await_echo(asker, record.segment.tsval, record.segment.tsecr);
@@ -42,7 +43,7 @@ impl Flows {
 
     /// Whether a SYN-ACK echoes the SYN that it answers.
     pub(super) fn is_answer(&self, record: &Record) -> bool {
-        self.openings.is_echoed(&FlowKey::of(&record.segment), record.segment.tsecr)
+        self.openings.is_echoed(&SideKey::of(&record.segment), record.segment.tsecr)
     }
 
     /// Looks whether `record` of the side at `place` echoes the other side's handshake.

@@ -7,6 +7,7 @@
 //!
 //! [`evict`] chooses the connection that makes room for a new one.
 
+mod bare_syns;
 pub mod connection;
 mod evict;
 pub mod flow;
@@ -18,6 +19,7 @@ pub mod losses;
 mod openings;
 mod reopening;
 mod round_trips;
+mod side_key;
 mod source;
 mod state;
 mod sweep;
@@ -26,6 +28,7 @@ mod turn;
 pub mod unstamped;
 mod waiting;
 
+pub use bare_syns::BareSyns;
 pub use frozen::{Analysed, FrozenSource};
 pub use source::{Pace, SourceId};
 pub use state::{Flows, Totals};

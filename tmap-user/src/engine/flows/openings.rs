@@ -7,7 +7,7 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-use crate::engine::types::FlowKey;
+use super::side_key::SideKey;
 
 /// The most SYNs whose answers are awaited. Where so many came after a SYN before its answer, the answering
 /// side counts as one that never echoed.
@@ -28,7 +28,7 @@ pub(super) struct Openings {
 
 impl Openings {
     /// Notes a SYN of this TSval, which `answerer` must echo.
-    pub(super) fn note(&mut self, answerer: &FlowKey, tsval: u32) {
+    pub(super) fn note(&mut self, answerer: &SideKey, tsval: u32) {
         let hash = self.awaited.hasher().hash_one(answerer);
         if let Some(awaited) = self.awaited.get_mut(&hash) {
             if awaited[0] != tsval {
@@ -47,7 +47,7 @@ impl Openings {
     }
 
     /// Whether a side echoes the SYN that it answers.
-    pub(super) fn is_echoed(&self, answerer: &FlowKey, tsecr: u32) -> bool {
+    pub(super) fn is_echoed(&self, answerer: &SideKey, tsecr: u32) -> bool {
         let awaited = self.awaited.get(&self.awaited.hasher().hash_one(answerer));
         awaited.is_some_and(|awaited| awaited.contains(&tsecr))
     }

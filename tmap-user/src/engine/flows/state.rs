@@ -6,12 +6,13 @@ use foldhash::fast::RandomState;
 use tmap_common::Address;
 
 use super::{
+    bare_syns::BareSyns,
     losses::Losses,
     openings::Openings,
     source::{Member, Pace, Source, SourceId},
     table::Table,
     turn::Turn,
-    unstamped::{self, UnstampedTotals},
+    unstamped::{self, Unstamped, UnstampedTotals},
     waiting::Waiting,
 };
 use crate::engine::{
@@ -66,6 +67,8 @@ pub struct Totals {
     pub losses: Losses,
     /// Connections opened without time stamps.
     pub unstamped: UnstampedTotals,
+    /// Addresses whose SYNs without time stamps may tell machines, with these SYNs.
+    pub bare_syns: Vec<(Address, Unstamped, BareSyns)>,
     /// Round trips; `None` where they aren't measured.
     pub rtt: Option<rtt::Report>,
 }
@@ -106,6 +109,7 @@ impl Flows {
         Totals {
             losses: Losses { flows_thinned: self.table.thinned(), ..self.losses },
             unstamped: self.unstamped.totals(|address| self.ids.contains_key(address)),
+            bare_syns: if self.options.ports { self.unstamped.telling() } else { Vec::new() },
             rtt: self.round_trips(now_ns, clocks),
         }
     }

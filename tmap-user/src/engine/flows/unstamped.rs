@@ -6,11 +6,14 @@
 
 use std::hash::BuildHasher;
 
-use foldhash::fast::FixedState;
+use foldhash::quality::RandomState;
 use indexmap::IndexMap;
 use tmap_common::{Address, Record};
 
-use super::turn::Turn;
+use super::{
+    bare_syns::{BareSyns, Held},
+    turn::Turn,
+};
 use crate::engine::{os::signature::Fingerprint, types::FlowKey};
 
 /// Connections that an address opened without time stamps. A machine sends time stamps on every connection
@@ -69,8 +72,9 @@ struct Openings {
 /// Counts connections opened without time stamps.
 #[derive(Debug, Default)]
 pub struct Counts {
-    addresses: IndexMap<Address, Openings, FixedState>,
+    addresses: IndexMap<Address, Openings, RandomState>,
     eviction: Turn,
+    syns: Held,
     /// The upper half of each SYN's hash, and its time in seconds; empty before the first SYN.
     remembered: Vec<(u32, u32)>,
     records: u64,
@@ -93,6 +97,7 @@ impl Counts {
         openings.connections += 1;
         openings.last_ns = openings.last_ns.max(record.time_ns);
         openings.fingerprint = Fingerprint::of(&record.segment);
+        self.syns.note(record.time_ns, &record.segment);
     }
 
     /// Forgets an address: of some candidates in turn, that of the fewest connections; of these, the one that
@@ -104,7 +109,9 @@ impl Counts {
         };
         let count = self.addresses.len();
         if let Some((.., index)) = self.eviction.next(count).filter_map(ranked).min() {
-            self.addresses.swap_remove_index(index);
+            if let Some((address, _)) = self.addresses.swap_remove_index(index) {
+                self.syns.forget(&address);
+            }
             self.forgotten += 1;
         }
     }
@@ -128,6 +135,12 @@ impl Counts {
         })
     }
 
+    /// SYNs of the addresses whose ports may tell something, with what is known of these addresses.
+    pub(super) fn telling(&self) -> Vec<(Address, Unstamped, BareSyns)> {
+        let syns = self.syns.telling().into_iter();
+        syns.filter_map(|(address, syns)| Some((address, self.of(address)?, syns))).collect()
+    }
+
     /// The sums over all addresses; `is_stamped` says which addresses sent time stamps as well.
     pub fn totals(&self, is_stamped: impl Fn(&Address) -> bool) -> UnstampedTotals {
         let mut totals = UnstampedTotals {
@@ -146,6 +159,7 @@ impl Counts {
     pub fn heap_bytes(&self) -> usize {
         self.addresses.capacity() * size_of::<(Address, Openings)>()
             + self.remembered.capacity() * size_of::<(u32, u32)>()
+            + self.syns.heap_bytes()
     }
 }
 

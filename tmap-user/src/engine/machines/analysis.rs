@@ -78,6 +78,7 @@ pub(crate) fn analyse(
     let sorted = sort_by_rate(&connections[..count], options, resolution_ns);
     let mut builder = Builder {
         connections,
+        credible: count,
         resolution_ns,
         depth,
         options,
@@ -415,6 +416,8 @@ fn attach_unclear(
 /// Collects the classes' findings.
 struct Builder<'a> {
     connections: &'a [&'a Connection],
+    /// How many of them, the first ones, may open a machine.
+    credible: usize,
     resolution_ns: u64,
     depth: Depth,
     options: &'a Options,
@@ -560,10 +563,22 @@ impl Builder<'_> {
             // One connection is one machine's, and says nothing of how many others there are.
             out.count = Count { best: Some(1), low: 1, high: None, proven: out.count.proven };
         }
-        if out.doubt.is_none() && unanswered > placed / NOTABLE_UNANSWERED {
+        let credible = &self.connections[..self.credible];
+        let two_clocks = credible.iter().filter(|connection| connection.flow.jumps > 0).count();
+        // It names whatever else is odd here.
+        if two_clocks > credible.len() / NOTABLE {
+            out.doubt = Some(Doubt::Contradicted);
+        }
+        if out.doubt.is_none() && unanswered > placed / NOTABLE {
             out.doubt = Some(Doubt::Unanswered);
         }
+        if times_stand_still(self.connections) {
+            (out.doubt, out.count.best, out.count.high) = (Some(Doubt::CaptureTooCoarse), None, None);
+        }
         out.count = out.count.in_order();
+        // A port may be chosen on purpose, and clocks alone are statistics.
+        let by_ports = out.source_ports.ports.fewest_machines() as u32;
+        out.count.proven = out.count.proven.max(by_ports.min(out.count.low));
         self.out
     }
 }
@@ -571,8 +586,16 @@ impl Builder<'_> {
 /// A count is given up where this many times more connections show no clock than do.
 const MOST_UNPLACED: usize = 4;
 
-/// Connections without a handshake are told of where there are more than one for so many others.
-const NOTABLE_UNANSWERED: usize = 20;
+/// Connections without a handshake, or with two clocks, are told of where there are more than one for so many
+/// others.
+const NOTABLE: usize = 20;
+
+/// Whether clocks went on while the capture's time stood still: then it says nothing of them.
+fn times_stand_still(connections: &[&Connection]) -> bool {
+    let first_ns = connections.iter().map(|connection| connection.flow.first_ns).min();
+    let last_ns = connections.iter().map(|connection| connection.flow.last_ns).max();
+    first_ns == last_ns && connections.iter().any(|connection| connection.tsvals() > 1)
+}
 
 /// A machine that was found by its offset.
 fn by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {

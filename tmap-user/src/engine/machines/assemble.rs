@@ -43,6 +43,7 @@ pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &
         tsval_jumps: frozen.connections.iter().map(|c| u64::from(c.flow.jumps)).sum(),
         tunnels: tunnels(&frozen.connections),
         unstamped: frozen.unstamped.clone(),
+        unstamped_machines: None,
         source_ports: history
             .last_pass
             .as_ref()

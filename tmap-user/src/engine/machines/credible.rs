@@ -3,8 +3,16 @@
 //! A connection side that echoed the other side's handshake took part in its connection. Whoever scans, or
 //! forges segments of an address without seeing what it receives, leaves connections that never echo anything
 //! ([`Handshake`]). They may be some machine's where an offset says so, but they are no evidence for one.
+//!
+//! Nor is a connection that was seen twice, in different tunnels: mirrors copy segments, and a forger may
+//! send another connection's addresses and ports into a tunnel.
 
-use crate::engine::flows::{connection::Connection, handshake::Handshake};
+use std::collections::HashMap;
+
+use crate::engine::{
+    flows::{connection::Connection, handshake::Handshake},
+    types::FlowKey,
+};
 
 /// The fewest completed handshakes that show that the sensor sees both directions of an address's
 /// connections. With fewer, all connections are taken for what they seem to be.
@@ -33,8 +41,9 @@ impl<'a> Credible<'a> {
     /// Sorts `connections` of one address; the sensor's first record came at `began_ns`.
     pub(super) fn sort(connections: &[&'a Connection], began_ns: u64) -> Self {
         let judge = Judge::of(connections, began_ns);
+        let is_copy = copies(connections);
         let (kept, others): (Vec<usize>, Vec<usize>) =
-            (0..connections.len()).partition(|&index| judge.believes(connections[index]));
+            (0..connections.len()).partition(|&index| !is_copy[index] && judge.believes(connections[index]));
         let count = kept.len();
         let positions = [kept, others].concat();
         Self { connections: positions.iter().map(|&index| connections[index]).collect(), count, positions }
@@ -78,6 +87,36 @@ impl Judge {
                 Handshake::Unseen => connection.flow.first_ns <= self.older_until_ns,
             }
     }
+}
+
+/// Which connections copy another one: the same addresses and ports at the same time, in another tunnel. What
+/// came outside of tunnels is the original; of others the one with a complete handshake, and with more
+/// segments.
+fn copies(connections: &[&Connection]) -> Vec<bool> {
+    let mut is_copy = vec![false; connections.len()];
+    if !connections.iter().any(|connection| is_in_tunnel(connection)) {
+        return is_copy;
+    }
+    let mut same: HashMap<FlowKey, Vec<usize>> = HashMap::new();
+    for (index, connection) in connections.iter().enumerate() {
+        same.entry(connection.key).or_default().push(index);
+    }
+    for mut group in same.into_values().filter(|group| group.len() > 1) {
+        group.sort_by_key(|&index| {
+            let connection = connections[index];
+            let is_complete = connection.handshake == Handshake::Complete;
+            (is_in_tunnel(connection), !is_complete, u64::MAX - connection.flow.segments)
+        });
+        for (at, &index) in group.iter().enumerate() {
+            let overlaps = |&original: &usize| {
+                let (flow, original) = (&connections[index].flow, &connections[original].flow);
+                flow.first_ns <= original.last_ns && original.first_ns <= flow.last_ns
+            };
+            let mut originals = group[..at].iter().filter(|&&original| !is_copy[original]);
+            is_copy[index] = is_in_tunnel(connections[index]) && originals.any(overlaps);
+        }
+    }
+    is_copy
 }
 
 /// Whether a connection came in a tunnel over IP.

@@ -31,3 +31,4 @@ mod slew;
 pub(super) mod source_ports;
 mod together;
 mod urns;
+mod without_timestamps;

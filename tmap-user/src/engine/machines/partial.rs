@@ -1,8 +1,13 @@
 //! Partial snapshots: those of engines with a share of the addresses each, and how they are joined.
 
-use super::siblings::{self, Candidate, MAX_CANDIDATES};
+use tmap_common::Address;
+
+use super::{
+    siblings::{self, Candidate, MAX_CANDIDATES},
+    without_timestamps,
+};
 use crate::engine::{
-    flows::{Totals, losses::Losses},
+    flows::{BareSyns, Totals, losses::Losses, unstamped::Unstamped},
     snapshot::Snapshot,
 };
 
@@ -14,13 +19,15 @@ pub struct PartialSnapshot {
     /// Machines to be compared with other addresses' machines; empty where siblings aren't wanted.
     pub(super) candidates: Vec<Candidate>,
     siblings: bool,
+    /// Addresses whose SYNs without time stamps may tell machines, with these SYNs.
+    bare_syns: Vec<(Address, Unstamped, BareSyns)>,
 }
 
 impl PartialSnapshot {
     /// A partial snapshot without addresses.
     pub fn new(now_ns: u64, siblings: bool) -> Self {
         let snapshot = Snapshot { now_ns, ..Snapshot::default() };
-        Self { snapshot, candidates: Vec::new(), siblings }
+        Self { snapshot, candidates: Vec::new(), siblings, bare_syns: Vec::new() }
     }
 
     /// Engine time of the snapshot.
@@ -33,6 +40,7 @@ impl PartialSnapshot {
         let machines_uncompared = self.snapshot.losses.machines_uncompared;
         self.snapshot.losses = Losses { machines_uncompared, ..totals.losses };
         self.snapshot.unstamped = totals.unstamped;
+        self.bare_syns = totals.bare_syns;
         self.snapshot.rtt = totals.rtt;
     }
 
@@ -40,7 +48,8 @@ impl PartialSnapshot {
     /// the first part, because an engine that measures them has all addresses.
     pub fn join(parts: impl IntoIterator<Item = Self>) -> Snapshot {
         let all = parts.into_iter().reduce(Self::plus).unwrap_or_else(|| Self::new(0, false));
-        let Self { mut snapshot, mut candidates, siblings } = all;
+        let Self { mut snapshot, mut candidates, siblings, bare_syns } = all;
+        without_timestamps::add(&mut snapshot.addresses, bare_syns);
         snapshot.addresses.sort_by_key(|report| report.address);
         snapshot.connections.sort_by_key(|c| (c.src, c.dst, c.src_port, c.dst_port));
         if siblings {
@@ -58,6 +67,7 @@ impl PartialSnapshot {
         all.losses = all.losses.plus(&more.losses);
         all.unstamped = all.unstamped.plus(&more.unstamped);
         self.candidates.extend(other.candidates);
+        self.bare_syns.extend(other.bare_syns);
         self
     }
 }

@@ -78,18 +78,7 @@ impl SourcePorts {
 impl SourcePorts {
     /// What the address's ports show; `None` where it opened few connections.
     pub(super) fn report(&self) -> Option<snapshot::SourcePorts> {
-        let seen = |walks: &Walks| RuleSeen {
-            rule: walks.rule,
-            could: walks.could as u64,
-            linked: walks.linked() as u64,
-            by_chance: walks.by_chance,
-            nats: walks.nats,
-        };
-        (!self.connection_of.is_empty()).then(|| snapshot::SourcePorts {
-            openings: self.connection_of.len() as u64,
-            rules: self.ports.walks.iter().map(seen).collect(),
-            hosts_at_once: self.ports.most_at_once() as u64,
-        })
+        (!self.connection_of.is_empty()).then(|| told(&self.ports))
     }
 
     /// What the ports of a machine's connections show, its boundary counted from `reference_ns`; `None` where
@@ -136,6 +125,22 @@ impl SourcePorts {
             boundary.add(times_ns, linked, walks.share(), of_from * probability);
         }
         boundary
+    }
+}
+
+/// What ports show, for a report.
+pub(super) fn told(ports: &Ports) -> snapshot::SourcePorts {
+    let seen = |walks: &Walks| RuleSeen {
+        rule: walks.rule,
+        could: walks.could as u64,
+        linked: walks.linked() as u64,
+        by_chance: walks.by_chance,
+        nats: walks.nats,
+    };
+    snapshot::SourcePorts {
+        openings: ports.openings.len() as u64,
+        rules: ports.walks.iter().map(seen).collect(),
+        hosts_at_once: ports.most_at_once() as u64,
     }
 }
 

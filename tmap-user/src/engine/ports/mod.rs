@@ -13,6 +13,7 @@
 //! Ports are chosen by their sender, so a link is a probability and never a fact.
 
 pub mod boundary;
+mod machines;
 mod opening;
 pub mod rule;
 pub mod walks;
@@ -73,7 +74,13 @@ impl Ports {
         walks.find_map(|walks| walks.links[at])
     }
 
-    /// The most hosts that certainly sent SYNs at once; 0 where no walks show any.
+    /// The fewest machines that explain the walks; 0 where none is certain.
+    pub fn fewest_machines(&self) -> usize {
+        self.walks.iter().map(|walks| machines::fewest(walks, &self.openings)).max().unwrap_or(0)
+    }
+
+    /// The most hosts that certainly sent SYNs at once, each with an address of its own; 0 where no walks
+    /// show any. A machine may have several addresses.
     pub fn most_at_once(&self) -> usize {
         self.walks.iter().map(|walks| walks.most_at_once(&self.openings)).max().unwrap_or(0)
     }

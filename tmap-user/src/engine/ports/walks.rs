@@ -237,7 +237,7 @@ impl Walks {
 }
 
 /// The fewest SYNs of a walk that is certain: strangers make two steps by chance once in a million.
-const LEAST_CERTAIN: usize = 4;
+pub(super) const LEAST_CERTAIN: usize = 4;
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use foldhash::quality::RandomState;
 use std::hash::BuildHasher as _;
 use tmap_common::{Address, Segment, record::Plain};
 
-use crate::engine::types::FlowKey;
+use crate::engine::flows::side_key::{Passage, SideKey};
 
 /// Folded multiplication (as in wyhash and foldhash): the exclusive or of the product's two halves.
 #[inline(always)]
@@ -29,7 +29,7 @@ impl Hasher {
     /// The hash of the side that `segment` belongs to.
     #[inline(always)]
     pub(super) fn hash(&self, segment: &Segment) -> u32 {
-        self.hash_parts(&segment.src, &segment.dst, ports(segment))
+        self.hash_parts(&segment.src, &segment.dst, ports(segment), Passage::of(segment))
     }
 
     /// The hash of the side that a plain record belongs to. It equals the hash of its segment.
@@ -39,12 +39,13 @@ impl Hasher {
     }
 
     /// The hash of the side that `key` names.
-    pub(super) fn hash_key(&self, key: &FlowKey) -> u32 {
-        self.hash_parts(&key.src, &key.dst, u32::from(key.src_port) | u32::from(key.dst_port) << 16)
+    pub(super) fn hash_key(&self, key: &SideKey) -> u32 {
+        let ports = u32::from(key.flow.src_port) | u32::from(key.flow.dst_port) << 16;
+        self.hash_parts(&key.flow.src, &key.flow.dst, ports, key.passage)
     }
 
     #[inline(always)]
-    fn hash_parts(&self, src: &Address, dst: &Address, ports: u32) -> u32 {
+    fn hash_parts(&self, src: &Address, dst: &Address, ports: u32, passage: Passage) -> u32 {
         let [k0, k1, k2, k3] = self.keys;
         let ends = if Address::are_ip4(src, dst) {
             u64::from(src.low_word()) | u64::from(dst.low_word()) << 32
@@ -53,7 +54,7 @@ impl Hasher {
             let [d0, d1] = dst.words();
             fold(s0 ^ k0, s1 ^ k2) ^ fold(d0 ^ k1, d1 ^ k3).rotate_left(17)
         };
-        self.hash_words(ends, ports)
+        self.hash_words(ends ^ passage.number(), ports)
     }
 
     #[inline(always)]

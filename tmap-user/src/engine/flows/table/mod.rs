@@ -23,7 +23,10 @@ use slab::Slab;
 use tmap_common::{Address, Flags, Record, Segment, Tunnel, record::Plain};
 
 use crate::engine::{
-    flows::flow::Flow,
+    flows::{
+        flow::Flow,
+        side_key::{Passage, SideKey},
+    },
     os::signature::Fingerprint,
     types::{FlowKey, Side},
 };
@@ -50,6 +53,25 @@ const ECHO_TICKS: u32 = 1 << 20;
 /// The most entries: places are 32-bit words, and so is what the index holds of them.
 const MAX_ENTRIES: usize = u32::MAX as usize - 1;
 
+/// What names a side beside its ports, where that isn't just two IPv4 addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wide {
+    ends: [Address; 2],
+    passage: Passage,
+}
+
+impl Wide {
+    fn of(segment: &Segment) -> Self {
+        Self { ends: [segment.src, segment.dst], passage: Passage::of(segment) }
+    }
+}
+
+/// Whether two IPv4 addresses and the ports name the side of `segment`.
+#[inline(always)]
+fn is_narrow(segment: &Segment) -> bool {
+    Address::are_ip4(&segment.src, &segment.dst) && Passage::of(segment) == Passage::NONE
+}
+
 /// A table of connection sides.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -64,8 +86,8 @@ pub(super) struct Table {
     free: u32,
     live: usize,
     most: usize,
-    /// Addresses of sides that aren't plain IPv4.
-    wide: Slab<[Address; 2]>,
+    /// Addresses and tunnels of sides that aren't plain IPv4.
+    wide: Slab<Wide>,
     features: FeatureTable,
     histories: Histories,
 }
@@ -127,7 +149,7 @@ impl Table {
     pub(super) fn heap_bytes(&self) -> usize {
         self.index.heap_bytes()
             + self.entries.len() * (size_of::<Entry>() + size_of::<u64>() + size_of::<u32>())
-            + self.wide.capacity() * size_of::<[Address; 2]>()
+            + self.wide.capacity() * size_of::<Wide>()
             + self.features.heap_bytes()
             + self.histories.heap_bytes()
     }
@@ -208,11 +230,9 @@ impl Table {
             return false;
         }
         if entry.is(flag::WIDE) {
-            return self.wide[entry.key[0] as usize] == [segment.src, segment.dst];
+            return self.wide[entry.key[0] as usize] == Wide::of(segment);
         }
-        entry.key[0] == segment.src.low_word()
-            && entry.key[1] == segment.dst.low_word()
-            && Address::are_ip4(&segment.src, &segment.dst)
+        entry.key[0] == segment.src.low_word() && entry.key[1] == segment.dst.low_word() && is_narrow(segment)
     }
 
     /// Adds the side of `record`, which isn't there and for which there is room; the caller
@@ -220,10 +240,10 @@ impl Table {
     pub(super) fn insert(&mut self, hash: u32, record: &Record) -> u32 {
         debug_assert!(!self.is_full());
         let segment = &record.segment;
-        let (addresses, flags) = if Address::are_ip4(&segment.src, &segment.dst) {
+        let (addresses, flags) = if is_narrow(segment) {
             ([segment.src.low_word(), segment.dst.low_word()], 0)
         } else {
-            ([self.wide.insert([segment.src, segment.dst]) as u32, 0], flag::WIDE)
+            ([self.wide.insert(Wide::of(segment)) as u32, 0], flag::WIDE)
         };
         let entry = Entry::new([addresses[0], addresses[1], ports(segment)], flags, record.time_ns);
         let place = if self.free == NOWHERE {
@@ -249,7 +269,7 @@ impl Table {
 
     /// Finishes an open side: it stays, but is found no more.
     pub(super) fn finish(&mut self, place: u32) {
-        let hash = self.hasher.hash_key(&self.key(place));
+        let hash = self.hasher.hash_key(&self.side_key(place));
         self.index.remove(hash, place);
         self.entries[place as usize].set(flag::FINISHED, true);
     }
@@ -294,8 +314,8 @@ impl Table {
     }
 
     /// Where the open side of this key is.
-    pub(super) fn find_key(&self, key: &FlowKey) -> u32 {
-        let is_it = |place: u32| !self.is(place, flag::FINISHED) && self.key(place) == *key;
+    pub(super) fn find_key(&self, key: &SideKey) -> u32 {
+        let is_it = |place: u32| !self.is(place, flag::FINISHED) && self.side_key(place) == *key;
         self.index.find(self.hasher.hash_key(key), is_it).unwrap_or(NOWHERE)
     }
 
@@ -333,15 +353,22 @@ impl Table {
         self.echoes[place as usize] == ECHOED && !self.awaits_echo(place)
     }
 
-    /// What names the side at `place`.
+    /// Addresses and ports of the side at `place`.
     pub(super) fn key(&self, place: u32) -> FlowKey {
+        self.side_key(place).flow
+    }
+
+    /// What names the side at `place`.
+    fn side_key(&self, place: u32) -> SideKey {
         let entry = &self.entries[place as usize];
-        let [src, dst] = if entry.is(flag::WIDE) {
+        let Wide { ends: [src, dst], passage } = if entry.is(flag::WIDE) {
             self.wide[entry.key[0] as usize]
         } else {
-            [entry.key[0], entry.key[1]].map(|word| Address::from_ip4(word.to_ne_bytes()))
+            let ends = [entry.key[0], entry.key[1]].map(|word| Address::from_ip4(word.to_ne_bytes()));
+            Wide { ends, passage: Passage::NONE }
         };
-        FlowKey { src, dst, src_port: entry.key[2] as u16, dst_port: (entry.key[2] >> 16) as u16 }
+        let (src_port, dst_port) = (entry.key[2] as u16, (entry.key[2] >> 16) as u16);
+        SideKey { flow: FlowKey { src, dst, src_port, dst_port }, passage }
     }
 
     /// Whether `record` opens a new connection on the ports of the side at `place`.

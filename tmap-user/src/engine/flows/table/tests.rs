@@ -149,18 +149,18 @@ proptest! {
         acts in proptest::collection::vec((0_u8..6, act()), 1..120),
         hz in prop_oneof![Just(10_u64), Just(100), Just(1000), Just(1_000_000)],
     ) {
-        let mut table = Table::new(8, PLENTY);
+        let mut table = Table::new(16, PLENTY);
         let mut places = HashMap::new();
-        let mut model: HashMap<FlowKey, Flow> = HashMap::new();
+        let mut model: HashMap<SideKey, Flow> = HashMap::new();
         play(&acts, hz, |record| {
-            let key = FlowKey::of(&record.segment);
+            let key = SideKey::of(&record.segment);
             model.entry(key).or_insert_with(|| Flow::new(record)).observe(record);
             places.insert(key, observe(&mut table, record));
         });
         prop_assert_eq!(table.len(), model.len());
         for (key, flow) in &model {
             let place = places[key];
-            prop_assert_eq!(table.key(place), *key);
+            prop_assert_eq!(table.side_key(place), *key);
             let thawed = table.thaw(place);
             prop_assert_eq!(thawed.envelope.points(), flow.envelope.points());
             prop_assert_eq!(thawed.envelope.offered(), flow.envelope.offered());
@@ -191,7 +191,7 @@ proptest! {
     fn thinned_flows_keep_true_points(
         acts in proptest::collection::vec((0_u8..6, act()), 1..120), history_bytes in 0_usize..2_000,
     ) {
-        let mut table = Table::new(8, history_bytes);
+        let mut table = Table::new(16, history_bytes);
         let mut seen = HashMap::<u32, Vec<(u64, u32)>>::new();
         play(&acts, 1000, |record| {
             let place = observe(&mut table, record);
@@ -251,7 +251,7 @@ fn agree_on_one_clock(
     set_at: usize,
     set_by: i32,
 ) -> Result<(), TestCaseError> {
-    let mut table = Table::new(8, PLENTY);
+    let mut table = Table::new(16, PLENTY);
     let (mut flow, mut tsvals, mut now_ns) = (None::<Flow>, Tsvals::default(), 1_000_000_000_000_u64);
     for (i, &(after_ns, late, stray)) in steps.iter().enumerate() {
         now_ns += after_ns;
