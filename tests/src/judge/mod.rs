@@ -14,6 +14,7 @@ pub mod offset_oracle;
 pub mod offsets;
 pub mod oracle;
 pub mod p0f;
+mod port_oracle;
 pub mod score;
 pub mod summary;
 pub mod tables;

@@ -55,8 +55,9 @@ impl Oracle {
         Self { law: Some(Law::new(residuals.into_iter())) }
     }
 
-    /// Share of connections that it gives to their machine, under the best one-to-one naming.
-    /// `clock(machine, time_s)` is a machine's counter with its fraction.
+    /// Share of connections that it gives to their machine, under the best one-to-one naming. `clock(machine,
+    /// time_s)` is a machine's counter with its fraction, and `by_ports(connection, machine)` the log
+    /// likelihood of a connection's source port.
     pub(super) fn accuracy(
         &self,
         traces: &[Trace],
@@ -64,12 +65,15 @@ impl Oracle {
         offsets: &[TrueOffset],
         machines: usize,
         clock: impl Fn(usize, f64) -> f64,
+        by_ports: impl Fn(usize, usize) -> f64,
     ) -> f64 {
         let Some(law) = &self.law else { return 1.0 };
         let mut told = Vec::new();
         let mut pairs: HashMap<Address, HashMap<usize, Group>> = HashMap::new();
         for (number, trace) in traces.iter().enumerate() {
-            let score = |machine| law.log_likelihood(&lateness(trace, |t| clock(machine, t)));
+            let score = |machine| {
+                law.log_likelihood(&lateness(trace, |t| clock(machine, t))) + by_ports(number, machine)
+            };
             let truth = machine_of[number];
             match offsets[number].1 {
                 Offsets::Global => told.push((truth, Some(truth as u32))),

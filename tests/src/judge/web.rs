@@ -7,15 +7,16 @@ use std::{
 
 use tmap::engine::{
     Engine, Options, Wanted,
-    snapshot::{AddressReport, Snapshot},
+    snapshot::{AddressReport, PortCount, Snapshot},
 };
-use tmap_common::{Address, Record};
+use tmap_common::{Address, Record, Segment, Syn};
 
 use crate::{
     judge::{
         count_oracle::Told,
         evaluate::{self, Verdict, Witness},
         offset_oracle::Oracle,
+        port_oracle::PortOracle,
         score::{agreement, holds},
         traces::{self, Trace},
     },
@@ -42,6 +43,9 @@ pub struct Outcome {
     /// The share that an oracle gives to the right machine, which knows every machine's clock and sees equal
     /// offsets as equal.
     pub oracle: f64,
+    /// The share that it gives to the right machine if it knows each machine's boundary, too, and the
+    /// machines of all other connections; as without, where ports are no walks.
+    pub port_oracle: f64,
     /// Whether an oracle that is told nearly everything could count all machines; `None` where it can't say.
     pub countable: Option<bool>,
     /// Machines that offsets alone prove: distinct clocks, at most as many as one peer meets.
@@ -105,6 +109,8 @@ pub fn judge_with(web: &Web, ports: bool) -> Outcome {
     let errors = verdict.errors(&traces, &machine_of, &clocks);
     let oracle = Oracle::new(web);
     let machines = truth.clocks.len();
+    let boundaries_s = truth.clocks.iter().map(|clock| clock.boot_s).collect();
+    let ports_known = PortOracle::new(web.ports, &traces, &machine_of, boundaries_s);
     let count =
         |law| Told { law, traces: &traces, machine_of: &machine_of, offsets: &offsets, machines, clock };
     Outcome {
@@ -113,7 +119,10 @@ pub fn judge_with(web: &Web, ports: bool) -> Outcome {
         interval: verdict.interval,
         proven: verdict.proven.unwrap_or(0),
         right: agreement(&verdict.pairings(&traces, &machine_of)).accuracy,
-        oracle: oracle.accuracy(&traces, &machine_of, &offsets, machines, clock),
+        oracle: oracle.accuracy(&traces, &machine_of, &offsets, machines, clock, |_, _| 0.0),
+        port_oracle: oracle.accuracy(&traces, &machine_of, &offsets, machines, clock, |number, machine| {
+            ports_known.nats(number, machine)
+        }),
         countable: match &oracle.law {
             // All offsets are fixed.
             None => Some(true),
@@ -131,6 +140,22 @@ pub fn judge_with(web: &Web, ports: bool) -> Outcome {
         analysis_s,
     }
 }
+
+/// What is said of the machines of `web` if they switch timestamps off: only their SYNs are then to be seen.
+pub fn count_without_timestamps(web: &Web, ports: bool) -> Option<PortCount> {
+    let is_syn = |record: &&Record| record.segment.flags.is_syn() && record.segment.src == evaluate::shared();
+    let bare = |record: &Record| {
+        let syn = record.segment.syn.map(|syn| Syn { option_order: WITHOUT_TIMESTAMPS, ..syn });
+        Record { segment: Segment { tsval: 0, tsecr: 0, syn, ..record.segment }, ..*record }
+    };
+    let records: Vec<Record> = web.run().simulation.records.iter().filter(is_syn).map(bare).collect();
+    let (snapshot, _) = analyse(&records, ports);
+    let mut reports = snapshot.addresses.into_iter();
+    reports.find(|report| report.address == evaluate::shared())?.unstamped_machines
+}
+
+/// The options of a SYN without timestamps: maximum segment size, window scale, selective acknowledgement.
+const WITHOUT_TIMESTAMPS: u64 = 0x41_1312;
 
 /// What a new engine says in the end, and how long it thought about that, in seconds.
 fn analyse(records: &[Record], ports: bool) -> (Snapshot, f64) {

@@ -1,5 +1,6 @@
 //! Source ports as a second witness: what they add, and that they do no harm.
 
+use tmap::engine::snapshot::PortCount;
 use tmap_tests::{
     judge::web::{self, Outcome},
     simulate::web::{Web, grid, ports::Ports},
@@ -54,4 +55,36 @@ fn clocks_overturn_ports_that_deceive() {
         assert!(exact(&with) + 1 >= exact(&without), "{ports:?}");
         assert!(with.iter().all(Outcome::covers), "{ports:?}: {with:?}");
     }
+}
+
+/// The row of as many machines, with these ports, on some seeds: what is told without timestamps.
+fn without_timestamps(machines: usize, ports: Ports) -> Vec<Option<PortCount>> {
+    let name = format!("clients {machines}x60 random LAN");
+    let row = grid::port_rows().into_iter().find(|row| row.name.contains(&name)).expect("a row");
+    (0..6).map(|seed| web::count_without_timestamps(&Web { seed, ports, ..row.web.clone() }, true)).collect()
+}
+
+#[test]
+fn machines_without_timestamps_are_counted_within_their_interval() {
+    for machines in [1, 4, 16] {
+        for told in without_timestamps(machines, KEPT).into_iter().flatten() {
+            assert!(told.low as usize <= machines, "{machines}: {told:?}");
+            assert!(told.high.is_none_or(|high| high as usize >= machines), "{machines}: {told:?}");
+            assert!(told.ports.hosts_at_once as usize <= machines, "{machines}: {told:?}");
+        }
+    }
+    let told = without_timestamps(4, KEPT);
+    assert!(told.iter().filter(|told| told.is_some()).count() >= 5, "{told:?}");
+}
+
+#[test]
+fn several_addresses_of_one_machine_are_one_machine() {
+    let told = without_timestamps(1, Ports::Walks { kept: 1.0, addresses: 4 });
+    assert!(told.iter().flatten().all(|told| told.low == 1), "{told:?}");
+}
+
+#[test]
+fn nothing_is_told_of_machines_without_timestamps_where_ports_are_drawn() {
+    assert!(without_timestamps(4, Ports::Drawn).iter().all(Option::is_none));
+    assert!(without_timestamps(4, Ports::Counters { kept: 1.0 }).iter().all(Option::is_none));
 }

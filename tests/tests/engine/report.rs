@@ -10,7 +10,7 @@ use tmap::{
         Event, Holdings, Snapshot,
         snapshot::{
             AddressReport, Boot, ConnectionReport, Doubt, Estimate, Losses, MachineReport, OsReport,
-            PeerShare, PhasePoint, PortShare, Regime, Side, Unassigned, Unstamped, UnstampedTotals,
+            PeerShare, PhasePoint, PortShare, Regime, Side, Step, Unassigned, Unstamped, UnstampedTotals,
         },
     },
     report::{Format, Reporter, Sink, Sort, Stats, Summary, View, sensor::Heartbeat, stats::CpuStats},
@@ -177,6 +177,7 @@ fn connection() -> ConnectionReport {
             phase_ticks: Estimate { value: 0.25, sigma: 0.02 },
         }),
         counter: None,
+        goes_on_from: Some(Step { time_ns: 488 * S, port: 40_004 }),
     }
 }
 

@@ -87,6 +87,7 @@ fn report(number: u32) -> AddressReport {
         tsval_jumps: 0,
         tunnels: Vec::new(),
         unstamped: None,
+        unstamped_machines: None,
         source_ports: None,
         unassigned: None,
         first_seen_ns: 10 * S,
@@ -117,6 +118,7 @@ fn connection(number: u32, at: u32) -> ConnectionReport {
             phase_ticks: Estimate { value: f64::from(at % 97) / 97.0, sigma: 0.02 },
         }),
         counter: None,
+        goes_on_from: None,
     }
 }
 

@@ -373,6 +373,17 @@ pub struct ConnectionReport {
     pub place: Option<PhasePoint>,
     /// Its counter at both ends; `None` where it shows no value, or nothing tells the tick rate.
     pub counter: Option<CounterSpan>,
+    /// The SYN before its own in a walk of source ports; `None` where it goes on from none.
+    pub goes_on_from: Option<Step>,
+}
+
+/// A SYN from which another one goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// When it came, engine time in nanoseconds.
+    pub time_ns: u64,
+    /// Its source port.
+    pub port: u16,
 }
 
 /// A connection's counter, from the first segment held to the last that tells most.

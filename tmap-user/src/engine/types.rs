@@ -123,6 +123,9 @@ pub enum Doubt {
     /// Many connections never completed a handshake, unlike others of the address: scans, forged segments, or
     /// connections that are answered on another path. The machines are those of the others.
     Unanswered,
+    /// Offsets are random, and machines explain the clocks no better than unrelated phases do: there are very
+    /// many machines, or phases are forged.
+    Unrelated,
     /// Many connections show two clocks each: segments are forged, or a middlebox changes them. Where the
     /// forger sees the connections, the count may be wrong.
     Contradicted,

@@ -1,4 +1,5 @@
-//! Source ports against time: a client's system chooses them in its own way, often one after the other.
+//! Source ports against time: a client's system chooses them in its own way, often one after the other. Lines
+//! join the SYNs of a walk.
 
 use std::collections::BTreeMap;
 
@@ -32,16 +33,22 @@ fn chart(source: &Source<'_>, calendar: &Calendar<'_>) -> Option<Chart> {
     let highest = f64::from(clients.iter().map(|c| c.src_port).max()?);
     let time = Time::new(first_ns, last_ns);
     let mut marks: BTreeMap<Owner, Vec<Mark>> = BTreeMap::new();
+    let mut walks = 0;
     for connection in &clients {
-        marks.entry(owner(connection)).or_default().push(Mark::Point {
-            at: (time.x(connection.first_seen_ns), f64::from(connection.src_port)),
-            weight: weight(connection),
-            text: words(connection),
-        });
+        let at = (time.x(connection.first_seen_ns), f64::from(connection.src_port));
+        let of_owner = marks.entry(owner(connection)).or_default();
+        if let Some(step) = connection.goes_on_from.filter(|step| step.time_ns >= first_ns) {
+            of_owner.push(Mark::Line { from: (time.x(step.time_ns), f64::from(step.port)), to: at });
+            walks += 1;
+        }
+        of_owner.push(Mark::Point { at, weight: weight(connection), text: words(connection) });
     }
     let room = (0.04 * (highest - lowest)).max(2.0);
     let mut subtitle =
         format!("Source ports of {}, when first seen", drawn_of(clients.len(), total, "client connection"));
+    if walks > 0 {
+        subtitle += "; lines join the SYNs of a walk";
+    }
     if servers > 0 {
         subtitle += &format!("; {} left out", count(servers as u64, "server connection"));
     }

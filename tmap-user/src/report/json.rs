@@ -17,7 +17,7 @@
 //! | `machines` | best count |
 //! | `machines_low`, `machines_high` | its 90 % interval |
 //! | `machines_proven` | lower bound that needs no statistics |
-//! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `jitter_too_large`, `too_far_apart`, `unsteady`, `zero_tsvals`, `offsets_random`, `budget_spent`, `unanswered`, `contradicted`, `interrupted` |
+//! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `jitter_too_large`, `too_far_apart`, `unsteady`, `zero_tsvals`, `offsets_random`, `budget_spent`, `unanswered`, `unrelated`, `contradicted`, `interrupted` |
 //! | `would_help` | what would make the answer better, a noun; `null` where nothing would |
 //! | `connections` | connection sides seen from the address |
 //! | `segments` | segments with timestamps of those held |
@@ -51,7 +51,8 @@
 //! `src`, `sport`, `dst`, `dport`, `side` (of `src`: `server` or `client`), `first_seen`, `last_seen`,
 //! `machine` (an `id` within `src`), `probability`, `segments`, `payload_bytes`, `rate_hz`, `rate_hz_sigma`,
 //! `phase_ticks` (of a tick, against a clock that ticks at whole seconds), `phase_ticks_sigma`, `phase_at`
-//! (the time of that phase), `tunnel` (`null`, or as in `tunnels` above).
+//! (the time of that phase), `goes_on_from` (`null`, or the connection before it in a walk of source ports:
+//! `sport`, `first_seen`), `tunnel` (`null`, or as in `tunnels` above).
 //!
 //! # `sibling`: one line per machine seen behind several addresses, with `--siblings`
 //!
@@ -283,6 +284,13 @@ struct ConnectionLine {
     phase_ticks: Option<f64>,
     phase_ticks_sigma: Option<f64>,
     phase_at: Option<String>,
+    goes_on_from: Option<StepObject>,
+}
+
+#[derive(Serialize)]
+struct StepObject {
+    sport: u16,
+    first_seen: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -661,6 +669,9 @@ fn connection_line(connection: &ConnectionReport, calendar: &Calendar<'_>) -> Co
         phase_ticks: connection.place.map(|place| place.phase_ticks.value),
         phase_ticks_sigma: connection.place.map(|place| place.phase_ticks.sigma),
         phase_at: connection.place.and_then(|place| calendar.rfc3339(place.at_ns)),
+        goes_on_from: connection
+            .goes_on_from
+            .map(|step| StepObject { sport: step.port, first_seen: calendar.rfc3339(step.time_ns) }),
     }
 }
 
@@ -703,6 +714,7 @@ fn doubt(doubt: Doubt) -> &'static str {
         Doubt::OffsetsRandom => "offsets_random",
         Doubt::BudgetSpent => "budget_spent",
         Doubt::Unanswered => "unanswered",
+        Doubt::Unrelated => "unrelated",
         Doubt::Contradicted => "contradicted",
         Doubt::Interrupted => "interrupted",
     }

@@ -113,6 +113,9 @@ pub(crate) fn doubt(doubt: Doubt) -> &'static str {
         Doubt::Unanswered => {
             "connections completed no handshake (scans, forged, or answered on another path) and are left out"
         }
+        Doubt::Unrelated => {
+            "the clocks of most connections are unrelated (or forged), so machines cannot be counted"
+        }
         Doubt::Contradicted => {
             "many connections show two clocks each (forged segments, or a middlebox), so the count may be wrong"
         }
@@ -291,6 +294,7 @@ pub(crate) fn help(report: &AddressReport) -> Option<String> {
             | Doubt::ZeroTsvals
             | Doubt::OffsetsRandom
             | Doubt::Unanswered
+            | Doubt::Unrelated
             | Doubt::Contradicted,
         ) => return None,
         None if is_only_counted(report) => "longer connections, or a sensor nearer to it".to_owned(),

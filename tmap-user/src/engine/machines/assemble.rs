@@ -268,7 +268,10 @@ pub(super) fn candidates(history: &SourceHistory) -> impl Iterator<Item = Candid
     history.last_pass.iter().flat_map(|last_pass| {
         last_pass.analysis.groups.iter().zip(&last_pass.numbers).filter_map(|(group, &machine)| {
             let global = offset_is_own(group.regime);
-            Some(Candidate { address: history.address, machine, clock: group.clock?, global })
+            let clock = group.clock?;
+            let ports = last_pass.analysis.source_ports.of_machine(group, clock.reference_ns);
+            let boundary = ports.and_then(|ports| ports.boundary);
+            Some(Candidate { address: history.address, machine, clock, global, boundary })
         })
     })
 }
@@ -309,7 +312,9 @@ fn peers<'a>(members: impl Iterator<Item = (&'a Connection, f64)>) -> Vec<PeerSh
 /// The listing of an address's connections.
 pub(super) fn connections(history: &SourceHistory, connections: &[Connection]) -> Vec<ConnectionReport> {
     let mut best: BTreeMap<usize, (u32, f64, &Group)> = BTreeMap::new();
+    let mut steps = BTreeMap::new();
     if let Some(last_pass) = &history.last_pass {
+        steps = last_pass.analysis.source_ports.steps();
         for (group, &number) in last_pass.analysis.groups.iter().zip(&last_pass.numbers) {
             for &(position, probability) in &group.members {
                 let entry = best.entry(position).or_insert((number, probability, group));
@@ -340,6 +345,7 @@ pub(super) fn connections(history: &SourceHistory, connections: &[Connection]) -
                 rate_hz: connection.measured_rate(),
                 place: phase_point_of(connection, history, assigned.map(|(.., group)| *group)),
                 counter: counter_of(connection, assigned.map(|(.., group)| *group)),
+                goes_on_from: steps.get(&position).copied(),
             }
         })
         .collect()

@@ -1,16 +1,17 @@
 //! The same machine behind several addresses: NAT pools, IPv4 and IPv6 siblings, multihomed hosts,
 //! containers that share their host's kernel.
 //!
-//! One kernel has one counter. Where offsets are global, equal counter values show it at once. Where they
-//! are random, only the fraction of a tick and the skew remain. Two clocks that agree in both are one
-//! with a probability that depends on the number of other clocks. (Beverly and Berger 2015 and Scheitle
-//! et al. 2017 matched siblings by skew and by offset; random offsets end the second, and NTP nearly
-//! ends the first.)
+//! One kernel has one counter. Where offsets are global, equal counter values show it at once. Where they are
+//! random, only the fraction of a tick and the skew remain. Two clocks that agree in both are one with a
+//! probability that depends on the number of other clocks. Where both show when their walks of source ports
+//! begin anew, that tells them apart, too. (Beverly and Berger 2015 and Scheitle et al. 2017 matched siblings
+//! by skew and by offset; random offsets end the second, and NTP nearly ends the first.)
 
 use tmap_common::Address;
 
 use crate::engine::{
     clock::fit::{Clock, SKEW_PRIOR_SIGMA},
+    ports::boundary::{PERIOD_S, Told},
     snapshot::{Basis, Sibling},
     types::{WRAP_TICKS, seconds_between},
 };
@@ -27,6 +28,9 @@ pub(super) struct Candidate {
     /// The probability that the whole ticks of the offset are the machine's own rather than random: 1 in
     /// the global regime, 0 where offsets are random, between where the regime isn't known.
     pub global: f64,
+    /// When its walks of source ports begin anew, counted from the clock's reference time; `None` where that
+    /// is unknown.
+    pub boundary: Option<Told>,
 }
 
 /// The most machines compared with each other: the cost grows with their square.
@@ -86,9 +90,28 @@ fn same(a: &Candidate, b: &Candidate, machines: usize) -> (f64, Basis) {
     let skew_sigma = a.clock.skew.sigma.hypot(b.clock.skew.sigma);
     let by_skew =
         normal(a.clock.skew.value - b.clock.skew.value, skew_sigma) / spread(a.clock.skew.value, skew_sigma);
-    let odds = (by_offset + by_phase) * by_skew / (machines as f64).max(FEWEST_RIVALS);
+    let by_ports = by_boundary(a, b, meeting_ns);
+    let odds = (by_offset + by_phase) * by_skew * by_ports / (machines as f64).max(FEWEST_RIVALS);
     (odds / (1.0 + odds), basis)
 }
+
+/// The share of boundaries that are told wrongly: their intervals hold the truth nine times in ten.
+const WRONG_BOUNDARY: f64 = 0.1;
+
+/// How many times likelier two boundaries are of one machine than of two; 1 where one is unknown.
+fn by_boundary(a: &Candidate, b: &Candidate, meeting_ns: u64) -> f64 {
+    let behind = |candidate: &Candidate| {
+        let told = candidate.boundary?;
+        let since_s = seconds_between(candidate.clock.reference_ns, meeting_ns);
+        Some((since_s * (1.0 + candidate.clock.skew.value) - told.at_s, told.within_s / NINE_IN_TEN))
+    };
+    let (Some((a_s, a_sigma)), Some((b_s, b_sigma))) = (behind(a), behind(b)) else { return 1.0 };
+    let apart_s = (a_s - b_s) - PERIOD_S * ((a_s - b_s) / PERIOD_S).round();
+    WRONG_BOUNDARY + (1.0 - WRONG_BOUNDARY) * normal(apart_s, a_sigma.hypot(b_sigma)) * PERIOD_S
+}
+
+/// The 90 % interval of a normal distribution is this many standard deviations long on either side.
+const NINE_IN_TEN: f64 = 1.645;
 
 /// Density of the skews of unrelated machines around `skew`, blurred by the measurement.
 fn spread(skew: f64, sigma: f64) -> f64 {
@@ -163,6 +186,7 @@ mod tests {
                 offset_ticks: Estimate { value: ticks, sigma: 0.02 },
             },
             global,
+            boundary: None,
         }
     }
 
@@ -204,6 +228,20 @@ mod tests {
     fn disciplined_clocks_that_agree_in_phase_alone_stay_doubtful() {
         let found = find(&[candidate(1, 100.25, 0.0, 0.0), candidate(2, 900.30, 0.1, 0.0)]);
         assert!(found.iter().all(|sibling| sibling.probability < 0.9), "{found:?}");
+    }
+
+    /// Disciplined by NTP, IPv4 and IPv6 of one machine have nothing but their phase; ports decide.
+    #[test]
+    fn boundaries_tell_siblings() {
+        let with = |host: u8, ticks: f64, at_s: f64| Candidate {
+            boundary: Some(Told { at_s, within_s: 0.1 }),
+            ..candidate(host, ticks, 0.0, 0.0)
+        };
+        let alike = |b_s: f64| {
+            find(&[with(1, 100.25, 9.98), with(2, 900.27, b_s)]).first().map_or(0.0, |one| one.probability)
+        };
+        assert!(alike(0.02) > 0.95, "{}", alike(0.02));
+        assert!(alike(4.0) < 0.5, "{}", alike(4.0));
     }
 
     #[test]

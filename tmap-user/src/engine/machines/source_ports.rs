@@ -11,7 +11,7 @@ use crate::engine::{
         rule::Rule,
         walks::{Link, Walks},
     },
-    snapshot::{self, MachinePorts, RuleSeen},
+    snapshot::{self, MachinePorts, RuleSeen, Step},
     types::Side,
 };
 
@@ -76,6 +76,16 @@ impl SourcePorts {
 }
 
 impl SourcePorts {
+    /// For each connection whose SYN surely goes on from another one, that SYN.
+    pub(super) fn steps(&self) -> BTreeMap<usize, Step> {
+        let step = |at: usize| {
+            let link = self.ports.link(at).filter(|link| link.probability >= SURE)?;
+            let from = &self.ports.openings[link.from];
+            Some((self.connection_of[at], Step { time_ns: from.time_ns, port: from.port }))
+        };
+        (0..self.connection_of.len()).filter_map(step).collect()
+    }
+
     /// What the address's ports show; `None` where it opened few connections.
     pub(super) fn report(&self) -> Option<snapshot::SourcePorts> {
         (!self.connection_of.is_empty()).then(|| told(&self.ports))

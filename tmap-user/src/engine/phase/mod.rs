@@ -54,7 +54,7 @@ mod tabulate;
 pub use crate::engine::types::Point;
 use crate::engine::{
     os::likeness::Switches,
-    types::{Doubt, Estimate, seconds_between},
+    types::{Doubt, Estimate, log_mean_exp, seconds_between},
 };
 use chains::{Chains, Part};
 use drift::Window;
@@ -209,6 +209,10 @@ impl Task<'_> {
         if let Some(single) = single {
             best = single;
             lines.are_one(best.lines[0].estimate(&data, hz));
+        } else if !data.work.is_over()
+            && unrelated_nats(best, &data) > found.best_evidence() + CLEARLY_UNRELATED_NATS
+        {
+            return Some((Lines::nothing(tracks.len(), zero_ns, Doubt::Unrelated), agrees));
         }
         lines.posteriors = self.posteriors(best, &data, chains, &parts);
         Some((lines.sorted(), agrees))
@@ -231,6 +235,18 @@ impl Task<'_> {
         }
         posteriors
     }
+}
+
+/// Lines are given up where unrelated phases explain the tracks better than they do by this, in nats.
+const CLEARLY_UNRELATED_NATS: f64 = 10.0;
+
+/// Log likelihood of tracks whose clocks run at one rate, and whose phases are unrelated, where there are
+/// several lines: many lines may explain such tracks only because they share that rate.
+fn unrelated_nats(lines: &Mixture, data: &Data) -> f64 {
+    let heaviest = lines.lines.iter().max_by(|a, b| a.weight.total_cmp(&b.weight));
+    let Some(line) = heaviest.filter(|_| lines.lines.len() > 1) else { return f64::NEG_INFINITY };
+    let of_track = |track: usize| log_mean_exp(&data.circle(track, line).map(f64::from));
+    (0..data.tracks.len()).map(of_track).sum()
 }
 
 /// Several lines are told only where they explain the tracks better than one machine does by this, in nats: a
