@@ -190,7 +190,7 @@ impl Record {
         let tunnel = self.segment.tunnel?;
         let [src_high, src_low] = tunnel.src.words();
         let [dst_high, dst_low] = tunnel.dst.words();
-        let key = join(u32::from(tunnel.kind.0), tunnel.id);
+        let key = join(u32::from(tunnel.kind.0) | u32::from(tunnel.is_over_ip) << 8, tunnel.id);
         Some([Slot { words: [key, 0, 0, 0] }, Slot { words: [src_high, src_low, dst_high, dst_low] }])
     }
 
@@ -237,6 +237,7 @@ impl Record {
             Tunnel {
                 kind: Kind(kind as u8),
                 id,
+                is_over_ip: kind & 1 << 8 != 0,
                 src: Address::from_words([src_high, src_low]),
                 dst: Address::from_words([dst_high, dst_low]),
             }
@@ -354,8 +355,8 @@ mod tests {
     }
 
     prop_compose! {
-        fn tunnel()(kind: u8, id: u32, (src, dst) in address()) -> Tunnel {
-            Tunnel { kind: Kind(kind), id, src, dst }
+        fn tunnel()(kind: u8, id: u32, is_over_ip: bool, (src, dst) in address()) -> Tunnel {
+            Tunnel { kind: Kind(kind), id, is_over_ip, src, dst }
         }
     }
 

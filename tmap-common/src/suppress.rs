@@ -43,7 +43,7 @@
 //! theirs, and the entries stay small.
 
 use crate::{
-    Address, Flags, Segment,
+    Address, Flags, Segment, Tunnel,
     record::{Direction, Suppressed},
 };
 
@@ -111,10 +111,10 @@ pub enum Decision {
 pub struct FlowHash(pub u64);
 
 impl FlowHash {
-    /// Hashes addresses, ports and direction of `segment`, and `tunnel_key`, which tells the tunnel around
-    /// it from others (0 for none). `seed` is random, so that an attacker can't make flows collide.
+    /// Hashes addresses, ports, direction and tunnel of `segment`. `seed` is random, so that an attacker
+    /// can't make flows collide.
     #[inline(always)]
-    pub fn of(segment: &Segment, direction: Direction, tunnel_key: u64, seed: u64) -> Self {
+    pub fn of(segment: &Segment, direction: Direction, seed: u64) -> Self {
         let [src_high, src_low] = segment.src.words();
         let [dst_high, dst_low] = segment.dst.words();
         // On the fast path IPv4 is known at compile time, and then costs two multiplications.
@@ -124,8 +124,12 @@ impl FlowHash {
             mix(mix(src_high ^ seed) ^ dst_high) ^ mix(src_low ^ seed) ^ dst_low.rotate_left(32)
         };
         let ports = u64::from(segment.src_port) | u64::from(segment.dst_port) << 16;
-        let rest = ports | (direction as u64) << 32 ^ tunnel_key << 23;
-        Self(mix(mix(addresses ^ seed) ^ rest))
+        let rest = ports | (direction as u64) << 32;
+        let hash = mix(mix(addresses ^ seed) ^ rest);
+        match &segment.tunnel {
+            None => Self(hash),
+            Some(tunnel) => Self(mix(hash ^ of_tunnel(tunnel, seed))),
+        }
     }
 
     /// The index of the flow's entry in a cache of `entries`, a power of two of at most 2^24.
@@ -139,6 +143,16 @@ impl FlowHash {
     const fn tag(self) -> u64 {
         (self.0 >> 8) & bits::TAG | 1
     }
+}
+
+/// The hash of a tunnel: kind, id and ends.
+#[inline(always)]
+fn of_tunnel(tunnel: &Tunnel, seed: u64) -> u64 {
+    let [src_high, src_low] = tunnel.src.words();
+    let [dst_high, dst_low] = tunnel.dst.words();
+    let key = u64::from(tunnel.id) << 8 | u64::from(tunnel.kind.0);
+    let ends = mix(mix(src_high ^ seed) ^ src_low) ^ mix(mix(dst_high ^ !seed) ^ dst_low).rotate_left(32);
+    mix(mix(key ^ seed) ^ ends)
 }
 
 /// Spreads every bit over all bits (the finish of a multiplicative hash).

@@ -48,17 +48,12 @@ pub struct Tunnel {
     /// What identifies the tunnel (label, session, key, VNI or TEID: the module's table); 0 where nothing
     /// does. L2TP's is the tunnel in the upper 16 bits and the session in the lower ones.
     pub id: u32,
+    /// Whether it runs over IP, so that `src` and `dst` are addresses.
+    pub is_over_ip: bool,
     /// Outer address of the tunnel's sending end; unspecified (`::`) where it doesn't run over IP.
     pub src: Address,
     /// Outer address of the tunnel's receiving end; unspecified (`::`) where it doesn't run over IP.
     pub dst: Address,
-}
-
-impl Tunnel {
-    /// Whether it runs over IP, so that `src` and `dst` are addresses.
-    pub fn has_ends(&self) -> bool {
-        self.src.octets() != [0; 16] || self.dst.octets() != [0; 16]
-    }
 }
 
 /// An encapsulation: the number that records carry it by. The module's table names the standards.
@@ -156,7 +151,8 @@ impl Outer {
                 Network::outer(packet.opaque_cursor(self.header_at as usize), self.version).fields(packet)?;
             (fields.src, fields.dst)
         };
-        Some(Tunnel { kind: Kind(self.kind as u8), id: self.id as u32, src, dst })
+        let is_over_ip = self.version != 0;
+        Some(Tunnel { kind: Kind(self.kind as u8), id: self.id as u32, is_over_ip, src, dst })
     }
 }
 
@@ -236,12 +232,6 @@ impl InnerHeader {
             payload_at: packet.opaque_cursor(self.payload_at as usize),
             payload_end: self.payload_end as usize,
         }
-    }
-
-    /// A key that tells the tunnel around it from others: kind and id. 0 for none.
-    #[inline(always)]
-    pub fn tunnel_key(&self) -> u64 {
-        self.outer.id << 8 | self.outer.kind
     }
 
     /// Reads the tunnel around it from `packet`; `None` where there is none.

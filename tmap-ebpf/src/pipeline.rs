@@ -70,7 +70,7 @@ impl<const STOP: u8> fast::Visitor for FastPath<'_, STOP> {
         }
         let now = suppress::now();
         let Some(segment) = offsets.segment(self.frame) else { return self.skip(Skip::TcpTruncated) };
-        let hash = suppress::flow_hash(&segment, self.direction, 0);
+        let hash = suppress::flow_hash(&segment, self.direction);
         let digest = Digest::of(&segment).emitted_if(offsets.more_bytes);
         if STOP == stop::AFTER_HASH {
             stop::compute([hash.0, digest.stamps, digest.rest]);
@@ -91,7 +91,7 @@ impl<const STOP: u8> fast::Visitor for FastPath<'_, STOP> {
         } else {
             // The segment is read and hashed again, because the stack has no room to keep the hash.
             if let Some(segment) = offsets.segment(self.frame) {
-                suppress::reset(self.cpu, suppress::flow_hash(&segment, self.direction, 0));
+                suppress::reset(self.cpu, suppress::flow_hash(&segment, self.direction));
             }
             self.cpu.count_ring_full();
         }

@@ -173,13 +173,13 @@ extern "C" fn pass_segment_on(work: *mut Work, direction: u64) -> u64 {
 /// reset their flow's entry: what their time stamps say isn't known here.
 #[inline(always)]
 fn pass_on(work: &mut Work, direction: Direction) -> u64 {
-    let Work { cursor, options, record } = work;
+    let Work { options, record, .. } = work;
     if !filter::accepts(&record.segment) {
         return Skip::Filtered as u64;
     }
     let now = suppress::now();
     let Some(cpu) = ThisCpu::get() else { return RING_FULL };
-    let hash = suppress::flow_hash(&record.segment, direction, cursor.inner.tunnel_key());
+    let hash = suppress::flow_hash(&record.segment, direction);
     let decision = match options.timestamps_layout() {
         None => Decision::Emit(suppress::reset(cpu, hash)),
         Some(layout) => {

@@ -35,10 +35,10 @@ pub(crate) fn now() -> u64 {
     if is_on() { unsafe { bpf_jiffies64() } } else { 0 }
 }
 
-/// Hashes the flow of `segment`, in the tunnel of this key (0 for none).
+/// Hashes the flow of `segment`.
 #[inline(always)]
-pub(crate) fn flow_hash(segment: &Segment, direction: Direction, tunnel_key: u64) -> FlowHash {
-    FlowHash::of(segment, direction, tunnel_key, SUPPRESS_SEED.load())
+pub(crate) fn flow_hash(segment: &Segment, direction: Direction) -> FlowHash {
+    FlowHash::of(segment, direction, SUPPRESS_SEED.load())
 }
 
 /// Decides what becomes of a segment; `now` is the time as [`now`] returned it.

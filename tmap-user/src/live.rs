@@ -332,7 +332,7 @@ impl Control<'_> {
         let holdings = self.drain.holdings().await;
         let counters = self.sensor.statistics().total();
         let (began, before) = std::mem::replace(&mut self.beat, (Instant::now(), counters.seen));
-        let names = |names: Vec<&str>| names.into_iter().map(printable).collect();
+        let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         let beat = Heartbeat {
             now_ns: now_ns(),
             interval_s: began.elapsed().as_secs_f64(),

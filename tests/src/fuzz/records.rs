@@ -302,7 +302,7 @@ impl Play {
             let tsecr = value(shape.tsecr, heard);
             let mut record = next(side, number).send(self.time_ns, Flags(shape.flags), tsval, tsecr);
             let outer = |last| Address::from_ip4([192, 0, 2, last]);
-            let tunnel = Tunnel { kind: Kind::VXLAN, id: 1, src: outer(1), dst: outer(2) };
+            let tunnel = Tunnel { kind: Kind::VXLAN, id: 1, is_over_ip: true, src: outer(1), dst: outer(2) };
             record.segment.tunnel = shape.is_tunnelled.then_some(tunnel);
             if shape.is_unstamped && record.segment.syn.is_some() {
                 (record.segment.tsval, record.segment.tsecr) = (0, 0);

@@ -40,6 +40,7 @@ pub fn in_vxlan(mut records: Vec<Record>) -> Vec<Record> {
     let tunnel = Tunnel {
         kind: Kind::VXLAN,
         id: 1,
+        is_over_ip: true,
         src: Address::from_ip4([192, 0, 2, 66]),
         dst: Address::from_ip4([192, 0, 2, 99]),
     };
@@ -118,4 +119,13 @@ fn heard(scene: &Scene) -> Vec<Vec<Record>> {
         }
     }
     sides
+}
+
+/// An acknowledgement in the middle of each connection, with any TSval.
+pub fn acknowledgements(scene: &Scene, random: &mut Pcg64) -> Vec<Record> {
+    let ack = |side: &super::Side| {
+        let at_ns = side.first_ns.midpoint(side.open_until_ns);
+        segment(at_ns, (side.from, side.to), Flags::ACK, random.random())
+    };
+    scene.sides.iter().map(ack).collect()
 }

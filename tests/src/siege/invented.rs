@@ -3,7 +3,7 @@
 
 use rand::RngExt;
 use rand_pcg::Pcg64;
-use tmap_common::{Flags, Record};
+use tmap_common::{Flags, Record, Segment};
 
 use super::{Fake, MS, S, Scene, peer, segment};
 
@@ -101,4 +101,31 @@ fn fake(scene: &Scene, number: usize, random: &mut Pcg64) -> Fake {
         epoch_ns: scene.begin_ns(),
         hz: 1000.0,
     }
+}
+
+/// Connections that share an offset in pairs, to a server that answers each SYN honestly. The forger doesn't
+/// see the answer, and sweeps what it may have to echo.
+pub fn swept(scene: &Scene, connections: usize, random: &mut Pcg64) -> Vec<Record> {
+    const ECHOES: u32 = 1 << 12;
+    let mut records = Vec::new();
+    let mut offset = 0;
+    for number in 0..connections {
+        if number.is_multiple_of(2) {
+            offset = random.random_range(1..u32::MAX / 2);
+        }
+        let begin_ns = scene.begin_ns() + WATCHED_NS + number as u64 * S;
+        let (victim, server) = ((scene.victim, 50_000 + number as u16), (peer(number), 443));
+        let tsval = |time_ns: u64| offset + ((time_ns - scene.begin_ns()) / MS) as u32;
+        let echoing =
+            |record: Record, tsecr: u32| Record { segment: Segment { tsecr, ..record.segment }, ..record };
+        records.push(segment(begin_ns, (victim, server), Flags::SYN, tsval(begin_ns)));
+        let answer = segment(begin_ns + MS, (server, victim), Flags(0x12), random.random());
+        records.push(echoing(answer, tsval(begin_ns)));
+        for guess in 0..ECHOES {
+            let time_ns = begin_ns + 2 * MS + u64::from(guess) * 1_000;
+            let ack = segment(time_ns, (victim, server), Flags::ACK, tsval(time_ns));
+            records.push(echoing(ack, guess * (u32::MAX / ECHOES) + u32::MAX / ECHOES));
+        }
+    }
+    records
 }

@@ -145,7 +145,7 @@ fn unassigned() -> Unassigned {
 
 fn vxlan() -> Tunnel {
     let end = |last| Address::from_ip4([10, 9, 0, last]);
-    Tunnel { kind: Kind::VXLAN, id: 42, src: end(1), dst: end(2) }
+    Tunnel { kind: Kind::VXLAN, id: 42, is_over_ip: true, src: end(1), dst: end(2) }
 }
 
 fn nowhere() -> Address {
@@ -197,7 +197,10 @@ pub(super) fn summary() -> Summary {
         connections: 1_024,
         zero_tsvals: 3,
         tsval_jumps: 1,
-        tunnels: vec![vxlan(), Tunnel { kind: Kind::MPLS, id: 1000, src: nowhere(), dst: nowhere() }],
+        tunnels: vec![
+            vxlan(),
+            Tunnel { kind: Kind::MPLS, id: 1000, is_over_ip: false, src: nowhere(), dst: nowhere() },
+        ],
         machine_list: vec![settled(), random()],
         ..report(2)
     };

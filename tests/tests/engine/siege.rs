@@ -18,7 +18,7 @@ use tmap_tests::{
         dear::Load,
         flood::{self, connections, syns},
         forged::{self, in_vxlan, other_clock, resets},
-        invented::{Probe, busy, pairs, random_phases, scan, slow_clocks},
+        invented::{Probe, busy, pairs, random_phases, scan, slow_clocks, swept},
     },
 };
 
@@ -54,7 +54,7 @@ const UNANSWERED: Option<Doubt> = Some(Doubt::Unanswered);
 const CONTRADICTED: Option<Doubt> = Some(Doubt::Contradicted);
 
 /// Attacks on the victim's own connections and its address.
-const ON_ADDRESS: [Attack; 21] = [
+const ON_ADDRESS: [Attack; 22] = [
     attack("no attack", None, |_, _| Vec::new()),
     attack("scan by SYN, 20/s", UNANSWERED, |scene, random| scan(scene, 20, Probe::Syn, random)),
     attack("scan by SYN, 40/s", UNANSWERED, |scene, random| scan(scene, 40, Probe::Syn, random)),
@@ -80,6 +80,7 @@ const ON_ADDRESS: [Attack; 21] = [
     attack("RST and SYN, five times a connection", None, forged::reopened),
     attack("20 pairs of one offset", UNANSWERED, |scene, random| pairs(scene, 20, random)),
     attack("140 pairs of one offset", UNANSWERED, |scene, random| pairs(scene, 140, random)),
+    attack("40 connections whose echoes are swept", UNANSWERED, |scene, random| swept(scene, 40, random)),
     attack("1,000 clocks of 100 Hz", UNANSWERED, |scene, random| slow_clocks(scene, 1_000, random)),
     attack("100 random phases", UNANSWERED, |scene, random| random_phases(scene, 100, random)),
     attack("300 random phases", UNANSWERED, |scene, random| random_phases(scene, 300, random)),
@@ -210,6 +211,17 @@ fn withstand(capture: &str, attacks: &[Attack], run: Run) {
 #[test]
 fn random_offsets_in_a_file_withstand_attacks_on_an_address() {
     withstand(THREE, &ON_ADDRESS, read);
+}
+
+/// A victim whose traffic comes in a tunnel, and a segment of each of its connections outside of it.
+#[test]
+fn one_segment_outside_copies_no_connection_in_a_tunnel() {
+    let scene = Scene::capture(&captures::path(THREE)).expect("a capture");
+    let inside = Scene::new(in_vxlan(scene.records.clone()), scene.resolution_ns, scene.victim);
+    let forged = forged::acknowledgements(&scene, &mut Pcg64::seed_from_u64(SEED));
+    let (calm, _) = read(&inside.records, inside.resolution_ns, inside.victim);
+    let (attacked, _) = read(&inside.with(forged), inside.resolution_ns, inside.victim);
+    assert_eq!(changed(&calm, &attacked, scene.victim, UNANSWERED), Vec::<String>::new());
 }
 
 #[test]

@@ -5,9 +5,10 @@
 use proptest::{prelude::*, test_runner::Config};
 use tmap::engine::{flows::flow::Flow, rtt, types::FlowKey};
 use tmap_common::{
-    Address, Flags, Record, Segment,
+    Address, Flags, Record, Segment, Tunnel,
     record::{Direction, Suppressed},
     suppress::{CacheEntry, Decision, Digest, FlowHash, UNIT_NS},
+    tunnel::Kind,
 };
 
 const MS: u64 = 1_000_000;
@@ -26,7 +27,7 @@ impl Suppressor {
     }
 
     fn take(&mut self, record: &Record) -> Option<Record> {
-        let hash = FlowHash::of(&record.segment, record.direction, 0, 7);
+        let hash = FlowHash::of(&record.segment, record.direction, 7);
         let index = hash.index(self.entries.len() as u32) as usize;
         let (entry, sum) = (&mut self.entries[index], &mut self.sums[index]);
         let now = record.time_ns / UNIT_NS;
@@ -307,6 +308,26 @@ fn transfers(bursts: &[Burst], in_order: bool) -> Vec<Record> {
     }
     records.sort_by_key(|record| record.time_ns);
     records
+}
+
+proptest! {
+    /// What comes in a tunnel has entries of its own, for any seed: nobody suppresses others' segments by it.
+    #[test]
+    fn tunnels_share_no_entry_with_what_is_outside(
+        ports in any::<(u16, u16)>(), kind in 1_u8..18, id: u32, seed: u64, ends in any::<[u32; 2]>(),
+    ) {
+        let address = |word: u32| Address::from_ip4(word.to_be_bytes());
+        let (src, dst) = (address(0xc633_6401), address(0xcb00_7101));
+        let outside = Segment { src, dst, src_port: ports.0, dst_port: ports.1, ..Segment::default() };
+        let tunnel = Tunnel {
+            kind: Kind(kind), id, is_over_ip: true, src: address(ends[0]), dst: address(ends[1]),
+        };
+        let inside = Segment { tunnel: Some(tunnel), ..outside };
+        let elsewhere = Segment { tunnel: Some(Tunnel { src: address(!ends[0]), ..tunnel }), ..outside };
+        let hash = |segment: &Segment| FlowHash::of(segment, Direction::Ingress, seed);
+        prop_assert_ne!(hash(&outside), hash(&inside));
+        prop_assert_ne!(hash(&inside), hash(&elsewhere));
+    }
 }
 
 proptest! {

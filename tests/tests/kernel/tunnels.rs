@@ -80,7 +80,8 @@ fn check(device: &Device) {
             Direction::Egress => (server, client, far, near),
         };
         assert_eq!((segment.src, segment.dst), (src, dst));
-        let expected = Tunnel { kind: device.kind, id: device.id, src: outer_src, dst: outer_dst };
+        let (src, dst) = (outer_src, outer_dst);
+        let expected = Tunnel { kind: device.kind, id: device.id, is_over_ip: true, src, dst };
         assert_eq!(segment.tunnel, Some(expected));
     }
     for direction in [Direction::Ingress, Direction::Egress] {

@@ -6,13 +6,16 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
 };
 
-use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
+use rustix::{
+    process::{Pid, Resource, Rlimit, setpriority_process, setrlimit},
+    thread::gettid,
+};
 use tokio::sync::mpsc as events;
 
 use super::{common::Timed, progress};
@@ -68,6 +71,10 @@ pub(super) struct Analysis {
     answers: mpsc::Receiver<Answer>,
     /// Memory that the analyst held at the last snapshot, in bytes.
     memory_bytes: Arc<AtomicUsize>,
+    /// The thread's number; 0 before it runs.
+    thread: Arc<AtomicI32>,
+    /// Whether somebody waits for a snapshot that is not begun.
+    is_awaited: Arc<AtomicBool>,
 }
 
 impl Analysis {
@@ -84,6 +91,8 @@ impl Analysis {
         let (jobs, jobs_in) = mpsc::channel();
         let (answers_out, answers) = mpsc::channel();
         let memory_bytes = Arc::new(AtomicUsize::new(0));
+        let thread = Arc::new(AtomicI32::new(0));
+        let is_awaited = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             analyst,
             events,
@@ -92,17 +101,28 @@ impl Analysis {
             analysed,
             failures,
             memory_bytes: memory_bytes.clone(),
+            thread: thread.clone(),
+            is_awaited: is_awaited.clone(),
         };
         thread::Builder::new().name("analysis".to_owned()).spawn(move || {
             let failures = worker.failures.clone();
             failures.guard("analysis", || worker.run(&jobs_in))
         })?;
-        Ok(Self { jobs, answers, memory_bytes })
+        Ok(Self { jobs, answers, memory_bytes, thread, is_awaited })
     }
 
     /// Sends a job; false where the thread failed. The caller bounds the number of jobs under way.
     pub(super) fn send(&self, job: Job) -> bool {
         self.jobs.send(job).is_ok()
+    }
+
+    /// Somebody waits for a snapshot. What the thread does before it has the usual priority from now on, and
+    /// no review begins: the snapshot looks at all addresses.
+    pub(super) fn hasten(&self) {
+        self.is_awaited.store(true, Ordering::Relaxed);
+        if let Some(thread) = Pid::from_raw(self.thread.load(Ordering::Relaxed)) {
+            be_nice(Some(thread), USUAL);
+        }
     }
 
     /// The next answer; `None` where there is none yet.
@@ -124,9 +144,9 @@ const USUAL: i32 = 0;
 /// The usual priority, as RLIMIT_NICE counts. See getrlimit(2).
 const USUAL_LIMIT: u64 = 20;
 
-/// Sets the calling thread's priority. Where the system refuses, it stays.
-fn be_nice(nice: i32) {
-    let _ = setpriority_process(None, nice);
+/// Sets the priority of a thread, or of the calling one. Where the system refuses, it stays.
+fn be_nice(thread: Option<Pid>, nice: i32) {
+    let _ = setpriority_process(thread, nice);
 }
 
 /// The thread's own state.
@@ -140,6 +160,8 @@ struct Worker {
     analysed: progress::Analysed,
     failures: Failures,
     memory_bytes: Arc<AtomicUsize>,
+    thread: Arc<AtomicI32>,
+    is_awaited: Arc<AtomicBool>,
 }
 
 impl Worker {
@@ -148,7 +170,8 @@ impl Worker {
         // Before rights are given up: afterwards, the thread may still return to the usual priority.
         let usual = Rlimit { current: Some(USUAL_LIMIT), maximum: Some(USUAL_LIMIT) };
         let _ = setrlimit(Resource::Nice, usual);
-        be_nice(PATIENT);
+        be_nice(None, PATIENT);
+        self.thread.store(gettid().as_raw_nonzero().get(), Ordering::Relaxed);
         sandbox::give_up();
         while let Ok(job) = jobs.recv() {
             let Some(answer) = self.work(job) else { continue };
@@ -160,6 +183,12 @@ impl Worker {
 
     fn work(&mut self, job: Job) -> Option<Answer> {
         match job {
+            Job::Review(FrozenSource { id, address, connections_total, .. }, ..)
+                if self.is_awaited.load(Ordering::Relaxed) =>
+            {
+                let (depth, random_offsets) = (None, 0);
+                Some(Answer::Analysed(Analysed { id, address, depth, random_offsets, connections_total }))
+            }
             Job::Review(frozen, depth, time_ns) => {
                 let mut events = Vec::new();
                 let review = |frozen| self.analyst.review(frozen, depth, &mut events);
@@ -168,7 +197,8 @@ impl Worker {
                 Some(Answer::Analysed(analysed))
             }
             Job::Begin(now_ns, wanted) => {
-                be_nice(USUAL);
+                be_nice(None, USUAL);
+                self.is_awaited.store(false, Ordering::Relaxed);
                 self.builder = Some((now_ns, self.analyst.begin_snapshot(now_ns, wanted)));
                 None
             }
@@ -182,7 +212,7 @@ impl Worker {
                 Some(Answer::Analysed(analysed))
             }
             Job::Finish => {
-                be_nice(PATIENT);
+                be_nice(None, PATIENT);
                 let (part, clocks) = self.builder.take()?.1.finish();
                 self.memory_bytes.store(self.analyst.heap_bytes(), Ordering::Relaxed);
                 Some(Answer::Finished(Box::new(part), clocks))

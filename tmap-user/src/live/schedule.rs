@@ -61,6 +61,7 @@ impl Schedule {
 
     /// Adds a snapshot, which comes before a review.
     pub(super) fn snapshot(&mut self, scope: Scope, asker: Asker) {
+        self.analysis.hasten();
         self.waiting.push_back((scope, asker));
     }
 

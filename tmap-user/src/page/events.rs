@@ -4,6 +4,7 @@ use tmap_common::Address;
 
 use crate::{
     engine::Event,
+    printable,
     report::{number::Calendar, sensor::Notice, text},
 };
 
@@ -51,7 +52,7 @@ impl Events {
 
     /// Takes a change of a watched interface.
     pub fn push_notice(&mut self, notice: &Notice<'_>, calendar: &Calendar<'_>) {
-        self.keep(notice.now_ns, None, true, notice.text.to_owned(), calendar);
+        self.keep(notice.now_ns, None, true, printable(notice.text), calendar);
     }
 
     fn keep(

@@ -645,7 +645,7 @@ fn unstamped_totals(totals: UnstampedTotals) -> UnstampedTotalsObject {
 }
 
 fn tunnel_object(tunnel: &Tunnel) -> TunnelObject {
-    let end = |address: Address| tunnel.has_ends().then(|| address.to_string());
+    let end = |address: Address| tunnel.is_over_ip.then(|| address.to_string());
     TunnelObject { kind: tunnel.kind.name(), id: tunnel.id, src: end(tunnel.src), dst: end(tunnel.dst) }
 }
 

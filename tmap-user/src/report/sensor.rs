@@ -9,7 +9,7 @@ use super::{
     Format,
     number::{self, Calendar, grouped},
 };
-use crate::engine::Holdings;
+use crate::{engine::Holdings, printable};
 
 /// Longest list of interfaces in a line of text; the others are only counted.
 const MAX_NAMES: usize = 8;
@@ -140,7 +140,8 @@ fn in_words(beat: &Heartbeat, calendar: &Calendar<'_>) -> String {
 
 /// `wan, lan`, `a, b, c, d, e, f, g, h and 3 more`.
 fn names(names: &[String]) -> String {
-    number::first_of(&names[..names.len().min(MAX_NAMES)], names.len())
+    let shown: Vec<String> = names.iter().take(MAX_NAMES).map(|name| printable(name)).collect();
+    number::first_of(&shown, names.len())
 }
 
 fn line(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {

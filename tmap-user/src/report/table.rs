@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::{
     fold::{COLUMNS, fold, width},
-    number::{Calendar, count, grouped, more_of},
+    number::{Calendar, count, first_of, grouped, more_of},
     style::{Styles, paint},
     view::Chosen,
     words::{self, Shortage},
@@ -299,31 +299,31 @@ pub(crate) fn rest(report: &AddressReport, unassigned: &Unassigned) -> String {
     format!("{}: {}", parts.remove(0), parts.join(", "))
 }
 
-/// Why machines of the listed addresses aren't counted, with the number of addresses.
+/// What limits the counts of the listed addresses, with these addresses or their number.
 fn reasons(out: &mut impl Write, listed: &[&AddressReport], styles: &Styles) -> io::Result<()> {
-    const ALL: [Doubt; 11] = [
-        Doubt::TooFewSegments,
-        Doubt::TooFewConnections,
-        Doubt::CaptureTooCoarse,
-        Doubt::JitterTooLarge,
-        Doubt::Unsteady,
-        Doubt::TooFarApart,
-        Doubt::ZeroTsvals,
-        Doubt::OffsetsRandom,
-        Doubt::BudgetSpent,
-        Doubt::Unanswered,
-        Doubt::Interrupted,
-    ];
-    for doubt in ALL {
-        let doubtful = listed.iter().filter(|report| report.doubt == Some(doubt)).count();
-        if doubtful > 0 {
-            let why = match doubt {
-                Doubt::TooFewSegments => "most tick rates stay open: connections have too few segments",
-                doubt => words::doubt(doubt),
-            };
-            let text = fold(&format!("{}: {why}\n", count(doubtful as u64, "address")));
-            write!(out, "{}", paint(styles.doubt, &text))?;
-        }
+    let mut doubts: Vec<Doubt> = listed.iter().filter_map(|report| report.doubt).collect();
+    doubts.sort_unstable_by_key(|doubt| *doubt as u8);
+    doubts.dedup();
+    for doubt in doubts {
+        let doubtful: Vec<_> = listed.iter().filter(|report| report.doubt == Some(doubt)).collect();
+        let why = match doubt {
+            Doubt::TooFewSegments => "most tick rates stay open: connections have too few segments",
+            doubt => words::doubt(doubt),
+        };
+        // Whoever reads of an attack wants to know where.
+        let is_attack = matches!(doubt, Doubt::Unanswered | Doubt::Contradicted | Doubt::Unrelated);
+        let who = if is_attack {
+            let names: Vec<String> =
+                doubtful.iter().take(MOST_NAMED).map(|report| report.address.to_string()).collect();
+            first_of(&names, doubtful.len())
+        } else {
+            count(doubtful.len() as u64, "address")
+        };
+        let text = fold(&format!("{who}: {why}\n"));
+        write!(out, "{}", paint(styles.doubt, &text))?;
     }
     Ok(())
 }
+
+/// The most addresses that are named as attacked.
+const MOST_NAMED: usize = 8;

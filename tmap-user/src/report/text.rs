@@ -167,6 +167,7 @@ pub(crate) fn totals(
     let Summary { snapshot, counters, .. } = summary;
     let unstamped = snapshot.unstamped;
     let connections: u64 = snapshot.addresses.iter().map(|report| report.connections).sum();
+    let stamped = snapshot.addresses.iter().filter(|report| report.connections > 0).count();
     if counters.seen == 0 {
         // A warning says why, such as a file that is no capture.
         if summary.warnings.is_empty() {
@@ -181,7 +182,7 @@ pub(crate) fn totals(
     writeln!(
         out,
         "{} with timestamps, {}; {}, {} with timestamps.",
-        count(snapshot.addresses.len() as u64, "address"),
+        count(stamped as u64, "address"),
         count(connections, "connection side"),
         count(counters.seen, "frame"),
         grouped(

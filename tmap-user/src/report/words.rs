@@ -400,7 +400,7 @@ pub(crate) fn system(os: &OsReport) -> String {
 pub(crate) fn tunnel(tunnel: &Tunnel) -> String {
     let id = if tunnel.id == 0 { String::new() } else { format!(" {}", tunnel.id) };
     let ends =
-        if tunnel.has_ends() { format!(" from {} to {}", tunnel.src, tunnel.dst) } else { String::new() };
+        if tunnel.is_over_ip { format!(" from {} to {}", tunnel.src, tunnel.dst) } else { String::new() };
     format!("{}{id}{ends}", tunnel.kind.name())
 }
 

@@ -32,7 +32,7 @@ pub struct Flow {
     pub side: Option<Side>,
     /// The handshake's fingerprint, if it was seen.
     pub fingerprint: Option<Fingerprint>,
-    /// TTL or hop limit of the latest segment.
+    /// TTL or hop limit of the first segment: those of later ones may be forged.
     pub hop_limit: u8,
     /// The tunnel that its first segment came in: later ones may be forged.
     pub tunnel: Option<Tunnel>,
@@ -136,8 +136,8 @@ impl Flow {
         }
         self.segments += 1 + u64::from(record.suppressed);
         self.payload_bytes += u64::from(segment.payload_bytes);
-        self.hop_limit = segment.hop_limit;
-        if segment.syn.is_some() {
+        // A handshake has one beginning: another one may be forged.
+        if segment.syn.is_some() && self.side.is_none() {
             self.fingerprint = Fingerprint::of(segment);
             self.side = Some(if segment.flags.is_syn_ack() { Side::Server } else { Side::Client });
         }
@@ -391,6 +391,18 @@ mod tests {
         let flow = flow(&[shaking_hands(record(5, 1_000, 0x02))]);
         assert_eq!((flow.side, flow.fingerprint.is_some(), flow.closed_ns), (Some(Side::Client), true, None));
         assert_eq!(flow.envelope.points(), [Point { time_ns: 5, ticks: 1_000 }]);
+    }
+
+    /// Whoever forges a SYN, or a SYN-ACK, with another fingerprint.
+    #[test]
+    fn a_handshake_has_one_beginning() {
+        let own = [shaking_hands(record(0, 1_000, 0x02)), record(MS, 1_001, 0x10)];
+        let mut forged = shaking_hands(record(2 * MS, 1_002, 0x12));
+        forged.segment.syn = Some(Syn { window: 7, ..Syn::default() });
+        forged.segment.hop_limit = 200;
+        let (alone, attacked) = (flow(&own), flow(&[own[0], own[1], forged]));
+        assert_eq!((attacked.side, attacked.hop_limit), (Some(Side::Client), 64));
+        assert_eq!(attacked.fingerprint, alone.fingerprint);
     }
 
     #[test]

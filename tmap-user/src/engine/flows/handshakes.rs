@@ -58,6 +58,10 @@ impl Flows {
         };
         if echoes {
             self.table.note_echo(place);
+            if let Some(&id) = self.ids.get(&segment.src) {
+                let completed = &mut self.sources[id as usize].completed;
+                *completed = completed.saturating_add(1);
+            }
         }
     }
 }

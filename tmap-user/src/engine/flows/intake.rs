@@ -6,6 +6,7 @@ use tmap_common::{
 };
 
 use super::{
+    reopening::Reopening,
     source::{Member, Source, SourceId},
     state::Flows,
     table::{NOWHERE, Table, flag, prefetch},
@@ -189,7 +190,8 @@ impl Flows {
             return self.unstamped.observe(record, place != NOWHERE, self.options.max_addresses);
         }
         if record.segment.flags.intersects(Flags::SYN) && place != NOWHERE {
-            place = self.known_place(place, record);
+            let Some(known) = self.known_place(place, record) else { return };
+            place = known;
         }
         if place == NOWHERE {
             place = self.open(hash, record);
@@ -240,19 +242,22 @@ impl Flows {
     }
 
     /// The place of the open side with the ports of a handshake's `record`, if that belongs to it;
-    /// [`NOWHERE`] where it opens a new connection. Then the old one is finished.
+    /// [`NOWHERE`] where it opens a new connection. Then the old one is finished. `None` where it waits.
     #[inline(never)]
-    fn known_place(&mut self, place: u32, record: &Record) -> u32 {
-        let is_new = if record.segment.flags.is_syn() {
-            self.is_reopened(place, record)
-        } else {
-            self.answers_anew(place, record)
+    fn known_place(&mut self, place: u32, record: &Record) -> Option<u32> {
+        let meaning = match record.segment.flags.is_syn() {
+            true => self.reopening(place, record),
+            false if self.answers_anew(place, record) => Reopening::Yes,
+            false => Reopening::No,
         };
-        if !is_new {
-            return place;
+        match meaning {
+            Reopening::No => Some(place),
+            Reopening::Waits => None,
+            Reopening::Yes => {
+                self.table.finish(place);
+                Some(NOWHERE)
+            }
         }
-        self.table.finish(place);
-        NOWHERE
     }
 
     /// The place of the connection that `record` opens. [`NOWHERE`] where there is no room for the connection

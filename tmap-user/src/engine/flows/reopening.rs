@@ -12,17 +12,33 @@ use super::{
     table::{NOWHERE, flag},
 };
 
+/// What a SYN on the ports of an open side means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reopening {
+    /// It belongs to the open connection: it was sent again.
+    No,
+    /// It may open a new connection, and waits until it is answered. Until then it changes nothing.
+    Waits,
+    /// It opens a new connection.
+    Yes,
+}
+
+/// The fewest handshakes that an address completed where its SYNs wait: the sensor sees the answers.
+const FEWEST_COMPLETED: u32 = 3;
+
 impl Flows {
-    /// Whether a SYN on the ports of the open side at `place` opens a new connection at once.
-    pub(super) fn is_reopened(&mut self, place: u32, record: &Record) -> bool {
+    /// What a SYN on the ports of the open side at `place` means.
+    pub(super) fn reopening(&mut self, place: u32, record: &Record) -> Reopening {
         if !self.table.is_reopened_by(place, record) {
-            return false;
+            return Reopening::No;
         }
-        if self.table.has_echoed(place) || self.sees_both_directions() {
+        let source = self.ids.get(&record.segment.src).map(|&id| &self.sources[id as usize]);
+        let is_answered = source.is_some_and(|source| source.completed >= FEWEST_COMPLETED);
+        if self.table.has_echoed(place) || is_answered {
             self.waiting.note(record);
-            return false;
+            return Reopening::Waits;
         }
-        true
+        Reopening::Yes
     }
 
     /// Opens the connection of the open side at `asker` whose SYN waits, where `answer` is the SYN-ACK to it.

@@ -31,7 +31,7 @@ impl Passage {
 
     #[inline(never)]
     fn of_tunnel(tunnel: &Tunnel) -> Self {
-        if !tunnel.has_ends() {
+        if !tunnel.is_over_ip {
             return Self::NONE;
         }
         let id = if has_one_id(tunnel.kind) { tunnel.id } else { 0 };
@@ -80,7 +80,7 @@ mod tests {
     const ENDS: [Address; 2] = [Address::from_ip4([192, 0, 2, 1]), Address::from_ip4([192, 0, 2, 2])];
 
     fn passage(kind: Kind, id: u32, [src, dst]: [Address; 2]) -> Passage {
-        Passage::of_tunnel(&Tunnel { kind, id, src, dst })
+        Passage::of_tunnel(&Tunnel { kind, id, is_over_ip: true, src, dst })
     }
 
     #[test]
@@ -107,6 +107,8 @@ mod tests {
     #[test]
     fn a_label_switched_path_is_no_passage() {
         let nowhere = Address::from_words([0, 0]);
-        assert_eq!(passage(Kind::MPLS, 7, [nowhere; 2]), Passage::NONE);
+        let path = Tunnel { kind: Kind::MPLS, id: 7, is_over_ip: false, src: nowhere, dst: nowhere };
+        assert_eq!(Passage::of_tunnel(&path), Passage::NONE);
+        assert_ne!(passage(Kind::IP, 0, [nowhere; 2]), Passage::NONE, "whoever forges may send from nowhere");
     }
 }

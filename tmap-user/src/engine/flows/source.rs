@@ -47,6 +47,8 @@ pub(super) struct Source {
     /// How many of the newest connections are on trial: nothing was looked for yet that makes them worth
     /// keeping.
     pub(super) trial: usize,
+    /// Handshakes that it completed; saturates.
+    pub(super) completed: u32,
     /// Connections ever seen.
     pub(super) connections_total: u64,
     pub(super) zero_tsvals: u64,
@@ -88,6 +90,7 @@ impl Source {
             connections: VecDeque::new(),
             eviction: Turn::default(),
             trial: 0,
+            completed: 0,
             connections_total: 0,
             zero_tsvals: 0,
             dirty: false,

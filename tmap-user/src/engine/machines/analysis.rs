@@ -569,8 +569,13 @@ impl Builder<'_> {
         if two_clocks > credible.len() / NOTABLE {
             out.doubt = Some(Doubt::Contradicted);
         }
-        if out.doubt.is_none() && unanswered > placed / NOTABLE {
+        let has_too_few = matches!(out.doubt, None | Some(Doubt::TooFewConnections | Doubt::TooFewSegments));
+        if has_too_few && unanswered > placed / NOTABLE {
             out.doubt = Some(Doubt::Unanswered);
+            if self.credible < FEW_COMPLETE && unanswered > self.credible {
+                // The few may be all that the sensor sees of both directions, and the others as real.
+                out.count.high = None;
+            }
         }
         if times_stand_still(self.connections) {
             (out.doubt, out.count.best, out.count.high) = (Some(Doubt::CaptureTooCoarse), None, None);
@@ -585,6 +590,9 @@ impl Builder<'_> {
 
 /// A count is given up where this many times more connections show no clock than do.
 const MOST_UNPLACED: usize = 4;
+
+/// Fewer connections than this with a handshake set no upper bound where more have none.
+const FEW_COMPLETE: usize = 20;
 
 /// Connections without a handshake, or with two clocks, are told of where there are more than one for so many
 /// others.

@@ -89,8 +89,8 @@ impl Judge {
     }
 }
 
-/// Which connections copy another one: the same addresses and ports at the same time, in another tunnel. What
-/// came outside of tunnels is the original; of others the one with a complete handshake, and with more
+/// Which connections copy another one: the same addresses and ports at the same time, in another tunnel. The
+/// original has a complete handshake; of several the one outside of tunnels, and then the one with most
 /// segments.
 fn copies(connections: &[&Connection]) -> Vec<bool> {
     let mut is_copy = vec![false; connections.len()];
@@ -105,21 +105,25 @@ fn copies(connections: &[&Connection]) -> Vec<bool> {
         group.sort_by_key(|&index| {
             let connection = connections[index];
             let is_complete = connection.handshake == Handshake::Complete;
-            (is_in_tunnel(connection), !is_complete, u64::MAX - connection.flow.segments)
+            (!is_complete, is_complete && is_in_tunnel(connection), u64::MAX - connection.flow.segments)
         });
         for (at, &index) in group.iter().enumerate() {
-            let overlaps = |&original: &usize| {
-                let (flow, original) = (&connections[index].flow, &connections[original].flow);
-                flow.first_ns <= original.last_ns && original.first_ns <= flow.last_ns
-            };
             let mut originals = group[..at].iter().filter(|&&original| !is_copy[original]);
-            is_copy[index] = is_in_tunnel(connections[index]) && originals.any(overlaps);
+            is_copy[index] =
+                originals.any(|&original| is_other_way(connections[index], connections[original]));
         }
     }
     is_copy
 }
 
+/// Whether two connections with the same addresses and ports were open at the same time, one of them in a
+/// tunnel.
+fn is_other_way(a: &Connection, b: &Connection) -> bool {
+    let overlap = a.flow.first_ns <= b.flow.last_ns && b.flow.first_ns <= a.flow.last_ns;
+    overlap && (is_in_tunnel(a) || is_in_tunnel(b))
+}
+
 /// Whether a connection came in a tunnel over IP.
 fn is_in_tunnel(connection: &Connection) -> bool {
-    connection.flow.tunnel.is_some_and(|tunnel| tunnel.has_ends())
+    connection.flow.tunnel.is_some_and(|tunnel| tunnel.is_over_ip)
 }

@@ -20,9 +20,6 @@ const MOST_SKEW: f64 = 100e-6;
 /// The most that a SYN's time may be wrong: delays in networks, in seconds.
 const DELAY_S: f64 = 0.05;
 
-/// Ends of arcs are not exact, in seconds.
-const ROUNDING_S: f64 = 1e-9;
-
 /// The part of the circle of ten seconds where the boundary of a walk's machine may lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Arc {
@@ -32,13 +29,10 @@ struct Arc {
 }
 
 impl Arc {
-    /// How far `at_s` lies behind the beginning, in seconds.
-    fn to(&self, at_s: f64) -> f64 {
-        (at_s - self.from_s).rem_euclid(PERIOD_S)
-    }
-
-    fn holds(&self, at_s: f64) -> bool {
-        self.to(at_s) <= self.length_s + ROUNDING_S
+    /// Whether no place is in both.
+    fn is_apart_from(&self, other: &Self) -> bool {
+        let behind_s = |a: &Self, b: &Self| (b.from_s - a.from_s).rem_euclid(PERIOD_S);
+        behind_s(self, other) > self.length_s && behind_s(other, self) > other.length_s
     }
 
     fn end_s(&self) -> f64 {
@@ -52,8 +46,26 @@ pub(super) fn fewest(walks: &Walks, openings: &[Opening]) -> usize {
         return 0;
     }
     let certain = walks.walks().into_iter().filter(|walk| walk.0.len() >= LEAST_CERTAIN);
-    let arcs: Vec<Arc> = certain.filter_map(|walk| arc(&walk, openings)).collect();
-    fewest_points(&arcs)
+    let mut told: Vec<(Arc, f64)> =
+        certain.filter_map(|walk| Some((arc(&walk, openings)?, 1.0 - all_right(&walk, walks)))).collect();
+    // Long walks tell most.
+    told.sort_by(|(a, _), (b, _)| a.length_s.total_cmp(&b.length_s));
+    told.truncate(MOST_WALKS);
+    let (arcs, wrong): (Vec<Arc>, Vec<f64>) = told.into_iter().unzip();
+    let at_least_one = usize::from(!arcs.is_empty());
+    most_apart(&arcs, MORE_WRONG * wrong.iter().sum::<f64>() + MOST_CHANCE).max(at_least_one)
+}
+
+/// The most walks that are compared: the cost grows with their square, at least.
+const MOST_WALKS: usize = 64;
+
+/// Walks may be wrong this many times more often than their links say, and so many more.
+const MORE_WRONG: f64 = 3.0;
+const MOST_CHANCE: f64 = 2.0;
+
+/// The probability that all links of a walk are right.
+fn all_right(Walk(members): &Walk, walks: &Walks) -> f64 {
+    members.iter().filter_map(|&at| walks.links[at]).map(|link| link.probability).product()
 }
 
 /// Where the boundary of a walk's machine may lie.
@@ -67,25 +79,45 @@ fn arc(Walk(members): &Walk, openings: &[Opening]) -> Option<Arc> {
     (length_s < PERIOD_S).then(|| Arc { from_s: (last_s - unsure_s).rem_euclid(PERIOD_S), length_s })
 }
 
-/// The fewest points of the circle such that each arc holds one. Some fewest points are ends of arcs, and
-/// once one is chosen, the next is the first end after it of an arc that holds none.
-fn fewest_points(arcs: &[Arc]) -> usize {
+/// The most arcs no two of which meet, where there are more than `wrong` such sets without a common arc: a
+/// wrong walk spoils one of them. 0 where even single arcs are fewer.
+fn most_apart(arcs: &[Arc], wrong: f64) -> usize {
+    let most = apart(arcs).len();
+    let sets = |size: usize| {
+        let (mut left, mut count) = (arcs.to_vec(), 0.0);
+        while count <= wrong {
+            let set = apart(&left);
+            if set.len() < size {
+                return false;
+            }
+            for arc in &set[..size] {
+                let at = left.iter().position(|other| other == arc);
+                at.map(|at| left.swap_remove(at));
+            }
+            count += 1.0;
+        }
+        true
+    };
+    (1..=most).rev().find(|&size| sets(size)).unwrap_or(0)
+}
+
+/// A largest set of arcs no two of which meet. From a first one on, the next is the one that ends first.
+fn apart(arcs: &[Arc]) -> Vec<Arc> {
     let from = |first: &Arc| {
-        let origin_s = first.end_s();
-        let mut left: Vec<Arc> = arcs.iter().filter(|arc| !arc.holds(origin_s)).copied().collect();
-        let behind = |at_s: f64| (at_s - origin_s).rem_euclid(PERIOD_S);
-        left.sort_by(|a, b| behind(a.end_s()).total_cmp(&behind(b.end_s())));
-        let mut points = 1;
-        let mut newest_s = origin_s;
-        for arc in left {
-            if !arc.holds(newest_s) {
-                newest_s = arc.end_s();
-                points += 1;
+        let mut others: Vec<&Arc> = arcs.iter().filter(|arc| arc.is_apart_from(first)).collect();
+        others.sort_by(|a, b| {
+            let behind_s = |arc: &Arc| (arc.end_s() - first.end_s()).rem_euclid(PERIOD_S);
+            behind_s(a).total_cmp(&behind_s(b))
+        });
+        let mut set = vec![*first];
+        for arc in others {
+            if set[set.len() - 1].is_apart_from(arc) {
+                set.push(*arc);
             }
         }
-        points
+        set
     };
-    arcs.iter().map(from).min().unwrap_or(0)
+    arcs.iter().map(from).max_by_key(Vec::len).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -99,28 +131,36 @@ mod tests {
     }
 
     #[test]
-    fn one_point_suffices_where_arcs_meet() {
-        assert_eq!(fewest_points(&[]), 0);
-        assert_eq!(fewest_points(&arcs(&[(9.0, 2.0)])), 1);
-        assert_eq!(fewest_points(&arcs(&[(9.0, 2.0), (0.5, 3.0), (8.0, 2.8)])), 1);
-        assert_eq!(fewest_points(&arcs(&[(9.0, 2.0), (2.0, 3.0), (6.0, 2.8)])), 3);
+    fn arcs_that_meet_may_be_of_one_machine() {
+        assert_eq!(most_apart(&[], 0.0), 0);
+        assert_eq!(most_apart(&arcs(&[(9.0, 2.0)]), 0.0), 1);
+        assert_eq!(most_apart(&arcs(&[(9.0, 2.0), (0.5, 3.0), (8.0, 2.8)]), 0.0), 1);
+        assert_eq!(most_apart(&arcs(&[(9.0, 2.0), (2.0, 3.0), (6.0, 2.8)]), 0.0), 3);
+    }
+
+    #[test]
+    fn a_wrong_walk_makes_no_machine() {
+        let two = [(9.0, 2.0), (4.0, 2.0)].repeat(5);
+        let with_wrong = [two, vec![(7.0, 0.5)]].concat();
+        assert_eq!((most_apart(&arcs(&with_wrong), 0.0), most_apart(&arcs(&with_wrong), 2.0)), (3, 2));
     }
 
     proptest! {
-        /// Machines with boundaries of their own are never told to be more than they are.
+        /// Machines with boundaries of their own are never told to be more than they are, if few walks are
+        /// wrong.
         #[test]
-        fn as_many_points_as_machines_suffice(
+        fn no_more_than_there_are(
             boundaries in prop::collection::vec(0.0..10.0, 1..6),
             around in prop::collection::vec((0_usize..6, 0.0..5.0, 0.0..4.9), 1..80),
+            wrong in prop::collection::vec((0.0..10.0, 0.0..10.0), 0..3),
         ) {
             let arc = |&(of, before_s, after_s): &(usize, f64, f64)| {
                 let at_s: f64 = boundaries[of % boundaries.len()];
                 Arc { from_s: (at_s - before_s).rem_euclid(PERIOD_S), length_s: before_s + after_s }
             };
-            let arcs: Vec<Arc> = around.iter().map(arc).collect();
-            let used: std::collections::BTreeSet<usize> =
-                around.iter().map(|(of, ..)| of % boundaries.len()).collect();
-            prop_assert!(fewest_points(&arcs) <= used.len());
+            let mut all: Vec<Arc> = around.iter().map(arc).collect();
+            all.extend(arcs(&wrong));
+            prop_assert!(most_apart(&all, wrong.len() as f64) <= boundaries.len());
         }
     }
 }

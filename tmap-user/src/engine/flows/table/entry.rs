@@ -69,7 +69,7 @@ pub(super) struct Entry {
     features: [u8; 3],
     /// Units in the block.
     pub units: u8,
-    /// TTL or hop limit of the latest segment.
+    /// TTL or hop limit of the first segment.
     pub hop_limit: u8,
     /// The lower two bits: units in `pending`; the upper six: first arrivals that the last of them
     /// has swallowed beyond its own, where the stride is more than one.

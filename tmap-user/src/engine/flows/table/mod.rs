@@ -43,12 +43,24 @@ use steps::{MAX_STEP_NS, Step};
 /// No place.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
+/// The TSval whose echo a side owes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Owed {
+    /// The TSval; once its echo was seen, [`ECHOED`]; before any, 0.
+    tsval: u32,
+    /// Echoes of other values since.
+    wrong: u8,
+}
+
 /// What is held of a side that has echoed the other side's handshake. No such side awaits an echo.
 const ECHOED: u32 = 1;
 
+/// After so many wrong echoes, no other one counts: whoever took part knows what to echo.
+const MOST_WRONG: u8 = 4;
+
 /// An echo may be of a segment sent this many ticks after the handshake: the first segments of a connection
-/// may be lost or unseen. A guess hits one time in four thousand.
-const ECHO_TICKS: u32 = 1 << 20;
+/// may be lost or unseen. A guess hits one time in 65,000, and there are [`MOST_WRONG`] guesses.
+const ECHO_TICKS: u32 = 1 << 16;
 
 /// The most entries: places are 32-bit words, and so is what the index holds of them.
 const MAX_ENTRIES: usize = u32::MAX as usize - 1;
@@ -80,8 +92,8 @@ pub(super) struct Table {
     entries: Vec<Entry>,
     /// Bytes of data of each entry's side, which would be too much for its cache line.
     payload_bytes: Vec<u64>,
-    /// The TSval whose echo each entry's side owes; once it was seen, [`ECHOED`]; before any, 0.
-    echoes: Vec<u32>,
+    /// The echo that each entry's side owes.
+    echoes: Vec<Owed>,
     /// Unused entries, a list through the first word of their keys.
     free: u32,
     live: usize,
@@ -148,7 +160,7 @@ impl Table {
     /// Memory held, in bytes.
     pub(super) fn heap_bytes(&self) -> usize {
         self.index.heap_bytes()
-            + self.entries.len() * (size_of::<Entry>() + size_of::<u64>() + size_of::<u32>())
+            + self.entries.len() * (size_of::<Entry>() + size_of::<u64>() + size_of::<Owed>())
             + self.wide.capacity() * size_of::<Wide>()
             + self.features.heap_bytes()
             + self.histories.heap_bytes()
@@ -245,21 +257,22 @@ impl Table {
         } else {
             ([self.wide.insert(Wide::of(segment)) as u32, 0], flag::WIDE)
         };
-        let entry = Entry::new([addresses[0], addresses[1], ports(segment)], flags, record.time_ns);
+        let mut entry = Entry::new([addresses[0], addresses[1], ports(segment)], flags, record.time_ns);
+        entry.hop_limit = segment.hop_limit;
         let place = if self.free == NOWHERE {
             if self.entries.len() == memory::SMALL_BYTES / size_of::<Entry>() {
                 memory::use_large_pages(&mut self.entries);
             }
             self.entries.push(entry);
             self.payload_bytes.push(0);
-            self.echoes.push(0);
+            self.echoes.push(Owed::default());
             self.entries.len() as u32 - 1
         } else {
             let place = self.free;
             self.free = self.entries[place as usize].key[0];
             self.entries[place as usize] = entry;
             self.payload_bytes[place as usize] = 0;
-            self.echoes[place as usize] = 0;
+            self.echoes[place as usize] = Owed::default();
             place
         };
         self.live += 1;
@@ -325,7 +338,8 @@ impl Table {
         let owes = !self.has_echoed(place);
         let entry = &mut self.entries[place as usize];
         if owes && entry.is(flag::POINT) && entry.tsval.wrapping_sub(echo) <= ECHO_TICKS {
-            self.echoes[place as usize] = tsval;
+            let wrong = self.echoes[place as usize].wrong;
+            self.echoes[place as usize] = Owed { tsval, wrong };
             entry.set_awaits_echo(true);
         }
     }
@@ -336,21 +350,25 @@ impl Table {
         self.entries[place as usize].awaits_echo()
     }
 
-    /// Whether `tsecr` is the echo that the side at `place` owes.
-    pub(super) fn is_awaited_echo(&self, place: u32, tsecr: u32) -> bool {
-        self.awaits_echo(place) && tsecr.wrapping_sub(self.echoes[place as usize]) <= ECHO_TICKS
+    /// Whether `tsecr` is the echo that the side at `place` owes. Wrong ones are counted.
+    pub(super) fn is_awaited_echo(&mut self, place: u32, tsecr: u32) -> bool {
+        let awaits = self.awaits_echo(place);
+        let owed = &mut self.echoes[place as usize];
+        let is_right = awaits && owed.wrong < MOST_WRONG && tsecr.wrapping_sub(owed.tsval) <= ECHO_TICKS;
+        owed.wrong = owed.wrong.saturating_add(u8::from(!is_right));
+        is_right
     }
 
     /// The side at `place` has echoed what only the other side's handshake showed.
     pub(super) fn note_echo(&mut self, place: u32) {
         self.entries[place as usize].set_awaits_echo(false);
-        self.echoes[place as usize] = ECHOED;
+        self.echoes[place as usize].tsval = ECHOED;
     }
 
     /// Whether the side at `place` has echoed the other side's handshake.
     #[inline(always)]
     pub(super) fn has_echoed(&self, place: u32) -> bool {
-        self.echoes[place as usize] == ECHOED && !self.awaits_echo(place)
+        self.echoes[place as usize].tsval == ECHOED && !self.awaits_echo(place)
     }
 
     /// Addresses and ports of the side at `place`.
@@ -413,7 +431,6 @@ impl Table {
     fn take_in(&mut self, place: u32, seen: &Plain, has_syn: bool, record: impl FnOnce() -> Record) {
         let entry = &mut self.entries[place as usize];
         entry.segments = entry.segments.saturating_add(1 + u32::from(seen.suppressed));
-        entry.hop_limit = seen.hop_limit;
         if seen.payload_bytes != 0 {
             self.payload_bytes[place as usize] += u64::from(seen.payload_bytes);
         }
@@ -471,7 +488,9 @@ impl Table {
     #[inline(never)]
     fn observe_odd(&mut self, place: u32, record: &Record, last_ns: u64) {
         let segment = &record.segment;
-        if let Some(fingerprint) = Fingerprint::of(segment) {
+        // A handshake has one beginning: another one may be forged.
+        let is_first = !self.is(place, flag::CLIENT | flag::SERVER);
+        if let Some(fingerprint) = Fingerprint::of(segment).filter(|_| is_first) {
             self.shake_hands(place, fingerprint, segment.flags.is_syn_ack());
         }
         let shows_no_clock =
@@ -488,7 +507,6 @@ impl Table {
 
     fn shake_hands(&mut self, place: u32, fingerprint: Fingerprint, is_answer: bool) {
         let entry = &mut self.entries[place as usize];
-        entry.set(flag::CLIENT | flag::SERVER, false);
         entry.set(if is_answer { flag::SERVER } else { flag::CLIENT }, true);
         let features = self.features.get(entry.features());
         self.set_features(place, Features { fingerprint: Some(fingerprint), ..features });

@@ -41,6 +41,7 @@ fn record(flow: u8, time_ns: u64, tsval: u32, flags: u8) -> Record {
             tunnel: (flow % 2 == 1).then(|| Tunnel {
                 kind: tmap_common::tunnel::Kind(1 + (tsval & 1) as u8),
                 id: u32::from(flow),
+                is_over_ip: true,
                 src,
                 dst: src,
             }),
