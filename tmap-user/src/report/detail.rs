@@ -134,10 +134,9 @@ fn in_text(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
 fn unstamped(out: &mut impl Write, report: &AddressReport) -> io::Result<()> {
     let Some(unstamped) = &report.unstamped else { return Ok(()) };
     writeln!(out, "  {}", words::unstamped(report).unwrap_or_default())?;
-    if let Some(machines) = &report.unstamped_machines {
-        if let Some(ports) = words::source_ports(&machines.ports) {
-            writeln!(out, "    {ports}")?;
-        }
+    let ports = report.unstamped_machines.as_ref().and_then(|machines| words::source_ports(&machines.ports));
+    if let Some(ports) = ports {
+        writeln!(out, "    {ports}")?;
     }
     match &unstamped.signature {
         Some(signature) => writeln!(out, "    their latest handshake (p0f notation) {signature}"),
