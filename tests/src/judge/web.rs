@@ -143,15 +143,19 @@ pub fn judge_with(web: &Web, ports: bool) -> Outcome {
 
 /// What is said of the machines of `web` if they switch timestamps off: only their SYNs are then to be seen.
 pub fn count_without_timestamps(web: &Web, ports: bool) -> Option<PortCount> {
+    let (snapshot, _) = analyse(&without_timestamps(web), ports);
+    let mut reports = snapshot.addresses.into_iter();
+    reports.find(|report| report.address == evaluate::shared())?.unstamped_machines
+}
+
+/// The SYNs of the machines of `web` if they switch timestamps off.
+pub fn without_timestamps(web: &Web) -> Vec<Record> {
     let is_syn = |record: &&Record| record.segment.flags.is_syn() && record.segment.src == evaluate::shared();
     let bare = |record: &Record| {
         let syn = record.segment.syn.map(|syn| Syn { option_order: WITHOUT_TIMESTAMPS, ..syn });
         Record { segment: Segment { tsval: 0, tsecr: 0, syn, ..record.segment }, ..*record }
     };
-    let records: Vec<Record> = web.run().simulation.records.iter().filter(is_syn).map(bare).collect();
-    let (snapshot, _) = analyse(&records, ports);
-    let mut reports = snapshot.addresses.into_iter();
-    reports.find(|report| report.address == evaluate::shared())?.unstamped_machines
+    web.run().simulation.records.iter().filter(is_syn).map(bare).collect()
 }
 
 /// The options of a SYN without timestamps: maximum segment size, window scale, selective acknowledgement.

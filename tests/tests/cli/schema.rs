@@ -23,6 +23,7 @@ use tmap::{
 use tmap_common::{Address, Flags, Link, Record, Segment, Syn};
 use tmap_tests::{
     command::{json_lines, tmap},
+    judge::web::without_timestamps,
     simulate::{Offsets, SHARED, containers, conversation::mail_cluster, web},
     wire::{
         capture::{Order, Packet, packets, pcap},
@@ -166,10 +167,19 @@ fn mail() -> Vec<Packet> {
 }
 
 /// A machine whose source ports follow Linux's rule.
-fn walks() -> Vec<Packet> {
+fn walking() -> web::Web {
     let row = web::grid::port_rows().into_iter().next().expect("a row");
-    let web = web::Web { connections: 150, peers: 2, seed: 1, ..row.web };
-    packets(&web.run().simulation.records, Link::Ip)
+    web::Web { connections: 150, peers: 2, seed: 1, ..row.web }
+}
+
+/// Its connections.
+fn walks() -> Vec<Packet> {
+    packets(&walking().run().simulation.records, Link::Ip)
+}
+
+/// Its connections where it has switched timestamps off.
+fn bare_walks() -> Vec<Packet> {
+    packets(&without_timestamps(&walking()), Link::Ip)
 }
 
 /// A clock of 1 kHz: what it shows at a time in seconds, or nothing while it is off.
@@ -228,8 +238,13 @@ fn output() -> Vec<Value> {
     let folder = TempDir::new().expect("a folder");
     let read = ["read", "--json", "--connections", "--siblings", "--stats", "0.000001"];
     let mut all = Vec::new();
-    let made =
-        [("containers", tunnelled()), ("mail", mail()), ("interrupted", interrupted()), ("walks", walks())];
+    let made = [
+        ("containers", tunnelled()),
+        ("mail", mail()),
+        ("interrupted", interrupted()),
+        ("walks", walks()),
+        ("bare-walks", bare_walks()),
+    ];
     for (name, packets) in made {
         all.extend(lines(&read, &write(&folder, name, packets)));
     }

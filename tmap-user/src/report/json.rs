@@ -425,7 +425,7 @@ pub fn summary(
             time: calendar.report_time(snapshot.now_ns),
             since: calendar.report_time(summary.began_ns),
             version: env!("CARGO_PKG_VERSION"),
-            addresses: snapshot.addresses.len(),
+            addresses: snapshot.addresses.iter().filter(|report| report.connections > 0).count(),
             connections: snapshot.addresses.iter().map(|report| report.connections).sum(),
             machines: snapshot.addresses.iter().filter_map(|report| report.machines).map(u64::from).sum(),
             coverage: coverage::Object::of(&Coverage::of(&snapshot.addresses)),
