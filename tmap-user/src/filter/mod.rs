@@ -113,7 +113,8 @@ impl fmt::Display for FilterError {
         // one line.
         let line: String = self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         writeln!(f, "    {line}")?;
-        write!(f, "    {:before$}{:^<marked$}", "", "")
+        // A width in a format is at most 65,535.
+        write!(f, "    {}{}", " ".repeat(before), "^".repeat(marked))
     }
 }
 

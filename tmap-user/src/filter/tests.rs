@@ -156,6 +156,13 @@ fn the_caret_stands_under_the_word() {
     assert_eq!(lines[2].trim(), "^^^^");
 }
 
+/// A format takes no width above 65,535.
+#[test]
+fn a_caret_may_stand_far_to_the_right() {
+    let error = Program::new(&format!("{}nonsense", " ".repeat(100_000))).expect_err("no word").to_string();
+    assert!(error.ends_with('^'), "{} characters", error.len());
+}
+
 #[test]
 fn too_long_a_program_is_refused_with_its_length() {
     let ports = |count: u16| {
