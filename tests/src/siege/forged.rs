@@ -129,12 +129,3 @@ pub fn acknowledgements(scene: &Scene, random: &mut Pcg64) -> Vec<Record> {
     };
     scene.sides.iter().map(ack).collect()
 }
-
-/// An acknowledgement so many seconds before each connection, with any TSval.
-pub fn planted(scene: &Scene, before_s: u64, random: &mut Pcg64) -> Vec<Record> {
-    let mut forged = acknowledgements(scene, random);
-    for (record, side) in forged.iter_mut().zip(&scene.sides) {
-        record.time_ns = side.first_ns.saturating_sub(before_s * 1_000 * MS);
-    }
-    forged
-}

@@ -54,7 +54,7 @@ const UNANSWERED: Option<Doubt> = Some(Doubt::Unanswered);
 const CONTRADICTED: Option<Doubt> = Some(Doubt::Contradicted);
 
 /// Attacks on the victim's own connections and its address.
-const ON_ADDRESS: [Attack; 23] = [
+const ON_ADDRESS: [Attack; 22] = [
     attack("no attack", None, |_, _| Vec::new()),
     attack("scan by SYN, 20/s", UNANSWERED, |scene, random| scan(scene, 20, Probe::Syn, random)),
     attack("scan by SYN, 40/s", UNANSWERED, |scene, random| scan(scene, 40, Probe::Syn, random)),
@@ -75,9 +75,6 @@ const ON_ADDRESS: [Attack; 23] = [
     }),
     attack("another clock in VXLAN, at the end", UNANSWERED, |scene, random| {
         in_vxlan(other_clock(scene, forged::When::End, random))
-    }),
-    attack("an ACK a minute before each connection", UNANSWERED, |scene, random| {
-        forged::planted(scene, 60, random)
     }),
     attack("RST, 2/s for each connection", None, resets),
     attack("RST and SYN, five times a connection", None, forged::reopened),

@@ -29,9 +29,7 @@ const FEWEST_COMPLETED: u32 = 3;
 impl Flows {
     /// What a SYN on the ports of the open side at `place` means.
     pub(super) fn reopening(&mut self, place: u32, record: &Record) -> Reopening {
-        // What came before a SYN, other than another SYN, may be forged, however well it goes with it.
-        let began_so = self.table.is(place, flag::CLIENT);
-        if began_so && !self.table.is_reopened_by(place, record) {
+        if !self.table.is_reopened_by(place, record) {
             return Reopening::No;
         }
         let source = self.ids.get(&record.segment.src).map(|&id| &self.sources[id as usize]);
