@@ -464,7 +464,9 @@ fn a_mirror_port_is_promiscuous_until_the_end_however_it_comes() {
     let (near, far) = (&pairs.near, &pairs.far);
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let mut tmap = Running::start(far, &["-i", "span"]);
-        assert!(tmap.err().contains("span is in promiscuous mode while tmap runs"), "{}", tmap.err());
+        wait_for("the word on the mode", || {
+            tmap.err().contains("span is in promiscuous mode while tmap runs")
+        });
         assert_eq!(promiscuity(far, "span"), 1);
         tmap.send(signal);
         tmap.end();
