@@ -106,26 +106,12 @@ fn random() -> MachineReport {
 
 fn report(last: u8) -> AddressReport {
     AddressReport {
-        address: address(last),
-        regime: Regime::Undetermined,
-        evidence: String::new(),
-        machines: None,
-        machines_low: None,
-        machines_high: None,
-        machines_proven: None,
         doubt: Some(Doubt::TooFewSegments),
         connections: 1,
         segments: 12,
-        zero_tsvals: 0,
-        tsval_jumps: 0,
-        tunnels: Vec::new(),
-        unstamped: None,
-        unstamped_machines: None,
-        source_ports: None,
-        unassigned: None,
         first_seen_ns: 10 * S,
         last_seen_ns: 590 * S,
-        machine_list: Vec::new(),
+        ..AddressReport::nothing(address(last))
     }
 }
 

@@ -73,26 +73,18 @@ fn report(number: u32) -> AddressReport {
     let machines = 1 + number % 8;
     let is_open = number % 8 == 7;
     AddressReport {
-        address: address(number),
         regime: Regime::Global,
         evidence: format!("{CONNECTIONS} of {CONNECTIONS} connections share offsets"),
         machines: (!is_open).then_some(machines),
         machines_low: Some(if is_open { 1 } else { machines }),
         machines_high: Some(machines + 1),
-        machines_proven: None,
         doubt: is_open.then_some(Doubt::JitterTooLarge),
         connections: u64::from(CONNECTIONS),
         segments: 9_000,
-        zero_tsvals: 0,
-        tsval_jumps: 0,
-        tunnels: Vec::new(),
-        unstamped: None,
-        unstamped_machines: None,
-        source_ports: None,
-        unassigned: None,
         first_seen_ns: 10 * S,
         last_seen_ns: 590 * S,
         machine_list: (1..=machines).map(|id| machine(id, machines)).collect(),
+        ..AddressReport::nothing(address(number))
     }
 }
 

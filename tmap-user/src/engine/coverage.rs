@@ -101,15 +101,12 @@ impl Coverage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{os::OsReport, snapshot::Regime};
+    use crate::engine::os::OsReport;
     use tmap_common::Address;
 
     /// An address with 10 connections and 100 segments, of which so many are no machine's.
     fn address(machines: Option<u32>, unassigned: u64, without_rate: u64) -> AddressReport {
         AddressReport {
-            address: Address::from_ip4([198, 51, 100, 1]),
-            regime: Regime::Undetermined,
-            evidence: String::new(),
             machines,
             machines_low: machines,
             machines_high: machines,
@@ -117,12 +114,6 @@ mod tests {
             doubt: machines.is_none().then_some(Doubt::TooFewConnections),
             connections: 10,
             segments: 100,
-            zero_tsvals: 0,
-            tsval_jumps: 0,
-            tunnels: Vec::new(),
-            unstamped: None,
-            unstamped_machines: None,
-            source_ports: None,
             unassigned: (unassigned > 0).then(|| Unassigned {
                 connections: unassigned,
                 segments: 10 * unassigned,
@@ -133,9 +124,7 @@ mod tests {
                 os: OsReport::default(),
                 ports: Vec::new(),
             }),
-            first_seen_ns: 0,
-            last_seen_ns: 0,
-            machine_list: Vec::new(),
+            ..AddressReport::nothing(Address::from_ip4([198, 51, 100, 1]))
         }
     }
 

@@ -146,13 +146,13 @@ impl Engine {
     /// Everything known at `now_ns`, of an engine that holds only a share of the addresses.
     /// [`PartialSnapshot::join`] makes one snapshot of all engines' partial snapshots.
     pub fn partial_snapshot(&mut self, now_ns: u64, wanted: Wanted) -> PartialSnapshot {
-        self.analyse(self.flows.by_size(), now_ns, wanted)
+        self.analyse(self.flows.by_size(), None, now_ns, wanted)
     }
 
     /// One address and its connections at `now_ns`, which takes no longer than that address does.
     pub fn snapshot_of(&mut self, now_ns: u64, address: Address) -> PartialSnapshot {
         let wanted = Wanted { connections: true, siblings: false };
-        self.analyse(self.flows.within(Some(address)), now_ns, wanted)
+        self.analyse(self.flows.within(Some(address)), Some(address), now_ns, wanted)
     }
 
     /// The last review and the last partial snapshot, with one analysis pass per address for both.
@@ -164,8 +164,14 @@ impl Engine {
         (events, partial)
     }
 
-    /// A partial snapshot of these addresses.
-    fn analyse(&mut self, ids: Vec<SourceId>, now_ns: u64, wanted: Wanted) -> PartialSnapshot {
+    /// A partial snapshot of these sources: all, or that of `only` one address.
+    fn analyse(
+        &mut self,
+        ids: Vec<SourceId>,
+        only: Option<Address>,
+        now_ns: u64,
+        wanted: Wanted,
+    ) -> PartialSnapshot {
         let mut builder = self.analyst.begin_snapshot(now_ns, wanted);
         let [done, all] = &*self.analysed;
         all.fetch_add(ids.len() as u64, Ordering::Relaxed);
@@ -192,7 +198,7 @@ impl Engine {
             done.fetch_add(1, Ordering::Relaxed);
         }
         let (mut partial, clocks) = builder.finish();
-        partial.complete(self.flows.totals(now_ns, clocks));
+        partial.complete(self.flows.totals(now_ns, only, clocks));
         partial
     }
 

@@ -194,6 +194,32 @@ pub struct MachinePorts {
 pub const MAX_TUNNELS: usize = 8;
 
 impl AddressReport {
+    /// A report that tells nothing of this address.
+    pub fn nothing(address: Address) -> Self {
+        Self {
+            address,
+            regime: Regime::Undetermined,
+            evidence: String::new(),
+            machines: None,
+            machines_low: None,
+            machines_high: None,
+            machines_proven: None,
+            doubt: None,
+            connections: 0,
+            segments: 0,
+            zero_tsvals: 0,
+            tsval_jumps: 0,
+            tunnels: Vec::new(),
+            unstamped: None,
+            unstamped_machines: None,
+            source_ports: None,
+            unassigned: None,
+            first_seen_ns: 0,
+            last_seen_ns: 0,
+            machine_list: Vec::new(),
+        }
+    }
+
     /// The average uptime of its machines in seconds at `now_ns`, and over how many machines it is: the
     /// mean of `now - boot` over those whose boot time is known, each counted once whatever its load. A
     /// machine that most likely rebooted counts as what it is since.

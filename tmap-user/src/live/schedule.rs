@@ -27,8 +27,8 @@ pub(super) type Asker = oneshot::Sender<(PartialSnapshot, Holdings)>;
 enum Task {
     /// A review of sources that changed, and the channel to a caller that waits for its end.
     Review(VecDeque<(SourceId, Depth)>, Option<oneshot::Sender<()>>),
-    /// A snapshot of all sources, and the channel to the caller that waits for it.
-    Snapshot(VecDeque<SourceId>, Asker),
+    /// A snapshot of the sources left, what it is of, and the channel to the caller that waits for it.
+    Snapshot(VecDeque<SourceId>, Scope, Asker),
 }
 
 /// The tasks of a shard, and the state of the present one.
@@ -119,7 +119,7 @@ impl Schedule {
         let Some((scope, asker)) = self.waiting.pop_front() else { return };
         self.now_ns = now_ns;
         if self.analysis.send(Job::Begin(now_ns, scope.wanted)) {
-            self.task = Some(Task::Snapshot(flows.within(scope.only).into(), asker));
+            self.task = Some(Task::Snapshot(flows.within(scope.only).into(), scope, asker));
         }
     }
 
@@ -134,7 +134,7 @@ impl Schedule {
                     return Ok(0);
                 }
             },
-            Some(Task::Snapshot(sources, _)) => match sources.pop_front() {
+            Some(Task::Snapshot(sources, ..)) => match sources.pop_front() {
                 Some(id) => Job::Add(flows.freeze(id)),
                 None => Job::Finish,
             },
@@ -171,8 +171,8 @@ impl Schedule {
             Answer::Analysed(analysed) => self.take_outcome(analysed, flows),
             Answer::Finished(mut part, clocks) => {
                 self.finishing = false;
-                if let Some(Task::Snapshot(_, asker)) = self.task.take() {
-                    part.complete(flows.totals(part.now_ns(), clocks));
+                if let Some(Task::Snapshot(_, scope, asker)) = self.task.take() {
+                    part.complete(flows.totals(part.now_ns(), scope.only, clocks));
                     let mut holdings = flows.holdings();
                     holdings.memory_bytes += self.analysis.memory_bytes();
                     let _ = asker.send((*part, holdings));

@@ -298,7 +298,7 @@ struct SummaryLine<'a> {
     time: Option<String>,
     since: Option<String>,
     version: &'static str,
-    addresses: usize,
+    addresses: u64,
     connections: u64,
     machines: u64,
     coverage: coverage::Object,
@@ -419,16 +419,17 @@ pub fn summary(
     for sibling in &snapshot.siblings {
         line(out, &Line::Sibling(siblings::line(sibling)))?;
     }
+    let covered = Coverage::of(&snapshot.addresses);
     line(
         out,
         &Line::Summary(SummaryLine {
             time: calendar.report_time(snapshot.now_ns),
             since: calendar.report_time(summary.began_ns),
             version: env!("CARGO_PKG_VERSION"),
-            addresses: snapshot.addresses.iter().filter(|report| report.connections > 0).count(),
+            addresses: covered.addresses.all,
             connections: snapshot.addresses.iter().map(|report| report.connections).sum(),
             machines: snapshot.addresses.iter().filter_map(|report| report.machines).map(u64::from).sum(),
-            coverage: coverage::Object::of(&Coverage::of(&snapshot.addresses)),
+            coverage: coverage::Object::of(&covered),
             records: holdings.records,
             packets: packets(counters),
             losses: losses(snapshot.losses),

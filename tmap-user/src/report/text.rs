@@ -167,7 +167,7 @@ pub(crate) fn totals(
     let Summary { snapshot, counters, .. } = summary;
     let unstamped = snapshot.unstamped;
     let connections: u64 = snapshot.addresses.iter().map(|report| report.connections).sum();
-    let stamped = snapshot.addresses.iter().filter(|report| report.connections > 0).count();
+    let covered = Coverage::of(&snapshot.addresses);
     if counters.seen == 0 {
         // A warning says why, such as a file that is no capture.
         if summary.warnings.is_empty() {
@@ -182,14 +182,14 @@ pub(crate) fn totals(
     writeln!(
         out,
         "{} with timestamps, {}; {}, {} with timestamps.",
-        count(stamped as u64, "address"),
+        count(covered.addresses.all, "address"),
         count(connections, "connection side"),
         count(counters.seen, "frame"),
         grouped(
             (counters.emitted + counters.suppressed + counters.ring_full).saturating_sub(unstamped.records)
         ),
     )?;
-    out.write_all(coverage::text(&Coverage::of(&snapshot.addresses)).as_bytes())?;
+    out.write_all(coverage::text(&covered).as_bytes())?;
     if counters.skipped_total() > 0 {
         writeln!(out, "Skipped frames: {}.", stats::skipped(counters))?;
     }

@@ -126,11 +126,9 @@ pub(crate) fn doubt(doubt: Doubt) -> &'static str {
 /// Connections of an address that were opened without timestamps.
 pub(crate) fn unstamped(report: &AddressReport) -> Option<String> {
     let unstamped = report.unstamped.as_ref()?;
-    let others = if report.connections > 0 { "more " } else { "" };
-    let connections = if report.connections > 0 {
-        more_of(unstamped.connections, "connection")
-    } else {
-        count(unstamped.connections, "connection")
+    let (connections, others) = match report.connections {
+        0 => (count(unstamped.connections, "connection"), ""),
+        _ => (more_of(unstamped.connections, "connection"), "more "),
     };
     let Some(machines) = &report.unstamped_machines else {
         return Some(format!(

@@ -79,11 +79,13 @@ impl Held {
         self.count -= held.map_or(0, |held| held.openings.len());
     }
 
-    /// A copy of what is held of the addresses whose ports may tell something.
-    pub(super) fn telling(&self) -> Vec<(Address, BareSyns)> {
-        let is_enough = |(_, held): &(&Address, &BareSyns)| held.openings.len() >= FEWEST_TELLING;
-        let enough = self.addresses.iter().filter(is_enough);
-        enough.map(|(&address, held)| (address, held.clone())).collect()
+    /// A copy of what is held of the addresses whose ports may tell something, or `only` of one.
+    pub(super) fn telling(&self, only: Option<Address>) -> Vec<(Address, BareSyns)> {
+        let tells = |(address, held): &(&Address, &BareSyns)| {
+            held.openings.len() >= FEWEST_TELLING && only.is_none_or(|only| only == **address)
+        };
+        let telling = self.addresses.iter().filter(tells);
+        telling.map(|(&address, held)| (address, held.clone())).collect()
     }
 
     /// Estimated heap memory, in bytes.
@@ -106,7 +108,7 @@ mod tests {
     fn an_address_holds_its_newest() {
         let mut held = Held::default();
         (0..600).for_each(|port| held.note(port.into(), &syn(1, port)));
-        let all = held.telling();
+        let all = held.telling(None);
         let [(_, of_one)] = &all[..] else { panic!("one address: {all:?}") };
         assert_eq!((of_one.openings.len(), of_one.is_cut), (MOST_OF_ADDRESS, true));
         assert_eq!(of_one.openings.back().map(|opening| opening.port), Some(599));

@@ -54,7 +54,7 @@ impl Flows {
             self.is_answer(record)
         } else {
             // Where a record tells bytes instead of the echo, that is 0.
-            segment.tsecr != 0 && self.table.is_awaited_echo(place, segment.tsecr)
+            segment.tsecr != 0 && self.table.judge_echo(place, segment.tsecr)
         };
         if echoes {
             self.table.note_echo(place);

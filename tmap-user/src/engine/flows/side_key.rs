@@ -10,7 +10,7 @@ use crate::engine::types::FlowKey;
 /// The tunnel over IP around a segment as a number; 0 outside of such tunnels. Both directions of a tunnel
 /// have one number. Whoever can reach the end of a tunnel can send segments of any address into it. So what
 /// comes in a tunnel belongs to connections in that tunnel, and changes no others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Passage(u64);
 
 /// Random for each run, so that nobody outside can choose tunnels with one number.
@@ -52,7 +52,7 @@ const fn has_one_id(kind: Kind) -> bool {
 }
 
 /// A connection side, in its tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SideKey {
     /// Its addresses and ports.
     pub flow: FlowKey,

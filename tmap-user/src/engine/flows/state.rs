@@ -104,12 +104,13 @@ impl Flows {
         self.pace = pace;
     }
 
-    /// The intake's part of a snapshot at `now_ns`; round trips are reported with `clocks`.
-    pub fn totals(&mut self, now_ns: u64, clocks: Option<ClockDirectory>) -> Totals {
+    /// The intake's part of a snapshot at `now_ns`, of all addresses or `only` one; round trips are reported
+    /// with `clocks`.
+    pub fn totals(&mut self, now_ns: u64, only: Option<Address>, clocks: Option<ClockDirectory>) -> Totals {
         Totals {
             losses: Losses { flows_thinned: self.table.thinned(), ..self.losses },
             unstamped: self.unstamped.totals(|address| self.ids.contains_key(address)),
-            bare_syns: if self.options.ports { self.unstamped.telling() } else { Vec::new() },
+            bare_syns: if self.options.ports { self.unstamped.telling(only) } else { Vec::new() },
             rtt: self.round_trips(now_ns, clocks),
         }
     }

@@ -135,9 +135,10 @@ impl Counts {
         })
     }
 
-    /// SYNs of the addresses whose ports may tell something, with what is known of these addresses.
-    pub(super) fn telling(&self) -> Vec<(Address, Unstamped, BareSyns)> {
-        let syns = self.syns.telling().into_iter();
+    /// SYNs of the addresses whose ports may tell something, or `only` of one, with what is known of these
+    /// addresses.
+    pub(super) fn telling(&self, only: Option<Address>) -> Vec<(Address, Unstamped, BareSyns)> {
+        let syns = self.syns.telling(only).into_iter();
         syns.filter_map(|(address, syns)| Some((address, self.of(address)?, syns))).collect()
     }
 

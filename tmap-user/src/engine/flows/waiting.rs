@@ -1,22 +1,20 @@
 //! SYNs on the ports of open connections, until they are answered.
 
-use indexmap::IndexMap;
-
 use foldhash::quality::RandomState;
+use indexmap::IndexMap;
 use tmap_common::Record;
 
 use super::side_key::SideKey;
 
-/// The most SYNs that wait. Beyond it, the one that waited longest is forgotten: its connection is then
+/// The most SYNs that wait. Beyond it, one of those that waited long is forgotten: its connection is then
 /// missed.
 const MOST_WAITING: usize = 4_096;
 
-/// SYNs that wait for an answer, by the side that they are of, and the number of each: the later, the
-/// greater.
+/// SYNs that wait for an answer, by the side that they are of.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     syns: IndexMap<SideKey, Record, RandomState>,
-    /// The place that the next SYN takes when all are taken.
+    /// The place of the one that is forgotten next.
     next: usize,
 }
 
@@ -25,8 +23,8 @@ impl Waiting {
     pub(super) fn note(&mut self, syn: &Record) {
         let key = SideKey::of(&syn.segment);
         if self.syns.len() >= MOST_WAITING && !self.syns.contains_key(&key) {
-            // The last one moves to its place. In turn, that is fair enough.
-            self.syns.swap_remove_index(self.next % MOST_WAITING);
+            // The newest one moves there, and its turn is then the last.
+            self.syns.swap_remove_index(self.next);
             self.next = (self.next + 1) % MOST_WAITING;
         }
         self.syns.insert(key, *syn);

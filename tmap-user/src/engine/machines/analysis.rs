@@ -582,8 +582,10 @@ impl Builder<'_> {
         }
         out.count = out.count.in_order();
         // A port may be chosen on purpose, and clocks alone are statistics.
-        let by_ports = out.source_ports.ports.fewest_machines() as u32;
-        out.count.proven = out.count.proven.max(by_ports.min(out.count.low));
+        if out.count.proven < out.count.low {
+            let by_ports = out.source_ports.ports.fewest_machines() as u32;
+            out.count.proven = out.count.proven.max(by_ports.min(out.count.low));
+        }
         self.out
     }
 }

@@ -29,21 +29,12 @@ use crate::engine::{
 /// The report on a source address, by its last analysis pass.
 pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &Options) -> AddressReport {
     let mut report = AddressReport {
-        address: history.address,
-        regime: Regime::Undetermined,
-        evidence: String::new(),
-        machines: None,
-        machines_low: None,
-        machines_high: None,
-        machines_proven: None,
-        doubt: None,
         connections: frozen.connections_total,
         segments: frozen.connections.iter().map(|c| c.flow.segments).sum(),
         zero_tsvals: frozen.zero_tsvals,
         tsval_jumps: frozen.connections.iter().map(|c| u64::from(c.flow.jumps)).sum(),
         tunnels: tunnels(&frozen.connections),
         unstamped: frozen.unstamped.clone(),
-        unstamped_machines: None,
         source_ports: history
             .last_pass
             .as_ref()
@@ -51,7 +42,7 @@ pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &
         unassigned: unassigned(history.last_pass.as_ref(), &frozen.connections, options),
         first_seen_ns: frozen.connections.iter().map(|c| c.flow.first_ns).min().unwrap_or_default(),
         last_seen_ns: frozen.connections.iter().map(|c| c.flow.last_ns).max().unwrap_or_default(),
-        machine_list: Vec::new(),
+        ..AddressReport::nothing(history.address)
     };
     let Some(last_pass) = &history.last_pass else {
         report.doubt = Some(no_clock(frozen));

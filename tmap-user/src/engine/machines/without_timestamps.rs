@@ -9,7 +9,6 @@ use crate::engine::{
     flows::{BareSyns, unstamped::Unstamped},
     ports::Ports,
     snapshot::{AddressReport, PortCount},
-    types::Regime,
 };
 
 /// Adds to the reports what ports tell of machines without timestamps. An address that never sent a timestamp
@@ -29,15 +28,14 @@ pub(super) fn add(reports: &mut Vec<AddressReport>, bare: Vec<(Address, Unstampe
 /// The machines that sent these SYNs; `None` where ports tell nothing of them.
 fn count(syns: &BareSyns) -> Option<PortCount> {
     let ports = Ports::read(syns.openings.iter().copied().collect());
-    let at_once = ports.most_at_once();
+    let told = source_ports::told(&ports);
+    if told.hosts_at_once == 0 {
+        return None;
+    }
     let low = (ports.fewest_machines() as u32).max(1);
     let linked = (0..ports.openings.len()).filter(|&at| ports.link(at).is_some()).count();
     let walks = (ports.openings.len() - linked) as u32;
-    (at_once > 0).then(|| PortCount {
-        low,
-        high: (!syns.is_cut).then_some(walks.max(low)),
-        ports: source_ports::told(&ports),
-    })
+    Some(PortCount { low, high: (!syns.is_cut).then_some(walks.max(low)), ports: told })
 }
 
 /// The report on an address that never sent a timestamp.
@@ -49,25 +47,10 @@ fn only_unstamped(
 ) -> AddressReport {
     let times = || syns.openings.iter().map(|opening| opening.time_ns);
     AddressReport {
-        address,
-        regime: Regime::Undetermined,
-        evidence: String::new(),
-        machines: None,
-        machines_low: None,
-        machines_high: None,
-        machines_proven: None,
-        doubt: None,
-        connections: 0,
-        segments: 0,
-        zero_tsvals: 0,
-        tsval_jumps: 0,
-        tunnels: Vec::new(),
         unstamped: Some(unstamped),
         unstamped_machines: Some(machines),
-        source_ports: None,
-        unassigned: None,
         first_seen_ns: times().min().unwrap_or_default(),
         last_seen_ns: times().max().unwrap_or_default(),
-        machine_list: Vec::new(),
+        ..AddressReport::nothing(address)
     }
 }

@@ -81,7 +81,7 @@ impl Wide {
 /// Whether two IPv4 addresses and the ports name the side of `segment`.
 #[inline(always)]
 fn is_narrow(segment: &Segment) -> bool {
-    Address::are_ip4(&segment.src, &segment.dst) && Passage::of(segment) == Passage::NONE
+    Address::are_ip4(&segment.src, &segment.dst) && segment.tunnel.is_none_or(|tunnel| !tunnel.is_over_ip)
 }
 
 /// A table of connection sides.
@@ -350,8 +350,8 @@ impl Table {
         self.entries[place as usize].awaits_echo()
     }
 
-    /// Whether `tsecr` is the echo that the side at `place` owes. Wrong ones are counted.
-    pub(super) fn is_awaited_echo(&mut self, place: u32, tsecr: u32) -> bool {
+    /// Judges whether `tsecr` is the echo that the side at `place` owes. Wrong ones are counted.
+    pub(super) fn judge_echo(&mut self, place: u32, tsecr: u32) -> bool {
         let awaits = self.awaits_echo(place);
         let owed = &mut self.echoes[place as usize];
         let is_right = awaits && owed.wrong < MOST_WRONG && tsecr.wrapping_sub(owed.tsval) <= ECHO_TICKS;
