@@ -200,9 +200,11 @@ pub(crate) fn totals(
             0 => String::new(),
             syns => format!(", {} of them {}", grouped(syns), if syns == 1 { "a SYN" } else { "SYNs" }),
         };
+        let ports_tell = snapshot.addresses.iter().any(|report| report.unstamped_machines.is_some());
+        let how = if ports_tell { "told by source ports alone" } else { "not counted" };
         writeln!(
             out,
-            "No timestamps in {}{syns}. Machines that never send timestamps are not counted.",
+            "No timestamps in {}{syns}. Machines that never send timestamps are {how}.",
             count(bare, "TCP segment")
         )?;
     }

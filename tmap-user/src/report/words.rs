@@ -145,7 +145,7 @@ pub(crate) fn unstamped(report: &AddressReport) -> Option<String> {
         addresses => format!(", with {} addresses at once", grouped(addresses)),
     };
     Some(format!(
-        "{connections} without timestamps: of {range} {others}machines by source ports alone{addresses}"
+        "{connections} without timestamps: by source ports alone, {range} {others}machines{addresses}"
     ))
 }
 
