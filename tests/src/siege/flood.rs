@@ -39,6 +39,28 @@ pub fn syns(scene: &Scene, sources: u32, when: When, stamped: bool, random: &mut
     (0..sources).map(syn).collect()
 }
 
+/// So many SYNs a second to the victim, a server, which answers each of them and hears no more.
+pub fn half_open(scene: &Scene, per_second: u64, random: &mut Pcg64) -> Vec<Record> {
+    let mut records = Vec::new();
+    let count = (scene.end_ns() - scene.begin_ns()) / S * per_second;
+    for number in 0..count {
+        let time_ns = scene.begin_ns() + number * S / per_second;
+        let client = (source(number as u32), random.random_range(1024..=u16::MAX));
+        let server = (scene.victim, 80);
+        let syn = segment(time_ns, (client, server), Flags::SYN, random.random_range(1..u32::MAX));
+        // Linux sends its SYN-ACK again after one second, and then after two more.
+        for after_ns in [200_000, S, 3 * S] {
+            let ends = (server, client);
+            let tsval = random.random_range(1..u32::MAX);
+            let mut answer = segment(time_ns + after_ns, ends, Flags::SYN | Flags::ACK, tsval);
+            answer.segment.tsecr = syn.segment.tsval;
+            records.push(answer);
+        }
+        records.push(syn);
+    }
+    records
+}
+
 /// Connections of other addresses, so many of each, of five segments within a few seconds, all the time.
 pub fn connections(scene: &Scene, sources: u32, of_each: u16, random: &mut Pcg64) -> Vec<Record> {
     let mut records = Vec::new();

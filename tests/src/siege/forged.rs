@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64;
 use tmap_common::{Address, Flags, Record, Tunnel, tunnel::Kind};
 
-use super::{MS, Scene, segment};
+use super::{MS, S, Scene, segment};
 
 /// When an attack hits each connection.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +119,18 @@ fn heard(scene: &Scene) -> Vec<Vec<Record>> {
         }
     }
     sides
+}
+
+/// A segment with these flags before each connection, within a minute. Every second one has TSval 0.
+pub fn planted(scene: &Scene, flags: Flags, random: &mut Pcg64) -> Vec<Record> {
+    let plant = |(number, side): (usize, &super::Side)| {
+        let at_ns = side.first_ns.saturating_sub(random.random_range(MS..60 * S));
+        let tsval = if number % 2 == 0 { random.random() } else { 0 };
+        let mut record = segment(at_ns, (side.from, side.to), flags, tsval);
+        record.segment.hop_limit = 240;
+        record
+    };
+    scene.sides.iter().enumerate().map(plant).collect()
 }
 
 /// An acknowledgement in the middle of each connection, with any TSval.

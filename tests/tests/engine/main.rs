@@ -7,6 +7,7 @@ mod evaluation;
 mod few_clocks;
 mod field;
 mod fuzz;
+mod handshakes;
 mod hurry;
 mod invariants;
 mod p0f;

@@ -181,6 +181,7 @@ pub(super) fn summary() -> Summary {
         machines_proven: Some(2),
         doubt: None,
         connections: 1_024,
+        connections_forgotten: 7,
         zero_tsvals: 3,
         tsval_jumps: 1,
         tunnels: vec![

@@ -9,7 +9,7 @@ use tmap::engine::{
     Engine, Options, PartialSnapshot, Wanted,
     snapshot::{AddressReport, Doubt, Event, Regime, Snapshot},
 };
-use tmap_common::{Address, Record};
+use tmap_common::{Address, Flags, Record};
 use tmap_tests::{
     captures::{self, THREE, WITH_UNSTAMPED},
     judge::summary::{beyond, wrong},
@@ -54,7 +54,7 @@ const UNANSWERED: Option<Doubt> = Some(Doubt::Unanswered);
 const CONTRADICTED: Option<Doubt> = Some(Doubt::Contradicted);
 
 /// Attacks on the victim's own connections and its address.
-const ON_ADDRESS: [Attack; 22] = [
+const ON_ADDRESS: [Attack; 25] = [
     attack("no attack", None, |_, _| Vec::new()),
     attack("scan by SYN, 20/s", UNANSWERED, |scene, random| scan(scene, 20, Probe::Syn, random)),
     attack("scan by SYN, 40/s", UNANSWERED, |scene, random| scan(scene, 40, Probe::Syn, random)),
@@ -78,6 +78,15 @@ const ON_ADDRESS: [Attack; 22] = [
     }),
     attack("RST, 2/s for each connection", None, resets),
     attack("RST and SYN, five times a connection", None, forged::reopened),
+    attack("an ACK before each connection", UNANSWERED, |scene, random| {
+        forged::planted(scene, Flags::ACK, random)
+    }),
+    attack("a SYN-ACK before each connection", UNANSWERED, |scene, random| {
+        forged::planted(scene, Flags::SYN | Flags::ACK, random)
+    }),
+    attack("a SYN before each connection", UNANSWERED, |scene, random| {
+        forged::planted(scene, Flags::SYN, random)
+    }),
     attack("20 pairs of one offset", UNANSWERED, |scene, random| pairs(scene, 20, random)),
     attack("140 pairs of one offset", UNANSWERED, |scene, random| pairs(scene, 140, random)),
     attack("40 connections whose echoes are swept", UNANSWERED, |scene, random| swept(scene, 40, random)),
@@ -222,6 +231,23 @@ fn one_segment_outside_copies_no_connection_in_a_tunnel() {
     let (calm, _) = read(&inside.records, inside.resolution_ns, inside.victim);
     let (attacked, _) = read(&inside.with(forged), inside.resolution_ns, inside.victim);
     assert_eq!(changed(&calm, &attacked, scene.victim, UNANSWERED), Vec::<String>::new());
+}
+
+/// Handshakes that clients never complete say nothing of the machines behind a server.
+#[test]
+fn a_server_withstands_floods_that_it_answers() {
+    let scene = Scene::capture(&captures::path(THREE)).expect("a capture");
+    let (calm, _) = read(&scene.records, scene.resolution_ns, scene.victim);
+    let servers = calm.addresses.iter().map(|report| report.address).filter(|server| *server != scene.victim);
+    let server = servers.min().expect("a server");
+    let scene = Scene::new(scene.records, scene.resolution_ns, server);
+    for per_second in [5, 20, 100, 400] {
+        let records = scene.with(flood::half_open(&scene, per_second, &mut Pcg64::seed_from_u64(SEED)));
+        for run in [read as Run, watch] {
+            let (attacked, _) = run(&records, scene.resolution_ns, server);
+            assert_eq!(changed(&calm, &attacked, server, UNANSWERED), Vec::<String>::new(), "{per_second}/s");
+        }
+    }
 }
 
 #[test]

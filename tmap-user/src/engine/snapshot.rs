@@ -90,6 +90,9 @@ pub struct AddressReport {
     pub doubt: Option<Doubt>,
     /// Connection sides seen from this address.
     pub connections: u64,
+    /// Those of them that made room for others, so that they are held no more: machines keep their number,
+    /// and nothing else of them.
+    pub connections_forgotten: u64,
     /// Segments with timestamps of the connection sides held.
     pub segments: u64,
     /// Segments with TSval 0: the option is there, but shows no clock.
@@ -206,6 +209,7 @@ impl AddressReport {
             machines_proven: None,
             doubt: None,
             connections: 0,
+            connections_forgotten: 0,
             segments: 0,
             zero_tsvals: 0,
             tsval_jumps: 0,

@@ -98,11 +98,14 @@ pub(crate) fn offsets(report: &AddressReport) -> Option<String> {
     Some(text)
 }
 
-/// What is odd about the clocks of an address.
+/// What is odd about the connections and clocks of an address.
 pub(crate) fn clock_remarks(report: &AddressReport) -> Vec<String> {
     let mut remarks = Vec::new();
     if report.zero_tsvals > 0 {
         remarks.push(format!("{} with TSval 0, which shows no clock", count(report.zero_tsvals, "segment")));
+    }
+    if report.connections_forgotten > 0 {
+        remarks.push(words::forgotten(report.connections_forgotten));
     }
     if report.tsval_jumps > 0 {
         let jumps = count(report.tsval_jumps, "clock jump");

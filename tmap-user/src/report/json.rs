@@ -20,6 +20,7 @@
 //! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `jitter_too_large`, `too_far_apart`, `unsteady`, `zero_tsvals`, `offsets_random`, `budget_spent`, `unanswered`, `unrelated`, `contradicted`, `interrupted` |
 //! | `would_help` | what would make the answer better, a noun; `null` where nothing would |
 //! | `connections` | connection sides seen from the address |
+//! | `connections_forgotten` | those of them that made room for others |
 //! | `segments` | segments with timestamps of those held |
 //! | `zero_tsvals` | segments with TSval 0 |
 //! | `tsval_jumps` | times that a connection's counter was set to another value, and went on from there |
@@ -128,6 +129,7 @@ struct AddressLine<'a> {
     doubt: Option<&'static str>,
     would_help: Option<String>,
     connections: u64,
+    connections_forgotten: u64,
     segments: u64,
     zero_tsvals: u64,
     tsval_jumps: u64,
@@ -486,6 +488,7 @@ fn address_line<'a>(report: &'a AddressReport, now_ns: u64, calendar: &Calendar<
         doubt: report.doubt.map(doubt),
         would_help: words::help(report),
         connections: report.connections,
+        connections_forgotten: report.connections_forgotten,
         segments: report.segments,
         zero_tsvals: report.zero_tsvals,
         tsval_jumps: report.tsval_jumps,

@@ -226,6 +226,9 @@ fn details(
     if let Some(unstamped) = words::unstamped(report) {
         add(&format!("  {unstamped}"));
     }
+    if report.connections_forgotten > 0 {
+        add(&format!("  {}", words::forgotten(report.connections_forgotten)));
+    }
     if report.tsval_jumps > 0 {
         add(&format!("  {} within a connection (see -v)", count(report.tsval_jumps, "clock jump")));
     }

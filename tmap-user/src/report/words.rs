@@ -214,6 +214,12 @@ impl Shortage {
     }
 }
 
+/// That so many connections of an address are held no more.
+pub(crate) fn forgotten(connections: u64) -> String {
+    let are = if connections == 1 { "is" } else { "are" };
+    format!("{} made room for others and {are} no evidence any more", count(connections, "connection"))
+}
+
 /// Whether machines were counted, but not told apart.
 fn is_only_counted(report: &AddressReport) -> bool {
     report.doubt.is_none() && report.machine_list.is_empty() && report.machines.is_some_and(|count| count > 1)

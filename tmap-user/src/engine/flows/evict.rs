@@ -32,7 +32,7 @@
 use super::{
     source::{Source, SourceId},
     state::Flows,
-    table::flag,
+    table::{Stage, flag},
     turn::CANDIDATES,
 };
 
@@ -43,7 +43,7 @@ enum Worth {
     Nothing,
     /// At least [`SOME_SEGMENTS`] segments, which may be forged.
     Some,
-    /// The side echoed the other side's handshake, so it took part in the connection.
+    /// The side completed its handshake, so it took part in the connection.
     Much,
 }
 
@@ -215,12 +215,12 @@ impl Flows {
     }
 
     fn worth(&self, place: u32) -> Worth {
-        if self.table.has_echoed(place) {
-            Worth::Much
-        } else if self.table.segments(place) >= SOME_SEGMENTS {
-            Worth::Some
-        } else {
-            Worth::Nothing
+        match self.table.stage(place) {
+            Stage::Complete => Worth::Much,
+            // It repeats its SYN-ACK.
+            Stage::HalfOpen => Worth::Nothing,
+            _ if self.table.segments(place) >= SOME_SEGMENTS => Worth::Some,
+            _ => Worth::Nothing,
         }
     }
 

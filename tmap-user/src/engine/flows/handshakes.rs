@@ -1,16 +1,17 @@
-//! Handshakes: which connection sides have echoed a time stamp of the other side's handshake.
+//! Handshakes: which connection sides have echoed a time stamp of the other side's handshake, and went on.
 //!
 //! Whoever forges segments of others and doesn't see the answers can't know the other side's TSval (RFC 7323,
 //! section 3.2: TSecr echoes it), as little as its sequence number. So a side that echoes the TSval of the
 //! other side's SYN or SYN-ACK took part in the connection, and one that never does may be a scan, forged, or
-//! answered on a path that the sensor doesn't see.
+//! answered on a path that the sensor doesn't see. A server answers any SYN, also a scanner's; it goes on
+//! only once the client has acknowledged its answer.
 
-use tmap_common::Record;
+use tmap_common::{Flags, Record};
 
 use super::{
     side_key::SideKey,
     state::{Flows, Share},
-    table::NOWHERE,
+    table::{NOWHERE, Stage},
 };
 use crate::engine::shard;
 
@@ -46,18 +47,25 @@ impl Flows {
         self.openings.is_echoed(&SideKey::of(&record.segment), record.segment.tsecr)
     }
 
-    /// Looks whether `record` of the side at `place` echoes the other side's handshake.
+    /// Looks whether `record` of the side at `place` completes the side's handshake.
     #[inline(never)]
     pub(super) fn look_for_echo(&mut self, place: u32, record: &Record) {
         let segment = &record.segment;
-        let echoes = if segment.flags.is_syn_ack() {
-            self.is_answer(record)
+        let completes = if segment.flags.is_syn_ack() {
+            if self.is_answer(record) {
+                self.table.note_answer(place);
+            }
+            false
+        } else if self.table.stage(place) == Stage::HalfOpen {
+            // A server sends nothing but its SYN-ACK, again, before the client's acknowledgement comes; a RST
+            // may refuse that.
+            !segment.flags.intersects(Flags::SYN | Flags::RST)
         } else {
             // Where a record tells bytes instead of the echo, that is 0.
             segment.tsecr != 0 && self.table.judge_echo(place, segment.tsecr)
         };
-        if echoes {
-            self.table.note_echo(place);
+        if completes {
+            self.table.note_complete(place);
             if let Some(&id) = self.ids.get(&segment.src) {
                 let completed = &mut self.sources[id as usize].completed;
                 *completed = completed.saturating_add(1);

@@ -2,20 +2,20 @@
 //!
 //! A host that gets a SYN for an open connection answers it with an acknowledgement at most (RFC 5961,
 //! section 4), and goes on. So where the sensor sees answers, a SYN that the open side's clock doesn't
-//! explain, or that comes after a FIN or RST, waits until it is answered: a SYN-ACK that echoes it shows a
-//! new connection. The old one stays as it was until then.
+//! explain, that comes after a FIN or RST, or after segments without a SYN, waits until it is answered: a
+//! SYN-ACK that echoes it shows a new connection. The old one stays as it was until then.
 
 use tmap_common::Record;
 
 use super::{
     state::Flows,
-    table::{NOWHERE, flag},
+    table::{NOWHERE, Stage, flag},
 };
 
 /// What a SYN on the ports of an open side means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reopening {
-    /// It belongs to the open connection: it was sent again.
+    /// It belongs to the open connection: it was sent again, or overtaken by a later segment.
     No,
     /// It may open a new connection, and waits until it is answered. Until then it changes nothing.
     Waits,
@@ -34,7 +34,7 @@ impl Flows {
         }
         let source = self.ids.get(&record.segment.src).map(|&id| &self.sources[id as usize]);
         let is_answered = source.is_some_and(|source| source.completed >= FEWEST_COMPLETED);
-        if self.table.has_echoed(place) || is_answered {
+        if self.table.stage(place) == Stage::Complete || is_answered {
             self.waiting.note(record);
             return Reopening::Waits;
         }
@@ -56,7 +56,8 @@ impl Flows {
 
     /// Whether a SYN-ACK of the open side at `place` answers a new connection's SYN.
     pub(super) fn answers_anew(&self, place: u32, record: &Record) -> bool {
-        let is_other = self.table.is(place, flag::CLOSED) || !self.table.explains(place, record);
-        is_other && self.table.has_echoed(place) && self.is_answer(record)
+        let is_known = self.table.stage(place) != Stage::Unknown || self.table.is_overtaken(place, record);
+        let is_other = !is_known || self.table.is(place, flag::CLOSED) || !self.table.explains(place, record);
+        is_other && self.is_answer(record)
     }
 }

@@ -25,7 +25,7 @@ use crate::engine::{
         fit::{Clock, Fitted, fit_nominal},
         unsteady,
     },
-    flows::connection::Connection,
+    flows::{connection::Connection, handshake::Handshake},
     options::Options,
     os::{self, Observations},
     types::{Depth, Doubt, Estimate, Regime, Side, joint, wrap_difference},
@@ -306,8 +306,7 @@ fn serves<'a>(connections: impl Iterator<Item = &'a Connection>) -> bool {
 
 /// The regime of clusters.
 fn judge(hz: f64, clusters: &[Cluster], connections: &[&Connection]) -> Judgement {
-    let peers: Vec<Vec<Address>> =
-        clusters.iter().map(|c| c.members.iter().map(|&m| connections[m].peer()).collect()).collect();
+    let peers: Vec<Vec<Address>> = clusters.iter().map(|c| c.peer_of_each(connections)).collect();
     let members = clusters.iter().flat_map(|cluster| &cluster.members);
     // A client's counters may be near each other because it sleeps; servers don't.
     let together_nats = if serves(members.map(|&m| connections[m])) { together::nats(clusters) } else { 0.0 };
@@ -572,7 +571,9 @@ impl Builder<'_> {
         let has_too_few = matches!(out.doubt, None | Some(Doubt::TooFewConnections | Doubt::TooFewSegments));
         if has_too_few && unanswered > placed / NOTABLE {
             out.doubt = Some(Doubt::Unanswered);
-            if self.credible < FEW_COMPLETE && unanswered > self.credible {
+            let doubtful = &self.connections[self.credible..];
+            let half_open = doubtful.iter().filter(|c| c.handshake == Handshake::HalfOpen).count();
+            if self.credible < FEW_COMPLETE && unanswered - half_open.min(unanswered) > self.credible {
                 // The few may be all that the sensor sees of both directions, and the others as real.
                 out.count.high = None;
             }

@@ -30,6 +30,7 @@ use crate::engine::{
 pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &Options) -> AddressReport {
     let mut report = AddressReport {
         connections: frozen.connections_total,
+        connections_forgotten: frozen.connections_total.saturating_sub(frozen.connections.len() as u64),
         segments: frozen.connections.iter().map(|c| c.flow.segments).sum(),
         zero_tsvals: frozen.zero_tsvals,
         tsval_jumps: frozen.connections.iter().map(|c| u64::from(c.flow.jumps)).sum(),

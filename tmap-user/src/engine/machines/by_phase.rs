@@ -80,7 +80,7 @@ pub(super) fn find(
             chain: Some(*chain),
         })
         .collect();
-    let occupancy = occupancy(set.regime, &random, &peers);
+    let occupancy = occupancy(set.regime, &random, connections);
     let prior = occupancy.as_ref().map_or_else(Vec::new, prior_of_lines);
     let (switches, limits) = (options.evidence, options.limits());
     let settings = phase::Settings { resolution_ns, switches, prior, limits, ..phase::Settings::default() };
@@ -101,7 +101,7 @@ pub(super) fn find(
     }
     let found = Findings { groups: merge(groups, &machine_of_line), count, doubt: lines.doubt };
     match occupancy {
-        Some(occupancy) => found.with(&occupancy, hz, &random),
+        Some(occupancy) => found.with(&occupancy, hz, &random, set.may_be_own),
         None => found,
     }
 }
@@ -133,14 +133,14 @@ fn group(hz: f64, regime: Regime, number: usize, random: &[&Cluster], lines: &ph
 
 /// What pairs of addresses show of the number of machines; `None` where each connection may have an offset of
 /// its own.
-fn occupancy(regime: Regime, clusters: &[&Cluster], peers: &[Address]) -> Option<Occupancy> {
-    let repeat = clusters.iter().any(|cluster| cluster.members.len() > 1);
-    if regime == Regime::PerConnection || !repeat {
+fn occupancy(regime: Regime, clusters: &[&Cluster], connections: &[&Connection]) -> Option<Occupancy> {
+    let sizes: Vec<Vec<Address>> = clusters.iter().map(|cluster| cluster.peer_of_each(connections)).collect();
+    if regime == Regime::PerConnection || sizes.iter().all(|peers| peers.len() == 1) {
         return None;
     }
     let mut pairs: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
-    for (cluster, peer) in clusters.iter().zip(peers) {
-        pairs.entry(*peer).or_default().push(cluster.members.len());
+    for peers in &sizes {
+        pairs.entry(peers[0]).or_default().push(peers.len());
     }
     Some(Occupancy::of(&pairs.into_values().collect::<Vec<_>>()))
 }
@@ -152,8 +152,9 @@ fn prior_of_lines(occupancy: &Occupancy) -> Vec<f64> {
 }
 
 impl Findings {
-    /// Adds what pairs of addresses show.
-    fn with(mut self, occupancy: &Occupancy, hz: f64, clusters: &[&Cluster]) -> Self {
+    /// Adds what pairs of addresses show. Where offsets `may_be_own` ones of their connections, pairs may
+    /// show nothing, and set no lower bound alone.
+    fn with(mut self, occupancy: &Occupancy, hz: f64, clusters: &[&Cluster], may_be_own: bool) -> Self {
         let ((likeliest, probability), (low, high)) = (occupancy.best(), occupancy.interval());
         let holds = |count: u32| low as u32 <= count && high.is_none_or(|high| count <= high as u32);
         if self.count.best.is_some_and(holds) {
@@ -164,9 +165,10 @@ impl Findings {
             return self;
         }
         self.groups.clear();
-        self.count.low = low as u32;
         self.count.high = high.map(|high| high as u32).or(self.count.high.filter(|high| *high >= low as u32));
         self.count.best = (probability >= LIKELY).then_some(likeliest as u32);
+        let is_bound = self.count.best.is_some() || !may_be_own;
+        self.count.low = if is_bound { low as u32 } else { self.count.low.min(low as u32) };
         if self.count.best == Some(1) {
             self.groups.extend(alone(hz, clusters));
         }

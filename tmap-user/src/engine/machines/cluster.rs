@@ -1,6 +1,6 @@
 //! A cluster: connections that share one counter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use tmap_common::Address;
 
@@ -51,6 +51,15 @@ impl Cluster {
     pub(super) fn join(&mut self, members: impl IntoIterator<Item = usize>, width_ticks: f64) {
         self.joins.push((self.members.len(), width_ticks));
         self.members.extend(members);
+    }
+
+    /// The peer of each connection, where `connections` are the caller's. Connections on the same addresses
+    /// and ports count once: their random offsets are equal, too (`secure_tcp_ts_off` in Linux hashes all
+    /// four).
+    pub(super) fn peer_of_each(&self, connections: &[&Connection]) -> Vec<Address> {
+        let mut seen = HashSet::new();
+        let of = |&member: &usize| &connections[member];
+        self.members.iter().map(of).filter(|c| seen.insert(c.key)).map(|c| c.peer()).collect()
     }
 
     /// The peers that see it, where `connections` are the caller's.

@@ -3,6 +3,7 @@
 //! A connection side that echoed the other side's handshake took part in its connection. Whoever scans, or
 //! forges segments of an address without seeing what it receives, leaves connections that never echo anything
 //! ([`Handshake`]). They may be some machine's where an offset says so, but they are no evidence for one.
+//! Half-open ones show no clock, and are none at any address: a server answers whoever scans it.
 //!
 //! Nor is a connection that was seen twice, in different tunnels: mirrors copy segments, and a forger may
 //! send another connection's addresses and ports into a tunnel.
@@ -59,6 +60,8 @@ struct Judge {
     /// The latest beginning of a connection whose handshake wasn't seen, engine time in nanoseconds; 0 where
     /// none is believed.
     older_until_ns: u64,
+    /// Whether there are no connections but half-open ones.
+    is_all_half_open: bool,
 }
 
 impl Judge {
@@ -73,6 +76,7 @@ impl Judge {
             sees_handshakes: complete >= FEWEST_COMPLETE,
             sees_them_outside: outside >= FEWEST_COMPLETE,
             older_until_ns: if older <= MOST_OLDER && complete < MANY_COMPLETE { until_ns } else { 0 },
+            is_all_half_open: connections.iter().all(|c| c.handshake == Handshake::HalfOpen),
         }
     }
 
@@ -80,10 +84,13 @@ impl Judge {
         if self.sees_them_outside && is_in_tunnel(connection) {
             return false;
         }
+        if connection.handshake == Handshake::HalfOpen {
+            return self.is_all_half_open;
+        }
         !self.sees_handshakes
             || match connection.handshake {
                 Handshake::Complete => true,
-                Handshake::Unanswered => false,
+                Handshake::Unanswered | Handshake::HalfOpen => false,
                 Handshake::Unseen => connection.flow.first_ns <= self.older_until_ns,
             }
     }

@@ -63,6 +63,8 @@ pub(super) struct Judgement {
 pub(super) struct Random {
     /// The way: by pair, by connection, or either.
     pub regime: Regime,
+    /// Whether it isn't excluded that each connection that shares its offset with none drew its own.
+    pub may_be_own: bool,
     /// The clusters.
     pub clusters: Vec<usize>,
 }
@@ -101,7 +103,7 @@ pub(super) fn judge(hz: f64, peers: &[Vec<Address>], together_nats: f64) -> Judg
     if !has_shared {
         let is_random = may_be_random && tally.connections >= MIN_RANDOM && tally.repeated_pairs > 0;
         let regime = if is_random { Regime::PerConnection } else { Regime::Undetermined };
-        return judgement(regime, Vec::new(), vec![Random { regime, clusters: all }], 0.0);
+        return judgement(regime, Vec::new(), vec![Random { regime, may_be_own: true, clusters: all }], 0.0);
     }
     if !may_be_random {
         return judgement(Regime::Global, all, Vec::new(), 0.0);
@@ -178,7 +180,7 @@ impl Tally {
         let mut random = Vec::new();
         if are_random {
             let regime = if is_clear { Regime::PerConnection } else { Regime::Undetermined };
-            random.push(Random { regime, clusters: self.singles.clone() });
+            random.push(Random { regime, may_be_own: true, clusters: self.singles.clone() });
         } else if is_by_pair {
             pairs.extend(&self.singles);
         } else {
@@ -187,7 +189,8 @@ impl Tally {
         let pair_regime = if by_pair_nats > CLEAR_NATS { Regime::PerPair } else { Regime::Undetermined };
         if !pairs.is_empty() {
             pairs.sort_unstable();
-            random.push(Random { regime: pair_regime, clusters: pairs });
+            let may_be_own = may_be_random && random_nats > -CLEAR_NATS;
+            random.push(Random { regime: pair_regime, may_be_own, clusters: pairs });
         }
         machines.sort_unstable();
         let decisive_nats = if are_random { random_nats } else { by_pair_nats };

@@ -28,6 +28,7 @@ use crate::engine::{
         side_key::{Passage, SideKey},
     },
     os::signature::Fingerprint,
+    tsval::SMALL_TICKS,
     types::{FlowKey, Side},
 };
 use entry::Entry;
@@ -43,17 +44,29 @@ use steps::{MAX_STEP_NS, Step};
 /// No place.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
-/// The TSval whose echo a side owes.
+/// How far a side's handshake came, and the TSval whose echo the side owes.
 #[derive(Clone, Copy, Debug, Default)]
-struct Owed {
-    /// The TSval; once its echo was seen, [`ECHOED`]; before any, 0.
+struct Progress {
+    /// The TSval.
     tsval: u32,
     /// Echoes of other values since.
     wrong: u8,
+    stage: Stage,
 }
 
-/// What is held of a side that has echoed the other side's handshake. No such side awaits an echo.
-const ECHOED: u32 = 1;
+/// How far a side's handshake came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The side has echoed nothing, and owes nothing.
+    #[default]
+    Unknown,
+    /// The other side answered its SYN: it owes an echo of that answer.
+    Asked,
+    /// It answered the other side's SYN, and has sent nothing else: the other side may be a scanner.
+    HalfOpen,
+    /// The side echoed what only the other side's handshake showed, and went on.
+    Complete,
+}
 
 /// After so many wrong echoes, no other one counts: whoever took part knows what to echo.
 const MOST_WRONG: u8 = 4;
@@ -61,6 +74,10 @@ const MOST_WRONG: u8 = 4;
 /// An echo may be of a segment sent this many ticks after the handshake: the first segments of a connection
 /// may be lost or unseen. A guess hits one time in 65,000, and there are [`MOST_WRONG`] guesses.
 const ECHO_TICKS: u32 = 1 << 16;
+
+/// How late a handshake's segment may come after a later one of its connection, in nanoseconds. Whoever
+/// forged that one didn't know when the connection would begin, nor its TSval.
+const OVERTAKEN_NS: u64 = 1_000_000_000;
 
 /// The most entries: places are 32-bit words, and so is what the index holds of them.
 const MAX_ENTRIES: usize = u32::MAX as usize - 1;
@@ -92,8 +109,8 @@ pub(super) struct Table {
     entries: Vec<Entry>,
     /// Bytes of data of each entry's side, which would be too much for its cache line.
     payload_bytes: Vec<u64>,
-    /// The echo that each entry's side owes.
-    echoes: Vec<Owed>,
+    /// How far the handshake of each entry's side came.
+    handshakes: Vec<Progress>,
     /// Unused entries, a list through the first word of their keys.
     free: u32,
     live: usize,
@@ -115,14 +132,14 @@ impl Table {
         let _ = entries.try_reserve_exact(most);
         let mut payload_bytes = Vec::new();
         let _ = payload_bytes.try_reserve_exact(most);
-        let mut echoes = Vec::new();
-        let _ = echoes.try_reserve_exact(most);
+        let mut handshakes = Vec::new();
+        let _ = handshakes.try_reserve_exact(most);
         Self {
             hasher: Hasher::new(),
             index: Index::new(most),
             entries,
             payload_bytes,
-            echoes,
+            handshakes,
             free: NOWHERE,
             live: 0,
             most,
@@ -160,7 +177,7 @@ impl Table {
     /// Memory held, in bytes.
     pub(super) fn heap_bytes(&self) -> usize {
         self.index.heap_bytes()
-            + self.entries.len() * (size_of::<Entry>() + size_of::<u64>() + size_of::<Owed>())
+            + self.entries.len() * (size_of::<Entry>() + size_of::<u64>() + size_of::<Progress>())
             + self.wide.capacity() * size_of::<Wide>()
             + self.features.heap_bytes()
             + self.histories.heap_bytes()
@@ -265,14 +282,14 @@ impl Table {
             }
             self.entries.push(entry);
             self.payload_bytes.push(0);
-            self.echoes.push(Owed::default());
+            self.handshakes.push(Progress::default());
             self.entries.len() as u32 - 1
         } else {
             let place = self.free;
             self.free = self.entries[place as usize].key[0];
             self.entries[place as usize] = entry;
             self.payload_bytes[place as usize] = 0;
-            self.echoes[place as usize] = Owed::default();
+            self.handshakes[place as usize] = Progress::default();
             place
         };
         self.live += 1;
@@ -335,16 +352,21 @@ impl Table {
     /// The other side's handshake answered the side at `place`, and showed `tsval`: a later segment must
     /// echo it. `echo` is the answer's own echo of this side's SYN.
     pub(super) fn await_echo(&mut self, place: u32, tsval: u32, echo: u32) {
-        let owes = !self.has_echoed(place);
         let entry = &mut self.entries[place as usize];
-        if owes && entry.is(flag::POINT) && entry.tsval.wrapping_sub(echo) <= ECHO_TICKS {
-            let wrong = self.echoes[place as usize].wrong;
-            self.echoes[place as usize] = Owed { tsval, wrong };
+        let progress = &mut self.handshakes[place as usize];
+        let echoes = if entry.is(flag::POINT) {
+            entry.tsval.wrapping_sub(echo) <= ECHO_TICKS
+        } else {
+            // Some hosts begin to stamp after their SYN.
+            entry.is(flag::CLIENT) && echo == 0
+        };
+        if progress.stage != Stage::Complete && echoes {
+            (progress.tsval, progress.stage) = (tsval, Stage::Asked);
             entry.set_awaits_echo(true);
         }
     }
 
-    /// Whether the side at `place` is expected to echo the other side's handshake.
+    /// Whether the handshake of the side at `place` waits for a segment of it.
     #[inline(always)]
     pub(super) fn awaits_echo(&self, place: u32) -> bool {
         self.entries[place as usize].awaits_echo()
@@ -352,23 +374,33 @@ impl Table {
 
     /// Judges whether `tsecr` is the echo that the side at `place` owes. Wrong ones are counted.
     pub(super) fn judge_echo(&mut self, place: u32, tsecr: u32) -> bool {
-        let awaits = self.awaits_echo(place);
-        let owed = &mut self.echoes[place as usize];
-        let is_right = awaits && owed.wrong < MOST_WRONG && tsecr.wrapping_sub(owed.tsval) <= ECHO_TICKS;
-        owed.wrong = owed.wrong.saturating_add(u8::from(!is_right));
+        let progress = &mut self.handshakes[place as usize];
+        let owes = progress.stage == Stage::Asked;
+        let is_right =
+            owes && progress.wrong < MOST_WRONG && tsecr.wrapping_sub(progress.tsval) <= ECHO_TICKS;
+        progress.wrong = progress.wrong.saturating_add(u8::from(!is_right));
         is_right
     }
 
-    /// The side at `place` has echoed what only the other side's handshake showed.
-    pub(super) fn note_echo(&mut self, place: u32) {
-        self.entries[place as usize].set_awaits_echo(false);
-        self.echoes[place as usize].tsval = ECHOED;
+    /// The side at `place` has answered the other side's SYN.
+    pub(super) fn note_answer(&mut self, place: u32) {
+        let stage = &mut self.handshakes[place as usize].stage;
+        if *stage != Stage::Complete {
+            *stage = Stage::HalfOpen;
+            self.entries[place as usize].set_awaits_echo(true);
+        }
     }
 
-    /// Whether the side at `place` has echoed the other side's handshake.
+    /// The side at `place` has completed its handshake.
+    pub(super) fn note_complete(&mut self, place: u32) {
+        self.entries[place as usize].set_awaits_echo(false);
+        self.handshakes[place as usize].stage = Stage::Complete;
+    }
+
+    /// How far the handshake of the side at `place` came.
     #[inline(always)]
-    pub(super) fn has_echoed(&self, place: u32) -> bool {
-        self.echoes[place as usize].tsval == ECHOED && !self.awaits_echo(place)
+    pub(super) fn stage(&self, place: u32) -> Stage {
+        self.handshakes[place as usize].stage
     }
 
     /// Addresses and ports of the side at `place`.
@@ -389,10 +421,24 @@ impl Table {
         SideKey { flow: FlowKey { src, dst, src_port, dst_port }, passage }
     }
 
-    /// Whether `record` opens a new connection on the ports of the side at `place`.
-    pub(super) fn is_reopened_by(&self, place: u32, record: &Record) -> bool {
-        record.segment.flags.is_syn()
-            && (self.is(place, flag::CLOSED) || self.thaw(place).is_reopened_by(record))
+    /// Whether a SYN opens a new connection on the ports of the side at `place`.
+    pub(super) fn is_reopened_by(&self, place: u32, syn: &Record) -> bool {
+        let is_known = if self.is(place, flag::CLIENT) {
+            // An earlier SYN without a TSval may be forged.
+            self.is(place, flag::POINT) || syn.segment.tsval == 0
+        } else {
+            self.is_overtaken(place, syn)
+        };
+        !is_known || self.is(place, flag::CLOSED) || self.thaw(place).is_reopened_by(syn)
+    }
+
+    /// Whether a handshake's segment comes right after another one of its connection: networks reorder
+    /// segments, and so do several CPUs that handle them.
+    pub(super) fn is_overtaken(&self, place: u32, begins: &Record) -> bool {
+        let entry = &self.entries[place as usize];
+        entry.is(flag::POINT)
+            && entry.tsval.wrapping_sub(begins.segment.tsval).cast_signed().unsigned_abs() <= SMALL_TICKS
+            && entry.newest_ns.abs_diff(begins.time_ns) <= OVERTAKEN_NS
     }
 
     /// Whether the clock of the side at `place` can have shown the TSval of `record`.
