@@ -66,6 +66,13 @@ impl Config {
             }
         }
     }
+
+    /// Whether all that the run tells goes to a file, and nothing to standard output.
+    pub fn is_for_file(&self) -> bool {
+        let page = self.common().page.as_ref().is_some_and(|page| page.path.is_some());
+        let Self::Read(ReadConfig { plot: Some(plot), .. }) = self else { return page };
+        page || (plot.is_alone && plot.out.is_some())
+    }
 }
 
 /// Settings of both kinds of run.

@@ -6,6 +6,7 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::ensure;
 use tmap::{
     Outcome, cli,
     config::{Config, TopSource},
@@ -21,15 +22,14 @@ fn main() -> ExitCode {
     let _ = signals::survive_file_limit();
     // A mistake on the command line ends the process here, with exit code 2.
     let config = cli::config(env::args_os()).unwrap_or_else(|error| error.exit());
-    if stdout::was_closed() {
-        return exit_code(Err(anyhow::anyhow!(
-            "standard output is closed, so there is nowhere to report to"
-        )));
-    }
     exit_code(run(&config))
 }
 
 fn run(config: &Config) -> anyhow::Result<Outcome> {
+    ensure!(
+        config.is_for_file() || !stdout::was_closed(),
+        "standard output is closed, so there is nowhere to report to"
+    );
     let common = config.common();
     let mut reporter: Box<dyn Sink> = match &common.page {
         Some(page) => Box::new(PageWriter::open(page, config)?),

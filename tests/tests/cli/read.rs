@@ -448,6 +448,22 @@ fn a_closed_standard_output_is_an_error() {
     assert_eq!(err, "tmap: standard output is closed, so there is nowhere to report to\n");
 }
 
+/// A picture or a page in a file needs no standard output.
+#[test]
+fn a_file_is_written_with_standard_output_closed() {
+    let folder = Folder::new();
+    let capture = folder.file("mail.pcap", &mail_capture());
+    for (verb, name) in [("plot offsets", "picture.svg"), ("report", "page.html")] {
+        let file = folder.0.path().join(name);
+        let tmap = tmap_tests::command::binary();
+        let (tmap, capture, out) = (tmap.display(), capture.display(), file.display());
+        let script = format!("{tmap} {verb} {capture} -o {out} >&-");
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("a shell");
+        assert_eq!(output.status.code(), Some(0), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(fs::metadata(&file).is_ok_and(|file| file.len() > 1_000), "{verb}");
+    }
+}
+
 /// Asserts that all packets but the last were read, and that the cut was said in one line.
 fn assert_cut(run: &Run, packets: usize, name: &str) {
     assert_eq!(run.code, 1, "{name}");

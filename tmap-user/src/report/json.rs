@@ -109,7 +109,7 @@ use crate::engine::{
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line<'a> {
-    Address(AddressLine<'a>),
+    Address(Box<AddressLine<'a>>),
     Connection(ConnectionLine),
     Sibling(siblings::Line),
     Summary(SummaryLine<'a>),
@@ -413,7 +413,7 @@ pub fn summary(
     }
     let Summary { snapshot, counters, holdings, warnings, .. } = summary;
     for report in view.of_json(&snapshot.addresses).listed {
-        line(out, &Line::Address(address_line(report, snapshot.now_ns, calendar)))?;
+        line(out, &Line::Address(Box::new(address_line(report, snapshot.now_ns, calendar))))?;
     }
     for connection in snapshot.connections.iter().filter(|one| view.end.is_none_or(|end| end.sent(one))) {
         line(out, &Line::Connection(connection_line(connection, calendar)))?;
