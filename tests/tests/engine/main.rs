@@ -15,6 +15,7 @@ mod page;
 mod phase;
 mod plot;
 mod ports;
+mod repeats;
 mod report;
 mod restored_vm;
 mod screen;

@@ -13,7 +13,7 @@ use super::{
     counters::Behaviour,
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
     occupancy::Occupancy,
-    regime::Random,
+    regime::{Own, Random},
     source_ports::SourcePorts,
 };
 use crate::engine::{
@@ -45,6 +45,11 @@ const LIKELY: f64 = 0.5;
 /// Where a pair of addresses shows more machines than this, their phases lie too close together to tell which
 /// pair's counters are one machine: pairs alone tell the number, at a thousandth of the cost.
 const MOST_BY_PHASE: usize = 12;
+
+/// Where nearly all connections have an offset of their own, pairs don't tell the number, and phases explain
+/// the clocks better than unrelated ones do by this, in nats, phases alone tell it: those of the hundreds of
+/// machines that pairs would then show are unrelated.
+const CLEARLY_RELATED_NATS: f64 = 10.0;
 
 /// Finds the machines behind clusters of one tick rate whose offsets are random.
 pub(super) fn find(
@@ -80,30 +85,26 @@ pub(super) fn find(
             chain: Some(*chain),
         })
         .collect();
-    let occupancy = occupancy(set.regime, &random, connections);
-    let prior = occupancy.as_ref().map_or_else(Vec::new, prior_of_lines);
-    let (switches, limits) = (options.evidence, options.limits());
-    let settings = phase::Settings { resolution_ns, switches, prior, limits, ..phase::Settings::default() };
-    let are_too_many = occupancy.as_ref().is_some_and(|occupancy| occupancy.fewest > MOST_BY_PHASE);
-    let lines = if are_too_many {
-        phase::Lines::nothing(tracks.len(), 0, Doubt::TooFewConnections)
-    } else {
+    let fit = |prior| {
+        let (switches, limits) = (options.evidence, options.limits());
+        let settings = phase::Settings { resolution_ns, switches, prior, limits, ..Default::default() };
         phase::fit(&tracks, hz, &settings)
     };
-    let machine_of_line = join_by_peers(&lines, &peers);
-    let groups =
-        (0..lines.lines.len()).map(|number| group(hz, set.regime, number, &random, &lines)).collect();
-    let mut count = count_of(&lines, tracks.len());
-    if !lines.lines.is_empty() {
-        let told = machines(&machine_of_line);
-        count.best = count.best.map(|_| told);
-        count.low = count.low.min(told);
+    let findings = |lines| Findings::of(hz, set.regime, &random, &peers, lines);
+    let Some(occupancy) = occupancy(set.regime, &random, connections) else {
+        return findings(&fit(Vec::new()));
+    };
+    let by_pairs = if occupancy.fewest > MOST_BY_PHASE {
+        phase::Lines::nothing(tracks.len(), 0, Doubt::TooFewConnections)
+    } else {
+        fit(prior_of_lines(&occupancy))
+    };
+    let told = findings(&by_pairs).with(&occupancy, hz, &random, set.own);
+    if told.count.best.is_some() || set.own != Own::Mostly {
+        return told;
     }
-    let found = Findings { groups: merge(groups, &machine_of_line), count, doubt: lines.doubt };
-    match occupancy {
-        Some(occupancy) => found.with(&occupancy, hz, &random, set.may_be_own),
-        None => found,
-    }
+    let lines = fit(Vec::new());
+    if lines.related_nats > CLEARLY_RELATED_NATS { findings(&lines) } else { told }
 }
 
 /// The machine of a line.
@@ -152,9 +153,22 @@ fn prior_of_lines(occupancy: &Occupancy) -> Vec<f64> {
 }
 
 impl Findings {
-    /// Adds what pairs of addresses show. Where offsets `may_be_own` ones of their connections, pairs may
-    /// show nothing, and set no lower bound alone.
-    fn with(mut self, occupancy: &Occupancy, hz: f64, clusters: &[&Cluster], may_be_own: bool) -> Self {
+    /// What `lines` show.
+    fn of(hz: f64, regime: Regime, random: &[&Cluster], peers: &[Address], lines: &phase::Lines) -> Self {
+        let machine_of_line = join_by_peers(lines, peers);
+        let groups = (0..lines.lines.len()).map(|number| group(hz, regime, number, random, lines)).collect();
+        let mut count = count_of(lines, random.len());
+        if !lines.lines.is_empty() {
+            let told = machines(&machine_of_line);
+            count.best = count.best.map(|_| told);
+            count.low = count.low.min(told);
+        }
+        Self { groups: merge(groups, &machine_of_line), count, doubt: lines.doubt }
+    }
+
+    /// Adds what pairs of addresses show. Where connections may have offsets of their `own`, pairs may show
+    /// nothing, and set no lower bound alone.
+    fn with(mut self, occupancy: &Occupancy, hz: f64, clusters: &[&Cluster], own: Own) -> Self {
         let ((likeliest, probability), (low, high)) = (occupancy.best(), occupancy.interval());
         let holds = |count: u32| low as u32 <= count && high.is_none_or(|high| count <= high as u32);
         if self.count.best.is_some_and(holds) {
@@ -167,7 +181,7 @@ impl Findings {
         self.groups.clear();
         self.count.high = high.map(|high| high as u32).or(self.count.high.filter(|high| *high >= low as u32));
         self.count.best = (probability >= LIKELY).then_some(likeliest as u32);
-        let is_bound = self.count.best.is_some() || !may_be_own;
+        let is_bound = self.count.best.is_some() || own == Own::No;
         self.count.low = if is_bound { low as u32 } else { self.count.low.min(low as u32) };
         if self.count.best == Some(1) {
             self.groups.extend(alone(hz, clusters));

@@ -35,6 +35,10 @@ const CLEAR_NATS: f64 = 3.0;
 /// likelier than chance by this, in nats: a thousand times, since most machines weren't.
 const TOGETHER_NATS: f64 = 6.9;
 
+/// So many connections that share their offset with none, for each offset that is shared, may each have drawn
+/// their own: machines with offsets by pair would be hundreds.
+const MANY_SINGLES: usize = 10;
+
 /// What a slow clock says for offsets that aren't random, in nats: of stacks with slow clocks, one in fifty
 /// (Linux 4.10) draws them.
 const SLOW_NATS: f64 = 3.9;
@@ -63,10 +67,21 @@ pub(super) struct Judgement {
 pub(super) struct Random {
     /// The way: by pair, by connection, or either.
     pub regime: Regime,
-    /// Whether it isn't excluded that each connection that shares its offset with none drew its own.
-    pub may_be_own: bool,
+    /// Whether connections that share their offset with none may each have drawn their own.
+    pub own: Own,
     /// The clusters.
     pub clusters: Vec<usize>,
+}
+
+/// Whether connections that share their offset with none may each have drawn their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Own {
+    /// They haven't.
+    No,
+    /// They may.
+    Maybe,
+    /// They may, and nearly all connections share their offset with none.
+    Mostly,
 }
 
 /// Judges the clusters of one tick rate; `peers` holds each cluster's peers, one per member. `together_nats`
@@ -103,7 +118,7 @@ pub(super) fn judge(hz: f64, peers: &[Vec<Address>], together_nats: f64) -> Judg
     if !has_shared {
         let is_random = may_be_random && tally.connections >= MIN_RANDOM && tally.repeated_pairs > 0;
         let regime = if is_random { Regime::PerConnection } else { Regime::Undetermined };
-        return judgement(regime, Vec::new(), vec![Random { regime, may_be_own: true, clusters: all }], 0.0);
+        return judgement(regime, Vec::new(), vec![Random { regime, own: Own::Mostly, clusters: all }], 0.0);
     }
     if !may_be_random {
         return judgement(Regime::Global, all, Vec::new(), 0.0);
@@ -180,7 +195,7 @@ impl Tally {
         let mut random = Vec::new();
         if are_random {
             let regime = if is_clear { Regime::PerConnection } else { Regime::Undetermined };
-            random.push(Random { regime, may_be_own: true, clusters: self.singles.clone() });
+            random.push(Random { regime, own: Own::Mostly, clusters: self.singles.clone() });
         } else if is_by_pair {
             pairs.extend(&self.singles);
         } else {
@@ -189,8 +204,12 @@ impl Tally {
         let pair_regime = if by_pair_nats > CLEAR_NATS { Regime::PerPair } else { Regime::Undetermined };
         if !pairs.is_empty() {
             pairs.sort_unstable();
-            let may_be_own = may_be_random && random_nats > -CLEAR_NATS;
-            random.push(Random { regime: pair_regime, may_be_own, clusters: pairs });
+            let own = match may_be_random && random_nats > -CLEAR_NATS {
+                true if self.singles.len() >= MANY_SINGLES * self.within.len() => Own::Mostly,
+                true => Own::Maybe,
+                false => Own::No,
+            };
+            random.push(Random { regime: pair_regime, own, clusters: pairs });
         }
         machines.sort_unstable();
         let decisive_nats = if are_random { random_nats } else { by_pair_nats };

@@ -146,6 +146,9 @@ pub struct Lines {
     pub posteriors: Vec<Vec<f32>>,
     /// Log evidence for each number of lines, from 0; minus infinity where none was tried.
     pub evidences: Vec<f64>,
+    /// How much better the lines explain the tracks than unrelated phases do, in nats; minus infinity without
+    /// lines.
+    pub related_nats: f64,
 }
 
 /// Finds the lines behind `tracks`, whose clocks all tick nominally at `hz`. Deterministic.
@@ -209,10 +212,11 @@ impl Task<'_> {
         if let Some(single) = single {
             best = single;
             lines.are_one(best.lines[0].estimate(&data, hz));
-        } else if !data.work.is_over()
-            && unrelated_nats(best, &data) > found.best_evidence() + CLEARLY_UNRELATED_NATS
-        {
-            return Some((Lines::nothing(tracks.len(), zero_ns, Doubt::Unrelated), agrees));
+        } else {
+            lines.related_nats = found.best_evidence() - unrelated_nats(best, &data);
+            if !data.work.is_over() && lines.related_nats < -CLEARLY_UNRELATED_NATS {
+                return Some((Lines::nothing(tracks.len(), zero_ns, Doubt::Unrelated), agrees));
+            }
         }
         lines.posteriors = self.posteriors(best, &data, chains, &parts);
         Some((lines.sorted(), agrees))
@@ -298,6 +302,7 @@ fn report(data: &Data, found: &Found, hz: f64, alone: f64) -> Lines {
         lines: best.lines.iter().map(|line| line.estimate(data, hz)).collect(),
         posteriors: Vec::new(),
         evidences: found.evidences(),
+        related_nats: f64::NEG_INFINITY,
     }
 }
 
@@ -313,6 +318,7 @@ impl Lines {
             lines: Vec::new(),
             posteriors: vec![Vec::new(); tracks],
             evidences: Vec::new(),
+            related_nats: f64::NEG_INFINITY,
         }
     }
 

@@ -1,0 +1,72 @@
+//! A few offsets that repeat among many that don't: they take no count away.
+
+use tmap::engine::{
+    Engine, Options, Wanted,
+    snapshot::{AddressReport, Regime},
+};
+use tmap_common::{Flags, Record};
+use tmap_tests::simulate::Scenario;
+
+/// Five machines whose connections have an offset each.
+fn crowd() -> Vec<Record> {
+    let crowd = Scenario { machines: 5, connections: 50, duration_s: 120.0, seed: 11, ..Scenario::default() };
+    crowd.run().records
+}
+
+/// Ends the connection that `begin` opened, and repeats it seven seconds later as its clock goes on, on its
+/// own port or on `port`.
+fn repeat(records: &mut Vec<Record>, begin: &Record, port: Option<u16>) {
+    let of_side = |record: &&Record| {
+        record.segment.src_port == begin.segment.src_port && record.segment.dst == begin.segment.dst
+    };
+    let last_ns = records.iter().rfind(of_side).map_or(begin.time_ns, |record| record.time_ns);
+    let pause_ms = (last_ns - begin.time_ns) / 1_000_000 + 7_000;
+    let later = |record: &Record, later_ms: u64| {
+        let mut later = *record;
+        later.time_ns += later_ms * 1_000_000;
+        later.segment.tsval = later.segment.tsval.wrapping_add(later_ms as u32);
+        later
+    };
+    let mut again: Vec<Record> =
+        records.iter().filter(of_side).take(20).map(|record| later(record, pause_ms)).collect();
+    again.iter_mut().for_each(|record| record.segment.src_port = port.unwrap_or(begin.segment.src_port));
+    let mut end = later(begin, pause_ms - 3_000);
+    end.segment.flags = Flags::FIN | Flags::ACK;
+    end.segment.syn = None;
+    records.push(end);
+    records.extend(again);
+}
+
+/// What the crowd is told as with its first connections repeated, on ports from this one.
+fn repeated(connections: usize, first_port: Option<u16>) -> AddressReport {
+    let mut records = crowd();
+    let begins: Vec<Record> = records.iter().filter(|r| r.segment.flags.is_syn()).copied().collect();
+    for (number, begin) in begins.iter().take(connections).enumerate() {
+        repeat(&mut records, begin, first_port.map(|port| port + number as u16));
+    }
+    records.sort_by_key(|record| record.time_ns);
+    let mut engine = Engine::new(Options::default());
+    engine.set_resolution_ns(1);
+    engine.observe_all(&records);
+    let mut snapshot = engine.snapshot(records[records.len() - 1].time_ns, Wanted::default());
+    snapshot.addresses.pop().expect("one address")
+}
+
+/// Linux hashes addresses and ports into the offset: the same ones have the same offset, also where each
+/// connection has its own.
+#[test]
+fn a_port_that_is_used_again_says_nothing_of_offsets() {
+    let report = repeated(3, None);
+    assert_eq!((report.connections, report.machines), (253, Some(5)), "{report:?}");
+    assert_eq!(report.regime, Regime::PerConnection);
+}
+
+/// Hundreds of machines with offsets by pair would repeat as few; but their phases would be unrelated.
+#[test]
+fn phases_count_where_few_offsets_repeat_within_pairs() {
+    for connections in [1, 3, 6] {
+        let report = repeated(connections, Some(60_000));
+        let told = (report.machines, report.machines_low, report.doubt);
+        assert_eq!(told, (Some(5), Some(5), None), "{connections}: {report:?}");
+    }
+}
