@@ -100,7 +100,8 @@ pub(super) fn find(
         fit(prior_of_lines(&occupancy))
     };
     let told = findings(&by_pairs).with(&occupancy, hz, &random, set.own);
-    if told.count.best.is_some() || set.own != Own::Mostly {
+    let is_spent = told.doubt == Some(Doubt::BudgetSpent);
+    if told.count.best.is_some() || set.own != Own::Mostly || is_spent {
         return told;
     }
     let lines = fit(Vec::new());
