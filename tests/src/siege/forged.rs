@@ -102,6 +102,34 @@ pub fn interleaved(scene: &Scene, random: &mut Pcg64) -> Vec<Record> {
     forged
 }
 
+/// The victim's SYN-ACKs once more, after each connection, with six segments of one of eight other clocks:
+/// whoever heard them, or is the client, opens connections that only the victim seems to take part in.
+pub fn answered_again(scene: &Scene, random: &mut Pcg64) -> Vec<Record> {
+    let offsets: Vec<u32> = (0..8).map(|_| random.random()).collect();
+    let is_answer =
+        |record: &&Record| record.segment.src == scene.victim && record.segment.flags.is_syn_ack();
+    let mut forged = Vec::new();
+    for (number, answer) in scene.records.iter().filter(is_answer).enumerate() {
+        let ends = |record: &Record| (record.segment.src_port, record.segment.dst, record.segment.dst_port);
+        let side = scene.sides.iter().find(|side| (side.from.1, side.to.0, side.to.1) == ends(answer));
+        let Some(side) = side else { continue };
+        let begin_ns = side.last_ns + 2 * S;
+        let offset = offsets[number % offsets.len()];
+        for part in 0..7 {
+            let time_ns = begin_ns + part * 200 * MS;
+            let mut again = *answer;
+            again.time_ns = time_ns;
+            again.segment.tsval = offset.wrapping_add((time_ns / MS) as u32);
+            if part > 0 {
+                again.segment.flags = Flags::ACK;
+                again.segment.syn = None;
+            }
+            forged.push(again);
+        }
+    }
+    forged
+}
+
 /// The segments of each of the victim's sides, but for handshakes and ends.
 fn heard(scene: &Scene) -> Vec<Vec<Record>> {
     let mut places = HashMap::new();

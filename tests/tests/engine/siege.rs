@@ -233,14 +233,23 @@ fn one_segment_outside_copies_no_connection_in_a_tunnel() {
     assert_eq!(changed(&calm, &attacked, scene.victim, UNANSWERED), Vec::<String>::new());
 }
 
-/// Handshakes that clients never complete say nothing of the machines behind a server.
+/// Handshakes that clients never complete, and answers without a question, say nothing of the machines behind
+/// a server.
 #[test]
-fn a_server_withstands_floods_that_it_answers() {
+fn a_server_withstands_floods_and_forged_answers() {
     let scene = Scene::capture(&captures::path(THREE)).expect("a capture");
     let (calm, _) = read(&scene.records, scene.resolution_ns, scene.victim);
     let servers = calm.addresses.iter().map(|report| report.address).filter(|server| *server != scene.victim);
     let server = servers.min().expect("a server");
     let scene = Scene::new(scene.records, scene.resolution_ns, server);
+    let forged = forged::answered_again(&scene, &mut Pcg64::seed_from_u64(SEED));
+    assert!(forged.len() > 10);
+    let (attacked, _) = read(&scene.with(forged), scene.resolution_ns, server);
+    let figures_of = |snapshot: &Snapshot| {
+        let mut reports = snapshot.addresses.iter();
+        figures(reports.find(|report| report.address == server).expect("the server"))
+    };
+    assert_eq!(figures_of(&attacked), figures_of(&calm), "a SYN is answered once");
     for per_second in [5, 20, 100, 400] {
         let records = scene.with(flood::half_open(&scene, per_second, &mut Pcg64::seed_from_u64(SEED)));
         for run in [read as Run, watch] {

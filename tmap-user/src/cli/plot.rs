@@ -67,7 +67,13 @@ impl PlotArgs {
             files: sources("plot", &self.files)?,
             from: self.from,
             to: self.to,
-            plot: Some(Picture { kind: self.kind, out: self.output, address, theme, is_alone: true }),
+            plot: Some(Picture {
+                kind: self.kind,
+                out: self.output.filter(|path| path.as_os_str() != "-"),
+                address,
+                theme,
+                is_alone: true,
+            }),
             shards: self.shards,
         }))
     }

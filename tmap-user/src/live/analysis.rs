@@ -18,11 +18,14 @@ use rustix::{
 };
 use tokio::sync::mpsc as events;
 
-use super::{common::Timed, progress};
+use super::{
+    common::{Timed, Waiting},
+    progress,
+};
 use crate::{
     engine::{
-        Analysed, Analyst, ClockDirectory, Depth, FrozenSource, PartialSnapshot, SnapshotBuilder, Wanted,
-        failures::Failures,
+        Analysed, Analyst, ClockDirectory, Depth, Event, FrozenSource, PartialSnapshot, SnapshotBuilder,
+        Wanted, failures::Failures,
     },
     sandbox,
 };
@@ -52,15 +55,24 @@ pub(super) enum Answer {
 pub(super) struct Events {
     /// The queue to the reader.
     pub sender: events::Sender<Timed>,
-    /// The number of events that didn't fit.
+    /// What waits in it.
+    pub waiting: Waiting,
+    /// The number of events and samples that didn't fit.
     pub missed: Arc<AtomicU64>,
 }
 
+/// The most events and samples of round trips that wait: some megabytes.
+const MOST_WAITING: usize = 1 << 16;
+
 impl Events {
-    /// Sends an event, or counts it as dropped.
-    pub(super) fn send(&self, event: Timed) {
-        if self.sender.try_send(event).is_err() {
-            self.missed.fetch_add(1, Ordering::Relaxed);
+    /// Sends an event that was noticed at this engine time, or counts it as dropped.
+    pub(super) fn send(&self, event: Event, time_ns: u64) {
+        let samples = if let Event::Rtt(news) = &event { news.samples.len() } else { 0 };
+        let load = self.waiting.take(1 + samples, MOST_WAITING);
+        let sent =
+            load.is_some_and(|load| self.sender.try_send(Timed { event, time_ns, _load: load }).is_ok());
+        if !sent {
+            self.missed.fetch_add(1 + samples as u64, Ordering::Relaxed);
         }
     }
 }
@@ -193,7 +205,7 @@ impl Worker {
                 let mut events = Vec::new();
                 let review = |frozen| self.analyst.review(frozen, depth, &mut events);
                 let analysed = self.failures.analyse(frozen, review).unwrap_or_else(|given_up| given_up);
-                events.into_iter().for_each(|event| self.events.send(Timed { event, time_ns }));
+                events.into_iter().for_each(|event| self.events.send(event, time_ns));
                 Some(Answer::Analysed(analysed))
             }
             Job::Begin(now_ns, wanted) => {
@@ -208,7 +220,7 @@ impl Worker {
                 let add = |frozen| self.analyst.add(frozen, builder, &mut events);
                 let analysed = self.failures.analyse(frozen, add).unwrap_or_else(|given_up| given_up);
                 self.analysed.add();
-                events.into_iter().for_each(|event| self.events.send(Timed { event, time_ns: *time_ns }));
+                events.into_iter().for_each(|event| self.events.send(event, *time_ns));
                 Some(Answer::Analysed(analysed))
             }
             Job::Finish => {

@@ -1,5 +1,10 @@
 //! What the threads of the live sensor share.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use tmap_common::Address;
 
 use crate::engine::{Event, Wanted};
@@ -14,6 +19,34 @@ pub(super) struct Timed {
     pub event: Event,
     /// Engine time at which it was noticed, in nanoseconds.
     pub time_ns: u64,
+    /// The room that it takes while it waits.
+    pub _load: Load,
+}
+
+/// What waits for a slow reader: one for an event, and one more for each of its samples.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Waiting(Arc<AtomicUsize>);
+
+/// The part of it that one event is.
+#[derive(Debug)]
+pub(super) struct Load {
+    waiting: Waiting,
+    units: usize,
+}
+
+impl Waiting {
+    /// Room for `units` more, if no more than `most` wait then.
+    pub(super) fn take(&self, units: usize, most: usize) -> Option<Load> {
+        let load = Load { waiting: self.clone(), units };
+        let before = self.0.fetch_add(units, Ordering::Relaxed);
+        (before + units <= most).then_some(load)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.waiting.0.fetch_sub(self.units, Ordering::Relaxed);
+    }
 }
 
 /// What a snapshot takes in.
@@ -23,4 +56,21 @@ pub(super) struct Scope {
     pub wanted: Wanted,
     /// The one address that it is of; `None` for all.
     pub only: Option<Address>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_bounded_and_comes_back() {
+        let waiting = Waiting::default();
+        let first = waiting.take(60, 100).expect("room");
+        assert!(waiting.take(60, 100).is_none());
+        let second = waiting.take(40, 100).expect("what is refused takes no room");
+        drop(first);
+        assert!(waiting.take(60, 100).is_some());
+        drop(second);
+        assert_eq!(waiting.0.load(Ordering::Relaxed), 0);
+    }
 }

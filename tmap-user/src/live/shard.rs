@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{
     analysis::Events,
-    common::{BATCH, Scope, Timed},
+    common::{BATCH, Scope},
     intake::{Ended, Intake, Pause},
     schedule::{Asker, Schedule},
 };
@@ -134,7 +134,7 @@ impl Shard {
 
     fn review_round_trips(&mut self, time_ns: u64) {
         if let Some(news) = self.flows.review_round_trips(time_ns) {
-            self.events.send(Timed { event: Event::Rtt(Box::new(news)), time_ns });
+            self.events.send(Event::Rtt(Box::new(news)), time_ns);
         }
     }
 

@@ -4,28 +4,33 @@
 //! Such a copy looks like more machines, each with the clock of the original. Its handshakes give it away: a
 //! repeated SYN or SYN-ACK carries a newer TSval, so the same one can't come again much later.
 
-use std::hash::BuildHasher;
+use std::hash::BuildHasher as _;
 
-use foldhash::fast::FixedState;
+use foldhash::quality::RandomState;
 use tmap_common::{Flags, Segment};
 
 use crate::engine::types::FlowKey;
 
 /// Copies within this time are a link's own (a mirror port, a loop) or a late retransmission of a slow
-/// clock's, in nanoseconds.
-const LEAST_NS: u64 = 5_000_000_000;
+/// clock's, in nanoseconds. It is below the 4.5 s up to which a segment may come late, so that each copy
+/// either counts as late or is told.
+const LEAST_NS: u64 = 4_000_000_000;
 
 /// The number of handshakes held, a power of two. One that was overwritten isn't recognised.
 const HELD: usize = 1 << 16;
 
-/// Fewer copies may be chance, or somebody's experiment.
+/// Fewer copies may be chance, or somebody's experiment; and so may be fewer than one of so many handshakes.
 const FEWEST: u64 = 3;
+const ONE_OF: u64 = 50;
 
 /// Recognises handshakes that come again.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     /// The hash of a handshake, and when it came; empty before the first.
     held: Vec<(u64, u64)>,
+    /// The key of the hashes: nobody chooses which handshakes share a place.
+    key: RandomState,
+    handshakes: u64,
     copies: u64,
     /// How much later the latest copy came, in nanoseconds.
     later_ns: u64,
@@ -41,7 +46,8 @@ impl Repeats {
             self.held = vec![(0, 0); HELD];
         }
         let Segment { tsval, tsecr, .. } = *segment;
-        let hash = FixedState::default().hash_one((FlowKey::of(segment), tsval, tsecr, segment.flags.0));
+        self.handshakes += 1;
+        let hash = self.key.hash_one((FlowKey::of(segment), tsval, tsecr, segment.flags.0));
         let held = &mut self.held[hash as usize % HELD];
         if held.0 != hash {
             *held = (hash, time_ns);
@@ -54,6 +60,46 @@ impl Repeats {
     /// The number of copies and by how many seconds the latest was off; `None` where there are too few to
     /// tell.
     pub(super) fn found(&self) -> Option<(u64, f64)> {
-        (self.copies >= FEWEST).then_some((self.copies, self.later_ns as f64 * 1e-9))
+        let are_many = self.copies >= FEWEST && self.copies * ONE_OF >= self.handshakes;
+        are_many.then_some((self.copies, self.later_ns as f64 * 1e-9))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tmap_common::{Address, Syn};
+
+    const S: u64 = 1_000_000_000;
+
+    /// So many handshakes, a tenth of a second apart, of which the first ones come again so much later.
+    fn repeats(handshakes: u32, copies: u32, later_ns: u64) -> Repeats {
+        let syn = |number: u32| Segment {
+            src: Address::from_ip4([198, 51, 100, 1]),
+            flags: Flags::SYN,
+            tsval: 1 + number,
+            syn: Some(Syn { option_order: 0x3_1842, ..Syn::default() }),
+            ..Segment::default()
+        };
+        let mut seen: Vec<(u64, u32)> =
+            (0..handshakes).map(|number| (u64::from(number) * S / 10, number)).collect();
+        seen.extend((0..copies).map(|number| (u64::from(number) * S / 10 + later_ns, number)));
+        seen.sort_unstable();
+        let mut repeats = Repeats::default();
+        seen.into_iter().for_each(|(time_ns, number)| repeats.observe(&syn(number), time_ns));
+        repeats
+    }
+
+    #[test]
+    fn a_copy_is_told_from_four_seconds_on() {
+        assert_eq!(repeats(100, 100, 4_500_000_000).found(), Some((100, 4.5)));
+        assert_eq!(repeats(100, 100, 3_500_000_000).found(), None);
+    }
+
+    /// Somebody's few SYNs don't speak for all traffic.
+    #[test]
+    fn few_copies_are_not() {
+        assert_eq!(repeats(1_000, 3, 6 * S).found(), None);
+        assert_eq!(repeats(2, 2, 6 * S).found(), None);
     }
 }

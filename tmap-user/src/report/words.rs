@@ -245,7 +245,11 @@ pub(crate) fn doubt_here(report: &AddressReport, shortage: Option<Shortage>) -> 
     }
     let what = report.doubt?;
     if let (Doubt::Unanswered, Some(rest)) = (what, &report.unassigned) {
-        return Some(format!("{} {}", grouped(rest.unanswered), doubt(what)));
+        let which = match report.tunnels.iter().any(|tunnel| tunnel.is_over_ip) {
+            true => doubt(what).replacen("handshake", "handshake outside of tunnels", 1),
+            false => doubt(what).to_owned(),
+        };
+        return Some(format!("{} {which}", grouped(rest.unanswered)));
     }
     let unassigned = report.unassigned.as_ref().filter(|_| what == Doubt::TooFewSegments);
     let Some(Unassigned { connections, longest_s, most_tsvals, .. }) = unassigned else {

@@ -21,6 +21,8 @@ impl Handshake {
         match table.stage(place) {
             Stage::Complete => Self::Complete,
             Stage::HalfOpen => Self::HalfOpen,
+            // The SYN-ACK was sent again, and what was known of the SYN had made room.
+            _ if table.is(place, flag::SERVER) && !table.is(place, flag::POINT) => Self::HalfOpen,
             _ if table.is(place, flag::CLIENT | flag::SERVER) => Self::Unanswered,
             _ => Self::Unseen,
         }

@@ -42,9 +42,14 @@ impl Flows {
         }
     }
 
-    /// Whether a SYN-ACK echoes the SYN that it answers.
+    /// Whether a SYN-ACK echoes the SYN that it answers, for the first time.
     pub(super) fn is_answer(&self, record: &Record) -> bool {
         self.openings.is_echoed(&SideKey::of(&record.segment), record.segment.tsecr)
+    }
+
+    /// Notes that a SYN-ACK has answered the SYN that it echoes: no later one answers that.
+    pub(super) fn note_answered(&mut self, record: &Record) {
+        self.openings.answer(&SideKey::of(&record.segment), record.segment.tsecr);
     }
 
     /// Looks whether `record` of the side at `place` completes the side's handshake.

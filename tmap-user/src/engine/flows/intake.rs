@@ -164,18 +164,30 @@ impl Flows {
         // What a host sends to itself is its own answer, and shows nothing of who else there is.
         let is_to_itself = record.segment.src == record.segment.dst;
         if flags.intersects(Flags::SYN) && record.segment.is_stamped() && !is_to_itself {
-            if flags.is_syn() {
-                self.await_answer(record);
-            } else {
-                self.await_echo(record);
-            }
-            if self.is_foreign(record) {
-                // It is here only for the side that it goes to.
-                self.records -= 1;
-                return;
-            }
+            self.observe_handshake(record, ahead);
+        } else {
+            self.observe_own(record, ahead);
         }
-        self.observe_own(record, ahead);
+    }
+
+    /// Takes in a SYN or SYN-ACK, for both of its sides.
+    #[inline(never)]
+    fn observe_handshake(&mut self, record: &Record, ahead: Ahead) {
+        let is_answer = !record.segment.flags.is_syn();
+        if is_answer {
+            self.await_echo(record);
+        } else {
+            self.await_answer(record);
+        }
+        if self.is_foreign(record) {
+            // It is here only for the side that it goes to.
+            self.records -= 1;
+        } else {
+            self.observe_own(record, ahead);
+        }
+        if is_answer {
+            self.note_answered(record);
+        }
     }
 
     #[inline(always)]

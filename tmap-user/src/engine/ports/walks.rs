@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use foldhash::fast::FixedState;
+use foldhash::fast::RandomState;
 
 use super::{
     opening::{Opening, Place},
@@ -88,7 +88,7 @@ impl Walks {
     ) -> Self {
         let links = vec![None; openings.len()];
         let mut walks = Self { rule, links, could: 0, by_chance: 0.0, nats: 0.0 };
-        let mut services: HashMap<Place, Vec<usize>, FixedState> = HashMap::default();
+        let mut services: HashMap<Place, Vec<usize>, RandomState> = HashMap::default();
         for (at, opening) in openings.iter().enumerate().filter(|(at, _)| is_free(*at)) {
             let under_way = services.entry(rule.place_of(opening)).or_default();
             let pause_s = |from: &usize| openings[*from].pause_s(opening);
