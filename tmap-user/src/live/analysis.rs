@@ -232,3 +232,33 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tmap_common::Segment;
+
+    use super::*;
+    use crate::engine::{
+        rtt::{News, Sample},
+        types::FlowKey,
+    };
+
+    /// A hundred events of ten thousand round trips each.
+    #[test]
+    fn samples_wait_within_bounds_and_all_others_are_counted() {
+        let (sender, mut waiting) = events::channel(1_024);
+        let events = Events { sender, waiting: Waiting::default(), missed: Arc::default() };
+        let key = FlowKey::of(&Segment::default());
+        let sample = Sample { time_ns: 0, key, tsval: 1, rtt_ns: 1, host_ticks: None, tick_hz: None };
+        let send = || {
+            let news = News { samples: vec![sample; 10_000], ..News::default() };
+            events.send(Event::Rtt(Box::new(news)), 0);
+        };
+        (0..100).for_each(|_| send());
+        assert_eq!(waiting.len(), 6);
+        assert_eq!(events.missed.load(Ordering::Relaxed), 94 * 10_001);
+        drop(waiting.try_recv());
+        send();
+        assert_eq!(waiting.len(), 6, "what was read makes room");
+    }
+}
