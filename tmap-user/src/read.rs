@@ -391,6 +391,9 @@ impl<'a> Reading<'a> {
                 Ok(None) => return Ok(Ok(())),
                 Err(error) if error.is_idle() => {
                     self.check(frames.mapped_offset())?;
+                    if self.signals.stop() {
+                        return Ok(Ok(()));
+                    }
                     continue;
                 }
                 Err(error) => return Ok(Err(error)),

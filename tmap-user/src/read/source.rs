@@ -42,7 +42,7 @@ impl Opener {
     pub(super) fn open(&self, source: &Location) -> Result<Capture, ReadError> {
         let capture = source.open(&self.stop, |reader, bytes| {
             self.begin(source, bytes);
-            Box::new(self.bar.wrap_read(reader)) as Box<dyn Read>
+            Box::new(self.bar.wrap_read(reader)) as Box<dyn Read + Send>
         })?;
         if let Some(bytes) = capture.mapped_bytes() {
             self.begin(source, Some(bytes));

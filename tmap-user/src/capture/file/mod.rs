@@ -1,8 +1,9 @@
 //! Capture files: pcap and pcapng, compressed or not, as a stream of frames with times.
 //!
 //! ```text
-//! path | stdin -> gzip | zstd | xz | bzip2 | plain (by magic) -> Input (buffer) -> pcap | pcapng -> Frame
-//! plain file -----------------------------------------------> Input (mapped) ---^
+//! file -> gzip | zstd | xz | bzip2 (by magic) -> Input (buffer) -> pcap | pcapng -> Frame
+//! pipe -> gzip | zstd | xz | bzip2 | plain ---(thread)---^
+//! plain file ------------------------------> Input (mapped) -------^
 //! ```
 //!
 //! pcap-parser knows the layout of blocks. Its readers are not used: they need the whole first block in the
@@ -10,8 +11,8 @@
 //! Buffering, bounds and times are handled here.
 //!
 //! Frames are borrowed. Frames that share reference-counted blocks (`bytes`), and a thread that unpacks
-//! ahead, were measured: both together take 6 to 10 % more CPU time and end no earlier, and nothing
-//! keeps a frame.
+//! files ahead, were measured: both together take 6 to 10 % more CPU time and end no earlier, and nothing
+//! keeps a frame. Pipes are unpacked on a thread all the same, because that waits (`pipe`).
 
 mod input;
 mod link_type;
@@ -25,6 +26,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::atomic::Ordering,
 };
 
 use tmap_common::Link;
@@ -32,6 +34,7 @@ use tmap_common::Link;
 use crate::without_error_codes;
 use input::Input;
 pub use link_type::LinkType;
+use pipe::PipeReader;
 pub use pipe::Stop;
 pub use resolution::Resolution;
 
@@ -146,23 +149,23 @@ impl Location {
     }
 
     /// Opens the capture. A plain file is mapped into memory. `watch` may wrap the reader of any other file,
-    /// whose length in bytes it is told where that is known. Where nothing comes from a pipe, `stop` is asked
-    /// whether to go on, and [`Capture::next_frame`] returns [`ReadError::is_idle`] now and then.
+    /// whose length in bytes it is told where that is known. Where a pipe has begun and then nothing comes,
+    /// [`Capture::next_frame`] returns [`ReadError::is_idle`] now and then; before that, `stop` is asked
+    /// whether to go on.
     ///
     /// # Errors
     /// If it can't be opened, or is no capture (see [`Capture::new`]).
     pub fn open(
         &self,
         stop: &Stop,
-        watch: impl FnOnce(Box<dyn Read>, Option<u64>) -> Box<dyn Read>,
+        watch: impl FnOnce(Box<dyn Read + Send>, Option<u64>) -> Box<dyn Read + Send>,
     ) -> Result<Capture, ReadError> {
         if !self.is_regular() {
-            let pipe = pipe::PipeReader::start(self.clone(), stop.clone()).map_err(ReadError::Io)?;
-            let tells = pipe.idle_switch();
-            let input = Input::new(watch(Box::new(pipe), None));
-            let (unpacked, can_wait) = unpacked(input)?;
-            let capture = Capture::of(Input::new(unpacked))?;
-            tells.store(can_wait, std::sync::atomic::Ordering::Relaxed);
+            let pipe = PipeReader::start(self.clone(), stop.clone(), |reader| watch(reader, None));
+            let pipe = pipe.map_err(ReadError::Io)?;
+            let tells_idle = pipe.idle_switch();
+            let capture = Capture::of(Input::new(Box::new(pipe)))?;
+            tells_idle.store(true, Ordering::Relaxed);
             return Ok(capture);
         }
         let Self::Path(path) = self else { return Err(ReadError::Unknown("is no file")) };
@@ -191,7 +194,11 @@ impl Capture {
     /// [`ReadError::Unknown`] if it is no capture, [`ReadError::Truncated`] if it ends in the file header,
     /// [`ReadError::Io`].
     pub fn new(source: Box<dyn Read>) -> Result<Self, ReadError> {
-        Self::of(Input::new(unpacked(Input::new(source))?.0))
+        let mut packed = Input::new(source);
+        match packing(packed.fill(4)) {
+            None => Self::of(packed),
+            packing => Self::of(Input::new(unpacked(packed, packing).map_err(ReadError::Io)?)),
+        }
     }
 
     fn of(mut input: Input) -> Result<Self, ReadError> {
@@ -274,18 +281,14 @@ fn packing(bytes: &[u8]) -> Option<Packing> {
     }
 }
 
-/// The content of `packed`, decompressed if its magic number says so, and whether it can go on after a moment
-/// in which nothing came.
-fn unpacked(mut packed: Input) -> Result<(Box<dyn Read>, bool), ReadError> {
-    Ok(match packing(packed.fill(4)) {
-        Some(Packing::Gzip) => (Box::new(flate2::bufread::MultiGzDecoder::new(packed)), true),
-        Some(Packing::Zstd) => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(ReadError::Io)?;
-            (Box::new(decoder), true)
-        }
-        Some(Packing::Xz) => (Box::new(lzma_rust2::XzReader::new(packed, true)), false),
-        Some(Packing::Bzip2) => (Box::new(bzip2::bufread::MultiBzDecoder::new(packed)), false),
-        None => (Box::new(packed), true),
+/// The content of `packed`, decompressed.
+fn unpacked(packed: Input, packing: Option<Packing>) -> io::Result<Box<dyn Read>> {
+    Ok(match packing {
+        Some(Packing::Gzip) => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
+        Some(Packing::Zstd) => Box::new(zstd::stream::read::Decoder::with_buffer(packed)?),
+        Some(Packing::Xz) => Box::new(lzma_rust2::XzReader::new(packed, true)),
+        Some(Packing::Bzip2) => Box::new(bzip2::bufread::MultiBzDecoder::new(packed)),
+        None => Box::new(packed),
     })
 }
 
