@@ -390,7 +390,7 @@ impl<'a> Reading<'a> {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(Ok(())),
                 Err(error) if error.is_idle() => {
-                    self.check(frames.mapped_offset())?;
+                    self.check()?;
                     if self.signals.stop() {
                         return Ok(Ok(()));
                     }
@@ -415,7 +415,7 @@ impl<'a> Reading<'a> {
             if until_look == 0 {
                 until_look = PACKETS_PER_LOOK;
                 if self.checked.elapsed() >= CHECK_EVERY {
-                    self.check(frames.mapped_offset())?;
+                    self.check()?;
                     if self.signals.stop() {
                         return Ok(Ok(()));
                     }
@@ -486,11 +486,8 @@ impl<'a> Reading<'a> {
     }
 
     /// Checks signals, progress and statistics.
-    fn check(&mut self, offset: Option<u64>) -> io::Result<()> {
+    fn check(&mut self) -> io::Result<()> {
         self.checked = Instant::now();
-        if let Some(offset) = offset {
-            self.progress.bar.set_position(offset);
-        }
         self.progress.show_if_slow();
         if self.replay.is_some() {
             return self.attend();

@@ -138,10 +138,6 @@ impl Frames for Merge<'_> {
         open.fold(self.resolution_ns, u64::max)
     }
 
-    fn mapped_offset(&self) -> Option<u64> {
-        None
-    }
-
     fn take_faults(&mut self) -> Vec<String> {
         std::mem::take(&mut self.faults)
     }

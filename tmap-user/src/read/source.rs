@@ -17,9 +17,6 @@ pub(super) trait Frames {
     /// The coarsest resolution of capture times so far, in nanoseconds.
     fn resolution_ns(&self) -> u64;
 
-    /// The number of bytes read from a mapped file; `None` if it is counted elsewhere.
-    fn mapped_offset(&self) -> Option<u64>;
-
     /// What was wrong with captures so far, in words; each is told once.
     fn take_faults(&mut self) -> Vec<String>;
 
@@ -40,14 +37,10 @@ impl Opener {
 
     /// Opens a capture.
     pub(super) fn open(&self, source: &Location) -> Result<Capture, ReadError> {
-        let capture = source.open(&self.stop, |reader, bytes| {
+        source.open(&self.stop, |reader, bytes| {
             self.begin(source, bytes);
             Box::new(self.bar.wrap_read(reader)) as Box<dyn Read + Send>
-        })?;
-        if let Some(bytes) = capture.mapped_bytes() {
-            self.begin(source, Some(bytes));
-        }
-        Ok(capture)
+        })
     }
 
     /// Shows the progress of a file.
@@ -93,10 +86,6 @@ impl Frames for Single<'_> {
 
     fn resolution_ns(&self) -> u64 {
         self.capture.as_ref().map_or(0, Capture::resolution_ns)
-    }
-
-    fn mapped_offset(&self) -> Option<u64> {
-        self.capture.as_ref()?.mapped_offset()
     }
 
     fn take_faults(&mut self) -> Vec<String> {

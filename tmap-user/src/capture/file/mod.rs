@@ -1,9 +1,8 @@
 //! Capture files: pcap and pcapng, compressed or not, as a stream of frames with times.
 //!
 //! ```text
-//! file -> gzip | zstd | xz | bzip2 (by magic) -> Input (buffer) -> pcap | pcapng -> Frame
-//! pipe -> gzip | zstd | xz | bzip2 | plain ---(thread)---^
-//! plain file ------------------------------> Input (mapped) -------^
+//! file -> gzip | zstd | xz | bzip2 | plain (by magic) -> Input (buffer) -> pcap | pcapng -> Frame
+//! pipe -> gzip | zstd | xz | bzip2 | plain -- thread ------^
 //! ```
 //!
 //! pcap-parser knows the layout of blocks. Its readers are not used: they need the whole first block in the
@@ -13,10 +12,12 @@
 //! Frames are borrowed. Frames that share reference-counted blocks (`bytes`), and a thread that unpacks
 //! files ahead, were measured: both together take 6 to 10 % more CPU time and end no earlier, and nothing
 //! keeps a frame. Pipes are unpacked on a thread all the same, because that waits (`pipe`).
+//!
+//! Files aren't mapped into memory. Others may truncate them, as tcpdump does where it starts again, and the
+//! system would end this process. Reading takes 2 % more CPU time, or less where packets are long.
 
 mod input;
 mod link_type;
-mod map;
 mod pcap;
 mod pcapng;
 mod pipe;
@@ -148,8 +149,8 @@ impl Location {
         Ok(())
     }
 
-    /// Opens the capture. A plain file is mapped into memory. `watch` may wrap the reader of any other file,
-    /// whose length in bytes it is told where that is known. Where a pipe has begun and then nothing comes,
+    /// Opens the capture. `watch` may wrap its reader, and is told its length in bytes where that is known.
+    /// Where a pipe has begun and then nothing comes,
     /// [`Capture::next_frame`] returns [`ReadError::is_idle`] now and then; before that, `stop` is asked
     /// whether to go on.
     ///
@@ -171,10 +172,7 @@ impl Location {
         let Self::Path(path) = self else { return Err(ReadError::Unknown("is no file")) };
         let file = File::open(path).map_err(ReadError::Io)?;
         let bytes = file.metadata().map_err(ReadError::Io)?.len();
-        match map::map(&file) {
-            Ok(map) if packing(&map).is_none() => Capture::of(Input::mapped(map)),
-            _ => Capture::new(watch(Box::new(file), Some(bytes))),
-        }
+        Capture::new(watch(Box::new(Whole { file, bytes, read_bytes: 0 }), Some(bytes)))
     }
 }
 
@@ -236,16 +234,6 @@ impl Capture {
         Ok(frame)
     }
 
-    /// The length of a mapped file in bytes; `None` if the reader itself can count.
-    pub fn mapped_bytes(&self) -> Option<u64> {
-        self.input.is_mapped().then(|| self.input.data().len() as u64 + self.input.offset())
-    }
-
-    /// The number of bytes read from a mapped file; `None` if the reader itself can count.
-    pub fn mapped_offset(&self) -> Option<u64> {
-        self.input.is_mapped().then(|| self.input.offset())
-    }
-
     /// The resolution of the capture times so far, in nanoseconds: that of the headers, or the coarser one
     /// that the times themselves show.
     pub fn resolution_ns(&self) -> u64 {
@@ -258,6 +246,25 @@ impl Capture {
             Format::Pcap(_) => 0,
             Format::PcapNg(pcapng) => pcapng.untimed(),
         }
+    }
+}
+
+/// A file that fails where it ends before the length that it had when it was opened: somebody truncated
+/// it since, and that must not pass for its end.
+struct Whole {
+    file: File,
+    bytes: u64,
+    read_bytes: u64,
+}
+
+impl Read for Whole {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(into)?;
+        self.read_bytes += count as u64;
+        if count == 0 && !into.is_empty() && self.read_bytes < self.bytes {
+            return Err(io::Error::other("truncated by another program while it was read"));
+        }
+        Ok(count)
     }
 }
 
