@@ -25,7 +25,7 @@ use tmap_common::{Counters, Link, Record, Segment, Skip, fast, parse, record::Di
 
 use crate::{
     Outcome,
-    capture::file::{Capture, Frame, LinkType, Location, ReadError, Stop},
+    capture::file::{Capture, Frame, LinkType, Location, ReadError, Room, Stop},
     config::{Common, ReadConfig, TopConfig},
     deadline::Deadline,
     engine::{Event, Snapshot, Wanted},
@@ -126,7 +126,7 @@ fn run_with(
         let signals = Arc::clone(&signals);
         Stop::new(move || signals.stop())
     };
-    let opener = Opener::new(bar.clone(), stop.clone());
+    let opener = Opener::new(bar.clone(), stop, Room::within(config.common.memory_bytes));
     let is_alone = canvas.as_ref().is_some_and(Canvas::is_alone);
     let takes_drafts = match &canvas {
         Some(canvas) if is_alone => canvas.takes_drafts(),
@@ -148,7 +148,7 @@ fn run_with(
         [only] => reading.frames(&mut Single::open(only, &opener), &only.to_string())?,
         _ => {
             let files: Vec<Location> = files.into_iter().cloned().collect();
-            reading.frames(&mut Merge::new(&files, &opener, &stop), "these captures")?;
+            reading.frames(&mut Merge::new(&files, &opener), "these captures")?;
         }
     }
     reading.finish(canvas)

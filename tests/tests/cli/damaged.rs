@@ -4,7 +4,7 @@ use std::{io::Read as _, sync::LazyLock};
 
 use flate2::{Compression, read::GzEncoder};
 use proptest::prelude::*;
-use tmap::capture::file::{Capture, Location, Stop};
+use tmap::capture::file::{Capture, Location, Room, Stop};
 use tmap_common::Link;
 use tmap_tests::{
     command::tmap_with_input,
@@ -89,7 +89,7 @@ fn a_file_that_shrinks_while_it_is_read_is_told_of() {
     let path = tempfile::NamedTempFile::new().expect("a file").into_temp_path();
     for rest_bytes in [0, 24, whole.len() / 2] {
         std::fs::write(&path, &whole).expect("written");
-        let opened = Location::new(&path).open(&Stop::new(|| false), |reader, _| reader);
+        let opened = Location::new(&path).open(&Stop::new(|| false), Room::default(), |reader, _| reader);
         let mut capture = opened.expect("a capture");
         let file = std::fs::File::options().write(true).open(&path).expect("a file");
         file.set_len(rest_bytes as u64).expect("truncated");

@@ -5,7 +5,7 @@ use std::io::Read;
 use indicatif::ProgressBar;
 
 use crate::{
-    capture::file::{Capture, Frame, Location, ReadError, Stop},
+    capture::file::{Capture, Frame, Location, ReadError, Room, Stop},
     progress_bar,
 };
 
@@ -28,16 +28,17 @@ pub(super) trait Frames {
 pub(super) struct Opener {
     pub bar: ProgressBar,
     pub stop: Stop,
+    pub room: Room,
 }
 
 impl Opener {
-    pub(super) fn new(bar: ProgressBar, stop: Stop) -> Self {
-        Self { bar, stop }
+    pub(super) fn new(bar: ProgressBar, stop: Stop, room: Room) -> Self {
+        Self { bar, stop, room }
     }
 
-    /// Opens a capture.
-    pub(super) fn open(&self, source: &Location) -> Result<Capture, ReadError> {
-        source.open(&self.stop, |reader, bytes| {
+    /// Opens a capture while so many others are open.
+    pub(super) fn open(&self, source: &Location, others: usize) -> Result<Capture, ReadError> {
+        source.open(&self.stop, self.room.beside(others), |reader, bytes| {
             self.begin(source, bytes);
             Box::new(self.bar.wrap_read(reader)) as Box<dyn Read + Send>
         })
@@ -68,7 +69,7 @@ pub(super) struct Single<'a> {
 impl<'a> Single<'a> {
     /// Opens a capture. One that can't be read has no packets, and a fault.
     pub(super) fn open(source: &'a Location, opener: &Opener) -> Self {
-        match opener.open(source) {
+        match opener.open(source, 0) {
             Ok(capture) => Self { source, capture: Some(capture), faults: Vec::new() },
             Err(error) => Self { source, capture: None, faults: vec![format!("{source}: {error}")] },
         }

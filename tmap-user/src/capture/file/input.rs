@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
-use super::{READ_BYTES, ReadError};
+use super::{ReadError, Room};
 
 /// Waiting bytes, from a reader that may hand out any number at a time.
 pub(super) struct Input {
@@ -18,8 +18,8 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn new(source: Box<dyn Read>) -> Self {
-        let buffer = vec![0; READ_BYTES];
+    pub(super) fn new(source: Box<dyn Read>, room: Room) -> Self {
+        let buffer = vec![0; room.buffer_bytes];
         Self { source, buffer, start: 0, end: 0, taken: 0, at_end: false, failure: None }
     }
 

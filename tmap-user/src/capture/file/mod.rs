@@ -22,6 +22,7 @@ mod pcap;
 mod pcapng;
 mod pipe;
 mod resolution;
+mod unpack;
 
 use std::{
     fs::File,
@@ -38,6 +39,8 @@ pub use link_type::LinkType;
 use pipe::PipeReader;
 pub use pipe::Stop;
 pub use resolution::Resolution;
+pub use unpack::Room;
+use unpack::{Packing, unpacked};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 256 * 1024;
@@ -159,20 +162,21 @@ impl Location {
     pub fn open(
         &self,
         stop: &Stop,
+        room: Room,
         watch: impl FnOnce(Box<dyn Read + Send>, Option<u64>) -> Box<dyn Read + Send>,
     ) -> Result<Capture, ReadError> {
         if !self.is_regular() {
-            let pipe = PipeReader::start(self.clone(), stop.clone(), |reader| watch(reader, None));
+            let pipe = PipeReader::start(self.clone(), stop.clone(), room, |reader| watch(reader, None));
             let pipe = pipe.map_err(ReadError::Io)?;
             let tells_idle = pipe.idle_switch();
-            let capture = Capture::of(Input::new(Box::new(pipe)))?;
+            let capture = Capture::of(Input::new(Box::new(pipe), room))?;
             tells_idle.store(true, Ordering::Relaxed);
             return Ok(capture);
         }
         let Self::Path(path) = self else { return Err(ReadError::Unknown("is no file")) };
         let file = File::open(path).map_err(ReadError::Io)?;
         let bytes = file.metadata().map_err(ReadError::Io)?.len();
-        Capture::new(watch(Box::new(Whole { file, bytes, read_bytes: 0 }), Some(bytes)))
+        Capture::within(room, watch(Box::new(Whole { file, bytes, read_bytes: 0 }), Some(bytes)))
     }
 }
 
@@ -192,10 +196,17 @@ impl Capture {
     /// [`ReadError::Unknown`] if it is no capture, [`ReadError::Truncated`] if it ends in the file header,
     /// [`ReadError::Io`].
     pub fn new(source: Box<dyn Read>) -> Result<Self, ReadError> {
-        let mut packed = Input::new(source);
-        match packing(packed.fill(4)) {
-            None => Self::of(packed),
-            packing => Self::of(Input::new(unpacked(packed, packing).map_err(ReadError::Io)?)),
+        Self::within(Room::default(), source)
+    }
+
+    fn within(room: Room, source: Box<dyn Read>) -> Result<Self, ReadError> {
+        let mut input = Input::new(source, room);
+        match Packing::of(input.fill(4)) {
+            None => Self::of(input),
+            Some(packing) => {
+                let unpacked = unpacked(input, packing, room).map_err(ReadError::Io)?;
+                Self::of(Input::new(unpacked, room))
+            }
         }
     }
 
@@ -266,37 +277,6 @@ impl Read for Whole {
         }
         Ok(count)
     }
-}
-
-/// The compression of a file.
-enum Packing {
-    Gzip,
-    Zstd,
-    Xz,
-    Bzip2,
-}
-
-/// The compression of a file that begins with `bytes`, if any.
-fn packing(bytes: &[u8]) -> Option<Packing> {
-    match bytes {
-        [0x1f, 0x8b, ..] => Some(Packing::Gzip),
-        // RFC 8878: a frame, or a skippable one (as pzstd writes) before it.
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Packing::Zstd),
-        [0xfd, b'7', b'z', b'X', ..] => Some(Packing::Xz),
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Packing::Bzip2),
-        _ => None,
-    }
-}
-
-/// The content of `packed`, decompressed.
-fn unpacked(packed: Input, packing: Option<Packing>) -> io::Result<Box<dyn Read>> {
-    Ok(match packing {
-        Some(Packing::Gzip) => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
-        Some(Packing::Zstd) => Box::new(zstd::stream::read::Decoder::with_buffer(packed)?),
-        Some(Packing::Xz) => Box::new(lzma_rust2::XzReader::new(packed, true)),
-        Some(Packing::Bzip2) => Box::new(bzip2::bufread::MultiBzDecoder::new(packed)),
-        None => Box::new(packed),
-    })
 }
 
 /// The error for bytes that begin no capture.

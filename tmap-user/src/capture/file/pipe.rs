@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Location, READ_BYTES, input::Input, packing, unpacked};
+use super::{Location, Packing, Room, input::Input, unpacked};
 
 /// Chunks that wait to be taken.
 const CHUNKS_WAITING: usize = 4;
@@ -59,11 +59,12 @@ impl PipeReader {
     pub(super) fn start(
         location: Location,
         stop: Stop,
+        room: Room,
         watch: impl FnOnce(Box<dyn Read + Send>) -> Box<dyn Read + Send>,
     ) -> io::Result<Self> {
         let (sender, chunks) = sync_channel(CHUNKS_WAITING);
         let packed = watch(Box::new(Source::Unopened(location)));
-        thread::Builder::new().name("pipe".to_owned()).spawn(move || copy(packed, &sender))?;
+        thread::Builder::new().name("pipe".to_owned()).spawn(move || copy(packed, room, &sender))?;
         let tells_idle = Arc::default();
         Ok(Self { chunks, chunk: Vec::new(), at: 0, is_over: false, stop, tells_idle })
     }
@@ -118,13 +119,14 @@ impl Read for Source {
 }
 
 /// Sends everything, unpacked, to an empty chunk at the end, or an error.
-fn copy(packed: Box<dyn Read>, sender: &SyncSender<io::Result<Vec<u8>>>) {
-    let mut packed = Input::new(packed);
-    let packing = packing(packed.fill(4));
-    let chunk_bytes = if packing.is_some() { UNPACKED_BYTES } else { READ_BYTES };
-    let mut source = match unpacked(packed, packing) {
-        Ok(source) => source,
-        Err(error) => return drop(sender.send(Err(error))),
+fn copy(packed: Box<dyn Read>, room: Room, sender: &SyncSender<io::Result<Vec<u8>>>) {
+    let mut packed = Input::new(packed, room);
+    let (mut source, chunk_bytes): (Box<dyn Read>, usize) = match Packing::of(packed.fill(4)) {
+        None => (Box::new(packed), room.buffer_bytes),
+        Some(packing) => match unpacked(packed, packing, room) {
+            Ok(source) => (source, UNPACKED_BYTES.min(room.buffer_bytes)),
+            Err(error) => return drop(sender.send(Err(error))),
+        },
     };
     loop {
         let mut chunk = vec![0; chunk_bytes];
