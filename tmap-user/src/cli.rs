@@ -418,6 +418,7 @@ impl CommonArgs {
             decap: !self.no_decap,
             filter: Program::new(filter)
                 .map_err(|error| usage(verb, ErrorKind::ValueValidation, &error.to_string()))?,
+            memory_bytes: engine.memory,
             engine: Options {
                 rate_delta_ppm: engine.rate_delta,
                 offset_delta_s: engine.offset_delta,

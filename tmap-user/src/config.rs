@@ -82,6 +82,8 @@ pub struct Common {
     pub filter: Program,
     /// Whether tunnels are decapsulated.
     pub decap: bool,
+    /// The memory that all of it may take, in bytes.
+    pub memory_bytes: usize,
     /// Settings of the engine.
     pub engine: Options,
     /// The format of reports.

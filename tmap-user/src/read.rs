@@ -25,7 +25,7 @@ use tmap_common::{Counters, Link, Record, Segment, Skip, fast, parse, record::Di
 
 use crate::{
     Outcome,
-    capture::file::{Capture, Frame, LinkType, Location, ReadError, Stop},
+    capture::file::{Capture, Frame, LinkType, Location, ReadError, Room, Stop},
     config::{Common, ReadConfig, TopConfig},
     deadline::Deadline,
     engine::{Event, Snapshot, Wanted},
@@ -126,7 +126,7 @@ fn run_with(
         let signals = Arc::clone(&signals);
         Stop::new(move || signals.stop())
     };
-    let opener = Opener::new(bar.clone(), stop.clone());
+    let opener = Opener::new(bar.clone(), stop, Room::within(config.common.memory_bytes));
     let is_alone = canvas.as_ref().is_some_and(Canvas::is_alone);
     let takes_drafts = match &canvas {
         Some(canvas) if is_alone => canvas.takes_drafts(),
@@ -148,7 +148,7 @@ fn run_with(
         [only] => reading.frames(&mut Single::open(only, &opener), &only.to_string())?,
         _ => {
             let files: Vec<Location> = files.into_iter().cloned().collect();
-            reading.frames(&mut Merge::new(&files, &opener, &stop), "these captures")?;
+            reading.frames(&mut Merge::new(&files, &opener), "these captures")?;
         }
     }
     reading.finish(canvas)
@@ -390,7 +390,10 @@ impl<'a> Reading<'a> {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(Ok(())),
                 Err(error) if error.is_idle() => {
-                    self.check(frames.mapped_offset())?;
+                    self.check()?;
+                    if self.signals.stop() {
+                        return Ok(Ok(()));
+                    }
                     continue;
                 }
                 Err(error) => return Ok(Err(error)),
@@ -412,7 +415,7 @@ impl<'a> Reading<'a> {
             if until_look == 0 {
                 until_look = PACKETS_PER_LOOK;
                 if self.checked.elapsed() >= CHECK_EVERY {
-                    self.check(frames.mapped_offset())?;
+                    self.check()?;
                     if self.signals.stop() {
                         return Ok(Ok(()));
                     }
@@ -483,11 +486,8 @@ impl<'a> Reading<'a> {
     }
 
     /// Checks signals, progress and statistics.
-    fn check(&mut self, offset: Option<u64>) -> io::Result<()> {
+    fn check(&mut self) -> io::Result<()> {
         self.checked = Instant::now();
-        if let Some(offset) = offset {
-            self.progress.bar.set_position(offset);
-        }
         self.progress.show_if_slow();
         if self.replay.is_some() {
             return self.attend();

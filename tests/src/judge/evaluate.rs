@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use tmap::{
-    capture::file::{Location, Stop},
+    capture::file::{Location, Room, Stop},
     engine::{
         Engine, Options, Wanted, phase,
         snapshot::{Boot, MachineReport, Snapshot},
@@ -317,7 +317,7 @@ pub(super) fn shared() -> Address {
 /// Where the file can't be read.
 pub fn read(path: &Path) -> Result<(Vec<Record>, u64)> {
     let name = path.display();
-    let opened = Location::new(path).open(&Stop::new(|| false), |reader, _| reader);
+    let opened = Location::new(path).open(&Stop::new(|| false), Room::default(), |reader, _| reader);
     let mut capture = opened.with_context(|| format!("can't read {name}"))?;
     let mut records = Vec::new();
     while let Some(frame) =

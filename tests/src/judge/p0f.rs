@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fs::File, io::Read, net::IpAddr, path::Path, pr
 use anyhow::{Context, Result, ensure};
 use jiff::civil::DateTime;
 use tmap::{
-    capture::file::{Location, Stop},
+    capture::file::{Location, Room, Stop},
     engine::os::signature::Fingerprint,
 };
 use tmap_common::parse;
@@ -102,7 +102,8 @@ pub fn signatures(capture: &Path) -> Result<Signatures> {
 /// # Errors
 /// Where the capture can't be read.
 pub fn own_signatures(capture: &Path) -> Result<Signatures> {
-    let mut capture = Location::new(capture).open(&Stop::new(|| false), |reader, _| reader)?;
+    let mut capture =
+        Location::new(capture).open(&Stop::new(|| false), Room::default(), |reader, _| reader)?;
     let mut signatures = Signatures::new();
     while let Ok(Some(frame)) = capture.next_frame() {
         let Ok(link) = frame.link else { continue };

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, collections::HashMap, ffi::OsString, path::Path
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tmap::{
-    capture::file::{Location, Stop},
+    capture::file::{Location, Room, Stop},
     cli,
     config::Config,
     read,
@@ -50,7 +50,8 @@ pub fn compare_stamps(capture: &Path) -> Result<usize> {
 }
 
 fn stamps_by_tmap(capture: &Path) -> Result<Stamps> {
-    let mut capture = Location::new(capture).open(&Stop::new(|| false), |reader, _| reader)?;
+    let mut capture =
+        Location::new(capture).open(&Stop::new(|| false), Room::default(), |reader, _| reader)?;
     let mut stamps = Stamps::new();
     let mut number = 0;
     while let Ok(Some(frame)) = capture.next_frame() {

@@ -226,11 +226,11 @@ mod tests {
         simulate::Scenario,
         wire::capture::{self, Order, Packet},
     };
-    use tmap::capture::file::{Location, Stop};
+    use tmap::capture::file::{Location, Room, Stop};
 
     /// What tmap's own reader and parser see.
     fn by_tmap(path: &Path) -> Vec<(u64, u32, u16)> {
-        let opened = Location::new(path).open(&Stop::new(|| false), |reader, _| reader);
+        let opened = Location::new(path).open(&Stop::new(|| false), Room::default(), |reader, _| reader);
         let mut capture = opened.expect("a capture");
         let mut seen = Vec::new();
         while let Some(frame) = capture.next_frame().expect("a frame") {

@@ -4,12 +4,12 @@ use std::{io::Read as _, sync::LazyLock};
 
 use flate2::{Compression, read::GzEncoder};
 use proptest::prelude::*;
-use tmap::capture::file::Capture;
+use tmap::capture::file::{Capture, Location, Room, Stop};
 use tmap_common::Link;
 use tmap_tests::{
     command::tmap_with_input,
     simulate::conversation::mail_cluster,
-    wire::capture::{Packet, in_every_format, packets},
+    wire::capture::{Order, Packet, in_every_format, packets, pcap},
 };
 
 /// Sound captures to start from, short, so that damage to headers is frequent.
@@ -76,6 +76,34 @@ fn damaged(mut capture: Vec<u8>, all: &[Damage]) -> Vec<u8> {
         }
     }
     capture
+}
+
+/// Where tcpdump starts again with the same name, it truncates what is being read. Such a file ends with an
+/// error, even between two packets, and ends nothing else.
+#[test]
+fn a_file_that_shrinks_while_it_is_read_is_told_of() {
+    const PACKETS: usize = 20_000;
+    let conversations = packets(&mail_cluster(), Link::Ethernet);
+    let many: Vec<Packet> = conversations.iter().cycle().take(PACKETS).cloned().collect();
+    let whole = pcap(&many, 1, Order::Little, true);
+    let path = tempfile::NamedTempFile::new().expect("a file").into_temp_path();
+    for rest_bytes in [0, 24, whole.len() / 2] {
+        std::fs::write(&path, &whole).expect("written");
+        let opened = Location::new(&path).open(&Stop::new(|| false), Room::default(), |reader, _| reader);
+        let mut capture = opened.expect("a capture");
+        let file = std::fs::File::options().write(true).open(&path).expect("a file");
+        file.set_len(rest_bytes as u64).expect("truncated");
+        let mut count = 0;
+        let error = loop {
+            match capture.next_frame() {
+                Ok(Some(_)) => count += 1,
+                Ok(None) => panic!("{rest_bytes}: it ends as if it were whole"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert_eq!(error, "truncated by another program while it was read", "{rest_bytes}");
+        assert!(count > 0 && count < PACKETS, "{rest_bytes}: {count}");
+    }
 }
 
 proptest! {

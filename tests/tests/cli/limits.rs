@@ -2,18 +2,22 @@
 
 use std::{
     fs::{self, File},
-    io::pipe,
+    io::{Write as _, pipe},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
+use nix::sys::resource::{UsageWho, getrusage};
 use tempfile::TempDir;
 use tmap_common::Flags;
 use tmap_tests::{
     captures::{self, THREE},
-    command::{binary, command, json_lines, of_type},
-    simulate::conversation::{START_NS, acknowledgement},
-    wire::capture,
+    command::{binary, command, json_lines, of_type, tmap},
+    simulate::{
+        Scenario,
+        conversation::{START_NS, acknowledgement, mail_cluster},
+    },
+    wire::capture::plain,
 };
 
 /// A command run by a shell that first sets a limit, as `ulimit` does.
@@ -74,6 +78,87 @@ fn errors_that_nobody_hears_keep_their_exit_codes() {
             assert_eq!(status.code(), Some(code), "{words:?}");
         }
     }
+}
+
+/// The content as a stream that asks for a dictionary of 1 GiB. See section 3.1 of the format's description.
+fn xz_of_a_gigabyte(content: &[u8]) -> Vec<u8> {
+    let mut writer =
+        lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::default()).expect("an encoder");
+    writer.write_all(content).expect("packed");
+    let mut packed = writer.finish().expect("packed");
+    // Behind the stream's header: size, flags (one filter), LZMA2, size of its properties, dictionary.
+    assert_eq!(packed[12..16], [2, 0, 0x21, 1]);
+    packed[16] = 36;
+    let mut sum = flate2::Crc::new();
+    sum.update(&packed[12..20]);
+    packed[20..24].copy_from_slice(&sum.sum().to_le_bytes());
+    packed
+}
+
+/// The content as a stream that asks for a window of 128 MiB. See section 3.1.1.1 of RFC 8878.
+fn zstd_of_128_mib(content: &[u8]) -> Vec<u8> {
+    let mut packed = zstd::encode_all(content, 1).expect("packed");
+    assert_eq!(packed[4] & 0x20, 0, "it has a window");
+    packed[5] = (27 - 10) << 3;
+    packed
+}
+
+/// A few bytes of a file would make unpacking take gigabytes.
+#[test]
+fn unpacking_takes_a_share_of_memory() {
+    let folder = TempDir::new().expect("a folder");
+    let content = plain(&mail_cluster());
+    let (xz, zst) = (folder.path().join("a.xz"), folder.path().join("a.zst"));
+    fs::write(&xz, xz_of_a_gigabyte(&content)).expect("written");
+    fs::write(&zst, zstd_of_128_mib(&content)).expect("written");
+    for (path, memory, refusal) in [
+        (
+            &xz,
+            "128M",
+            Some("needs more than 65 MiB to unpack; raise --memory, or use xz -dc FILE | tmap read -"),
+        ),
+        (&xz, "2G", Some("needs more than 512 MiB to unpack")),
+        (
+            &zst,
+            "128M",
+            Some("needs more than 64 MiB to unpack; raise --memory, or use zstd -dc --long=31 FILE"),
+        ),
+        (&zst, "2G", None),
+    ] {
+        let run = tmap(["read", "--memory", memory].map(Path::new).into_iter().chain([path.as_path()]));
+        assert_eq!(run.code, i32::from(refusal.is_some()), "{memory}: {}", run.err);
+        assert!(run.err.contains(refusal.unwrap_or_default()), "{memory}: {}", run.err);
+        assert_eq!(run.err.lines().count(), usize::from(refusal.is_some()), "{memory}: {}", run.err);
+    }
+}
+
+/// The most memory that any program run by this test has taken so far, in bytes.
+fn most_memory_bytes() -> u64 {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("told");
+    u64::try_from(usage.max_rss()).expect("not negative") * 1024
+}
+
+/// Buffers are small where many captures are open at once, and decompressors are what is left.
+#[test]
+fn many_captures_at_once_take_little_memory() {
+    const FILES: usize = 300;
+    let folder = TempDir::new().expect("a folder");
+    // As much as large buffers would hold.
+    let whole = Scenario::slow_to_analyse().capture();
+    let content = &whole[..256 * 1024];
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content).expect("packed");
+    let packed = encoder.finish().expect("packed");
+    let files: Vec<PathBuf> = (0..FILES).map(|number| folder.path().join(format!("{number}.gz"))).collect();
+    files.iter().for_each(|path| fs::write(path, &packed).expect("written"));
+    // Nothing is analysed, so that reading is what takes memory.
+    let words = ["read", "--memory", "128M", "--filter", "src port 1"];
+    let run = |files: &[PathBuf]| {
+        tmap(words.map(Path::new).into_iter().chain(files.iter().map(PathBuf::as_path)));
+        most_memory_bytes()
+    };
+    let (one, all) = (run(&files[..1]), run(&files));
+    assert!(all - one < (FILES as u64) * 128 * 1024 + (16 << 20), "{one} {all}");
 }
 
 #[test]
@@ -189,7 +274,7 @@ fn many_machines_take_no_more_memory_than_few_histograms() {
     records.sort_by_key(|record| record.time_ns);
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("many.pcap");
-    fs::write(&path, capture::plain(&records)).expect("written");
+    fs::write(&path, plain(&records)).expect("written");
     // With all histograms at once it takes 628 MB, and without them a quarter.
     let words = ["rtt", "--json"].map(Path::new);
     let output = limited("-v 450000", &[&words[..], &[&path]].concat()).output().expect("tmap runs");

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tmap::report::number::grouped;
 use tmap_common::Link;
 use tmap_tests::{
-    command::{Run, command, json_lines, of_type, tmap, tmap_with_input},
+    command::{Run, command, json_lines, of_type, tmap, tmap_with_input, wait_for},
     simulate::conversation::mail_cluster,
     wire::capture::{LINK_TYPES, Order, Packet, PcapNg, modified, packets, pcap, pcapng, plain, snapped},
 };
@@ -378,6 +378,54 @@ fn the_first_signal_ends_waiting_for_a_pipe() {
         assert_eq!(out.contains("198.51.100.1 "), has_begun, "{out}");
         assert_eq!(out.matches("stats 2006").count() >= 2, has_begun, "statistics come by time: {out}");
         drop(pipe);
+    }
+}
+
+/// Waits for a report on a pipe that stays open.
+fn wait_for_report(path: &std::path::Path) {
+    let is_there = || fs::read_to_string(path).unwrap_or_default().contains("As of ");
+    wait_for("a report", is_there);
+}
+
+/// Decompressors can't be asked to wait, so none may notice that a pipe pauses. Signals are answered
+/// meanwhile, and what comes after the pause is read.
+#[test]
+fn a_packed_pipe_may_pause_and_answers_signals_meanwhile() {
+    type Pack = fn(&[u8]) -> Vec<u8>;
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(1_300);
+    let folder = Folder::new();
+    let content = mail_capture();
+    let expected = folder.read(&content).out;
+    let (begin, end) = content.split_at(content.len() / 2 + 1);
+    let all: [(&str, Pack); 4] = [("gzip", gzip), ("zstd", zstd), ("xz", xz), ("bzip2", bzip2)];
+    for (name, pack) in all {
+        for goes_on in [true, false] {
+            let (begin, end) = (pack(begin), pack(end));
+            let out = folder.0.path().join("out");
+            let mut command = command(["read", "-"]);
+            command.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+            let mut child = command.stdout(fs::File::create(&out).expect("a file")).spawn().expect("it runs");
+            let mut pipe = child.stdin.take().expect("piped");
+            let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+            let send = |signal| nix::sys::signal::kill(pid, signal).expect("it runs");
+            // The pause is inside a stream.
+            pipe.write_all(&[&begin[..], &end[..40]].concat()).expect("written");
+            std::thread::sleep(if goes_on { PAUSE } else { PAUSE / 3 });
+            send(nix::sys::signal::Signal::SIGUSR1);
+            wait_for_report(&out);
+            if goes_on {
+                pipe.write_all(&end[40..]).expect("written");
+                drop(pipe);
+            } else {
+                send(nix::sys::signal::Signal::SIGTERM);
+            }
+            let ended = child.wait_with_output().expect("it ends");
+            let err = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!((ended.status.code(), err.as_ref()), (Some(0), ""), "{name} {goes_on}");
+            let out = fs::read_to_string(&out).expect("a report");
+            assert_eq!(out.matches("As of ").count(), 2, "{name} {goes_on}: {out}");
+            assert_eq!(out.ends_with(&expected), goes_on, "{name}: {out}");
+        }
     }
 }
 

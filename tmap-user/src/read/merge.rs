@@ -3,7 +3,7 @@
 //! Files are opened when the time of their first packet has come, so that a thousand rotated captures need no
 //! more than those that overlap.
 
-use crate::capture::file::{Capture, Frame, LinkType, Location, ReadError, Stop};
+use crate::capture::file::{Capture, Frame, LinkType, Location, ReadError};
 use tmap_common::Link;
 
 use super::source::{Frames, Opener};
@@ -46,11 +46,12 @@ pub(super) struct Merge<'a> {
 
 impl<'a> Merge<'a> {
     /// Looks at the first packet of each capture. One that can't be read is told of later.
-    pub(super) fn new(sources: &[Location], opener: &'a Opener, stop: &Stop) -> Self {
+    pub(super) fn new(sources: &[Location], opener: &'a Opener) -> Self {
+        let room = opener.room.beside(sources.len());
         let part = |source: &Location| {
             let first = if source.is_regular() {
                 source
-                    .open(stop, |reader, _| reader)
+                    .open(&opener.stop, room, |reader, _| reader)
                     .and_then(|mut capture| Ok(capture.next_frame()?.map_or(u64::MAX, |frame| frame.time_ns)))
             } else {
                 Ok(0)
@@ -86,8 +87,9 @@ impl<'a> Merge<'a> {
     }
 
     fn open(&mut self, index: usize) {
+        let others = self.parts.iter().filter(|part| matches!(part.state, State::Open(_))).count();
         let part = &mut self.parts[index];
-        match self.opener.open(&part.source) {
+        match self.opener.open(&part.source, others) {
             Ok(capture) => {
                 self.is_any_open = true;
                 let bytes = Vec::new();
@@ -136,10 +138,6 @@ impl Frames for Merge<'_> {
             _ => None,
         });
         open.fold(self.resolution_ns, u64::max)
-    }
-
-    fn mapped_offset(&self) -> Option<u64> {
-        None
     }
 
     fn take_faults(&mut self) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::io::Read;
 use indicatif::ProgressBar;
 
 use crate::{
-    capture::file::{Capture, Frame, Location, ReadError, Stop},
+    capture::file::{Capture, Frame, Location, ReadError, Room, Stop},
     progress_bar,
 };
 
@@ -16,9 +16,6 @@ pub(super) trait Frames {
 
     /// The coarsest resolution of capture times so far, in nanoseconds.
     fn resolution_ns(&self) -> u64;
-
-    /// The number of bytes read from a mapped file; `None` if it is counted elsewhere.
-    fn mapped_offset(&self) -> Option<u64>;
 
     /// What was wrong with captures so far, in words; each is told once.
     fn take_faults(&mut self) -> Vec<String>;
@@ -31,23 +28,20 @@ pub(super) trait Frames {
 pub(super) struct Opener {
     pub bar: ProgressBar,
     pub stop: Stop,
+    pub room: Room,
 }
 
 impl Opener {
-    pub(super) fn new(bar: ProgressBar, stop: Stop) -> Self {
-        Self { bar, stop }
+    pub(super) fn new(bar: ProgressBar, stop: Stop, room: Room) -> Self {
+        Self { bar, stop, room }
     }
 
-    /// Opens a capture.
-    pub(super) fn open(&self, source: &Location) -> Result<Capture, ReadError> {
-        let capture = source.open(&self.stop, |reader, bytes| {
+    /// Opens a capture while so many others are open.
+    pub(super) fn open(&self, source: &Location, others: usize) -> Result<Capture, ReadError> {
+        source.open(&self.stop, self.room.beside(others), |reader, bytes| {
             self.begin(source, bytes);
-            Box::new(self.bar.wrap_read(reader)) as Box<dyn Read>
-        })?;
-        if let Some(bytes) = capture.mapped_bytes() {
-            self.begin(source, Some(bytes));
-        }
-        Ok(capture)
+            Box::new(self.bar.wrap_read(reader)) as Box<dyn Read + Send>
+        })
     }
 
     /// Shows the progress of a file.
@@ -75,7 +69,7 @@ pub(super) struct Single<'a> {
 impl<'a> Single<'a> {
     /// Opens a capture. One that can't be read has no packets, and a fault.
     pub(super) fn open(source: &'a Location, opener: &Opener) -> Self {
-        match opener.open(source) {
+        match opener.open(source, 0) {
             Ok(capture) => Self { source, capture: Some(capture), faults: Vec::new() },
             Err(error) => Self { source, capture: None, faults: vec![format!("{source}: {error}")] },
         }
@@ -93,10 +87,6 @@ impl Frames for Single<'_> {
 
     fn resolution_ns(&self) -> u64 {
         self.capture.as_ref().map_or(0, Capture::resolution_ns)
-    }
-
-    fn mapped_offset(&self) -> Option<u64> {
-        self.capture.as_ref()?.mapped_offset()
     }
 
     fn take_faults(&mut self) -> Vec<String> {

@@ -1,14 +1,13 @@
-//! The bytes of a capture: a buffer over any reader that is refilled, or a mapped file.
+//! The bytes of a capture: a buffer over any reader, refilled again and again.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
-use memmap2::Mmap;
-
-use super::{READ_BYTES, ReadError, map::ask_ahead};
+use super::{ReadError, Room};
 
 /// Waiting bytes, from a reader that may hand out any number at a time.
 pub(super) struct Input {
-    bytes: Bytes,
+    source: Box<dyn Read>,
+    buffer: Vec<u8>,
     /// Where the waiting bytes begin and end in `buffer`.
     start: usize,
     end: usize,
@@ -18,38 +17,10 @@ pub(super) struct Input {
     failure: Option<io::Error>,
 }
 
-/// The place of the bytes.
-enum Bytes {
-    /// In a buffer that is filled again and again.
-    Read(Box<dyn Read>, Vec<u8>),
-    /// In memory, where the file is mapped.
-    Mapped(Mmap),
-}
-
-impl Bytes {
-    #[inline(always)]
-    fn all(&self) -> &[u8] {
-        match self {
-            Self::Read(_, buffer) => buffer,
-            Self::Mapped(map) => map,
-        }
-    }
-}
-
 impl Input {
-    pub(super) fn new(source: Box<dyn Read>) -> Self {
-        let bytes = Bytes::Read(source, vec![0; READ_BYTES]);
-        Self { bytes, start: 0, end: 0, taken: 0, at_end: false, failure: None }
-    }
-
-    pub(super) fn mapped(map: Mmap) -> Self {
-        let end = map.len();
-        Self { bytes: Bytes::Mapped(map), start: 0, end, taken: 0, at_end: true, failure: None }
-    }
-
-    /// Whether the file is mapped.
-    pub(super) fn is_mapped(&self) -> bool {
-        matches!(self.bytes, Bytes::Mapped(_))
+    pub(super) fn new(source: Box<dyn Read>, room: Room) -> Self {
+        let buffer = vec![0; room.buffer_bytes];
+        Self { source, buffer, start: 0, end: 0, taken: 0, at_end: false, failure: None }
     }
 
     /// The waiting bytes: at least `wanted` of them, unless the source ends or fails first.
@@ -64,7 +35,7 @@ impl Input {
     /// The bytes waiting now.
     #[inline]
     pub(super) fn data(&self) -> &[u8] {
-        &self.bytes.all()[self.start..self.end]
+        &self.buffer[self.start..self.end]
     }
 
     /// Drops the first `count` waiting bytes, and returns them for as long as nothing else is read.
@@ -73,10 +44,7 @@ impl Input {
         let from = self.start;
         self.start = (from + count).min(self.end);
         self.taken += (self.start - from) as u64;
-        if let Bytes::Mapped(map) = &self.bytes {
-            ask_ahead(map, from);
-        }
-        &self.bytes.all()[from..self.start]
+        &self.buffer[from..self.start]
     }
 
     /// The number of bytes taken, which is the offset of the next one.
@@ -97,7 +65,7 @@ impl Input {
 
     #[cold]
     fn refill(&mut self, wanted: usize) {
-        let Bytes::Read(source, buffer) = &mut self.bytes else { return };
+        let Self { source, buffer, .. } = self;
         buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;

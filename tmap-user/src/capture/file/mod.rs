@@ -1,8 +1,8 @@
 //! Capture files: pcap and pcapng, compressed or not, as a stream of frames with times.
 //!
 //! ```text
-//! path | stdin -> gzip | zstd | xz | bzip2 | plain (by magic) -> Input (buffer) -> pcap | pcapng -> Frame
-//! plain file -----------------------------------------------> Input (mapped) ---^
+//! file -> gzip | zstd | xz | bzip2 | plain (by magic) -> Input (buffer) -> pcap | pcapng -> Frame
+//! pipe -> gzip | zstd | xz | bzip2 | plain -- thread ------^
 //! ```
 //!
 //! pcap-parser knows the layout of blocks. Its readers are not used: they need the whole first block in the
@@ -10,21 +10,25 @@
 //! Buffering, bounds and times are handled here.
 //!
 //! Frames are borrowed. Frames that share reference-counted blocks (`bytes`), and a thread that unpacks
-//! ahead, were measured: both together take 6 to 10 % more CPU time and end no earlier, and nothing
-//! keeps a frame.
+//! files ahead, were measured: both together take 6 to 10 % more CPU time and end no earlier, and nothing
+//! keeps a frame. Pipes are unpacked on a thread all the same, because that waits (`pipe`).
+//!
+//! Files aren't mapped into memory. Others may truncate them, as tcpdump does where it starts again, and the
+//! system would end this process. Reading takes 2 % more CPU time, or less where packets are long.
 
 mod input;
 mod link_type;
-mod map;
 mod pcap;
 mod pcapng;
 mod pipe;
 mod resolution;
+mod unpack;
 
 use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::atomic::Ordering,
 };
 
 use tmap_common::Link;
@@ -32,8 +36,11 @@ use tmap_common::Link;
 use crate::without_error_codes;
 use input::Input;
 pub use link_type::LinkType;
+use pipe::PipeReader;
 pub use pipe::Stop;
 pub use resolution::Resolution;
+pub use unpack::Room;
+use unpack::{Packing, unpacked};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 256 * 1024;
@@ -145,33 +152,31 @@ impl Location {
         Ok(())
     }
 
-    /// Opens the capture. A plain file is mapped into memory. `watch` may wrap the reader of any other file,
-    /// whose length in bytes it is told where that is known. Where nothing comes from a pipe, `stop` is asked
-    /// whether to go on, and [`Capture::next_frame`] returns [`ReadError::is_idle`] now and then.
+    /// Opens the capture. `watch` may wrap its reader, and is told its length in bytes where that is known.
+    /// Where a pipe has begun and then nothing comes,
+    /// [`Capture::next_frame`] returns [`ReadError::is_idle`] now and then; before that, `stop` is asked
+    /// whether to go on.
     ///
     /// # Errors
     /// If it can't be opened, or is no capture (see [`Capture::new`]).
     pub fn open(
         &self,
         stop: &Stop,
-        watch: impl FnOnce(Box<dyn Read>, Option<u64>) -> Box<dyn Read>,
+        room: Room,
+        watch: impl FnOnce(Box<dyn Read + Send>, Option<u64>) -> Box<dyn Read + Send>,
     ) -> Result<Capture, ReadError> {
         if !self.is_regular() {
-            let pipe = pipe::PipeReader::start(self.clone(), stop.clone()).map_err(ReadError::Io)?;
-            let tells = pipe.idle_switch();
-            let input = Input::new(watch(Box::new(pipe), None));
-            let (unpacked, can_wait) = unpacked(input)?;
-            let capture = Capture::of(Input::new(unpacked))?;
-            tells.store(can_wait, std::sync::atomic::Ordering::Relaxed);
+            let pipe = PipeReader::start(self.clone(), stop.clone(), room, |reader| watch(reader, None));
+            let pipe = pipe.map_err(ReadError::Io)?;
+            let tells_idle = pipe.idle_switch();
+            let capture = Capture::of(Input::new(Box::new(pipe), room))?;
+            tells_idle.store(true, Ordering::Relaxed);
             return Ok(capture);
         }
         let Self::Path(path) = self else { return Err(ReadError::Unknown("is no file")) };
         let file = File::open(path).map_err(ReadError::Io)?;
         let bytes = file.metadata().map_err(ReadError::Io)?.len();
-        match map::map(&file) {
-            Ok(map) if packing(&map).is_none() => Capture::of(Input::mapped(map)),
-            _ => Capture::new(watch(Box::new(file), Some(bytes))),
-        }
+        Capture::within(room, watch(Box::new(Whole { file, bytes, read_bytes: 0 }), Some(bytes)))
     }
 }
 
@@ -191,7 +196,18 @@ impl Capture {
     /// [`ReadError::Unknown`] if it is no capture, [`ReadError::Truncated`] if it ends in the file header,
     /// [`ReadError::Io`].
     pub fn new(source: Box<dyn Read>) -> Result<Self, ReadError> {
-        Self::of(Input::new(unpacked(Input::new(source))?.0))
+        Self::within(Room::default(), source)
+    }
+
+    fn within(room: Room, source: Box<dyn Read>) -> Result<Self, ReadError> {
+        let mut input = Input::new(source, room);
+        match Packing::of(input.fill(4)) {
+            None => Self::of(input),
+            Some(packing) => {
+                let unpacked = unpacked(input, packing, room).map_err(ReadError::Io)?;
+                Self::of(Input::new(unpacked, room))
+            }
+        }
     }
 
     fn of(mut input: Input) -> Result<Self, ReadError> {
@@ -229,16 +245,6 @@ impl Capture {
         Ok(frame)
     }
 
-    /// The length of a mapped file in bytes; `None` if the reader itself can count.
-    pub fn mapped_bytes(&self) -> Option<u64> {
-        self.input.is_mapped().then(|| self.input.data().len() as u64 + self.input.offset())
-    }
-
-    /// The number of bytes read from a mapped file; `None` if the reader itself can count.
-    pub fn mapped_offset(&self) -> Option<u64> {
-        self.input.is_mapped().then(|| self.input.offset())
-    }
-
     /// The resolution of the capture times so far, in nanoseconds: that of the headers, or the coarser one
     /// that the times themselves show.
     pub fn resolution_ns(&self) -> u64 {
@@ -254,39 +260,23 @@ impl Capture {
     }
 }
 
-/// The compression of a file.
-enum Packing {
-    Gzip,
-    Zstd,
-    Xz,
-    Bzip2,
+/// A file that fails where it ends before the length that it had when it was opened: somebody truncated
+/// it since, and that must not pass for its end.
+struct Whole {
+    file: File,
+    bytes: u64,
+    read_bytes: u64,
 }
 
-/// The compression of a file that begins with `bytes`, if any.
-fn packing(bytes: &[u8]) -> Option<Packing> {
-    match bytes {
-        [0x1f, 0x8b, ..] => Some(Packing::Gzip),
-        // RFC 8878: a frame, or a skippable one (as pzstd writes) before it.
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Packing::Zstd),
-        [0xfd, b'7', b'z', b'X', ..] => Some(Packing::Xz),
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Packing::Bzip2),
-        _ => None,
-    }
-}
-
-/// The content of `packed`, decompressed if its magic number says so, and whether it can go on after a moment
-/// in which nothing came.
-fn unpacked(mut packed: Input) -> Result<(Box<dyn Read>, bool), ReadError> {
-    Ok(match packing(packed.fill(4)) {
-        Some(Packing::Gzip) => (Box::new(flate2::bufread::MultiGzDecoder::new(packed)), true),
-        Some(Packing::Zstd) => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(ReadError::Io)?;
-            (Box::new(decoder), true)
+impl Read for Whole {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(into)?;
+        self.read_bytes += count as u64;
+        if count == 0 && !into.is_empty() && self.read_bytes < self.bytes {
+            return Err(io::Error::other("truncated by another program while it was read"));
         }
-        Some(Packing::Xz) => (Box::new(lzma_rust2::XzReader::new(packed, true)), false),
-        Some(Packing::Bzip2) => (Box::new(bzip2::bufread::MultiBzDecoder::new(packed)), false),
-        None => (Box::new(packed), true),
-    })
+        Ok(count)
+    }
 }
 
 /// The error for bytes that begin no capture.
