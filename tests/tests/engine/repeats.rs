@@ -61,6 +61,13 @@ fn a_port_that_is_used_again_says_nothing_of_offsets() {
     assert_eq!(report.regime, Regime::PerConnection);
 }
 
+/// Nor do many: as many counters that two connections show each, all at once, were as many proven machines.
+#[test]
+fn ports_that_are_used_again_prove_no_machine() {
+    let report = repeated(40, None);
+    assert_eq!(report.machines_proven, Some(1), "{:?}", report.machines);
+}
+
 /// Hundreds of machines with offsets by pair would repeat as few; but their phases would be unrelated.
 #[test]
 fn phases_count_where_few_offsets_repeat_within_pairs() {

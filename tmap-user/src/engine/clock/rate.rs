@@ -53,6 +53,9 @@ const SKEW_SIGMA: f64 = 150e-6;
 /// rather than a clock of another rate.
 pub(super) const DELAY_WANDER_S: f64 = 0.02;
 
+/// How far the delay may change within no time, in seconds: interrupts are held back for so long.
+const LEAST_WANDER_S: f64 = 0.002;
+
 /// A rate further than this from every nominal one is no steady clock, in standard deviations.
 const MAX_DEVIATION: f64 = 6.0;
 
@@ -159,7 +162,8 @@ struct Term {
 /// Computes the terms of all rates, which takes roots and divisions but no powers.
 #[multiversion(targets("x86_64+avx2"))]
 fn set_out(elapsed_s: f64, ticks: f64, terms: &mut [Term; RATES]) {
-    let wander_s = joint(DELAY_WANDER_S, SKEW_SIGMA * elapsed_s);
+    // What arrives within milliseconds did not wait longer at the end than at the beginning.
+    let wander_s = joint(DELAY_WANDER_S.min(LEAST_WANDER_S + elapsed_s), SKEW_SIGMA * elapsed_s);
     let (mut off, mut sigma, mut behind, mut most_held) =
         ([0.0; RATES], [0.0; RATES], [0.0; RATES], [0.0; RATES]);
     for rate in 0..RATES {

@@ -50,6 +50,8 @@ pub(crate) struct Analysis {
     pub without_rate: usize,
     /// Connections that completed no handshake, unlike others of the address, and that are no machine's.
     pub unanswered: usize,
+    /// Connections that are no evidence ([`Credible`]). Some are a machine's, and don't tell what it is like.
+    pub doubtful: BTreeSet<usize>,
     /// What source ports tell of the connections.
     pub source_ports: SourcePorts,
     /// The time stamps' resolution that the fits allowed for, in nanoseconds.
@@ -90,7 +92,10 @@ pub(crate) fn analyse(
     }
     let mut classes = Vec::new();
     for (hz_bits, items) in sorted.steady {
-        classes.push(Class::build(f64::from_bits(hz_bits), items, connections, options, resolution_ns));
+        let is_certain = items.iter().any(|item| sorted.rate_probability[item.index] >= 1.0);
+        let class = Class::build(f64::from_bits(hz_bits), items, connections, options, resolution_ns);
+        // A rate that is only likely is no proof of another machine.
+        classes.push(Class { proven: if is_certain { class.proven } else { 0 }, ..class });
     }
     let unplaced = attach_unclear(&mut classes, &sorted.unclear, connections, options, resolution_ns);
     let doubtful: Vec<usize> = (count..connections.len()).collect();
@@ -100,6 +105,7 @@ pub(crate) fn analyse(
     }
     builder.add_unsteady(&sorted.odd);
     let mut analysis = builder.finish(unplaced, unanswered);
+    analysis.doubtful = positions[count..].iter().copied().collect();
     for group in &mut analysis.groups {
         group.hz_probability = rate_probability(&group.members, &sorted.rate_probability);
         group.members.iter_mut().for_each(|(member, _)| *member = positions[*member]);
@@ -271,7 +277,8 @@ impl Class {
             let setting = Setting {
                 are_several: judgement.machines.len() > 1,
                 serves: serves(clusters.iter().flat_map(|c| &c.members).map(|&m| connections[m])),
-                are_together: proven > 1 && together::are_near(&clusters),
+                are_together: proven > 1
+                    && together::are_near(&clusters, |cluster| cluster.is_shared(connections)),
             };
             let explained = explain(members, connections, hz, clusters.len(), setting);
             fewest = explained.fewest;
@@ -331,8 +338,10 @@ fn proven(clusters: &[Cluster], judgement: &Judgement, connections: &[&Connectio
         let peers = cluster.peers(connections);
         peers.into_iter().for_each(|peer| of_pair.entry(peer).or_default().push(cluster));
     }
-    let of_pair = of_pair.into_values().map(|clusters| together::most_at_once(clusters.into_iter())).max();
-    together::most_at_once(fixed).max(of_pair.unwrap_or(0)).max(1)
+    let is_shared = |cluster: &Cluster| cluster.is_shared(connections);
+    let of_pair =
+        of_pair.into_values().map(|clusters| together::most_at_once(clusters.into_iter(), is_shared)).max();
+    together::most_at_once(fixed, is_shared).max(of_pair.unwrap_or(0)).max(1)
 }
 
 /// Fewer counters, not all of them steady, that explain connections better than `simple` steady ones do.
@@ -578,9 +587,16 @@ impl Builder<'_> {
                 out.count.high = None;
             }
         }
-        if times_stand_still(self.connections) {
+        let is_coarse = self.resolution_ns >= COARSEST_NS;
+        if is_coarse || times_stand_still(self.connections) {
             (out.doubt, out.count.best, out.count.high) = (Some(Doubt::CaptureTooCoarse), None, None);
         }
+        if is_coarse {
+            out.groups.clear();
+            (out.count.low, out.count.proven) = (1, 1);
+        }
+        let any = !out.groups.is_empty() || out.count.low > 0;
+        out.count.proven = out.count.proven.max(u32::from(any));
         out.count = out.count.in_order();
         // A port may be chosen on purpose, and clocks alone are statistics.
         if out.count.proven < out.count.low {
@@ -593,6 +609,9 @@ impl Builder<'_> {
 
 /// A count is given up where this many times more connections show no clock than do.
 const MOST_UNPLACED: usize = 4;
+
+/// Capture times of this resolution or a coarser one tell no clock, in nanoseconds.
+const COARSEST_NS: u64 = 500_000_000;
 
 /// Fewer connections than this with a handshake set no upper bound where more have none.
 const FEW_COMPLETE: usize = 20;
@@ -636,6 +655,7 @@ impl Analysis {
             random_offsets: 0,
             without_rate: 0,
             unanswered: 0,
+            doubtful: BTreeSet::new(),
             source_ports: SourcePorts::default(),
             resolution_ns,
         }

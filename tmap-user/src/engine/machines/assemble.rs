@@ -132,7 +132,7 @@ pub(super) fn machines(
             let source_ports = last_pass.analysis.source_ports.of_machine(group, reference_ns);
             MachineReport {
                 source_ports,
-                ..machine(history, group, number, reference_ns, connections, options)
+                ..machine(history, last_pass, group, number, reference_ns, connections, options)
             }
         })
         .collect();
@@ -152,6 +152,7 @@ fn counter_value(clock: &Clock, at_ns: u64, period: f64) -> Estimate {
 
 fn machine(
     history: &SourceHistory,
+    last_pass: &LastPass,
     group: &Group,
     number: u32,
     reference_ns: u64,
@@ -164,9 +165,15 @@ fn machine(
     let global = group.regime == Regime::Global;
     let keeps_time = global && group.behaviour == Behaviour::Steady && !may_lose(group);
     let clock = group.clock;
-    let os = system(group, members(), options);
-    let peers = peers(members());
-    let from_client = members().any(|(c, _)| c.flow.fingerprint.is_some_and(|f| f.side == Side::Client));
+    // Whoever forges a segment of a known clock doesn't tell what its machine is like.
+    let is_credible = |position: usize| !last_pass.analysis.doubtful.contains(&position);
+    let voters = || {
+        let voters = group.members.iter().filter(move |(position, _)| is_credible(*position));
+        voters.map(|&(position, p)| (&connections[position], p))
+    };
+    let os = system(group, voters(), options);
+    let peers = peers(voters());
+    let from_client = voters().any(|(c, _)| c.flow.fingerprint.is_some_and(|f| f.side == Side::Client));
     let jiffies = os.jiffies.min(if from_client { 1.0 } else { os::jiffies_by_rate(group.hz) });
     MachineReport {
         id: number,
@@ -183,7 +190,7 @@ fn machine(
         boot_if_fixed: boot_if_fixed(group, &os, jiffies),
         connections: weight + history.discarded.get(&number).copied().unwrap_or_default() as f64,
         load_percent: 0.0,
-        ports: ports(members()),
+        ports: ports(voters()),
         source_ports: None,
         peers_total: peers.len() as u64,
         peers: peers.into_iter().take(MAX_PEERS).collect(),

@@ -62,6 +62,13 @@ impl Cluster {
         self.members.iter().map(of).filter(|c| seen.insert(c.key)).map(|c| c.peer()).collect()
     }
 
+    /// Whether connections on different addresses or ports share it: only these tell that a machine has one
+    /// counter for several connections.
+    pub(super) fn is_shared(&self, connections: &[&Connection]) -> bool {
+        let [first, rest @ ..] = &self.members[..] else { return false };
+        rest.iter().any(|&member| connections[member].key != connections[*first].key)
+    }
+
     /// The peers that see it, where `connections` are the caller's.
     pub(super) fn peers(&self, connections: &[&Connection]) -> BTreeSet<Address> {
         self.members.iter().map(|&member| connections[member].peer()).collect()

@@ -261,6 +261,19 @@ mod tests {
         assert!(told[20..].iter().all(|hz| *hz == Some(100.0)), "{told:?}");
     }
 
+    /// All of them leave the rate open, and many together must not settle on a slow one.
+    #[test]
+    fn connections_of_milliseconds_are_no_slow_clocks() {
+        let mut random = Pcg64::seed_from_u64(1);
+        let all: Vec<Envelope> = (0..1_000_u32)
+            .map(|i| {
+                let begin_s = 10.0 + 0.1 * f64::from(i);
+                connection(1000.0, 4e9 * random.random::<f64>(), begin_s, 0.003, 4, i.into())
+            })
+            .collect();
+        assert!(told(&all).iter().all(|hz| hz.is_none_or(|hz| hz == 1000.0)));
+    }
+
     #[test]
     fn handshakes_tell_what_points_leave_open() {
         let envelope = connection(1000.0, 5.0, 10.0, 0.02, 3, 1);
