@@ -39,7 +39,8 @@ use super::{
 /// What a connection shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
-    /// Next to nothing. A half-open connection of a server shows its answers to somebody who may be a scanner.
+    /// Next to nothing. A half-open connection of a server shows its answers to somebody who may be a
+    /// scanner.
     Nothing,
     /// At least [`SOME_SEGMENTS`] segments, which may be forged.
     Some,
