@@ -19,7 +19,7 @@ use rustix::{
 use tokio::sync::mpsc as events;
 
 use super::{
-    common::{Timed, Waiting},
+    common::{Backlog, Timed},
     progress,
 };
 use crate::{
@@ -56,7 +56,7 @@ pub(super) struct Events {
     /// The queue to the reader.
     pub sender: events::Sender<Timed>,
     /// What waits in it.
-    pub waiting: Waiting,
+    pub backlog: Backlog,
     /// The number of events and samples that didn't fit.
     pub missed: Arc<AtomicU64>,
 }
@@ -68,7 +68,7 @@ impl Events {
     /// Sends an event that was noticed at this engine time, or counts it as dropped.
     pub(super) fn send(&self, event: Event, time_ns: u64) {
         let samples = if let Event::Rtt(news) = &event { news.samples.len() } else { 0 };
-        let load = self.waiting.take(1 + samples, MOST_WAITING);
+        let load = self.backlog.take(1 + samples, MOST_WAITING);
         let sent =
             load.is_some_and(|load| self.sender.try_send(Timed { event, time_ns, _load: load }).is_ok());
         if !sent {
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn samples_wait_within_bounds_and_all_others_are_counted() {
         let (sender, mut waiting) = events::channel(1_024);
-        let events = Events { sender, waiting: Waiting::default(), missed: Arc::default() };
+        let events = Events { sender, backlog: Backlog::default(), missed: Arc::default() };
         let key = FlowKey::of(&Segment::default());
         let sample = Sample { time_ns: 0, key, tsval: 1, rtt_ns: 1, host_ticks: None, tick_hz: None };
         let send = || {

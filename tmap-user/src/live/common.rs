@@ -25,19 +25,19 @@ pub(super) struct Timed {
 
 /// What waits for a slow reader: one for an event, and one more for each of its samples.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Waiting(Arc<AtomicUsize>);
+pub(super) struct Backlog(Arc<AtomicUsize>);
 
 /// The part of it that one event is.
 #[derive(Debug)]
 pub(super) struct Load {
-    waiting: Waiting,
+    backlog: Backlog,
     units: usize,
 }
 
-impl Waiting {
+impl Backlog {
     /// Room for `units` more, if no more than `most` wait then.
     pub(super) fn take(&self, units: usize, most: usize) -> Option<Load> {
-        let load = Load { waiting: self.clone(), units };
+        let load = Load { backlog: self.clone(), units };
         let before = self.0.fetch_add(units, Ordering::Relaxed);
         (before + units <= most).then_some(load)
     }
@@ -45,7 +45,7 @@ impl Waiting {
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.waiting.0.fetch_sub(self.units, Ordering::Relaxed);
+        self.backlog.0.fetch_sub(self.units, Ordering::Relaxed);
     }
 }
 
@@ -64,13 +64,13 @@ mod tests {
 
     #[test]
     fn room_is_bounded_and_comes_back() {
-        let waiting = Waiting::default();
-        let first = waiting.take(60, 100).expect("room");
-        assert!(waiting.take(60, 100).is_none());
-        let second = waiting.take(40, 100).expect("what is refused takes no room");
+        let backlog = Backlog::default();
+        let first = backlog.take(60, 100).expect("room");
+        assert!(backlog.take(60, 100).is_none());
+        let second = backlog.take(40, 100).expect("what is refused takes no room");
         drop(first);
-        assert!(waiting.take(60, 100).is_some());
+        assert!(backlog.take(60, 100).is_some());
         drop(second);
-        assert_eq!(waiting.0.load(Ordering::Relaxed), 0);
+        assert_eq!(backlog.0.load(Ordering::Relaxed), 0);
     }
 }

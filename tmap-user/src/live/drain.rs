@@ -36,7 +36,7 @@ use crate::{
 
 use super::{
     analysis::{Analysis, Events},
-    common::{Scope, Timed, Waiting},
+    common::{Backlog, Scope, Timed},
     intake::Intake,
     progress::Analysed,
     schedule::Schedule,
@@ -84,7 +84,7 @@ impl Drain {
         let count = shard::count(options, shards, (cores / CORES_PER_SHARD).max(1));
         let (sender, events) = events::channel(EVENTS_WAITING);
         let missed = Arc::new(AtomicU64::new(0));
-        let events_out = Events { sender, waiting: Waiting::default(), missed: missed.clone() };
+        let events_out = Events { sender, backlog: Backlog::default(), missed: missed.clone() };
         let mut drain = Self {
             events,
             analysed: Analysed::default(),

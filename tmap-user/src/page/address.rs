@@ -179,7 +179,7 @@ fn confidence(report: &AddressReport) -> Option<String> {
 
 /// What else is known: odd clocks, connections without timestamps, tunnels, the rest, the average uptime.
 fn remarks(report: &AddressReport, now_ns: u64) -> Vec<String> {
-    let mut remarks = detail::clock_remarks(report);
+    let mut remarks = detail::remarks(report);
     remarks.extend(words::unstamped(report));
     remarks.extend(words::tunnels(&report.tunnels));
     remarks.extend(report.unassigned.as_ref().map(|unassigned| table::rest(report, unassigned)));

@@ -62,7 +62,7 @@ fn heading(
     if let Some(offsets) = offsets(report) {
         writeln!(out, "  {offsets}")?;
     }
-    for remark in clock_remarks(report) {
+    for remark in remarks(report) {
         writeln!(out, "  {remark}")?;
     }
     unstamped(out, report)?;
@@ -99,7 +99,7 @@ pub(crate) fn offsets(report: &AddressReport) -> Option<String> {
 }
 
 /// What is odd about the connections and clocks of an address.
-pub(crate) fn clock_remarks(report: &AddressReport) -> Vec<String> {
+pub(crate) fn remarks(report: &AddressReport) -> Vec<String> {
     let mut remarks = Vec::new();
     if report.zero_tsvals > 0 {
         remarks.push(format!("{} with TSval 0, which shows no clock", count(report.zero_tsvals, "segment")));

@@ -94,6 +94,12 @@ pub(crate) fn side(side: Side) -> &'static str {
     }
 }
 
+/// What [`Doubt::Unanswered`] says, and where connections in tunnels are left out, too.
+const UNANSWERED: &str =
+    "connections completed no handshake (scans, forged, or answered on another path) and are left out";
+const UNANSWERED_OUTSIDE: &str = "connections completed no handshake outside of tunnels (scans, forged, or answered on another path) \
+     and are left out";
+
 /// What limits the answer, in plain words.
 pub(crate) fn doubt(doubt: Doubt) -> &'static str {
     match doubt {
@@ -110,9 +116,7 @@ pub(crate) fn doubt(doubt: Doubt) -> &'static str {
         Doubt::BudgetSpent => {
             "the search for machines spent its budget, so some may be missing (--search-budget)"
         }
-        Doubt::Unanswered => {
-            "connections completed no handshake (scans, forged, or answered on another path) and are left out"
-        }
+        Doubt::Unanswered => UNANSWERED,
         Doubt::Unrelated => {
             "the clocks of most connections are unrelated (or forged), so machines cannot be counted"
         }
@@ -245,10 +249,8 @@ pub(crate) fn doubt_here(report: &AddressReport, shortage: Option<Shortage>) -> 
     }
     let what = report.doubt?;
     if let (Doubt::Unanswered, Some(rest)) = (what, &report.unassigned) {
-        let which = match report.tunnels.iter().any(|tunnel| tunnel.is_over_ip) {
-            true => doubt(what).replacen("handshake", "handshake outside of tunnels", 1),
-            false => doubt(what).to_owned(),
-        };
+        let is_tunnelled = report.tunnels.iter().any(|tunnel| tunnel.is_over_ip);
+        let which = if is_tunnelled { UNANSWERED_OUTSIDE } else { UNANSWERED };
         return Some(format!("{} {which}", grouped(rest.unanswered)));
     }
     let unassigned = report.unassigned.as_ref().filter(|_| what == Doubt::TooFewSegments);

@@ -153,9 +153,8 @@ impl Location {
     }
 
     /// Opens the capture. `watch` may wrap its reader, and is told its length in bytes where that is known.
-    /// Where a pipe has begun and then nothing comes,
-    /// [`Capture::next_frame`] returns [`ReadError::is_idle`] now and then; before that, `stop` is asked
-    /// whether to go on.
+    /// Where a pipe has begun and then nothing comes, [`Capture::next_frame`] returns [`ReadError::is_idle`]
+    /// now and then; before that, `stop` is asked whether to go on.
     ///
     /// # Errors
     /// If it can't be opened, or is no capture (see [`Capture::new`]).

@@ -54,7 +54,7 @@ impl Flows {
 
     /// Looks whether `record` of the side at `place` completes the side's handshake.
     #[inline(never)]
-    pub(super) fn look_for_echo(&mut self, place: u32, record: &Record) {
+    pub(super) fn look_for_completion(&mut self, place: u32, record: &Record) {
         let segment = &record.segment;
         let completes = if segment.flags.is_syn_ack() {
             if self.is_answer(record) {

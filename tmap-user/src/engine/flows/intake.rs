@@ -149,7 +149,7 @@ impl Flows {
             && plain.tsval != 0
             && !plain.flags.intersects(Flags::SYN)
             && self.table.is(place, flag::TOLD)
-            && !self.table.awaits_echo(place)
+            && !self.table.is_in_handshake(place)
             && !self.is_over(place, plain.time_ns);
         if is_ordinary {
             self.table.observe_plain(place, plain, record);
@@ -217,8 +217,8 @@ impl Flows {
     /// Takes in a record of the side at `place`.
     #[inline(always)]
     pub(super) fn take_in(&mut self, place: u32, record: &Record) {
-        if self.table.awaits_echo(place) || record.segment.flags.is_syn_ack() {
-            self.look_for_echo(place, record);
+        if self.table.is_in_handshake(place) || record.segment.flags.is_syn_ack() {
+            self.look_for_completion(place, record);
         }
         self.table.observe(place, record);
         if record.segment.tsval == 0 || !self.table.is(place, flag::TOLD) {

@@ -582,7 +582,7 @@ impl Builder<'_> {
             out.doubt = Some(Doubt::Unanswered);
             let doubtful = &self.connections[self.credible..];
             let half_open = doubtful.iter().filter(|c| c.handshake == Handshake::HalfOpen).count();
-            if self.credible < FEW_COMPLETE && unanswered - half_open.min(unanswered) > self.credible {
+            if self.credible < FEW_COMPLETE && unanswered.saturating_sub(half_open) > self.credible {
                 // The few may be all that the sensor sees of both directions, and the others as real.
                 out.count.high = None;
             }

@@ -84,15 +84,13 @@ impl Judge {
         if self.sees_them_outside && is_in_tunnel(connection) {
             return false;
         }
-        if connection.handshake == Handshake::HalfOpen {
-            return self.is_all_half_open;
+        match connection.handshake {
+            Handshake::Complete => true,
+            Handshake::HalfOpen => self.is_all_half_open,
+            _ if !self.sees_handshakes => true,
+            Handshake::Unanswered => false,
+            Handshake::Unseen => connection.flow.first_ns <= self.older_until_ns,
         }
-        !self.sees_handshakes
-            || match connection.handshake {
-                Handshake::Complete => true,
-                Handshake::Unanswered | Handshake::HalfOpen => false,
-                Handshake::Unseen => connection.flow.first_ns <= self.older_until_ns,
-            }
     }
 }
 

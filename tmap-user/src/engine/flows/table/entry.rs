@@ -63,7 +63,7 @@ pub(super) struct Entry {
     /// What is known of the side, one bit each: [`flag`].
     pub flags: u16,
     /// The upper half of an `f32`: a pace in ticks per second that the flow as a whole has kept, or
-    /// less; 0 where it isn't known. Its sign bit is [`AWAITS_ECHO`].
+    /// less; 0 where it isn't known. Its sign bit is [`IN_HANDSHAKE`].
     pace: u16,
     /// Number of its features, little-endian; 0 for none.
     features: [u8; 3],
@@ -80,8 +80,8 @@ pub(super) struct Entry {
 
 const _: () = assert!(size_of::<Entry>() == 64);
 
-/// The bit of `pace` that says that an echo is awaited: no pace is negative.
-const AWAITS_ECHO: u16 = 1 << 15;
+/// The bit of `pace` that says that a segment is awaited which completes the handshake: no pace is negative.
+const IN_HANDSHAKE: u16 = 1 << 15;
 
 /// Within this time a few more points can't halve a known pace.
 const SHORT_NS: u64 = 100_000_000;
@@ -185,35 +185,35 @@ impl Entry {
 
     /// Whether a pace is known.
     pub(super) fn has_pace(&self) -> bool {
-        self.pace & !AWAITS_ECHO != 0
+        self.pace & !IN_HANDSHAKE != 0
     }
 
     fn pace_hz(&self) -> f32 {
-        f32::from_bits(u32::from(self.pace & !AWAITS_ECHO) << 16)
+        f32::from_bits(u32::from(self.pace & !IN_HANDSHAKE) << 16)
     }
 
     /// The pace isn't known any more.
     #[inline(always)]
     fn forget_pace(&mut self) {
-        self.pace &= AWAITS_ECHO;
+        self.pace &= IN_HANDSHAKE;
     }
 
-    /// Whether the side is expected to echo what the other side's handshake showed.
+    /// Whether a segment is awaited that completes the side's handshake.
     #[inline(always)]
-    pub(super) fn awaits_echo(&self) -> bool {
-        self.pace & AWAITS_ECHO != 0
+    pub(super) fn is_in_handshake(&self) -> bool {
+        self.pace & IN_HANDSHAKE != 0
     }
 
-    /// Sets whether an echo is awaited.
-    pub(super) fn set_awaits_echo(&mut self, on: bool) {
-        self.pace = self.pace & !AWAITS_ECHO | if on { AWAITS_ECHO } else { 0 };
+    /// Sets whether such a segment is awaited.
+    pub(super) fn set_in_handshake(&mut self, on: bool) {
+        self.pace = self.pace & !IN_HANDSHAKE | if on { IN_HANDSHAKE } else { 0 };
     }
 
     /// Sets the pace, from how far the flow came in all.
     pub(super) fn set_pace(&mut self, ticks: f64, span_ns: u64) {
         let hz = ticks / (span_ns.max(PACE_NS) as f64 * 1e-9);
         // Cutting the lower half off rounds down.
-        self.pace = self.pace & AWAITS_ECHO | ((hz.max(0.0) as f32).to_bits() >> 16) as u16;
+        self.pace = self.pace & IN_HANDSHAKE | ((hz.max(0.0) as f32).to_bits() >> 16) as u16;
     }
 
     /// A step that is about to be kept: one that is long and slow makes the pace unknown, so that a
@@ -338,16 +338,16 @@ mod tests {
     }
 
     #[test]
-    fn an_awaited_echo_leaves_the_pace_alone() {
+    fn a_handshake_leaves_the_pace_alone() {
         let mut entry = Entry::new([1, 2, 3], 0, 0);
         entry.set_pace(1_000.0, 1_000_000_000);
         let hz = entry.pace_hz();
-        entry.set_awaits_echo(true);
-        assert!(entry.awaits_echo() && entry.has_pace() && entry.pace_hz() == hz);
+        entry.set_in_handshake(true);
+        assert!(entry.is_in_handshake() && entry.has_pace() && entry.pace_hz() == hz);
         entry.forget_pace();
-        assert!(entry.awaits_echo() && !entry.has_pace());
-        entry.set_awaits_echo(false);
-        assert!(!entry.awaits_echo() && !entry.has_pace());
+        assert!(entry.is_in_handshake() && !entry.has_pace());
+        entry.set_in_handshake(false);
+        assert!(!entry.is_in_handshake() && !entry.has_pace());
     }
 
     #[test]

@@ -362,14 +362,14 @@ impl Table {
         };
         if progress.stage != Stage::Complete && echoes {
             (progress.tsval, progress.stage) = (tsval, Stage::Asked);
-            entry.set_awaits_echo(true);
+            entry.set_in_handshake(true);
         }
     }
 
     /// Whether the handshake of the side at `place` waits for a segment of it.
     #[inline(always)]
-    pub(super) fn awaits_echo(&self, place: u32) -> bool {
-        self.entries[place as usize].awaits_echo()
+    pub(super) fn is_in_handshake(&self, place: u32) -> bool {
+        self.entries[place as usize].is_in_handshake()
     }
 
     /// Judges whether `tsecr` is the echo that the side at `place` owes. Wrong ones are counted.
@@ -387,13 +387,13 @@ impl Table {
         let stage = &mut self.handshakes[place as usize].stage;
         if *stage != Stage::Complete {
             *stage = Stage::HalfOpen;
-            self.entries[place as usize].set_awaits_echo(true);
+            self.entries[place as usize].set_in_handshake(true);
         }
     }
 
     /// The side at `place` has completed its handshake.
     pub(super) fn note_complete(&mut self, place: u32) {
-        self.entries[place as usize].set_awaits_echo(false);
+        self.entries[place as usize].set_in_handshake(false);
         self.handshakes[place as usize].stage = Stage::Complete;
     }
 
