@@ -18,6 +18,7 @@ mod ports;
 mod repeats;
 mod report;
 mod restored_vm;
+mod rewritten;
 mod screen;
 mod siblings;
 mod siege;

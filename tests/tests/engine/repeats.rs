@@ -4,18 +4,18 @@ use tmap::engine::{
     Engine, Options, Wanted,
     snapshot::{AddressReport, Regime},
 };
-use tmap_common::{Flags, Record};
-use tmap_tests::simulate::Scenario;
+use tmap_common::{Flags, Record, Segment};
+use tmap_tests::simulate::{Scenario, Simulation};
 
 /// Five machines whose connections have an offset each.
-fn crowd() -> Vec<Record> {
+fn crowd() -> Simulation {
     let crowd = Scenario { machines: 5, connections: 50, duration_s: 120.0, seed: 11, ..Scenario::default() };
-    crowd.run().records
+    crowd.run()
 }
 
-/// Ends the connection that `begin` opened, and repeats it seven seconds later as its clock goes on, on its
-/// own port or on `port`.
-fn repeat(records: &mut Vec<Record>, begin: &Record, port: Option<u16>) {
+/// Ends the connection that `begin` opened, and repeats it seven seconds later as its clock of this skew goes
+/// on, on its own port or on `port`.
+fn repeat(records: &mut Vec<Record>, begin: &Record, skew_ppm: f64, port: Option<u16>) {
     let of_side = |record: &&Record| {
         record.segment.src_port == begin.segment.src_port && record.segment.dst == begin.segment.dst
     };
@@ -23,7 +23,7 @@ fn repeat(records: &mut Vec<Record>, begin: &Record, port: Option<u16>) {
     let pause_ms = (last_ns - begin.time_ns) / 1_000_000 + 7_000;
     let later = |record: &Record, later_ms: u64| {
         let mut later = *record;
-        later.time_ns += later_ms * 1_000_000;
+        later.time_ns += (later_ms as f64 * 1e6 / (1.0 + skew_ppm * 1e-6)) as u64;
         later.segment.tsval = later.segment.tsval.wrapping_add(later_ms as u32);
         later
     };
@@ -39,10 +39,13 @@ fn repeat(records: &mut Vec<Record>, begin: &Record, port: Option<u16>) {
 
 /// What the crowd is told as with its first connections repeated, on ports from this one.
 fn repeated(connections: usize, first_port: Option<u16>) -> AddressReport {
-    let mut records = crowd();
+    let Simulation { mut records, truth } = crowd();
     let begins: Vec<Record> = records.iter().filter(|r| r.segment.flags.is_syn()).copied().collect();
     for (number, begin) in begins.iter().take(connections).enumerate() {
-        repeat(&mut records, begin, first_port.map(|port| port + number as u16));
+        let Segment { src_port, dst, dst_port, .. } = begin.segment;
+        let machine = truth.machine_of[&(src_port, dst, dst_port)];
+        let skew_ppm = truth.clocks[machine].skew_ppm;
+        repeat(&mut records, begin, skew_ppm, first_port.map(|port| port + number as u16));
     }
     records.sort_by_key(|record| record.time_ns);
     let mut engine = Engine::new(Options::default());
@@ -75,5 +78,18 @@ fn phases_count_where_few_offsets_repeat_within_pairs() {
         let report = repeated(connections, Some(60_000));
         let told = (report.machines, report.machines_low, report.doubt);
         assert_eq!(told, (Some(5), Some(5), None), "{connections}: {report:?}");
+    }
+}
+
+/// A host behind a NAT that draws ports may use its own ones again: what repeats one after the other proves
+/// nothing, and sets no lower bound.
+#[test]
+fn what_repeats_one_after_the_other_behind_a_nat_proves_no_machine() {
+    for connections in [10, 40] {
+        let AddressReport { machines_low, machines_high, machines_proven, .. } =
+            repeated(connections, Some(50_000));
+        assert_eq!(machines_proven, Some(1), "{connections}");
+        assert!(machines_low.is_some_and(|low| low <= 5), "{connections}: {machines_low:?}");
+        assert!(machines_high.is_none_or(|high| high >= 5), "{connections}: {machines_high:?}");
     }
 }

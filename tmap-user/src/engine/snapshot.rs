@@ -93,6 +93,9 @@ pub struct AddressReport {
     /// Those of them that made room for others, so that they are held no more: machines keep their number,
     /// and nothing else of them.
     pub connections_forgotten: u64,
+    /// Those that were seen once more, inside a tunnel or before and after their addresses were rewritten:
+    /// they count as a machine's once.
+    pub connections_seen_twice: u64,
     /// Segments with timestamps of the connection sides held.
     pub segments: u64,
     /// Segments with TSval 0: the option is there, but shows no clock.
@@ -210,6 +213,7 @@ impl AddressReport {
             doubt: None,
             connections: 0,
             connections_forgotten: 0,
+            connections_seen_twice: 0,
             segments: 0,
             zero_tsvals: 0,
             tsval_jumps: 0,

@@ -107,6 +107,9 @@ pub(crate) fn remarks(report: &AddressReport) -> Vec<String> {
     if report.connections_forgotten > 0 {
         remarks.push(words::forgotten(report.connections_forgotten));
     }
+    if report.connections_seen_twice > 0 {
+        remarks.push(words::seen_twice(report.connections_seen_twice));
+    }
     if report.tsval_jumps > 0 {
         let jumps = count(report.tsval_jumps, "clock jump");
         let causes = "a restored virtual machine, a failover or a middlebox";

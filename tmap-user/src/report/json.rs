@@ -21,6 +21,7 @@
 //! | `would_help` | what would make the answer better, a noun; `null` where nothing would |
 //! | `connections` | connection sides seen from the address |
 //! | `connections_forgotten` | those of them that made room for others |
+//! | `connections_seen_twice` | those that were seen once more, in a tunnel or on the other side of a NAT |
 //! | `segments` | segments with timestamps of those held |
 //! | `zero_tsvals` | segments with TSval 0 |
 //! | `tsval_jumps` | times that a connection's counter was set to another value, and went on from there |
@@ -130,6 +131,7 @@ struct AddressLine<'a> {
     would_help: Option<String>,
     connections: u64,
     connections_forgotten: u64,
+    connections_seen_twice: u64,
     segments: u64,
     zero_tsvals: u64,
     tsval_jumps: u64,
@@ -489,6 +491,7 @@ fn address_line<'a>(report: &'a AddressReport, now_ns: u64, calendar: &Calendar<
         would_help: words::help(report),
         connections: report.connections,
         connections_forgotten: report.connections_forgotten,
+        connections_seen_twice: report.connections_seen_twice,
         segments: report.segments,
         zero_tsvals: report.zero_tsvals,
         tsval_jumps: report.tsval_jumps,

@@ -229,6 +229,9 @@ fn details(
     if report.connections_forgotten > 0 {
         add(&format!("  {}", words::forgotten(report.connections_forgotten)));
     }
+    if report.connections_seen_twice > 0 {
+        add(&format!("  {}", words::seen_twice(report.connections_seen_twice)));
+    }
     if report.tsval_jumps > 0 {
         add(&format!("  {} within a connection (see -v)", count(report.tsval_jumps, "clock jump")));
     }

@@ -224,6 +224,12 @@ pub(crate) fn forgotten(connections: u64) -> String {
     format!("{} made room for others and {are} no evidence any more", count(connections, "connection"))
 }
 
+/// That so many connections of an address were seen twice.
+pub(crate) fn seen_twice(connections: u64) -> String {
+    let verb = if connections == 1 { "was seen twice and counts" } else { "were seen twice and count" };
+    format!("{} {verb} once (in a tunnel, or on both sides of a NAT)", count(connections, "connection"))
+}
+
 /// Whether machines were counted, but not told apart.
 fn is_only_counted(report: &AddressReport) -> bool {
     report.doubt.is_none() && report.machine_list.is_empty() && report.machines.is_some_and(|count| count > 1)

@@ -27,6 +27,9 @@ pub struct Connection {
     pub machine: u32,
     /// How far its handshake came.
     pub handshake: Handshake,
+    /// The TSval of the peer's SYN or SYN-ACK; `None` where this side didn't complete the handshake, or that
+    /// was 0.
+    pub peers_opening: Option<u32>,
     /// The last fit, and the number of points that it used.
     fitted: Cell<Option<(u64, Fitted)>>,
     /// Points that aren't in the flow's sample and, until [`Connection::unpack`], not in its envelope.
@@ -37,8 +40,8 @@ pub struct Connection {
 impl Connection {
     /// A connection side that is assigned to no machine yet.
     pub fn new(key: FlowKey, (flow, packed): (Flow, Packed), serial: u32, handshake: Handshake) -> Self {
-        let fitted = Cell::new(None);
-        Self { key, flow, serial, machine: 0, handshake, fitted, packed, is_unpacked: false }
+        let (fitted, peers_opening) = (Cell::new(None), None);
+        Self { key, flow, serial, machine: 0, handshake, peers_opening, fitted, packed, is_unpacked: false }
     }
 
     /// Adds the packed points to the envelope. Call it before [`Connection::clock`].

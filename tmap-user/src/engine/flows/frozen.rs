@@ -134,7 +134,10 @@ impl Flows {
                 self.table.set(member.place, flag::TOLD, false);
                 let handshake = Handshake::of(&self.table, member.place);
                 let of_table = self.table.copy(member.place);
-                Connection::new(self.table.key(member.place), of_table, member.serial, handshake)
+                let key = self.table.key(member.place);
+                let mut connection = Connection::new(key, of_table, member.serial, handshake);
+                connection.peers_opening = self.table.peers_opening(member.place);
+                connection
             });
         FrozenSource {
             id,

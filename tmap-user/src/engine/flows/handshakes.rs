@@ -58,7 +58,7 @@ impl Flows {
         let segment = &record.segment;
         let completes = if segment.flags.is_syn_ack() {
             if self.is_answer(record) {
-                self.table.note_answer(place);
+                self.table.note_answer(place, segment.tsecr);
             }
             false
         } else if self.table.stage(place) == Stage::HalfOpen {

@@ -16,7 +16,7 @@ use super::{
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
     late_paths,
     rates::{self, Seen},
-    regime::{self, Judgement, Random},
+    regime::{self, Judgement, Random, Sharing},
     source_ports::SourcePorts,
     together,
 };
@@ -50,6 +50,8 @@ pub(crate) struct Analysis {
     pub without_rate: usize,
     /// Connections that completed no handshake, unlike others of the address, and that are no machine's.
     pub unanswered: usize,
+    /// Connections that copy another one, and are left out: it was seen twice.
+    pub copies: BTreeSet<usize>,
     /// Connections that are no evidence ([`Credible`]). Some are a machine's, and don't tell what it is like.
     pub doubtful: BTreeSet<usize>,
     /// What source ports tell of the connections.
@@ -75,7 +77,7 @@ pub(crate) fn analyse(
     options: &Options,
     Circumstances { resolution_ns, began_ns, depth }: Circumstances,
 ) -> Analysis {
-    let Credible { connections, count, positions } = Credible::sort(connections, began_ns);
+    let Credible { connections, count, positions, copies } = Credible::sort(connections, began_ns);
     let connections = &connections[..];
     let sorted = sort_by_rate(&connections[..count], options, resolution_ns);
     let mut builder = Builder {
@@ -105,6 +107,7 @@ pub(crate) fn analyse(
     }
     builder.add_unsteady(&sorted.odd);
     let mut analysis = builder.finish(unplaced, unanswered);
+    analysis.copies = copies.into_iter().collect();
     analysis.doubtful = positions[count..].iter().copied().collect();
     for group in &mut analysis.groups {
         group.hz_probability = rate_probability(&group.members, &sorted.rate_probability);
@@ -277,8 +280,7 @@ impl Class {
             let setting = Setting {
                 are_several: judgement.machines.len() > 1,
                 serves: serves(clusters.iter().flat_map(|c| &c.members).map(|&m| connections[m])),
-                are_together: proven > 1
-                    && together::are_near(&clusters, |cluster| cluster.is_shared(connections)),
+                are_together: proven > 1 && together::are_near(&shared(&clusters, connections)),
             };
             let explained = explain(members, connections, hz, clusters.len(), setting);
             fewest = explained.fewest;
@@ -313,11 +315,11 @@ fn serves<'a>(connections: impl Iterator<Item = &'a Connection>) -> bool {
 
 /// The regime of clusters.
 fn judge(hz: f64, clusters: &[Cluster], connections: &[&Connection]) -> Judgement {
-    let peers: Vec<Vec<Address>> = clusters.iter().map(|c| c.peer_of_each(connections)).collect();
+    let sharing: Vec<Sharing> = clusters.iter().map(|cluster| cluster.sharing(connections)).collect();
     let members = clusters.iter().flat_map(|cluster| &cluster.members);
     // A client's counters may be near each other because it sleeps; servers don't.
     let together_nats = if serves(members.map(|&m| connections[m])) { together::nats(clusters) } else { 0.0 };
-    regime::judge(hz, &peers, together_nats)
+    regime::judge(hz, &sharing, together_nats)
 }
 
 /// The number of machines that certainly ran at once, at least 1. A machine has one offset for each pair of
@@ -327,21 +329,23 @@ fn proven(clusters: &[Cluster], judgement: &Judgement, connections: &[&Connectio
     if clusters.len() < 2 {
         return 1;
     }
-    let machines = judgement.machines.iter().map(|&index| &clusters[index]);
-    let fixed = machines.filter(|cluster| {
-        let peer = connections[cluster.members[0]].peer();
-        judgement.random.is_empty()
-            || cluster.members.iter().any(|&member| connections[member].peer() != peer)
-    });
+    let is_fixed: BTreeSet<usize> = judgement.machines.iter().copied().collect();
+    let mut fixed: Vec<&Cluster> = Vec::new();
     let mut of_pair: BTreeMap<Address, Vec<&Cluster>> = BTreeMap::new();
-    for cluster in clusters {
+    for (index, cluster) in clusters.iter().enumerate().filter(|(_, c)| c.is_shared(connections)) {
         let peers = cluster.peers(connections);
+        if is_fixed.contains(&index) && (judgement.random.is_empty() || peers.len() > 1) {
+            fixed.push(cluster);
+        }
         peers.into_iter().for_each(|peer| of_pair.entry(peer).or_default().push(cluster));
     }
-    let is_shared = |cluster: &Cluster| cluster.is_shared(connections);
-    let of_pair =
-        of_pair.into_values().map(|clusters| together::most_at_once(clusters.into_iter(), is_shared)).max();
-    together::most_at_once(fixed, is_shared).max(of_pair.unwrap_or(0)).max(1)
+    let of_pair = of_pair.values().map(|clusters| together::most_at_once(clusters)).max();
+    together::most_at_once(&fixed).max(of_pair.unwrap_or(0)).max(1)
+}
+
+/// Counters that connections share whose addresses and ports surely differ.
+fn shared<'a>(clusters: &'a [Cluster], connections: &[&Connection]) -> Vec<&'a Cluster> {
+    clusters.iter().filter(|cluster| cluster.is_shared(connections)).collect()
 }
 
 /// Fewer counters, not all of them steady, that explain connections better than `simple` steady ones do.
@@ -655,6 +659,7 @@ impl Analysis {
             random_offsets: 0,
             without_rate: 0,
             unanswered: 0,
+            copies: BTreeSet::new(),
             doubtful: BTreeSet::new(),
             source_ports: SourcePorts::default(),
             resolution_ns,

@@ -50,6 +50,7 @@ pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &
         return report;
     };
     let analysis = &last_pass.analysis;
+    report.connections_seen_twice = analysis.copies.len() as u64;
     report.regime = analysis.regime;
     report.evidence.clone_from(&analysis.evidence);
     report.doubt = analysis.doubt.map(|doubt| match doubt {
@@ -81,6 +82,10 @@ fn unassigned(
     let mut is_assigned = vec![false; connections.len()];
     let groups = last_pass.iter().flat_map(|last_pass| &last_pass.analysis.groups);
     for &(position, _) in groups.flat_map(|group| &group.members) {
+        is_assigned[position] = true;
+    }
+    // What copies say, others have said.
+    for &position in last_pass.iter().flat_map(|last_pass| &last_pass.analysis.copies) {
         is_assigned[position] = true;
     }
     let rest = || connections.iter().zip(&is_assigned).filter(|(_, assigned)| !**assigned).map(|(c, _)| c);

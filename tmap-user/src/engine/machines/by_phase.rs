@@ -136,7 +136,8 @@ fn group(hz: f64, regime: Regime, number: usize, random: &[&Cluster], lines: &ph
 /// What pairs of addresses show of the number of machines; `None` where each connection may have an offset of
 /// its own.
 fn occupancy(regime: Regime, clusters: &[&Cluster], connections: &[&Connection]) -> Option<Occupancy> {
-    let sizes: Vec<Vec<Address>> = clusters.iter().map(|cluster| cluster.peer_of_each(connections)).collect();
+    let sizes: Vec<Vec<Address>> =
+        clusters.iter().map(|cluster| cluster.sharing(connections).peers).collect();
     if regime == Regime::PerConnection || sizes.iter().all(|peers| peers.len() == 1) {
         return None;
     }

@@ -1,6 +1,6 @@
 //! A cluster: connections that share one counter.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use tmap_common::Address;
 
@@ -8,6 +8,8 @@ use super::{
     coincidence::Join,
     counters::{Behaviour, Moved},
     path_spread::PathSpread,
+    regime::Sharing,
+    tuples::{self, Certainty},
 };
 use crate::engine::{
     clock::{envelope::Envelope, fit::Clock},
@@ -53,20 +55,19 @@ impl Cluster {
         self.members.extend(members);
     }
 
-    /// The peer of each connection, where `connections` are the caller's. Connections on the same addresses
-    /// and ports count once: their random offsets are equal, too (`secure_tcp_ts_off` in Linux hashes all
-    /// four).
-    pub(super) fn peer_of_each(&self, connections: &[&Connection]) -> Vec<Address> {
-        let mut seen = HashSet::new();
-        let of = |&member: &usize| &connections[member];
-        self.members.iter().map(of).filter(|c| seen.insert(c.key)).map(|c| c.peer()).collect()
+    /// How its connections share it, where `connections` are the caller's.
+    pub(super) fn sharing(&self, connections: &[&Connection]) -> Sharing {
+        let members = self.members.iter().map(|&member| connections[member]);
+        let likely = tuples::distinct(members, Certainty::Likely);
+        let peers: Vec<Address> = likely.into_iter().map(Connection::peer).collect();
+        Sharing { is_sure: peers.len() > 1 && self.is_shared(connections), peers }
     }
 
-    /// Whether connections on different addresses or ports share it: only these tell that a machine has one
-    /// counter for several connections.
+    /// Whether connections share it whose addresses and ports surely differ: only these prove that a machine
+    /// has one counter for several connections.
     pub(super) fn is_shared(&self, connections: &[&Connection]) -> bool {
-        let [first, rest @ ..] = &self.members[..] else { return false };
-        rest.iter().any(|&member| connections[member].key != connections[*first].key)
+        let members = self.members.iter().map(|&member| connections[member]);
+        tuples::distinct(members, Certainty::Sure).len() > 1
     }
 
     /// The peers that see it, where `connections` are the caller's.

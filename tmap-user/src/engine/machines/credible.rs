@@ -4,16 +4,9 @@
 //! forges segments of an address without seeing what it receives, leaves connections that never echo anything
 //! ([`Handshake`]). They may be some machine's where an offset says so, but they are no evidence for one.
 //! Half-open ones show no clock, and are none at any address: a server answers whoever scans it.
-//!
-//! Nor is a connection that was seen twice, in different tunnels: mirrors copy segments, and a forger may
-//! send another connection's addresses and ports into a tunnel.
 
-use std::collections::HashMap;
-
-use crate::engine::{
-    flows::{connection::Connection, handshake::Handshake},
-    types::FlowKey,
-};
+use super::copies::{self, is_in_tunnel};
+use crate::engine::flows::{connection::Connection, handshake::Handshake};
 
 /// The fewest completed handshakes that show that the sensor sees both directions of an address's
 /// connections. With fewer, all connections are taken for what they seem to be.
@@ -30,24 +23,29 @@ const MANY_COMPLETE: usize = 20;
 
 /// The connections of an address, those that may open a machine first.
 pub(super) struct Credible<'a> {
-    /// All connections.
+    /// All connections but copies.
     pub connections: Vec<&'a Connection>,
     /// How many of them, the first ones, may open a machine.
     pub count: usize,
     /// Where each connection was in the original order.
     pub positions: Vec<usize>,
+    /// Connections that [copy](copies) another one, in the original order.
+    pub copies: Vec<usize>,
 }
 
 impl<'a> Credible<'a> {
     /// Sorts `connections` of one address; the sensor's first record came at `began_ns`.
     pub(super) fn sort(connections: &[&'a Connection], began_ns: u64) -> Self {
         let judge = Judge::of(connections, began_ns);
-        let is_copy = copies(connections);
+        let is_copy = copies::find(connections);
+        let (copies, seen_once): (Vec<usize>, Vec<usize>) =
+            (0..connections.len()).partition(|&index| is_copy[index]);
         let (kept, others): (Vec<usize>, Vec<usize>) =
-            (0..connections.len()).partition(|&index| !is_copy[index] && judge.believes(connections[index]));
+            seen_once.into_iter().partition(|&index| judge.believes(connections[index]));
         let count = kept.len();
         let positions = [kept, others].concat();
-        Self { connections: positions.iter().map(|&index| connections[index]).collect(), count, positions }
+        let connections = positions.iter().map(|&index| connections[index]).collect();
+        Self { connections, count, positions, copies }
     }
 }
 
@@ -92,43 +90,4 @@ impl Judge {
             Handshake::Unseen => connection.flow.first_ns <= self.older_until_ns,
         }
     }
-}
-
-/// Which connections copy another one: the same addresses and ports at the same time, in another tunnel. The
-/// original has a complete handshake; of several the one outside of tunnels, and then the one with most
-/// segments.
-fn copies(connections: &[&Connection]) -> Vec<bool> {
-    let mut is_copy = vec![false; connections.len()];
-    if !connections.iter().any(|connection| is_in_tunnel(connection)) {
-        return is_copy;
-    }
-    let mut same: HashMap<FlowKey, Vec<usize>> = HashMap::new();
-    for (index, connection) in connections.iter().enumerate() {
-        same.entry(connection.key).or_default().push(index);
-    }
-    for mut group in same.into_values().filter(|group| group.len() > 1) {
-        group.sort_by_key(|&index| {
-            let connection = connections[index];
-            let is_complete = connection.handshake == Handshake::Complete;
-            (!is_complete, is_complete && is_in_tunnel(connection), u64::MAX - connection.flow.segments)
-        });
-        for (at, &index) in group.iter().enumerate() {
-            let mut originals = group[..at].iter().filter(|&&original| !is_copy[original]);
-            is_copy[index] =
-                originals.any(|&original| is_other_way(connections[index], connections[original]));
-        }
-    }
-    is_copy
-}
-
-/// Whether two connections with the same addresses and ports were open at the same time, one of them in a
-/// tunnel.
-fn is_other_way(a: &Connection, b: &Connection) -> bool {
-    let overlap = a.flow.first_ns <= b.flow.last_ns && b.flow.first_ns <= a.flow.last_ns;
-    overlap && (is_in_tunnel(a) || is_in_tunnel(b))
-}
-
-/// Whether a connection came in a tunnel over IP.
-fn is_in_tunnel(connection: &Connection) -> bool {
-    connection.flow.tunnel.is_some_and(|tunnel| tunnel.is_over_ip)
 }

@@ -84,8 +84,9 @@ impl LastPass {
             let members = std::mem::take(&mut group.members).into_iter();
             group.members = members.filter_map(|(at, p)| Some((new_place(at)?, p))).collect();
         }
-        let doubtful = std::mem::take(&mut self.analysis.doubtful).into_iter();
-        self.analysis.doubtful = doubtful.filter_map(new_place).collect();
+        for places in [&mut self.analysis.doubtful, &mut self.analysis.copies] {
+            *places = std::mem::take(places).into_iter().filter_map(new_place).collect();
+        }
         self.analysis.source_ports.forget(new_place);
         self.connections = (0..self.connections).filter_map(new_place).count();
     }

@@ -84,11 +84,21 @@ pub(super) enum Own {
     Mostly,
 }
 
-/// Judges the clusters of one tick rate; `peers` holds each cluster's peers, one per member. `together_nats`
-/// is what the nearness of their counters says for offsets that aren't random.
-pub(super) fn judge(hz: f64, peers: &[Vec<Address>], together_nats: f64) -> Judgement {
-    let all: Vec<usize> = (0..peers.len()).collect();
-    let tally = Tally::of(peers);
+/// A cluster, as far as it shows how offsets are drawn.
+#[derive(Clone, Debug)]
+pub(super) struct Sharing {
+    /// The peer of each connection that likely had other addresses and ports than the others where its offset
+    /// was drawn.
+    pub peers: Vec<Address>,
+    /// Whether some surely had.
+    pub is_sure: bool,
+}
+
+/// Judges the clusters of one tick rate. `together_nats` is what the nearness of their counters says for
+/// offsets that aren't random.
+pub(super) fn judge(hz: f64, clusters: &[Sharing], together_nats: f64) -> Judgement {
+    let all: Vec<usize> = (0..clusters.len()).collect();
+    let tally = Tally::of(clusters);
     let has_shared = !tally.across.is_empty() || !tally.within.is_empty();
     let all_differ = !has_shared && tally.connections >= MIN_RANDOM_SLOW;
     let may_be_random = hz >= FIRST_RANDOM_HZ || hz <= LAST_BSD_HZ || all_differ;
@@ -137,6 +147,9 @@ struct Tally {
     across: Vec<usize>,
     /// Clusters of several connections that one peer sees.
     within: Vec<usize>,
+    /// Whether any of these surely shows that a machine has one offset for several connections. A host that
+    /// uses its ports again behind a NAT which draws others shows the same.
+    is_sure_within: bool,
     /// Clusters of one.
     singles: Vec<usize>,
     /// Pairs of addresses with at least two connections.
@@ -144,11 +157,11 @@ struct Tally {
 }
 
 impl Tally {
-    fn of(peers: &[Vec<Address>]) -> Self {
+    fn of(sharing: &[Sharing]) -> Self {
         let (mut across, mut within, mut singles) = (Vec::new(), Vec::new(), Vec::new());
         let mut per_peer: BTreeMap<Address, usize> = BTreeMap::new();
-        let mut clusters = Vec::with_capacity(peers.len());
-        for (index, peers) in peers.iter().enumerate() {
+        let mut clusters = Vec::with_capacity(sharing.len());
+        for (index, Sharing { peers, .. }) in sharing.iter().enumerate() {
             let mut by_peer: BTreeMap<Address, usize> = BTreeMap::new();
             for peer in peers {
                 *by_peer.entry(*peer).or_default() += 1;
@@ -167,6 +180,7 @@ impl Tally {
             per_peer,
             clusters,
             across,
+            is_sure_within: within.iter().any(|&index| sharing[index].is_sure),
             within,
             singles,
         }
@@ -195,21 +209,30 @@ impl Tally {
         let mut random = Vec::new();
         if are_random {
             let regime = if is_clear { Regime::PerConnection } else { Regime::Undetermined };
-            random.push(Random { regime, own: Own::Mostly, clusters: self.singles.clone() });
+            let mut clusters = self.singles.clone();
+            if !self.is_sure_within {
+                // The same addresses and ports again explain what pairs share.
+                clusters.append(&mut pairs);
+                clusters.sort_unstable();
+            }
+            random.push(Random { regime, own: Own::Mostly, clusters });
         } else if is_by_pair {
             pairs.extend(&self.singles);
         } else {
             machines.extend(&self.singles);
         }
-        let pair_regime = if by_pair_nats > CLEAR_NATS { Regime::PerPair } else { Regime::Undetermined };
         if !pairs.is_empty() {
             pairs.sort_unstable();
+            let are_many = self.singles.len() >= MANY_SINGLES * self.within.len();
             let own = match may_be_random && random_nats > -CLEAR_NATS {
-                true if self.singles.len() >= MANY_SINGLES * self.within.len() => Own::Mostly,
+                _ if may_be_random && !self.is_sure_within => Own::Mostly,
+                true if are_many => Own::Mostly,
                 true => Own::Maybe,
                 false => Own::No,
             };
-            random.push(Random { regime: pair_regime, own, clusters: pairs });
+            let is_clear = by_pair_nats > CLEAR_NATS && own != Own::Mostly;
+            let regime = if is_clear { Regime::PerPair } else { Regime::Undetermined };
+            random.push(Random { regime, own, clusters: pairs });
         }
         machines.sort_unstable();
         let decisive_nats = if are_random { random_nats } else { by_pair_nats };
@@ -322,13 +345,15 @@ mod tests {
         judgement.random.iter().map(|random| random.clusters.len()).sum()
     }
 
-    /// Clusters from peers' last octets.
+    /// A cluster from its peers' last octets.
+    fn sharing(hosts: &[u8]) -> Sharing {
+        let peers: Vec<Address> = hosts.iter().map(|&host| Address::from_ip4([203, 0, 113, host])).collect();
+        Sharing { is_sure: peers.len() > 1, peers }
+    }
+
+    /// Judges such clusters.
     fn judge_at(hz: f64, clusters: &[&[u8]]) -> Judgement {
-        let peers: Vec<Vec<Address>> = clusters
-            .iter()
-            .map(|cluster| cluster.iter().map(|&host| Address::from_ip4([203, 0, 113, host])).collect())
-            .collect();
-        judge(hz, &peers, 0.0)
+        judge(hz, &clusters.iter().map(|hosts| sharing(hosts)).collect::<Vec<_>>(), 0.0)
     }
 
     #[test]

@@ -19,16 +19,13 @@ const FEW: usize = 64;
 /// The largest share by which a counter's rate may be wrong, far from its segments.
 const RATE_ERROR: f64 = 1e-3;
 
-/// The most counters that ran at once. Only counters that several connections share count, as `is_shared`
-/// tells: a connection that is alone with its offset may be anything.
+/// The most counters that ran at once. Give only counters that several connections surely share: one that is
+/// alone with its offset may be anything.
 ///
 /// O(n log n) for n counters, for each moment that is looked at. These are few: where more than [`FEW`] run,
 /// it takes notably more than at the moments before.
-pub(super) fn most_at_once<'a>(
-    clusters: impl Iterator<Item = &'a Cluster>,
-    is_shared: impl Fn(&Cluster) -> bool,
-) -> usize {
-    let mut lives: Vec<Life<'_>> = clusters.filter(|c| is_shared(c)).filter_map(Life::of).collect();
+pub(super) fn most_at_once(shared: &[&Cluster]) -> usize {
+    let mut lives: Vec<Life<'_>> = shared.iter().copied().filter_map(Life::of).collect();
     lives.sort_by_key(|life| life.first_ns);
     // Those that run, by their ends.
     let mut running: BTreeSet<(u64, usize)> = BTreeSet::new();
@@ -53,17 +50,16 @@ pub(super) fn most_at_once<'a>(
     most
 }
 
-/// Whether two counters that certainly ran at once are as near as those of machines that were switched on
-/// together.
-pub(super) fn are_near(clusters: &[Cluster], is_shared: impl Fn(&Cluster) -> bool) -> bool {
-    let Some(at_ns) = clusters.iter().map(|cluster| cluster.clock.reference_ns).min() else { return false };
+/// Whether two of the counters that several connections surely share ran at once, and are as near as those of
+/// machines that were switched on together.
+pub(super) fn are_near(shared: &[&Cluster]) -> bool {
+    let Some(at_ns) = shared.iter().map(|cluster| cluster.clock.reference_ns).min() else { return false };
     let value = |cluster: &Cluster| cluster.clock.counter_at(at_ns) / cluster.clock.hz;
-    let shared = clusters.iter().filter(|cluster| is_shared(cluster));
-    let mut values: Vec<(f64, &Cluster)> = shared.map(|cluster| (value(cluster), cluster)).collect();
+    let mut values: Vec<(f64, &Cluster)> = shared.iter().map(|cluster| (value(cluster), *cluster)).collect();
     values.sort_by(|a, b| a.0.total_cmp(&b.0));
     values.windows(2).any(|pair| {
         let [(a_s, a), (b_s, b)] = [pair[0], pair[1]];
-        b_s - a_s < TOGETHER_S && most_at_once([a, b].into_iter(), &is_shared) > 1
+        b_s - a_s < TOGETHER_S && most_at_once(&[a, b]) > 1
     })
 }
 
@@ -145,7 +141,7 @@ mod tests {
 
     fn most(counters: &[(f64, [f64; 2])]) -> usize {
         let clusters: Vec<Cluster> = counters.iter().map(|&(zero, seen)| counter(zero, seen)).collect();
-        most_at_once(clusters.iter(), |cluster| cluster.members.len() > 1)
+        most_at_once(&clusters.iter().collect::<Vec<_>>())
     }
 
     #[test]
@@ -164,13 +160,5 @@ mod tests {
         assert_eq!(most(&[(-5000.0, [10.0, 90.0]), (-5003.0, [50.0, 130.0])]), 1);
         let wrap_s = WRAP_TICKS / 1000.0;
         assert_eq!(most(&[(-5000.0, [10.0, 90.0]), (-5003.0 - wrap_s, [50.0, 130.0])]), 1);
-    }
-
-    #[test]
-    fn a_connection_alone_with_its_offset_proves_nothing() {
-        let mut single = counter(-9000.0, [50.0, 130.0]);
-        single.members.pop();
-        let counters = [counter(-5000.0, [10.0, 90.0]), single];
-        assert_eq!(most_at_once(counters.iter(), |cluster| cluster.members.len() > 1), 1);
     }
 }

@@ -44,10 +44,10 @@ use steps::{MAX_STEP_NS, Step};
 /// No place.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
-/// How far a side's handshake came, and the TSval whose echo the side owes.
+/// How far a side's handshake came.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
-    /// The TSval.
+    /// The TSval of the other side's SYN or SYN-ACK, which this side echoes or owes an echo of.
     tsval: u32,
     /// Echoes of other values since.
     wrong: u8,
@@ -382,11 +382,11 @@ impl Table {
         is_right
     }
 
-    /// The side at `place` has answered the other side's SYN.
-    pub(super) fn note_answer(&mut self, place: u32) {
-        let stage = &mut self.handshakes[place as usize].stage;
-        if *stage != Stage::Complete {
-            *stage = Stage::HalfOpen;
+    /// The side at `place` has answered the other side's SYN, of TSval `echo`.
+    pub(super) fn note_answer(&mut self, place: u32, echo: u32) {
+        let progress = &mut self.handshakes[place as usize];
+        if progress.stage != Stage::Complete {
+            (progress.tsval, progress.stage) = (echo, Stage::HalfOpen);
             self.entries[place as usize].set_in_handshake(true);
         }
     }
@@ -395,6 +395,12 @@ impl Table {
     pub(super) fn note_complete(&mut self, place: u32) {
         self.entries[place as usize].set_in_handshake(false);
         self.handshakes[place as usize].stage = Stage::Complete;
+    }
+
+    /// The TSval of the other side's SYN or SYN-ACK; `None` where the side at `place` didn't echo it.
+    pub(super) fn peers_opening(&self, place: u32) -> Option<u32> {
+        let progress = self.handshakes[place as usize];
+        (progress.stage == Stage::Complete && progress.tsval != 0).then_some(progress.tsval)
     }
 
     /// How far the handshake of the side at `place` came.

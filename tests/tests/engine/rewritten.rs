@@ -1,0 +1,162 @@
+//! Devices that rewrite addresses and ports: connections that are seen on both of their sides count once, and
+//! ports that are used again behind them prove nothing.
+
+use std::collections::BTreeMap;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use tmap::engine::{
+    Engine, Options, Wanted,
+    snapshot::{AddressReport, Regime},
+};
+use tmap_common::{Address, Flags, Record};
+use tmap_tests::{
+    captures::{self, THREE},
+    judge::evaluate,
+    simulate::{
+        SHARED,
+        conversation::{Side, conversation},
+    },
+};
+
+type Reports = BTreeMap<Address, AddressReport>;
+
+fn reports(mut records: Vec<Record>, resolution_ns: u64) -> Reports {
+    records.sort_by_key(|record| record.time_ns);
+    let mut engine = Engine::new(Options::default());
+    engine.set_resolution_ns(resolution_ns);
+    engine.observe_all(&records);
+    let end_ns = records.last().expect("records").time_ns;
+    let addresses = engine.snapshot(end_ns, Wanted::default()).addresses;
+    addresses.into_iter().map(|report| (report.address, report)).collect()
+}
+
+/// Best count, interval, proven machines, how offsets are drawn, and what limits all that.
+fn figures(report: &AddressReport) -> String {
+    let AddressReport { machines, machines_low, machines_high, machines_proven, regime, doubt, .. } = report;
+    format!("{machines:?} {machines_low:?} {machines_high:?} {machines_proven:?} {regime:?} {doubt:?}")
+}
+
+/// How much earlier a segment is seen on the side that it comes from.
+const THROUGH_NS: u64 = 2_000;
+
+/// The segments of `shared` on the other side of a NAT, where each connection is one host's.
+fn inside_nat(records: &[Record], shared: Address) -> Vec<Record> {
+    let host = |port: u16| Address::from_ip4([10, 0, 0, 2 + (port % 5) as u8]);
+    let inside = |record: &Record| {
+        let (mut inside, segment) = (*record, &record.segment);
+        if segment.src == shared {
+            (inside.segment.src, inside.segment.hop_limit) = (host(segment.src_port), segment.hop_limit + 1);
+            inside.time_ns -= THROUGH_NS;
+        } else {
+            (inside.segment.dst, inside.segment.hop_limit) = (host(segment.dst_port), segment.hop_limit - 1);
+            inside.time_ns += THROUGH_NS;
+        }
+        inside
+    };
+    let is_shared = |record: &&Record| record.segment.src == shared || record.segment.dst == shared;
+    records.iter().filter(is_shared).map(inside).collect()
+}
+
+/// The segments of `shared`'s peers behind a balancer, where each has another address.
+fn behind_balancer(records: &[Record], shared: Address) -> Vec<Record> {
+    let real = |address: Address| {
+        let [.., last] = address.as_ip4().expect("an IPv4 address");
+        Address::from_ip4([10, 9, 9, last])
+    };
+    let behind = |record: &Record| {
+        let mut behind = *record;
+        if record.segment.src == shared {
+            behind.segment.dst = real(record.segment.dst);
+            behind.time_ns += THROUGH_NS;
+        } else {
+            behind.segment.src = real(record.segment.src);
+            behind.time_ns -= THROUGH_NS;
+        }
+        behind
+    };
+    records.iter().map(behind).collect()
+}
+
+/// Checks that the addresses that are on one side only are told as they are without the other side.
+fn check(records: &[Record], resolution_ns: u64, other: impl Fn(&[Record], Address) -> Vec<Record>) {
+    let shared = Address::from_ip4(SHARED.octets());
+    let alone = reports(records.to_vec(), resolution_ns);
+    let mut both = other(records, shared);
+    both.extend(records);
+    let both = reports(both, resolution_ns);
+    let mut twice = 0;
+    for (address, alone) in &alone {
+        assert_eq!(figures(&both[address]), figures(alone), "{address}");
+        assert_eq!(both[address].connections - both[address].connections_seen_twice, alone.connections);
+        assert!(
+            both[address].unassigned.as_ref().map(|rest| rest.connections)
+                <= alone.unassigned.as_ref().map(|rest| rest.connections)
+        );
+        twice += both[address].connections_seen_twice;
+    }
+    assert!(twice > 30, "only {twice} were seen twice");
+}
+
+#[test]
+fn connections_on_both_sides_of_a_nat_count_once() {
+    let (records, resolution_ns) = evaluate::read(&captures::path(THREE)).expect("a capture");
+    check(&records, resolution_ns, inside_nat);
+}
+
+#[test]
+fn connections_on_both_sides_of_a_balancer_count_once() {
+    let (records, resolution_ns) = evaluate::read(&captures::path(THREE)).expect("a capture");
+    check(&records, resolution_ns, behind_balancer);
+}
+
+/// Their handshakes came before the sensor.
+#[test]
+fn older_connections_on_both_sides_of_a_nat_count_once() {
+    let (mut records, resolution_ns) = evaluate::read(&captures::path(THREE)).expect("a capture");
+    records.retain(|record| !record.segment.flags.intersects(Flags::SYN));
+    check(&records, resolution_ns, inside_nat);
+}
+
+const SERVER: [u8; 4] = [203, 0, 113, 99];
+
+/// Connections to a server with random offsets: sixty clients, and one that uses `ports` ports again, for
+/// another port of the server or from another address. The same port makes the same offset.
+fn used_again(ports: u16, again: impl Fn(u16) -> ([u8; 4], u16)) -> Reports {
+    let mut random = Pcg64::seed_from_u64(u64::from(ports));
+    let mut records = Vec::new();
+    let mut connect = |client: ([u8; 4], u16), to: u16, begin_s: u64, ticks: u32, at_random: u32| {
+        let client = Side { address: client.0, port: client.1, tick_hz: 1_000, ticks: at_random };
+        let server = Side { address: SERVER, port: to, tick_hz: 1_000, ticks };
+        // No two begin at the same part of a tick.
+        let begin_ns = begin_s * 1_000_000_000 + u64::from(at_random % 1_000_000_000);
+        records.extend(conversation(client, server, begin_ns, 3));
+    };
+    for number in 0..60_u16 {
+        let client = ([192, 0, 2, (number % 9) as u8], 40_000 + 7 * number);
+        connect(client, 80, 2 * u64::from(number), random.random(), random.random());
+    }
+    for port in 0..ports {
+        let ticks = random.random();
+        let (address, to) = again(port);
+        let begin_s = 3 * u64::from(port);
+        connect(([192, 0, 2, 77], 20_000 + port), 80, begin_s, ticks, random.random());
+        connect((address, 20_000 + port), to, begin_s + 30, ticks, random.random());
+    }
+    reports(records, 1)
+}
+
+/// Behind a port forward, or a balancer that rewrites addresses, the server sees the same four numbers again.
+#[test]
+fn ports_that_are_used_again_before_a_port_forward_or_a_balancer_show_no_machine() {
+    let forwarded = |_: u16| ([192, 0, 2, 77], 8_080);
+    let balanced = |_: u16| ([192, 0, 2, 78], 80);
+    let server = Address::from_ip4(SERVER);
+    for ports in [1, 3, 10, 25] {
+        for reports in [used_again(ports, forwarded), used_again(ports, balanced)] {
+            let report = &reports[&server];
+            let told = (report.machines, report.machines_proven, report.regime);
+            assert_eq!(told, (Some(1), Some(1), Regime::PerConnection), "{ports}: {}", figures(report));
+        }
+    }
+}
