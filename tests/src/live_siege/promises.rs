@@ -142,12 +142,20 @@ fn nat(outcome: &Outcome) -> [Line; 2] {
     [interval, estimate]
 }
 
+/// The most wrong answers that are shown.
+const MOST_SHOWN: usize = 4;
+
 fn peers(outcome: &Outcome) -> Line {
     let all: Vec<Vec<Option<u64>>> = answers(outcome).map(super::Answer::peers).collect();
     let wrong = all.iter().filter(|peers| peers.iter().any(|machines| *machines != Some(1))).count();
     let number = |machines: &Option<u64>| machines.map_or_else(|| "?".to_owned(), |n| n.to_string());
     let last: Vec<String> = outcome.last.peers().iter().map(number).collect();
-    let found = format!("last {}; {wrong} of {} answers with another one", last.join(" "), all.len());
+    let mut found = format!("last {}; {wrong} of {} answers with another one", last.join(" "), all.len());
+    let odd = answers(outcome).flat_map(|answer| &answer.servers).filter(|told| told.machines != Some(1));
+    let odd: Vec<String> = odd.take(MOST_SHOWN).map(ToString::to_string).collect();
+    if !odd.is_empty() {
+        found.push_str(&format!(", such as {}", odd.join("; ")));
+    }
     promise("peers", wrong == 0, "1 machine each".to_owned(), found)
 }
 

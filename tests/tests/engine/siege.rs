@@ -20,6 +20,7 @@ use tmap_tests::{
         forged::{self, in_vxlan, other_clock, resets},
         invented::{Probe, busy, pairs, random_phases, scan, slow_clocks, swept},
     },
+    simulate::conversation::{Side, conversation},
 };
 
 /// What a user wants to know of an address: machines, low, high, proven, and how offsets are chosen.
@@ -257,6 +258,36 @@ fn a_server_withstands_floods_and_forged_answers() {
             assert_eq!(changed(&calm, &attacked, server, UNANSWERED), Vec::<String>::new(), "{per_second}/s");
         }
     }
+}
+
+/// A server that answers goes on a second later. Meanwhile, as many addresses are invented as there may be,
+/// again and again.
+#[test]
+fn a_server_that_answers_keeps_its_place_in_a_flood() {
+    let server = Side { address: [203, 0, 113, 99], port: 443, tick_hz: 1_000, ticks: 7_000_000 };
+    let mut records = Vec::new();
+    for number in 0..20_u8 {
+        let client =
+            Side { address: [192, 0, 2, number], port: 40_000 + u16::from(number), ticks: 5, ..server };
+        let begin_ns = 2_000_000_000 * u64::from(number);
+        let all = conversation(client, server, begin_ns, 5);
+        // The handshake, and then one exchange a second.
+        let (handshake, exchanges) = all.split_at(3);
+        records.extend_from_slice(handshake);
+        records.extend(exchanges.chunks(2).skip(19).step_by(20).flatten());
+    }
+    records.sort_by_key(|record| record.time_ns);
+    let scene = Scene::new(records, 1, Address::from_ip4(server.address));
+    let random = &mut Pcg64::seed_from_u64(SEED);
+    let flood = syns(&scene, 200_000, flood::When::During, true, random);
+    let mut engine = Engine::new(Options { max_addresses: 512, max_flows: 4_608, ..Options::default() });
+    engine.set_resolution_ns(1);
+    let records = scene.with(flood);
+    engine.observe_all(&records);
+    let snapshot = engine.snapshot(records[records.len() - 1].time_ns, Wanted::default());
+    let report = snapshot.addresses.iter().find(|report| report.address == scene.victim);
+    let told = report.map(|report| (report.connections, report.machines, report.doubt));
+    assert_eq!(told, Some((20, Some(1), None)));
 }
 
 #[test]

@@ -6,12 +6,13 @@
 //!
 //! | class | worth | and |
 //! |---|---|---|
-//! | 0 | nothing | over (closed, or silent for the idle time-out), or silent for [`TRIAL_NS`] |
-//! | 1 | some | over |
-//! | 2 | some | silent for [`IDLE_NS`] |
-//! | 3 | some | any, where the sensor sees both directions |
-//! | 4 | much | over |
-//! | 5 | much | silent for [`IDLE_NS`] |
+//! | 0 | nothing, or an answer | over (closed, or silent for the idle time-out), or silent for [`TRIAL_NS`] |
+//! | 1 | an answer | any, where the table is full |
+//! | 2 | some | over |
+//! | 3 | some | silent for [`IDLE_NS`] |
+//! | 4 | some | any, where the sensor sees both directions |
+//! | 5 | much | over |
+//! | 6 | much | silent for [`IDLE_NS`] |
 //!
 //! Within a class, the connection that was silent for longest is evicted. Without a candidate the new
 //! connection is refused, and its records are counted. A clock needs a connection's segments over time, so
@@ -24,7 +25,8 @@
 //! candidates.
 //!
 //! An address beyond the bound on addresses takes the place of another one: one that never showed anything
-//! goes before one that did, and of these one that is silent.
+//! goes before one that did, and of these one that is silent. An address that answers exists, so it goes
+//! after those that may be invented.
 //!
 //! The choice costs the same for any size of table. After a search in vain, no room is searched for a short
 //! time.
@@ -39,9 +41,10 @@ use super::{
 /// What a connection shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
-    /// Next to nothing. A half-open connection of a server shows its answers to somebody who may be a
-    /// scanner.
+    /// Next to nothing.
     Nothing,
+    /// A server's answer to somebody who may be a scanner, or who goes on soon.
+    Answer,
     /// At least [`SOME_SEGMENTS`] segments, which may be forged.
     Some,
     /// The side completed its handshake, so it took part in the connection.
@@ -51,7 +54,7 @@ enum Worth {
 /// A connection with at least this many segments shows something.
 const SOME_SEGMENTS: u32 = 4;
 
-/// How long a connection that is worth nothing may be silent, in nanoseconds.
+/// How long a connection that is worth nothing, or an answer, may be silent, in nanoseconds.
 const TRIAL_NS: u64 = 2_000_000_000;
 
 /// How many of a source's oldest and of its newest connections are looked at to judge it.
@@ -119,7 +122,7 @@ impl Flows {
                 return false;
             }
             let oldest = source.connections[source.connections.len() - source.trial];
-            if self.worth(oldest.place) == Worth::Nothing {
+            if self.worth(oldest.place) <= Worth::Answer {
                 return true;
             }
             self.sources[id as usize].trial -= 1;
@@ -139,12 +142,12 @@ impl Flows {
         let in_turn = self.eviction.next(self.table.places() as usize).map(|place| place as u32);
         let (mut best, mut worth_nothing) = (None, 0);
         for place in in_turn.filter(|&place| self.table.is(place, flag::LIVE)) {
-            worth_nothing += usize::from(self.worth(place) == Worth::Nothing);
+            worth_nothing += usize::from(self.worth(place) <= Worth::Answer);
             let rank = self.rank(place, now_ns, self.sees_both_directions());
             best = best.into_iter().chain(rank.map(|rank| (rank, place))).min();
         }
         let is_flooded = worth_nothing > CANDIDATES / TRIAL_SHARE;
-        let best = best.filter(|((class, _), _)| *class == 0 || !is_flooded);
+        let best = best.filter(|((class, _), _)| *class <= 1 || !is_flooded);
         let of_best = best.and_then(|(_, place)| {
             let id = *self.ids.get(&self.table.key(place).src)?;
             let index =
@@ -167,7 +170,7 @@ impl Flows {
             self.evict(id, 0);
         }
         self.losses.addresses_forgotten += 1;
-        self.losses.unproven_addresses_forgotten += u64::from(class == 0);
+        self.losses.unproven_addresses_forgotten += u64::from(class <= 1);
         let old = &mut self.sources[id as usize];
         self.ids.remove(&old.address);
         // Its number may be in the list of changed ones.
@@ -176,22 +179,24 @@ impl Flows {
         id
     }
 
-    /// The rank of a source: the lowest is evicted first. That of a source that showed something is judged by
-    /// its oldest and its newest connections.
+    /// The rank of a source: the lowest is evicted first. One that completed a handshake showed much, also if
+    /// its connections since are a scanner's. Others are judged by their oldest and newest connections.
     fn rank_of_source(&self, id: SourceId, now_ns: u64) -> (u8, u64) {
-        let connections = &self.sources[id as usize].connections;
+        let Source { connections, completed, .. } = &self.sources[id as usize];
+        let showed = if *completed > 0 { Worth::Much } else { Worth::Nothing };
         let newest = connections.iter().rev().take(JUDGED);
         let looked_at = connections.iter().take(JUDGED).chain(newest);
         let (worth, last_ns) = looked_at
             .map(|member| (self.worth(member.place), self.table.last_ns(member.place)))
-            .fold((Worth::Nothing, 0), |(worth, last_ns), one| (worth.max(one.0), last_ns.max(one.1)));
+            .fold((showed, 0), |(worth, last_ns), one| (worth.max(one.0), last_ns.max(one.1)));
         let is_idle = last_ns.abs_diff(now_ns) > IDLE_NS;
         let class = match (worth, is_idle) {
-            (Worth::Nothing, _) => 0,
-            (Worth::Some, true) => 1,
-            (Worth::Much, true) => 2,
-            (Worth::Some, false) => 3,
-            (Worth::Much, false) => 4,
+            (Worth::Nothing, _) | (Worth::Answer, true) => 0,
+            (Worth::Answer, false) => 1,
+            (Worth::Some, true) => 2,
+            (Worth::Much, true) => 3,
+            (Worth::Some, false) => 4,
+            (Worth::Much, false) => 5,
         };
         (class, last_ns)
     }
@@ -204,12 +209,14 @@ impl Flows {
         let silent_ns = last_ns.abs_diff(now_ns);
         let is_over = self.table.is(place, flag::FINISHED | flag::CLOSED) || self.is_over(place, now_ns);
         let class = match self.worth(place) {
-            Worth::Nothing if any_age || is_over || silent_ns > TRIAL_NS => 0,
-            Worth::Some if is_over => 1,
-            Worth::Some if silent_ns > IDLE_NS => 2,
-            Worth::Some if self.sees_both_directions() => 3,
-            Worth::Much if is_over => 4,
-            Worth::Much if silent_ns > IDLE_NS => 5,
+            Worth::Nothing if any_age => 0,
+            Worth::Nothing | Worth::Answer if is_over || silent_ns > TRIAL_NS => 0,
+            Worth::Answer if any_age => 1,
+            Worth::Some if is_over => 2,
+            Worth::Some if silent_ns > IDLE_NS => 3,
+            Worth::Some if self.sees_both_directions() => 4,
+            Worth::Much if is_over => 5,
+            Worth::Much if silent_ns > IDLE_NS => 6,
             _ => return None,
         };
         Some((class, last_ns))
@@ -218,8 +225,8 @@ impl Flows {
     fn worth(&self, place: u32) -> Worth {
         match self.table.stage(place) {
             Stage::Complete => Worth::Much,
-            // It repeats its SYN-ACK.
-            Stage::HalfOpen => Worth::Nothing,
+            // It may have repeated its SYN-ACK many times.
+            Stage::HalfOpen => Worth::Answer,
             _ if self.table.segments(place) >= SOME_SEGMENTS => Worth::Some,
             _ => Worth::Nothing,
         }
@@ -236,8 +243,9 @@ impl Flows {
         source.random_offsets = 0;
         let worth = self.worth(member.place);
         let is_open = !self.table.is(member.place, flag::FINISHED);
-        self.losses.flows_evicted += u64::from(is_open && worth != Worth::Nothing);
-        self.losses.unproven_evicted += u64::from(worth == Worth::Nothing);
+        let is_unproven = worth <= Worth::Answer;
+        self.losses.flows_evicted += u64::from(is_open && !is_unproven);
+        self.losses.unproven_evicted += u64::from(is_unproven);
         self.losses.connections_forgotten += 1;
         self.table.remove(member.place);
         self.mark(id);

@@ -1,8 +1,8 @@
 //! Connections that were seen twice. They count once.
 //!
-//! Mirrors copy segments into tunnels, and a forger may send another connection's addresses and ports into one.
-//! And where both sides of a NAT or of a balancer are watched, a connection is seen before and after its
-//! addresses are rewritten: with another peer, but with the same TSvals, at the same time.
+//! Mirrors copy segments into tunnels. And where both sides of a NAT or of a balancer are watched, a
+//! connection is seen before and after its addresses are rewritten: with another peer, but with the same
+//! TSvals, at the same time.
 
 use std::collections::HashMap;
 
@@ -22,19 +22,38 @@ const LATEST_OLDER_NS: u64 = 20_000_000;
 /// Which connections copy another one. All are of one address.
 pub(super) fn find(connections: &[&Connection]) -> Vec<bool> {
     let mut is_copy = vec![false; connections.len()];
-    if connections.iter().any(|connection| is_in_tunnel(connection)) {
-        mark(connections, &mut is_copy, |connection| Some(connection.key), is_other_way);
-    }
-    mark(connections, &mut is_copy, handshake_of, |a, b| is_rewritten(a, b, LATEST_NS));
-    let is_same_course = |a: &Connection, b: &Connection| {
-        is_rewritten(a, b, LATEST_OLDER_NS) && a.flow.last_ns.abs_diff(b.flow.last_ns) <= LATEST_OLDER_NS
+    let begins_within = |a: &Connection, b: &Connection, latest_ns: u64| {
+        is_elsewhere(a, b) && a.flow.first_ns.abs_diff(b.flow.first_ns) <= latest_ns
     };
+    let is_same_course = |a: &Connection, b: &Connection| {
+        begins_within(a, b, LATEST_OLDER_NS) && a.flow.last_ns.abs_diff(b.flow.last_ns) <= LATEST_OLDER_NS
+    };
+    mark(connections, &mut is_copy, handshake_of, |a, b| begins_within(a, b, LATEST_NS));
     mark(connections, &mut is_copy, course_of, is_same_course);
     mark(connections, &mut is_copy, attempt_of, is_same_course);
     is_copy
 }
 
-/// Marks connections that copy an original with the same value of `of`.
+/// Which connections have the addresses and ports of another one at the same time, in another tunnel, beside
+/// those that copy it: whoever can reach the end of a tunnel can send them.
+pub(super) fn find_beside(connections: &[&Connection], is_copy: &[bool]) -> Vec<bool> {
+    let mut is_beside = is_copy.to_vec();
+    if connections.iter().any(|connection| is_in_tunnel(connection)) {
+        mark(
+            connections,
+            &mut is_beside,
+            |connection| Some(connection.key),
+            |a, b| {
+                let overlap = a.flow.first_ns <= b.flow.last_ns && b.flow.first_ns <= a.flow.last_ns;
+                overlap && is_elsewhere(a, b)
+            },
+        );
+    }
+    is_beside
+}
+
+/// Marks connections that copy an original with the same value of `of`. Those that are marked already take no
+/// part.
 ///
 /// The original has a complete handshake; of several the one outside of tunnels, and then the one with most
 /// segments, and the earliest.
@@ -64,13 +83,6 @@ fn mark<K: Eq + std::hash::Hash>(
     }
 }
 
-/// Whether two connections with the same addresses and ports were open at the same time, one of them in a
-/// tunnel.
-fn is_other_way(a: &Connection, b: &Connection) -> bool {
-    let overlap = a.flow.first_ns <= b.flow.last_ns && b.flow.first_ns <= a.flow.last_ns;
-    overlap && (is_in_tunnel(a) || is_in_tunnel(b))
-}
-
 /// The first TSvals of both sides. Of two connections, both are equal only by chance, once in 2^64; where
 /// both ends have fixed offsets, they have two connections with each other that begin at once, from
 /// different addresses.
@@ -95,9 +107,9 @@ fn attempt_of(connection: &Connection) -> Option<(u16, u16, u32, u64)> {
     is_told.then_some((src_port, dst_port, first.ticks as u32, connection.flow.segments))
 }
 
-/// Whether two connections that show the same began at once, with different peers.
-fn is_rewritten(a: &Connection, b: &Connection, latest_ns: u64) -> bool {
-    a.peer() != b.peer() && a.flow.first_ns.abs_diff(b.flow.first_ns) <= latest_ns
+/// Whether two connections may be one, seen at two places: with different peers, or one of them in a tunnel.
+fn is_elsewhere(a: &Connection, b: &Connection) -> bool {
+    a.peer() != b.peer() || (a.key == b.key && (is_in_tunnel(a) || is_in_tunnel(b)))
 }
 
 /// Whether a connection came in a tunnel over IP.

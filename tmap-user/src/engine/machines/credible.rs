@@ -4,6 +4,9 @@
 //! forges segments of an address without seeing what it receives, leaves connections that never echo anything
 //! ([`Handshake`]). They may be some machine's where an offset says so, but they are no evidence for one.
 //! Half-open ones show no clock, and are none at any address: a server answers whoever scans it.
+//!
+//! Nor is a connection with the addresses and ports of another one, in a tunnel at the same time: anybody may
+//! have sent it there.
 
 use super::copies::{self, is_in_tunnel};
 use crate::engine::flows::{connection::Connection, handshake::Handshake};
@@ -38,10 +41,11 @@ impl<'a> Credible<'a> {
     pub(super) fn sort(connections: &[&'a Connection], began_ns: u64) -> Self {
         let judge = Judge::of(connections, began_ns);
         let is_copy = copies::find(connections);
+        let is_beside = copies::find_beside(connections, &is_copy);
         let (copies, seen_once): (Vec<usize>, Vec<usize>) =
             (0..connections.len()).partition(|&index| is_copy[index]);
         let (kept, others): (Vec<usize>, Vec<usize>) =
-            seen_once.into_iter().partition(|&index| judge.believes(connections[index]));
+            seen_once.into_iter().partition(|&index| !is_beside[index] && judge.believes(connections[index]));
         let count = kept.len();
         let positions = [kept, others].concat();
         let connections = positions.iter().map(|&index| connections[index]).collect();

@@ -1,9 +1,10 @@
 //! Which connections had different addresses and ports where their offset was drawn.
 //!
-//! Linux hashes a connection's addresses and ports into its offset (`secure_tcp_ts_off`), so it draws the same
-//! offset again for the same four. A device on the way rewrites some of them: a port forward the server's
-//! address and port, a balancer the client's too, a NAT the client's address and port. What differs here may
-//! have been the same there; and then a shared offset says nothing of the way in which offsets are drawn.
+//! Linux hashes a connection's addresses and ports into its offset (`secure_tcp_ts_off`), so it draws the
+//! same offset again for the same four. A device on the way rewrites some of them: a port forward the
+//! server's address and port, a balancer the client's too, a NAT the client's address and port. What differs
+//! here may have been the same there; and then a shared offset says nothing of the way in which offsets are
+//! drawn.
 
 use std::collections::{HashMap, HashSet};
 
