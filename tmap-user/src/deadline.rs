@@ -17,7 +17,7 @@ use crate::{
 /// The time that analysis has to end by itself, and then to end its searches; after that, no pass begins.
 /// What is left of two seconds is for writing the report.
 const STEPS: [Step; 2] =
-    [(Duration::from_millis(500), Hurry::end_searches), (Duration::from_millis(400), Hurry::end_passes)];
+    [(Duration::from_millis(400), Hurry::end_searches), (Duration::from_millis(300), Hurry::end_passes)];
 
 /// After this time, this is done.
 type Step = (Duration, fn(&Hurry));

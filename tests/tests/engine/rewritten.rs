@@ -1,7 +1,7 @@
 //! Devices that rewrite addresses and ports: connections that are seen on both of their sides count once, and
 //! ports that are used again behind them prove nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -15,8 +15,9 @@ use tmap_tests::{
     judge::evaluate,
     simulate::{
         SHARED,
-        conversation::{Side, conversation},
+        conversation::{START_NS, Side, acknowledgement, conversation},
     },
+    wire::frame::LINUX_SYN,
 };
 
 type Reports = BTreeMap<Address, AddressReport>;
@@ -159,4 +160,57 @@ fn ports_that_are_used_again_before_a_port_forward_or_a_balancer_show_no_machine
             assert_eq!(told, (Some(1), Some(1), Regime::PerConnection), "{ports}: {}", figures(report));
         }
     }
+}
+
+/// A balancer that draws source ports, as many container networks do, draws some of them again.
+#[test]
+fn ports_that_a_balancer_draws_again_show_no_machine() {
+    for (connections, ports) in [(1_000_u32, 28_000), (2_000, 4_000)] {
+        let mut random = Pcg64::seed_from_u64(ports);
+        let mut drawn: HashMap<u64, (u32, u64)> = HashMap::new();
+        let (mut records, mut again) = (Vec::new(), 0);
+        for number in 0..connections {
+            let begin_ns = u64::from(number) * 110_000_000 + random.random_range(0..1_000_000);
+            let client = Side {
+                address: [192, 0, 2, random.random()],
+                port: random.random_range(32_768..61_000),
+                tick_hz: 1_000,
+                ticks: random.random(),
+            };
+            let port = std::iter::repeat_with(|| random.random_range(0..ports))
+                .find(|port| drawn.get(port).is_none_or(|(_, free_ns)| *free_ns < begin_ns));
+            let fresh = (random.random(), 0);
+            let (ticks, free_ns) = drawn.entry(port.expect("a free port")).or_insert(fresh);
+            again += u32::from(*free_ns > 0);
+            *free_ns = begin_ns + 3_000_000_000;
+            let server = Side { address: SERVER, port: 80, tick_hz: 1_000, ticks: *ticks };
+            let mut all = conversation(client, server, begin_ns, 1);
+            all.iter_mut().for_each(|record| record.time_ns += random.random_range(0..60_000));
+            records.extend(all);
+        }
+        let report = &reports(records, 1)[&Address::from_ip4(SERVER)];
+        let told = (report.machines, report.machines_proven, report.regime);
+        assert!(again > 10, "{again} of {ports} ports were drawn again");
+        assert_eq!(told, (Some(1), Some(1), Regime::PerConnection), "{ports}: {}", figures(report));
+    }
+}
+
+/// A scanner may send the same SYN to everybody: nothing of that was seen twice.
+#[test]
+fn a_scan_that_sends_one_syn_to_all_is_no_copy() {
+    let scanner = ([198, 51, 100, 7], 40_000);
+    let syn = |number: u16| {
+        let [_, host] = number.to_be_bytes();
+        let mut syn = acknowledgement(
+            START_NS + 2_500_000 * u64::from(number),
+            (scanner, ([203, 0, 113, host], 22)),
+            1,
+            0,
+        );
+        syn.segment.flags = Flags::SYN;
+        syn.segment.syn = Some(LINUX_SYN);
+        syn
+    };
+    let report = &reports((0..200).map(syn).collect(), 1)[&Address::from_ip4(scanner.0)];
+    assert_eq!((report.connections, report.connections_seen_twice), (200, 0));
 }

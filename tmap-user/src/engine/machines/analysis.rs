@@ -14,9 +14,9 @@ use super::{
     counters::{self, Behaviour, Explained, Explanation, Moved, OLD_APPLE_HZ, Setting, Shown},
     credible::Credible,
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
-    late_paths,
+    late_paths, port_pool,
     rates::{self, Seen},
-    regime::{self, Judgement, Random, Sharing},
+    regime::{self, Judgement, Random, Sharing, draws_offsets},
     source_ports::SourcePorts,
     together,
 };
@@ -315,10 +315,14 @@ fn serves<'a>(connections: impl Iterator<Item = &'a Connection>) -> bool {
 
 /// The regime of clusters.
 fn judge(hz: f64, clusters: &[Cluster], connections: &[&Connection]) -> Judgement {
-    let sharing: Vec<Sharing> = clusters.iter().map(|cluster| cluster.sharing(connections)).collect();
+    let mut sharing: Vec<Sharing> = clusters.iter().map(|cluster| cluster.sharing(connections)).collect();
     let members = clusters.iter().flat_map(|cluster| &cluster.members);
+    let serves = serves(members.map(|&m| connections[m]));
+    if serves && draws_offsets(hz) {
+        port_pool::leave_out_redrawn(&mut sharing);
+    }
     // A client's counters may be near each other because it sleeps; servers don't.
-    let together_nats = if serves(members.map(|&m| connections[m])) { together::nats(clusters) } else { 0.0 };
+    let together_nats = if serves { together::nats(clusters) } else { 0.0 };
     regime::judge(hz, &sharing, together_nats)
 }
 

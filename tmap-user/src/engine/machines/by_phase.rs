@@ -91,7 +91,7 @@ pub(super) fn find(
         phase::fit(&tracks, hz, &settings)
     };
     let findings = |lines| Findings::of(hz, set.regime, &random, &peers, lines);
-    let Some(occupancy) = occupancy(set.regime, &random, connections) else {
+    let Some(occupancy) = occupancy(set) else {
         return findings(&fit(Vec::new()));
     };
     let by_pairs = if occupancy.fewest > MOST_BY_PHASE {
@@ -135,17 +135,9 @@ fn group(hz: f64, regime: Regime, number: usize, random: &[&Cluster], lines: &ph
 
 /// What pairs of addresses show of the number of machines; `None` where each connection may have an offset of
 /// its own.
-fn occupancy(regime: Regime, clusters: &[&Cluster], connections: &[&Connection]) -> Option<Occupancy> {
-    let sizes: Vec<Vec<Address>> =
-        clusters.iter().map(|cluster| cluster.sharing(connections).peers).collect();
-    if regime == Regime::PerConnection || sizes.iter().all(|peers| peers.len() == 1) {
-        return None;
-    }
-    let mut pairs: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
-    for peers in &sizes {
-        pairs.entry(peers[0]).or_default().push(peers.len());
-    }
-    Some(Occupancy::of(&pairs.into_values().collect::<Vec<_>>()))
+fn occupancy(Random { regime, sizes, .. }: &Random) -> Option<Occupancy> {
+    let are_all_single = sizes.iter().flatten().all(|&size| size == 1);
+    (*regime != Regime::PerConnection && !are_all_single).then(|| Occupancy::of(sizes))
 }
 
 /// The log prior of each number of lines, from 0: what the pairs show, in nats.

@@ -8,7 +8,7 @@ use super::{
     coincidence::Join,
     counters::{Behaviour, Moved},
     path_spread::PathSpread,
-    regime::Sharing,
+    regime::{Sharing, draws_offsets},
     tuples::{self, Certainty},
 };
 use crate::engine::{
@@ -67,7 +67,8 @@ impl Cluster {
     /// has one counter for several connections.
     pub(super) fn is_shared(&self, connections: &[&Connection]) -> bool {
         let members = self.members.iter().map(|&member| connections[member]);
-        tuples::distinct(members, Certainty::Sure).len() > 1
+        let certainty = if draws_offsets(self.clock.hz) { Certainty::Sure } else { Certainty::Likely };
+        tuples::distinct(members, certainty).len() > 1
     }
 
     /// The peers that see it, where `connections` are the caller's.

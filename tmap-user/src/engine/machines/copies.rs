@@ -4,8 +4,6 @@
 //! connection is seen before and after its addresses are rewritten: with another peer, but with the same
 //! TSvals, at the same time.
 
-use std::collections::HashMap;
-
 use crate::engine::{
     flows::{connection::Connection, handshake::Handshake},
     types::FlowKey,
@@ -19,68 +17,101 @@ const LATEST_NS: u64 = 1_000_000_000;
 /// nanoseconds. Little else tells it.
 const LATEST_OLDER_NS: u64 = 20_000_000;
 
+/// At so many places a connection may be seen: more are other connections, such as a scan's.
+const MOST_SIGHTINGS: usize = 4;
+
 /// Which connections copy another one. All are of one address.
+///
+/// O(n log n) for n connections.
 pub(super) fn find(connections: &[&Connection]) -> Vec<bool> {
     let mut is_copy = vec![false; connections.len()];
-    let begins_within = |a: &Connection, b: &Connection, latest_ns: u64| {
-        is_elsewhere(a, b) && a.flow.first_ns.abs_diff(b.flow.first_ns) <= latest_ns
-    };
-    let is_same_course = |a: &Connection, b: &Connection| {
-        begins_within(a, b, LATEST_OLDER_NS) && a.flow.last_ns.abs_diff(b.flow.last_ns) <= LATEST_OLDER_NS
-    };
-    mark(connections, &mut is_copy, handshake_of, |a, b| begins_within(a, b, LATEST_NS));
-    mark(connections, &mut is_copy, course_of, is_same_course);
-    mark(connections, &mut is_copy, attempt_of, is_same_course);
+    mark(connections, &mut is_copy, handshake_of, LATEST_NS, |_, _| true);
+    let end_at_once =
+        |a: &Connection, b: &Connection| a.flow.last_ns.abs_diff(b.flow.last_ns) <= LATEST_OLDER_NS;
+    mark(connections, &mut is_copy, course_of, LATEST_OLDER_NS, end_at_once);
+    mark(connections, &mut is_copy, attempt_of, LATEST_OLDER_NS, end_at_once);
     is_copy
+}
+
+/// Marks all but one of the connections that show the same, as `of` tells, and begin within `latest_ns`.
+fn mark<K: Ord>(
+    connections: &[&Connection],
+    is_copy: &mut [bool],
+    of: impl Fn(&Connection) -> Option<K>,
+    latest_ns: u64,
+    may_be_one: impl Fn(&Connection, &Connection) -> bool,
+) {
+    let begin_ns = |index: usize| connections[index].flow.first_ns;
+    for group in groups(connections, is_copy, of) {
+        let mut passed_ns = 0;
+        for (at, &first) in group.iter().enumerate() {
+            let until_ns = begin_ns(first).saturating_add(latest_ns);
+            if begin_ns(first) <= passed_ns {
+                // More of those that are too many.
+                passed_ns = until_ns;
+                continue;
+            }
+            if is_copy[first] {
+                continue;
+            }
+            let later = group[at + 1..].iter().copied().take_while(|&index| begin_ns(index) <= until_ns);
+            let others = later.filter(|&index| {
+                let (a, b) = (connections[first], connections[index]);
+                !is_copy[index] && is_elsewhere(a, b) && may_be_one(a, b)
+            });
+            let sightings: Vec<usize> = std::iter::once(first).chain(others.take(MOST_SIGHTINGS)).collect();
+            if sightings.len() > MOST_SIGHTINGS {
+                passed_ns = until_ns;
+                continue;
+            }
+            let original = sightings.iter().copied().min_by_key(|&index| order(connections[index]));
+            sightings.iter().for_each(|&index| is_copy[index] |= Some(index) != original);
+        }
+    }
 }
 
 /// Which connections have the addresses and ports of another one at the same time, in another tunnel, beside
 /// those that copy it: whoever can reach the end of a tunnel can send them.
 pub(super) fn find_beside(connections: &[&Connection], is_copy: &[bool]) -> Vec<bool> {
-    let mut is_beside = is_copy.to_vec();
-    if connections.iter().any(|connection| is_in_tunnel(connection)) {
-        mark(
-            connections,
-            &mut is_beside,
-            |connection| Some(connection.key),
-            |a, b| {
+    let mut is_beside = vec![false; connections.len()];
+    if !connections.iter().any(|connection| is_in_tunnel(connection)) {
+        return is_beside;
+    }
+    for mut group in groups(connections, is_copy, |connection| Some(connection.key)) {
+        group.sort_by_key(|&index| order(connections[index]));
+        for (at, &index) in group.iter().enumerate() {
+            is_beside[index] = group[..at].iter().any(|&original| {
+                let (a, b) = (connections[index], connections[original]);
                 let overlap = a.flow.first_ns <= b.flow.last_ns && b.flow.first_ns <= a.flow.last_ns;
-                overlap && is_elsewhere(a, b)
-            },
-        );
+                !is_beside[original] && overlap && is_elsewhere(a, b)
+            });
+        }
     }
     is_beside
 }
 
-/// Marks connections that copy an original with the same value of `of`. Those that are marked already take no
-/// part.
-///
-/// The original has a complete handshake; of several the one outside of tunnels, and then the one with most
-/// segments, and the earliest.
-fn mark<K: Eq + std::hash::Hash>(
+/// Connections that show the same, by their places, in order of time; those that are no copy, and have
+/// others.
+fn groups<K: Ord>(
     connections: &[&Connection],
-    is_copy: &mut [bool],
+    is_copy: &[bool],
     of: impl Fn(&Connection) -> Option<K>,
-    copies: impl Fn(&Connection, &Connection) -> bool,
-) {
-    let mut same: HashMap<K, Vec<usize>> = HashMap::new();
-    for (index, connection) in connections.iter().enumerate().filter(|(index, _)| !is_copy[*index]) {
-        if let Some(value) = of(connection) {
-            same.entry(value).or_default().push(index);
-        }
-    }
-    for mut group in same.into_values().filter(|group| group.len() > 1) {
-        group.sort_by_key(|&index| {
-            let Connection { handshake, flow, .. } = connections[index];
-            let is_complete = *handshake == Handshake::Complete;
-            let is_inside = is_complete && is_in_tunnel(connections[index]);
-            (!is_complete, is_inside, u64::MAX - flow.segments, flow.first_ns)
-        });
-        for (at, &index) in group.iter().enumerate() {
-            let mut originals = group[..at].iter().filter(|&&original| !is_copy[original]);
-            is_copy[index] = originals.any(|&original| copies(connections[index], connections[original]));
-        }
-    }
+) -> Vec<Vec<usize>> {
+    let seen_once = connections.iter().enumerate().filter(|(index, _)| !is_copy[*index]);
+    let shown = seen_once.filter_map(|(index, c)| Some((of(c)?, c.flow.first_ns, index)));
+    let mut shown: Vec<(K, u64, usize)> = shown.collect();
+    shown.sort_unstable();
+    let same = shown.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1);
+    same.map(|group| group.iter().map(|(.., index)| *index).collect()).collect()
+}
+
+/// The first in this order is the original: it has a complete handshake; of several it is the one outside of
+/// tunnels, then the one with most segments, and then the earliest.
+fn order(connection: &Connection) -> (bool, bool, u64, u64, u32) {
+    let Connection { handshake, flow, serial, .. } = connection;
+    let is_complete = *handshake == Handshake::Complete;
+    let is_inside = is_complete && is_in_tunnel(connection);
+    (!is_complete, is_inside, u64::MAX - flow.segments, flow.first_ns, *serial)
 }
 
 /// The first TSvals of both sides. Of two connections, both are equal only by chance, once in 2^64; where

@@ -23,6 +23,7 @@ mod numbering;
 mod occupancy;
 pub(super) mod partial;
 mod path_spread;
+mod port_pool;
 mod rates;
 mod reboot;
 mod regime;

@@ -71,6 +71,8 @@ pub(super) struct Random {
     pub own: Own,
     /// The clusters.
     pub clusters: Vec<usize>,
+    /// Their sizes, for each peer.
+    pub sizes: Vec<Vec<usize>>,
 }
 
 /// Whether connections that share their offset with none may each have drawn their own.
@@ -82,6 +84,11 @@ pub(super) enum Own {
     Maybe,
     /// They may, and nearly all connections share their offset with none.
     Mostly,
+}
+
+/// Whether clocks of this nominal rate are those of systems that draw offsets at random.
+pub(super) fn draws_offsets(hz: f64) -> bool {
+    hz >= FIRST_RANDOM_HZ || hz <= LAST_BSD_HZ
 }
 
 /// A cluster, as far as it shows how offsets are drawn.
@@ -101,7 +108,7 @@ pub(super) fn judge(hz: f64, clusters: &[Sharing], together_nats: f64) -> Judgem
     let tally = Tally::of(clusters);
     let has_shared = !tally.across.is_empty() || !tally.within.is_empty();
     let all_differ = !has_shared && tally.connections >= MIN_RANDOM_SLOW;
-    let may_be_random = hz >= FIRST_RANDOM_HZ || hz <= LAST_BSD_HZ || all_differ;
+    let may_be_random = draws_offsets(hz) || all_differ;
     let of_machines =
         if may_be_random && tally.across.is_empty() { Regime::Undetermined } else { Regime::Global };
     let judgement = |regime, machines: Vec<usize>, random: Vec<Random>, nats: f64| Judgement {
@@ -128,7 +135,7 @@ pub(super) fn judge(hz: f64, clusters: &[Sharing], together_nats: f64) -> Judgem
     if !has_shared {
         let is_random = may_be_random && tally.connections >= MIN_RANDOM && tally.repeated_pairs > 0;
         let regime = if is_random { Regime::PerConnection } else { Regime::Undetermined };
-        return judgement(regime, Vec::new(), vec![Random { regime, own: Own::Mostly, clusters: all }], 0.0);
+        return judgement(regime, Vec::new(), vec![tally.random(regime, Own::Mostly, all)], 0.0);
     }
     if !may_be_random {
         return judgement(Regime::Global, all, Vec::new(), 0.0);
@@ -186,6 +193,11 @@ impl Tally {
         }
     }
 
+    /// Clusters whose offsets are drawn in the same way.
+    fn random(&self, regime: Regime, own: Own, clusters: Vec<usize>) -> Random {
+        Random { regime, own, sizes: self.sizes(clusters.iter()), clusters }
+    }
+
     /// Judges clusters of which some are shared.
     fn judge_shared(
         &self,
@@ -215,7 +227,7 @@ impl Tally {
                 clusters.append(&mut pairs);
                 clusters.sort_unstable();
             }
-            random.push(Random { regime, own: Own::Mostly, clusters });
+            random.push(self.random(regime, Own::Mostly, clusters));
         } else if is_by_pair {
             pairs.extend(&self.singles);
         } else {
@@ -232,7 +244,7 @@ impl Tally {
             };
             let is_clear = by_pair_nats > CLEAR_NATS && own != Own::Mostly;
             let regime = if is_clear { Regime::PerPair } else { Regime::Undetermined };
-            random.push(Random { regime, own, clusters: pairs });
+            random.push(self.random(regime, own, pairs));
         }
         machines.sort_unstable();
         let decisive_nats = if are_random { random_nats } else { by_pair_nats };
@@ -278,13 +290,18 @@ impl Tally {
         if !by_pair {
             return vec![self.clusters.iter().map(|by_peer| by_peer.values().sum()).collect()];
         }
-        let mut urns: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
-        for &index in self.within.iter().chain(&self.singles) {
+        self.sizes(self.within.iter().chain(&self.singles))
+    }
+
+    /// The sizes of these clusters, for each peer.
+    fn sizes<'a>(&self, clusters: impl Iterator<Item = &'a usize>) -> Vec<Vec<usize>> {
+        let mut sizes: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
+        for &index in clusters {
             for (peer, count) in &self.clusters[index] {
-                urns.entry(*peer).or_default().push(*count);
+                sizes.entry(*peer).or_default().push(*count);
             }
         }
-        urns.into_values().collect()
+        sizes.into_values().collect()
     }
 
     fn describe(&self, hz: f64, regime: Regime, nats: f64) -> String {
