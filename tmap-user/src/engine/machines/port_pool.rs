@@ -17,18 +17,22 @@ const LEAST_PORTS: f64 = 1_000.0;
 /// A port is drawn so often where this many ports are expected to be.
 const EXPECTED: f64 = 0.01;
 
-/// Leaves one connection of each cluster that the pool of a balancer explains. Clusters whose connections
-/// surely had other addresses and ports are none.
+/// Leaves one connection of each cluster that several peers see and the pool of a balancer explains. Clusters
+/// whose connections surely had other addresses and ports are none. What repeats with one peer only is left to
+/// those who ask whether offsets are drawn by pair.
 pub(super) fn leave_out_redrawn(clusters: &mut [Sharing]) {
-    let count = |size: usize| {
-        clusters.iter().filter(|cluster| !cluster.is_sure && cluster.peers.len() == size).count() as f64
-    };
-    let most = most_drawn(count(1), count(2));
-    for Sharing { peers, .. } in clusters.iter_mut().filter(|cluster| !cluster.is_sure) {
-        if peers.len() <= most {
-            peers.truncate(1);
+    let once = clusters.iter().filter(|cluster| cluster.peers.len() == 1).count();
+    let twice = clusters.iter().filter(|cluster| cluster.peers.len() == 2 && may_be_redrawn(cluster)).count();
+    let most = most_drawn(once as f64, twice as f64);
+    for cluster in clusters.iter_mut().filter(|cluster| may_be_redrawn(cluster)) {
+        if cluster.peers.len() <= most {
+            cluster.peers.truncate(1);
         }
     }
+}
+
+fn may_be_redrawn(Sharing { peers, is_sure }: &Sharing) -> bool {
+    !is_sure && peers.iter().any(|peer| *peer != peers[0])
 }
 
 /// How often a port may have been drawn, where so many were drawn once and twice.
