@@ -235,13 +235,7 @@ impl Tally {
         }
         if !pairs.is_empty() {
             pairs.sort_unstable();
-            let are_many = self.singles.len() >= MANY_SINGLES * self.within.len();
-            let own = match may_be_random && random_nats > -CLEAR_NATS {
-                _ if may_be_random && !self.is_sure_within => Own::Mostly,
-                true if are_many => Own::Mostly,
-                true => Own::Maybe,
-                false => Own::No,
-            };
+            let own = if may_be_random { self.own(random_nats) } else { Own::No };
             let is_clear = by_pair_nats > CLEAR_NATS && own != Own::Mostly;
             let regime = if is_clear { Regime::PerPair } else { Regime::Undetermined };
             random.push(self.random(regime, own, pairs));
@@ -255,6 +249,20 @@ impl Tally {
             _ => (Regime::Mixed, decisive_nats),
         };
         judgement(regime, machines, random, nats)
+    }
+
+    /// Whether connections that share their offset with none may each have drawn their own, where the log of
+    /// the likelihood ratio for that is `random_nats`.
+    fn own(&self, random_nats: f64) -> Own {
+        if !self.is_sure_within {
+            Own::Mostly
+        } else if random_nats <= -CLEAR_NATS {
+            Own::No
+        } else if self.singles.len() >= MANY_SINGLES * self.within.len() {
+            Own::Mostly
+        } else {
+            Own::Maybe
+        }
     }
 
     /// The log of the likelihood ratio that some counters are those of pairs.
