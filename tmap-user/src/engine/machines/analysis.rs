@@ -323,7 +323,7 @@ fn judge(hz: f64, clusters: &[Cluster], connections: &[&Connection]) -> Judgemen
     }
     // A client's counters may be near each other because it sleeps; servers don't.
     let together_nats = if serves { together::nats(clusters) } else { 0.0 };
-    regime::judge(hz, &sharing, together_nats)
+    regime::judge(hz, &sharing, serves, together_nats)
 }
 
 /// The number of machines that certainly ran at once, at least 1. A machine has one offset for each pair of

@@ -6,30 +6,36 @@
 
 use crate::engine::{
     flows::{connection::Connection, handshake::Handshake},
-    types::FlowKey,
+    types::{FlowKey, Point},
 };
 
-/// How much later the copy of a connection whose handshake was seen may begin, in nanoseconds: what holds
-/// segments back between the two places.
-const LATEST_NS: u64 = 1_000_000_000;
+/// How much later the copy of a connection whose handshake was seen may begin, in nanoseconds: a SYN that is
+/// lost between the two places is sent again after a second, and then after two more (RFC 6298).
+const LATEST_NS: u64 = 4_000_000_000;
 
-/// How much later the copy of a connection whose handshake was not seen whole may begin and end, in
-/// nanoseconds. Little else tells it.
-const LATEST_OLDER_NS: u64 = 20_000_000;
+/// How much later a segment may come to one place than to the other, in nanoseconds.
+const LATER_NS: u64 = 20_000_000;
+
+/// Connections that are older than the sensor copy each other where so many corners of their envelopes, and
+/// half of them, are those of the same segments. Of other connections that share a counter, hardly any are.
+const SAME_CORNERS: usize = 3;
 
 /// At so many places a connection may be seen: more are other connections, such as a scan's.
 const MOST_SIGHTINGS: usize = 4;
+
+/// With so many connections after it, each is compared: a bound of cost.
+const MOST_COMPARED: usize = 16;
 
 /// Which connections copy another one. All are of one address.
 ///
 /// O(n log n) for n connections.
 pub(super) fn find(connections: &[&Connection]) -> Vec<bool> {
     let mut is_copy = vec![false; connections.len()];
-    mark(connections, &mut is_copy, handshake_of, LATEST_NS, |_, _| true);
-    let end_at_once =
-        |a: &Connection, b: &Connection| a.flow.last_ns.abs_diff(b.flow.last_ns) <= LATEST_OLDER_NS;
-    mark(connections, &mut is_copy, course_of, LATEST_OLDER_NS, end_at_once);
-    mark(connections, &mut is_copy, attempt_of, LATEST_OLDER_NS, end_at_once);
+    let shows = |c: &Connection| c.peers_opening;
+    mark(connections, &mut is_copy, shows, LATEST_NS, |a, b| same_corners(a, b) > 0);
+    let end_at_once = |a: &Connection, b: &Connection| a.flow.last_ns.abs_diff(b.flow.last_ns) <= LATER_NS;
+    mark_older(connections, &mut is_copy);
+    mark(connections, &mut is_copy, attempt_of, LATER_NS, end_at_once);
     is_copy
 }
 
@@ -54,7 +60,8 @@ fn mark<K: Ord>(
             if is_copy[first] {
                 continue;
             }
-            let later = group[at + 1..].iter().copied().take_while(|&index| begin_ns(index) <= until_ns);
+            let later = group[at + 1..].iter().copied().take(MOST_COMPARED);
+            let later = later.take_while(|&index| begin_ns(index) <= until_ns);
             let others = later.filter(|&index| {
                 let (a, b) = (connections[first], connections[index]);
                 !is_copy[index] && is_elsewhere(a, b) && may_be_one(a, b)
@@ -114,20 +121,47 @@ fn order(connection: &Connection) -> (bool, bool, u64, u64, u32) {
     (!is_complete, is_inside, u64::MAX - flow.segments, flow.first_ns, *serial)
 }
 
-/// The first TSvals of both sides. Of two connections, both are equal only by chance, once in 2^64; where
-/// both ends have fixed offsets, they have two connections with each other that begin at once, from
-/// different addresses.
-fn handshake_of(connection: &Connection) -> Option<(u32, u32)> {
-    let first = connection.flow.envelope.points().first()?;
-    Some((connection.peers_opening?, first.ticks as u32))
+/// How many corners of both envelopes are those of the same segments: the same TSval at the same time.
+fn same_corners(a: &Connection, b: &Connection) -> usize {
+    let of_b = b.flow.envelope.points();
+    let is_same =
+        |a: &Point, b: &Point| a.ticks as u32 == b.ticks as u32 && a.time_ns.abs_diff(b.time_ns) <= LATER_NS;
+    a.flow.envelope.points().iter().filter(|a| of_b.iter().any(|b| is_same(a, b))).count()
 }
 
-/// The first and the last TSval, and the number of segments, of a connection that shows several TSvals and is
-/// older than the sensor.
-fn course_of(connection: &Connection) -> Option<(u32, u32, u64)> {
-    let [first, .., last] = connection.flow.envelope.points() else { return None };
-    let is_told = connection.handshake == Handshake::Unseen && first.ticks != last.ticks;
-    is_told.then_some((first.ticks as u32, last.ticks as u32, connection.flow.segments))
+/// Marks all but one of the connections that are older than the sensor and show the same segments.
+///
+/// O(n log n) for n connections.
+fn mark_older(connections: &[&Connection], is_copy: &mut [bool]) {
+    let is_older = |&index: &usize| connections[index].handshake == Handshake::Unseen;
+    let older = (0..connections.len()).filter(is_older);
+    let mut corners: Vec<(u32, u64, usize)> = older
+        .flat_map(|index| connections[index].flow.envelope.points().iter().map(move |p| (index, p)))
+        .map(|(index, point)| (point.ticks as u32, point.time_ns, index))
+        .collect();
+    corners.sort_unstable();
+    let mut met: Vec<(usize, usize)> = Vec::new();
+    for (at, &(tsval, time_ns, index)) in corners.iter().enumerate() {
+        let later = corners[at + 1..].iter().take(MOST_SIGHTINGS);
+        let same = later.take_while(|(other, later_ns, _)| *other == tsval && later_ns - time_ns <= LATER_NS);
+        met.extend(same.map(|&(.., other)| (index.min(other), index.max(other))));
+    }
+    met.sort_unstable();
+    for pair in met.chunk_by(|a, b| a == b) {
+        let (a, b) = pair[0];
+        let fewest = shown(connections[a]).min(shown(connections[b]));
+        let needed = SAME_CORNERS.max(fewest / 2).min(fewest).max(2);
+        if pair.len() >= needed && !is_copy[a] && !is_copy[b] && is_elsewhere(connections[a], connections[b])
+        {
+            let copy = if order(connections[a]) <= order(connections[b]) { b } else { a };
+            is_copy[copy] = true;
+        }
+    }
+}
+
+/// The corners of a connection's envelope.
+fn shown(connection: &Connection) -> usize {
+    connection.flow.envelope.points().len()
 }
 
 /// The ports, the first TSval and the number of segments of a connection that nobody answered.

@@ -101,14 +101,16 @@ pub(super) struct Sharing {
     pub is_sure: bool,
 }
 
-/// Judges the clusters of one tick rate. `together_nats` is what the nearness of their counters says for
-/// offsets that aren't random.
-pub(super) fn judge(hz: f64, clusters: &[Sharing], together_nats: f64) -> Judgement {
+/// Judges the clusters of one tick rate. `serves` tells that most connections go to a service of the address.
+/// `together_nats` is what the nearness of their counters says for offsets that aren't random.
+pub(super) fn judge(hz: f64, clusters: &[Sharing], serves: bool, together_nats: f64) -> Judgement {
     let all: Vec<usize> = (0..clusters.len()).collect();
     let tally = Tally::of(clusters);
     let has_shared = !tally.across.is_empty() || !tally.within.is_empty();
     let all_differ = !has_shared && tally.connections >= MIN_RANDOM_SLOW;
-    let may_be_random = draws_offsets(hz) || all_differ;
+    // Linux 4.11 and 4.12 drew them by pair, at any rate; but a balancer may send each client to one machine.
+    let are_of_pairs = || !serves && tally.across.is_empty() && tally.by_pair_nats() > CLEAR_NATS + SLOW_NATS;
+    let may_be_random = draws_offsets(hz) || all_differ || are_of_pairs();
     let of_machines =
         if may_be_random && tally.across.is_empty() { Regime::Undetermined } else { Regime::Global };
     let judgement = |regime, machines: Vec<usize>, random: Vec<Random>, nats: f64| Judgement {
@@ -378,7 +380,7 @@ mod tests {
 
     /// Judges such clusters.
     fn judge_at(hz: f64, clusters: &[&[u8]]) -> Judgement {
-        judge(hz, &clusters.iter().map(|hosts| sharing(hosts)).collect::<Vec<_>>(), 0.0)
+        judge(hz, &clusters.iter().map(|hosts| sharing(hosts)).collect::<Vec<_>>(), false, 0.0)
     }
 
     #[test]
