@@ -14,7 +14,7 @@ use super::{
     counters::{self, Behaviour, Explained, Explanation, Moved, OLD_APPLE_HZ, Setting, Shown},
     credible::Credible,
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
-    late_paths, port_pool,
+    late_paths, one_clock, port_pool,
     rates::{self, Seen},
     regime::{self, Judgement, Random, Sharing, draws_offsets},
     source_ports::SourcePorts,
@@ -323,7 +323,14 @@ fn judge(hz: f64, clusters: &[Cluster], connections: &[&Connection]) -> Judgemen
     }
     // A client's counters may be near each other because it sleeps; servers don't.
     let together_nats = if serves { together::nats(clusters) } else { 0.0 };
-    regime::judge(hz, &sharing, serves, together_nats)
+    let mut judgement = regime::judge(hz, &sharing, serves, together_nats);
+    if draws_offsets(hz) {
+        judgement.leave_to_phases(
+            |of| one_clock::is_one_in_pairs(clusters, of, connections),
+            |of| one_clock::alike(clusters, of),
+        );
+    }
+    judgement
 }
 
 /// The number of machines that certainly ran at once, at least 1. A machine has one offset for each pair of
@@ -334,9 +341,20 @@ fn proven(clusters: &[Cluster], judgement: &Judgement, connections: &[&Connectio
         return 1;
     }
     let is_fixed: BTreeSet<usize> = judgement.machines.iter().copied().collect();
+    // Where phases decide, counters of one pair are no proof.
+    let by_phase = judgement.random.iter().filter(|random| random.is_left_to_phases());
+    let by_phase: BTreeSet<usize> = by_phase.flat_map(|random| &random.clusters).copied().collect();
+    let proves = |c: &usize| !by_phase.contains(c) && clusters[*c].is_shared(connections);
+    let shared: Vec<usize> = (0..clusters.len()).filter(proves).collect();
+    let distinct = if draws_offsets(clusters[0].clock.hz) {
+        one_clock::distinct(clusters, &shared)
+    } else {
+        shared.len()
+    };
     let mut fixed: Vec<&Cluster> = Vec::new();
     let mut of_pair: BTreeMap<Address, Vec<&Cluster>> = BTreeMap::new();
-    for (index, cluster) in clusters.iter().enumerate().filter(|(_, c)| c.is_shared(connections)) {
+    for index in shared {
+        let cluster = &clusters[index];
         let peers = cluster.peers(connections);
         if is_fixed.contains(&index) && (judgement.random.is_empty() || peers.len() > 1) {
             fixed.push(cluster);
@@ -344,7 +362,7 @@ fn proven(clusters: &[Cluster], judgement: &Judgement, connections: &[&Connectio
         peers.into_iter().for_each(|peer| of_pair.entry(peer).or_default().push(cluster));
     }
     let of_pair = of_pair.values().map(|clusters| together::most_at_once(clusters)).max();
-    together::most_at_once(&fixed).max(of_pair.unwrap_or(0)).max(1)
+    together::most_at_once(&fixed).max(of_pair.unwrap_or(0)).clamp(1, distinct.max(1))
 }
 
 /// Counters that connections share whose addresses and ports surely differ.
@@ -458,7 +476,7 @@ impl Builder<'_> {
         let counted = judgement.machines.len() as u32;
         self.out.count.add(Count {
             best: Some(counted),
-            low: counted,
+            low: judgement.fewest as u32,
             high: Some(class.most.map_or(counted, |most| counted.max(most as u32))),
             proven: class.proven as u32,
         });

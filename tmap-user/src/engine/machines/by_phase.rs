@@ -135,9 +135,9 @@ fn group(hz: f64, regime: Regime, number: usize, random: &[&Cluster], lines: &ph
 
 /// What pairs of addresses show of the number of machines; `None` where each connection may have an offset of
 /// its own.
-fn occupancy(Random { regime, sizes, .. }: &Random) -> Option<Occupancy> {
-    let are_all_single = sizes.iter().flatten().all(|&size| size == 1);
-    (*regime != Regime::PerConnection && !are_all_single).then(|| Occupancy::of(sizes))
+fn occupancy(random: &Random) -> Option<Occupancy> {
+    let do_pairs_tell = random.regime != Regime::PerConnection && !random.is_left_to_phases();
+    do_pairs_tell.then(|| Occupancy::of(&random.sizes))
 }
 
 /// The log prior of each number of lines, from 0: what the pairs show, in nats.

@@ -21,6 +21,7 @@ mod late_paths;
 mod misfits;
 mod numbering;
 mod occupancy;
+mod one_clock;
 pub(super) mod partial;
 mod path_spread;
 mod port_pool;

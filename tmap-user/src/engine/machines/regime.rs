@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 
 use tmap_common::Address;
 
-use super::urns::{self, OfOnePeer};
+use super::{
+    one_clock::Alike,
+    urns::{self, OfOnePeer},
+};
 use crate::engine::types::Regime;
 
 /// Clocks slower than this nearly all have no random offsets. Linux randomises since 4.10, and ticks once
@@ -56,6 +59,8 @@ pub(super) struct Judgement {
     pub evidence: String,
     /// Clusters that are one machine each, by offset.
     pub machines: Vec<usize>,
+    /// The fewest machines that these may be.
+    pub fewest: usize,
     /// Their regime: open where all have the same peer.
     pub of_machines: Regime,
     /// Clusters (often of one connection) whose offsets are random, for an analysis by phase.
@@ -73,6 +78,45 @@ pub(super) struct Random {
     pub clusters: Vec<usize>,
     /// Their sizes, for each peer.
     pub sizes: Vec<Vec<usize>>,
+}
+
+impl Judgement {
+    /// Leaves to their phases the clusters that show one clock, as `is_one` tells of those of pairs and `alike`
+    /// of others.
+    pub(super) fn leave_to_phases(
+        &mut self,
+        is_one: impl Fn(&[usize]) -> bool,
+        alike: impl Fn(&[usize]) -> Alike,
+    ) {
+        for random in &mut self.random {
+            if !random.is_left_to_phases() && is_one(&random.clusters) {
+                random.leave_to_phases();
+            }
+        }
+        let Alike { clearly, fewest } = alike(&self.machines);
+        self.fewest = fewest;
+        if !clearly.is_empty() {
+            self.machines.retain(|cluster| clearly.binary_search(cluster).is_err());
+            self.fewest = self.fewest.min(self.machines.len());
+            let (regime, own) = (Regime::Undetermined, Own::Mostly);
+            let mut random = Random { regime, own, clusters: clearly, sizes: Vec::new() };
+            random.leave_to_phases();
+            self.random.push(random);
+            self.regime = if self.machines.is_empty() { regime } else { Regime::Mixed };
+        }
+    }
+}
+
+impl Random {
+    /// Whether pairs of addresses say nothing of the number of machines.
+    pub(super) fn is_left_to_phases(&self) -> bool {
+        self.sizes.iter().flatten().all(|&size| size == 1)
+    }
+
+    /// Pairs of addresses say nothing here.
+    fn leave_to_phases(&mut self) {
+        self.sizes = vec![vec![1]; self.clusters.len()];
+    }
 }
 
 /// Whether connections that share their offset with none may each have drawn their own.
@@ -116,6 +160,7 @@ pub(super) fn judge(hz: f64, clusters: &[Sharing], serves: bool, together_nats: 
     let judgement = |regime, machines: Vec<usize>, random: Vec<Random>, nats: f64| Judgement {
         regime,
         evidence: tally.describe(hz, regime, nats),
+        fewest: machines.len(),
         machines,
         of_machines,
         random,
@@ -132,7 +177,14 @@ pub(super) fn judge(hz: f64, clusters: &[Sharing], serves: bool, together_nats: 
             strength(together_nats)
         );
         let (regime, of_machines) = (Regime::Global, Regime::Global);
-        return Judgement { regime, evidence, machines: all, of_machines, random: Vec::new() };
+        return Judgement {
+            regime,
+            evidence,
+            fewest: all.len(),
+            machines: all,
+            of_machines,
+            random: Vec::new(),
+        };
     }
     if !has_shared {
         let is_random = may_be_random && tally.connections >= MIN_RANDOM && tally.repeated_pairs > 0;

@@ -1,0 +1,140 @@
+//! Counters that differ and show one clock: the same skew, and the same phase within the tick.
+//!
+//! Offsets that are drawn by pair of addresses differ by whole ticks. The pairs that a machine sees need not be
+//! those that the sensor sees: behind a balancer that has several addresses of its own, or a NAT behind which
+//! one machine has several addresses, a machine shows several counters to one peer. Machines with offsets of
+//! their own would show another phase each, and another skew.
+
+use std::collections::BTreeMap;
+
+use tmap_common::Address;
+
+use super::cluster::Cluster;
+use crate::engine::{
+    clock::fit::Clock,
+    flows::connection::Connection,
+    types::{joint, seconds_between},
+};
+
+/// How far errors reach, in standard errors.
+const MAX_DEVIATION: f64 = 3.0;
+
+/// Paths to different peers move the phase of one clock by this, at most, in seconds, on a LAN.
+const PATH_S: f64 = 50e-6;
+
+/// An agreement that two machines would show more often than this says nothing.
+const MOST_CHANCE: f64 = 0.5;
+
+/// An agreement is clear where machines would show it once in a thousand times, and remarkable where they
+/// would once in twenty.
+const CLEAR: f64 = 1e-3;
+const REMARKABLE: f64 = 0.05;
+
+/// The share of counters of one pair that must show one clock.
+const MOST: f64 = 0.8;
+
+/// The most counters that are compared, and the most of one pair: bounds of cost.
+const MOST_COUNTERS: usize = 64;
+const MOST_OF_PAIR: usize = 16;
+
+/// Counters that show one clock.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Alike {
+    /// Counters that clearly are one machine's.
+    pub clearly: Vec<usize>,
+    /// The fewest machines that all counters may be.
+    pub fewest: usize,
+}
+
+/// Which of the clusters of these indices show one clock.
+pub(super) fn alike(clusters: &[Cluster], of: &[usize]) -> Alike {
+    let mut alike = Alike { clearly: Vec::new(), fewest: of.len() };
+    for (group, chance) in groups(clusters, of).into_iter().filter(|(group, _)| group.len() > 1) {
+        let chance = chance * ways(of.len(), group.len());
+        if chance < REMARKABLE {
+            alike.fewest -= group.len() - 1;
+        }
+        if chance < CLEAR {
+            alike.clearly.extend(group);
+        }
+    }
+    alike.clearly.sort_unstable();
+    alike
+}
+
+/// How many clocks the clusters of these indices show, where each that may be another's is.
+pub(super) fn distinct(clusters: &[Cluster], of: &[usize]) -> usize {
+    groups(clusters, of).len()
+}
+
+/// Clusters whose clocks agree with that of the first of them, with the probability that machines' clocks do.
+/// Many clusters are each alone.
+///
+/// O(n m) for n clusters of m clocks.
+fn groups(clusters: &[Cluster], of: &[usize]) -> Vec<(Vec<usize>, f64)> {
+    let mut groups: Vec<(Vec<usize>, f64)> = Vec::new();
+    for &index in of {
+        let agrees = |(group, _): &(Vec<usize>, f64)| {
+            agreement(&clusters[group[0]].clock, &clusters[index].clock).filter(|a| a.is_one)
+        };
+        let known = groups.iter().enumerate().filter(|_| of.len() <= MOST_COUNTERS);
+        let found = known.into_iter().find_map(|(at, group)| Some((at, agrees(group)?)));
+        match found {
+            Some((at, agreement)) => {
+                groups[at].0.push(index);
+                groups[at].1 *= agreement.chance;
+            }
+            None => groups.push((vec![index], 1.0)),
+        }
+    }
+    groups
+}
+
+/// Whether the counters that single peers see, of the clusters of these indices, mostly show one clock.
+pub(super) fn is_one_in_pairs(clusters: &[Cluster], of: &[usize], connections: &[&Connection]) -> bool {
+    let mut of_peer: BTreeMap<Address, Vec<&Clock>> = BTreeMap::new();
+    for cluster in of.iter().map(|&index| &clusters[index]).filter(|cluster| cluster.members.len() > 1) {
+        let seen = of_peer.entry(connections[cluster.members[0]].peer()).or_default();
+        if seen.len() < MOST_OF_PAIR {
+            seen.push(&cluster.clock);
+        }
+    }
+    let (mut compared, mut alike, mut chance) = (0.0, 0.0, 1.0_f64);
+    for seen in of_peer.values() {
+        for agreement in seen[1..].iter().filter_map(|clock| agreement(seen[0], clock)) {
+            compared += 1.0;
+            if agreement.is_one {
+                alike += 1.0;
+                chance *= agreement.chance;
+            }
+        }
+    }
+    alike >= MOST * compared && chance < REMARKABLE
+}
+
+/// How many groups of so many there are among all.
+fn ways(all: usize, group: usize) -> f64 {
+    (0..group).map(|taken| (all - taken) as f64 / (taken + 1) as f64).product()
+}
+
+/// Whether two counters show one clock.
+struct Agreement {
+    is_one: bool,
+    /// The probability that two machines' counters do.
+    chance: f64,
+}
+
+/// Compares two clocks of one rate; `None` where they are known too badly.
+fn agreement(a: &Clock, b: &Clock) -> Option<Agreement> {
+    let apart_s = seconds_between(a.reference_ns, b.reference_ns);
+    let middle_ns = a.reference_ns.wrapping_add_signed((apart_s / 2.0 * 1e9) as i64);
+    let (left, right) = (a.at(middle_ns), b.at(middle_ns));
+    let difference = left.value - right.value;
+    let phase_ticks = (difference - difference.round()).abs();
+    let within_ticks = (MAX_DEVIATION * joint(left.sigma, right.sigma)).max(PATH_S * a.hz);
+    let within_skew = MAX_DEVIATION * joint(a.skew.sigma, b.skew.sigma);
+    // Clocks that NTP disciplines have one skew, so that says nothing.
+    let chance = 2.0 * within_ticks;
+    let is_one = phase_ticks <= within_ticks && (a.skew.value - b.skew.value).abs() <= within_skew;
+    (chance <= MOST_CHANCE).then_some(Agreement { is_one, chance })
+}
