@@ -442,8 +442,22 @@ impl CommonArgs {
             page: None,
             sandbox: !self.no_sandbox,
             stats: self.stats,
-            zone: TimeZone::system(),
+            zone: zone(),
         })
+    }
+}
+
+/// The system's time zone; UTC where `TZ` names a file that isn't small and ordinary, which would be read to its
+/// end.
+fn zone() -> TimeZone {
+    const MOST_BYTES: u64 = 1 << 20;
+    let named = std::env::var("TZ").unwrap_or_default();
+    let path = Path::new(named.strip_prefix(':').unwrap_or(&named));
+    let is_readable = |about: fs::Metadata| about.is_file() && about.len() <= MOST_BYTES;
+    if path.is_absolute() && !fs::metadata(path).is_ok_and(is_readable) {
+        TimeZone::UTC
+    } else {
+        TimeZone::system()
     }
 }
 

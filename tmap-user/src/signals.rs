@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::{SigSet, Signal};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ},
     flag, iterator,
@@ -78,6 +79,9 @@ impl Caught {
         if !is_ignored(SIGHUP) {
             wanted.push(SIGHUP);
         }
+        // Whoever started this process may have blocked them, and then they would never come.
+        let unblocked: SigSet = wanted.iter().filter_map(|&signal| Signal::try_from(signal).ok()).collect();
+        unblocked.thread_unblock()?;
         iterator::Signals::new(wanted).map(Self)
     }
 

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -15,7 +15,7 @@ use nix::{
 use serde_json::Value;
 use tempfile::TempDir;
 use tmap_tests::{
-    command::{PATIENCE, command, json_lines, of_type, wait_for},
+    command::{PATIENCE, binary, command, json_lines, of_type, wait_for},
     simulate::Scenario,
 };
 
@@ -197,4 +197,15 @@ fn where_nothing_is_left_open_nothing_comes_twice() {
     let output = child.wait_with_output().expect("tmap ends");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && summaries(&out) == 1 && !err.contains("finishing"), "{out}{err}");
+}
+
+/// A child inherits blocked signals.
+#[test]
+fn signals_that_whoever_started_it_blocked_end_it_all_the_same() {
+    let mut command = Command::new("env");
+    command.args(["--block-signal=INT,TERM,HUP"]).arg(binary()).args(["read", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("env starts");
+    thread::sleep(Duration::from_secs(1));
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("it runs");
+    wait_for("the end", || child.try_wait().expect("a child").is_some());
 }

@@ -1,9 +1,13 @@
 //! What happens to interfaces while they are watched, and getting in where somebody else already is.
 
 use std::{
+    ffi::OsStr,
     io::{Read, Write},
     net::{TcpListener, TcpStream, UdpSocket},
-    os::fd::{AsFd as _, BorrowedFd},
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::ffi::OsStrExt as _,
+    },
     path::PathBuf,
     process::Command,
     thread,
@@ -240,6 +244,43 @@ impl Drop for Pins {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(self.0.path()).status();
     }
+}
+
+/// By TC, tmap sees only what an XDP program leaves.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_program_that_comes_beside_is_told() {
+    let (pairs, pins) = (Pairs::new(&["one"]), Pins::new());
+    let (mut loader, _rings) = Sensor::load(&Config::default()).expect("loads");
+    let path = pins.pin(&mut loader, "tmap_xdp_eth");
+    let mut tmap = watch(&pairs, &["-i", "one", "--xdp-mode", "tc"]);
+    pairs.far.ip(&format!("link set dev one xdpgeneric pinned {}", path.display()));
+    let text = awaited(&tmap, "beside");
+    assert!(
+        text.starts_with("interface one has the XDP program ") && text.contains("somebody else"),
+        "{text}"
+    );
+    tmap.send(Signal::SIGTERM);
+    assert_eq!(tmap.end().code(), Some(1), "what may be missed is a warning");
+}
+
+/// The kernel lets interfaces have any bytes for a name.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_interface_whose_name_is_no_utf_8_hides_no_other() {
+    let pairs = Pairs::new(&["one", "odd"]);
+    let rename = |from: &OsStr, to: &OsStr| {
+        let mut command = pairs.far.command("ip");
+        command.args([OsStr::new("link"), OsStr::new("set"), from, OsStr::new("name"), to]);
+        assert!(command.status().is_ok_and(|status| status.success()), "{to:?}");
+    };
+    pairs.far.ip("link set odd down");
+    rename(OsStr::new("odd"), OsStr::from_bytes(b"odd\xff"));
+    let tmap = watch(&pairs, &["-i", "one"]);
+    is_seen(&pairs, &tmap, 0);
+    pairs.far.ip("link set one down");
+    assert_eq!(awaited(&tmap, "down"), "interface one is down");
+    tmap.interrupt();
 }
 
 /// Loaders pin programs and end, so that no process holds them.

@@ -1,11 +1,26 @@
 //! The true resolution of capture times.
 //!
 //! A phase finer than the resolution is an artefact, so the engine must know it. The header states one;
-//! rewritten or merged captures often hold coarser times, which share a common divisor.
+//! rewritten or merged captures often hold coarser times. These share a common divisor; and where only some
+//! times of a capture are coarse, more of them are multiples of it than chance explains.
 
 /// Distinct stamps needed before their common divisor is believed: that 32 stamps of a microsecond
 /// clock all fall on multiples of 10 µs has a probability of 1e-32.
 const ENOUGH: u32 = 32;
+
+/// Distinct stamps of which the shares of multiples are taken, and the fewest whose shares tell something.
+const SAMPLED: u32 = 4_096;
+const ENOUGH_SAMPLED: u32 = 256;
+
+/// Stamps of this share are enough to spoil phases.
+const SOME: f64 = 0.05;
+
+/// Of stamps that are multiples of a power of ten, one in ten is one of the next power by chance. With this
+/// share, it is no chance.
+const CLEARLY: f64 = 0.3;
+
+/// Powers of ten up to a second.
+const POWERS: usize = 9;
 
 /// The resolution, as far as it is known.
 #[derive(Clone, Copy, Debug)]
@@ -17,12 +32,15 @@ pub struct Resolution {
     is_settled: bool,
     last_ns: u64,
     distinct: u32,
+    /// Of the first [`SAMPLED`] distinct stamps, the multiples of 10 ns, 100 ns and so on.
+    multiples: [u32; POWERS],
 }
 
 impl Resolution {
     /// The resolution that the file's header declares.
     pub fn new(declared_ns: u64) -> Self {
-        Self { declared_ns, divisor_ns: 0, is_settled: false, last_ns: 0, distinct: 0 }
+        let multiples = [0; POWERS];
+        Self { declared_ns, divisor_ns: 0, is_settled: false, last_ns: 0, distinct: 0, multiples }
     }
 
     /// Adds the resolution of another interface: the coarsest counts.
@@ -44,17 +62,48 @@ impl Resolution {
         } else if !time_ns.is_multiple_of(self.divisor_ns) {
             self.divisor_ns = gcd(self.divisor_ns, time_ns);
         }
+        if self.distinct <= SAMPLED {
+            self.sample(time_ns);
+        }
         // The divisor only gets smaller, and what is declared only coarser.
-        self.is_settled = self.distinct >= ENOUGH && self.shown_ns() <= self.declared_ns;
+        self.is_settled = self.distinct >= SAMPLED && self.shown_ns() <= self.declared_ns;
+    }
+
+    fn sample(&mut self, time_ns: u64) {
+        let mut power_ns = 10;
+        for multiples in &mut self.multiples {
+            if !time_ns.is_multiple_of(power_ns) {
+                return;
+            }
+            *multiples += 1;
+            power_ns *= 10;
+        }
+    }
+
+    /// The coarsest power of ten that a good part of the sampled stamps are multiples of, and not by chance.
+    fn sampled_ns(&self) -> u64 {
+        let sampled = f64::from(self.distinct.min(SAMPLED));
+        if self.distinct < ENOUGH_SAMPLED {
+            return 1;
+        }
+        let (mut finer, mut power_ns, mut found_ns) = (sampled, 1, 1);
+        for multiples in self.multiples.map(f64::from) {
+            power_ns *= 10;
+            if multiples >= SOME * sampled && multiples >= CLEARLY * finer {
+                found_ns = power_ns;
+            }
+            finer = multiples;
+        }
+        found_ns
     }
 
     /// The resolution, in nanoseconds: as declared, or the coarser power of ten that all stamps are
-    /// multiples of.
+    /// multiples of, or more of them than chance explains.
     pub fn ns(&self) -> u64 {
         if self.distinct < ENOUGH {
             return self.declared_ns;
         }
-        self.declared_ns.max(self.shown_ns())
+        self.declared_ns.max(self.shown_ns()).max(self.sampled_ns())
     }
 
     /// The power of ten that all stamps are multiples of.
@@ -99,5 +148,24 @@ mod tests {
         let mut resolution = Resolution::new(1_000);
         (0..1000).for_each(|_| resolution.observe(5_000_000_000));
         assert_eq!(resolution.ns(), 1_000);
+    }
+
+    /// The resolution of a microsecond's stamps of which every `n`-th is fine, and the others coarse.
+    fn mixed(n: u64, coarse_ns: u64) -> u64 {
+        let mut resolution = Resolution::new(1_000);
+        let mut time_ns = 1_000_000_000_000;
+        for i in 0..5_000 {
+            time_ns += 7_000 * (1 + i * i % 9_973);
+            let grain_ns = if i % n == 0 { 1_000 } else { coarse_ns };
+            resolution.observe(time_ns - time_ns % grain_ns);
+        }
+        resolution.ns()
+    }
+
+    #[test]
+    fn a_few_fine_stamps_hide_no_coarse_ones() {
+        assert_eq!(mixed(2, 1_000_000), 1_000_000);
+        assert_eq!(mixed(2_000, 1_000_000), 1_000_000);
+        assert_eq!(mixed(1, 1_000_000), 1_000, "all are fine");
     }
 }

@@ -89,6 +89,11 @@ impl Held {
         program.is_some_and(|program| program != self.program)
     }
 
+    /// The id of the program.
+    pub(super) fn program(&self) -> u32 {
+        self.program
+    }
+
     fn found(&self, links: &[HeldLink]) -> Option<Found> {
         match &self.handle {
             Handle::Link(link) => {
@@ -301,6 +306,9 @@ impl Place<'_> {
         let handle = if clsact {
             Handle::Filter(*index, attach_clsact(program, name, kind)?)
         } else {
+            // The index is looked up by the name, through a socket. Where there is no room for one, the C
+            // library says that there is no such interface.
+            drop(netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_ROUTE)?);
             let options = TcAttachOptions::TcxOrder(LinkOrder::first());
             let id = program.attach_with_options(name, kind, options)?;
             let link = FdLink::try_from(program.take_link(id)?);

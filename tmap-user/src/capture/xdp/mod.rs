@@ -162,6 +162,8 @@ pub enum ChangeKind {
     Mtu,
     /// Somebody detached a program, which was attached again.
     Detached,
+    /// Somebody attached an XDP program beside.
+    Beside,
     /// It is there and can't be watched.
     Failed,
     /// It was set to promiscuous mode, or can't be.
@@ -181,6 +183,7 @@ impl ChangeKind {
             Self::Moved => "moved",
             Self::Mtu => "mtu",
             Self::Detached => "detached",
+            Self::Beside => "beside",
             Self::Failed => "failed",
             Self::Promiscuous => "promiscuous",
         }
@@ -188,7 +191,7 @@ impl ChangeKind {
 
     /// Whether frames were missed, or may have been.
     pub fn is_loss(self) -> bool {
-        matches!(self, Self::Gone | Self::Detached | Self::Failed)
+        matches!(self, Self::Gone | Self::Detached | Self::Beside | Self::Failed)
     }
 }
 

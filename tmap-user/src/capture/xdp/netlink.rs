@@ -4,8 +4,8 @@
 
 use anyhow::{Context as _, Result};
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload, NetlinkSerializable, ParseableParametrized,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload, NetlinkSerializable, ParseableParametrized,
 };
 use netlink_packet_generic::{
     GenlFamily, GenlHeader, GenlMessage,
@@ -68,8 +68,13 @@ fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
         }
         let mut rest = &datagram[..];
         while !rest.is_empty() {
-            let message = NetlinkMessage::<T>::deserialize(rest)?;
-            let length = message.header.length as usize;
+            let length = NetlinkBuffer::new_checked(rest)?.length() as usize;
+            // Messages are padded to four bytes.
+            let next = rest.get(length.next_multiple_of(4).max(4)..).unwrap_or_default();
+            let message = NetlinkMessage::<T>::deserialize(rest);
+            rest = next;
+            // One that isn't understood, such as an interface whose name is no UTF-8, costs no other.
+            let Ok(message) = message else { continue };
             match message.payload {
                 NetlinkPayload::InnerMessage(reply) => replies.push(reply),
                 NetlinkPayload::Done(_) => return Ok(replies),
@@ -78,8 +83,6 @@ fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
                 NetlinkPayload::Error(error) => return Err(error.to_io().into()),
                 _ => {}
             }
-            // Messages are padded to four bytes.
-            rest = rest.get(length.next_multiple_of(4).max(4)..).unwrap_or_default();
         }
     }
 }

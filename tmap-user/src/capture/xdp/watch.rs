@@ -42,6 +42,8 @@ pub(super) struct Watch {
     interfaces: Vec<Watched>,
     attachments: Vec<Attachment>,
     packet_socket: PacketSocket,
+    /// Whether interfaces couldn't be listed at the last check.
+    is_unchecked: bool,
 }
 
 /// A watched interface.
@@ -52,6 +54,8 @@ struct Watched {
     is_up: bool,
     mtu: u32,
     held: Vec<Held>,
+    /// XDP programs of others on it.
+    others: Vec<u32>,
     promiscuous: Option<Membership>,
     /// How often a program was detached since `detached_since`.
     detached: u32,
@@ -84,7 +88,8 @@ impl Tools<'_> {
     fn attach(&mut self, interface: &Interface) -> Result<Watched> {
         let held = attach::attach(self.ebpf, self.config, interface, self.all)?;
         let (state, is_up, mtu) = (State::Here(interface.index), interface.is_up, interface.mtu);
-        Ok(Watched { state, is_up, mtu, held, ..Watched::missing(&interface.name) })
+        let others = interface.xdp_programs.clone();
+        Ok(Watched { state, is_up, mtu, held, others, ..Watched::missing(&interface.name) })
     }
 }
 
@@ -131,7 +136,11 @@ impl Watch {
     pub(super) fn check(&mut self, ebpf: &mut Ebpf, config: &Config, now: Instant) -> Vec<Change> {
         // Links before interfaces: one that was deleted in between is missing from the interfaces.
         let links = holder::own_links();
-        let Ok(all) = interface::list() else { return Vec::new() };
+        let all = match interface::list() {
+            Ok(all) => all,
+            Err(error) => return self.cannot_check(&error),
+        };
+        self.is_unchecked = false;
         let packet_socket = std::mem::take(&mut self.packet_socket);
         let mut tools = Tools { ebpf, config, all: &all, packet_socket: &packet_socket };
         let mut changes = Vec::new();
@@ -144,6 +153,16 @@ impl Watch {
             self.list_attachments();
         }
         changes
+    }
+
+    /// Says once that interfaces can't be listed, and what that means.
+    fn cannot_check(&mut self, error: &anyhow::Error) -> Vec<Change> {
+        if std::mem::replace(&mut self.is_unchecked, true) {
+            return Vec::new();
+        }
+        let (interface, kind) = ("any".to_owned(), ChangeKind::Failed);
+        let text = format!("interfaces cannot be checked, so changes of them stay unseen: {error:#}");
+        vec![Change { interface, kind, text }]
     }
 
     /// Attaches to interfaces that `any` includes and that came up since.
@@ -180,6 +199,7 @@ impl Watched {
             is_up: true,
             mtu: 0,
             held: Vec::new(),
+            others: Vec::new(),
             promiscuous: None,
             detached: 0,
             detached_since: None,
@@ -209,6 +229,7 @@ impl Watched {
                 Some(interface) => {
                     self.check_properties(interface, changes);
                     self.check_programs(tools, interface, links, now, changes);
+                    self.check_others(interface, changes);
                 }
                 None => self.leave(changes),
             },
@@ -243,6 +264,21 @@ impl Watched {
             self.mtu = interface.mtu;
             changes.push(change(interface, ChangeKind::Mtu, text));
         }
+    }
+
+    /// Notes down XDP programs that others attached since. They see frames before TC does, and before or
+    /// after another XDP program.
+    fn check_others(&mut self, interface: &Interface, changes: &mut Vec<Change>) {
+        let own = |program: &u32| self.held.iter().any(|held| held.program() == *program);
+        let others: Vec<u32> = interface.xdp_programs.iter().copied().filter(|id| !own(id)).collect();
+        for program in others.iter().filter(|program| !self.others.contains(program)) {
+            let text = format!(
+                "has the XDP program {program} of somebody else now; frames that it drops or redirects may \
+                 stay unseen"
+            );
+            changes.push(change(interface, ChangeKind::Beside, text));
+        }
+        self.others = others;
     }
 
     /// Attaches programs again that somebody detached or replaced.

@@ -467,6 +467,15 @@ mod tests {
     }
 
     #[test]
+    fn slow_clocks_may_be_of_pairs() {
+        let pairs: Vec<Vec<u8>> = (1..=6).map(|peer| vec![peer; 10]).collect();
+        let clusters: Vec<Sharing> = pairs.iter().map(|hosts| sharing(hosts)).collect();
+        assert_eq!(judge(250.0, &clusters, false, 0.0).regime, Regime::PerPair);
+        let of_server = judge(250.0, &clusters, true, 0.0);
+        assert_eq!(of_server.machines.len(), 6, "a balancer may send each client to one machine");
+    }
+
+    #[test]
     fn slow_clocks_that_never_agree_are_random_after_all() {
         let judgement = judge_at(100.0, &[&[1], &[1], &[2], &[2], &[3], &[3], &[4], &[4]]);
         assert_eq!((judgement.regime, random(&judgement)), (Regime::PerConnection, 8));
