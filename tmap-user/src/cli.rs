@@ -447,8 +447,8 @@ impl CommonArgs {
     }
 }
 
-/// The system's time zone; UTC where `TZ` names a file that isn't small and ordinary, which would be read to its
-/// end.
+/// The system's time zone; UTC where `TZ` names a file that isn't small and ordinary, which would be read to
+/// its end.
 fn zone() -> TimeZone {
     const MOST_BYTES: u64 = 1 << 20;
     let named = std::env::var("TZ").unwrap_or_default();

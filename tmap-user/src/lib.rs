@@ -16,6 +16,7 @@ pub mod live;
 mod memory;
 pub mod output;
 pub mod page;
+pub mod patient;
 pub mod picture;
 mod progress_bar;
 pub mod read;
@@ -28,10 +29,14 @@ pub mod time;
 
 use std::io::{Write as _, stderr};
 
+use patient::Patient;
+
 /// Writes a line for people to standard error. A terminal that is gone is no reason to end, as it would be
 /// for `eprintln!`. Names in it steer no terminal.
 pub fn say(text: &str) {
-    let _ = writeln!(stderr(), "tmap: {}", printable(text));
+    // At once, so that other threads' lines don't come in between.
+    let line = format!("tmap: {}\n", printable(text));
+    let _ = Patient(stderr()).write_all(line.as_bytes());
 }
 
 /// A name without characters that steer a terminal or turn the text round.

@@ -12,6 +12,7 @@ use tmap::{
     config::{Config, TopSource},
     live,
     output::PageWriter,
+    patient::Patient,
     read,
     report::Sink,
     say, signals, stdout, with_advice, without_error_codes,
@@ -33,7 +34,7 @@ fn run(config: &Config) -> anyhow::Result<Outcome> {
     let common = config.common();
     let mut reporter: Box<dyn Sink> = match &common.page {
         Some(page) => Box::new(PageWriter::open(page, config)?),
-        None => Box::new(common.reporter(BufWriter::new(io::stdout()))),
+        None => Box::new(common.reporter(BufWriter::new(Patient(io::stdout())))),
     };
     match config {
         Config::Live(config) => live::run(config, &mut *reporter),

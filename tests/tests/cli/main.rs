@@ -6,6 +6,7 @@ mod filter;
 mod interrupt;
 mod limits;
 mod live;
+mod nonblocking;
 mod panics;
 mod plot;
 mod published;

@@ -1,8 +1,16 @@
 //! `tmap top` in a terminal: keys, sizes, and that the terminal is left as it was.
 
-use std::{fs, process::Stdio};
+use std::{
+    fs::{self, File},
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
-use nix::sys::signal::Signal;
+use nix::sys::{
+    signal::Signal,
+    termios::{FlowArg, tcflow},
+};
 use tempfile::TempDir;
 use tmap_common::Link;
 use tmap_tests::{
@@ -14,6 +22,9 @@ use tmap_tests::{
 
 /// When the capture begins: 22 April 2006.
 const BEGIN_NS: u64 = 1_145_725_200_000_000_000;
+
+/// What is asked by a signal comes within two seconds; a busy machine may take as much again.
+const SOON: Duration = Duration::from_secs(4);
 
 /// A capture of four machines with fixed offsets behind one address, and the folder in which it is.
 fn capture(seconds: f64) -> (TempDir, String) {
@@ -201,4 +212,55 @@ fn without_a_terminal_an_error_names_what_needs_none() {
     }
     let status = command(["top", "/nowhere/a.pcap"]).stdin(Stdio::null()).output().expect("tmap runs");
     assert_eq!(status.status.code(), Some(1));
+}
+
+/// A terminal of which nobody reads, or that ^S holds, takes no output. A signal ends it all the same: while
+/// it draws, and where it only would have to write its summary.
+#[test]
+fn a_terminal_that_takes_no_output_keeps_nothing() {
+    let (_folder, path) = capture(30.0);
+    let before = Terminal::start(&["--help"], &[], (80, 24)).settings();
+    for (signal, draws) in [(Signal::SIGTERM, true), (Signal::SIGHUP, true), (Signal::SIGTERM, false)] {
+        let mut terminal = Terminal::start(&["top", &path], &[], (80, 24));
+        terminal.wait_for("read to its end");
+        let there = File::open(format!("/proc/{}/fd/1", terminal.pid())).expect("its terminal");
+        tcflow(&there, FlowArg::TCOOFF).expect("a terminal");
+        if draws {
+            terminal.press("?");
+            // Many frames.
+            thread::sleep(Duration::from_secs(1));
+        }
+        let asked = Instant::now();
+        terminal.send(signal);
+        terminal.end();
+        assert!(asked.elapsed() < SOON, "{signal}: {:?}", asked.elapsed());
+        // It can't show anything, but what is typed can be seen again.
+        assert_eq!(terminal.settings(), before, "{signal}");
+    }
+}
+
+/// The key repeats while it is held down. Where a page takes long, nobody waits for one for each, and no
+/// signal does.
+#[test]
+fn pages_asked_for_at_once_are_one() {
+    let folder = TempDir::new().expect("a folder");
+    let there = folder.path().to_string_lossy().into_owned();
+    fs::write(folder.path().join("heavy.pcap"), Scenario::slow_to_analyse().capture()).expect("written");
+    let mut terminal = Terminal::start_at(&there, &["top", "--search-budget", "20", "heavy.pcap"], (80, 24));
+    terminal.wait_for("read to its end");
+    terminal.press(&"s".repeat(20));
+    let (mut pages, mut last) = (0, Instant::now());
+    while last.elapsed() < Duration::from_secs(1) || pages == 0 && last.elapsed() < SOON {
+        for file in fs::read_dir(&folder).expect("there").map(|file| file.expect("one").path()) {
+            if file.extension().is_some_and(|extension| extension == "html") {
+                // The next one of the same second would fail, and not be counted.
+                fs::remove_file(&file).expect("removed");
+                (pages, last) = (pages + 1, Instant::now());
+            }
+        }
+    }
+    // The keys may have come in two parts.
+    assert!((1..=2).contains(&pages), "{pages} pages");
+    terminal.send(Signal::SIGTERM);
+    assert_eq!(terminal.end().code(), Some(0));
 }

@@ -142,8 +142,9 @@ impl OnScreen {
             colour: top.colour,
             half_blocks: terminal::has_no_braille(),
         };
-        let session = Session::open(setup, top.mouse, quit(signals))?;
+        // First, because a terminal that takes no output keeps the screen from opening.
         signals.at_stop(terminal::give_back);
+        let session = Session::open(setup, top.mouse, quit(signals))?;
         Ok(Self {
             session,
             saver: Saver::new(&top.command, config.common.zone.clone()),

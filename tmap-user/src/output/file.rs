@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use rustix::{fs::OFlags, process::geteuid};
 
-use crate::capture::file::Location;
+use crate::{capture::file::Location, patient::Patient};
 
 /// The most links that are followed, as by the kernel (path_resolution(7)).
 const MOST_LINKS: usize = 40;
@@ -99,7 +99,7 @@ impl Place {
     pub fn put(&mut self, content: &[u8]) -> io::Result<()> {
         match self {
             Self::Stdout => {
-                let mut out = io::stdout().lock();
+                let mut out = Patient(io::stdout());
                 out.write_all(content)?;
                 out.flush()
             }

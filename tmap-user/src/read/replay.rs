@@ -78,8 +78,9 @@ impl Replay {
             colour: top.colour,
             half_blocks: terminal::has_no_braille(),
         };
-        let session = Session::open(setup, top.mouse, quit(signals))?;
+        // First, because a terminal that takes no output keeps the screen from opening.
         signals.at_stop(terminal::give_back);
+        let session = Session::open(setup, top.mouse, quit(signals))?;
         let now = Instant::now();
         Ok(Self {
             session,
@@ -159,11 +160,16 @@ impl Reading<'_> {
         }
     }
 
+    /// Answers all that was asked for so far. Pages are written last, and several as one; once a stop is
+    /// requested, nobody waits for anything else.
     fn answer_all(&mut self) {
-        while let Some(ask) = self.replay.as_mut().and_then(|replay| replay.session.try_ask()) {
-            self.answer(&ask);
-            if ask == Ask::Quit {
-                return;
+        let mut wants_page = false;
+        while !self.signals.stop() {
+            match self.replay.as_mut().and_then(|replay| replay.session.try_ask()) {
+                Some(Ask::Save) => wants_page = true,
+                Some(ask) => self.answer(&ask),
+                None if wants_page => return self.save_page(),
+                None => return,
             }
         }
     }
@@ -178,16 +184,18 @@ impl Reading<'_> {
                 self.show_open();
             }
             Ask::Refresh => self.show_snapshots(),
-            Ask::Save => {
-                let wanted = Wanted { connections: true, siblings: true };
-                let snapshot = self.workers.snapshot(self.order.now_ns(), wanted);
-                let summary = self.summary_of(snapshot);
-                if let Some(replay) = &mut self.replay {
-                    let sources = replay.files.iter().map(source_of).collect();
-                    let saved = replay.saver.save(&summary, sources);
-                    replay.session.feed(Feed::Saved(saved));
-                }
-            }
+            Ask::Save => self.save_page(),
+        }
+    }
+
+    fn save_page(&mut self) {
+        let wanted = Wanted { connections: true, siblings: true };
+        let snapshot = self.workers.snapshot(self.order.now_ns(), wanted);
+        let summary = self.summary_of(snapshot);
+        if let Some(replay) = &mut self.replay {
+            let sources = replay.files.iter().map(source_of).collect();
+            let saved = replay.saver.save(&summary, sources);
+            replay.session.feed(Feed::Saved(saved));
         }
     }
 

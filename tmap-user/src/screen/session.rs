@@ -19,7 +19,7 @@ use tokio::sync::mpsc as asks;
 use super::{
     app::{App, Setup},
     feed::{Ask, Feed},
-    terminal::{self, Screen},
+    terminal::{self, LAST_DRAWING, Screen, takes_output},
     view,
 };
 use crate::{sandbox, say};
@@ -29,9 +29,6 @@ const FRAME: Duration = Duration::from_millis(100);
 
 /// How long keys that are there may take to be read: without a time, crossterm reads none.
 const KEYS_WITHIN: Duration = Duration::from_millis(1);
-
-/// The longest that a drawing may take at the end.
-const LAST_DRAWING: Duration = Duration::from_secs(2);
 
 /// An end within this time needs no words.
 const SOON: Duration = Duration::from_millis(700);
@@ -126,22 +123,20 @@ impl Session {
     fn end(&mut self) -> io::Result<()> {
         self.is_over.store(true, Ordering::Relaxed);
         self.feeds = None;
-        // A terminal that takes nothing more must not keep the process.
-        let began = Instant::now();
-        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
-            if began.elapsed() > LAST_DRAWING {
-                self.thread = None;
-                terminal::give_back();
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "it takes no output"));
-            }
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        // A terminal that takes nothing more must not keep the process, in a drawing or in what follows.
+        let until = Instant::now() + LAST_DRAWING;
+        while !thread.is_finished() && Instant::now() < until {
             thread::sleep(Duration::from_millis(5));
         }
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(ended)) => ended,
-            // The panic was reported where it happened.
-            Some(Err(_)) => Err(io::Error::other("the screen's thread failed; please report this")),
-            None => Ok(()),
+        let left = until.saturating_duration_since(Instant::now());
+        if !thread.is_finished() || !takes_output(io::stdout(), left) {
+            terminal::let_go();
+            return Err(terminal::takes_nothing());
         }
+        // A panic was reported where it happened.
+        let failed = |_| Err(io::Error::other("the screen's thread failed; please report this"));
+        thread.join().unwrap_or_else(failed)
     }
 }
 
@@ -233,7 +228,11 @@ fn say_if_late(is_over: &AtomicBool) {
     let began = Instant::now();
     while !is_over.load(Ordering::Relaxed) {
         if began.elapsed() > SOON {
-            return say("analysing what was seen; ^C ends with what is known");
+            // Stuck in a write, it would keep others from theirs.
+            if takes_output(io::stderr(), Duration::ZERO) {
+                say("analysing what was seen; ^C ends with what is known");
+            }
+            return;
         }
         thread::sleep(Duration::from_millis(5));
     }

@@ -1,14 +1,18 @@
 //! The terminal: taken, and given back as it was, whatever happens.
 
 use std::{
-    io::{self, IsTerminal as _, Stdout, Write as _},
+    io::{self, IsTerminal as _, Write},
+    os::fd::AsFd,
     panic,
     sync::{
-        Once,
+        Mutex, MutexGuard, Once, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
+
+use nix::unistd::{dup2_stderr, dup2_stdout};
 
 use ratatui::{
     Terminal,
@@ -16,7 +20,8 @@ use ratatui::{
     crossterm::{
         cursor::Show,
         event::{DisableMouseCapture, EnableMouseCapture},
-        execute,
+        execute, queue,
+        style::ResetColor,
         terminal::{
             Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
         },
@@ -28,8 +33,25 @@ use rustix::{
     io::Errno,
 };
 
+/// The longest that giving it back waits for the terminal, and how often it looks.
+const AT_ONCE: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// The longest that the end of a drawing waits for the terminal, and that the process waits for that end.
+pub const LAST_DRAWING: Duration = Duration::from_secs(2);
+
+/// How often a start looks whether it is to go on, while the terminal takes no output.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
+
 /// Whether the terminal is taken.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Whether the terminal was told that it is taken, and not yet that it isn't any more.
+static IS_TOLD: AtomicBool = AtomicBool::new(false);
+
+/// Held while the terminal is written, which takes for ever where it takes no output. It stands in for the
+/// lock of [`io::stdout`], which whoever writes the report would wait for then.
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// Puts the hook before others', once.
 static HOOK: Once = Once::new();
@@ -37,7 +59,30 @@ static HOOK: Once = Once::new();
 /// A terminal that this process has for itself. Dropping it gives it back.
 #[derive(Debug)]
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<io::BufWriter<Stdout>>>,
+    terminal: Terminal<CrosstermBackend<io::BufWriter<Output>>>,
+}
+
+/// Standard output while it is taken. What comes after that goes nowhere: the terminal is somebody else's.
+#[derive(Debug)]
+struct Output;
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Nobody panics while writing.
+        let _writing = WRITING.lock();
+        while is_taken() {
+            match rustix::io::write(io::stdout(), bytes) {
+                // Another program made it non-blocking.
+                Err(Errno::AGAIN) => drop(takes_output(io::stdout(), CHECK_EVERY)),
+                written => return Ok(written?),
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Whether standard output is a terminal that can show a screen.
@@ -68,6 +113,28 @@ pub fn wait_for_keys(timeout: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether what is written to this descriptor is taken, or refused, at once, now or within this time.
+pub fn takes_output(out: impl AsFd, within: Duration) -> bool {
+    let until = Instant::now() + within;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        match poll(&mut [PollFd::new(&out, PollFlags::OUT)], Some(&timeout)) {
+            Err(Errno::INTR) => {}
+            // One that is gone refuses.
+            found => return found.is_ok_and(|ready| ready > 0),
+        }
+    }
+}
+
+/// The error of a terminal that takes no output.
+pub fn takes_nothing() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "it takes no output; use `tmap live` or `tmap read`")
+}
+
 impl Screen {
     /// Takes the terminal: raw mode, the alternate screen and, where it is wanted, the mouse.
     ///
@@ -84,16 +151,22 @@ impl Screen {
         });
         enable_raw_mode()?;
         IS_TAKEN.store(true, Ordering::SeqCst);
-        let begin = || {
-            let mut out = io::stdout();
-            execute!(out, EnterAlternateScreen, Clear(ClearType::All))?;
-            if mouse {
-                execute!(out, EnableMouseCapture)?;
+        Self::begin(mouse).inspect_err(|_| let_go())
+    }
+
+    fn begin(mouse: bool) -> io::Result<Self> {
+        while !takes_output(io::stdout(), CHECK_EVERY) {
+            if !is_taken() {
+                return Err(takes_nothing());
             }
-            let terminal = Terminal::new(CrosstermBackend::new(io::BufWriter::new(io::stdout())))?;
-            Ok(Self { terminal })
-        };
-        begin().inspect_err(|_| give_back())
+        }
+        IS_TOLD.store(true, Ordering::SeqCst);
+        execute!(Output, EnterAlternateScreen, Clear(ClearType::All))?;
+        if mouse {
+            execute!(Output, EnableMouseCapture)?;
+        }
+        let terminal = Terminal::new(CrosstermBackend::new(io::BufWriter::new(Output)))?;
+        Ok(Self { terminal })
     }
 
     /// Draws, unless the terminal was given back.
@@ -111,6 +184,8 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
+        // Whoever gave it back while it was drawn couldn't wait for the end of that.
+        tell(LAST_DRAWING);
     }
 }
 
@@ -119,13 +194,54 @@ pub fn is_taken() -> bool {
     IS_TAKEN.load(Ordering::SeqCst)
 }
 
-/// Gives the terminal back as it was, if it was taken. Any thread may do this, also while another one draws.
+/// Gives the terminal back as it was, if it was taken. Any thread may do this, also while another one draws;
+/// it never waits for a terminal that takes no output.
 pub fn give_back() {
     if IS_TAKEN.swap(false, Ordering::SeqCst) {
-        let mut out = io::stdout();
-        // A terminal that is gone needs nothing.
-        let _ = execute!(out, DisableMouseCapture, LeaveAlternateScreen, Show);
-        let _ = out.flush();
+        tell(AT_ONCE);
+        // At once, whatever the terminal has still to show. One that is gone needs nothing.
         let _ = disable_raw_mode();
+    }
+}
+
+/// Gives back a terminal that takes no output, and lets go of it: whatever is written to it from now on
+/// fails, as where the reader of a pipe went away, and so keeps nobody.
+pub fn let_go() {
+    give_back();
+    let (out, err) = (io::stdout(), io::stderr());
+    // Without descriptors there is nothing to put in its place, and another signal ends the process.
+    let Ok((reader, writer)) = io::pipe() else { return };
+    drop(reader);
+    if out.is_terminal() && !takes_output(&out, Duration::ZERO) {
+        let _ = dup2_stdout(&writer);
+    }
+    if err.is_terminal() && !takes_output(&err, Duration::ZERO) {
+        let _ = dup2_stderr(&writer);
+    }
+}
+
+/// Tells the terminal that it was given back, if it wasn't told and takes output within this time.
+fn tell(within: Duration) {
+    let until = Instant::now() + within;
+    let Some(_writing) = lock_until(until) else { return };
+    let left = until.saturating_duration_since(Instant::now());
+    if IS_TOLD.load(Ordering::SeqCst) && takes_output(io::stdout(), left) {
+        IS_TOLD.store(false, Ordering::SeqCst);
+        let mut codes = Vec::new();
+        // A drawing that was cut short may have left its colours. A terminal that is gone needs nothing.
+        let _ = queue!(codes, DisableMouseCapture, LeaveAlternateScreen, ResetColor, Show);
+        let _ = rustix::io::write(io::stdout(), &codes);
+    }
+}
+
+/// The right to write to the terminal, unless another thread keeps it.
+fn lock_until(until: Instant) -> Option<MutexGuard<'static, ()>> {
+    loop {
+        match WRITING.try_lock() {
+            Ok(writing) => return Some(writing),
+            Err(TryLockError::Poisoned(writing)) => return Some(writing.into_inner()),
+            Err(TryLockError::WouldBlock) if Instant::now() >= until => return None,
+            Err(TryLockError::WouldBlock) => thread::sleep(LOOK_EVERY),
+        }
     }
 }

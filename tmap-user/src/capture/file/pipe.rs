@@ -15,6 +15,7 @@ use std::{
 };
 
 use super::{Location, Packing, Room, input::Input, unpacked};
+use crate::patient::Patient;
 
 /// Chunks that wait to be taken.
 const CHUNKS_WAITING: usize = 4;
@@ -107,7 +108,8 @@ impl Read for Source {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if let Self::Unopened(location) = self {
             *self = Self::Open(match location {
-                Location::Stdin => Box::new(io::stdin()),
+                // Where nothing comes, this thread waits: to the caller, an error of it is the end.
+                Location::Stdin => Box::new(Patient(io::stdin())),
                 Location::Path(path) => Box::new(File::open(path)?),
             });
         }

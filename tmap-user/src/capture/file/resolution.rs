@@ -13,11 +13,11 @@ const SAMPLED: u32 = 4_096;
 const ENOUGH_SAMPLED: u32 = 256;
 
 /// Stamps of this share are enough to spoil phases.
-const SOME: f64 = 0.05;
+const SOME: f64 = 0.2;
 
 /// Of stamps that are multiples of a power of ten, one in ten is one of the next power by chance. With this
 /// share, it is no chance.
-const CLEARLY: f64 = 0.3;
+const CLEARLY: f64 = 0.5;
 
 /// Powers of ten up to a second.
 const POWERS: usize = 9;

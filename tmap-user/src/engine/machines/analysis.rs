@@ -16,7 +16,8 @@ use super::{
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
     late_paths, one_clock, port_pool,
     rates::{self, Seen},
-    regime::{self, Judgement, Random, Sharing, draws_offsets},
+    regime::{self, Judgement, Random},
+    sharing::{Sharing, draws_offsets},
     source_ports::SourcePorts,
     together,
 };

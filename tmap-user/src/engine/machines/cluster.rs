@@ -8,7 +8,7 @@ use super::{
     coincidence::Join,
     counters::{Behaviour, Moved},
     path_spread::PathSpread,
-    regime::{Sharing, draws_offsets},
+    sharing::{Sharing, draws_offsets},
     tuples::{self, Certainty},
 };
 use crate::engine::{

@@ -29,6 +29,7 @@ mod rates;
 mod reboot;
 mod regime;
 mod shared_counters;
+mod sharing;
 mod siblings;
 mod slew;
 pub(super) mod source_ports;

@@ -1,9 +1,9 @@
 //! Counters that differ and show one clock: the same skew, and the same phase within the tick.
 //!
-//! Offsets that are drawn by pair of addresses differ by whole ticks. The pairs that a machine sees need not be
-//! those that the sensor sees: behind a balancer that has several addresses of its own, or a NAT behind which
-//! one machine has several addresses, a machine shows several counters to one peer. Machines with offsets of
-//! their own would show another phase each, and another skew.
+//! Offsets that are drawn by pair of addresses differ by whole ticks. The pairs that a machine sees need not
+//! be those that the sensor sees: behind a balancer that has several addresses of its own, or a NAT behind
+//! which one machine has several addresses, a machine shows several counters to one peer. Machines with
+//! offsets of their own would show another phase each, and another skew.
 
 use std::collections::BTreeMap;
 

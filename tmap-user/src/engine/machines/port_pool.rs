@@ -9,7 +9,7 @@
 
 use libm::lgamma;
 
-use super::regime::Sharing;
+use super::sharing::Sharing;
 
 /// The fewest ports from which a balancer draws.
 const LEAST_PORTS: f64 = 1_000.0;
@@ -18,8 +18,8 @@ const LEAST_PORTS: f64 = 1_000.0;
 const EXPECTED: f64 = 0.01;
 
 /// Leaves one connection of each cluster that several peers see and the pool of a balancer explains. Clusters
-/// whose connections surely had other addresses and ports are none. What repeats with one peer only is left to
-/// those who ask whether offsets are drawn by pair.
+/// whose connections surely had other addresses and ports are none. What repeats with one peer only is left
+/// to those who ask whether offsets are drawn by pair.
 pub(super) fn leave_out_redrawn(clusters: &mut [Sharing]) {
     let once = clusters.iter().filter(|cluster| cluster.peers.len() == 1).count();
     let twice = clusters.iter().filter(|cluster| cluster.peers.len() == 2 && may_be_redrawn(cluster)).count();

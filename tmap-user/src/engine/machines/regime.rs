@@ -12,21 +12,14 @@ use tmap_common::Address;
 
 use super::{
     one_clock::Alike,
+    sharing::{Sharing, draws_offsets},
     urns::{self, OfOnePeer},
 };
 use crate::engine::types::Regime;
 
-/// Clocks slower than this nearly all have no random offsets. Linux randomises since 4.10, and ticks once
-/// per millisecond since 4.13. Windows at 10 and 100 Hz and Solaris never randomised. NetBSD and OpenBSD
-/// at 2 Hz are the exception.
-const FIRST_RANDOM_HZ: f64 = 1000.0;
-
 /// The fewest connections of a slow clock that are taken for random because no two share an offset
 /// (Linux 4.10, or an unknown stack): as many machines, each seen once, are less likely. Fewer leave it open.
 const MIN_RANDOM_SLOW: usize = 8;
-
-/// Up to this rate, clocks are those of BSDs that do randomise.
-const LAST_BSD_HZ: f64 = 2.0;
 
 /// The fewest connections that can show that offsets are drawn at random.
 const MIN_RANDOM: usize = 3;
@@ -81,8 +74,8 @@ pub(super) struct Random {
 }
 
 impl Judgement {
-    /// Leaves to their phases the clusters that show one clock, as `is_one` tells of those of pairs and `alike`
-    /// of others.
+    /// Leaves to their phases the clusters that show one clock, as `is_one` tells of those of pairs and
+    /// `alike` of others.
     pub(super) fn leave_to_phases(
         &mut self,
         is_one: impl Fn(&[usize]) -> bool,
@@ -128,21 +121,6 @@ pub(super) enum Own {
     Maybe,
     /// They may, and nearly all connections share their offset with none.
     Mostly,
-}
-
-/// Whether clocks of this nominal rate are those of systems that draw offsets at random.
-pub(super) fn draws_offsets(hz: f64) -> bool {
-    hz >= FIRST_RANDOM_HZ || hz <= LAST_BSD_HZ
-}
-
-/// A cluster, as far as it shows how offsets are drawn.
-#[derive(Clone, Debug)]
-pub(super) struct Sharing {
-    /// The peer of each connection that likely had other addresses and ports than the others where its offset
-    /// was drawn.
-    pub peers: Vec<Address>,
-    /// Whether some surely had.
-    pub is_sure: bool,
 }
 
 /// Judges the clusters of one tick rate. `serves` tells that most connections go to a service of the address.

@@ -1,9 +1,10 @@
 //! Which connections had different addresses and ports where their offset was drawn.
 //!
-//! Linux hashes a connection's addresses and ports into its offset (`secure_tcp_ts_off`), so it draws the same
-//! offset again for the same four. A device on the way rewrites some of them: a port forward the server's
-//! address and port, a balancer the client's too, a NAT the client's address and port. What differs here may
-//! have been the same there; and then a shared offset says nothing of the way in which offsets are drawn.
+//! Linux hashes a connection's addresses and ports into its offset (`secure_tcp_ts_off`), so it draws the
+//! same offset again for the same four. A device on the way rewrites some of them: a port forward the
+//! server's address and port, a balancer the client's too, a NAT the client's address and port. What differs
+//! here may have been the same there; and then a shared offset says nothing of the way in which offsets are
+//! drawn.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,8 +23,8 @@ pub(super) enum Certainty {
 }
 
 /// Those of `members` that had different addresses and ports, in order of time. Connections on the same ones
-/// are open one after the other, so what is open at once differs; but for what has both ports in common, which
-/// may be one connection, seen at two places.
+/// are open one after the other, so what is open at once differs; but for what has both ports in common,
+/// which may be one connection, seen at two places.
 ///
 /// O(n log n) for n members.
 pub(super) fn distinct<'a>(
