@@ -254,6 +254,28 @@ fn containers_of_one_kernel_are_one_machine_by_pair() {
     assert_eq!((report.machines, report.machines_proven), (Some(1), Some(1)), "{}", figures(&report));
 }
 
+/// Pairs of addresses would show one machine, and skews refute it.
+#[test]
+fn machines_with_a_peer_each_are_not_one() {
+    let mut clients = Client::new(3);
+    let mut records = Vec::new();
+    for host in 0..5_u8 {
+        let ticks = clients.random.random();
+        for number in 0..12 {
+            clients.connect(30_000 + 100 * u16::from(host) + number, host, 9 * u64::from(number), ticks);
+        }
+        let rate = 1.0 + 1e-6 * (7.0 * f64::from(host) - 14.0);
+        let skewed = |record: Record| {
+            let after_ns = (record.time_ns - START_NS) as f64 / rate;
+            Record { time_ns: START_NS + after_ns as u64, ..record }
+        };
+        records.extend(std::mem::take(&mut clients.records).into_iter().map(skewed));
+    }
+    let report = &reports(records, 1)[&Address::from_ip4(SHARED.octets())];
+    assert!(report.machines_high.is_none_or(|high| high >= 5), "{}", figures(report));
+    assert!(report.machines_low >= Some(2), "{}", figures(report));
+}
+
 /// A scanner may send the same SYN to everybody: nothing of that was seen twice.
 #[test]
 fn a_scan_that_sends_one_syn_to_all_is_no_copy() {

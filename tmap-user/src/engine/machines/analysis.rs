@@ -95,7 +95,9 @@ pub(crate) fn analyse(
     }
     let mut classes = Vec::new();
     for (hz_bits, items) in sorted.steady {
-        let is_certain = items.iter().any(|item| sorted.rate_probability[item.index] >= 1.0);
+        // A connection that was open while a clock was set may seem to tick at another rate.
+        let is_certain = connections.len() == 1
+            || items.len() > 1 && items.iter().any(|item| sorted.rate_probability[item.index] >= 1.0);
         let class = Class::build(f64::from_bits(hz_bits), items, connections, options, resolution_ns);
         // A rate that is only likely is no proof of another machine.
         classes.push(Class { proven: if is_certain { class.proven } else { 0 }, ..class });

@@ -100,12 +100,46 @@ pub(super) fn find(
         fit(prior_of_lines(&occupancy))
     };
     let told = findings(&by_pairs).with(&occupancy, hz, &random, set.own);
-    let is_spent = told.doubt == Some(Doubt::BudgetSpent);
-    if told.count.best.is_some() || set.own != Own::Mostly || is_spent {
+    let apart = skews_apart(&random) as u32;
+    let is_refuted = told.count.high.is_some_and(|high| high < apart);
+    let is_open = told.count.best.is_none() && set.own == Own::Mostly;
+    if told.doubt == Some(Doubt::BudgetSpent) || !(is_refuted || is_open) {
         return told;
     }
     let lines = fit(Vec::new());
-    if lines.related_nats > CLEARLY_RELATED_NATS { findings(&lines) } else { told }
+    let by_phase = findings(&lines);
+    let do_phases_tell =
+        lines.related_nats > CLEARLY_RELATED_NATS && by_phase.count.high.is_none_or(|high| apart <= high);
+    match (do_phases_tell, is_refuted) {
+        (true, _) => by_phase.at_least(apart),
+        (false, true) => Findings::nothing(random.len() as u32).at_least(apart),
+        (false, false) => told,
+    }
+}
+
+/// Skews that differ by more than this, and by more than their errors reach, are those of several machines:
+/// no clock wanders so far within a capture.
+const APART: f64 = 3e-6;
+const APART_DEVIATIONS: f64 = 5.0;
+
+/// How many machines the clusters' skews certainly show.
+fn skews_apart(clusters: &[&Cluster]) -> usize {
+    let skew = |cluster: &&Cluster| {
+        let Clock { hz, rate_hz, .. } = cluster.clock;
+        Estimate { value: rate_hz.value / hz - 1.0, sigma: rate_hz.sigma / hz }
+    };
+    let mut skews: Vec<Estimate> = clusters.iter().map(skew).filter(|skew| skew.sigma < APART).collect();
+    skews.sort_by(|a, b| a.value.total_cmp(&b.value));
+    let mut apart: Vec<Estimate> = Vec::new();
+    for skew in skews {
+        let is_apart = |last: &Estimate| {
+            skew.value - last.value > APART + APART_DEVIATIONS * joint(skew.sigma, last.sigma)
+        };
+        if apart.last().is_none_or(is_apart) {
+            apart.push(skew);
+        }
+    }
+    apart.len()
 }
 
 /// The machine of a line.
@@ -158,6 +192,19 @@ impl Findings {
             count.low = count.low.min(told);
         }
         Self { groups: merge(groups, &machine_of_line), count, doubt: lines.doubt }
+    }
+
+    /// At most so many machines: neither pairs nor phases tell more.
+    fn nothing(most: u32) -> Self {
+        let count = Count { best: None, low: 1, high: Some(most), proven: 0 };
+        Self { groups: Vec::new(), count, doubt: Some(Doubt::TooFewConnections) }
+    }
+
+    /// The same, where there certainly are so many machines.
+    fn at_least(mut self, machines: u32) -> Self {
+        self.count.low = self.count.low.max(machines);
+        self.count.best = self.count.best.map(|best| best.max(machines));
+        self
     }
 
     /// Adds what pairs of addresses show. Where connections may have offsets of their `own`, pairs may show
