@@ -200,7 +200,7 @@ impl Findings {
         Self { groups: Vec::new(), count, doubt: Some(Doubt::TooFewConnections) }
     }
 
-    /// The same, where there certainly are so many machines.
+    /// These findings, where there certainly are so many machines.
     fn at_least(mut self, machines: u32) -> Self {
         self.count.low = self.count.low.max(machines);
         self.count.best = self.count.best.map(|best| best.max(machines));
