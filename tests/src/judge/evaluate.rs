@@ -156,7 +156,7 @@ pub(super) fn boot_errors_s(boot: &Boot, true_s: f64) -> impl Iterator<Item = f6
 }
 
 /// What a new engine makes of records, at the time of the last of them.
-pub(super) fn snapshot(records: &[Record], resolution_ns: u64, wanted: Wanted) -> Snapshot {
+pub fn snapshot(records: &[Record], resolution_ns: u64, wanted: Wanted) -> Snapshot {
     let mut engine = Engine::new(Options::default());
     engine.set_resolution_ns(resolution_ns);
     for record in records {

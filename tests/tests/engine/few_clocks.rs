@@ -2,9 +2,9 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use tmap::engine::{Engine, Options, Wanted, snapshot::AddressReport};
+use tmap::engine::{Wanted, snapshot::AddressReport};
 use tmap_common::Record;
-use tmap_tests::simulate::conversation::acknowledgement;
+use tmap_tests::{judge::evaluate, simulate::conversation::acknowledgement};
 
 const MS: u64 = 1_000_000;
 
@@ -41,11 +41,7 @@ fn report(machines: u16, downloads: u16) -> AddressReport {
     (0..machines * 100).for_each(|number| connect(number, 10_000 + number, (4, 40)));
     (0..downloads).for_each(|number| connect(number, 40_000 + number, (60, 45)));
     records.sort_by_key(|record| record.time_ns);
-    let mut engine = Engine::new(Options::default());
-    engine.set_resolution_ns(1);
-    engine.observe_all(&records);
-    let end_ns = records.last().expect("records").time_ns;
-    let mut snapshot = engine.snapshot(end_ns, Wanted::default());
+    let mut snapshot = evaluate::snapshot(&records, 1, Wanted::default());
     snapshot.addresses.pop().expect("one address")
 }
 

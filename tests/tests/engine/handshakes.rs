@@ -1,6 +1,6 @@
 //! Handshakes that are odd and honest cost no machine, and those that are missing describe none.
 
-use tmap::engine::{Engine, Options, Wanted, snapshot::AddressReport};
+use tmap::engine::{Wanted, snapshot::AddressReport};
 use tmap_common::{Address, Flags, Record};
 use tmap_tests::{
     captures::{self, THREE},
@@ -13,11 +13,7 @@ use tmap_tests::{
 };
 
 fn shared(records: &[Record], resolution_ns: u64) -> AddressReport {
-    let mut engine = Engine::new(Options::default());
-    engine.set_resolution_ns(resolution_ns);
-    engine.observe_all(records);
-    let end_ns = records.last().expect("records").time_ns;
-    let mut reports = engine.snapshot(end_ns, Wanted::default()).addresses.into_iter();
+    let mut reports = evaluate::snapshot(records, resolution_ns, Wanted::default()).addresses.into_iter();
     reports.find(|report| report.address == Address::from_ip4(SHARED.octets())).expect("the shared address")
 }
 

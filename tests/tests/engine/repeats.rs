@@ -1,11 +1,14 @@
 //! A few offsets that repeat among many that don't: they take no count away.
 
 use tmap::engine::{
-    Engine, Options, Wanted,
+    Wanted,
     snapshot::{AddressReport, Regime},
 };
 use tmap_common::{Flags, Record, Segment};
-use tmap_tests::simulate::{Scenario, Simulation};
+use tmap_tests::{
+    judge::evaluate,
+    simulate::{Scenario, Simulation},
+};
 
 /// Five machines whose connections have an offset each.
 fn crowd() -> Simulation {
@@ -48,10 +51,7 @@ fn repeated(connections: usize, first_port: Option<u16>) -> AddressReport {
         repeat(&mut records, begin, skew_ppm, first_port.map(|port| port + number as u16));
     }
     records.sort_by_key(|record| record.time_ns);
-    let mut engine = Engine::new(Options::default());
-    engine.set_resolution_ns(1);
-    engine.observe_all(&records);
-    let mut snapshot = engine.snapshot(records[records.len() - 1].time_ns, Wanted::default());
+    let mut snapshot = evaluate::snapshot(&records, 1, Wanted::default());
     snapshot.addresses.pop().expect("one address")
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tmap::engine::{
-    Engine, Options, Wanted,
+    Wanted,
     snapshot::{AddressReport, Regime},
 };
 use tmap_common::{Address, Flags, Record};
@@ -24,11 +24,7 @@ type Reports = BTreeMap<Address, AddressReport>;
 
 fn reports(mut records: Vec<Record>, resolution_ns: u64) -> Reports {
     records.sort_by_key(|record| record.time_ns);
-    let mut engine = Engine::new(Options::default());
-    engine.set_resolution_ns(resolution_ns);
-    engine.observe_all(&records);
-    let end_ns = records.last().expect("records").time_ns;
-    let addresses = engine.snapshot(end_ns, Wanted::default()).addresses;
+    let addresses = evaluate::snapshot(&records, resolution_ns, Wanted::default()).addresses;
     addresses.into_iter().map(|report| (report.address, report)).collect()
 }
 

@@ -104,12 +104,7 @@ pub(crate) fn remarks(report: &AddressReport) -> Vec<String> {
     if report.zero_tsvals > 0 {
         remarks.push(format!("{} with TSval 0, which shows no clock", count(report.zero_tsvals, "segment")));
     }
-    if report.connections_forgotten > 0 {
-        remarks.push(words::forgotten(report.connections_forgotten));
-    }
-    if report.connections_seen_twice > 0 {
-        remarks.push(words::seen_twice(report.connections_seen_twice));
-    }
+    remarks.extend(words::connection_remarks(report));
     if report.tsval_jumps > 0 {
         let jumps = count(report.tsval_jumps, "clock jump");
         let causes = "a restored virtual machine, a failover or a middlebox";

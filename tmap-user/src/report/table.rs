@@ -226,12 +226,7 @@ fn details(
     if let Some(unstamped) = words::unstamped(report) {
         add(&format!("  {unstamped}"));
     }
-    if report.connections_forgotten > 0 {
-        add(&format!("  {}", words::forgotten(report.connections_forgotten)));
-    }
-    if report.connections_seen_twice > 0 {
-        add(&format!("  {}", words::seen_twice(report.connections_seen_twice)));
-    }
+    words::connection_remarks(report).iter().for_each(|remark| add(&format!("  {remark}")));
     if report.tsval_jumps > 0 {
         add(&format!("  {} within a connection (see -v)", count(report.tsval_jumps, "clock jump")));
     }

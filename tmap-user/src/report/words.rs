@@ -218,16 +218,22 @@ impl Shortage {
     }
 }
 
-/// That so many connections of an address are held no more.
-pub(crate) fn forgotten(connections: u64) -> String {
-    let are = if connections == 1 { "is" } else { "are" };
-    format!("{} made room for others and {are} no evidence any more", count(connections, "connection"))
-}
-
-/// That so many connections of an address were seen twice.
-pub(crate) fn seen_twice(connections: u64) -> String {
-    let verb = if connections == 1 { "was seen twice and counts" } else { "were seen twice and count" };
-    format!("{} {verb} once (in a tunnel, or on both sides of a NAT)", count(connections, "connection"))
+/// What became of connections of an address beside the count: those that are held no more, and those that
+/// were seen twice.
+pub(crate) fn connection_remarks(report: &AddressReport) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let told = |connections: u64| count(connections, "connection");
+    let forgotten = report.connections_forgotten;
+    if forgotten > 0 {
+        let are = if forgotten == 1 { "is" } else { "are" };
+        remarks.push(format!("{} made room for others and {are} no evidence any more", told(forgotten)));
+    }
+    let twice = report.connections_seen_twice;
+    if twice > 0 {
+        let verb = if twice == 1 { "was seen twice and counts" } else { "were seen twice and count" };
+        remarks.push(format!("{} {verb} once (in a tunnel, or on both sides of a NAT)", told(twice)));
+    }
+    remarks
 }
 
 /// Whether machines were counted, but not told apart.

@@ -1,16 +1,16 @@
 //! The true resolution of capture times.
 //!
 //! A phase finer than the resolution is an artefact, so the engine must know it. The header states one;
-//! rewritten or merged captures often hold coarser times. These share a common divisor; and where only some
+//! rewritten or merged captures often hold coarser times. These are multiples of it; and where only some
 //! times of a capture are coarse, more of them are multiples of it than chance explains.
 
-/// Distinct stamps needed before their common divisor is believed: that 32 stamps of a microsecond
-/// clock all fall on multiples of 10 µs has a probability of 1e-32.
+/// Distinct stamps needed before they are believed to be coarse where all are: that 32 stamps of a
+/// microsecond clock all fall on multiples of 10 µs has a probability of 1e-32.
 const ENOUGH: u32 = 32;
 
-/// Distinct stamps of which the shares of multiples are taken, and the fewest whose shares tell something.
+/// Distinct stamps that are looked at, and the fewest of which a part tells something.
 const SAMPLED: u32 = 4_096;
-const ENOUGH_SAMPLED: u32 = 256;
+const ENOUGH_FOR_PARTS: u32 = 256;
 
 /// Stamps of this share are enough to spoil phases.
 const SOME: f64 = 0.2;
@@ -26,21 +26,17 @@ const POWERS: usize = 9;
 #[derive(Clone, Copy, Debug)]
 pub struct Resolution {
     declared_ns: u64,
-    /// Greatest common divisor of all stamps; 0 before the first.
-    divisor_ns: u64,
-    /// Whether the times have shown that they are as fine as declared, so that nothing is left to learn.
-    is_settled: bool,
     last_ns: u64,
+    /// Distinct stamps, up to [`SAMPLED`].
     distinct: u32,
-    /// Of the first [`SAMPLED`] distinct stamps, the multiples of 10 ns, 100 ns and so on.
+    /// Of them, the multiples of 10 ns, 100 ns and so on.
     multiples: [u32; POWERS],
 }
 
 impl Resolution {
     /// The resolution that the file's header declares.
     pub fn new(declared_ns: u64) -> Self {
-        let multiples = [0; POWERS];
-        Self { declared_ns, divisor_ns: 0, is_settled: false, last_ns: 0, distinct: 0, multiples }
+        Self { declared_ns, last_ns: 0, distinct: 0, multiples: [0; POWERS] }
     }
 
     /// Adds the resolution of another interface: the coarsest counts.
@@ -51,25 +47,14 @@ impl Resolution {
     /// Takes in a capture time.
     #[inline]
     pub fn observe(&mut self, time_ns: u64) {
-        if self.is_settled || time_ns == self.last_ns {
-            return;
-        }
-        self.last_ns = time_ns;
-        self.distinct = self.distinct.saturating_add(1);
-        // Nearly always divisible, so nearly always one division.
-        if self.divisor_ns == 0 {
-            self.divisor_ns = time_ns;
-        } else if !time_ns.is_multiple_of(self.divisor_ns) {
-            self.divisor_ns = gcd(self.divisor_ns, time_ns);
-        }
-        if self.distinct <= SAMPLED {
+        if self.distinct < SAMPLED && time_ns != self.last_ns {
             self.sample(time_ns);
         }
-        // The divisor only gets smaller, and what is declared only coarser.
-        self.is_settled = self.distinct >= SAMPLED && self.shown_ns() <= self.declared_ns;
     }
 
     fn sample(&mut self, time_ns: u64) {
+        self.last_ns = time_ns;
+        self.distinct += 1;
         let mut power_ns = 10;
         for multiples in &mut self.multiples {
             if !time_ns.is_multiple_of(power_ns) {
@@ -80,47 +65,27 @@ impl Resolution {
         }
     }
 
-    /// The coarsest power of ten that a good part of the sampled stamps are multiples of, and not by chance.
-    fn sampled_ns(&self) -> u64 {
-        let sampled = f64::from(self.distinct.min(SAMPLED));
-        if self.distinct < ENOUGH_SAMPLED {
-            return 1;
-        }
-        let (mut finer, mut power_ns, mut found_ns) = (sampled, 1, 1);
-        for multiples in self.multiples.map(f64::from) {
+    /// The resolution, in nanoseconds: as declared, or the coarser power of ten that all stamps are
+    /// multiples of, or more of them than chance explains.
+    pub fn ns(&self) -> u64 {
+        let is_coarse = |multiples: u32, finer: u32| match self.distinct {
+            ..ENOUGH => false,
+            ENOUGH..ENOUGH_FOR_PARTS => multiples == self.distinct,
+            ENOUGH_FOR_PARTS.. => {
+                let multiples = f64::from(multiples);
+                multiples >= SOME * f64::from(self.distinct) && multiples >= CLEARLY * f64::from(finer)
+            }
+        };
+        let (mut finer, mut power_ns, mut found_ns) = (self.distinct, 1, 1);
+        for multiples in self.multiples {
             power_ns *= 10;
-            if multiples >= SOME * sampled && multiples >= CLEARLY * finer {
+            if is_coarse(multiples, finer) {
                 found_ns = power_ns;
             }
             finer = multiples;
         }
-        found_ns
+        self.declared_ns.max(found_ns)
     }
-
-    /// The resolution, in nanoseconds: as declared, or the coarser power of ten that all stamps are
-    /// multiples of, or more of them than chance explains.
-    pub fn ns(&self) -> u64 {
-        if self.distinct < ENOUGH {
-            return self.declared_ns;
-        }
-        self.declared_ns.max(self.shown_ns()).max(self.sampled_ns())
-    }
-
-    /// The power of ten that all stamps are multiples of.
-    fn shown_ns(&self) -> u64 {
-        let mut shown_ns = 1;
-        while shown_ns < 1_000_000_000 && self.divisor_ns.is_multiple_of(shown_ns * 10) {
-            shown_ns *= 10;
-        }
-        shown_ns
-    }
-}
-
-fn gcd(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 #[cfg(test)]

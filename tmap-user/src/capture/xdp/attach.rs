@@ -303,12 +303,12 @@ impl Place<'_> {
         let Interface { name, index, .. } = self.interface;
         let program: &mut SchedClassifier = self.program(hook)?.try_into()?;
         let own = program.info()?.id();
+        // The index is looked up by the name, through a socket. Where there is no room for one, the C library
+        // says that there is no such interface.
+        drop(netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_ROUTE)?);
         let handle = if clsact {
             Handle::Filter(*index, attach_clsact(program, name, kind)?)
         } else {
-            // The index is looked up by the name, through a socket. Where there is no room for one, the C
-            // library says that there is no such interface.
-            drop(netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_ROUTE)?);
             let options = TcAttachOptions::TcxOrder(LinkOrder::first());
             let id = program.attach_with_options(name, kind, options)?;
             let link = FdLink::try_from(program.take_link(id)?);

@@ -39,8 +39,14 @@ pub struct Connection {
 
 impl Connection {
     /// A connection side that is assigned to no machine yet.
-    pub fn new(key: FlowKey, (flow, packed): (Flow, Packed), serial: u32, handshake: Handshake) -> Self {
-        let (fitted, peers_opening) = (Cell::new(None), None);
+    pub fn new(
+        key: FlowKey,
+        (flow, packed): (Flow, Packed),
+        serial: u32,
+        handshake: Handshake,
+        peers_opening: Option<u32>,
+    ) -> Self {
+        let fitted = Cell::new(None);
         Self { key, flow, serial, machine: 0, handshake, peers_opening, fitted, packed, is_unpacked: false }
     }
 

@@ -51,6 +51,13 @@ enum Worth {
     Much,
 }
 
+impl Worth {
+    /// Whether scans and floods leave such connections.
+    fn is_unproven(self) -> bool {
+        self <= Self::Answer
+    }
+}
+
 /// A connection with at least this many segments shows something.
 const SOME_SEGMENTS: u32 = 4;
 
@@ -122,7 +129,7 @@ impl Flows {
                 return false;
             }
             let oldest = source.connections[source.connections.len() - source.trial];
-            if self.worth(oldest.place) <= Worth::Answer {
+            if self.worth(oldest.place).is_unproven() {
                 return true;
             }
             self.sources[id as usize].trial -= 1;
@@ -140,13 +147,13 @@ impl Flows {
             return false;
         }
         let in_turn = self.eviction.next(self.table.places() as usize).map(|place| place as u32);
-        let (mut best, mut worth_nothing) = (None, 0);
+        let (mut best, mut unproven) = (None, 0);
         for place in in_turn.filter(|&place| self.table.is(place, flag::LIVE)) {
-            worth_nothing += usize::from(self.worth(place) <= Worth::Answer);
+            unproven += usize::from(self.worth(place).is_unproven());
             let rank = self.rank(place, now_ns, self.sees_both_directions());
             best = best.into_iter().chain(rank.map(|rank| (rank, place))).min();
         }
-        let is_flooded = worth_nothing > CANDIDATES / TRIAL_SHARE;
+        let is_flooded = unproven > CANDIDATES / TRIAL_SHARE;
         let best = best.filter(|((class, _), _)| *class <= 1 || !is_flooded);
         let of_best = best.and_then(|(_, place)| {
             let id = *self.ids.get(&self.table.key(place).src)?;
@@ -241,9 +248,8 @@ impl Flows {
         source.pressed |= u64::from(member.serial) > source.frozen_at;
         source.void = true;
         source.random_offsets = 0;
-        let worth = self.worth(member.place);
+        let is_unproven = self.worth(member.place).is_unproven();
         let is_open = !self.table.is(member.place, flag::FINISHED);
-        let is_unproven = worth <= Worth::Answer;
         self.losses.flows_evicted += u64::from(is_open && !is_unproven);
         self.losses.unproven_evicted += u64::from(is_unproven);
         self.losses.connections_forgotten += 1;

@@ -135,9 +135,8 @@ impl Flows {
                 let handshake = Handshake::of(&self.table, member.place);
                 let of_table = self.table.copy(member.place);
                 let key = self.table.key(member.place);
-                let mut connection = Connection::new(key, of_table, member.serial, handshake);
-                connection.peers_opening = self.table.peers_opening(member.place);
-                connection
+                let peers_opening = self.table.peers_opening(member.place);
+                Connection::new(key, of_table, member.serial, handshake, peers_opening)
             });
         FrozenSource {
             id,

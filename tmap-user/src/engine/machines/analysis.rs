@@ -273,24 +273,27 @@ impl Class {
         resolution_ns: u64,
     ) -> Self {
         let (mut fewest, mut most) = (None, None);
+        let serves = serves(items.iter().map(|item| connections[item.index]));
         let clusters = by_offset::cluster(items, options, resolution_ns);
         let mut clusters = late_paths::join(clusters, |cluster| cluster.peers(connections));
-        let mut judgement = judge(hz, &clusters, connections);
-        let proven = proven(&clusters, &judgement, connections);
+        let sharing = sharing(hz, &clusters, serves, connections);
+        let mut judgement = judge(hz, &clusters, &sharing, serves, connections);
+        let proven = proven(&clusters, &sharing, &judgement, connections);
         if clusters.len() > 1 {
             let members = clusters.iter().enumerate();
             let members = members.flat_map(|(c, cluster)| cluster.members.iter().map(move |&m| (m, c)));
             let setting = Setting {
                 are_several: judgement.machines.len() > 1,
-                serves: serves(clusters.iter().flat_map(|c| &c.members).map(|&m| connections[m])),
-                are_together: proven > 1 && together::are_near(&shared(&clusters, connections)),
+                serves,
+                are_together: proven > 1 && together::are_near(&shared(&clusters, &sharing)),
             };
             let explained = explain(members, connections, hz, clusters.len(), setting);
             fewest = explained.fewest;
             if let Some(explanation) = explained.better {
                 most = explanation.may_be_more.then_some(clusters.len());
                 clusters = regroup(&clusters, &explanation);
-                judgement = judge(hz, &clusters, connections);
+                let sharing = self::sharing(hz, &clusters, serves, connections);
+                judgement = judge(hz, &clusters, &sharing, serves, connections);
             }
         }
         let proven = proven.min(fewest.unwrap_or(usize::MAX));
@@ -316,22 +319,29 @@ fn serves<'a>(connections: impl Iterator<Item = &'a Connection>) -> bool {
     sides.sum::<i64>() > 0
 }
 
-/// The regime of clusters.
-fn judge(hz: f64, clusters: &[Cluster], connections: &[&Connection]) -> Judgement {
+/// How connections share the counters of clusters.
+fn sharing(hz: f64, clusters: &[Cluster], serves: bool, connections: &[&Connection]) -> Vec<Sharing> {
     let mut sharing: Vec<Sharing> = clusters.iter().map(|cluster| cluster.sharing(connections)).collect();
-    let members = clusters.iter().flat_map(|cluster| &cluster.members);
-    let serves = serves(members.map(|&m| connections[m]));
     if serves && draws_offsets(hz) {
         port_pool::leave_out_redrawn(&mut sharing);
     }
+    sharing
+}
+
+/// The regime of clusters.
+fn judge(
+    hz: f64,
+    clusters: &[Cluster],
+    sharing: &[Sharing],
+    serves: bool,
+    connections: &[&Connection],
+) -> Judgement {
     // A client's counters may be near each other because it sleeps; servers don't.
     let together_nats = if serves { together::nats(clusters) } else { 0.0 };
-    let mut judgement = regime::judge(hz, &sharing, serves, together_nats);
+    let mut judgement = regime::judge(hz, sharing, serves, together_nats);
     if draws_offsets(hz) {
-        judgement.leave_to_phases(
-            |of| one_clock::is_one_in_pairs(clusters, of, connections),
-            |of| one_clock::alike(clusters, of),
-        );
+        let alike = one_clock::alike(clusters, &judgement.machines);
+        judgement.leave_to_phases(|of| one_clock::is_one_in_pairs(clusters, of, connections), alike);
     }
     judgement
 }
@@ -339,15 +349,19 @@ fn judge(hz: f64, clusters: &[Cluster], connections: &[&Connection]) -> Judgemen
 /// The number of machines that certainly ran at once, at least 1. A machine has one offset for each pair of
 /// addresses at most, unless offsets are random for each connection; it has one in all where several peers
 /// see it.
-fn proven(clusters: &[Cluster], judgement: &Judgement, connections: &[&Connection]) -> usize {
+fn proven(
+    clusters: &[Cluster],
+    sharing: &[Sharing],
+    judgement: &Judgement,
+    connections: &[&Connection],
+) -> usize {
     if clusters.len() < 2 {
         return 1;
     }
-    let is_fixed: BTreeSet<usize> = judgement.machines.iter().copied().collect();
     // Where phases decide, counters of one pair are no proof.
     let by_phase = judgement.random.iter().filter(|random| random.is_left_to_phases());
     let by_phase: BTreeSet<usize> = by_phase.flat_map(|random| &random.clusters).copied().collect();
-    let proves = |c: &usize| !by_phase.contains(c) && clusters[*c].is_shared(connections);
+    let proves = |c: &usize| sharing[*c].is_sure && !by_phase.contains(c);
     let shared: Vec<usize> = (0..clusters.len()).filter(proves).collect();
     let distinct = if draws_offsets(clusters[0].clock.hz) {
         one_clock::distinct(clusters, &shared)
@@ -359,7 +373,8 @@ fn proven(clusters: &[Cluster], judgement: &Judgement, connections: &[&Connectio
     for index in shared {
         let cluster = &clusters[index];
         let peers = cluster.peers(connections);
-        if is_fixed.contains(&index) && (judgement.random.is_empty() || peers.len() > 1) {
+        let is_fixed = judgement.machines.binary_search(&index).is_ok();
+        if is_fixed && (judgement.random.is_empty() || peers.len() > 1) {
             fixed.push(cluster);
         }
         peers.into_iter().for_each(|peer| of_pair.entry(peer).or_default().push(cluster));
@@ -369,8 +384,8 @@ fn proven(clusters: &[Cluster], judgement: &Judgement, connections: &[&Connectio
 }
 
 /// Counters that connections share whose addresses and ports surely differ.
-fn shared<'a>(clusters: &'a [Cluster], connections: &[&Connection]) -> Vec<&'a Cluster> {
-    clusters.iter().filter(|cluster| cluster.is_shared(connections)).collect()
+fn shared<'a>(clusters: &'a [Cluster], sharing: &[Sharing]) -> Vec<&'a Cluster> {
+    clusters.iter().zip(sharing).filter(|(_, sharing)| sharing.is_sure).map(|(cluster, _)| cluster).collect()
 }
 
 /// Fewer counters, not all of them steady, that explain connections better than `simple` steady ones do.

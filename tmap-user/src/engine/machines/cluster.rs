@@ -57,18 +57,13 @@ impl Cluster {
 
     /// How its connections share it, where `connections` are the caller's.
     pub(super) fn sharing(&self, connections: &[&Connection]) -> Sharing {
-        let members = self.members.iter().map(|&member| connections[member]);
-        let likely = tuples::distinct(members, Certainty::Likely);
-        let peers: Vec<Address> = likely.into_iter().map(Connection::peer).collect();
-        Sharing { is_sure: peers.len() > 1 && self.is_shared(connections), peers }
-    }
-
-    /// Whether connections share it whose addresses and ports surely differ: only these prove that a machine
-    /// has one counter for several connections.
-    pub(super) fn is_shared(&self, connections: &[&Connection]) -> bool {
-        let members = self.members.iter().map(|&member| connections[member]);
-        let certainty = if draws_offsets(self.clock.hz) { Certainty::Sure } else { Certainty::Likely };
-        tuples::distinct(members, certainty).len() > 1
+        let distinct =
+            |certainty| tuples::distinct(self.members.iter().map(|&member| connections[member]), certainty);
+        let peers: Vec<Address> = distinct(Certainty::Likely).into_iter().map(Connection::peer).collect();
+        // What surely differs likely does.
+        let is_sure =
+            peers.len() > 1 && (!draws_offsets(self.clock.hz) || distinct(Certainty::Sure).len() > 1);
+        Sharing { peers, is_sure }
     }
 
     /// The peers that see it, where `connections` are the caller's.

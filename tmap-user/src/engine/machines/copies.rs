@@ -31,10 +31,9 @@ const MOST_COMPARED: usize = 16;
 /// O(n log n) for n connections.
 pub(super) fn find(connections: &[&Connection]) -> Vec<bool> {
     let mut is_copy = vec![false; connections.len()];
-    let shows = |c: &Connection| c.peers_opening;
-    mark(connections, &mut is_copy, shows, LATEST_NS, |a, b| same_corners(a, b) > 0);
-    let end_at_once = |a: &Connection, b: &Connection| a.flow.last_ns.abs_diff(b.flow.last_ns) <= LATER_NS;
+    mark(connections, &mut is_copy, |c| c.peers_opening, LATEST_NS, share_a_corner);
     mark_older(connections, &mut is_copy);
+    let end_at_once = |a: &Connection, b: &Connection| a.flow.last_ns.abs_diff(b.flow.last_ns) <= LATER_NS;
     mark(connections, &mut is_copy, attempt_of, LATER_NS, end_at_once);
     is_copy
 }
@@ -121,12 +120,12 @@ fn order(connection: &Connection) -> (bool, bool, u64, u64, u32) {
     (!is_complete, is_inside, u64::MAX - flow.segments, flow.first_ns, *serial)
 }
 
-/// How many corners of both envelopes are those of the same segments: the same TSval at the same time.
-fn same_corners(a: &Connection, b: &Connection) -> usize {
+/// Whether the envelopes have a corner that is the same segment's: the same TSval at the same time.
+fn share_a_corner(a: &Connection, b: &Connection) -> bool {
     let of_b = b.flow.envelope.points();
     let is_same =
         |a: &Point, b: &Point| a.ticks as u32 == b.ticks as u32 && a.time_ns.abs_diff(b.time_ns) <= LATER_NS;
-    a.flow.envelope.points().iter().filter(|a| of_b.iter().any(|b| is_same(a, b))).count()
+    a.flow.envelope.points().iter().any(|a| of_b.iter().any(|b| is_same(a, b)))
 }
 
 /// Marks all but one of the connections that are older than the sensor and show the same segments.

@@ -72,14 +72,15 @@ pub(super) fn distinct(clusters: &[Cluster], of: &[usize]) -> usize {
 ///
 /// O(n m) for n clusters of m clocks.
 fn groups(clusters: &[Cluster], of: &[usize]) -> Vec<(Vec<usize>, f64)> {
+    if of.len() > MOST_COUNTERS {
+        return of.iter().map(|&index| (vec![index], 1.0)).collect();
+    }
     let mut groups: Vec<(Vec<usize>, f64)> = Vec::new();
     for &index in of {
         let agrees = |(group, _): &(Vec<usize>, f64)| {
             agreement(&clusters[group[0]].clock, &clusters[index].clock).filter(|a| a.is_one)
         };
-        let known = groups.iter().enumerate().filter(|_| of.len() <= MOST_COUNTERS);
-        let found = known.into_iter().find_map(|(at, group)| Some((at, agrees(group)?)));
-        match found {
+        match groups.iter().enumerate().find_map(|(at, group)| Some((at, agrees(group)?))) {
             Some((at, agreement)) => {
                 groups[at].0.push(index);
                 groups[at].1 *= agreement.chance;

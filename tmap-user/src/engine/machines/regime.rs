@@ -50,7 +50,7 @@ pub(super) struct Judgement {
     pub regime: Regime,
     /// The counts that decided the regime, as a sentence.
     pub evidence: String,
-    /// Clusters that are one machine each, by offset.
+    /// Clusters that are one machine each, by offset, in ascending order.
     pub machines: Vec<usize>,
     /// The fewest machines that these may be.
     pub fewest: usize,
@@ -75,18 +75,17 @@ pub(super) struct Random {
 
 impl Judgement {
     /// Leaves to their phases the clusters that show one clock, as `is_one` tells of those of pairs and
-    /// `alike` of others.
+    /// `alike` of those that are machines.
     pub(super) fn leave_to_phases(
         &mut self,
         is_one: impl Fn(&[usize]) -> bool,
-        alike: impl Fn(&[usize]) -> Alike,
+        Alike { clearly, fewest }: Alike,
     ) {
         for random in &mut self.random {
             if !random.is_left_to_phases() && is_one(&random.clusters) {
                 random.leave_to_phases();
             }
         }
-        let Alike { clearly, fewest } = alike(&self.machines);
         self.fewest = fewest;
         if !clearly.is_empty() {
             self.machines.retain(|cluster| clearly.binary_search(cluster).is_err());

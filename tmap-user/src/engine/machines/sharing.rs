@@ -21,6 +21,6 @@ pub(super) struct Sharing {
     /// The peer of each connection that likely had other addresses and ports than the others where its offset
     /// was drawn.
     pub peers: Vec<Address>,
-    /// Whether some surely had.
+    /// Whether some surely had; likely is enough for clocks of systems that draw no offsets.
     pub is_sure: bool,
 }
