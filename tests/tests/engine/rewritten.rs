@@ -22,14 +22,14 @@ use tmap_tests::{
 
 type Reports = BTreeMap<Address, AddressReport>;
 
-fn reports(mut records: Vec<Record>, resolution_ns: u64) -> Reports {
+pub(crate) fn reports(mut records: Vec<Record>, resolution_ns: u64) -> Reports {
     records.sort_by_key(|record| record.time_ns);
     let addresses = evaluate::snapshot(&records, resolution_ns, Wanted::default()).addresses;
     addresses.into_iter().map(|report| (report.address, report)).collect()
 }
 
 /// Best count, interval, proven machines, how offsets are drawn, and what limits all that.
-fn figures(report: &AddressReport) -> String {
+pub(crate) fn figures(report: &AddressReport) -> String {
     let AddressReport { machines, machines_low, machines_high, machines_proven, regime, doubt, .. } = report;
     format!("{machines:?} {machines_low:?} {machines_high:?} {machines_proven:?} {regime:?} {doubt:?}")
 }
@@ -115,7 +115,7 @@ fn older_connections_on_both_sides_of_a_nat_count_once() {
     check(&records, resolution_ns, inside_nat);
 }
 
-const SERVER: [u8; 4] = [203, 0, 113, 99];
+pub(crate) const SERVER: [u8; 4] = [203, 0, 113, 99];
 
 /// Connections to a server with random offsets: sixty clients, and one that uses `ports` ports again, for
 /// another port of the server or from another address. The same port makes the same offset.
@@ -193,17 +193,17 @@ fn ports_that_a_balancer_draws_again_show_no_machine() {
 }
 
 /// Connections of the shared address to these peers, each of three seconds, with jitter.
-struct Client {
-    random: Pcg64,
-    records: Vec<Record>,
+pub(crate) struct Client {
+    pub(crate) random: Pcg64,
+    pub(crate) records: Vec<Record>,
 }
 
 impl Client {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { random: Pcg64::seed_from_u64(seed), records: Vec::new() }
     }
 
-    fn connect(&mut self, port: u16, peer: u8, begin_s: u64, ticks: u32) {
+    pub(crate) fn connect(&mut self, port: u16, peer: u8, begin_s: u64, ticks: u32) {
         let client = Side { address: SHARED.octets(), port, tick_hz: 1_000, ticks };
         let address = [203, 0, 113, peer];
         let server = Side { address, port: 443, tick_hz: 1_000, ticks: self.random.random() };
@@ -213,7 +213,7 @@ impl Client {
         self.records.extend(all);
     }
 
-    fn told(self) -> AddressReport {
+    pub(crate) fn told(self) -> AddressReport {
         reports(self.records, 1).remove(&Address::from_ip4(SHARED.octets())).expect("the client")
     }
 }

@@ -107,6 +107,8 @@ pub enum Doubt {
     TooFewConnections,
     /// The capture's time stamps are too coarse to tell phases apart, or stand still.
     CaptureTooCoarse,
+    /// Offsets are random, and segments arrive in step with the tick: phases are those of the network's grid.
+    InStep,
     /// Network jitter is as large as a tick.
     JitterTooLarge,
     /// Some clocks have no constant rate (old Apple systems).

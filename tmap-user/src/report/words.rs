@@ -106,6 +106,9 @@ pub(crate) fn doubt(doubt: Doubt) -> &'static str {
         Doubt::TooFewSegments => "the tick rates of most connections stay open",
         Doubt::TooFewConnections => "too few connections to tell clocks with random offsets apart",
         Doubt::CaptureTooCoarse => "the capture times are too coarse to tell clocks apart",
+        Doubt::InStep => {
+            "segments arrive in step with the tick (LTE, polling), so clocks cannot be told apart"
+        }
         Doubt::JitterTooLarge => {
             "network delays vary too much, or segments are too few, to tell clocks apart"
         }
@@ -307,6 +310,7 @@ pub(crate) fn help(report: &AddressReport) -> Option<String> {
         Some(Doubt::TooFewConnections) if has_few => more(FEWEST_RANDOM - report.connections),
         Some(Doubt::TooFewConnections) => "more connections, or longer ones".to_owned(),
         Some(Doubt::CaptureTooCoarse) => "a capture whose times have microseconds".to_owned(),
+        Some(Doubt::InStep) => "a sensor beyond the link that keeps step".to_owned(),
         Some(Doubt::JitterTooLarge) => "longer connections, or a sensor nearer to it".to_owned(),
         Some(Doubt::TooFarApart) => "more connections in the same time".to_owned(),
         Some(Doubt::BudgetSpent) => "a larger --search-budget, or a filter for fewer connections".to_owned(),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tmap_common::Address;
 
 use super::{
+    anew,
     by_offset::{self, Attachable, Item},
     by_phase,
     cluster::Cluster,
@@ -20,6 +21,7 @@ use super::{
     sharing::{Sharing, draws_offsets},
     source_ports::SourcePorts,
     together,
+    two_rates::Coarse,
 };
 use crate::engine::{
     clock::{
@@ -89,6 +91,7 @@ pub(crate) fn analyse(
         options,
         out: Analysis::empty(resolution_ns),
         regimes: Vec::new(),
+        coarse: Coarse::default(),
     };
     if options.ports {
         builder.out.source_ports = SourcePorts::read(&connections[..count]);
@@ -276,6 +279,8 @@ impl Class {
         let serves = serves(items.iter().map(|item| connections[item.index]));
         let clusters = by_offset::cluster(items, options, resolution_ns);
         let mut clusters = late_paths::join(clusters, |cluster| cluster.peers(connections));
+        let others = anew::put_last(&mut clusters, connections);
+        let begun_anew = clusters.split_off(others);
         let sharing = sharing(hz, &clusters, serves, connections);
         let mut judgement = judge(hz, &clusters, &sharing, serves, connections);
         let proven = proven(&clusters, &sharing, &judgement, connections);
@@ -289,14 +294,22 @@ impl Class {
             };
             let explained = explain(members, connections, hz, clusters.len(), setting);
             fewest = explained.fewest;
-            if let Some(explanation) = explained.better {
+            let better = explained.better.map(|explanation| (regroup(&clusters, &explanation), explanation));
+            if let Some((left, _)) = better.as_ref().filter(|(left, _)| together::are_clearly_near(left)) {
+                // Machines that were switched on one after another show what one that slept would.
+                judgement.fewest = judgement.fewest.min(left.len());
+            } else if let Some((left, explanation)) = better {
                 most = explanation.may_be_more.then_some(clusters.len());
-                clusters = regroup(&clusters, &explanation);
+                clusters = left;
                 let sharing = self::sharing(hz, &clusters, serves, connections);
                 judgement = judge(hz, &clusters, &sharing, serves, connections);
             }
         }
         let proven = proven.min(fewest.unwrap_or(usize::MAX));
+        if !begun_anew.is_empty() {
+            judgement.add_begun_anew(clusters.len(), begun_anew.len());
+            clusters.extend(begun_anew);
+        }
         Self { hz, clusters, judgement, proven, most }
     }
 
@@ -339,6 +352,7 @@ fn judge(
     // A client's counters may be near each other because it sleeps; servers don't.
     let together_nats = if serves { together::nats(clusters) } else { 0.0 };
     let mut judgement = regime::judge(hz, sharing, serves, together_nats);
+    judgement.fewest = judgement.fewest.min(together::fewest(clusters, &judgement.machines));
     if draws_offsets(hz) {
         let alike = one_clock::alike(clusters, &judgement.machines);
         judgement.leave_to_phases(|of| one_clock::is_one_in_pairs(clusters, of, connections), alike);
@@ -475,10 +489,19 @@ struct Builder<'a> {
     options: &'a Options,
     out: Analysis,
     regimes: Vec<(Regime, String)>,
+    /// The machines of 1 kHz, some of which may tick at 1 MHz, too.
+    coarse: Coarse,
 }
 
 impl Builder<'_> {
     fn add_class(&mut self, class: &Class) {
+        let (others, first) = (std::mem::replace(&mut self.out.count, Count::NONE), self.out.groups.len());
+        self.add_machines(class);
+        let count = std::mem::replace(&mut self.out.count, others);
+        self.out.count.add(self.coarse.beside(class.hz, count, &self.out.groups[first..]));
+    }
+
+    fn add_machines(&mut self, class: &Class) {
         let judgement = &class.judgement;
         self.regimes.push((judgement.regime, judgement.evidence.clone()));
         let regime = judgement.of_machines;
@@ -551,11 +574,13 @@ impl Builder<'_> {
         let counters = if one { vec![members] } else { losing_counters(&members, self.connections) };
         self.out.doubt = Some(Doubt::Unsteady);
         let counted = Some(counters.len() as u32).filter(|counted| *counted > 0);
+        // Beside others they may be one of these, whose clock was slewed while they were open.
+        let fewest = u32::from(!beside_others);
         self.out.count.add(Count {
             best: counted,
-            low: 1,
+            low: fewest,
             high: counted.or(Some(odd.len() as u32)),
-            proven: 1,
+            proven: fewest,
         });
         self.regimes.push((
             if counted.is_some() { Regime::Global } else { Regime::Undetermined },
@@ -694,7 +719,7 @@ impl Analysis {
             regime: Regime::Undetermined,
             evidence: String::new(),
             groups: Vec::new(),
-            count: Count { best: Some(0), low: 0, high: Some(0), proven: 0 },
+            count: Count::NONE,
             doubt: None,
             random_offsets: 0,
             without_rate: 0,

@@ -15,6 +15,7 @@ use super::{
     occupancy::Occupancy,
     regime::{Own, Random},
     source_ports::SourcePorts,
+    succession::{self, Life, Succession},
 };
 use crate::engine::{
     clock::fit::{Clock, SKEW_PRIOR_SIGMA},
@@ -90,7 +91,12 @@ pub(super) fn find(
         let settings = phase::Settings { resolution_ns, switches, prior, limits, ..Default::default() };
         phase::fit(&tracks, hz, &settings)
     };
-    let findings = |lines| Findings::of(hz, set.regime, &random, &peers, lines);
+    let began_ns: Vec<u64> = random.iter().map(|c| connections[c.members[0]].flow.first_ns).collect();
+    let findings = |lines| {
+        let mut machine_of_line = join_by_peers(lines, &peers);
+        let fewest = join_successions(&mut machine_of_line, lines, &began_ns);
+        Findings::of(hz, set.regime, &random, &machine_of_line, lines).at_fewest(fewest)
+    };
     let Some(occupancy) = occupancy(set) else {
         return findings(&fit(Vec::new()));
     };
@@ -182,22 +188,33 @@ fn prior_of_lines(occupancy: &Occupancy) -> Vec<f64> {
 
 impl Findings {
     /// What `lines` show.
-    fn of(hz: f64, regime: Regime, random: &[&Cluster], peers: &[Address], lines: &phase::Lines) -> Self {
-        let machine_of_line = join_by_peers(lines, peers);
+    fn of(
+        hz: f64,
+        regime: Regime,
+        random: &[&Cluster],
+        machine_of_line: &[usize],
+        lines: &phase::Lines,
+    ) -> Self {
         let groups = (0..lines.lines.len()).map(|number| group(hz, regime, number, random, lines)).collect();
         let mut count = count_of(lines, random.len());
         if !lines.lines.is_empty() {
-            let told = machines(&machine_of_line);
+            let told = machines(machine_of_line);
             count.best = count.best.map(|_| told);
             count.low = count.low.min(told);
         }
-        Self { groups: merge(groups, &machine_of_line), count, doubt: lines.doubt }
+        Self { groups: merge(groups, machine_of_line), count, doubt: lines.doubt }
     }
 
     /// At most so many machines: neither pairs nor phases tell more.
     fn nothing(most: u32) -> Self {
         let count = Count { best: None, low: 1, high: Some(most), proven: 0 };
         Self { groups: Vec::new(), count, doubt: Some(Doubt::TooFewConnections) }
+    }
+
+    /// These findings, where the machines may be so few.
+    fn at_fewest(mut self, machines: u32) -> Self {
+        self.count.low = self.count.low.min(machines.max(1));
+        self
     }
 
     /// These findings, where there certainly are so many machines.
@@ -293,6 +310,34 @@ fn join_by_peers(lines: &phase::Lines, peers: &[Address]) -> Vec<usize> {
         }
     }
     first
+}
+
+/// Gives lines that clearly go on with another one's machine to that. Returns the fewest machines that the lines
+/// may be; `began_ns` tells when each track began.
+fn join_successions(machine_of_line: &mut [usize], lines: &phase::Lines, began_ns: &[u64]) -> u32 {
+    let mut lives: Vec<Life> =
+        lines.lines.iter().map(|line| Life { starts_ns: Vec::new(), skew_ppm: line.skew_ppm }).collect();
+    for (posterior, &start_ns) in lines.posteriors.iter().zip(began_ns) {
+        let best = posterior.iter().position(|&probability| probability > 0.5);
+        if let Some(line) = best {
+            lives[line].starts_ns.push(start_ns);
+        }
+    }
+    lives.iter_mut().for_each(|life| life.starts_ns.sort_unstable());
+    let successions = succession::find(&lives);
+    let mut fewest = machines(machine_of_line);
+    for Succession { before, after, is_clear } in successions {
+        let (machine, gone) = (machine_of_line[before], machine_of_line[after]);
+        if machine == gone {
+            continue;
+        }
+        fewest = fewest.saturating_sub(1);
+        if is_clear {
+            machine_of_line.iter_mut().filter(|of| **of == gone).for_each(|of| *of = machine.min(gone));
+            machine_of_line.iter_mut().filter(|of| **of == machine).for_each(|of| *of = machine.min(gone));
+        }
+    }
+    fewest
 }
 
 /// The log evidence, in nats, that two lines are two paths of one machine, not two machines. `a` and `b` are

@@ -31,7 +31,11 @@ const MOST_COMPARED: usize = 16;
 /// O(n log n) for n connections.
 pub(super) fn find(connections: &[&Connection]) -> Vec<bool> {
     let mut is_copy = vec![false; connections.len()];
-    mark(connections, &mut is_copy, |c| c.peers_opening, LATEST_NS, share_a_corner);
+    let is_same = |a: &Connection, b: &Connection| {
+        let needed = if lie_apart(a, b) { 1 } else { most_corners(a, b) };
+        corners_in_common(a, b) >= needed
+    };
+    mark(connections, &mut is_copy, |c| c.peers_opening, LATEST_NS, is_same);
     mark_older(connections, &mut is_copy);
     let end_at_once = |a: &Connection, b: &Connection| a.flow.last_ns.abs_diff(b.flow.last_ns) <= LATER_NS;
     mark(connections, &mut is_copy, attempt_of, LATER_NS, end_at_once);
@@ -120,12 +124,27 @@ fn order(connection: &Connection) -> (bool, bool, u64, u64, u32) {
     (!is_complete, is_inside, u64::MAX - flow.segments, flow.first_ns, *serial)
 }
 
-/// Whether the envelopes have a corner that is the same segment's: the same TSval at the same time.
-fn share_a_corner(a: &Connection, b: &Connection) -> bool {
+/// How many corners of the envelopes are the same segments': the same TSval at the same time.
+fn corners_in_common(a: &Connection, b: &Connection) -> usize {
     let of_b = b.flow.envelope.points();
     let is_same =
         |a: &Point, b: &Point| a.ticks as u32 == b.ticks as u32 && a.time_ns.abs_diff(b.time_ns) <= LATER_NS;
-    a.flow.envelope.points().iter().any(|a| of_b.iter().any(|b| is_same(a, b)))
+    a.flow.envelope.points().iter().filter(|a| of_b.iter().any(|b| is_same(a, b))).count()
+}
+
+/// Whether a device lies between the two places: it lowers the hop limit, or puts segments into a tunnel. A host
+/// that writes to two peers at once, with a counter that both see, shows both of them the same TSvals, too.
+fn lie_apart(a: &Connection, b: &Connection) -> bool {
+    a.flow.hop_limit != b.flow.hop_limit || is_in_tunnel(a) || is_in_tunnel(b)
+}
+
+/// The share of corners that must be the same where no device shows between the two places.
+const MOST: f64 = 0.75;
+
+/// So many corners of the shorter envelope are most of them, at least two.
+fn most_corners(a: &Connection, b: &Connection) -> usize {
+    let fewest = shown(a).min(shown(b)) as f64;
+    (MOST * fewest).ceil().max(2.0) as usize
 }
 
 /// Marks all but one of the connections that are older than the sensor and show the same segments.
@@ -150,9 +169,10 @@ fn mark_older(connections: &[&Connection], is_copy: &mut [bool]) {
         let (a, b) = pair[0];
         let fewest = shown(connections[a]).min(shown(connections[b]));
         let needed = SAME_CORNERS.max(fewest / 2).min(fewest).max(2);
-        if pair.len() >= needed && !is_copy[a] && !is_copy[b] && is_elsewhere(connections[a], connections[b])
-        {
-            let copy = if order(connections[a]) <= order(connections[b]) { b } else { a };
+        let (first, second) = (connections[a], connections[b]);
+        let may_be_one = is_elsewhere(first, second) && lie_apart(first, second);
+        if pair.len() >= needed && !is_copy[a] && !is_copy[b] && may_be_one {
+            let copy = if order(first) <= order(second) { b } else { a };
             is_copy[copy] = true;
         }
     }

@@ -61,6 +61,9 @@ pub(crate) struct Count {
 }
 
 impl Count {
+    /// No machine.
+    pub(crate) const NONE: Self = Self { best: Some(0), low: 0, high: Some(0), proven: 0 };
+
     /// This count with its ends in order: what is proven is at most the lower end, that at most the best
     /// estimate, and that at most the upper end.
     pub(crate) fn in_order(self) -> Self {
@@ -69,7 +72,7 @@ impl Count {
         Self { best, low, high: self.high.map(|high| high.max(best.unwrap_or(low))), ..self }
     }
 
-    /// Adds the machines of another tick rate: no machine ticks at two rates.
+    /// Adds other machines.
     pub(crate) fn add(&mut self, other: Self) {
         self.best = self.best.zip(other.best).map(|(a, b)| a + b);
         self.low += other.low;

@@ -5,6 +5,7 @@
 
 pub(super) mod analysis;
 pub(super) mod analyst;
+mod anew;
 mod assemble;
 mod by_offset;
 mod by_phase;
@@ -33,7 +34,9 @@ mod sharing;
 mod siblings;
 mod slew;
 pub(super) mod source_ports;
+mod succession;
 mod together;
 mod tuples;
+mod two_rates;
 mod urns;
 mod without_timestamps;

@@ -13,6 +13,7 @@ use tmap_common::Address;
 use super::{
     one_clock::Alike,
     sharing::{Sharing, draws_offsets},
+    together::CLEARLY_NEAR_NATS,
     urns::{self, OfOnePeer},
 };
 use crate::engine::types::Regime;
@@ -26,10 +27,6 @@ const MIN_RANDOM: usize = 3;
 
 /// A regime is told where the log of its likelihood ratio is at least this, in nats: one chance in twenty.
 const CLEAR_NATS: f64 = 3.0;
-
-/// Counters are near each other for the reason that their machines were switched on together where that is
-/// likelier than chance by this, in nats: a thousand times, since most machines weren't.
-const TOGETHER_NATS: f64 = 6.9;
 
 /// So many connections that share their offset with none, for each offset that is shared, may each have drawn
 /// their own: machines with offsets by pair would be hundreds.
@@ -86,7 +83,7 @@ impl Judgement {
                 random.leave_to_phases();
             }
         }
-        self.fewest = fewest;
+        self.fewest = self.fewest.min(fewest);
         if !clearly.is_empty() {
             self.machines.retain(|cluster| clearly.binary_search(cluster).is_err());
             self.fewest = self.fewest.min(self.machines.len());
@@ -96,6 +93,22 @@ impl Judgement {
             self.random.push(random);
             self.regime = if self.machines.is_empty() { regime } else { Regime::Mixed };
         }
+    }
+}
+
+impl Judgement {
+    /// Adds `count` clusters behind the `others`, whose counters begin with their connections.
+    pub(super) fn add_begun_anew(&mut self, others: usize, count: usize) {
+        let clusters: Vec<usize> = (others..others + count).collect();
+        let regime = Regime::PerConnection;
+        let mut random = Random { regime, own: Own::Mostly, clusters, sizes: Vec::new() };
+        random.leave_to_phases();
+        self.random.push(random);
+        let begun = format!("counters that begin with their connections: {count}");
+        (self.regime, self.evidence) = match others {
+            0 => (regime, begun),
+            _ => (Regime::Mixed, format!("{}; {begun}", self.evidence)),
+        };
     }
 }
 
@@ -147,9 +160,10 @@ pub(super) fn judge(hz: f64, clusters: &[Sharing], serves: bool, together_nats: 
         return Judgement { of_machines: Regime::Undetermined, ..alone };
     }
     let slow_nats = if may_be_random { 0.0 } else { SLOW_NATS };
-    if !has_shared && together_nats > 0.0 && together_nats + slow_nats > TOGETHER_NATS {
+    if tally.across.is_empty() && together_nats > 0.0 && together_nats + slow_nats > CLEARLY_NEAR_NATS {
+        let shared = if has_shared { "no two peers" } else { "no two of them" };
         let evidence = format!(
-            "no two of {} connections share an offset, but their counters are near each other{}",
+            "the counters of {} connections are near each other, though {shared} share an offset{}",
             tally.connections,
             strength(together_nats)
         );

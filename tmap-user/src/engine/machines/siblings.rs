@@ -127,8 +127,12 @@ fn between(a_ns: u64, b_ns: u64) -> u64 {
     a_ns.wrapping_add_signed((0.5e9 * seconds_between(a_ns, b_ns)) as i64)
 }
 
-/// Joins links into groups, the strongest first. Machines of one address are different machines, so a link
-/// that would put two of them into one group is dropped.
+/// Two machines that are one with less than this probability are in no group together, whatever joins them to
+/// others.
+const CONTRADICTED: f64 = 0.05;
+
+/// Joins links into groups, the strongest first. Machines of one address are different machines, and so are those
+/// whose fixed counters differ: a link that would put two of them into one group is dropped.
 fn join(candidates: &[Candidate], mut links: Vec<(f64, usize, usize, Basis)>) -> Vec<Sibling> {
     links.sort_by(|x, y| y.0.total_cmp(&x.0).then((x.1, x.2).cmp(&(y.1, y.2))));
     let mut group_of: Vec<usize> = (0..candidates.len()).collect();
@@ -139,11 +143,12 @@ fn join(candidates: &[Candidate], mut links: Vec<(f64, usize, usize, Basis)>) ->
         if gi == gj {
             continue;
         }
-        let clash = groups[gi]
-            .0
-            .iter()
-            .any(|&x| groups[gj].0.iter().any(|&y| candidates[x].address == candidates[y].address));
-        if clash {
+        let is_contradicted = |&(x, y): &(usize, usize)| {
+            let (a, b) = (&candidates[x], &candidates[y]);
+            a.address == b.address || same(a, b, candidates.len()).0 < CONTRADICTED
+        };
+        let (left, right) = (&groups[gi].0, &groups[gj].0);
+        if left.iter().flat_map(|&x| right.iter().map(move |&y| (x, y))).any(|pair| is_contradicted(&pair)) {
             continue;
         }
         let (members, weakest, other) = std::mem::replace(&mut groups[gj], (Vec::new(), 1.0, basis));
@@ -242,6 +247,16 @@ mod tests {
         };
         assert!(alike(0.02) > 0.95, "{}", alike(0.02));
         assert!(alike(4.0) < 0.5, "{}", alike(4.0));
+    }
+
+    #[test]
+    fn machines_whose_counters_differ_are_not_joined_by_a_third() {
+        let found = find(&[
+            candidate(1, 5e8 + 0.25, 12.0, 1.0),
+            candidate(2, 7e8 + 0.25, 12.0, 1.0),
+            candidate(3, 100.25, 12.0, 0.0),
+        ]);
+        assert!(found.iter().all(|sibling| sibling.members.len() == 2), "{found:?}");
     }
 
     #[test]

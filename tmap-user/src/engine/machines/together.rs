@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::{cluster::Cluster, counters::TOGETHER_S};
-use crate::engine::types::{WRAP_TICKS, seconds_between};
+use crate::engine::types::{WRAP_TICKS, joint, seconds_between};
 
 /// Counters as near as this, in seconds, aren't told apart here: late segments and errors of rates make two
 /// of one.
@@ -63,9 +63,65 @@ pub(super) fn are_near(shared: &[&Cluster]) -> bool {
     })
 }
 
+/// Counters so near each other that a longer path may have made two of one, in seconds.
+const PATH_S: f64 = 1.0;
+
+/// How far the rates of one counter differ, in joint standard errors.
+const MAX_DEVIATION: f64 = 5.0;
+
+/// The fewest machines that the counters of these indices may be: one whose path became longer shows two near each
+/// other, and one that stood still shows two that follow one another.
+///
+/// O(n log n) for n counters.
+pub(super) fn fewest(clusters: &[Cluster], of: &[usize]) -> usize {
+    let Some(at_ns) = of.iter().map(|&index| clusters[index].clock.reference_ns).min() else { return 0 };
+    let value_s = |cluster: &Cluster| cluster.clock.counter_at(at_ns) / cluster.clock.hz;
+    let mut values: Vec<(f64, &Cluster)> =
+        of.iter().map(|&index| (value_s(&clusters[index]), &clusters[index])).collect();
+    values.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let may_be_one = |pair: &&[(f64, &Cluster)]| {
+        let (apart_s, a, b) = (pair[1].0 - pair[0].0, pair[0].1, pair[1].1);
+        let rates = (a.clock.rate_hz, b.clock.rate_hz);
+        let one_rate =
+            (rates.0.value - rates.1.value).abs() <= MAX_DEVIATION * joint(rates.0.sigma, rates.1.sigma);
+        one_rate && (apart_s < PATH_S || apart_s < NEAR_S && follow_one_another(a, b))
+    };
+    values.len() - values.windows(2).filter(may_be_one).count()
+}
+
+/// Whether one counter was last seen before the other one was first seen.
+fn follow_one_another(a: &Cluster, b: &Cluster) -> bool {
+    let (Some(a), Some(b)) = (Life::of(a), Life::of(b)) else { return false };
+    a.last_ns < b.first_ns || b.last_ns < a.first_ns
+}
+
 /// The log of the likelihood ratio that counters are as near each other as those of machines that were
 /// switched on together, against offsets drawn at random, in nats.
 pub(super) fn nats(clusters: &[Cluster]) -> f64 {
+    if clusters.is_empty() {
+        return 0.0;
+    }
+    // All of n random points lie within some arc of this share with probability n share^(n - 1).
+    let count = clusters.len() as f64;
+    -(count.ln() + (count - 1.0) * arc(clusters).ln())
+}
+
+/// Counters are near each other for a reason where that is likelier than chance by this, in nats: a thousand times,
+/// since most machines weren't switched on together.
+pub(super) const CLEARLY_NEAR_NATS: f64 = 6.9;
+
+/// Two counters are near each other by chance, or for their machine's sleep.
+const FEWEST_NEAR: usize = 3;
+
+/// Whether these are clearly nearer each other than random counters: then so were the machines switched on.
+pub(super) fn are_clearly_near(clusters: &[Cluster]) -> bool {
+    let Some(first) = clusters.first() else { return false };
+    let near_s = arc(clusters) * WRAP_TICKS / first.clock.hz;
+    clusters.len() >= FEWEST_NEAR && near_s < TOGETHER_S && nats(clusters) > CLEARLY_NEAR_NATS
+}
+
+/// The shortest arc that holds all counters, as a share of the circle of their values.
+fn arc(clusters: &[Cluster]) -> f64 {
     let Some(at_ns) = clusters.iter().map(|cluster| cluster.clock.reference_ns).min() else { return 0.0 };
     let value = |cluster: &Cluster| cluster.clock.counter_at(at_ns);
     let mut values: Vec<f64> = clusters.iter().map(value).collect();
@@ -73,10 +129,7 @@ pub(super) fn nats(clusters: &[Cluster]) -> f64 {
     // The circle without its widest gap is the shortest arc that holds them all.
     let across = values[0] + WRAP_TICKS - values[values.len() - 1];
     let widest = values.windows(2).map(|pair| pair[1] - pair[0]).fold(across, f64::max);
-    let share = ((WRAP_TICKS - widest) / WRAP_TICKS).max(1.0 / WRAP_TICKS);
-    // All of n random points lie within some arc of this share with probability n share^(n - 1).
-    let count = values.len() as f64;
-    -(count.ln() + (count - 1.0) * share.ln())
+    ((WRAP_TICKS - widest) / WRAP_TICKS).max(1.0 / WRAP_TICKS)
 }
 
 /// A counter from its first segment to its last.

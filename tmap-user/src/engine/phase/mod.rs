@@ -35,6 +35,7 @@ mod evidence;
 mod evidence_kinds;
 mod factors;
 mod hough;
+mod in_step;
 mod learn;
 pub mod limits;
 mod line;
@@ -54,7 +55,7 @@ mod tabulate;
 pub use crate::engine::types::Point;
 use crate::engine::{
     os::likeness::Switches,
-    types::{Doubt, Estimate, log_mean_exp, seconds_between},
+    types::{Doubt, Estimate, log_mean_exp},
 };
 use chains::{Chains, Part};
 use drift::Window;
@@ -157,11 +158,15 @@ pub struct Lines {
 /// somebody waits ([`Limits::hurry`]), it returns soon, with the lines found until then.
 pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     let zero_ns = middle_ns(tracks);
-    let is_usable = |t: &usize| points(&tracks[*t]) >= FEWEST_POINTS && !is_in_step(&tracks[*t], hz);
+    let is_usable =
+        |t: &usize| points(&tracks[*t]) >= FEWEST_POINTS && !in_step::is_sent_in_step(&tracks[*t], hz);
     let usable: Vec<usize> = (0..tracks.len()).filter(is_usable).collect();
     let nothing = |doubt| Lines::nothing(tracks.len(), zero_ns, doubt);
     if settings.resolution_ns as f64 * 1e-9 * hz > COARSEST_TICKS {
         return nothing(Doubt::CaptureTooCoarse);
+    }
+    if in_step::do_arrive_in_step(tracks, hz) {
+        return nothing(Doubt::InStep);
     }
     if usable.len() < FEWEST_TRACKS {
         return nothing(Doubt::TooFewConnections);
@@ -371,40 +376,6 @@ fn median_gap_s(tracks: &[Track<'_>], usable: &[usize]) -> f64 {
     gaps.get(gaps.len() / 2).map_or(0.0, |gap| *gap as f64 * 1e-9)
 }
 
-/// A timer of whole ticks puts segments at one place within the tick, one of halves or quarters at two or
-/// four.
-const MOST_PLACES: usize = 4;
-
-/// Places are further apart than this, in ticks, and together no wider than the second figure.
-const APART_TICKS: f64 = 0.1;
-const STEP_TICKS: f64 = 0.2;
-
-/// The fewest points that show one place, and each further one: waits of any length lie so by chance in less
-/// than one of a hundred tracks.
-const STEP_POINTS: usize = 5;
-const POINTS_PER_PLACE: usize = 4;
-
-/// Whether a track's segments were sent in step with the tick. They then show few places within the tick
-/// again and again, and nothing of where the tick begins.
-fn is_in_step(track: &Track<'_>, hz: f64) -> bool {
-    let [first, ..] = track.sample else { return false };
-    let mut late: Vec<f64> = track
-        .sample
-        .iter()
-        .map(|sampled| {
-            let elapsed_s = seconds_between(first.point.time_ns, sampled.point.time_ns);
-            hz * elapsed_s - (sampled.point.ticks - first.point.ticks) as f64
-        })
-        .collect();
-    late.sort_unstable_by(f64::total_cmp);
-    let gaps = late.windows(2).map(|pair| pair[1] - pair[0]);
-    let (between, within): (Vec<f64>, Vec<f64>) = gaps.partition(|gap| *gap > APART_TICKS);
-    let more_places = between.len();
-    more_places < MOST_PLACES
-        && late.len() >= STEP_POINTS + POINTS_PER_PLACE * more_places
-        && within.iter().sum::<f64>() < STEP_TICKS
-}
-
 fn points(track: &Track<'_>) -> usize {
     track.sample.len().max(track.hull.len())
 }
@@ -464,65 +435,4 @@ fn hull_drift(track: &Track<'_>, hz: f64) -> Option<(f64, f64)> {
     let span_s = (last.time_ns - first.time_ns) as f64 * 1e-9;
     let drift = (edge[1].ticks - edge[0].ticks) as f64 / seconds - hz;
     (seconds > 0.0).then_some((drift, HULL_ERROR_TICKS / span_s))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::{os::likeness::Evidence, phase::sample::Sample};
-
-    /// Whether segments that were sent at these times are in step with a clock of 1 kHz.
-    fn are_in_step(times_ms: &[f64]) -> bool {
-        let mut sample = Sample::default();
-        for t in times_ms {
-            sample.add(Point { time_ns: (t * 1e6) as u64, ticks: *t as i64 });
-        }
-        let track = Track {
-            hull: &[],
-            sample: sample.points(),
-            offered: times_ms.len() as u64,
-            shown: Evidence::default(),
-            path: 0,
-            chain: None,
-        };
-        is_in_step(&track, 1000.0)
-    }
-
-    #[test]
-    fn segments_of_a_timer_are_in_step_and_others_are_not() {
-        assert!(are_in_step(&[10.4, 50.5, 90.4, 130.45, 170.4]));
-        assert!(!are_in_step(&[10.4, 50.9, 90.1, 130.6, 170.3]));
-        assert!(!are_in_step(&[10.4, 50.5, 90.4, 130.45, 170.7]), "one is late");
-    }
-
-    #[test]
-    fn a_timer_of_half_ticks_has_two_places() {
-        let every = |step_ms: f64, count: i32| -> Vec<f64> {
-            (0..count).map(|k| 10.1 + step_ms * f64::from(k) + 0.02 * f64::from(k % 3)).collect()
-        };
-        assert!(are_in_step(&every(62.5, 9)));
-        assert!(are_in_step(&every(31.25, 17)));
-        assert!(!are_in_step(&every(62.5, 8)), "four at each place may be there by chance");
-        assert!(!are_in_step(&every(62.37, 20)), "the places are many");
-    }
-
-    #[test]
-    fn waits_of_any_length_are_hardly_ever_in_step() {
-        use rand::{RngExt, SeedableRng};
-        let mut random = rand_pcg::Pcg64::seed_from_u64(1);
-        for points in [5, 6, 9, 13, 17] {
-            let mut track = || {
-                let times: Vec<f64> =
-                    (0..points).map(|k| 40.0 * f64::from(k) + random.random::<f64>()).collect();
-                are_in_step(&times)
-            };
-            let by_chance = (0..2000).filter(|_| track()).count();
-            assert!(by_chance < 20, "{by_chance} of 2000 with {points} points");
-        }
-    }
-
-    #[test]
-    fn few_segments_may_be_in_step_by_chance() {
-        assert!(!are_in_step(&[10.4, 50.5, 90.4, 130.45]));
-    }
 }

@@ -1,0 +1,148 @@
+//! Clocks and networks that make one machine look like several, or several like one.
+
+use rand::RngExt;
+use tmap::engine::{
+    snapshot::{AddressReport, Regime},
+    types::Doubt,
+};
+use tmap_common::{Address, Record};
+use tmap_tests::simulate::{
+    SHARED,
+    conversation::{START_NS, Side, conversation},
+};
+
+use crate::rewritten::{Client, SERVER, figures, reports};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// When a conversation begins in nanoseconds, how long it lasts in seconds, and the server's clock: its rate in Hz,
+/// its counter when the traffic begins, and by how many nanoseconds it ticks later.
+type Conversation = (u64, u64, u64, u32, u64);
+
+/// The report on [`SERVER`] after these conversations.
+fn server(seed: u64, conversations: &[Conversation]) -> AddressReport {
+    let mut clients = Client::new(seed);
+    let mut records = Vec::new();
+    for (number, &(begin_ns, seconds, tick_hz, ticks, phase_ns)) in (0_u16..).zip(conversations) {
+        let address = [192, 0, 2, (number % 4) as u8];
+        let client = Side { address, port: 40_000 + number, tick_hz: 1_000, ticks: clients.random.random() };
+        let server = Side { address: SERVER, port: 80, tick_hz, ticks };
+        let mut all = conversation(client, server, begin_ns, seconds);
+        all.iter_mut().for_each(|record| {
+            record.time_ns += phase_ns + clients.random.random_range(0..60_000);
+        });
+        records.extend(all);
+    }
+    reports(records, 1).remove(&Address::from_ip4(SERVER)).expect("the server")
+}
+
+/// NetBSD counts from 1 in each connection, at 2 Hz.
+#[test]
+fn counters_that_begin_with_their_connections_are_no_machines() {
+    for tick_hz in [2, 100, 1_000] {
+        for count in [5_u64, 20, 60] {
+            let conversation = |number: u64| {
+                let begin_ns = 7 * number * SECOND_NS + 123_456_789 * (number % 7);
+                let elapsed = u128::from(begin_ns) * u128::from(tick_hz) / u128::from(SECOND_NS);
+                (begin_ns, 5, tick_hz, 1_u32.wrapping_sub(elapsed as u32), 0)
+            };
+            let report = server(count, &(0..count).map(conversation).collect::<Vec<_>>());
+            let case = format!("{count} at {tick_hz} Hz: {}", figures(&report));
+            assert!(report.machines.is_none_or(|machines| machines == 1), "{case}");
+            assert_eq!((report.machines_low, report.regime), (Some(1), Regime::PerConnection), "{case}");
+        }
+    }
+}
+
+/// Where a route asks for it, Linux stamps in microseconds.
+#[test]
+fn another_rate_proves_no_second_machine() {
+    let conversation = |number: u64| {
+        let is_fine = number % 4 < 2;
+        let (tick_hz, ticks) = if is_fine { (1_000_000, 5_000_000) } else { (1_000, 5_000) };
+        (3 * number * SECOND_NS, 10, tick_hz, ticks, 0)
+    };
+    let report = server(1, &(0..40).map(conversation).collect::<Vec<_>>());
+    assert_eq!((report.machines_low, report.machines_proven), (Some(1), Some(1)), "{}", figures(&report));
+}
+
+/// After a power cut, counters begin within minutes of each other. One that began later looks like one that slept.
+#[test]
+fn machines_that_were_switched_on_one_after_another_are_several() {
+    for seed in 0..12 {
+        let mut random = Client::new(seed).random;
+        let conversations: Vec<_> = (0..60_u32)
+            .map(|number| {
+                let began_s = random.random_range(0..600_u64);
+                // All machines serve all clients, or each serves three.
+                let machine = if seed % 2 == 0 { number % 20 } else { number / 3 };
+                let phase_ns = 37_000 * u64::from(machine);
+                (began_s * SECOND_NS, 6, 1_000, 7_000_000 - 5_000 * machine, phase_ns)
+            })
+            .collect();
+        let report = server(seed, &conversations);
+        assert!(report.machines_high.is_none_or(|high| high >= 20), "{seed}: {}", figures(&report));
+        assert!(report.machines_low >= Some(10), "{seed}: {}", figures(&report));
+    }
+}
+
+#[test]
+fn a_path_that_becomes_longer_may_be_one_machine_s() {
+    let conversation = |number: u64| {
+        let late_ticks = if number < 20 { 0 } else { 700 };
+        (3 * number * SECOND_NS, 2, 1_000, 5_000_000 - late_ticks, 0)
+    };
+    let report = server(1, &(0..40).map(conversation).collect::<Vec<_>>());
+    assert_eq!((report.machines_low, report.machines_proven), (Some(1), Some(1)), "{}", figures(&report));
+}
+
+/// Five machines with random offsets behind a link that delivers in each millisecond once.
+#[test]
+fn a_link_that_keeps_step_hides_machines() {
+    let mut clients = Client::new(1);
+    for number in 0..60 {
+        let ticks = clients.random.random();
+        clients.connect(30_000 + number, (number % 6) as u8, u64::from(number), ticks);
+    }
+    let any_time = clients.records.clone();
+    let in_step = |record: Record| Record {
+        time_ns: START_NS + (record.time_ns - START_NS).next_multiple_of(1_000_000),
+        ..record
+    };
+    let shared = Address::from_ip4(SHARED.octets());
+    assert_eq!(reports(any_time.clone(), 1)[&shared].doubt, None);
+    let report = &reports(any_time.into_iter().map(in_step).collect(), 1)[&shared];
+    assert_eq!((report.machines, report.doubt), (None, Some(Doubt::InStep)), "{}", figures(report));
+}
+
+/// A machine with a fixed offset that opens connections to two servers at once shows both the same.
+#[test]
+fn connections_that_begin_together_are_two() {
+    let mut clients = Client::new(1);
+    for host in 0..10_u16 {
+        let ticks = 1_000_000 * u32::from(host + 3);
+        let begin_s = 6 * u64::from(host);
+        let first = clients.records.len();
+        clients.connect(30_000 + 2 * host, 1, begin_s, ticks);
+        let of_first: Vec<Record> = clients.records[first..].to_vec();
+        // The other one begins within the same tick, and then goes its own way.
+        let shift_ns = clients.random.random_range(0..300_000_000);
+        let other = of_first.into_iter().enumerate().map(|(place, mut record)| {
+            let (segment, late_ns) = (&mut record.segment, if place < 3 { 0 } else { shift_ns });
+            let from_client = segment.src == Address::from_ip4(SHARED.octets());
+            let (ends, port) = if from_client {
+                (&mut segment.dst, &mut segment.src_port)
+            } else {
+                (&mut segment.src, &mut segment.dst_port)
+            };
+            (*ends, *port) = (Address::from_ip4([203, 0, 113, 2]), *port + 1);
+            record.time_ns += late_ns;
+            record.segment.tsval += (late_ns / 1_000_000) as u32;
+            record.segment.tsecr += if place < 3 { 0 } else { (late_ns / 1_000_000) as u32 };
+            record
+        });
+        clients.records.extend(other.collect::<Vec<_>>());
+    }
+    let report = clients.told();
+    assert_eq!((report.connections, report.connections_seen_twice), (20, 0), "{}", figures(&report));
+}

@@ -1,0 +1,39 @@
+//! Counters that begin anew in each connection: NetBSD counts from 1 (`tcp_subr.c`, `ts_timebase`), and so do
+//! some small stacks.
+//!
+//! Such a counter was zero when its connection began, so it tells no boot time, and no two connections share one.
+//! It is an offset of the connection's own, as random ones are, and only phases tell machines apart.
+
+use super::cluster::Cluster;
+use crate::engine::flows::connection::Connection;
+
+/// How far a counter may have come when its connection begins, in seconds. No machine talks so soon after it was
+/// switched on.
+const JUST_BEGUN_S: f64 = 1.0;
+
+/// As many ticks may be an offset of the stack's own.
+const JUST_BEGUN_TICKS: f64 = 2.0;
+
+/// So many counters may begin with their connections by chance: one machine may be that quick.
+const BY_CHANCE: usize = 1;
+
+/// Moves the clusters whose counters begin with their connections behind the others. Returns how many others
+/// there are.
+pub(super) fn put_last(clusters: &mut [Cluster], connections: &[&Connection]) -> usize {
+    let begins = |cluster: &Cluster| {
+        cluster.members.iter().all(|&member| begins_with(connections[member], cluster.clock.hz))
+    };
+    if clusters.iter().filter(|cluster| begins(cluster)).count() <= BY_CHANCE {
+        return clusters.len();
+    }
+    // Stable, so that the others keep their order.
+    clusters.sort_by_key(begins);
+    clusters.partition_point(|cluster| !begins(cluster))
+}
+
+/// Whether a counter of this rate begins with its connection, whose beginning was seen.
+fn begins_with(connection: &Connection, hz: f64) -> bool {
+    let first = connection.flow.envelope.points().first();
+    let is_small = |tsval: u32| f64::from(tsval) <= JUST_BEGUN_S * hz + JUST_BEGUN_TICKS;
+    connection.flow.side.is_some() && first.is_some_and(|first| is_small(first.ticks as u32))
+}
