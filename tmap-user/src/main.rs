@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 fn run(config: &Config) -> anyhow::Result<Outcome> {
     ensure!(
         config.is_for_file() || !stdout::was_closed(),
-        "standard output is closed, so there is nowhere to report to"
+        "standard output is closed or not writable, so there is nowhere to report to"
     );
     let common = config.common();
     let mut reporter: Box<dyn Sink> = match &common.page {

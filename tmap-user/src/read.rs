@@ -124,7 +124,7 @@ fn run_with(
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     let stop = {
         let signals = Arc::clone(&signals);
-        Stop::new(move || signals.stop())
+        Stop::new(move || signals.stop()).with_turns()
     };
     let opener = Opener::new(bar.clone(), stop, Room::within(config.common.memory_bytes));
     let is_alone = canvas.as_ref().is_some_and(Canvas::is_alone);
@@ -390,8 +390,7 @@ impl<'a> Reading<'a> {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(Ok(())),
                 Err(error) if error.is_idle() => {
-                    self.check()?;
-                    if self.signals.stop() {
+                    if !self.look()? {
                         return Ok(Ok(()));
                     }
                     continue;
@@ -414,14 +413,20 @@ impl<'a> Reading<'a> {
             until_look -= 1;
             if until_look == 0 {
                 until_look = PACKETS_PER_LOOK;
-                if self.checked.elapsed() >= CHECK_EVERY {
-                    self.check()?;
-                    if self.signals.stop() {
-                        return Ok(Ok(()));
-                    }
+                if !self.look()? {
+                    return Ok(Ok(()));
                 }
             }
         }
+    }
+
+    /// Checks what is to be checked, if it is time for it. False where the user wants to end.
+    #[inline(never)]
+    fn look(&mut self) -> io::Result<bool> {
+        if self.checked.elapsed() >= CHECK_EVERY {
+            self.check()?;
+        }
+        Ok(!self.signals.stop())
     }
 
     /// Whether a packet's time is one that the user wants.
@@ -604,6 +609,9 @@ impl<'a> Reading<'a> {
         // Events come before the summary that includes them.
         self.tell_news()?;
         let summary = self.summary_of(snapshot);
+        if self.signals.stop() {
+            self.reporter.hurry();
+        }
         let reporter = &mut self.reporter;
         self.progress.bar.suspend(|| reporter.summary(&summary))
     }

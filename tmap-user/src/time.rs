@@ -95,7 +95,11 @@ impl When {
     pub fn unix_ns(&self, first_ns: u64, not_before_ns: Option<u64>, zone: &TimeZone) -> Option<u64> {
         let zoned = match self {
             Self::At(timestamp) => timestamp.to_zoned(zone.clone()),
-            Self::Local(local) => local.to_zoned(zone.clone()).ok()?,
+            Self::Local(local) => match local.to_zoned(zone.clone()) {
+                Ok(zoned) => zoned,
+                // Beyond what jiff knows as instants, which are days before the year -9999 or after 9999.
+                Err(_) => return Some(if local.year() < 0 { 0 } else { u64::MAX }),
+            },
             Self::Clock(clock) => {
                 let of = |ns: u64| Some(Timestamp::from_nanosecond(ns.into()).ok()?.to_zoned(zone.clone()));
                 let first = of(first_ns)?;
@@ -107,7 +111,8 @@ impl When {
                 if same_day < least { tomorrow(&same_day)? } else { same_day }
             }
         };
-        Some(u64::try_from(zoned.timestamp().as_nanosecond()).unwrap_or(0))
+        // No packet is before 1970 or after 2554: these limits are as good as any that lie further away.
+        Some(u64::try_from(zoned.timestamp().as_nanosecond().max(0)).unwrap_or(u64::MAX))
     }
 }
 
@@ -152,8 +157,26 @@ mod tests {
         let from = "03:12".parse::<When>().unwrap().unix_ns(first, None, &zone);
         assert_eq!(ns("03:13", from), "22 03:13:00");
         assert_eq!(ns("03:11", from), "23 03:11:00");
-        for text in ["", "noon", "25:00", "2026-13-01"] {
+        for text in ["", "noon", "25:00", "2026-13-01", "9999-12-31T23:59:59Z"] {
             assert!(text.parse::<When>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_that_no_packet_can_have_are_before_or_after_all() {
+        for (text, unix_ns) in [
+            ("-009999-01-01", 0),
+            ("1969-12-31T23:59:59Z", 0),
+            ("2554-07-21T23:34:33Z", 18_446_744_073_000_000_000),
+            ("2554-07-21T23:34:34Z", u64::MAX),
+            ("2555-01-01", u64::MAX),
+            ("9999-12-30T21:00:00Z", u64::MAX),
+            ("9999-12-31 23:59:59", u64::MAX),
+        ] {
+            for zone in [-25, 0, 25].map(|hours| TimeZone::fixed(jiff::tz::offset(hours))) {
+                let when = text.parse::<When>().unwrap();
+                assert_eq!(when.unix_ns(0, None, &zone), Some(unix_ns), "{text} {zone:?}");
+            }
         }
     }
 }

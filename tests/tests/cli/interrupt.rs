@@ -1,6 +1,7 @@
 //! Reading that is interrupted: what is known comes soon, then what was left open, or nothing more.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::Write as _,
     process::{Child, Command, Stdio},
@@ -20,7 +21,7 @@ use tmap_tests::{
 };
 
 /// What is known comes within two seconds; a busy machine may take as much again.
-const SOON: Duration = Duration::from_secs(4);
+pub(super) const SOON: Duration = Duration::from_secs(4);
 
 /// Signals that are further apart than a second are two.
 const APART: Duration = Duration::from_millis(1_050);
@@ -32,7 +33,7 @@ const READ: Duration = Duration::from_millis(500);
 const LONG: Duration = PATIENCE.saturating_mul(6);
 
 /// A tmap that runs. Dropping it kills it.
-struct Running {
+pub(super) struct Running {
     child: Child,
     folder: TempDir,
 }
@@ -41,28 +42,33 @@ impl Running {
     /// Starts a command with the heavy capture as its last argument.
     fn start(arguments: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let at = |name: &str| folder.path().join(name);
-        fs::write(at("heavy.pcap"), Scenario::slow_to_analyse().capture()).expect("written");
-        let file = |name: &str| File::create(at(name)).expect("created");
+        let heavy = folder.path().join("heavy.pcap");
+        fs::write(&heavy, Scenario::slow_to_analyse().capture()).expect("written");
+        Self::start_in(folder, arguments.iter().map(OsStr::new).chain([heavy.as_os_str()]))
+    }
+
+    /// Starts a command in a folder.
+    pub(super) fn start_in<S: AsRef<OsStr>>(folder: TempDir, arguments: impl IntoIterator<Item = S>) -> Self {
+        let file = |name: &str| File::create(folder.path().join(name)).expect("created");
         let mut command = command(arguments);
-        command.arg(at("heavy.pcap")).current_dir(folder.path());
+        command.current_dir(folder.path());
         command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
         let child = command.spawn().expect("tmap runs");
         thread::sleep(READ);
         Self { child, folder }
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(super) fn file(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
     }
 
-    fn send(&self, signal: Signal) -> Instant {
+    pub(super) fn send(&self, signal: Signal) -> Instant {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("tmap is there");
         Instant::now()
     }
 
     /// Its exit code.
-    fn end(&mut self, within: Duration) -> i32 {
+    pub(super) fn end(&mut self, within: Duration) -> i32 {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -83,7 +89,7 @@ impl Drop for Running {
 }
 
 /// How many summaries in text there are.
-fn summaries(out: &str) -> usize {
+pub(super) fn summaries(out: &str) -> usize {
     out.matches("As of ").count()
 }
 

@@ -333,6 +333,10 @@ fn a_range_of_time_is_read_alone() {
     assert!(first > 0 && rest > 0, "{first} {rest}");
     assert_eq!(first + rest, all);
     assert_eq!(seen("19:02", "19:03"), 0);
+    // Nanoseconds of 64 bits end in 2554, and times in 9999.
+    for late in ["2555-01-01", "9999-12-30T20:00:00Z", "9999-12-31 23:59:59"] {
+        assert_eq!((seen("19:00", late), seen(late, "9999-12-31 23:59:59")), (all, 0), "{late}");
+    }
 }
 
 /// A FIFO in a folder.
@@ -485,6 +489,9 @@ fn a_limit_that_was_reached_is_the_reason() {
     }
 }
 
+/// The error where there is no standard output.
+const NOWHERE: &str = "tmap: standard output is closed or not writable, so there is nowhere to report to\n";
+
 #[test]
 fn a_closed_standard_output_is_an_error() {
     let folder = Folder::new();
@@ -493,7 +500,43 @@ fn a_closed_standard_output_is_an_error() {
     let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("a shell");
     let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{err}");
-    assert_eq!(err, "tmap: standard output is closed, so there is nowhere to report to\n");
+    assert_eq!(err, NOWHERE);
+}
+
+/// To the standard library, who may not write has written. A path that is opened as such (`O_PATH`) can't be
+/// written either, but no shell opens one.
+#[test]
+fn a_standard_output_that_takes_nothing_is_an_error() {
+    let folder = Folder::new();
+    let capture = folder.file("mail.pcap", &mail_capture());
+    for words in ["read", "read --json", "rtt", "plot offsets", "report -o -"] {
+        let (tmap, capture) = (tmap_tests::command::binary().display(), capture.display());
+        let script = format!("{tmap} {words} {capture} 1<{capture}");
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("a shell");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words}: {err}");
+        assert_eq!(err, NOWHERE, "{words}");
+    }
+}
+
+#[test]
+fn a_standard_input_that_gives_nothing_is_an_error() {
+    const CLOSED: &str = "tmap: standard input: is closed or not readable; pipe a capture into it\n";
+    let folder = Folder::new();
+    let capture = folder.file("mail.pcap", &mail_capture());
+    let (tmap, capture) = (tmap_tests::command::binary().display(), capture.display());
+    for (end, said) in [
+        ("- <&-", CLOSED),
+        ("- 0>/dev/null", CLOSED),
+        (&format!("{capture} - <&-"), CLOSED),
+        ("- </dev/null", "tmap: standard input: is empty; capture again\n"),
+        (&format!("{capture} <&-"), ""),
+    ] {
+        let script = format!("{tmap} read {end}");
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("a shell");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), said, "{end}");
+        assert_eq!(output.status.code(), Some(i32::from(!said.is_empty())), "{end}");
+    }
 }
 
 /// A picture or a page in a file needs no standard output.

@@ -15,8 +15,8 @@ use crate::rewritten::{Client, SERVER, figures, reports};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// When a conversation begins in nanoseconds, how long it lasts in seconds, and the server's clock: its rate in Hz,
-/// its counter when the traffic begins, and by how many nanoseconds it ticks later.
+/// When a conversation begins in nanoseconds, how long it lasts in seconds, and the server's clock: its rate
+/// in Hz, its counter when the traffic begins, and by how many nanoseconds it ticks later.
 type Conversation = (u64, u64, u64, u32, u64);
 
 /// The report on [`SERVER`] after these conversations.
@@ -66,7 +66,8 @@ fn another_rate_proves_no_second_machine() {
     assert_eq!((report.machines_low, report.machines_proven), (Some(1), Some(1)), "{}", figures(&report));
 }
 
-/// After a power cut, counters begin within minutes of each other. One that began later looks like one that slept.
+/// After a power cut, counters begin within minutes of each other. One that began later looks like one that
+/// slept.
 #[test]
 fn machines_that_were_switched_on_one_after_another_are_several() {
     for seed in 0..12 {

@@ -548,6 +548,123 @@ fn an_interface_that_is_made_again_with_its_index_is_watched_again() {
     assert_eq!(tmap.end().code(), Some(1), "what was missed is a warning");
 }
 
+/// Makes the watched interface `one`, with an index that is free in all namespaces, whose other end has this
+/// name and number.
+fn make_one(pairs: &Pairs, other: &str, number: usize) {
+    pairs.far.ip(&format!("link add one index 21 type veth peer name {other} netns {}", pairs.near.name()));
+    pairs.far.ip("link set one up");
+    pairs.near.sysctl(&format!("net.ipv6.conf.{other}.disable_ipv6"), "1");
+    pairs.near.ip(&format!("link set {other} up"));
+    pairs.near.ip(&format!("addr add 192.0.{number}.1/24 dev {other}"));
+}
+
+/// Its programs go on in the other network namespace, and their links tell an index only: that of the new
+/// one, too. By TCX and by XDP, and with time for a check in between or not.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_interface_with_name_and_index_of_one_that_moved_is_watched_instead() {
+    for mode in ["tc", "native"] {
+        for has_time in [true, false] {
+            let (pairs, elsewhere) = (Pairs::new(&[]), Namespace::new());
+            make_one(&pairs, "old", 0);
+            let mut tmap = watch(&pairs, &["-i", "one", "--egress", "--xdp-mode", mode]);
+            is_seen(&pairs, &tmap, 0);
+            pairs.far.ip(&format!("link set one netns {}", elsewhere.name()));
+            if has_time {
+                awaited(&tmap, "moved");
+            }
+            make_one(&pairs, "new", 1);
+            let text = awaited(&tmap, "detached");
+            let start = "interface one went to another network namespace, and another one has its name, \
+                         which is watched instead (";
+            assert!(text.starts_with(start), "{mode}: {text}");
+            is_seen(&pairs, &tmap, 1);
+            assert_eq!(texts(&tmap, "back"), [""; 0], "{mode}");
+            tmap.send(Signal::SIGTERM);
+            assert_eq!(tmap.end().code(), Some(1), "what was missed is a warning");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_interface_that_comes_back_is_the_same_one() {
+    for mode in ["tc", "native"] {
+        let (pairs, elsewhere) = (Pairs::new(&[]), Namespace::new());
+        make_one(&pairs, "old", 0);
+        let mut tmap = watch(&pairs, &["-i", "one", "--egress", "--xdp-mode", mode]);
+        pairs.far.ip(&format!("link set one netns {}", elsewhere.name()));
+        awaited(&tmap, "moved");
+        elsewhere.ip(&format!("link set one netns {}", pairs.far.name()));
+        assert_eq!(awaited(&tmap, "back"), "interface one came back from the other network namespace");
+        pairs.far.ip("link set one up");
+        is_seen(&pairs, &tmap, 0);
+        assert_eq!(texts(&tmap, "detached"), [""; 0], "{mode}");
+        tmap.send(Signal::SIGTERM);
+        assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+    }
+}
+
+/// The interfaces that a run watches, as its last sign of life says.
+fn watched(tmap: &Running) -> Vec<String> {
+    let last = tmap.lines("heartbeat").pop().expect("signs of life");
+    let names = last["watched"].as_array().expect("names").iter();
+    names.map(|name| name.as_str().expect("a name").to_owned()).collect()
+}
+
+/// A bridge shows what its ports show. Without any, it is up like others.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn any_leaves_a_bridge_out_when_a_port_joins_it() {
+    let pairs = Pairs::new(&["p1"]);
+    pairs.far.ip("link add br0 type bridge");
+    pairs.far.ip("link set br0 up");
+    let mut tmap = Running::start(&pairs.far, &["--json", "--every", "100ms", "-i", "any"]);
+    wait_for("both", || !tmap.lines("heartbeat").is_empty() && watched(&tmap) == ["p1", "br0"]);
+    assert_eq!(promiscuity(&pairs.far, "br0"), 1);
+    for round in 1..=2 {
+        pairs.far.ip("link set p1 master br0");
+        wait_for("the end of the bridge", || texts(&tmap, "left_out").len() == round);
+        let text = "interface br0 shows the frames of p1, and is not watched any more";
+        assert_eq!(texts(&tmap, "left_out")[round - 1], text);
+        wait_for("only the port", || watched(&tmap) == ["p1"]);
+        assert_eq!(promiscuity(&pairs.far, "br0"), 0);
+        is_seen(&pairs, &tmap, 0);
+        // While its port is down there is nothing to see.
+        pairs.far.ip("link set p1 down");
+        wait_for("the port to be down", || texts(&tmap, "down").len() == round);
+        thread::sleep(Duration::from_secs(1));
+        pairs.far.ip("link set p1 up");
+        wait_for("the port to be up", || texts(&tmap, "up").len() == round);
+        assert_eq!((watched(&tmap), texts(&tmap, "back").len()), (vec!["p1".to_owned()], round - 1));
+        pairs.far.ip("link set p1 nomaster");
+        wait_for("the bridge again", || texts(&tmap, "back").len() == round);
+        assert!(texts(&tmap, "back")[round - 1].starts_with("interface br0 is watched ("));
+        assert_eq!(promiscuity(&pairs.far, "br0"), 1);
+    }
+    tmap.send(Signal::SIGTERM);
+    assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+}
+
+/// The port was down at first, so that the bridge was chosen.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn any_leaves_a_bridge_out_when_its_port_comes_up_unless_it_is_named() {
+    for (names, left) in [("any", &["p1"][..]), ("any,br0", &["br0", "p1"])] {
+        let pairs = Pairs::new(&["p1"]);
+        pairs.far.ip("link add br0 type bridge");
+        pairs.far.ip("link set p1 down");
+        pairs.far.ip("link set p1 master br0");
+        pairs.far.ip("link set br0 up");
+        let tmap = watch(&pairs, &["-i", names]);
+        wait_for("the bridge", || !tmap.lines("heartbeat").is_empty() && watched(&tmap) == ["br0"]);
+        pairs.far.ip("link set p1 up");
+        assert!(awaited(&tmap, "back").starts_with("interface p1 is watched ("));
+        wait_for("a sign of life", || watched(&tmap) == left);
+        assert_eq!(texts(&tmap, "left_out").len(), usize::from(names == "any"));
+    }
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn the_loopback_shows_each_segment_once_with_egress_too() {

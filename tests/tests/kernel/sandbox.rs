@@ -117,6 +117,18 @@ fn whoever_called_sudo_is_the_user() {
     assert_confined(&Running::spawn(command), 1234);
 }
 
+/// The kernel takes the largest number for "as before", which would be root.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_number_that_is_no_user_makes_nobody_the_user() {
+    let wire = Wire::new(1500, false);
+    for (uid, gid) in [("4294967295", "1000"), ("1000", "4294967295")] {
+        let mut command = wire.far.command(binary());
+        command.args(["live", "-i", INTERFACE]).env("SUDO_UID", uid).env("SUDO_GID", gid);
+        assert_confined(&Running::spawn(command), NOBODY);
+    }
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn three_capabilities_suffice() {

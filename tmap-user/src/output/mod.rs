@@ -32,6 +32,7 @@ pub struct PageWriter {
     made: Made,
     events: Events,
     zone: TimeZone,
+    is_hurried: bool,
 }
 
 impl PageWriter {
@@ -51,7 +52,8 @@ impl PageWriter {
         let sources = interfaces.iter().map(|name| page::Source::Interface(name.clone())).collect();
         let made = Made { sources, ..Made::new(&page.command) };
         let place = Place::open("page", page.path.as_deref(), &captures)?;
-        Ok(Self { place, captures, made, events: Events::default(), zone: config.common().zone.clone() })
+        let (events, zone) = (Events::default(), config.common().zone.clone());
+        Ok(Self { place, captures, made, events, zone, is_hurried: false })
     }
 }
 
@@ -63,13 +65,18 @@ impl Sink for PageWriter {
 
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
         if !self.captures.is_empty() {
-            self.made.sources = self.captures.iter().map(source_of).collect();
+            let of = |capture| source_of(capture, !self.is_hurried);
+            self.made.sources = self.captures.iter().map(of).collect();
         }
         self.made.written = Some(Timestamp::now());
         let html = page::html(summary, &self.events, &self.made, &self.zone);
         self.place
             .put(html.as_bytes())
             .map_err(|error| io::Error::new(error.kind(), format!("cannot write the page: {error}")))
+    }
+
+    fn hurry(&mut self) {
+        self.is_hurried = true;
     }
 
     fn takes_drafts(&self) -> bool {

@@ -13,10 +13,10 @@ use crate::{capture::file::Location, page::Source, printable};
 /// Bytes read at once.
 const CHUNK: usize = 1 << 18;
 
-/// What a page tells of a capture. Only a regular file can be read once more for its hash.
-pub fn source_of(location: &Location) -> Source {
+/// What a page tells of a capture. Only a regular file can be read once more for its hash, where that is wanted.
+pub fn source_of(location: &Location, is_hash_wanted: bool) -> Source {
     let print = match location {
-        Location::Path(path) if location.is_regular() => sha256(path).ok(),
+        Location::Path(path) if is_hash_wanted && location.is_regular() => sha256(path).ok(),
         _ => None,
     };
     let (bytes, sha256) = print.unzip();

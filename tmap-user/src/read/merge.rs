@@ -11,7 +11,7 @@ use super::source::{Frames, Opener};
 /// A capture among others.
 struct Part {
     source: Location,
-    /// The time of its first packet; 0 where it can't be told before: a pipe.
+    /// The time of its first packet, once it was looked at; 0 where it can't be told before: a pipe.
     first_ns: u64,
     state: State,
 }
@@ -37,6 +37,9 @@ struct Open {
 /// All captures.
 pub(super) struct Merge<'a> {
     parts: Vec<Part>,
+    /// How many parts' first packets are known, and the part after them while its first one is looked for.
+    known: usize,
+    looking: Option<Box<Capture>>,
     opener: &'a Opener,
     resolution_ns: u64,
     /// What was wrong with captures that can't be read any further, in words.
@@ -45,24 +48,46 @@ pub(super) struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    /// Looks at the first packet of each capture. One that can't be read is told of later.
+    /// Reads nothing yet.
     pub(super) fn new(sources: &[Location], opener: &'a Opener) -> Self {
-        let room = opener.room.beside(sources.len());
-        let part = |source: &Location| {
-            let first = if source.is_regular() {
-                source
-                    .open(&opener.stop, room, |reader, _| reader)
-                    .and_then(|mut capture| Ok(capture.next_frame()?.map_or(u64::MAX, |frame| frame.time_ns)))
-            } else {
-                Ok(0)
-            };
-            Part { source: source.clone(), first_ns: first.unwrap_or(0), state: State::Unopened }
-        };
+        let part = |source: &Location| Part { source: source.clone(), first_ns: 0, state: State::Unopened };
         let parts = sources.iter().map(part).collect();
-        Self { parts, opener, resolution_ns: 0, faults: Vec::new(), is_any_open: false }
+        let faults = Vec::new();
+        Self { parts, known: 0, looking: None, opener, resolution_ns: 0, faults, is_any_open: false }
     }
 
-    /// Reads the next packet of an open capture.
+    /// Looks at the first packet of the next capture; then it is the caller's turn. A capture that can't be
+    /// read is told of later.
+    #[cold]
+    fn look_at_next(&mut self) -> Result<(), ReadError> {
+        match self.first_ns() {
+            Err(error) if error.is_idle() => return Err(error),
+            first => self.parts[self.known].first_ns = first.unwrap_or(0),
+        }
+        self.looking = None;
+        self.known += 1;
+        Err(ReadError::idle())
+    }
+
+    /// The time of the first packet of the next capture.
+    fn first_ns(&mut self) -> Result<u64, ReadError> {
+        let Self { parts, known, looking, opener, .. } = self;
+        let source = &parts[*known].source;
+        if !source.is_regular() {
+            return Ok(0);
+        }
+        let capture = match looking {
+            Some(capture) => capture,
+            None => {
+                let room = opener.room.beside(parts.len());
+                looking.insert(Box::new(source.open(&opener.stop, room, |reader, _| reader)?))
+            }
+        };
+        Ok(capture.next_frame()?.map_or(u64::MAX, |frame| frame.time_ns))
+    }
+
+    /// Reads the next packet of an open capture. Where there is none, it is the caller's turn: there may be
+    /// thousands of empty captures.
     fn advance(&mut self, index: usize) -> Result<(), ReadError> {
         let part = &mut self.parts[index];
         let State::Open(open) = &mut part.state else { return Ok(()) };
@@ -83,10 +108,10 @@ impl<'a> Merge<'a> {
         self.faults.extend(fault);
         self.faults.extend(super::untimed(&part.source, capture));
         part.state = State::Finished;
-        Ok(())
+        Err(ReadError::idle())
     }
 
-    fn open(&mut self, index: usize) {
+    fn open(&mut self, index: usize) -> Result<(), ReadError> {
         let others = self.parts.iter().filter(|part| matches!(part.state, State::Open(_))).count();
         let part = &mut self.parts[index];
         match self.opener.open(&part.source, others) {
@@ -97,15 +122,20 @@ impl<'a> Merge<'a> {
                 let open = Open { capture, has_next: false, time_ns: 0, link, is_cut: false, bytes };
                 part.state = State::Open(Box::new(open));
             }
+            Err(error) if error.is_idle() => return Err(error),
             Err(error) => {
                 self.faults.push(format!("{}: {error}", part.source));
                 part.state = State::Finished;
             }
         }
+        Ok(())
     }
 
     /// The part whose next packet is the earliest.
     fn earliest(&mut self) -> Result<Option<usize>, ReadError> {
+        if self.known < self.parts.len() {
+            self.look_at_next()?;
+        }
         loop {
             // A capture whose next packet isn't known comes first, then the earliest packet.
             let time = |part: &Part| match &part.state {
@@ -116,7 +146,7 @@ impl<'a> Merge<'a> {
             let times = self.parts.iter().enumerate().filter_map(|(index, part)| Some((time(part)?, index)));
             let Some((_, index)) = times.min() else { return Ok(None) };
             match &self.parts[index].state {
-                State::Unopened => self.open(index),
+                State::Unopened => self.open(index)?,
                 State::Open(open) if open.has_next => return Ok(Some(index)),
                 _ => self.advance(index)?,
             }

@@ -193,7 +193,7 @@ impl Reading<'_> {
         let snapshot = self.workers.snapshot(self.order.now_ns(), wanted);
         let summary = self.summary_of(snapshot);
         if let Some(replay) = &mut self.replay {
-            let sources = replay.files.iter().map(source_of).collect();
+            let sources = replay.files.iter().map(|file| source_of(file, true)).collect();
             let saved = replay.saver.save(&summary, sources);
             replay.session.feed(Feed::Saved(saved));
         }

@@ -71,6 +71,8 @@ impl<'a> Single<'a> {
     pub(super) fn open(source: &'a Location, opener: &Opener) -> Self {
         match opener.open(source, 0) {
             Ok(capture) => Self { source, capture: Some(capture), faults: Vec::new() },
+            // The user wants to end.
+            Err(error) if error.is_idle() => Self { source, capture: None, faults: Vec::new() },
             Err(error) => Self { source, capture: None, faults: vec![format!("{source}: {error}")] },
         }
     }

@@ -69,6 +69,9 @@ pub trait Sink {
     /// Takes everything known: at the end, or on request.
     fn summary(&mut self, summary: &Summary) -> io::Result<()>;
 
+    /// Has later summaries leave out what takes long beside them: somebody waits.
+    fn hurry(&mut self) {}
+
     /// Whether a summary may come before the final one although nobody asked for one.
     fn takes_drafts(&self) -> bool;
 

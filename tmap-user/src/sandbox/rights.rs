@@ -77,10 +77,16 @@ pub(super) fn settle() {
 
 /// Who called sudo, so that they can send signals, and read what was written; otherwise nobody.
 fn other_user() -> User {
-    let number = |name| std::env::var(name).ok()?.parse().ok();
-    let id = number("SUDO_UID").filter(|&uid: &u32| uid != 0).zip(number("SUDO_GID"));
-    let (uid, gid) = id.unwrap_or((NOBODY, NOBODY));
-    User { uid, gid }
+    let text = |name| std::env::var(name).ok();
+    sudo_user(text("SUDO_UID"), text("SUDO_GID")).unwrap_or(User { uid: NOBODY, gid: NOBODY })
+}
+
+/// The user of these variables of sudo; `None` where they name none but root.
+fn sudo_user(uid: Option<String>, gid: Option<String>) -> Option<User> {
+    // The largest number is no user, nor a group: the kernel takes it for "as before" (setresuid(2)).
+    let number = |text: Option<String>| text?.parse().ok().filter(|&id: &u32| id != u32::MAX);
+    let uid = number(uid).filter(|&uid| uid != 0)?;
+    Some(User { uid, gid: number(gid)? })
 }
 
 /// What a sensor keeps. CAP_SYS_ADMIN is kept where it stands for the newer ones, and told.
@@ -157,4 +163,20 @@ fn keep(wanted: CapabilitySet) -> rustix::io::Result<()> {
     let left = capabilities(None)?.permitted.intersection(wanted);
     let sets = CapabilitySets { effective: left, permitted: left, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_called_sudo_is_a_user_but_root() {
+        let user = |uid: &str, gid: &str| sudo_user(Some(uid.to_owned()), Some(gid.to_owned()));
+        assert_eq!(user("1000", "100"), Some(User { uid: 1000, gid: 100 }));
+        assert_eq!(user("0", "0"), None);
+        assert_eq!(user("4294967295", "1000"), None, "it would stay root");
+        assert_eq!(user("1000", "4294967295"), None, "it would stay in root's group");
+        assert_eq!((user("-1", "1"), user("", "1"), user("4294967296", "1")), (None, None, None));
+        assert_eq!(sudo_user(Some("1000".to_owned()), None), None);
+    }
 }

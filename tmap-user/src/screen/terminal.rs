@@ -15,8 +15,8 @@ use std::{
 use nix::unistd::{dup2_stderr, dup2_stdout};
 
 use ratatui::{
-    Terminal,
-    backend::CrosstermBackend,
+    Terminal, TerminalOptions, Viewport,
+    backend::{Backend as _, CrosstermBackend},
     crossterm::{
         cursor::Show,
         event::{DisableMouseCapture, EnableMouseCapture},
@@ -26,6 +26,7 @@ use ratatui::{
             Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
         },
     },
+    layout::{Rect, Size},
 };
 
 use rustix::{
@@ -42,6 +43,12 @@ pub const LAST_DRAWING: Duration = Duration::from_secs(2);
 
 /// How often a start looks whether it is to go on, while the terminal takes no output.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
+
+/// The most columns and rows that are drawn; the rest of a larger terminal stays blank. Whoever has the other
+/// end of a terminal says how large it is, up to 65,535 on each side, and each cell takes memory, twice.
+/// Displays show less: 3,840 x 2,160 pixels make 480 columns of 8 pixels, and 180 rows of 12.
+const MOST_COLUMNS: u16 = 500;
+const MOST_ROWS: u16 = 200;
 
 /// Whether the terminal is taken.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
@@ -60,6 +67,8 @@ static HOOK: Once = Once::new();
 #[derive(Debug)]
 pub struct Screen {
     terminal: Terminal<CrosstermBackend<io::BufWriter<Output>>>,
+    /// The size of the terminal at the last drawing.
+    size: Size,
 }
 
 /// Standard output while it is taken. What comes after that goes nowhere: the terminal is somebody else's.
@@ -165,8 +174,11 @@ impl Screen {
         if mouse {
             execute!(Output, EnableMouseCapture)?;
         }
-        let terminal = Terminal::new(CrosstermBackend::new(io::BufWriter::new(Output)))?;
-        Ok(Self { terminal })
+        let backend = CrosstermBackend::new(io::BufWriter::new(Output));
+        let size = backend.size()?;
+        let viewport = Viewport::Fixed(drawn(size));
+        let terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
+        Ok(Self { terminal, size })
     }
 
     /// Draws, unless the terminal was given back.
@@ -175,10 +187,28 @@ impl Screen {
     /// If the terminal can't be written.
     pub fn draw(&mut self, draw: impl FnOnce(&mut ratatui::Frame<'_>)) -> io::Result<()> {
         if is_taken() {
+            self.fit()?;
             self.terminal.draw(draw)?;
         }
         Ok(())
     }
+
+    /// Takes the terminal's new size, if it has another one. Nobody knows what the terminal made of what it
+    /// showed, so all of it is drawn anew.
+    fn fit(&mut self) -> io::Result<()> {
+        let size = self.terminal.size()?;
+        if size != self.size {
+            self.size = size;
+            self.terminal.backend_mut().clear()?;
+            self.terminal.resize(drawn(size))?;
+        }
+        Ok(())
+    }
+}
+
+/// The part of a terminal of this size that is drawn.
+fn drawn(size: Size) -> Rect {
+    Rect::new(0, 0, size.width.min(MOST_COLUMNS), size.height.min(MOST_ROWS))
 }
 
 impl Drop for Screen {
@@ -243,5 +273,19 @@ fn lock_until(until: Instant) -> Option<MutexGuard<'static, ()>> {
             Err(TryLockError::WouldBlock) if Instant::now() >= until => return None,
             Err(TryLockError::WouldBlock) => thread::sleep(LOOK_EVERY),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_drawn_than_a_display_shows() {
+        let area = |width, height| drawn(Size { width, height }).as_size();
+        assert_eq!(area(80, 24), Size { width: 80, height: 24 });
+        assert_eq!(area(3_000, 24), Size { width: MOST_COLUMNS, height: 24 });
+        assert_eq!(area(80, u16::MAX), Size { width: 80, height: MOST_ROWS });
+        assert_eq!(area(0, 0), Size { width: 0, height: 0 });
     }
 }

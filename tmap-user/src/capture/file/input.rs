@@ -2,7 +2,10 @@
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
-use super::{ReadError, Room};
+use super::{ReadError, Room, Stop};
+
+/// Bytes between two turns of the caller. They are read within a tenth of a second, however they are packed.
+const TURN_BYTES: u64 = 1 << 20;
 
 /// Waiting bytes, from a reader that may hand out any number at a time.
 pub(super) struct Input {
@@ -15,12 +18,31 @@ pub(super) struct Input {
     taken: u64,
     at_end: bool,
     failure: Option<io::Error>,
+    stop: Stop,
+    /// The offset from which on the caller has its turn.
+    turn_at: u64,
 }
 
 impl Input {
-    pub(super) fn new(source: Box<dyn Read>, room: Room) -> Self {
+    pub(super) fn new(source: Box<dyn Read>, room: Room, stop: Stop) -> Self {
         let buffer = vec![0; room.buffer_bytes];
-        Self { source, buffer, start: 0, end: 0, taken: 0, at_end: false, failure: None }
+        let (failure, turn_at) = (None, TURN_BYTES);
+        Self { source, buffer, start: 0, end: 0, taken: 0, at_end: false, failure, stop, turn_at }
+    }
+
+    /// Fails with [`ReadError::is_idle`] where it is the caller's turn. Nothing is lost: reading can go on.
+    ///
+    /// # Errors
+    /// Only that one.
+    #[inline]
+    pub(super) fn give_turn(&mut self) -> Result<(), ReadError> {
+        if self.taken < self.turn_at { Ok(()) } else { self.give_due_turn() }
+    }
+
+    #[cold]
+    fn give_due_turn(&mut self) -> Result<(), ReadError> {
+        self.turn_at = self.taken + TURN_BYTES;
+        if self.stop.wants_turn() { Err(ReadError::idle()) } else { Ok(()) }
     }
 
     /// The waiting bytes: at least `wanted` of them, unless the source ends or fails first.
@@ -94,6 +116,11 @@ impl Input {
 /// An input is a reader too, because decompressors sit between two inputs.
 impl BufRead for Input {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        // A decompressor may take in any number of bytes and hand nothing out: empty members, frames to be
+        // skipped. It can be ended then, but not interrupted, because some lose bytes where this fails.
+        if self.stop.is_wanted() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         if self.start == self.end {
             self.refill(1);
             if let Some(error) = self.failure.take() {

@@ -22,6 +22,7 @@ mod pcap;
 mod pcapng;
 mod pipe;
 mod resolution;
+mod stop;
 mod unpack;
 
 use std::{
@@ -33,12 +34,12 @@ use std::{
 
 use tmap_common::Link;
 
-use crate::without_error_codes;
+use crate::{stdout, without_error_codes};
 use input::Input;
 pub use link_type::LinkType;
 use pipe::PipeReader;
-pub use pipe::Stop;
 pub use resolution::Resolution;
+pub use stop::Stop;
 pub use unpack::Room;
 use unpack::{Packing, unpacked};
 
@@ -86,7 +87,13 @@ impl std::fmt::Display for ReadError {
 impl std::error::Error for ReadError {}
 
 impl ReadError {
-    /// Whether nothing is wrong, but nothing came for a moment: reading can go on.
+    /// The caller's turn.
+    pub(crate) fn idle() -> Self {
+        Self::Io(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Whether nothing is wrong, but no packet came for a moment: reading can go on, unless a stop was
+    /// requested.
     pub fn is_idle(&self) -> bool {
         matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
@@ -139,9 +146,14 @@ impl Location {
     ///
     /// # Errors
     /// [`ReadError::Io`] if there is no such file or no permission to read it; [`ReadError::Unknown`] for a
-    /// directory.
+    /// directory, or a standard input that isn't there.
     pub fn check(&self) -> Result<(), ReadError> {
-        let Self::Path(path) = self else { return Ok(()) };
+        let Self::Path(path) = self else {
+            if stdout::has_no_input() {
+                return Err(ReadError::Unknown("is closed or not readable; pipe a capture into it"));
+            }
+            return Ok(());
+        };
         let metadata = path.metadata().map_err(ReadError::Io)?;
         if metadata.is_dir() {
             return Err(ReadError::Unknown("is a directory; name the captures in it, such as DIR/*.pcap"));
@@ -153,8 +165,9 @@ impl Location {
     }
 
     /// Opens the capture. `watch` may wrap its reader, and is told its length in bytes where that is known.
-    /// Where a pipe has begun and then nothing comes, [`Capture::next_frame`] returns [`ReadError::is_idle`]
-    /// now and then; before that, `stop` is asked whether to go on.
+    /// `stop` is asked whether to go on, and [`Capture::next_frame`] returns [`ReadError::is_idle`] where it
+    /// is the caller's turn: now and then where a pipe has begun and then nothing comes, and between blocks
+    /// that may hold no packet for long, if the caller wants turns ([`Stop::with_turns`]) or a stop.
     ///
     /// # Errors
     /// If it can't be opened, or is no capture (see [`Capture::new`]).
@@ -168,14 +181,15 @@ impl Location {
             let pipe = PipeReader::start(self.clone(), stop.clone(), room, |reader| watch(reader, None));
             let pipe = pipe.map_err(ReadError::Io)?;
             let tells_idle = pipe.idle_switch();
-            let capture = Capture::of(Input::new(Box::new(pipe), room))?;
+            let capture = Capture::of(Input::new(Box::new(pipe), room, stop.clone()))?;
             tells_idle.store(true, Ordering::Relaxed);
             return Ok(capture);
         }
         let Self::Path(path) = self else { return Err(ReadError::Unknown("is no file")) };
         let file = File::open(path).map_err(ReadError::Io)?;
         let bytes = file.metadata().map_err(ReadError::Io)?.len();
-        Capture::within(room, watch(Box::new(Whole { file, bytes, read_bytes: 0 }), Some(bytes)))
+        let source = watch(Box::new(Whole { file, bytes, read_bytes: 0 }), Some(bytes));
+        Capture::within(room, source, stop)
     }
 }
 
@@ -195,16 +209,16 @@ impl Capture {
     /// [`ReadError::Unknown`] if it is no capture, [`ReadError::Truncated`] if it ends in the file header,
     /// [`ReadError::Io`].
     pub fn new(source: Box<dyn Read>) -> Result<Self, ReadError> {
-        Self::within(Room::default(), source)
+        Self::within(Room::default(), source, &Stop::never())
     }
 
-    fn within(room: Room, source: Box<dyn Read>) -> Result<Self, ReadError> {
-        let mut input = Input::new(source, room);
+    fn within(room: Room, source: Box<dyn Read>, stop: &Stop) -> Result<Self, ReadError> {
+        let mut input = Input::new(source, room, stop.clone());
         match Packing::of(input.fill(4)) {
             None => Self::of(input),
             Some(packing) => {
                 let unpacked = unpacked(input, packing, room).map_err(ReadError::Io)?;
-                Self::of(Input::new(unpacked, room))
+                Self::of(Input::new(unpacked, room, stop.clone()))
             }
         }
     }

@@ -61,9 +61,11 @@ impl PcapNg {
         self.untimed
     }
 
-    /// The next packet, if there is one; other blocks are taken in on the way.
+    /// The next packet, if there is one; other blocks are taken in on the way. There may be any number of
+    /// them, so the caller has its turn between them.
     pub(super) fn next_frame<'a>(&mut self, input: &'a mut Input) -> Result<Option<Frame<'a>>, ReadError> {
         loop {
+            input.give_turn()?;
             let Some(bytes) = self.block_bytes(input)? else { return Ok(None) };
             let at = input.offset();
             // Borrowed anew after each block that holds no packet: only a packet is handed out.

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Location, Packing, Room, input::Input, unpacked};
+use super::{Location, Packing, Room, Stop, input::Input, unpacked};
 use crate::patient::Patient;
 
 /// Chunks that wait to be taken.
@@ -27,25 +27,14 @@ const UNPACKED_BYTES: usize = 64 * 1024;
 /// How long nothing comes before the caller gets its turn.
 const TURN: Duration = Duration::from_millis(50);
 
-/// Whether reading shall end.
-#[derive(Clone)]
-pub struct Stop(Arc<dyn Fn() -> bool + Send + Sync>);
-
-impl Stop {
-    /// Asks `stop`.
-    pub fn new(stop: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(stop))
-    }
-}
-
-/// The reader's end, which hands out what is unpacked. It ends when the pipe does, or when asked to stop
-/// while nothing comes.
+/// The reader's end, which hands out what is unpacked. It ends when the pipe does. It fails with
+/// [`io::ErrorKind::WouldBlock`] when asked to stop while nothing comes.
 pub(super) struct PipeReader {
     chunks: Receiver<io::Result<Vec<u8>>>,
     chunk: Vec<u8>,
     /// The first byte of the chunk that wasn't handed out.
     at: usize,
-    /// Whether nothing more comes, or nothing more is wanted.
+    /// Whether nothing more comes.
     is_over: bool,
     stop: Stop,
     tells_idle: Arc<AtomicBool>,
@@ -89,10 +78,12 @@ impl PipeReader {
                 self.is_over = true;
                 return Err(io::Error::other("cannot be unpacked; unpack it first, and report this bug"));
             }
-            Err(RecvTimeoutError::Timeout) if self.tells_idle.load(Ordering::Relaxed) => {
+            Err(RecvTimeoutError::Timeout)
+                if self.tells_idle.load(Ordering::Relaxed) || self.stop.is_wanted() =>
+            {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            Err(RecvTimeoutError::Timeout) => self.is_over = (self.stop.0)(),
+            Err(RecvTimeoutError::Timeout) => {}
         }
         Ok(())
     }
@@ -122,7 +113,8 @@ impl Read for Source {
 
 /// Sends everything, unpacked, to an empty chunk at the end, or an error.
 fn copy(packed: Box<dyn Read>, room: Room, sender: &SyncSender<io::Result<Vec<u8>>>) {
-    let mut packed = Input::new(packed, room);
+    // Whoever takes the chunks is the one to ask.
+    let mut packed = Input::new(packed, room, Stop::never());
     let (mut source, chunk_bytes): (Box<dyn Read>, usize) = match Packing::of(packed.fill(4)) {
         None => (Box::new(packed), room.buffer_bytes),
         Some(packing) => match unpacked(packed, packing, room) {

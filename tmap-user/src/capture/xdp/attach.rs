@@ -173,6 +173,28 @@ pub(super) fn attach_side(
     }
 }
 
+/// Whether a program that is attached, as its link says, is on this very interface: links tell only an index,
+/// which an interface in another network namespace may have, too. Where the kernel doesn't answer, nobody
+/// knows better.
+pub(super) fn is_on(
+    ebpf: &mut Ebpf,
+    config: &Config,
+    held: &Held,
+    interface: &Interface,
+    all: &[Interface],
+) -> bool {
+    match held.hook {
+        Hook::XdpNative | Hook::XdpGeneric => interface.xdp_programs.contains(&held.program),
+        // Programs of TCX are listed only for CAP_SYS_ADMIN, but nobody gets one attached to the same side a
+        // second time. Where that works it was on another interface; dropping it detaches it at once.
+        Hook::IngressTcx | Hook::EgressTcx => {
+            Place { ebpf, config, interface, all }.attach_tc(held.side, None).is_err()
+        }
+        // A filter is looked for on the interface itself.
+        Hook::IngressClsact | Hook::EgressClsact => true,
+    }
+}
+
 /// An interface to attach to.
 struct Place<'a> {
     ebpf: &'a mut Ebpf,

@@ -164,6 +164,8 @@ pub enum ChangeKind {
     Detached,
     /// Somebody attached an XDP program beside.
     Beside,
+    /// `any` leaves it out from now on: an interface below it shows its frames.
+    LeftOut,
     /// It is there and can't be watched.
     Failed,
     /// It was set to promiscuous mode, or can't be.
@@ -184,6 +186,7 @@ impl ChangeKind {
             Self::Mtu => "mtu",
             Self::Detached => "detached",
             Self::Beside => "beside",
+            Self::LeftOut => "left_out",
             Self::Failed => "failed",
             Self::Promiscuous => "promiscuous",
         }

@@ -35,13 +35,15 @@ pub(super) struct Selection {
     pub(super) names: Vec<String>,
     /// Whether tunnels are decapsulated.
     pub(super) decap: bool,
+    /// Indices of the interfaces that are watched already.
+    pub(super) watched: Vec<u32>,
 }
 
 impl Selection {
     /// Reads the names, of which one may be [`ANY`].
     pub(super) fn new(wanted: &[String], decap: bool) -> Self {
         let names = wanted.iter().filter(|name| *name != ANY).cloned().collect();
-        Self { any: wanted.iter().any(|name| name == ANY), names, decap }
+        Self { any: wanted.iter().any(|name| name == ANY), names, decap, watched: Vec::new() }
     }
 
     /// The interfaces to watch, lower ones first: the kernel refuses an XDP program on a port if the bridge
@@ -61,12 +63,22 @@ impl Selection {
     /// Whether `any` includes an interface. What has an interface below it that is watched, too, would show
     /// frames a second time.
     fn takes(&self, interface: &Interface, all: &[Interface]) -> bool {
-        let is_candidate =
-            |interface: &Interface| interface.is_up && !interface.is_loopback() && interface.link().is_ok();
         self.any
             && is_candidate(interface)
             && !(self.decap && TUNNELS.contains(&&interface.kind[..]))
-            && !lower_than(interface, all).any(is_candidate)
+            && self.shown_before(interface, all).is_none()
+    }
+
+    /// The interface below this one that shows its frames already. One that is watched anyway does so even
+    /// while it is down: when it comes up, it is to show them from the first one on, and alone.
+    pub(super) fn shown_before<'a>(
+        &self,
+        interface: &'a Interface,
+        all: &'a [Interface],
+    ) -> Option<&'a Interface> {
+        let is_watched =
+            |lower: &Interface| self.watched.contains(&lower.index) || self.names.contains(&lower.name);
+        lower_than(interface, all).find(|lower| is_candidate(lower) || is_watched(lower))
     }
 
     /// The names for which there is no interface.
@@ -86,6 +98,11 @@ impl Selection {
         }
         Ok(())
     }
+}
+
+/// Whether `any` includes an interface, unless another one shows its frames.
+fn is_candidate(interface: &Interface) -> bool {
+    interface.is_up && !interface.is_loopback() && interface.link().is_ok()
 }
 
 /// The interfaces directly below: the ports of a bridge or bond, the parent of a VLAN or macvlan.
@@ -164,6 +181,19 @@ mod tests {
         let all = machine();
         assert_eq!(chosen(&["any"], &all), ["p1", "va", "vb"]);
         assert_eq!(chosen(&["any", "br0"], &all), ["p1", "va", "vb", "br0"]);
+    }
+
+    /// Its ports are down. It is watched where none of them is.
+    #[test]
+    fn a_bridge_stays_out_while_a_port_is_watched() {
+        let down = |name, index| Interface { master: Some(2), is_up: false, ..fake(name, index) };
+        let all = [fake("br0", 2), down("p1", 5), down("p2", 6)];
+        assert_eq!(chosen(&["any"], &all), ["br0"]);
+        assert_eq!(chosen(&["any", "p2"], &all), ["p2"]);
+        let selection = Selection { watched: vec![5], ..Selection::new(&["any".to_owned()], true) };
+        assert!(selection.choose(&all).is_empty());
+        assert_eq!(selection.shown_before(&all[0], &all).map(|lower| &lower.name[..]), Some("p1"));
+        assert!(selection.shown_before(&all[1], &all).is_none());
     }
 
     #[test]

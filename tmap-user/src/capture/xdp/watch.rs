@@ -50,6 +50,8 @@ pub(super) struct Watch {
 struct Watched {
     /// Its name, by which it is found again.
     name: String,
+    /// Whether the user named it, rather than `any` included it.
+    is_named: bool,
     state: State,
     is_up: bool,
     mtu: u32,
@@ -83,13 +85,23 @@ struct Tools<'a> {
     packet_socket: &'a PacketSocket,
 }
 
-impl Tools<'_> {
+impl<'a> Tools<'a> {
+    /// The listed interface of this name.
+    fn named(&self, name: &str) -> Option<&'a Interface> {
+        self.all.iter().find(|interface| interface.name == name)
+    }
+
     /// Attaches to an interface.
     fn attach(&mut self, interface: &Interface) -> Result<Watched> {
         let held = attach::attach(self.ebpf, self.config, interface, self.all)?;
         let (state, is_up, mtu) = (State::Here(interface.index), interface.is_up, interface.mtu);
         let others = interface.xdp_programs.clone();
         Ok(Watched { state, is_up, mtu, held, others, ..Watched::missing(&interface.name) })
+    }
+
+    /// Whether this attached program is on this interface.
+    fn is_on(&mut self, held: &Held, interface: &Interface) -> bool {
+        attach::is_on(self.ebpf, self.config, held, interface, self.all)
     }
 }
 
@@ -105,6 +117,7 @@ impl Watch {
         let mut changes = Vec::new();
         for interface in selection.choose(&all) {
             let mut watched = tools.attach(interface)?;
+            watched.is_named = selection.names.contains(&interface.name);
             watched.join_promiscuous(&tools, interface, &mut changes);
             if !interface.is_up {
                 changes.push(change(interface, ChangeKind::Down, "is down".to_owned()));
@@ -114,7 +127,7 @@ impl Watch {
         for name in selection.missing(&all) {
             let text = format!("interface {name} is not there yet; waiting for it");
             changes.push(Change { interface: name.to_owned(), kind: ChangeKind::Waiting, text });
-            watch.interfaces.push(Watched::missing(name));
+            watch.interfaces.push(Watched { is_named: true, ..Watched::missing(name) });
         }
         watch.list_attachments();
         watch.packet_socket = packet_socket;
@@ -147,7 +160,7 @@ impl Watch {
         for watched in &mut self.interfaces {
             watched.check(&mut tools, &links, now, &mut changes);
         }
-        self.take_in_new(&mut tools, now, &mut changes);
+        self.follow_any(&mut tools, now, &mut changes);
         self.packet_socket = packet_socket;
         if !changes.is_empty() {
             self.list_attachments();
@@ -165,12 +178,35 @@ impl Watch {
         vec![Change { interface, kind, text }]
     }
 
-    /// Attaches to interfaces that `any` includes and that came up since.
-    fn take_in_new(&mut self, tools: &mut Tools<'_>, now: Instant, changes: &mut Vec<Change>) {
-        let selection = Selection::new(&tools.config.interfaces, tools.config.decap);
+    /// Lets go of interfaces that `any` doesn't include any more, and attaches to those that came up since.
+    fn follow_any(&mut self, tools: &mut Tools<'_>, now: Instant, changes: &mut Vec<Change>) {
+        let mut selection = Selection::new(&tools.config.interfaces, tools.config.decap);
         if !selection.any {
             return;
         }
+        selection.watched = self.interfaces.iter().filter_map(Watched::index).collect();
+        // First: the kernel refuses XDP on a port if the bridge above has it.
+        self.interfaces.retain(|watched| match watched.shown_before(&selection, tools.all) {
+            Some(text) => {
+                changes.push(watched.change(ChangeKind::LeftOut, text));
+                false
+            }
+            None => true,
+        });
+        self.take_in_new(&selection, tools, now, changes);
+        // Names that come and go, as those of containers do, must not pile up.
+        self.interfaces
+            .retain(|watched| watched.state != State::Gone || selection.names.contains(&watched.name));
+    }
+
+    /// Attaches to interfaces that `any` includes and that came up since.
+    fn take_in_new(
+        &mut self,
+        selection: &Selection,
+        tools: &mut Tools<'_>,
+        now: Instant,
+        changes: &mut Vec<Change>,
+    ) {
         let all = tools.all;
         for interface in selection.choose(all) {
             if self.interfaces.iter().any(|watched| watched.name == interface.name) {
@@ -180,9 +216,6 @@ impl Watch {
             watched.attach_again(tools, interface, now, changes);
             self.interfaces.push(watched);
         }
-        // Names that come and go, as those of containers do, must not pile up.
-        self.interfaces
-            .retain(|watched| watched.state != State::Gone || selection.names.contains(&watched.name));
     }
 
     fn list_attachments(&mut self) {
@@ -195,6 +228,7 @@ impl Watched {
     fn missing(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            is_named: false,
             state: State::Gone,
             is_up: true,
             mtu: 0,
@@ -208,6 +242,24 @@ impl Watched {
 
     fn is_watched(&self) -> bool {
         matches!(self.state, State::Here(_) | State::Elsewhere)
+    }
+
+    /// Its index, while it is here and watched.
+    fn index(&self) -> Option<u32> {
+        if let State::Here(index) = self.state { Some(index) } else { None }
+    }
+
+    /// Why `any` leaves it out, where it does: each frame is to be seen once.
+    fn shown_before(&self, selection: &Selection, all: &[Interface]) -> Option<String> {
+        let is_own = |interface: &&Interface| match self.state {
+            State::Here(index) => interface.index == index,
+            State::Failed(_) => interface.name == self.name,
+            State::Elsewhere | State::Gone => false,
+        };
+        let interface = all.iter().find(is_own).filter(|_| !self.is_named)?;
+        let lower = selection.shown_before(interface, all)?;
+        let (name, lower) = (&self.name, &lower.name);
+        Some(format!("interface {name} shows the frames of {lower}, and is not watched any more"))
     }
 
     fn attachments(&self) -> impl Iterator<Item = Attachment> {
@@ -226,25 +278,36 @@ impl Watched {
         let all = tools.all;
         match self.state {
             State::Here(index) => match all.iter().find(|interface| interface.index == index) {
-                Some(interface) => {
+                Some(interface) if !self.is_another(tools, interface, links) => {
                     self.check_properties(interface, changes);
                     self.check_programs(tools, interface, links, now, changes);
                     self.check_others(interface, changes);
                 }
-                None => self.leave(changes),
+                _ => self.leave(tools, now, changes),
             },
-            State::Elsewhere => self.check_elsewhere(all, links, changes),
+            State::Elsewhere => self.check_elsewhere(tools, links, now, changes),
             State::Gone => {
-                if let Some(interface) = all.iter().find(|interface| interface.name == self.name) {
+                if let Some(interface) = tools.named(&self.name) {
                     self.attach_again(tools, interface, now, changes);
                 }
             }
-            State::Failed(until) => match all.iter().find(|interface| interface.name == self.name) {
+            State::Failed(until) => match tools.named(&self.name) {
                 None => self.go(changes),
                 Some(interface) if now >= until => self.attach_again(tools, interface, now, changes),
                 Some(_) => {}
             },
         }
+    }
+
+    /// Whether a listed interface is not the watched one, which went to another network namespace, although
+    /// it has the same index.
+    fn is_another(&self, tools: &mut Tools<'_>, interface: &Interface, links: &[HeldLink]) -> bool {
+        // One that somebody detached or replaced tells nothing.
+        let is_attached =
+            |held: &Held, links: &[HeldLink]| held.interface(links).is_some() && !held.is_replaced(links);
+        let Some(held) = self.held.iter().find(|held| is_attached(held, links)) else { return false };
+        // Listed anew: it may have been detached in between.
+        !tools.is_on(held, interface) && is_attached(held, &holder::own_links())
     }
 
     /// Notes down what became of a listed interface.
@@ -341,7 +404,7 @@ impl Watched {
 
     /// Notes down that the interface isn't listed any more: deleted, or in another network namespace, where
     /// its links go on.
-    fn leave(&mut self, changes: &mut Vec<Change>) {
+    fn leave(&mut self, tools: &mut Tools<'_>, now: Instant, changes: &mut Vec<Change>) {
         let links = holder::own_links();
         let is_link =
             |held: &Held| !matches!(held.hook, super::Hook::EgressClsact | super::Hook::IngressClsact);
@@ -349,6 +412,8 @@ impl Watched {
         self.promiscuous = None;
         if self.held.is_empty() {
             self.go(changes);
+        } else if let Some(interface) = tools.named(&self.name) {
+            self.watch_another(tools, interface, now, changes);
         } else {
             self.state = State::Elsewhere;
             let text =
@@ -358,17 +423,46 @@ impl Watched {
     }
 
     /// Follows an interface that is in another network namespace.
-    fn check_elsewhere(&mut self, all: &[Interface], links: &[HeldLink], changes: &mut Vec<Change>) {
-        let index = self.held.iter().find_map(|held| held.interface(links));
-        let back = index.and_then(|index| {
-            all.iter().find(|interface| interface.index == index && interface.name == self.name)
-        });
-        if let Some(interface) = back {
+    fn check_elsewhere(
+        &mut self,
+        tools: &mut Tools<'_>,
+        links: &[HeldLink],
+        now: Instant,
+        changes: &mut Vec<Change>,
+    ) {
+        let Some(held) = self.held.iter().find(|held| held.interface(links).is_some()) else {
+            return self.go(changes);
+        };
+        let Some(interface) = tools.named(&self.name) else { return };
+        if tools.is_on(held, interface) {
             self.state = State::Here(interface.index);
             let text = "came back from the other network namespace".to_owned();
             changes.push(change(interface, ChangeKind::Back, text));
-        } else if index.is_none() {
-            self.go(changes);
+            self.join_promiscuous(tools, interface, changes);
+        } else {
+            self.watch_another(tools, interface, now, changes);
+        }
+    }
+
+    /// Attaches to another interface, which has the name of one that went to another network namespace.
+    fn watch_another(
+        &mut self,
+        tools: &mut Tools<'_>,
+        interface: &Interface,
+        now: Instant,
+        changes: &mut Vec<Change>,
+    ) {
+        let before = format!(
+            "interface {} went to another network namespace, and another one has its name",
+            self.name
+        );
+        match self.renew(tools, interface) {
+            Ok(hooks) => {
+                let text = format!("{before}, which is watched instead ({hooks})");
+                changes.push(self.change(ChangeKind::Detached, text));
+                self.join_promiscuous(tools, interface, changes);
+            }
+            Err(error) => self.fail(now, &before, &error, changes),
         }
     }
 
@@ -387,18 +481,25 @@ impl Watched {
         now: Instant,
         changes: &mut Vec<Change>,
     ) {
-        match tools.attach(interface) {
-            Ok(watched) => {
-                *self = watched;
-                let hooks: Vec<String> = self.held.iter().map(Held::in_words).collect();
-                let text = format!("is watched ({})", hooks.join(", "));
-                changes.push(change(interface, ChangeKind::Back, text));
+        match self.renew(tools, interface) {
+            Ok(hooks) => {
+                changes.push(change(interface, ChangeKind::Back, format!("is watched ({hooks})")));
                 self.join_promiscuous(tools, interface, changes);
             }
             Err(error) => {
                 self.fail(now, &format!("interface {} cannot be watched", self.name), &error, changes);
             }
         }
+    }
+
+    /// Attaches to an interface instead of what was watched. Returns the hooks in words.
+    fn renew(&mut self, tools: &mut Tools<'_>, interface: &Interface) -> Result<String> {
+        // What is left of before must end first, because it may have the same index.
+        self.held.clear();
+        self.promiscuous = None;
+        *self = Watched { is_named: self.is_named, ..tools.attach(interface)? };
+        let hooks: Vec<String> = self.held.iter().map(Held::in_words).collect();
+        Ok(hooks.join(", "))
     }
 
     /// Sets promiscuous mode again where it was set: an interface that was deleted and made again with the

@@ -1,14 +1,14 @@
 //! Counters that begin anew in each connection: NetBSD counts from 1 (`tcp_subr.c`, `ts_timebase`), and so do
 //! some small stacks.
 //!
-//! Such a counter was zero when its connection began, so it tells no boot time, and no two connections share one.
-//! It is an offset of the connection's own, as random ones are, and only phases tell machines apart.
+//! Such a counter was zero when its connection began, so it tells no boot time, and no two connections share
+//! one. It is an offset of the connection's own, as random ones are, and only phases tell machines apart.
 
 use super::cluster::Cluster;
 use crate::engine::flows::connection::Connection;
 
-/// How far a counter may have come when its connection begins, in seconds. No machine talks so soon after it was
-/// switched on.
+/// How far a counter may have come when its connection begins, in seconds. No machine talks so soon after it
+/// was switched on.
 const JUST_BEGUN_S: f64 = 1.0;
 
 /// As many ticks may be an offset of the stack's own.

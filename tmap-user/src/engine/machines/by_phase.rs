@@ -312,8 +312,8 @@ fn join_by_peers(lines: &phase::Lines, peers: &[Address]) -> Vec<usize> {
     first
 }
 
-/// Gives lines that clearly go on with another one's machine to that. Returns the fewest machines that the lines
-/// may be; `began_ns` tells when each track began.
+/// Gives lines that clearly go on with another one's machine to that. Returns the fewest machines that the
+/// lines may be; `began_ns` tells when each track began.
 fn join_successions(machine_of_line: &mut [usize], lines: &phase::Lines, began_ns: &[u64]) -> u32 {
     let mut lives: Vec<Life> =
         lines.lines.iter().map(|line| Life { starts_ns: Vec::new(), skew_ppm: line.skew_ppm }).collect();

@@ -132,8 +132,9 @@ fn corners_in_common(a: &Connection, b: &Connection) -> usize {
     a.flow.envelope.points().iter().filter(|a| of_b.iter().any(|b| is_same(a, b))).count()
 }
 
-/// Whether a device lies between the two places: it lowers the hop limit, or puts segments into a tunnel. A host
-/// that writes to two peers at once, with a counter that both see, shows both of them the same TSvals, too.
+/// Whether a device lies between the two places: it lowers the hop limit, or puts segments into a tunnel. A
+/// host that writes to two peers at once, with a counter that both see, shows both of them the same TSvals,
+/// too.
 fn lie_apart(a: &Connection, b: &Connection) -> bool {
     a.flow.hop_limit != b.flow.hop_limit || is_in_tunnel(a) || is_in_tunnel(b)
 }

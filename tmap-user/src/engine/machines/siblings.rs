@@ -131,8 +131,8 @@ fn between(a_ns: u64, b_ns: u64) -> u64 {
 /// others.
 const CONTRADICTED: f64 = 0.05;
 
-/// Joins links into groups, the strongest first. Machines of one address are different machines, and so are those
-/// whose fixed counters differ: a link that would put two of them into one group is dropped.
+/// Joins links into groups, the strongest first. Machines of one address are different machines, and so are
+/// those whose fixed counters differ: a link that would put two of them into one group is dropped.
 fn join(candidates: &[Candidate], mut links: Vec<(f64, usize, usize, Basis)>) -> Vec<Sibling> {
     links.sort_by(|x, y| y.0.total_cmp(&x.0).then((x.1, x.2).cmp(&(y.1, y.2))));
     let mut group_of: Vec<usize> = (0..candidates.len()).collect();

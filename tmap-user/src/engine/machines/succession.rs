@@ -1,8 +1,9 @@
 //! Lines that follow one another: where one ends before another begins, both may be one machine's.
 //!
-//! A machine whose clock stood still (a paused virtual machine, a laptop that slept) or that started anew goes on
-//! with another phase, and so do all machines behind a path that became longer. Machines that were there all along
-//! take turns: that all connections of one come before all of another's is hardly chance where both have several.
+//! A machine whose clock stood still (a paused virtual machine, a laptop that slept) or that started anew
+//! goes on with another phase, and so do all machines behind a path that became longer. Machines that were
+//! there all along take turns: that all connections of one come before all of another's is hardly chance
+//! where both have several.
 
 use crate::engine::types::{Estimate, joint};
 
@@ -13,8 +14,8 @@ const NO_CHANCE: f64 = 1e-3;
 const MAX_DEVIATION: f64 = 3.0;
 const WANDER_PPM: f64 = 0.2;
 
-/// Clocks whose skew is larger than this, in ppm, run free, so that hardly any two of them have one skew; those that
-/// NTP disciplines all have.
+/// Clocks whose skew is larger than this, in ppm, run free, so that hardly any two of them have one skew;
+/// those that NTP disciplines all have.
 const FREE_PPM: f64 = 1.5;
 
 /// What a line's connections show.

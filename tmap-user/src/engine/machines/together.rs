@@ -69,8 +69,8 @@ const PATH_S: f64 = 1.0;
 /// How far the rates of one counter differ, in joint standard errors.
 const MAX_DEVIATION: f64 = 5.0;
 
-/// The fewest machines that the counters of these indices may be: one whose path became longer shows two near each
-/// other, and one that stood still shows two that follow one another.
+/// The fewest machines that the counters of these indices may be: one whose path became longer shows two near
+/// each other, and one that stood still shows two that follow one another.
 ///
 /// O(n log n) for n counters.
 pub(super) fn fewest(clusters: &[Cluster], of: &[usize]) -> usize {
@@ -106,8 +106,8 @@ pub(super) fn nats(clusters: &[Cluster]) -> f64 {
     -(count.ln() + (count - 1.0) * arc(clusters).ln())
 }
 
-/// Counters are near each other for a reason where that is likelier than chance by this, in nats: a thousand times,
-/// since most machines weren't switched on together.
+/// Counters are near each other for a reason where that is likelier than chance by this, in nats: a thousand
+/// times, since most machines weren't switched on together.
 pub(super) const CLEARLY_NEAR_NATS: f64 = 6.9;
 
 /// Two counters are near each other by chance, or for their machine's sleep.

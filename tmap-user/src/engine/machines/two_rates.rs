@@ -1,8 +1,8 @@
 //! One machine with clocks of two rates: Linux since 6.7 stamps in microseconds on the routes that ask for it
 //! (`features tcp_usec_ts`, `net/ipv4/tcp_output.c`), and in milliseconds on others.
 //!
-//! Both clocks are one crystal's, so their skews agree. What one rate shows is no proof of a machine beside those
-//! of the other.
+//! Both clocks are one crystal's, so their skews agree. What one rate shows is no proof of a machine beside
+//! those of the other.
 
 use super::group::{Count, Group};
 use crate::engine::types::{Estimate, joint};
@@ -26,8 +26,8 @@ pub(super) struct Coarse {
 }
 
 impl Coarse {
-    /// Notes the machines of a rate, and returns how many they are beside those of the other rate that may be the
-    /// same.
+    /// Notes the machines of a rate, and returns how many they are beside those of the other rate that may be
+    /// the same.
     pub(super) fn beside(&mut self, hz: f64, count: Count, groups: &[Group]) -> Count {
         let skews_ppm: Vec<Estimate> = groups.iter().filter_map(|group| group.skew_ppm).collect();
         if hz == COARSE_HZ {

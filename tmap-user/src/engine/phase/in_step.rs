@@ -1,10 +1,10 @@
 //! Segments that keep step with the tick: they show nothing of where a tick begins.
 //!
 //! A phase is told by segments that leave at any part of the tick. Where a timer of whole ticks sends a
-//! connection's segments, all lie at one part of it, and the connection is left out. Where the segments of all
-//! connections *arrive* at one part of the tick, whoever sent them, the network or the sensor has a grid of its own
-//! (LTE's subframes of 1 ms, a polled interface): then all connections show the grid's phase, however many machines
-//! there are.
+//! connection's segments, all lie at one part of it, and the connection is left out. Where the segments of
+//! all connections *arrive* at one part of the tick, whoever sent them, the network or the sensor has a grid
+//! of its own (LTE's subframes of 1 ms, a polled interface): then all connections show the grid's phase,
+//! however many machines there are.
 
 use std::{collections::BTreeMap, f64::consts::TAU};
 
@@ -56,16 +56,16 @@ const WINDOWS_S: [f64; 2] = [4.0, 0.5];
 /// Grids of a tick, and of a half, a quarter and an eighth of it. Each is the square of the one before.
 const GRIDS: usize = 4;
 
-/// Connections are in step where the directions of their arrivals on the circle of the grid have this share in
-/// common: 0 for connections that have nothing to do with each other, 1 for a grid without jitter. On networks
-/// without a grid it is below 0.14, with a jitter of a fifth of the grid 0.2 to 0.4.
+/// Connections are in step where the directions of their arrivals on the circle of the grid have this share
+/// in common: 0 for connections that have nothing to do with each other, 1 for a grid without jitter. On
+/// networks without a grid it is below 0.14, with a jitter of a fifth of the grid 0.2 to 0.4.
 const IN_COMMON: f64 = 0.25;
 
 /// The least evidence for that, in standard deviations of what they have in common by chance.
 const DEVIATIONS: f64 = 6.0;
 
-/// Fewer connections than this, weighted by their arrivals, may be in step by chance: each keeps its own time for
-/// long.
+/// Fewer connections than this, weighted by their arrivals, may be in step by chance: each keeps its own time
+/// for long.
 const FEWEST: f64 = 6.0;
 
 /// Whether the segments of all tracks arrive in step with the tick, or with a simple part of it.
@@ -120,8 +120,8 @@ impl Directions {
     }
 }
 
-/// What the directions of different tracks have in common, over all pairs of their arrivals. What a track has in
-/// common with itself doesn't count: it may send at intervals of its own.
+/// What the directions of different tracks have in common, over all pairs of their arrivals. What a track has
+/// in common with itself doesn't count: it may send at intervals of its own.
 #[derive(Clone, Copy, Debug, Default)]
 struct Common {
     /// The sum of the cosines between the directions.
@@ -179,8 +179,8 @@ mod tests {
         is_sent_in_step(&track(&sample(times_ms.iter().copied())), 1000.0)
     }
 
-    /// Whether the segments of ten connections arrive in step, each of which arrives at what `arrival` makes of a
-    /// random time in milliseconds.
+    /// Whether the segments of ten connections arrive in step, each of which arrives at what `arrival` makes
+    /// of a random time in milliseconds.
     fn do_arrive(mut arrival: impl FnMut(f64) -> f64) -> bool {
         use rand::{RngExt, SeedableRng};
         let mut random = rand_pcg::Pcg64::seed_from_u64(1);
