@@ -97,6 +97,23 @@ fn a_path_that_becomes_longer_may_be_one_machine_s() {
     assert_eq!((report.machines_low, report.machines_proven), (Some(1), Some(1)), "{}", figures(&report));
 }
 
+/// Its offsets are drawn by pair, and all of them anew.
+#[test]
+fn a_machine_that_starts_anew_is_one() {
+    for seed in 0..5 {
+        let mut random = Client::new(seed).random;
+        let offsets: Vec<u32> = (0..8).map(|_| random.random()).collect();
+        let conversation = |number: usize| {
+            let phase_ns = if number < 30 { 0 } else { 400_000 };
+            let ticks = offsets[number % 4 + if number < 30 { 0 } else { 4 }];
+            (3 * number as u64 * SECOND_NS, 2, 1_000, ticks, phase_ns)
+        };
+        let report = server(seed, &(0..60).map(conversation).collect::<Vec<_>>());
+        let told = (report.machines, report.machines_low, report.machines_proven);
+        assert_eq!(told, (Some(1), Some(1), Some(1)), "{seed}: {}", figures(&report));
+    }
+}
+
 /// Five machines with random offsets behind a link that delivers in each millisecond once.
 #[test]
 fn a_link_that_keeps_step_hides_machines() {

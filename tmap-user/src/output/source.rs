@@ -13,7 +13,8 @@ use crate::{capture::file::Location, page::Source, printable};
 /// Bytes read at once.
 const CHUNK: usize = 1 << 18;
 
-/// What a page tells of a capture. Only a regular file can be read once more for its hash, where that is wanted.
+/// What a page tells of a capture. Only a regular file can be read once more for its hash, where that is
+/// wanted.
 pub fn source_of(location: &Location, is_hash_wanted: bool) -> Source {
     let print = match location {
         Location::Path(path) if is_hash_wanted && location.is_regular() => sha256(path).ok(),

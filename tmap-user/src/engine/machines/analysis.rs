@@ -542,15 +542,15 @@ impl Builder<'_> {
             self.out.count.add(Count { best: None, low: 1, high: most, proven: 0 });
             return;
         }
-        let findings = by_phase::find(
-            class.hz,
-            &class.clusters,
-            random,
-            self.connections,
-            &self.out.source_ports,
-            self.resolution_ns,
-            self.options,
-        );
+        let view = by_phase::View {
+            hz: class.hz,
+            clusters: &class.clusters,
+            connections: self.connections,
+            source_ports: &self.out.source_ports,
+            resolution_ns: self.resolution_ns,
+            options: self.options,
+        };
+        let findings = by_phase::find(view, random);
         self.out.groups.extend(findings.groups);
         self.out.count.add(findings.count);
         self.out.doubt = findings.doubt.or(self.out.doubt);

@@ -11,6 +11,7 @@ use super::{
     by_offset::wraps_between,
     cluster::Cluster,
     counters::Behaviour,
+    epochs,
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
     occupancy::Occupancy,
     regime::{Own, Random},
@@ -52,16 +53,43 @@ const MOST_BY_PHASE: usize = 12;
 /// machines that pairs would then show are unrelated.
 const CLEARLY_RELATED_NATS: f64 = 10.0;
 
-/// Finds the machines behind clusters of one tick rate whose offsets are random.
-pub(super) fn find(
-    hz: f64,
-    clusters: &[Cluster],
-    set: &Random,
-    connections: &[&Connection],
-    source_ports: &SourcePorts,
-    resolution_ns: u64,
-    options: &Options,
-) -> Findings {
+/// What an address's clusters of one tick rate are looked at with.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    /// The nominal tick rate.
+    pub hz: f64,
+    /// All clusters of it.
+    pub clusters: &'a [Cluster],
+    /// The connections that their members are.
+    pub connections: &'a [&'a Connection],
+    /// What source ports tell of them.
+    pub source_ports: &'a SourcePorts,
+    /// The resolution of the records' times, in nanoseconds.
+    pub resolution_ns: u64,
+    /// Settings.
+    pub options: &'a Options,
+}
+
+/// Finds the machines behind those clusters whose offsets are random. Where all counters of pairs changed at
+/// a moment, those of the longer epoch tell the number.
+pub(super) fn find(view: View<'_>, set: &Random) -> Findings {
+    let View { hz, clusters, connections, .. } = view;
+    let all: Vec<&Cluster> = set.clusters.iter().map(|&index| &clusters[index]).collect();
+    let (Some(of_all), Some(longer)) = (occupancy(set), epochs::longer(&all, connections)) else {
+        return find_at_once(view, set);
+    };
+    let mut findings = find_at_once(view, &set.only(&longer, clusters, connections));
+    let most = of_all.interval().1.map(|most| most as u32);
+    findings.count.high = findings.count.high.zip(most).map(|(high, most)| high.max(most));
+    if findings.count.best == Some(1) {
+        findings.groups = alone(hz, &all).into_iter().collect();
+    }
+    findings
+}
+
+/// Finds the machines behind clusters that ran at the same time.
+fn find_at_once(view: View<'_>, set: &Random) -> Findings {
+    let View { hz, clusters, connections, source_ports, resolution_ns, options } = view;
     let random: Vec<&Cluster> = set.clusters.iter().map(|&index| &clusters[index]).collect();
     let samples: Vec<Sample> =
         random.iter().map(|cluster| sample_of(cluster, connections, resolution_ns)).collect();

@@ -11,12 +11,13 @@ use std::collections::BTreeMap;
 use tmap_common::Address;
 
 use super::{
+    cluster::Cluster,
     one_clock::Alike,
     sharing::{Sharing, draws_offsets},
     together::CLEARLY_NEAR_NATS,
     urns::{self, OfOnePeer},
 };
-use crate::engine::types::Regime;
+use crate::engine::{flows::connection::Connection, types::Regime};
 
 /// The fewest connections of a slow clock that are taken for random because no two share an offset
 /// (Linux 4.10, or an unknown stack): as many machines, each seen once, are less likely. Fewer leave it open.
@@ -113,6 +114,14 @@ impl Judgement {
 }
 
 impl Random {
+    /// The clusters at these positions alone.
+    pub(super) fn only(&self, positions: &[usize], all: &[Cluster], connections: &[&Connection]) -> Self {
+        let clusters: Vec<usize> = positions.iter().map(|&position| self.clusters[position]).collect();
+        let sharing: Vec<Sharing> = clusters.iter().map(|&index| all[index].sharing(connections)).collect();
+        let sizes = Tally::of(&sharing).sizes((0..sharing.len()).collect::<Vec<_>>().iter());
+        Self { sizes, clusters, ..*self }
+    }
+
     /// Whether pairs of addresses say nothing of the number of machines.
     pub(super) fn is_left_to_phases(&self) -> bool {
         self.sizes.iter().flatten().all(|&size| size == 1)

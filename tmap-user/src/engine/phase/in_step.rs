@@ -68,21 +68,27 @@ const DEVIATIONS: f64 = 6.0;
 /// for long.
 const FEWEST: f64 = 6.0;
 
+/// So many arrivals show a grid as well as more: a bound of cost.
+const MOST_ARRIVALS: usize = 1 << 14;
+
 /// Whether the segments of all tracks arrive in step with the tick, or with a simple part of it.
 pub(super) fn do_arrive_in_step(tracks: &[Track<'_>], hz: f64) -> bool {
     let is_after_rest = |sampled: &&Sampled| f64::from(sampled.gap_ns) * 1e-9 * hz >= IDLE_TICKS;
-    let of_track = |(track, of): (usize, &Track<'_>)| -> Vec<(u64, usize)> {
-        of.sample.iter().filter(is_after_rest).map(|sampled| (sampled.point.time_ns, track)).collect()
-    };
-    let mut arrivals: Vec<(u64, usize)> = tracks.iter().enumerate().flat_map(of_track).collect();
+    let arrivals_of = |track: usize| tracks[track].sample.iter().filter(is_after_rest);
+    let all = (0..tracks.len()).flat_map(|track| arrivals_of(track).map(move |s| (s.point.time_ns, track)));
+    let mut arrivals: Vec<(u64, usize)> = all.collect();
     arrivals.sort_unstable();
-    let of_tracks: Vec<f64> =
-        tracks.iter().map(|of| of.sample.iter().filter(is_after_rest).count() as f64).collect();
-    let squares: f64 = of_tracks.iter().map(|count| count * count).sum();
-    if of_tracks.iter().sum::<f64>().powi(2) < FEWEST * squares {
-        return false;
-    }
-    WINDOWS_S.iter().any(|window_s| are_in_step(&arrivals, hz, (window_s * 1e9) as u64))
+    let beyond = arrivals.len().saturating_sub(MOST_ARRIVALS);
+    let arrivals = &arrivals[beyond / 2..arrivals.len() - beyond.div_ceil(2)];
+    is_of_many(arrivals) && WINDOWS_S.iter().any(|s| are_in_step(arrivals, hz, (s * 1e9) as u64))
+}
+
+/// Whether enough tracks have a share in these arrivals.
+fn is_of_many(arrivals: &[(u64, usize)]) -> bool {
+    let mut of_tracks: BTreeMap<usize, f64> = BTreeMap::new();
+    arrivals.iter().for_each(|(_, track)| *of_tracks.entry(*track).or_default() += 1.0);
+    let squares: f64 = of_tracks.values().map(|count| count * count).sum();
+    squares > 0.0 && (arrivals.len() as f64).powi(2) >= FEWEST * squares
 }
 
 /// Whether arrivals, each with its track, are in step with any of the grids within windows of this length.
