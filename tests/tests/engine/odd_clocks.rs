@@ -99,7 +99,7 @@ fn a_path_that_becomes_longer_may_be_one_machine_s() {
 
 /// Its offsets are drawn by pair, and all of them anew.
 #[test]
-fn a_machine_that_starts_anew_is_one() {
+fn a_machine_that_starts_anew_may_be_one() {
     for seed in 0..5 {
         let mut random = Client::new(seed).random;
         let offsets: Vec<u32> = (0..8).map(|_| random.random()).collect();
@@ -109,8 +109,8 @@ fn a_machine_that_starts_anew_is_one() {
             (3 * number as u64 * SECOND_NS, 2, 1_000, ticks, phase_ns)
         };
         let report = server(seed, &(0..60).map(conversation).collect::<Vec<_>>());
-        let told = (report.machines, report.machines_low, report.machines_proven);
-        assert_eq!(told, (Some(1), Some(1), Some(1)), "{seed}: {}", figures(&report));
+        let told = (report.machines_low, report.machines_proven);
+        assert_eq!(told, (Some(1), Some(1)), "{seed}: {}", figures(&report));
     }
 }
 

@@ -70,21 +70,19 @@ pub(super) struct View<'a> {
     pub options: &'a Options,
 }
 
-/// Finds the machines behind those clusters whose offsets are random. Where all counters of pairs changed at
-/// a moment, those of the longer epoch tell the number.
+/// Finds the machines behind those clusters whose offsets are random. Where all counters of pairs changed at a
+/// moment, there may be as few as those of the longer epoch show.
 pub(super) fn find(view: View<'_>, set: &Random) -> Findings {
-    let View { hz, clusters, connections, .. } = view;
+    let findings = find_at_once(view, set);
+    let View { clusters, connections, .. } = view;
     let all: Vec<&Cluster> = set.clusters.iter().map(|&index| &clusters[index]).collect();
-    let (Some(of_all), Some(longer)) = (occupancy(set), epochs::longer(&all, connections)) else {
-        return find_at_once(view, set);
-    };
-    let mut findings = find_at_once(view, &set.only(&longer, clusters, connections));
-    let most = of_all.interval().1.map(|most| most as u32);
-    findings.count.high = findings.count.high.zip(most).map(|(high, most)| high.max(most));
-    if findings.count.best == Some(1) {
-        findings.groups = alone(hz, &all).into_iter().collect();
+    match epochs::longer(&all, connections).filter(|_| occupancy(set).is_some()) {
+        Some(longer) => {
+            let (fewest, _) = Occupancy::of(&set.sizes_of(&longer, clusters, connections)).interval();
+            findings.at_fewest(fewest as u32)
+        }
+        None => findings,
     }
-    findings
 }
 
 /// Finds the machines behind clusters that ran at the same time.

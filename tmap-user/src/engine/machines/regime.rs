@@ -114,12 +114,16 @@ impl Judgement {
 }
 
 impl Random {
-    /// The clusters at these positions alone.
-    pub(super) fn only(&self, positions: &[usize], all: &[Cluster], connections: &[&Connection]) -> Self {
-        let clusters: Vec<usize> = positions.iter().map(|&position| self.clusters[position]).collect();
-        let sharing: Vec<Sharing> = clusters.iter().map(|&index| all[index].sharing(connections)).collect();
-        let sizes = Tally::of(&sharing).sizes((0..sharing.len()).collect::<Vec<_>>().iter());
-        Self { sizes, clusters, ..*self }
+    /// The sizes of the clusters at these positions, for each peer.
+    pub(super) fn sizes_of(
+        &self,
+        positions: &[usize],
+        all: &[Cluster],
+        connections: &[&Connection],
+    ) -> Vec<Vec<usize>> {
+        let clusters = positions.iter().map(|&position| &all[self.clusters[position]]);
+        let sharing: Vec<Sharing> = clusters.map(|cluster| cluster.sharing(connections)).collect();
+        Tally::of(&sharing).sizes((0..sharing.len()).collect::<Vec<_>>().iter())
     }
 
     /// Whether pairs of addresses say nothing of the number of machines.

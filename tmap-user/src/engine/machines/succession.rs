@@ -41,54 +41,89 @@ pub(super) struct Succession {
 /// The lines that follow one another, each with at most one before and one after it.
 pub(super) fn find(lives: &[Life]) -> Vec<Succession> {
     let pairs = (lives.len() * lives.len()) as f64;
-    let follows = |a: &Life, b: &Life| {
-        a.starts_ns.last() < b.starts_ns.first()
-            && pairs * chance(a.starts_ns.len(), b.starts_ns.len()) < NO_CHANCE
-    };
+    let follows = |a: &Life, b: &Life| is_before(a, b, ON_EITHER) && pairs * chance(a, b) < NO_CHANCE;
     let all = (0..lives.len()).flat_map(|a| (0..lives.len()).map(move |b| (a, b)));
-    let mut candidates: Vec<(f64, usize, usize)> = all
-        .filter(|&(a, b)| a != b && follows(&lives[a], &lives[b]))
-        .map(|(a, b)| (deviation(&lives[a], &lives[b]), a, b))
-        .collect();
-    candidates.sort_by(|x, y| x.0.total_cmp(&y.0).then((x.1, x.2).cmp(&(y.1, y.2))));
+    let candidates: Vec<(usize, usize)> =
+        all.filter(|&(a, b)| a != b && follows(&lives[a], &lives[b])).collect();
+    let matched = by_rank(lives, &candidates).unwrap_or_else(|| one_by_one(lives, candidates));
+    let is_clear = |&(before, after): &(usize, usize)| {
+        let (a, b) = (&lives[before], &lives[after]);
+        let goes_on = a.skew_ppm.value.abs() > FREE_PPM && agree(a.skew_ppm, b.skew_ppm);
+        is_before(a, b, FEW_ON_EITHER) && (goes_on || happens_with_another(lives, &matched, (before, after)))
+    };
+    let succession =
+        |pair: &(usize, usize)| Succession { before: pair.0, after: pair.1, is_clear: is_clear(pair) };
+    matched.iter().map(succession).collect()
+}
+
+/// Where all that end are followed by as many that begin, those of the same rank by skew: whatever happened
+/// to the clock that stamps them all left their order.
+fn by_rank(lives: &[Life], candidates: &[(usize, usize)]) -> Option<Vec<(usize, usize)>> {
+    let ranked = |mut lines: Vec<usize>| {
+        lines.sort_by(|&x, &y| lives[x].skew_ppm.value.total_cmp(&lives[y].skew_ppm.value));
+        lines.dedup();
+        lines
+    };
+    let before = ranked(candidates.iter().map(|&(a, _)| a).collect());
+    let after = ranked(candidates.iter().map(|&(_, b)| b).collect());
+    let pairs: Vec<(usize, usize)> = before.iter().copied().zip(after.iter().copied()).collect();
+    let are_candidates = pairs.iter().all(|pair| candidates.contains(pair));
+    (before.len() == after.len() && are_candidates).then_some(pairs)
+}
+
+/// Those whose skews agree best, first.
+fn one_by_one(lives: &[Life], mut candidates: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
+    let apart = |&(a, b): &(usize, usize)| (lives[a].skew_ppm.value - lives[b].skew_ppm.value).abs();
+    candidates.sort_by(|x, y| apart(x).total_cmp(&apart(y)).then(x.cmp(y)));
     let (mut has_next, mut has_former) = (vec![false; lives.len()], vec![false; lives.len()]);
-    candidates.retain(|&(_, a, b)| {
+    candidates.retain(|&(a, b)| {
         let is_free = !has_next[a] && !has_former[b];
         (has_next[a], has_former[b]) = (has_next[a] || is_free, has_former[b] || is_free);
         is_free
     });
-    let pairs: Vec<(usize, usize)> = candidates.iter().map(|&(_, a, b)| (a, b)).collect();
-    let is_clear = |(deviation, a, b): (f64, usize, usize)| {
-        let runs_free = lives[a].skew_ppm.value.abs() > FREE_PPM;
-        deviation <= MAX_DEVIATION && (runs_free || happens_with_another(lives, &pairs, (a, b)))
-    };
     candidates
-        .iter()
-        .map(|&(d, a, b)| Succession { before: a, after: b, is_clear: is_clear((d, a, b)) })
-        .collect()
 }
 
-/// The probability that all of so many connections come before so many others, or after them, by chance.
-fn chance(of_one: usize, of_other: usize) -> f64 {
-    let ways: f64 = (1..=of_other).map(|k| (of_one + k) as f64 / k as f64).product();
+/// The share of a line's connections that may come on the wrong side of the moment of change: where lines
+/// meet, a connection may lie on either.
+const ON_EITHER: f64 = 0.1;
+
+/// The share where it is clear that one line follows the other.
+const FEW_ON_EITHER: f64 = 0.02;
+
+/// Whether the connections of one line come before those of another, but for this share of each.
+fn is_before(a: &Life, b: &Life, but_for: f64) -> bool {
+    let left_out = |life: &Life| (but_for * life.starts_ns.len() as f64) as usize;
+    a.starts_ns.iter().nth_back(left_out(a)) < b.starts_ns.get(left_out(b)) && !a.starts_ns.is_empty()
+}
+
+/// The probability that the connections of two lines are in such an order by chance.
+fn chance(a: &Life, b: &Life) -> f64 {
+    let of = |life: &Life| ((1.0 - ON_EITHER) * life.starts_ns.len() as f64).floor();
+    let (of_one, of_other) = (of(a), of(b));
+    let ways: f64 = (1..=of_other as usize).map(|k| (of_one + k as f64) / k as f64).product();
     2.0 / ways
 }
 
-/// How far apart the skews are, in joint standard errors.
-fn deviation(a: &Life, b: &Life) -> f64 {
-    let apart = (a.skew_ppm.value - b.skew_ppm.value).abs() - WANDER_PPM;
-    apart.max(0.0) / joint(a.skew_ppm.sigma, b.skew_ppm.sigma)
+/// Whether two skews may be one clock's.
+fn agree(a: Estimate, b: Estimate) -> bool {
+    (a.value - b.value).abs() <= MAX_DEVIATION * joint(a.sigma, b.sigma) + WANDER_PPM
 }
 
-/// Whether another succession may have happened at the same moment: then all have one cause.
+/// Whether another succession may have happened at the same moment, with the same change of skew: then all
+/// have one cause.
 fn happens_with_another(lives: &[Life], pairs: &[(usize, usize)], (a, b): (usize, usize)) -> bool {
-    let moment = |(before, after): (usize, usize)| {
-        Some((*lives[before].starts_ns.last()?, *lives[after].starts_ns.first()?))
+    let change = |(before, after): (usize, usize)| {
+        let (from, to) = (lives[before].skew_ppm, lives[after].skew_ppm);
+        Estimate { value: to.value - from.value, sigma: joint(from.sigma, to.sigma) }
     };
-    let Some((from, to)) = moment((a, b)) else { return false };
+    let middle = |starts_ns: &[u64]| starts_ns[starts_ns.len() / 2];
+    let moment =
+        |(before, after): (usize, usize)| (middle(&lives[before].starts_ns), middle(&lives[after].starts_ns));
+    let (from, to) = moment((a, b));
     let meets = |&pair: &(usize, usize)| {
-        pair != (a, b)
-            && moment(pair).is_some_and(|(others_from, others_to)| from < others_to && others_from < to)
+        let (others_from, others_to) = moment(pair);
+        pair != (a, b) && from < others_to && others_from < to && agree(change((a, b)), change(pair))
     };
     pairs.iter().any(meets)
 }
@@ -112,12 +147,13 @@ mod tests {
         assert_eq!(found(&[life(0..20, 12.0), life(30..50, 12.1)]), [(0, 1, true)]);
         assert_eq!(found(&[life(0..20, 0.0), life(30..50, 0.1)]), [(0, 1, false)], "NTP gives all one skew");
         assert_eq!(found(&[life(0..20, 12.0), life(30..50, 14.0)]), [(0, 1, false)]);
-        assert_eq!(found(&[life(0..20, 12.0), life(19..50, 12.0)]), []);
+        assert_eq!(found(&[life(0..20, 12.0), life(18..50, 12.0)]), [(0, 1, false)], "some on either");
+        assert!(found(&[life(0..20, 12.0), life(8..50, 12.0)]).is_empty());
     }
 
     #[test]
     fn few_connections_follow_one_another_by_chance() {
-        assert_eq!(found(&[life(0..4, 12.0), life(30..34, 12.0)]), []);
+        assert!(found(&[life(0..4, 12.0), life(30..34, 12.0)]).is_empty());
     }
 
     #[test]
@@ -125,5 +161,14 @@ mod tests {
         let lives = [life(0..20, 0.0), life(0..21, 0.0), life(30..50, 0.0), life(30..51, 0.0)];
         let found = found(&lives);
         assert!(found.len() == 2 && found.iter().all(|&(_, _, is_clear)| is_clear), "{found:?}");
+    }
+
+    #[test]
+    fn a_sensor_whose_clock_changes_bends_all_lines_alike() {
+        let skews = [-11.0, 3.0, 20.0];
+        let before = skews.map(|skew| life(0..30, skew));
+        let after = skews.map(|skew| life(31..60, skew - 30.0));
+        let found = found(&before.into_iter().chain(after).collect::<Vec<_>>());
+        assert_eq!(found, [(0, 3, true), (1, 4, true), (2, 5, true)]);
     }
 }

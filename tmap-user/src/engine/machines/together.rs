@@ -70,9 +70,10 @@ const PATH_S: f64 = 1.0;
 const MAX_DEVIATION: f64 = 5.0;
 
 /// The fewest machines that the counters of these indices may be: one whose path became longer shows two near
-/// each other, and one that stood still shows two that follow one another.
+/// each other, one that stood still two that follow one another, and one that started anew a counter that was
+/// zero after the other was last seen.
 ///
-/// O(n log n) for n counters.
+/// O(n log n) for n counters, and O(n^2) where they are at most [`FEW`].
 pub(super) fn fewest(clusters: &[Cluster], of: &[usize]) -> usize {
     let Some(at_ns) = of.iter().map(|&index| clusters[index].clock.reference_ns).min() else { return 0 };
     let value_s = |cluster: &Cluster| cluster.clock.counter_at(at_ns) / cluster.clock.hz;
@@ -86,7 +87,48 @@ pub(super) fn fewest(clusters: &[Cluster], of: &[usize]) -> usize {
             (rates.0.value - rates.1.value).abs() <= MAX_DEVIATION * joint(rates.0.sigma, rates.1.sigma);
         one_rate && (apart_s < PATH_S || apart_s < NEAR_S && follow_one_another(a, b))
     };
-    values.len() - values.windows(2).filter(may_be_one).count()
+    let near = values.windows(2).filter(may_be_one).count();
+    values.len() - near.max(reboots(&values.iter().map(|(_, cluster)| *cluster).collect::<Vec<_>>()))
+}
+
+/// How many of these counters began after another one was last seen, each after another one.
+fn reboots(clusters: &[&Cluster]) -> usize {
+    if clusters.len() > FEW {
+        return 0;
+    }
+    let mut lives: Vec<Life<'_>> = clusters.iter().copied().filter_map(Life::of).collect();
+    lives.sort_by_key(|life| life.first_ns);
+    let mut has_next = vec![false; lives.len()];
+    let mut reboots = 0;
+    for life in &lives {
+        let Some(uptime_s) = uptime_s(life) else { continue };
+        let since_s = |before: &Life<'_>| seconds_between(before.last_ns, life.first_ns);
+        // The latest that ended before it.
+        let former = (0..lives.len()).filter(|&at| !has_next[at] && since_s(&lives[at]) >= uptime_s);
+        if let Some(former) = former.max_by_key(|&at| lives[at].last_ns) {
+            has_next[former] = true;
+            reboots += 1;
+        }
+    }
+    reboots
+}
+
+/// Linux counts from five minutes before the wrap (`INITIAL_JIFFIES`), in seconds.
+const BEFORE_WRAP_S: f64 = 300.0;
+
+/// No machine that was up for longer than this, in seconds, is taken for one that started anew in
+/// mid-capture.
+const LONGEST_UP_S: f64 = 3600.0;
+
+/// How long a counter had counted when it was first seen, in seconds, if it is young.
+fn uptime_s(life: &Life<'_>) -> Option<f64> {
+    let clock = &life.cluster.clock;
+    let wrap_s = WRAP_TICKS / clock.hz;
+    let value_s = clock.counter_at(life.first_ns).rem_euclid(WRAP_TICKS) / clock.hz;
+    let since_jiffies_s = (value_s + BEFORE_WRAP_S).rem_euclid(wrap_s);
+    // The younger of both may be the truth: from 0, or from five minutes before the wrap.
+    let up_s = if value_s < since_jiffies_s { value_s } else { since_jiffies_s };
+    (up_s <= LONGEST_UP_S).then_some(up_s)
 }
 
 /// Whether one counter was last seen before the other one was first seen.

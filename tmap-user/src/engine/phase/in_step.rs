@@ -53,8 +53,9 @@ const IDLE_TICKS: f64 = 2.0;
 /// together: long ones for few segments, short ones for fine grids whose clock is far off.
 const WINDOWS_S: [f64; 2] = [4.0, 0.5];
 
-/// Grids of a tick, and of a half, a quarter and an eighth of it. Each is the square of the one before.
-const GRIDS: usize = 4;
+/// Grids of a tick, of its half, its third and so on: one of two thirds or of two ticks and a half is one of
+/// these, too. Finer ones than the last move phases by less than jitter does.
+const GRIDS: usize = 10;
 
 /// Connections are in step where the directions of their arrivals on the circle of the grid have this share
 /// in common: 0 for connections that have nothing to do with each other, 1 for a grid without jitter. On
@@ -71,7 +72,7 @@ const FEWEST: f64 = 6.0;
 /// So many arrivals show a grid as well as more: a bound of cost.
 const MOST_ARRIVALS: usize = 1 << 14;
 
-/// Whether the segments of all tracks arrive in step with the tick, or with a simple part of it.
+/// Whether the segments of all tracks arrive in step with the tick, or with a part of it.
 pub(super) fn do_arrive_in_step(tracks: &[Track<'_>], hz: f64) -> bool {
     let is_after_rest = |sampled: &&Sampled| f64::from(sampled.gap_ns) * 1e-9 * hz >= IDLE_TICKS;
     let arrivals_of = |track: usize| tracks[track].sample.iter().filter(is_after_rest);
@@ -118,10 +119,11 @@ impl Directions {
     /// Adds an arrival at `ticks`.
     fn add(&mut self, ticks: f64) {
         self.arrivals += 1.0;
-        let (mut sin, mut cos) = (TAU * ticks.fract()).sin_cos();
+        let (first_sin, first_cos) = (TAU * ticks.fract()).sin_cos();
+        let (mut cos, mut sin) = (first_cos, first_sin);
         for sum in &mut self.sums {
             *sum = (sum.0 + cos, sum.1 + sin);
-            (cos, sin) = (cos * cos - sin * sin, 2.0 * cos * sin);
+            (cos, sin) = (cos * first_cos - sin * first_sin, cos * first_sin + sin * first_cos);
         }
     }
 }
@@ -207,7 +209,7 @@ mod tests {
     fn a_network_s_grid_is_found() {
         let on_grid = |step_ms: f64| move |t: f64| (t / step_ms).ceil() * step_ms;
         assert!(!do_arrive(|t| t), "any time");
-        for step_ms in [1.0, 1.000_037, 0.5, 0.125, 0.250_013, 2.0] {
+        for step_ms in [1.0, 1.000_037, 0.5, 2.0 / 3.0, 0.4, 0.2, 0.125, 0.250_013, 0.1, 2.5] {
             assert!(do_arrive(on_grid(step_ms)), "{step_ms} ms");
         }
         // One of a twentieth shifts phases by less than jitter does.
@@ -228,7 +230,7 @@ mod tests {
     #[test]
     fn segments_in_each_tick_are_no_grid() {
         let of = |connection: u32| {
-            let first_ms = 1.1 * f64::from(connection);
+            let first_ms = 1.137 * f64::from(connection * connection);
             let each_tick = (1..500).map(|tick| (first_ms + f64::from(tick)).floor() + 0.01);
             sample(std::iter::once(first_ms).chain(each_tick))
         };
