@@ -50,7 +50,8 @@ pub fn printable(name: &str) -> String {
 }
 
 /// Words of the system for a limit of this process, and what raises it.
-const LIMITS: [(&str, &str); 2] = [
+const LIMITS: [(&str, &str); 3] = [
+    ("Resource temporarily unavailable", "no thread can be started: raise ulimit -u"),
     ("Too many open files", "raise the limit of open files, such as ulimit -n 256"),
     ("File too large", "raise the limit of file sizes: ulimit -f unlimited"),
 ];

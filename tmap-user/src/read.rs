@@ -444,7 +444,8 @@ impl<'a> Reading<'a> {
         let (from, to) = self.wanted;
         let zone = &self.config.zone;
         let from_ns = from.and_then(|from| from.unix_ns(first_ns, None, zone));
-        let to_ns = to.and_then(|to| to.unix_ns(first_ns, from_ns, zone));
+        // A range ends after it begins, and after the first packet.
+        let to_ns = to.and_then(|to| to.unix_ns(first_ns, from_ns.or(Some(first_ns)), zone));
         self.range_ns = Some((from_ns.unwrap_or(0), to_ns.unwrap_or(u64::MAX)));
         self.is_in_range(first_ns)
     }

@@ -86,12 +86,13 @@ impl FromStr for When {
     }
 }
 
-/// A time of day that is further than this before the first packet is of the next day, in hours.
-const SAME_DAY_HOURS: i64 = 12;
+/// A time of day that is no further than this before the first packet, in hours, is of its day: whoever
+/// writes `06:00` for a capture that begins at 09:00 means all of it. One before that is of the next day.
+const SHORTLY_BEFORE_HOURS: i64 = 6;
 
 impl When {
-    /// Unix time in nanoseconds. A time of day is the one at or after `not_before_ns` or, where the
-    /// capture's first packet at `first_ns` is later by less than half a day, the one before that.
+    /// Unix time in nanoseconds. A time of day is the first one at or after `not_before_ns`; without that, it
+    /// is of the day of the capture's first packet, at `first_ns`, or of the night after.
     pub fn unix_ns(&self, first_ns: u64, not_before_ns: Option<u64>, zone: &TimeZone) -> Option<u64> {
         let zoned = match self {
             Self::At(timestamp) => timestamp.to_zoned(zone.clone()),
@@ -102,12 +103,13 @@ impl When {
             },
             Self::Clock(clock) => {
                 let of = |ns: u64| Some(Timestamp::from_nanosecond(ns.into()).ok()?.to_zoned(zone.clone()));
-                let first = of(first_ns)?;
+                let day = of(not_before_ns.unwrap_or(first_ns))?;
                 let least = match not_before_ns {
-                    Some(ns) => of(ns)?,
-                    None => first.checked_sub(Span::new().hours(SAME_DAY_HOURS)).ok()?,
+                    Some(_) => day.clone(),
+                    // This may be on the day before, which no time of day means.
+                    None => day.checked_sub(Span::new().hours(SHORTLY_BEFORE_HOURS)).ok()?,
                 };
-                let same_day = least.with().time(*clock).build().ok()?;
+                let same_day = day.with().time(*clock).build().ok()?;
                 if same_day < least { tomorrow(&same_day)? } else { same_day }
             }
         };
@@ -159,6 +161,30 @@ mod tests {
         assert_eq!(ns("03:11", from), "23 03:11:00");
         for text in ["", "noon", "25:00", "2026-13-01", "9999-12-31T23:59:59Z"] {
             assert!(text.parse::<When>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_day_is_of_the_first_packets_day_or_the_night_after() {
+        let zone = TimeZone::UTC;
+        let resolved = |first: &str, text: &str| {
+            let first_ns = first.parse::<Timestamp>().unwrap().as_nanosecond() as u64;
+            let unix_ns = text.parse::<When>().unwrap().unix_ns(first_ns, None, &zone).unwrap();
+            let zoned = Timestamp::from_nanosecond(unix_ns.into()).unwrap().to_zoned(zone.clone());
+            zoned.strftime("%d %H:%M").to_string()
+        };
+        for (first, text, expected) in [
+            ("2026-11-21T00:04:00Z", "18:00", "21 18:00"),
+            ("2026-11-21T00:04:00Z", "12:05", "21 12:05"),
+            ("2026-11-21T00:04:00Z", "23:59", "21 23:59"),
+            ("2026-11-21T00:04:00Z", "00:00", "21 00:00"),
+            ("2026-11-21T14:00:00Z", "23:00", "21 23:00"),
+            ("2026-11-21T14:00:00Z", "03:00", "22 03:00"),
+            ("2026-11-21T14:00:30Z", "13:30", "21 13:30"),
+            ("2026-11-21T09:00:00Z", "06:00", "21 06:00"),
+            ("2026-11-21T22:40:05Z", "03:12", "22 03:12"),
+        ] {
+            assert_eq!(resolved(first, text), expected, "{text} in a capture that begins at {first}");
         }
     }
 

@@ -70,3 +70,15 @@ fn a_terminal_of_any_size_takes_little_memory() {
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     assert!(kib < small_kib + MORE_KIB, "{kib} KiB, {small_kib} in a small terminal");
 }
+
+#[test]
+fn a_terminal_that_cannot_be_drawn_on_is_named() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("a.pcap");
+    fs::write(&path, Scenario::default().capture()).expect("written");
+    let arguments = ["top", path.to_str().expect("a name")];
+    let mut terminal = Terminal::start(&arguments, &[("TERM", "dumb")], (200, 24));
+    terminal.wait_for("cannot use the terminal: it cannot be drawn on (TERM=dumb); use `tmap live`");
+    assert_eq!(terminal.end().code(), Some(1));
+    assert!(!terminal.text().contains("no terminal"), "{}", terminal.text());
+}

@@ -264,18 +264,112 @@ fn a_program_that_comes_beside_is_told() {
     assert_eq!(tmap.end().code(), Some(1), "what may be missed is a warning");
 }
 
+/// Gives an interface a name of any bytes; it is up then.
+fn rename(namespace: &Namespace, from: &[u8], to: &[u8]) {
+    for words in [&[from, b"down"][..], &[from, b"name", to], &[to, b"up"]] {
+        let mut command = namespace.command("ip");
+        command.args(["link", "set", "dev"]).args(words.iter().map(|word| OsStr::from_bytes(word)));
+        assert!(command.status().is_ok_and(|status| status.success()), "{words:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn any_says_once_that_it_cannot_watch_what_has_an_odd_name() {
+    let pairs = Pairs::new(&["one", "odd"]);
+    rename(&pairs.far, b"odd", b"odd\xff");
+    let mut tmap = watch(&pairs, &["-i", "any"]);
+    let text = "any cannot watch 1 interface that is up, because its name is not UTF-8 (rename it); going on \
+                with one until it can be watched";
+    assert_eq!(awaited(&tmap, "failed"), text);
+    is_seen(&pairs, &tmap, 0);
+    thread::sleep(Duration::from_millis(1200));
+    assert_eq!(texts(&tmap, "failed").len(), 1);
+    tmap.send(Signal::SIGTERM);
+    assert_eq!(tmap.end().code(), Some(1), "it is a warning");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn one_that_gets_an_odd_name_is_still_watched() {
+    for mode in ["tc", "native"] {
+        let pairs = Pairs::new(&["one"]);
+        let mut tmap = watch(&pairs, &["-i", "one", "--xdp-mode", mode]);
+        rename(&pairs.far, b"one", b"one\xff");
+        assert_eq!(awaited(&tmap, "renamed"), "interface one is named one\u{fffd} now, and still watched");
+        is_seen(&pairs, &tmap, 0);
+        rename(&pairs.far, b"one\xff", b"eins");
+        wait_for("the next name", || texts(&tmap, "renamed").len() == 2);
+        is_seen(&pairs, &tmap, 0);
+        let others = ["moved", "gone", "failed", "back", "detached"];
+        assert!(others.iter().all(|change| texts(&tmap, change).is_empty()), "{}", tmap.err());
+        tmap.send(Signal::SIGTERM);
+        assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+    }
+}
+
+/// What waits for the name goes on waiting, and takes it when it is free, alone.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn one_that_takes_the_name_of_an_awaited_one_is_watched_once() {
+    for names in ["one,spare", "spare,one"] {
+        for mode in ["tc", "native"] {
+            let pairs = Pairs::new(&["one"]);
+            let mut tmap = watch(&pairs, &["-i", names, "--wait", "--xdp-mode", mode]);
+            rename(&pairs.far, b"one", b"spare");
+            assert_eq!(awaited(&tmap, "renamed"), "interface one is named spare now, and still watched");
+            thread::sleep(Duration::from_millis(1200));
+            is_seen(&pairs, &tmap, 0);
+            let last = tmap.lines("heartbeat").pop().expect("signs of life");
+            assert_eq!(last["watched"].as_array().map(Vec::len), Some(1), "{last}");
+            assert_eq!(last["unwatched"].as_array().map(Vec::len), Some(0), "{last}");
+            assert_eq!(texts(&tmap, "back"), [""; 0], "{names} {mode}");
+            assert_eq!(detach_links_of(tmap.pid()), 1, "{names} {mode}: it is attached once");
+            pairs.near.ip("link del one");
+            awaited(&tmap, "gone");
+            pairs.add("spare", 1);
+            awaited(&tmap, "back");
+            is_seen(&pairs, &tmap, 1);
+            thread::sleep(Duration::from_millis(1200));
+            assert_eq!(texts(&tmap, "back").len(), 1, "{names} {mode}");
+            assert_eq!(detach_links_of(tmap.pid()), 1, "{names} {mode}: the new one, too");
+            tmap.send(Signal::SIGTERM);
+            tmap.end();
+        }
+    }
+}
+
+/// Its program is where it is: only its name is here again, on another one.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn one_that_takes_the_name_of_one_that_moved_is_another() {
+    for names in ["one,two", "two,one"] {
+        for mode in ["tc", "native"] {
+            let (pairs, elsewhere) = (Pairs::new(&["one", "two"]), Namespace::new());
+            let mut tmap = watch(&pairs, &["-i", names, "--egress", "--xdp-mode", mode]);
+            pairs.far.ip(&format!("link set one netns {}", elsewhere.name()));
+            awaited(&tmap, "moved");
+            elsewhere.ip("link set one up");
+            rename(&pairs.far, b"two", b"one");
+            assert_eq!(awaited(&tmap, "renamed"), "interface two is named one now, and still watched");
+            thread::sleep(Duration::from_millis(1200));
+            for number in [0, 1] {
+                is_seen(&pairs, &tmap, number);
+            }
+            let others = ["gone", "failed", "back", "detached"];
+            assert!(others.iter().all(|change| texts(&tmap, change).is_empty()), "{}", tmap.err());
+            tmap.send(Signal::SIGTERM);
+            assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+        }
+    }
+}
+
 /// The kernel lets interfaces have any bytes for a name.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn an_interface_whose_name_is_no_utf_8_hides_no_other() {
     let pairs = Pairs::new(&["one", "odd"]);
-    let rename = |from: &OsStr, to: &OsStr| {
-        let mut command = pairs.far.command("ip");
-        command.args([OsStr::new("link"), OsStr::new("set"), from, OsStr::new("name"), to]);
-        assert!(command.status().is_ok_and(|status| status.success()), "{to:?}");
-    };
-    pairs.far.ip("link set odd down");
-    rename(OsStr::new("odd"), OsStr::from_bytes(b"odd\xff"));
+    rename(&pairs.far, b"odd", b"odd\xff");
     let tmap = watch(&pairs, &["-i", "one"]);
     is_seen(&pairs, &tmap, 0);
     pairs.far.ip("link set one down");

@@ -189,6 +189,36 @@ fn pages_are_written_wherever_root_could() {
     assert!(!pages_are_two_files(sticky.path()));
 }
 
+/// The sandboxed user can make no new page in root's folder, and the one that it has open is somewhere else:
+/// with a folder that it may look into, and without.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_page_that_was_moved_or_deleted_is_not_written_elsewhere() {
+    let wire = Wire::new(1500, false);
+    for (mode, is_kept) in [(0o755, true), (0o755, false), (0o700, true), (0o700, false)] {
+        let folder = TempDir::new().expect("a folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).expect("set");
+        let (page, archived) = (folder.path().join("page.html"), folder.path().join("archived.html"));
+        let mut tmap = watch(&wire, &["report", "-i", INTERFACE, "-o", page.to_str().expect("a name")]);
+        tmap.send(Signal::SIGUSR1);
+        let is_written = || fs::read_to_string(&page).is_ok_and(|html| html.trim_end().ends_with("</html>"));
+        wait_for("a page", is_written);
+        let before = fs::read(&page).expect("a page");
+        if is_kept {
+            fs::rename(&page, &archived).expect("moved");
+        } else {
+            fs::remove_file(&page).expect("deleted");
+        }
+        tmap.send(Signal::SIGTERM);
+        assert_eq!(tmap.end().code(), Some(1), "{mode:o} {is_kept}: {}", tmap.err());
+        let err = tmap.err();
+        assert!(err.contains("cannot write the page: "), "{mode:o} {is_kept}: {err}");
+        assert!(err.contains("page.html was deleted, moved or replaced"), "{mode:o} {is_kept}: {err}");
+        assert!(!page.exists());
+        assert!(!is_kept || fs::read(&archived).expect("it is there") == before, "{mode:o}");
+    }
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn what_is_forbidden_fails_inside() {

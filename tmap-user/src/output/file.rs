@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{MetadataExt, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -112,7 +115,10 @@ impl Place {
                 };
                 match replaced {
                     // In a folder that takes no new file, the old content can't be kept meanwhile.
-                    Err(Failure { is_folders: true, .. }) => {
+                    Err(Failure { is_folders: true, error }) => {
+                        if !is_at(file, path) {
+                            return Err(moved(path, &error));
+                        }
                         file.rewind()?;
                         file.set_len(0)?;
                         file.write_all(content)?;
@@ -124,6 +130,30 @@ impl Place {
             }
         }
     }
+}
+
+/// Whether this open file is the one at `path` still: nobody deleted, moved or replaced it meanwhile.
+fn is_at(file: &File, path: &Path) -> bool {
+    let Ok(own) = file.metadata() else { return false };
+    match path.metadata() {
+        Ok(there) => (there.dev(), there.ino()) == (own.dev(), own.ino()),
+        // An unprivileged user may not look into the folder, but the kernel says where an open file is.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let there = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+            own.nlink() > 0 && there.map_or(true, |there| there == path)
+        }
+        Err(_) => false,
+    }
+}
+
+/// The error for a file that isn't in its place any more, in a folder that takes no new one.
+fn moved(path: &Path, error: &io::Error) -> io::Error {
+    let text = format!(
+        "{} was deleted, moved or replaced, and its folder takes no new file ({error}); let tmap's user \
+         write to the folder, or leave the file there",
+        path.display()
+    );
+    io::Error::new(error.kind(), text)
 }
 
 /// The file to which a name leads through links of this user or of root. Others' links are traps: a folder
@@ -198,7 +228,9 @@ impl Drop for Draft {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Self::File { path, is_empty_and_new: true, .. } = self {
+        if let Self::File { file, path, is_empty_and_new: true } = self
+            && is_at(file, path)
+        {
             // The run failed, which is told already.
             let _ = fs::remove_file(path);
         }
@@ -242,6 +274,36 @@ mod tests {
         let is_draft = |name: &str| name.contains("-folder.") && name.ends_with(".tmp");
         assert!(left.iter().all(|entry| !is_draft(&entry.file_name().to_string_lossy())));
         fs::remove_dir(&folder).unwrap();
+    }
+
+    #[test]
+    fn only_the_file_that_was_opened_is_at_its_path() {
+        let (page, archived) = (path("page"), path("archived"));
+        for by_others in [false, true] {
+            let file = File::create(&page).unwrap();
+            assert!(is_at(&file, &page));
+            fs::rename(&page, &archived).unwrap();
+            if by_others {
+                fs::write(&page, "somebody else's").unwrap();
+            }
+            assert!(!is_at(&file, &page), "{by_others}");
+            assert!(is_at(&file, &archived), "{by_others}");
+            fs::remove_file(&archived).unwrap();
+            assert!(!is_at(&file, &archived), "{by_others}");
+        }
+        fs::remove_file(&page).unwrap();
+    }
+
+    /// One that has the place of its own file, which it didn't open, is not its own to remove.
+    #[test]
+    fn a_failed_run_leaves_the_files_of_others() {
+        let path = path("replaced");
+        let place = Place::open("page", Some(&path), &[]).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "somebody else's").unwrap();
+        drop(place);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "somebody else's");
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -94,9 +94,14 @@ impl Write for Output {
     }
 }
 
-/// Whether standard output is a terminal that can show a screen.
+/// Whether standard output is a terminal.
 pub fn is_there() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    io::stdout().is_terminal()
+}
+
+/// Whether the terminal says of itself that it can't move its cursor.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Whether the terminal is the kernel's own, whose font has no braille.
@@ -148,8 +153,12 @@ impl Screen {
     /// Takes the terminal: raw mode, the alternate screen and, where it is wanted, the mouse.
     ///
     /// # Errors
-    /// If the terminal refuses.
+    /// If the terminal refuses, or nothing can be drawn on it.
     pub fn take(mouse: bool) -> io::Result<Self> {
+        if is_dumb() {
+            let text = "it cannot be drawn on (TERM=dumb); use `tmap live` or `tmap read`";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
         HOOK.call_once(|| {
             let others = panic::take_hook();
             panic::set_hook(Box::new(move |info| {

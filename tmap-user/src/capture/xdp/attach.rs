@@ -111,9 +111,9 @@ fn find_filter(interface: u32, side: Side, filter: &SchedClassifierLink) -> Opti
     let unknown = Some(Found { interface, program: None });
     let mut request = TcMessage::with_index(interface.cast_signed());
     request.header.parent = CLSACT_SIDES[side as usize].into();
-    let Ok(replies) = netlink::dump(RouteNetlinkMessage::GetTrafficFilter(request)) else { return unknown };
+    let Ok(found) = netlink::dump(RouteNetlinkMessage::GetTrafficFilter(request)) else { return unknown };
     let (Ok(priority), Ok(handle)) = (filter.priority(), filter.handle()) else { return unknown };
-    replies.iter().find_map(|reply| match reply {
+    found.replies.iter().find_map(|reply| match reply {
         RouteNetlinkMessage::NewTrafficFilter(found)
             if found.header.info >> 16 == u32::from(priority)
                 && u32::from(found.header.handle) == u32::from(handle) =>

@@ -20,8 +20,15 @@ use netlink_sys::{
     protocols::{NETLINK_GENERIC, NETLINK_ROUTE},
 };
 
+/// What the kernel answered.
+pub(super) struct Answer<T> {
+    pub(super) replies: Vec<T>,
+    /// Messages that aren't understood, such as an interface whose name is no UTF-8, from their headers on.
+    pub(super) unread: Vec<Vec<u8>>,
+}
+
 /// All that rtnetlink has of what `request` asks for.
-pub(super) fn dump(request: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>> {
+pub(super) fn dump(request: RouteNetlinkMessage) -> Result<Answer<RouteNetlinkMessage>> {
     ask(NETLINK_ROUTE, NLM_F_DUMP, request)
 }
 
@@ -32,14 +39,14 @@ where
 {
     let mut message = GenlMessage::from_payload(request);
     message.set_resolved_family_id(family_id(T::family_name())?);
-    let replies = ask(NETLINK_GENERIC, NLM_F_ACK, message)?;
+    let Answer { replies, .. } = ask(NETLINK_GENERIC, NLM_F_ACK, message)?;
     Ok(replies.into_iter().map(|reply| reply.payload).collect())
 }
 
 /// The number that the kernel gave to a generic netlink family.
 fn family_id(name: &str) -> Result<u16> {
     let request = GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![FamilyName(name.to_owned())] };
-    let replies = ask(NETLINK_GENERIC, NLM_F_ACK, GenlMessage::from_payload(request))?;
+    let Answer { replies, .. } = ask(NETLINK_GENERIC, NLM_F_ACK, GenlMessage::from_payload(request))?;
     let mut attributes = replies.iter().flat_map(|reply| &reply.payload.nlas);
     let id = attributes.find_map(|attribute| if let FamilyId(id) = attribute { Some(*id) } else { None });
     id.with_context(|| format!("this kernel has no {name} netlink"))
@@ -50,7 +57,7 @@ fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
     protocol: isize,
     flags: u16,
     request: T,
-) -> Result<Vec<T>> {
+) -> Result<Answer<T>> {
     let mut socket = Socket::new(protocol)?;
     socket.bind_auto()?;
     let mut request = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(request));
@@ -59,7 +66,7 @@ fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
     let mut bytes = vec![0; request.buffer_len()];
     request.serialize(&mut bytes);
     socket.send(&bytes, 0)?;
-    let mut replies = Vec::new();
+    let mut answer = Answer { replies: Vec::new(), unread: Vec::new() };
     loop {
         let (datagram, from) = socket.recv_from_full()?;
         // The kernel's own port. The socket isn't connected to it, because a sandboxed process connects none.
@@ -72,14 +79,18 @@ fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
             // Messages are padded to four bytes.
             let next = rest.get(length.next_multiple_of(4).max(4)..).unwrap_or_default();
             let message = NetlinkMessage::<T>::deserialize(rest);
+            let bytes = rest.get(..length).unwrap_or(rest);
             rest = next;
-            // One that isn't understood, such as an interface whose name is no UTF-8, costs no other.
-            let Ok(message) = message else { continue };
+            // One that isn't understood costs no other.
+            let Ok(message) = message else {
+                answer.unread.push(bytes.to_vec());
+                continue;
+            };
             match message.payload {
-                NetlinkPayload::InnerMessage(reply) => replies.push(reply),
-                NetlinkPayload::Done(_) => return Ok(replies),
+                NetlinkPayload::InnerMessage(reply) => answer.replies.push(reply),
+                NetlinkPayload::Done(_) => return Ok(answer),
                 // An error of no code acknowledges the request.
-                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(replies),
+                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answer),
                 NetlinkPayload::Error(error) => return Err(error.to_io().into()),
                 _ => {}
             }

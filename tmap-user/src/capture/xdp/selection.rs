@@ -49,7 +49,7 @@ impl Selection {
     /// The interfaces to watch, lower ones first: the kernel refuses an XDP program on a port if the bridge
     /// above has one, but not the reverse.
     pub(super) fn choose<'a>(&self, all: &'a [Interface]) -> Vec<&'a Interface> {
-        let is_named = |interface: &Interface| self.names.contains(&interface.name);
+        let is_named = |interface: &Interface| self.names.iter().any(|name| interface.is_named(name));
         let mut chosen: Vec<&Interface> =
             all.iter().filter(|interface| is_named(interface) || self.takes(interface, all)).collect();
         chosen.sort_by_key(|interface| {
@@ -83,8 +83,17 @@ impl Selection {
 
     /// The names for which there is no interface.
     pub(super) fn missing(&self, all: &[Interface]) -> Vec<&str> {
-        let is_there = |name: &&String| all.iter().any(|interface| interface.name == **name);
+        let is_there = |name: &&String| all.iter().any(|interface| interface.is_named(name));
         self.names.iter().filter(|name| !is_there(name)).map(String::as_str).collect()
+    }
+
+    /// How many interfaces `any` leaves out because their names are no UTF-8. One that got its name while it
+    /// was watched still is.
+    pub(super) fn oddly_named(&self, all: &[Interface]) -> usize {
+        let is_left_out = |interface: &&Interface| {
+            interface.is_name_odd && is_usable(interface) && !self.watched.contains(&interface.index)
+        };
+        if self.any { all.iter().filter(is_left_out).count() } else { 0 }
     }
 
     /// Fails if an interface is missing, or if there is none to watch.
@@ -92,6 +101,9 @@ impl Selection {
         let names: Vec<_> = all.iter().map(|interface| interface.name.as_str()).collect();
         if let Some(name) = self.missing(all).first() {
             bail!("{name}: no such interface; there are: {} (--wait waits for it)", names.join(", "));
+        }
+        if self.choose(all).is_empty() && self.oddly_named(all) > 0 {
+            bail!("no interface is up but such whose names are not UTF-8; rename them");
         }
         if self.choose(all).is_empty() {
             bail!("no interface is up but the loopback; there are: {}", names.join(", "));
@@ -102,6 +114,11 @@ impl Selection {
 
 /// Whether `any` includes an interface, unless another one shows its frames.
 fn is_candidate(interface: &Interface) -> bool {
+    is_usable(interface) && !interface.is_name_odd
+}
+
+/// Whether `any` would include an interface, whatever its name is.
+fn is_usable(interface: &Interface) -> bool {
     interface.is_up && !interface.is_loopback() && interface.link().is_ok()
 }
 
@@ -194,6 +211,20 @@ mod tests {
         assert!(selection.choose(&all).is_empty());
         assert_eq!(selection.shown_before(&all[0], &all).map(|lower| &lower.name[..]), Some("p1"));
         assert!(selection.shown_before(&all[1], &all).is_none());
+    }
+
+    #[test]
+    fn names_that_are_no_utf_8_are_nobodys() {
+        let odd = |name, index| Interface { is_name_odd: true, ..fake(name, index) };
+        let down = Interface { is_up: false, ..odd("x\u{fffd}", 4) };
+        let all = [fake("p1", 2), odd("odd\u{fffd}", 3), down];
+        assert_eq!(chosen(&["any", "odd\u{fffd}"], &all), ["p1"]);
+        let any = Selection::new(&["any".to_owned()], true);
+        assert_eq!(any.oddly_named(&all), 1);
+        assert_eq!(Selection { watched: vec![3], ..any.clone() }.oddly_named(&all), 0);
+        assert_eq!(Selection::new(&["p1".to_owned()], true).oddly_named(&all), 0);
+        let error = any.check(&all[1..]).expect_err("there is none").to_string();
+        assert!(error.contains("not UTF-8"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! Interfaces are listed anew at each check, twice a second. The kernel's own messages about changes could be
 //! lost, and don't tell of programs.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use aya::Ebpf;
@@ -44,6 +47,8 @@ pub(super) struct Watch {
     packet_socket: PacketSocket,
     /// Whether interfaces couldn't be listed at the last check.
     is_unchecked: bool,
+    /// Whether it was said that `any` leaves out interfaces whose names are no UTF-8.
+    is_odd_told: bool,
 }
 
 /// A watched interface.
@@ -83,12 +88,20 @@ struct Tools<'a> {
     config: &'a Config,
     all: &'a [Interface],
     packet_socket: &'a PacketSocket,
+    /// The indices of the interfaces that others than the one in hand hold. None is watched twice: each frame
+    /// would count twice.
+    taken: BTreeSet<u32>,
 }
 
 impl<'a> Tools<'a> {
     /// The listed interface of this name.
     fn named(&self, name: &str) -> Option<&'a Interface> {
-        self.all.iter().find(|interface| interface.name == name)
+        self.all.iter().find(|interface| interface.is_named(name))
+    }
+
+    /// The listed interface of this name, unless it is watched already, by the name that it had before.
+    fn free(&self, name: &str) -> Option<&'a Interface> {
+        self.named(name).filter(|interface| !self.taken.contains(&interface.index))
     }
 
     /// Attaches to an interface.
@@ -112,7 +125,8 @@ impl Watch {
         let all = interface::list()?;
         let selection = Selection::new(&config.interfaces, config.decap);
         let packet_socket = PacketSocket::open(config.promiscuous);
-        let mut tools = Tools { ebpf, config, all: &all, packet_socket: &packet_socket };
+        let taken = BTreeSet::new();
+        let mut tools = Tools { ebpf, config, all: &all, packet_socket: &packet_socket, taken };
         let mut watch = Self::default();
         let mut changes = Vec::new();
         for interface in selection.choose(&all) {
@@ -129,6 +143,7 @@ impl Watch {
             changes.push(Change { interface: name.to_owned(), kind: ChangeKind::Waiting, text });
             watch.interfaces.push(Watched { is_named: true, ..Watched::missing(name) });
         }
+        watch.tell_odd(&selection, &all, &mut changes);
         watch.list_attachments();
         watch.packet_socket = packet_socket;
         Ok((watch, changes))
@@ -141,7 +156,12 @@ impl Watch {
 
     /// The names of the interfaces that are watched now (true) or not (false).
     pub(super) fn names(&self, watched: bool) -> Vec<&str> {
-        let wanted = |interface: &&Watched| interface.is_watched() == watched;
+        // What waits for a name that a watched one took isn't missed.
+        let is_taken =
+            |name: &str| self.interfaces.iter().any(|other| other.is_watched() && other.name == name);
+        let wanted = |interface: &&Watched| {
+            interface.is_watched() == watched && (watched || !is_taken(&interface.name))
+        };
         self.interfaces.iter().filter(wanted).map(|interface| interface.name.as_str()).collect()
     }
 
@@ -155,10 +175,15 @@ impl Watch {
         };
         self.is_unchecked = false;
         let packet_socket = std::mem::take(&mut self.packet_socket);
-        let mut tools = Tools { ebpf, config, all: &all, packet_socket: &packet_socket };
+        let taken = self.interfaces.iter().filter_map(Watched::index).collect();
+        let mut tools = Tools { ebpf, config, all: &all, packet_socket: &packet_socket, taken };
         let mut changes = Vec::new();
         for watched in &mut self.interfaces {
+            if let Some(own) = watched.index() {
+                tools.taken.remove(&own);
+            }
             watched.check(&mut tools, &links, now, &mut changes);
+            tools.taken.extend(watched.index());
         }
         self.follow_any(&mut tools, now, &mut changes);
         self.packet_socket = packet_socket;
@@ -178,6 +203,21 @@ impl Watch {
         vec![Change { interface, kind, text }]
     }
 
+    /// Says once that `any` leaves out interfaces whose names are no UTF-8.
+    fn tell_odd(&mut self, selection: &Selection, all: &[Interface], changes: &mut Vec<Change>) {
+        let number = selection.oddly_named(all);
+        if number == 0 || std::mem::replace(&mut self.is_odd_told, true) {
+            return;
+        }
+        let (what, whose) = if number == 1 {
+            ("interface that is up, because its name is", "it")
+        } else {
+            ("interfaces that are up, because their names are", "them")
+        };
+        let text = format!("any cannot watch {number} {what} not UTF-8 (rename {whose})");
+        changes.push(Change { interface: "any".to_owned(), kind: ChangeKind::Failed, text });
+    }
+
     /// Lets go of interfaces that `any` doesn't include any more, and attaches to those that came up since.
     fn follow_any(&mut self, tools: &mut Tools<'_>, now: Instant, changes: &mut Vec<Change>) {
         let mut selection = Selection::new(&tools.config.interfaces, tools.config.decap);
@@ -194,6 +234,7 @@ impl Watch {
             None => true,
         });
         self.take_in_new(&selection, tools, now, changes);
+        self.tell_odd(&selection, tools.all, changes);
         // Names that come and go, as those of containers do, must not pile up.
         self.interfaces
             .retain(|watched| watched.state != State::Gone || selection.names.contains(&watched.name));
@@ -209,11 +250,13 @@ impl Watch {
     ) {
         let all = tools.all;
         for interface in selection.choose(all) {
-            if self.interfaces.iter().any(|watched| watched.name == interface.name) {
+            let is_known = self.interfaces.iter().any(|watched| watched.name == interface.name);
+            if is_known || tools.taken.contains(&interface.index) {
                 continue;
             }
             let mut watched = Watched::missing(&interface.name);
             watched.attach_again(tools, interface, now, changes);
+            tools.taken.extend(watched.index());
             self.interfaces.push(watched);
         }
     }
@@ -287,14 +330,14 @@ impl Watched {
             },
             State::Elsewhere => self.check_elsewhere(tools, links, now, changes),
             State::Gone => {
-                if let Some(interface) = tools.named(&self.name) {
+                if let Some(interface) = tools.free(&self.name) {
                     self.attach_again(tools, interface, now, changes);
                 }
             }
-            State::Failed(until) => match tools.named(&self.name) {
-                None => self.go(changes),
-                Some(interface) if now >= until => self.attach_again(tools, interface, now, changes),
-                Some(_) => {}
+            State::Failed(until) => match (tools.named(&self.name), tools.free(&self.name)) {
+                (None, _) => self.go(changes),
+                (_, Some(interface)) if now >= until => self.attach_again(tools, interface, now, changes),
+                _ => {}
             },
         }
     }
@@ -412,7 +455,7 @@ impl Watched {
         self.promiscuous = None;
         if self.held.is_empty() {
             self.go(changes);
-        } else if let Some(interface) = tools.named(&self.name) {
+        } else if let Some(interface) = tools.free(&self.name) {
             self.watch_another(tools, interface, now, changes);
         } else {
             self.state = State::Elsewhere;
@@ -433,7 +476,8 @@ impl Watched {
         let Some(held) = self.held.iter().find(|held| held.interface(links).is_some()) else {
             return self.go(changes);
         };
-        let Some(interface) = tools.named(&self.name) else { return };
+        // One that has its name and is watched is another one.
+        let Some(interface) = tools.free(&self.name) else { return };
         if tools.is_on(held, interface) {
             self.state = State::Here(interface.index);
             let text = "came back from the other network namespace".to_owned();

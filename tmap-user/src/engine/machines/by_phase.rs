@@ -70,8 +70,8 @@ pub(super) struct View<'a> {
     pub options: &'a Options,
 }
 
-/// Finds the machines behind those clusters whose offsets are random. Where all counters of pairs changed at a
-/// moment, there may be as few as those of the longer epoch show.
+/// Finds the machines behind those clusters whose offsets are random. Where all counters of pairs changed at
+/// a moment, there may be as few as those of the longer epoch show.
 pub(super) fn find(view: View<'_>, set: &Random) -> Findings {
     let findings = find_at_once(view, set);
     let View { clusters, connections, .. } = view;
