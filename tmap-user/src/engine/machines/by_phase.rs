@@ -3,7 +3,7 @@
 //! Each offset that was found (a connection's own, or one that a pair of addresses shares) becomes a
 //! track. The lines that `phase` finds become machines.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tmap_common::Address;
 
@@ -13,10 +13,10 @@ use super::{
     counters::Behaviour,
     epochs,
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
+    lines,
     occupancy::Occupancy,
     regime::{Own, Random},
     source_ports::SourcePorts,
-    succession::{self, Life, Succession},
 };
 use crate::engine::{
     clock::fit::{Clock, SKEW_PRIOR_SIGMA},
@@ -118,10 +118,10 @@ fn find_at_once(view: View<'_>, set: &Random) -> Findings {
         phase::fit(&tracks, hz, &settings)
     };
     let began_ns: Vec<u64> = random.iter().map(|c| connections[c.members[0]].flow.first_ns).collect();
-    let findings = |lines| {
-        let mut machine_of_line = join_by_peers(lines, &peers);
-        let fewest = join_successions(&mut machine_of_line, lines, &began_ns);
-        Findings::of(hz, set.regime, &random, &machine_of_line, lines).at_fewest(fewest)
+    let findings = |found| {
+        let machine_of_line = lines::join_by_peers(found, &peers);
+        let fewest = lines::fewest(&machine_of_line, found, &began_ns);
+        Findings::of(hz, set.regime, &random, &machine_of_line, found).at_fewest(fewest)
     };
     let Some(occupancy) = occupancy(set) else {
         return findings(&fit(Vec::new()));
@@ -224,7 +224,7 @@ impl Findings {
         let groups = (0..lines.lines.len()).map(|number| group(hz, regime, number, random, lines)).collect();
         let mut count = count_of(lines, random.len());
         if !lines.lines.is_empty() {
-            let told = machines(machine_of_line);
+            let told = lines::machines(machine_of_line);
             count.best = count.best.map(|_| told);
             count.low = count.low.min(told);
         }
@@ -293,92 +293,6 @@ fn alone(hz: f64, clusters: &[&Cluster]) -> Option<Group> {
         skew_ppm: told_skew(best.clock.rate_hz, hz),
         phase_ticks: None,
         members: members.map(|&member| (member, MATCH_PROBABILITY)).collect(),
-    })
-}
-
-/// Parallel lines are told as paths of one machine where that is this much likelier than several machines, in
-/// nats: a hundred times.
-const CLEARLY_PATHS_NATS: f64 = 4.6;
-
-/// The share of a path's connections that are assigned to another path's line.
-const WRONG_LINE: f64 = 0.2;
-
-/// How far the skews of one machine's lines may differ, in joint standard errors.
-const MAX_SKEW_DEVIATION: f64 = 4.0;
-
-/// The number of machines, from the first line of each line's machine.
-fn machines(machine_of_line: &[usize]) -> u32 {
-    machine_of_line.iter().enumerate().filter(|(line, machine)| line == *machine).count() as u32
-}
-
-/// For each line, the first line of the same machine.
-///
-/// A path to one peer is later than to another, so one machine makes a line per path where delays differ by
-/// part of a tick. Such lines are parallel, and each has peers of its own; machines share peers.
-fn join_by_peers(lines: &phase::Lines, peers: &[Address]) -> Vec<usize> {
-    let mut counts: Vec<BTreeMap<Address, usize>> = vec![BTreeMap::new(); lines.lines.len()];
-    for (posterior, peer) in lines.posteriors.iter().zip(peers) {
-        let best = posterior.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-        if let Some((line, _)) = best.filter(|(_, p)| **p > 0.5) {
-            *counts[line].entry(*peer).or_default() += 1;
-        }
-    }
-    let is_one = |a: usize, b: usize| {
-        let (skew_a, skew_b) = (lines.lines[a].skew_ppm, lines.lines[b].skew_ppm);
-        let apart = (skew_a.value - skew_b.value).abs();
-        let parallel = apart <= MAX_SKEW_DEVIATION * joint(skew_a.sigma, skew_b.sigma);
-        parallel && evidence_for_paths(&counts[a], &counts[b]) > CLEARLY_PATHS_NATS
-    };
-    let mut first: Vec<usize> = (0..counts.len()).collect();
-    for b in 0..counts.len() {
-        if let Some(a) = (0..b).find(|&a| first[a] == a && is_one(a, b)) {
-            first[b] = a;
-        }
-    }
-    first
-}
-
-/// Gives lines that clearly go on with another one's machine to that. Returns the fewest machines that the
-/// lines may be; `began_ns` tells when each track began.
-fn join_successions(machine_of_line: &mut [usize], lines: &phase::Lines, began_ns: &[u64]) -> u32 {
-    let mut lives: Vec<Life> =
-        lines.lines.iter().map(|line| Life { starts_ns: Vec::new(), skew_ppm: line.skew_ppm }).collect();
-    for (posterior, &start_ns) in lines.posteriors.iter().zip(began_ns) {
-        let best = posterior.iter().position(|&probability| probability > 0.5);
-        if let Some(line) = best {
-            lives[line].starts_ns.push(start_ns);
-        }
-    }
-    lives.iter_mut().for_each(|life| life.starts_ns.sort_unstable());
-    let successions = succession::find(&lives);
-    let mut fewest = machines(machine_of_line);
-    for Succession { before, after, is_clear } in successions {
-        let (machine, gone) = (machine_of_line[before], machine_of_line[after]);
-        if machine == gone {
-            continue;
-        }
-        fewest = fewest.saturating_sub(1);
-        if is_clear {
-            machine_of_line.iter_mut().filter(|of| **of == gone).for_each(|of| *of = machine.min(gone));
-            machine_of_line.iter_mut().filter(|of| **of == machine).for_each(|of| *of = machine.min(gone));
-        }
-    }
-    fewest
-}
-
-/// The log evidence, in nats, that two lines are two paths of one machine, not two machines. `a` and `b` are
-/// the connections of each line by peer. Along paths, a peer's connections are all on one line, but for those
-/// that are assigned to the wrong one; machines share their connections out alike among peers.
-fn evidence_for_paths(a: &BTreeMap<Address, usize>, b: &BTreeMap<Address, usize>) -> f64 {
-    let peers: BTreeSet<&Address> = a.keys().chain(b.keys()).collect();
-    let of = |line: &BTreeMap<Address, usize>, peer: &Address| line.get(peer).copied().unwrap_or(0) as f64;
-    let total: (f64, f64) = (a.values().sum::<usize>() as f64, b.values().sum::<usize>() as f64);
-    let share = (total.0 + 0.5) / (total.0 + total.1 + 1.0);
-    peers.into_iter().fold(0.0, |sum, peer| {
-        let (on_a, on_b) = (of(a, peer), of(b, peer));
-        let path = |own: f64, other: f64| (1.0 - WRONG_LINE).powf(own) * WRONG_LINE.powf(other);
-        let by_path = (0.5 * (path(on_a, on_b) + path(on_b, on_a))).ln();
-        sum + by_path - on_a * share.ln() - on_b * (1.0 - share).ln()
     })
 }
 
@@ -455,23 +369,4 @@ fn sample_of(cluster: &Cluster, connections: &[&Connection], resolution_ns: u64)
         sample.add(point);
     }
     sample
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(counts: &[usize]) -> BTreeMap<Address, usize> {
-        let peer = |at: usize| Address::from_ip4([203, 0, 113, at as u8]);
-        counts.iter().enumerate().filter(|(_, n)| **n > 0).map(|(at, n)| (peer(at), *n)).collect()
-    }
-
-    #[test]
-    fn lines_with_peers_of_their_own_are_paths() {
-        let evidence = |a: &[usize], b: &[usize]| evidence_for_paths(&line(a), &line(b));
-        assert!(evidence(&[18, 17, 3], &[1, 1, 15]) > CLEARLY_PATHS_NATS);
-        assert!(evidence(&[5, 5, 0, 0], &[0, 0, 5, 5]) > CLEARLY_PATHS_NATS);
-        assert!(evidence(&[4, 6, 5, 3], &[5, 3, 6, 4]) < 0.0, "machines share peers");
-        assert!(evidence(&[1, 1, 1, 0, 0, 0], &[0, 0, 0, 1, 1, 1]).abs() < 1.0, "single ones tell nothing");
-    }
 }

@@ -20,6 +20,7 @@ pub(super) mod epochs;
 mod group;
 mod history;
 mod late_paths;
+mod lines;
 mod misfits;
 mod numbering;
 mod occupancy;

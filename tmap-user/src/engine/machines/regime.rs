@@ -95,9 +95,7 @@ impl Judgement {
             self.regime = if self.machines.is_empty() { regime } else { Regime::Mixed };
         }
     }
-}
 
-impl Judgement {
     /// Adds `count` clusters behind the `others`, whose counters begin with their connections.
     pub(super) fn add_begun_anew(&mut self, others: usize, count: usize) {
         let clusters: Vec<usize> = (others..others + count).collect();
@@ -105,7 +103,7 @@ impl Judgement {
         let mut random = Random { regime, own: Own::Mostly, clusters, sizes: Vec::new() };
         random.leave_to_phases();
         self.random.push(random);
-        let begun = format!("counters that begin with their connections: {count}");
+        let begun = format!("{count} counters begin with their connections");
         (self.regime, self.evidence) = match others {
             0 => (regime, begun),
             _ => (Regime::Mixed, format!("{}; {begun}", self.evidence)),
