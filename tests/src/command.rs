@@ -29,7 +29,7 @@ use tempfile::TempDir;
 use crate::net::namespaces::Namespace;
 
 /// Longer than anything takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The command, as cargo built it beside this test.
 ///
