@@ -65,6 +65,13 @@ fn awaited(tmap: &Running, change: &str) -> String {
     texts(tmap, change).remove(0)
 }
 
+/// Ends a run that told none of these changes, and has no warning.
+fn end_without(tmap: &mut Running, changes: &[&str]) {
+    assert!(changes.iter().all(|change| texts(tmap, change).is_empty()), "{}", tmap.err());
+    tmap.send(Signal::SIGTERM);
+    assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+}
+
 /// How many frames a run has seen, as its last sign of life says.
 fn seen(tmap: &Running) -> u64 {
     tmap.lines("heartbeat").last().map_or(0, |line| line["seen"].as_u64().expect("a count"))
@@ -301,10 +308,7 @@ fn one_that_gets_an_odd_name_is_still_watched() {
         rename(&pairs.far, b"one\xff", b"eins");
         wait_for("the next name", || texts(&tmap, "renamed").len() == 2);
         is_seen(&pairs, &tmap, 0);
-        let others = ["moved", "gone", "failed", "back", "detached"];
-        assert!(others.iter().all(|change| texts(&tmap, change).is_empty()), "{}", tmap.err());
-        tmap.send(Signal::SIGTERM);
-        assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+        end_without(&mut tmap, &["moved", "gone", "failed", "back", "detached"]);
     }
 }
 
@@ -356,10 +360,7 @@ fn one_that_takes_the_name_of_one_that_moved_is_another() {
             for number in [0, 1] {
                 is_seen(&pairs, &tmap, number);
             }
-            let others = ["gone", "failed", "back", "detached"];
-            assert!(others.iter().all(|change| texts(&tmap, change).is_empty()), "{}", tmap.err());
-            tmap.send(Signal::SIGTERM);
-            assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+            end_without(&mut tmap, &["gone", "failed", "back", "detached"]);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use tmap_common::{Address, Tunnel};
 
-use super::{rtt, types::joint};
+use super::rtt;
 
 pub use super::{
     clock::{boot::Boot, phase_point::PhasePoint},
@@ -294,9 +294,8 @@ impl MachineReport {
     /// Whether two machines' skews differ by at most `most_ppm` plus their errors; true where one isn't
     /// known.
     pub(super) fn skews_within(&self, other: &Self, most_ppm: f64) -> bool {
-        self.skew_ppm.zip(other.skew_ppm).is_none_or(|(a, b)| {
-            (a.value - b.value).abs() <= most_ppm + SKEW_DEVIATION * joint(a.sigma, b.sigma)
-        })
+        let skews_ppm = self.skew_ppm.zip(other.skew_ppm);
+        skews_ppm.is_none_or(|(a, b)| a.may_equal(b, most_ppm, SKEW_DEVIATION))
     }
 }
 

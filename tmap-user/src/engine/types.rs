@@ -11,6 +11,14 @@ pub struct Estimate {
     pub sigma: f64,
 }
 
+impl Estimate {
+    /// Whether both may be estimates of one value that wanders by up to `apart`, as far as so many joint
+    /// standard errors reach.
+    pub fn may_equal(self, other: Self, apart: f64, deviations: f64) -> bool {
+        (self.value - other.value).abs() <= apart + deviations * joint(self.sigma, other.sigma)
+    }
+}
+
 /// The standard error of a sum or difference of two independent values with errors `a` and `b`.
 ///
 /// `hypot` would also guard against overflow and underflow, which standard errors don't cause.

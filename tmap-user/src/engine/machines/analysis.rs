@@ -278,9 +278,8 @@ impl Class {
         let (mut fewest, mut most) = (None, None);
         let serves = serves(items.iter().map(|item| connections[item.index]));
         let clusters = by_offset::cluster(items, options, resolution_ns);
-        let mut clusters = late_paths::join(clusters, |cluster| cluster.peers(connections));
-        let others = anew::put_last(&mut clusters, connections);
-        let begun_anew = clusters.split_off(others);
+        let clusters = late_paths::join(clusters, |cluster| cluster.peers(connections));
+        let (mut clusters, begun_anew) = anew::part(clusters, connections);
         let sharing = sharing(hz, &clusters, serves, connections);
         let mut judgement = judge(hz, &clusters, &sharing, serves, connections);
         let proven = proven(&clusters, &sharing, &judgement, connections);

@@ -17,18 +17,16 @@ const JUST_BEGUN_TICKS: f64 = 2.0;
 /// So many counters may begin with their connections by chance: one machine may be that quick.
 const BY_CHANCE: usize = 1;
 
-/// Moves the clusters whose counters begin with their connections behind the others. Returns how many others
-/// there are.
-pub(super) fn put_last(clusters: &mut [Cluster], connections: &[&Connection]) -> usize {
+/// Parts the clusters into those whose counters don't begin with their connections, and those whose counters
+/// do.
+pub(super) fn part(clusters: Vec<Cluster>, connections: &[&Connection]) -> (Vec<Cluster>, Vec<Cluster>) {
     let begins = |cluster: &Cluster| {
         cluster.members.iter().all(|&member| begins_with(connections[member], cluster.clock.hz))
     };
     if clusters.iter().filter(|cluster| begins(cluster)).count() <= BY_CHANCE {
-        return clusters.len();
+        return (clusters, Vec::new());
     }
-    // Stable, so that the others keep their order.
-    clusters.sort_by_key(begins);
-    clusters.partition_point(|cluster| !begins(cluster))
+    clusters.into_iter().partition(|cluster| !begins(cluster))
 }
 
 /// Whether a counter of this rate begins with its connection, whose beginning was seen.

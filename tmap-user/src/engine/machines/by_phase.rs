@@ -15,7 +15,8 @@ use super::{
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
     lines,
     occupancy::Occupancy,
-    regime::{Own, Random},
+    regime::{self, Own, Random},
+    sharing::Sharing,
     source_ports::SourcePorts,
 };
 use crate::engine::{
@@ -73,20 +74,20 @@ pub(super) struct View<'a> {
 /// Finds the machines behind those clusters whose offsets are random. Where all counters of pairs changed at
 /// a moment, there may be as few as those of the longer epoch show.
 pub(super) fn find(view: View<'_>, set: &Random) -> Findings {
-    let findings = find_at_once(view, set);
+    let findings = find_all(view, set);
+    if !do_pairs_tell(set) {
+        return findings;
+    }
     let View { clusters, connections, .. } = view;
     let all: Vec<&Cluster> = set.clusters.iter().map(|&index| &clusters[index]).collect();
-    match epochs::longer(&all, connections).filter(|_| occupancy(set).is_some()) {
-        Some(longer) => {
-            let (fewest, _) = Occupancy::of(&set.sizes_of(&longer, clusters, connections)).interval();
-            findings.at_fewest(fewest as u32)
-        }
-        None => findings,
-    }
+    let Some(longer) = epochs::longer(&all, connections) else { return findings };
+    let sharing: Vec<Sharing> = longer.into_iter().map(|at| all[at].sharing(connections)).collect();
+    let (fewest, _) = Occupancy::of(&regime::sizes(&sharing)).interval();
+    findings.at_fewest(fewest as u32)
 }
 
-/// Finds the machines behind clusters that ran at the same time.
-fn find_at_once(view: View<'_>, set: &Random) -> Findings {
+/// Finds the machines as if all had shown their counters all along.
+fn find_all(view: View<'_>, set: &Random) -> Findings {
     let View { hz, clusters, connections, source_ports, resolution_ns, options } = view;
     let random: Vec<&Cluster> = set.clusters.iter().map(|&index| &clusters[index]).collect();
     let samples: Vec<Sample> =
@@ -199,11 +200,15 @@ fn group(hz: f64, regime: Regime, number: usize, random: &[&Cluster], lines: &ph
     }
 }
 
-/// What pairs of addresses show of the number of machines; `None` where each connection may have an offset of
+/// Whether pairs of addresses tell the number of machines; not where each connection may have an offset of
 /// its own.
+fn do_pairs_tell(random: &Random) -> bool {
+    random.regime != Regime::PerConnection && !random.is_left_to_phases()
+}
+
+/// What pairs of addresses show of the number of machines, where they tell it.
 fn occupancy(random: &Random) -> Option<Occupancy> {
-    let do_pairs_tell = random.regime != Regime::PerConnection && !random.is_left_to_phases();
-    do_pairs_tell.then(|| Occupancy::of(&random.sizes))
+    do_pairs_tell(random).then(|| Occupancy::of(&random.sizes))
 }
 
 /// The log prior of each number of lines, from 0: what the pairs show, in nats.

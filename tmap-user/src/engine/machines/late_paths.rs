@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use tmap_common::Address;
 
 use super::cluster::Cluster;
-use crate::engine::types::{joint, wrap_difference};
+use crate::engine::types::wrap_difference;
 
 /// How much later than others a peer's path may be, in seconds: over a satellite, or through a tunnel.
 const MOST_LATE_S: f64 = 1.0;
@@ -72,9 +72,7 @@ fn merged(mut clusters: Vec<Cluster>, joins_to: &[Option<usize>]) -> Vec<Cluster
 fn is_behind(late: &Cluster, known: &Cluster) -> bool {
     let (a, b) = (&late.clock, &known.clock);
     let behind_s = wrap_difference(b.at(a.reference_ns).value - a.offset_ticks.value) / a.hz;
-    let apart = (a.rate_hz.value - b.rate_hz.value).abs();
-    (-MOST_EARLY_S..MOST_LATE_S).contains(&behind_s)
-        && apart <= MAX_DEVIATION * joint(a.rate_hz.sigma, b.rate_hz.sigma)
+    (-MOST_EARLY_S..MOST_LATE_S).contains(&behind_s) && a.rate_hz.may_equal(b.rate_hz, 0.0, MAX_DEVIATION)
 }
 
 #[cfg(test)]

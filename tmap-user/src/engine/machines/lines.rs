@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tmap_common::Address;
 
 use super::succession;
-use crate::engine::{phase, types::joint};
+use crate::engine::phase;
 
 /// Parallel lines are told as paths of one machine where that is this much likelier than several machines, in
 /// nats: a hundred times.
@@ -22,6 +22,11 @@ pub(super) fn machines(machine_of_line: &[usize]) -> u32 {
     machine_of_line.iter().enumerate().filter(|(line, machine)| line == *machine).count() as u32
 }
 
+/// The line that a track most likely is on, by its probability of each line.
+fn line_of(posterior: &[f32]) -> Option<usize> {
+    posterior.iter().position(|&probability| probability > 0.5)
+}
+
 /// For each line, the first line of the same machine.
 ///
 /// A path to one peer is later than to another, so one machine makes a line per path where delays differ by
@@ -29,16 +34,14 @@ pub(super) fn machines(machine_of_line: &[usize]) -> u32 {
 pub(super) fn join_by_peers(lines: &phase::Lines, peers: &[Address]) -> Vec<usize> {
     let mut counts: Vec<BTreeMap<Address, usize>> = vec![BTreeMap::new(); lines.lines.len()];
     for (posterior, peer) in lines.posteriors.iter().zip(peers) {
-        let best = posterior.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-        if let Some((line, _)) = best.filter(|(_, p)| **p > 0.5) {
+        if let Some(line) = line_of(posterior) {
             *counts[line].entry(*peer).or_default() += 1;
         }
     }
     let is_one = |a: usize, b: usize| {
-        let (skew_a, skew_b) = (lines.lines[a].skew_ppm, lines.lines[b].skew_ppm);
-        let apart = (skew_a.value - skew_b.value).abs();
-        let parallel = apart <= MAX_SKEW_DEVIATION * joint(skew_a.sigma, skew_b.sigma);
-        parallel && evidence_for_paths(&counts[a], &counts[b]) > CLEARLY_PATHS_NATS
+        let skew = |line: usize| lines.lines[line].skew_ppm;
+        skew(a).may_equal(skew(b), 0.0, MAX_SKEW_DEVIATION)
+            && evidence_for_paths(&counts[a], &counts[b]) > CLEARLY_PATHS_NATS
     };
     let mut first: Vec<usize> = (0..counts.len()).collect();
     for b in 0..counts.len() {
@@ -54,7 +57,7 @@ pub(super) fn join_by_peers(lines: &phase::Lines, peers: &[Address]) -> Vec<usiz
 pub(super) fn fewest(machine_of_line: &[usize], lines: &phase::Lines, began_ns: &[u64]) -> u32 {
     let mut lives: Vec<Vec<u64>> = vec![Vec::new(); lines.lines.len()];
     for (posterior, &start_ns) in lines.posteriors.iter().zip(began_ns) {
-        if let Some(line) = posterior.iter().position(|&probability| probability > 0.5) {
+        if let Some(line) = line_of(posterior) {
             lives[machine_of_line[line]].push(start_ns);
         }
     }

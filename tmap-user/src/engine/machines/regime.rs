@@ -11,13 +11,12 @@ use std::collections::BTreeMap;
 use tmap_common::Address;
 
 use super::{
-    cluster::Cluster,
     one_clock::Alike,
     sharing::{Sharing, draws_offsets},
     together::CLEARLY_NEAR_NATS,
     urns::{self, OfOnePeer},
 };
-use crate::engine::{flows::connection::Connection, types::Regime};
+use crate::engine::types::Regime;
 
 /// The fewest connections of a slow clock that are taken for random because no two share an offset
 /// (Linux 4.10, or an unknown stack): as many machines, each seen once, are less likely. Fewer leave it open.
@@ -88,21 +87,16 @@ impl Judgement {
         if !clearly.is_empty() {
             self.machines.retain(|cluster| clearly.binary_search(cluster).is_err());
             self.fewest = self.fewest.min(self.machines.len());
-            let (regime, own) = (Regime::Undetermined, Own::Mostly);
-            let mut random = Random { regime, own, clusters: clearly, sizes: Vec::new() };
-            random.leave_to_phases();
-            self.random.push(random);
+            let regime = Regime::Undetermined;
+            self.random.push(Random::by_phase(regime, clearly));
             self.regime = if self.machines.is_empty() { regime } else { Regime::Mixed };
         }
     }
 
     /// Adds `count` clusters behind the `others`, whose counters begin with their connections.
     pub(super) fn add_begun_anew(&mut self, others: usize, count: usize) {
-        let clusters: Vec<usize> = (others..others + count).collect();
         let regime = Regime::PerConnection;
-        let mut random = Random { regime, own: Own::Mostly, clusters, sizes: Vec::new() };
-        random.leave_to_phases();
-        self.random.push(random);
+        self.random.push(Random::by_phase(regime, (others..others + count).collect()));
         let begun = format!("{count} counters begin with their connections");
         (self.regime, self.evidence) = match others {
             0 => (regime, begun),
@@ -112,16 +106,11 @@ impl Judgement {
 }
 
 impl Random {
-    /// The sizes of the clusters at these positions, for each peer.
-    pub(super) fn sizes_of(
-        &self,
-        positions: &[usize],
-        all: &[Cluster],
-        connections: &[&Connection],
-    ) -> Vec<Vec<usize>> {
-        let clusters = positions.iter().map(|&position| &all[self.clusters[position]]);
-        let sharing: Vec<Sharing> = clusters.map(|cluster| cluster.sharing(connections)).collect();
-        Tally::of(&sharing).sizes((0..sharing.len()).collect::<Vec<_>>().iter())
+    /// Clusters of which pairs of addresses say nothing.
+    fn by_phase(regime: Regime, clusters: Vec<usize>) -> Self {
+        let mut random = Self { regime, own: Own::Mostly, clusters, sizes: Vec::new() };
+        random.leave_to_phases();
+        random
     }
 
     /// Whether pairs of addresses say nothing of the number of machines.
@@ -199,6 +188,11 @@ pub(super) fn judge(hz: f64, clusters: &[Sharing], serves: bool, together_nats: 
     tally.judge_shared(judgement)
 }
 
+/// The sizes of clusters, for each peer.
+pub(super) fn sizes(clusters: &[Sharing]) -> Vec<Vec<usize>> {
+    Tally::of(clusters).sizes(0..clusters.len())
+}
+
 /// Counts of clusters, connections and peers.
 struct Tally {
     connections: usize,
@@ -251,7 +245,7 @@ impl Tally {
 
     /// Clusters whose offsets are drawn in the same way.
     fn random(&self, regime: Regime, own: Own, clusters: Vec<usize>) -> Random {
-        Random { regime, own, sizes: self.sizes(clusters.iter()), clusters }
+        Random { regime, own, sizes: self.sizes(clusters.iter().copied()), clusters }
     }
 
     /// Judges clusters of which some are shared.
@@ -354,13 +348,13 @@ impl Tally {
         if !by_pair {
             return vec![self.clusters.iter().map(|by_peer| by_peer.values().sum()).collect()];
         }
-        self.sizes(self.within.iter().chain(&self.singles))
+        self.sizes(self.within.iter().chain(&self.singles).copied())
     }
 
     /// The sizes of these clusters, for each peer.
-    fn sizes<'a>(&self, clusters: impl Iterator<Item = &'a usize>) -> Vec<Vec<usize>> {
+    fn sizes(&self, clusters: impl Iterator<Item = usize>) -> Vec<Vec<usize>> {
         let mut sizes: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
-        for &index in clusters {
+        for index in clusters {
             for (peer, count) in &self.clusters[index] {
                 sizes.entry(*peer).or_default().push(*count);
             }

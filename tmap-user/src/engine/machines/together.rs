@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::{cluster::Cluster, counters::TOGETHER_S};
-use crate::engine::types::{WRAP_TICKS, joint, seconds_between};
+use crate::engine::types::{WRAP_TICKS, seconds_between};
 
 /// Counters as near as this, in seconds, aren't told apart here: late segments and errors of rates make two
 /// of one.
@@ -82,9 +82,7 @@ pub(super) fn fewest(clusters: &[Cluster], of: &[usize]) -> usize {
     values.sort_by(|a, b| a.0.total_cmp(&b.0));
     let may_be_one = |pair: &&[(f64, &Cluster)]| {
         let (apart_s, a, b) = (pair[1].0 - pair[0].0, pair[0].1, pair[1].1);
-        let rates = (a.clock.rate_hz, b.clock.rate_hz);
-        let one_rate =
-            (rates.0.value - rates.1.value).abs() <= MAX_DEVIATION * joint(rates.0.sigma, rates.1.sigma);
+        let one_rate = a.clock.rate_hz.may_equal(b.clock.rate_hz, 0.0, MAX_DEVIATION);
         one_rate && (apart_s < PATH_S || apart_s < NEAR_S && follow_one_another(a, b))
     };
     let near = values.windows(2).filter(may_be_one).count();
@@ -127,7 +125,7 @@ fn uptime_s(life: &Life<'_>) -> Option<f64> {
     let value_s = clock.counter_at(life.first_ns).rem_euclid(WRAP_TICKS) / clock.hz;
     let since_jiffies_s = (value_s + BEFORE_WRAP_S).rem_euclid(wrap_s);
     // The younger of both may be the truth: from 0, or from five minutes before the wrap.
-    let up_s = if value_s < since_jiffies_s { value_s } else { since_jiffies_s };
+    let up_s = value_s.min(since_jiffies_s);
     (up_s <= LONGEST_UP_S).then_some(up_s)
 }
 

@@ -51,8 +51,7 @@ fn common(of_one: &[Estimate], of_other: &[Estimate]) -> u32 {
     let mut common = 0;
     for skew in of_other {
         let agrees = |other: &&Estimate| {
-            let sigma = joint(skew.sigma, other.sigma);
-            sigma > KNOWN_PPM || (skew.value - other.value).abs() <= MAX_DEVIATION * sigma + WANDER_PPM
+            joint(skew.sigma, other.sigma) > KNOWN_PPM || skew.may_equal(**other, WANDER_PPM, MAX_DEVIATION)
         };
         if let Some(at) = left.iter().position(agrees) {
             left.swap_remove(at);
