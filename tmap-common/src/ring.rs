@@ -21,7 +21,8 @@ pub struct CpuState {
     /// Slots written so far; only the kernel programs on this CPU write it.
     pub produced: u64,
     /// The value of `consumed` that the programs read last. They read it anew, from the consumer's cache
-    /// line, only where the ring would seem full.
+    /// line, only where the ring would seem full. A consumer that goes to sleep makes it seem full
+    /// ([`seemingly_full`]), so that the next record takes this rare path, where the doorbell is.
     pub consumed_before: u64,
     /// 1 while a producer is at work. Used only where producers may interrupt each other.
     pub busy: u64,
@@ -30,7 +31,9 @@ pub struct CpuState {
     producer_lines: [u64; PRODUCER_WORDS],
     /// Slots read so far; only user space writes it.
     pub consumed: u64,
-    consumer_line: [u64; LINE_BYTES / 8 - 1],
+    /// 1 while the consumer sleeps, and has to be woken; only user space writes it.
+    pub is_asleep: u64,
+    consumer_line: [u64; LINE_BYTES / 8 - 2],
     /// The suppression cache ([`suppress`]): the last record of flows, by [`suppress::FlowHash::index`].
     pub flow_cache: [suppress::CacheEntry; CACHE_ENTRIES as usize],
     /// Beside each entry of the cache: bytes of data that were suppressed
@@ -47,3 +50,8 @@ const _: () = assert!(size_of::<CpuState>().is_multiple_of(LINE_BYTES));
 
 /// The least number of slots per CPU's ring.
 pub const MIN_SLOTS: u32 = 64;
+
+/// The value of `consumed_before` with which a ring of so many slots seems full, whatever comes next.
+pub fn seemingly_full(produced: u64, slots: u32) -> u64 {
+    produced.wrapping_sub(u64::from(slots))
+}

@@ -11,7 +11,13 @@
 
 use core::ptr;
 
-use aya_ebpf::{Global, bindings::BPF_F_MMAPABLE, helpers::bpf_ktime_get_ns, macros::map, maps::Array};
+use aya_ebpf::{
+    Global,
+    bindings::{BPF_F_MMAPABLE, BPF_RB_FORCE_WAKEUP},
+    helpers::bpf_ktime_get_ns,
+    macros::map,
+    maps::{Array, RingBuf},
+};
 use tmap_common::{Record, record::Slot, ring::MIN_SLOTS};
 
 use crate::{
@@ -23,6 +29,10 @@ use crate::{
 /// All rings, one after another; the loader sets the size: CPUs x slots.
 #[map]
 static RING: Array<Slot> = Array::with_max_entries(MIN_SLOTS, BPF_F_MMAPABLE);
+
+/// The doorbell: what is written here wakes the consumer. It holds nothing that anybody reads.
+#[map]
+static BELL: RingBuf = RingBuf::with_byte_size(4096, 0);
 
 /// Slots per CPU, a power of two; the loader sets it.
 #[unsafe(no_mangle)]
@@ -96,6 +106,13 @@ fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
+/// Wakes the consumer. It finds the record once that is published; the wake-up takes longer than that.
+#[inline(never)]
+fn ring_bell() {
+    // Where the bell's ring is full, the consumer is being woken already.
+    let _ = BELL.output::<u64>(0_u64, u64::from(BPF_RB_FORCE_WAKEUP));
+}
+
 /// Free slots, to be filled and published.
 struct Reservation {
     cpu: ThisCpu,
@@ -120,15 +137,26 @@ impl Reservation {
         let (produced, before) =
             unsafe { (ptr::read_volatile(&raw const (*cpu.state).produced), (*cpu.state).consumed_before) };
         let end = produced + count;
-        if end - before > slots {
-            // SAFETY: the state is a value of the map. `consumed` is read volatile because user space writes
-            // it; aligned words aren't torn.
-            let consumed = unsafe { ptr::read_volatile(&raw const (*cpu.state).consumed) };
+        // Wrapping: what a sleeping consumer put there may lie below zero.
+        if end.wrapping_sub(before) > slots {
+            // SAFETY: the state is a value of the map. User space writes both words, so they are read
+            // volatile; aligned words aren't torn.
+            let (consumed, is_asleep) = unsafe {
+                let state = &raw const *cpu.state;
+                (
+                    ptr::read_volatile(&raw const (*state).consumed),
+                    ptr::read_volatile(&raw const (*state).is_asleep),
+                )
+            };
+            if is_asleep != 0 {
+                ring_bell();
+            }
             if end - consumed > slots {
                 release(cpu);
                 return None;
             }
-            // SAFETY: the state is a value of the map, and only the ring's producer uses this field.
+            // SAFETY: the state is a value of the map. Whichever value a consumer that goes to sleep at this
+            // moment leaves here is a right one.
             unsafe { (*cpu.state).consumed_before = consumed };
         }
         Some(Self { cpu, ring: Ring::of(cpu.number), at: produced as u32, end })

@@ -17,6 +17,7 @@ mod analysis;
 mod common;
 mod drain;
 mod intake;
+mod news;
 mod on_screen;
 mod orders;
 mod progress;
@@ -54,11 +55,20 @@ use crate::{
     time::{WallClock, is_namespace_known, now_ns},
 };
 use drain::Drain;
+use news::News;
 use on_screen::{OnScreen, ScreenWake};
 use orders::Orders;
 
-/// How often interfaces are checked and anomalies are reported.
-const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// How often anomalies are reported, and failures of threads noticed.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// How often interfaces and programs are checked where no news of interfaces came: the kernel says nothing of
+/// programs. Where no news can come, they are checked more often.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+const CHECK_WITHOUT_NEWS_EVERY: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether somebody doesn't want to wait any longer.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What is known comes within this time, unless a thread is stuck.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
@@ -104,6 +114,8 @@ fn run_with(
         );
     }
     let caught = Caught::new()?;
+    // Before interfaces are listed: what changes from then on is news.
+    let news = xdp::News::open();
     let (sensor, rings) = Sensor::open(&sensor_config(config))?;
     let notes = enter_sandbox(config, top.is_some());
     let signals = caught.listen()?;
@@ -137,6 +149,7 @@ fn run_with(
         warnings: Vec::new(),
         warnings_left_out: 0,
         sensor,
+        news: News::of(news),
         orders: Orders::default(),
         screen: top.map(|top| OnScreen::open(config, top, &signals)).transpose()?,
     };
@@ -212,6 +225,7 @@ struct Control<'a> {
     /// Warnings beyond [`MAX_WARNINGS`].
     warnings_left_out: u64,
     sensor: Sensor,
+    news: News,
     orders: Orders,
     /// The screen of `tmap top`, which then hears what the reporter would.
     screen: Option<OnScreen>,
@@ -224,6 +238,7 @@ enum Wake {
     Stats,
     Heartbeat,
     Housekeeping,
+    Interfaces,
     TimeUp,
     Snapshot(Box<(Snapshot, Holdings)>),
     Screen(ScreenWake),
@@ -234,6 +249,7 @@ impl Control<'_> {
         let mut stats = self.config.common.stats.map(ticks);
         let mut every = self.config.every.map(ticks);
         let mut housekeeping = ticks(HOUSEKEEPING);
+        let mut check = ticks(if self.news.is_heard() { CHECK_EVERY } else { CHECK_WITHOUT_NEWS_EVERY });
         let time_up = time_up(self.config.duration);
         tokio::pin!(time_up);
         loop {
@@ -243,6 +259,8 @@ impl Control<'_> {
                 () = tick(&mut stats) => Wake::Stats,
                 () = tick(&mut every) => Wake::Heartbeat,
                 _ = housekeeping.tick() => Wake::Housekeeping,
+                _ = check.tick() => Wake::Interfaces,
+                () = self.news.come() => Wake::Interfaces,
                 () = &mut time_up => Wake::TimeUp,
                 found = self.orders.next() => Wake::Snapshot(Box::new(found)),
                 wake = on_screen::next(&mut self.screen) => Wake::Screen(wake),
@@ -268,6 +286,8 @@ impl Control<'_> {
                     for line in self.sensor.anomalies() {
                         self.say(&line);
                     }
+                }
+                Wake::Interfaces => {
                     if self.check_interfaces()? {
                         return self.finish(&signals).await;
                     }
@@ -502,7 +522,7 @@ async fn tick(timer: &mut Option<Interval>) {
 /// Waits until a second request to stop was made, and then as long as answers take that come at all.
 async fn patience(signals: &Signals) {
     while !signals.stop_now() {
-        sleep(HOUSEKEEPING).await;
+        sleep(LOOK_EVERY).await;
     }
     sleep(ANSWERS_WITHIN).await;
 }

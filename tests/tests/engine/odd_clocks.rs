@@ -1,5 +1,7 @@
 //! Clocks and networks that make one machine look like several, or several like one.
 
+use std::collections::HashMap;
+
 use rand::RngExt;
 use tmap::engine::{
     snapshot::{AddressReport, Regime},
@@ -7,7 +9,7 @@ use tmap::engine::{
 };
 use tmap_common::{Address, Record};
 use tmap_tests::simulate::{
-    SHARED,
+    SHARED, Scenario, Simulation,
     conversation::{START_NS, Side, conversation},
 };
 
@@ -163,4 +165,53 @@ fn connections_that_begin_together_are_two() {
     }
     let report = clients.told();
     assert_eq!((report.connections, report.connections_seen_twice), (20, 0), "{}", figures(&report));
+}
+
+/// The traffic of machines with random offsets in ten minutes, without those connections of which `is_there`
+/// says that their machine was not there at this time, in seconds.
+fn of_present(scenario: &Scenario, is_there: impl Fn(usize, f64) -> bool) -> Vec<Record> {
+    let Simulation { mut records, truth } = scenario.run();
+    let key = |record: &Record| (record.segment.src_port, record.segment.dst, record.segment.dst_port);
+    let zero_ns = records[0].time_ns;
+    let mut is_kept = HashMap::new();
+    for record in &records {
+        let at_s = (record.time_ns - zero_ns) as f64 * 1e-9;
+        is_kept.entry(key(record)).or_insert_with(|| is_there(truth.machine_of[&key(record)], at_s));
+    }
+    records.retain(|record| is_kept[&key(record)]);
+    records
+}
+
+fn shared(records: Vec<Record>) -> AddressReport {
+    reports(records, 1).remove(&Address::from_ip4(SHARED.octets())).expect("the shared address")
+}
+
+/// A line may run through the short lives of several machines.
+#[test]
+fn machines_that_take_turns_are_told_as_such() {
+    for seed in 0..3 {
+        let scenario = Scenario { machines: 9, connections: 60, seed, ..Scenario::default() };
+        let report = shared(of_present(&scenario, |machine, at_s| machine / 3 == (at_s / 200.0) as usize));
+        let holds = report.machines_low <= Some(9) && report.machines_high.is_none_or(|high| high >= 9);
+        assert!(holds && report.doubt == Some(Doubt::ComeAndGo), "{seed}: {}", figures(&report));
+        let few = Scenario { machines: 3, ..scenario };
+        let report = shared(of_present(&few, |_, _| true));
+        assert_eq!((report.machines, report.doubt), (Some(3), None), "{seed}: {}", figures(&report));
+    }
+}
+
+/// Five machines, while the clock of the sensor runs faster from half-time on.
+#[test]
+fn a_sensor_s_clock_that_changes_its_rate_is_told() {
+    for seed in 0..3 {
+        let scenario = Scenario { machines: 5, connections: 60, seed, ..Scenario::default() };
+        let mut records = of_present(&scenario, |_, _| true);
+        let half_ns = records[0].time_ns + 300 * SECOND_NS;
+        records
+            .iter_mut()
+            .for_each(|record| record.time_ns += record.time_ns.saturating_sub(half_ns) / 30_000);
+        let report = shared(records);
+        let told = (report.machines_high, report.doubt);
+        assert_eq!(told, (None, Some(Doubt::ComeAndGo)), "{seed}: {}", figures(&report));
+    }
 }

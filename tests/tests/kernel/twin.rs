@@ -4,6 +4,7 @@
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::{Duration, Instant},
 };
 
 use aya::programs::Program;
@@ -317,6 +318,38 @@ fn filled_and_drained_at_once() {
         stamps.sort_unstable();
         assert!(stamps.windows(2).all(|pair| pair[0] != pair[1]), "a record came twice");
         println!("{} of {frames} fitted, {} lost and counted", stamps.len(), counters.ring_full);
+    }
+}
+
+/// A consumer that sleeps is woken by the next record, on every CPU, and only sleeps where none waits.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_record_wakes_a_consumer_that_sleeps() {
+    const LONG: Duration = Duration::from_secs(60);
+    for cautious in [false, true] {
+        let config = Config { cautious, decap: true, ..Config::default() };
+        let Twins { sensor, mut rings, .. } = Twins::load_with(config, 64);
+        let (program, frame) = (program(&sensor, &HOOKS[0]), numbered_frame());
+        let began = Instant::now();
+        // More often than the ring and the bell hold records.
+        for round in 0..300_u32 {
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    if round % 3 == 0 {
+                        thread::sleep(Duration::from_millis(2));
+                    }
+                    test_run::run(program, &frame).expect("runs");
+                });
+                while rings.drain(8, |_| {}) == 0 {
+                    rings.sleep(LONG);
+                }
+            });
+        }
+        rings.sleep(Duration::from_millis(1));
+        assert_eq!(rings.drain(8, |_| {}), 0, "an empty ring stays empty");
+        assert!(began.elapsed() < LONG, "it slept until the time was over");
+        let counters = sensor.statistics().total();
+        assert_eq!((counters.seen, counters.emitted, counters.ring_full), (300, 300, 0));
     }
 }
 

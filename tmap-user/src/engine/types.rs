@@ -139,6 +139,9 @@ pub enum Doubt {
     /// Many connections show two clocks each: segments are forged, or a middlebox changes them. Where the
     /// forger sees the connections, the count may be wrong.
     Contradicted,
+    /// Offsets are random, and some lines have connections for a part of the time only: machines came or
+    /// went, or clocks stood still or changed their rate. The count takes each machine to be there all along.
+    ComeAndGo,
     /// The analysis was not let end, because somebody waited for an answer.
     Interrupted,
 }

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    capture::xdp::Rings,
+    capture::xdp::{Rings, Waker},
     engine::{
         Engine, Holdings, Options, PartialSnapshot, Snapshot, Wanted,
         failures::{Failed, Failures},
@@ -71,6 +71,8 @@ pub(super) struct Drain {
     missed: Arc<AtomicU64>,
     shards: Vec<mpsc::SyncSender<Request>>,
     sharer: Option<mpsc::SyncSender<oneshot::Sender<()>>>,
+    /// Wakes the thread that empties the rings.
+    waker: Waker,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -93,6 +95,7 @@ impl Drain {
             missed,
             shards: Vec::new(),
             sharer: None,
+            waker: rings.waker(),
             threads: Vec::new(),
         };
         let options = shard::share(options, count);
@@ -160,7 +163,7 @@ impl Drain {
 
     /// What all engines hold together. A thread that is stuck is left out.
     pub(super) async fn holdings(&self) -> Holdings {
-        let (answers, _) = request(&self.shards, Request::Holdings);
+        let (answers, _) = self.request(&self.shards, Request::Holdings);
         let (all, _) = gather(answers, sleep(HOLDINGS_WITHIN)).await;
         memory::told(all.iter().fold(Holdings::default(), Holdings::plus))
     }
@@ -193,7 +196,27 @@ impl Drain {
             Some(address) => std::slice::from_ref(&self.shards[shard::of(&address, self.shards.len())]),
             None => &self.shards[..],
         };
-        request(shards, |answer| Request::Snapshot(scope, answer))
+        self.request(shards, |answer| Request::Snapshot(scope, answer))
+    }
+
+    /// Sends a request to these shards at once. A thread that has ended gives no answer.
+    fn request<T>(
+        &self,
+        shards: &[mpsc::SyncSender<Request>],
+        request: impl Fn(oneshot::Sender<T>) -> Request,
+    ) -> Asked<T> {
+        let (mut answers, mut stuck) = (Vec::with_capacity(shards.len()), 0);
+        for shard in shards {
+            let (answer, answered) = oneshot::channel();
+            match shard.try_send(request(answer)) {
+                Ok(()) => answers.push(answered),
+                // The thread hasn't taken REQUESTS_WAITING requests.
+                Err(mpsc::TrySendError::Full(_)) => stuck += 1,
+                Err(mpsc::TrySendError::Disconnected(_)) => {}
+            }
+        }
+        self.waker.wake();
+        (answers, stuck)
     }
 
     /// Takes in the records that are left in the rings, as far as that is done within `patience`. Call it
@@ -203,11 +226,12 @@ impl Drain {
             if let Some(sharer) = &self.sharer {
                 let (answer, answered) = oneshot::channel();
                 if sharer.try_send(answer).is_ok() {
+                    self.waker.wake();
                     // A thread that ended meanwhile has no rest.
                     let _ = answered.await;
                 }
             }
-            let (answers, stuck) = request(&self.shards, Request::TakeInTheRest);
+            let (answers, stuck) = self.request(&self.shards, Request::TakeInTheRest);
             self.given_up.fetch_add(stuck, Ordering::Relaxed);
             gather(answers, pending()).await;
         };
@@ -227,24 +251,6 @@ impl Drain {
 
 /// Answers to wait for, and how many threads are too far behind to be asked.
 type Asked<T> = (Vec<oneshot::Receiver<T>>, u64);
-
-/// Sends a request to these shards at once. A thread that has ended gives no answer.
-fn request<T>(
-    shards: &[mpsc::SyncSender<Request>],
-    request: impl Fn(oneshot::Sender<T>) -> Request,
-) -> Asked<T> {
-    let (mut answers, mut stuck) = (Vec::with_capacity(shards.len()), 0);
-    for shard in shards {
-        let (answer, answered) = oneshot::channel();
-        match shard.try_send(request(answer)) {
-            Ok(()) => answers.push(answered),
-            // The thread hasn't taken REQUESTS_WAITING requests.
-            Err(mpsc::TrySendError::Full(_)) => stuck += 1,
-            Err(mpsc::TrySendError::Disconnected(_)) => {}
-        }
-    }
-    (answers, stuck)
-}
 
 /// Waits for all answers, but no longer than `patience`. Leaves out threads that ended meanwhile. Also
 /// returns how many answers were given up.

@@ -18,9 +18,10 @@ const AT_ONCE: usize = 256;
 const PAUSE_MIN: Duration = Duration::from_micros(100);
 const PAUSE_MAX: Duration = Duration::from_millis(5);
 
-/// The longest pause after a long silence, so that an idle sensor costs little. It is shorter than the 50 ms
-/// that the rings hold at full rate: a flood may begin at any moment.
-const PAUSE_IDLE: Duration = Duration::from_millis(40);
+/// The longest pauses after a long silence, so that an idle sensor costs little: where a record or a request
+/// ends them, and where a request does not.
+const PAUSE_IDLE: Duration = Duration::from_secs(1);
+const PAUSE_UNWOKEN: Duration = Duration::from_millis(40);
 
 /// A pause is no longer than the silence before it divided by this, unless it is short anyway.
 const SILENCE_PER_PAUSE: u32 = 20;
@@ -34,21 +35,26 @@ pub(super) struct Pause {
     last: Duration,
     /// The sum of pauses since the last record.
     silence: Duration,
-}
-
-impl Default for Pause {
-    fn default() -> Self {
-        Self { last: PAUSE_MIN, silence: Duration::ZERO }
-    }
+    longest: Duration,
 }
 
 impl Pause {
-    /// The next pause, after `count` records at once.
-    pub(super) fn after(&mut self, count: usize) -> Duration {
-        if count > 0 {
+    /// Pauses of a thread that a record and a request wake.
+    pub(super) fn of_woken() -> Self {
+        Self { last: PAUSE_MIN, silence: Duration::ZERO, longest: PAUSE_IDLE }
+    }
+
+    /// Pauses of a thread that a request does not wake.
+    fn of_unwoken() -> Self {
+        Self { longest: PAUSE_UNWOKEN, ..Self::of_woken() }
+    }
+
+    /// The next pause, after `count` records at once. It is short where something else `is_awaited`.
+    pub(super) fn after(&mut self, count: usize, is_awaited: bool) -> Duration {
+        if count > 0 || is_awaited {
             self.silence = Duration::ZERO;
         }
-        let most = (self.silence / SILENCE_PER_PAUSE).clamp(PAUSE_MAX, PAUSE_IDLE);
+        let most = (self.silence / SILENCE_PER_PAUSE).clamp(PAUSE_MAX, self.longest);
         self.last = if count > BUSY { self.last / 2 } else { self.last * 2 }.clamp(PAUSE_MIN, most);
         self.silence = self.silence.saturating_add(self.last);
         self.last
@@ -58,7 +64,7 @@ impl Pause {
 /// The source of a shard's records.
 pub(super) enum Intake {
     /// A single shard empties the rings itself; the vector holds its batches.
-    Rings(Rings, Vec<Slot>),
+    Rings(Box<Rings>, Vec<Slot>),
     /// One of several shards receives its share.
     Share(Share),
 }
@@ -86,7 +92,15 @@ pub(super) struct Ended;
 impl Intake {
     /// The intake of a single shard.
     pub(super) fn of_rings(rings: Rings) -> Self {
-        Self::Rings(rings, Vec::with_capacity(AT_ONCE))
+        Self::Rings(Box::new(rings), Vec::with_capacity(AT_ONCE))
+    }
+
+    /// Its pauses.
+    pub(super) fn pause(&self) -> Pause {
+        match self {
+            Self::Rings(..) => Pause::of_woken(),
+            Self::Share(_) => Pause::of_unwoken(),
+        }
     }
 
     /// Feeds `flows` with the waiting records, up to `most` or one batch more. Returns their number, which is
@@ -121,7 +135,7 @@ impl Intake {
     /// Waits for `pause`, or until there are records.
     pub(super) fn wait(&mut self, pause: Duration) {
         match self {
-            Self::Rings(..) => thread::sleep(pause),
+            Self::Rings(rings, _) => wait(rings, pause),
             Self::Share(share) => match share.full.recv_timeout(pause) {
                 Ok(batch) => share.next = Some(batch),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -130,6 +144,12 @@ impl Intake {
             },
         }
     }
+}
+
+/// Waits for `pause`; where that is long, only until there is a record. The kernel's bell costs more than a
+/// short pause.
+pub(super) fn wait(rings: &mut Rings, pause: Duration) {
+    if pause > PAUSE_MAX { rings.sleep(pause) } else { thread::sleep(pause) }
 }
 
 fn feed_from_rings(rings: &mut Rings, batch: &mut Vec<Slot>, flows: &mut Flows, most: usize) -> usize {
@@ -171,20 +191,20 @@ mod tests {
 
     #[test]
     fn pauses_are_short_under_load_and_long_after_a_silence() {
-        let mut pause = Pause::default();
+        let mut pause = Pause::of_woken();
         for _ in 0..100 {
-            assert!(pause.after(1) <= PAUSE_MAX, "a record now and then is no silence");
+            assert!(pause.after(1, false) <= PAUSE_MAX, "a record now and then is no silence");
         }
         // The pause after the last record is silent, too.
         let mut silence = pause.last;
         while silence < PAUSE_IDLE * SILENCE_PER_PAUSE {
-            let next = pause.after(0);
+            let next = pause.after(0, false);
             assert!(next <= PAUSE_MAX.max(silence / SILENCE_PER_PAUSE), "{next:?} after {silence:?}");
             silence += next;
         }
-        assert_eq!(pause.after(0), PAUSE_IDLE);
-        assert_eq!(pause.after(1), PAUSE_MAX, "one record ends the silence");
-        let busy: Vec<Duration> = (0..10).map(|_| pause.after(BUSY + 1)).collect();
+        assert_eq!(pause.after(0, false), PAUSE_IDLE);
+        assert_eq!(pause.after(1, false), PAUSE_MAX, "one record ends the silence");
+        let busy: Vec<Duration> = (0..10).map(|_| pause.after(BUSY + 1, false)).collect();
         assert_eq!(busy[9], PAUSE_MIN);
     }
 }

@@ -84,7 +84,12 @@ impl Schedule {
 
     /// Whether there is work that doesn't wait for analysis.
     pub(super) fn is_busy(&self) -> bool {
-        (self.task.is_some() || !self.waiting.is_empty()) && self.has_room()
+        self.has_task() && self.has_room()
+    }
+
+    /// Whether something is under way, or waits.
+    pub(super) fn has_task(&self) -> bool {
+        self.task.is_some() || !self.waiting.is_empty()
     }
 
     /// Memory that analysis holds, in bytes.

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{
     analysis::Events,
     common::{BATCH, Scope},
-    intake::{Ended, Intake, Pause},
+    intake::{Ended, Intake},
     schedule::{Asker, Schedule},
 };
 use crate::{
@@ -90,7 +90,7 @@ impl Shard {
     }
 
     fn work(&mut self) {
-        let mut pause = Pause::default();
+        let mut pause = self.intake.pause();
         loop {
             let count = self.take_in();
             match self.requested.try_recv() {
@@ -105,7 +105,7 @@ impl Shard {
                 return;
             }
             if count < BATCH && !self.schedule.is_busy() {
-                self.intake.wait(pause.after(count));
+                self.intake.wait(pause.after(count, self.schedule.has_task()));
             }
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::{
     common::BATCH,
-    intake::{Pause, Share},
+    intake::{self, Pause, Share},
 };
 use crate::{capture::xdp::Rings, engine::shard, sandbox};
 
@@ -56,7 +56,7 @@ impl Sharer {
     pub(super) fn run(mut self) {
         super::hurry();
         sandbox::give_up();
-        let mut pause = Pause::default();
+        let mut pause = Pause::of_woken();
         loop {
             let Ok(count) = self.share_out() else { return };
             match self.requested.try_recv() {
@@ -69,7 +69,7 @@ impl Sharer {
                 Err(TryRecvError::Disconnected) => return,
             }
             if count < BATCH {
-                std::thread::sleep(pause.after(count));
+                intake::wait(&mut self.rings, pause.after(count, false));
             }
         }
     }

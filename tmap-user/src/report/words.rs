@@ -126,6 +126,7 @@ pub(crate) fn doubt(doubt: Doubt) -> &'static str {
         Doubt::Contradicted => {
             "many connections show two clocks each (forged segments, or a middlebox), so the count may be wrong"
         }
+        Doubt::ComeAndGo => "machines came and went, or their clocks changed, so the count may be wrong",
         Doubt::Interrupted => "not analysed to the end, so machines may be missing",
     }
 }
@@ -314,6 +315,9 @@ pub(crate) fn help(report: &AddressReport) -> Option<String> {
         Some(Doubt::JitterTooLarge) => "longer connections, or a sensor nearer to it".to_owned(),
         Some(Doubt::TooFarApart) => "more connections in the same time".to_owned(),
         Some(Doubt::BudgetSpent) => "a larger --search-budget, or a filter for fewer connections".to_owned(),
+        Some(Doubt::ComeAndGo) => {
+            "a shorter time, in which the same machines are there (--from, --to)".to_owned()
+        }
         Some(Doubt::Interrupted) => "to let the analysis end".to_owned(),
         Some(
             Doubt::Unsteady

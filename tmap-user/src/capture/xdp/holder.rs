@@ -3,7 +3,10 @@
 //! Unlike the system calls that list all links of a machine, this needs no CAP_SYS_ADMIN for the own process.
 //! Another user's processes stay hidden from all but root.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 /// The most descriptors looked at: a machine may have millions.
 const MAX_DESCRIPTORS: usize = 200_000;
@@ -20,9 +23,30 @@ pub(super) struct HeldLink {
 }
 
 /// The links to interfaces that this process holds.
-pub(super) fn own_links() -> Vec<HeldLink> {
-    let infos = descriptors(Path::new("/proc/self"), &mut MAX_DESCRIPTORS.clone());
-    infos.iter().filter_map(|info| held_link(info)).collect()
+#[derive(Debug, Default)]
+pub(super) struct OwnLinks {
+    /// Where they were found, and their ids.
+    known: Vec<(PathBuf, u32)>,
+}
+
+impl OwnLinks {
+    /// What they are attached to now. Those that were known are looked up where they were, which costs far
+    /// less than a look at all descriptors.
+    pub(super) fn look(&mut self) -> Vec<HeldLink> {
+        let again = |(place, id): &(PathBuf, u32)| {
+            held_link(&fs::read_to_string(place).ok()?).filter(|link| link.id == *id)
+        };
+        if let Some(links) = self.known.iter().map(again).collect::<Option<Vec<_>>>()
+            && !links.is_empty()
+        {
+            return links;
+        }
+        let infos = descriptors(Path::new("/proc/self"), &mut MAX_DESCRIPTORS.clone());
+        let links = infos.into_iter().filter_map(|(place, info)| Some((place, held_link(&info)?)));
+        let links: Vec<(PathBuf, HeldLink)> = links.collect();
+        self.known = links.iter().map(|(place, link)| (place.clone(), link.id)).collect();
+        links.into_iter().map(|(_, link)| link).collect()
+    }
 }
 
 /// Reads an fdinfo; `None` if it is not that of a link to an interface.
@@ -56,7 +80,7 @@ pub(super) fn of_program(program: u32) -> Holder {
         let process = entry.path();
         is_any_hidden |= fs::read_dir(process.join("fd"))
             .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-        for info in descriptors(&process, &mut left) {
+        for (_, info) in descriptors(&process, &mut left) {
             if number(&info, "prog_id") != Some(program) {
                 continue;
             }
@@ -80,8 +104,8 @@ fn name_of(process: &Path) -> String {
     format!("PID {pid} ({})", name.trim())
 }
 
-/// The fdinfo of each BPF link and program of a process. Takes what it looks at off `left`.
-fn descriptors(process: &Path, left: &mut usize) -> Vec<String> {
+/// The fdinfo of each BPF link and program of a process, and where it is. Takes what it looks at off `left`.
+fn descriptors(process: &Path, left: &mut usize) -> Vec<(PathBuf, String)> {
     let Ok(entries) = fs::read_dir(process.join("fd")) else { return Vec::new() };
     let mut infos = Vec::new();
     for entry in entries.flatten().take(*left) {
@@ -89,7 +113,8 @@ fn descriptors(process: &Path, left: &mut usize) -> Vec<String> {
         // `anon_inode:bpf_link`, `anon_inode:bpf-prog`. Maps are many, and name neither.
         let is_asked_for = |to: &str| to.contains(":bpf") && !to.ends_with("map");
         if fs::read_link(entry.path()).is_ok_and(|to| is_asked_for(&to.to_string_lossy())) {
-            infos.extend(fs::read_to_string(process.join("fdinfo").join(entry.file_name())));
+            let place = process.join("fdinfo").join(entry.file_name());
+            infos.extend(fs::read_to_string(&place).map(|info| (place, info)));
         }
     }
     infos

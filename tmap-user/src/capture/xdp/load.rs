@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Map, MapData},
+    maps::{Map, MapData, RingBuf},
     programs::{Program, ProgramError},
     util::{KernelVersion, nr_cpus},
 };
@@ -69,9 +69,10 @@ pub(super) fn load(config: &Config, object: &[u8]) -> Result<Loaded> {
     check_kernel()?;
     let cpus = nr_cpus().map_err(|(path, error)| anyhow!("cannot read {path}: {error}"))?;
     let shape = shape(cpus, config.ring_slots)?;
-    let ebpf = create(config, shape, object).map_err(|error| explain(&error))?;
+    let mut ebpf = create(config, shape, object).map_err(|error| explain(&error))?;
+    let bell = bell(&mut ebpf)?;
     let fd = |name| fd_of(&ebpf, name);
-    let (rings, gauge) = Rings::map(fd("RING")?, fd("CPUS")?, shape)?;
+    let (rings, gauge) = Rings::map(fd("RING")?, fd("CPUS")?, bell, shape)?;
     let counters = CounterReader::map(fd("CPUS")?, shape.cpus)?;
     Ok(Loaded { rings, gauge, counters, ebpf })
 }
@@ -149,6 +150,12 @@ fn check_kernel() -> Result<()> {
          or read a capture (tmap read FILE)"
     );
     Ok(())
+}
+
+/// The doorbell of the rings.
+fn bell(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>> {
+    let map = ebpf.take_map("BELL").context("the BPF object has no map BELL; rebuild tmap")?;
+    RingBuf::try_from(map).context("cannot map the doorbell of the rings")
 }
 
 /// The descriptor of one of the object's arrays.

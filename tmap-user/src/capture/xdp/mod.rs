@@ -13,6 +13,7 @@ mod holder;
 mod interface;
 mod load;
 mod netlink;
+mod news;
 pub mod offload;
 mod promiscuous;
 mod ring;
@@ -25,7 +26,12 @@ use anyhow::{Result, ensure};
 use aya::Ebpf;
 use tmap_common::{Counters, filter::Test};
 
-pub use self::{load::OLDEST_KERNEL, promiscuous::Promiscuous, ring::Rings};
+pub use self::{
+    load::OLDEST_KERNEL,
+    news::News,
+    promiscuous::Promiscuous,
+    ring::{Rings, Waker},
+};
 
 /// What to watch, and how.
 #[derive(Clone, Debug, Default)]

@@ -8,24 +8,30 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, binary_heap::PeekMut},
+    fmt,
     mem::offset_of,
-    os::fd::{AsRawFd as _, BorrowedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
     ptr,
     sync::{
         Arc,
         atomic::{
             AtomicU64,
-            Ordering::{Acquire, Relaxed, Release},
+            Ordering::{Acquire, Relaxed, Release, SeqCst},
+            fence,
         },
     },
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use aya::maps::{MapData, RingBuf};
 use memmap2::{MmapOptions, MmapRaw};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use tmap_common::{
     Counters, Record, Skip,
     record::{MAX_SLOTS, Slot},
-    ring::CpuState,
+    ring::{CpuState, seemingly_full},
 };
 
 /// Records handed on before their slots are given back to the kernel. Small enough that a slow
@@ -80,7 +86,6 @@ impl<T> Shared<T> {
 }
 
 /// The consumer of all rings.
-#[derive(Debug)]
 pub struct Rings {
     slots: Shared<Slot>,
     cpus: Arc<Shared<CpuState>>,
@@ -90,6 +95,33 @@ pub struct Rings {
     /// Rings with records left in this round, by the time of their next record.
     order: BinaryHeap<Reverse<(u64, usize)>>,
     received: Arc<AtomicU64>,
+    /// What the kernel rings to wake a consumer that sleeps.
+    bell: RingBuf<MapData>,
+    /// What others ring.
+    waker: Waker,
+}
+
+/// Wakes a consumer that sleeps, or keeps it from the next sleep.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    fn new() -> Result<Self> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Ok(Self(Arc::new(eventfd(0, flags).context("cannot make a descriptor to wake the drain")?)))
+    }
+
+    /// Wakes it.
+    pub fn wake(&self) {
+        // It fails where it was rung more often than anybody can count, which wakes as well.
+        let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Takes what was rung so far.
+    fn take(&self) {
+        // It fails where nobody rang.
+        let _ = rustix::io::read(&*self.0, &mut [0; size_of::<u64>()]);
+    }
 }
 
 /// One ring as its consumer sees it: positions in slots since the start.
@@ -100,9 +132,23 @@ struct Cursor {
     end: u64,
 }
 
+impl fmt::Debug for Rings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Rings")
+            .field("shape", &self.shape)
+            .field("cursors", &self.cursors)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Rings {
-    /// Maps the rings behind the two BPF arrays.
-    pub(super) fn map(ring: BorrowedFd<'_>, cpus: BorrowedFd<'_>, shape: Shape) -> Result<(Self, RingGauge)> {
+    /// Maps the rings behind the two BPF arrays; `bell` is their doorbell.
+    pub(super) fn map(
+        ring: BorrowedFd<'_>,
+        cpus: BorrowedFd<'_>,
+        bell: RingBuf<MapData>,
+        shape: Shape,
+    ) -> Result<(Self, RingGauge)> {
         ensure!(shape.slots.is_power_of_two(), "a ring has a power of two of slots, not {}", shape.slots);
         let cpus = Arc::new(Shared::map(cpus, shape.cpus, true)?);
         let received = Arc::new(AtomicU64::new(0));
@@ -113,6 +159,8 @@ impl Rings {
             cursors: vec![Cursor::default(); shape.cpus],
             order: BinaryHeap::with_capacity(shape.cpus),
             received: received.clone(),
+            bell,
+            waker: Waker::new()?,
         };
         Ok((rings, RingGauge { cpus, received, shape }))
     }
@@ -147,6 +195,53 @@ impl Rings {
         count
     }
 
+    /// What ends [`Rings::sleep`].
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Sleeps until a record comes or somebody wakes it, but no longer than this.
+    ///
+    /// A record that is published within some nanoseconds of the last look at the rings may ring no bell, and
+    /// waits until the end of the sleep. The one after it rings.
+    pub fn sleep(&mut self, most: Duration) {
+        self.set_asleep(1);
+        // Whoever sees a ring that seems full must also see that somebody sleeps.
+        fence(SeqCst);
+        for cpu in 0..self.shape.cpus {
+            let full = seemingly_full(self.produced(cpu), self.shape.slots);
+            self.cpus.word(cpu, offset_of!(CpuState, consumed_before)).store(full, Relaxed);
+        }
+        fence(SeqCst);
+        let is_empty = |(cpu, cursor): (usize, &Cursor)| self.produced(cpu) == cursor.read;
+        if self.cursors.iter().enumerate().all(is_empty) {
+            self.wait_for_bell(most);
+        }
+        self.set_asleep(0);
+        while self.bell.next().is_some() {}
+        self.waker.take();
+    }
+
+    fn wait_for_bell(&self, most: Duration) {
+        let Ok(within) = most.try_into() else { return thread::sleep(most) };
+        // A signal may end it early, which does no harm.
+        let rung = [&self.bell as &dyn AsFd, &*self.waker.0]
+            .map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
+        let _ = poll(&mut { rung }, Some(&within));
+    }
+
+    fn set_asleep(&self, is_asleep: u64) {
+        for cpu in 0..self.shape.cpus {
+            self.cpus.word(cpu, offset_of!(CpuState, is_asleep)).store(is_asleep, Relaxed);
+        }
+    }
+
+    /// How far the ring of `cpu` is filled.
+    fn produced(&self, cpu: usize) -> u64 {
+        // Acquire: the slots before this position were written before it was published.
+        self.cpus.word(cpu, offset_of!(CpuState, produced)).load(Acquire)
+    }
+
     /// Takes the earliest of the records that this round found waiting.
     #[inline]
     fn next_in_time(&mut self) -> Option<([Slot; MAX_SLOTS], usize)> {
@@ -174,8 +269,9 @@ impl Rings {
     fn begin_round(&mut self) {
         self.order.clear();
         for (cpu, cursor) in self.cursors.iter_mut().enumerate() {
+            let word = self.cpus.word(cpu, offset_of!(CpuState, produced));
             // Acquire: the slots before this position were written before it was published.
-            let produced = self.cpus.word(cpu, offset_of!(CpuState, produced)).load(Acquire);
+            let produced = word.load(Acquire);
             // The kernel never gets further ahead than a ring's length; anything else isn't real.
             cursor.end = produced.min(cursor.read + u64::from(self.shape.slots));
             if cursor.read < cursor.end {

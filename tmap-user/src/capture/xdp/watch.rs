@@ -1,7 +1,7 @@
 //! The watched interfaces over time: gone and back, down and up, renamed, moved, and who detached what.
 //!
-//! Interfaces are listed anew at each check, twice a second. The kernel's own messages about changes could be
-//! lost, and don't tell of programs.
+//! Interfaces are listed anew at each check. The kernel's own messages about changes ([`super::News`]) could
+//! be lost, and don't tell of programs.
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +14,7 @@ use aya::Ebpf;
 use super::{
     Attachment, Change, ChangeKind, Config,
     attach::{self, Held},
-    holder::{self, HeldLink},
+    holder::{HeldLink, OwnLinks},
     interface::{self, Interface},
     promiscuous::{Membership, PacketSocket, Promiscuous},
     selection::Selection,
@@ -45,6 +45,7 @@ pub(super) struct Watch {
     interfaces: Vec<Watched>,
     attachments: Vec<Attachment>,
     packet_socket: PacketSocket,
+    own_links: OwnLinks,
     /// Whether interfaces couldn't be listed at the last check.
     is_unchecked: bool,
     /// Whether it was said that `any` leaves out interfaces whose names are no UTF-8.
@@ -88,6 +89,7 @@ struct Tools<'a> {
     config: &'a Config,
     all: &'a [Interface],
     packet_socket: &'a PacketSocket,
+    own_links: &'a mut OwnLinks,
     /// The indices of the interfaces that others than the one in hand hold. None is watched twice: each frame
     /// would count twice.
     taken: BTreeSet<u32>,
@@ -125,8 +127,15 @@ impl Watch {
         let all = interface::list()?;
         let selection = Selection::new(&config.interfaces, config.decap);
         let packet_socket = PacketSocket::open(config.promiscuous);
-        let taken = BTreeSet::new();
-        let mut tools = Tools { ebpf, config, all: &all, packet_socket: &packet_socket, taken };
+        let (mut own_links, taken) = (OwnLinks::default(), BTreeSet::new());
+        let mut tools = Tools {
+            ebpf,
+            config,
+            all: &all,
+            packet_socket: &packet_socket,
+            own_links: &mut own_links,
+            taken,
+        };
         let mut watch = Self::default();
         let mut changes = Vec::new();
         for interface in selection.choose(&all) {
@@ -168,7 +177,8 @@ impl Watch {
     /// Compares what is watched with what is there, and attaches where something came back.
     pub(super) fn check(&mut self, ebpf: &mut Ebpf, config: &Config, now: Instant) -> Vec<Change> {
         // Links before interfaces: one that was deleted in between is missing from the interfaces.
-        let links = holder::own_links();
+        let mut own_links = std::mem::take(&mut self.own_links);
+        let links = own_links.look();
         let all = match interface::list() {
             Ok(all) => all,
             Err(error) => return self.cannot_check(&error),
@@ -176,7 +186,14 @@ impl Watch {
         self.is_unchecked = false;
         let packet_socket = std::mem::take(&mut self.packet_socket);
         let taken = self.interfaces.iter().filter_map(Watched::index).collect();
-        let mut tools = Tools { ebpf, config, all: &all, packet_socket: &packet_socket, taken };
+        let mut tools = Tools {
+            ebpf,
+            config,
+            all: &all,
+            packet_socket: &packet_socket,
+            own_links: &mut own_links,
+            taken,
+        };
         let mut changes = Vec::new();
         for watched in &mut self.interfaces {
             if let Some(own) = watched.index() {
@@ -187,7 +204,10 @@ impl Watch {
         }
         self.follow_any(&mut tools, now, &mut changes);
         self.packet_socket = packet_socket;
-        if !changes.is_empty() {
+        if changes.is_empty() {
+            self.own_links = own_links;
+        } else {
+            // There may be new links: all descriptors are looked at the next time.
             self.list_attachments();
         }
         changes
@@ -350,7 +370,7 @@ impl Watched {
             |held: &Held, links: &[HeldLink]| held.interface(links).is_some() && !held.is_replaced(links);
         let Some(held) = self.held.iter().find(|held| is_attached(held, links)) else { return false };
         // Listed anew: it may have been detached in between.
-        !tools.is_on(held, interface) && is_attached(held, &holder::own_links())
+        !tools.is_on(held, interface) && is_attached(held, &tools.own_links.look())
     }
 
     /// Notes down what became of a listed interface.
@@ -448,7 +468,7 @@ impl Watched {
     /// Notes down that the interface isn't listed any more: deleted, or in another network namespace, where
     /// its links go on.
     fn leave(&mut self, tools: &mut Tools<'_>, now: Instant, changes: &mut Vec<Change>) {
-        let links = holder::own_links();
+        let links = tools.own_links.look();
         let is_link =
             |held: &Held| !matches!(held.hook, super::Hook::EgressClsact | super::Hook::IngressClsact);
         self.held.retain(|held| is_link(held) && held.interface(&links).is_some());

@@ -552,7 +552,8 @@ impl Builder<'_> {
         let findings = by_phase::find(view, random);
         self.out.groups.extend(findings.groups);
         self.out.count.add(findings.count);
-        self.out.doubt = findings.doubt.or(self.out.doubt);
+        let (here, others) = (findings.doubt, self.out.doubt);
+        self.out.doubt = here.filter(|doubt| *doubt != Doubt::ComeAndGo).or(others).or(here);
     }
 
     /// Clocks of no steady rate: told apart only by whether one counter can have shown them all.
@@ -645,8 +646,11 @@ impl Builder<'_> {
         if two_clocks > credible.len() / NOTABLE {
             out.doubt = Some(Doubt::Contradicted);
         }
-        let has_too_few = matches!(out.doubt, None | Some(Doubt::TooFewConnections | Doubt::TooFewSegments));
-        if has_too_few && unanswered > placed / NOTABLE {
+        let is_slight = matches!(
+            out.doubt,
+            None | Some(Doubt::TooFewConnections | Doubt::TooFewSegments | Doubt::ComeAndGo)
+        );
+        if is_slight && unanswered > placed / NOTABLE {
             out.doubt = Some(Doubt::Unanswered);
             let doubtful = &self.connections[self.credible..];
             let half_open = doubtful.iter().filter(|c| c.handshake == Handshake::HalfOpen).count();

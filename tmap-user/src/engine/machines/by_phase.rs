@@ -15,6 +15,7 @@ use super::{
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
     lines,
     occupancy::Occupancy,
+    presence,
     regime::{self, Own, Random},
     sharing::Sharing,
     source_ports::SourcePorts,
@@ -121,8 +122,11 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
     let began_ns: Vec<u64> = random.iter().map(|c| connections[c.members[0]].flow.first_ns).collect();
     let findings = |found| {
         let machine_of_line = lines::join_by_peers(found, &peers);
-        let fewest = lines::fewest(&machine_of_line, found, &began_ns);
-        Findings::of(hz, set.regime, &random, &machine_of_line, found).at_fewest(fewest)
+        let lives = lines::lives(&machine_of_line, found, &began_ns);
+        let fewest = lines::fewest(&machine_of_line, &lives);
+        let told = Findings::of(hz, set.regime, &random, &machine_of_line, found).at_fewest(fewest);
+        let changes = fewest < lines::machines(&machine_of_line) || presence::is_uneven(&lives);
+        if set.regime == Regime::PerConnection && changes { told.changing() } else { told }
     };
     let Some(occupancy) = occupancy(set) else {
         return findings(&fit(Vec::new()));
@@ -245,6 +249,15 @@ impl Findings {
     /// These findings, where the machines may be so few.
     fn at_fewest(mut self, machines: u32) -> Self {
         self.count.low = self.count.low.min(machines.max(1));
+        self
+    }
+
+    /// These findings, where lines are not there all along: one of them may then be several machines.
+    fn changing(mut self) -> Self {
+        if self.count.best.is_some() {
+            self.count.high = None;
+            self.doubt = self.doubt.or(Some(Doubt::ComeAndGo));
+        }
         self
     }
 

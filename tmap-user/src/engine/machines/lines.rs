@@ -52,9 +52,9 @@ pub(super) fn join_by_peers(lines: &phase::Lines, peers: &[Address]) -> Vec<usiz
     first
 }
 
-/// The fewest machines that the lines may be, where those that follow another one are its machine's.
+/// When the tracks on each machine's lines began, in ascending order, at the place of its first line.
 /// `began_ns` tells when each track began.
-pub(super) fn fewest(machine_of_line: &[usize], lines: &phase::Lines, began_ns: &[u64]) -> u32 {
+pub(super) fn lives(machine_of_line: &[usize], lines: &phase::Lines, began_ns: &[u64]) -> Vec<Vec<u64>> {
     let mut lives: Vec<Vec<u64>> = vec![Vec::new(); lines.lines.len()];
     for (posterior, &start_ns) in lines.posteriors.iter().zip(began_ns) {
         if let Some(line) = line_of(posterior) {
@@ -62,7 +62,12 @@ pub(super) fn fewest(machine_of_line: &[usize], lines: &phase::Lines, began_ns: 
         }
     }
     lives.iter_mut().for_each(|starts_ns| starts_ns.sort_unstable());
-    machines(machine_of_line).saturating_sub(succession::count(&lives) as u32)
+    lives
+}
+
+/// The fewest machines that the lines may be, where those that follow another one are its machine's.
+pub(super) fn fewest(machine_of_line: &[usize], lives: &[Vec<u64>]) -> u32 {
+    machines(machine_of_line).saturating_sub(succession::count(lives) as u32)
 }
 
 /// The log evidence, in nats, that two lines are two paths of one machine, not two machines. `a` and `b` are

@@ -28,6 +28,7 @@ mod one_clock;
 pub(super) mod partial;
 mod path_spread;
 mod port_pool;
+mod presence;
 mod rates;
 mod reboot;
 mod regime;
