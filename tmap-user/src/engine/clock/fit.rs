@@ -93,7 +93,7 @@ impl Clock {
 /// Fits the clock behind `envelope`. `resolution_ns` is the resolution of the capture's time stamps.
 pub fn fit(envelope: &Envelope, resolution_ns: u64) -> Fitted {
     let Some((rate_hz, span_s)) = measure_rate(envelope, resolution_ns) else { return Fitted::Unclear };
-    let wander = Estimate { sigma: joint(rate_hz.sigma, rate_hz.value * DELAY_WANDER_S / span_s), ..rate_hz };
+    let wander = allow_for_wander(rate_hz, span_s);
     if wander.sigma > DECISIVE_SIGMA * rate_hz.value {
         return Fitted::Weak(wander);
     }
@@ -105,6 +105,11 @@ pub fn fit(envelope: &Envelope, resolution_ns: u64) -> Fitted {
         Tick::Odd if envelope.offered() >= CONTRADICTING_POINTS => Fitted::Odd(rate_hz),
         Tick::Odd | Tick::Unclear => Fitted::Weak(wander),
     }
+}
+
+/// The rate of a connection of this length, with the error that decides on its nominal rate.
+pub fn allow_for_wander(rate_hz: Estimate, span_s: f64) -> Estimate {
+    Estimate { sigma: joint(rate_hz.sigma, rate_hz.value * DELAY_WANDER_S / span_s), ..rate_hz }
 }
 
 /// How far clocks usually are from nominal, relative: three in a thousand are further off.

@@ -45,7 +45,7 @@ pub const NOMINAL: [(f64, f64); RATES] = [
 
 /// How far clocks deviate from nominal: crystals are within 100 ppm, but a virtual machine's calibration
 /// is off by more. One standard deviation, relative.
-const SKEW_SIGMA: f64 = 150e-6;
+pub(in crate::engine) const SKEW_SIGMA: f64 = 150e-6;
 
 /// How far the delay may change between the beginning and the end of a connection without a trace in
 /// its envelope, in seconds: a queue that fills during the connection changes the slope. It widens the

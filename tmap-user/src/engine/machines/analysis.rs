@@ -15,7 +15,9 @@ use super::{
     counters::{self, Behaviour, Explained, Explanation, Moved, OLD_APPLE_HZ, Setting, Shown},
     credible::Credible,
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
-    late_paths, one_clock, port_pool,
+    late_paths,
+    misfits::Known,
+    near_in_pairs, one_clock, port_pool,
     rates::{self, Seen},
     regime::{self, Judgement, Random},
     sharing::{Sharing, draws_offsets},
@@ -25,8 +27,8 @@ use super::{
 };
 use crate::engine::{
     clock::{
-        fit::{Clock, Fitted, fit_nominal},
-        unsteady,
+        fit::{self, Clock, Fitted, fit_nominal},
+        rate, unsteady,
     },
     flows::{connection::Connection, handshake::Handshake},
     options::Options,
@@ -82,7 +84,7 @@ pub(crate) fn analyse(
 ) -> Analysis {
     let Credible { connections, count, positions, copies } = Credible::sort(connections, began_ns);
     let connections = &connections[..];
-    let sorted = sort_by_rate(&connections[..count], options, resolution_ns);
+    let mut sorted = sort_by_rate(&connections[..count], options, resolution_ns);
     let mut builder = Builder {
         connections,
         credible: count,
@@ -96,15 +98,7 @@ pub(crate) fn analyse(
     if options.ports {
         builder.out.source_ports = SourcePorts::read(&connections[..count]);
     }
-    let mut classes = Vec::new();
-    for (hz_bits, items) in sorted.steady {
-        // A connection that was open while a clock was set may seem to tick at another rate.
-        let is_certain = connections.len() == 1
-            || items.len() > 1 && items.iter().any(|item| sorted.rate_probability[item.index] >= 1.0);
-        let class = Class::build(f64::from_bits(hz_bits), items, connections, options, resolution_ns);
-        // A rate that is only likely is no proof of another machine.
-        classes.push(Class { proven: if is_certain { class.proven } else { 0 }, ..class });
-    }
+    let mut classes = classes(&mut sorted, connections, options, resolution_ns);
     let unplaced = attach_unclear(&mut classes, &sorted.unclear, connections, options, resolution_ns);
     let doubtful: Vec<usize> = (count..connections.len()).collect();
     let unanswered = attach_unclear(&mut classes, &doubtful, connections, options, resolution_ns);
@@ -121,6 +115,36 @@ pub(crate) fn analyse(
     }
     analysis.source_ports.connection_of.iter_mut().for_each(|index| *index = positions[*index]);
     analysis
+}
+
+/// The connections of each tick rate, in ascending order. Those of other rates that lie on counters of the
+/// commonest one are placed there.
+fn classes(
+    sorted: &mut Sorted<'_>,
+    connections: &[&Connection],
+    options: &Options,
+    resolution_ns: u64,
+) -> Vec<Class> {
+    let mut steady = std::mem::take(&mut sorted.steady);
+    let most = steady.iter().max_by_key(|(_, items)| items.len()).map(|(hz_bits, _)| *hz_bits);
+    let Some((hz_bits, items)) = most.and_then(|hz_bits| steady.remove_entry(&hz_bits)) else {
+        return Vec::new();
+    };
+    let build = |hz_bits: u64, items: Vec<Item<'_>>, sorted: &Sorted<'_>| {
+        // A connection that was open while a clock was set may seem to tick at another rate.
+        let is_certain = connections.len() == 1
+            || items.len() > 1 && items.iter().any(|item| sorted.rate_probability[item.index] >= 1.0);
+        let class = Class::build(f64::from_bits(hz_bits), items, connections, options, resolution_ns);
+        // A rate that is only likely is no proof of another machine.
+        Class { proven: if is_certain { class.proven } else { 0 }, ..class }
+    };
+    let mut commonest = build(hz_bits, items, sorted);
+    commonest.take_bent(&mut steady, &mut sorted.odd, connections);
+    let mut classes: Vec<Class> =
+        steady.into_iter().map(|(hz_bits, items)| build(hz_bits, items, sorted)).collect();
+    classes.push(commonest);
+    classes.sort_by(|a, b| a.hz.total_cmp(&b.hz));
+    classes
 }
 
 /// The probability of a machine's nominal rate: that of the connection which shows it best.
@@ -153,12 +177,20 @@ fn sort_by_rate<'a>(connections: &[&'a Connection], options: &Options, resolutio
             Fitted::Weak(_) | Fitted::Unclear => open = true,
         }
     }
-    if open {
-        sorted.place_open(connections, options, resolution_ns);
+    let reopened = sorted.reopen();
+    if open || !reopened.is_empty() {
+        sorted.place_open(connections, &reopened, options, resolution_ns);
     }
     sorted.join_unsteady(connections);
     sorted
 }
+
+/// How far a connection's rate counts at most, in standard errors, where all of a rate are taken together:
+/// errors have heavy tails.
+const MOST_COUNTED: f64 = 3.0;
+
+/// A rate is contradicted by the mean of its connections where that is off by so many of its standard errors.
+const CONTRADICTED: f64 = 6.0;
 
 /// The range of the slowest unsteady rate, as a share of the nominal one: old Apple systems show 880 to
 /// 998 Hz of 1000, with a margin for load and for measurement.
@@ -171,9 +203,42 @@ impl<'a> Sorted<'a> {
         self.steady.entry(clock.hz.to_bits()).or_default().push(item);
     }
 
-    /// Places connections that don't tell their rate alone, by what all connections show.
-    fn place_open(&mut self, connections: &[&'a Connection], options: &Options, resolution_ns: u64) {
-        let fitted = |index: usize| connections[index].clock(resolution_ns);
+    /// Takes out connections of a rate that all of them together contradict, though each of them may have it:
+    /// 1000 Hz is far commoner than 1024. Returns them.
+    fn reopen(&mut self) -> BTreeSet<usize> {
+        let mut reopened = BTreeSet::new();
+        for (bits, items) in &mut self.steady {
+            let hz = f64::from_bits(*bits);
+            let deviation = |item: &Item<'_>| {
+                let rate_hz = fit::allow_for_wander(item.clock.rate_hz, item.envelope.span_s());
+                (rate_hz.value - hz) / joint(rate_hz.sigma, rate::SKEW_SIGMA * hz)
+            };
+            let sum: f64 = items.iter().map(|item| deviation(item).clamp(-MOST_COUNTED, MOST_COUNTED)).sum();
+            if sum.abs() > CONTRADICTED * (items.len() as f64).sqrt() {
+                reopened.extend(items.iter().map(|item| item.index));
+                items.clear();
+            }
+        }
+        self.steady.retain(|_, items| !items.is_empty());
+        reopened
+    }
+
+    /// Places connections that don't tell their rate alone, and `reopened` ones, by what all connections
+    /// show.
+    fn place_open(
+        &mut self,
+        connections: &[&'a Connection],
+        reopened: &BTreeSet<usize>,
+        options: &Options,
+        resolution_ns: u64,
+    ) {
+        let fitted = |index: usize| match connections[index].clock(resolution_ns) {
+            Fitted::Steady(clock) if reopened.contains(&index) => {
+                let span_s = connections[index].flow.envelope.span_s();
+                Fitted::Weak(fit::allow_for_wander(clock.rate_hz, span_s))
+            }
+            other => other,
+        };
         let stamped = (0..connections.len())
             .filter(|&index| !connections[index].flow.envelope.points().is_empty())
             .filter(|&index| !matches!(fitted(index), Fitted::Odd(_)));
@@ -280,8 +345,13 @@ impl Class {
         let clusters = by_offset::cluster(items, options, resolution_ns);
         let clusters = late_paths::join(clusters, |cluster| cluster.peers(connections));
         let (mut clusters, begun_anew) = anew::part(clusters, connections);
-        let sharing = sharing(hz, &clusters, serves, connections);
+        let mut sharing = sharing(hz, &clusters, serves, connections);
         let mut judgement = judge(hz, &clusters, &sharing, serves, connections);
+        if let Some(joined) = near_in_pairs::join(&clusters, &judgement, connections) {
+            clusters = joined;
+            sharing = self::sharing(hz, &clusters, serves, connections);
+            judgement = judge(hz, &clusters, &sharing, serves, connections);
+        }
         let proven = proven(&clusters, &sharing, &judgement, connections);
         if clusters.len() > 1 {
             let members = clusters.iter().enumerate();
@@ -310,6 +380,27 @@ impl Class {
             clusters.extend(begun_anew);
         }
         Self { hz, clusters, judgement, proven, most }
+    }
+
+    /// Takes in connections of other rates, or of none, whose points all lie on one of these counters: they
+    /// were open while a queue filled or their path changed.
+    fn take_bent(
+        &mut self,
+        steady: &mut BTreeMap<u64, Vec<Item<'_>>>,
+        odd: &mut Vec<(usize, Estimate)>,
+        connections: &[&Connection],
+    ) {
+        let Some(known) = Known::of(&self.clusters) else { return };
+        let clusters = &mut self.clusters;
+        let mut takes = |index: usize| {
+            let place = known.nearest(connections[index].flow.envelope.points());
+            place.map(|place| clusters[place].members.push(index)).is_some()
+        };
+        steady.retain(|_, items| {
+            items.retain(|item| !takes(item.index));
+            !items.is_empty()
+        });
+        odd.retain(|(index, _)| !takes(*index));
     }
 
     /// Whether a connection without a clock of its own may be assigned to `cluster` by its offset.

@@ -28,27 +28,61 @@ const LARGEST_ERROR_S: f64 = 0.1;
 pub(super) fn join(clusters: Vec<Cluster>) -> Vec<Cluster> {
     let (mut shared, singles): (Vec<Cluster>, Vec<Cluster>) =
         clusters.into_iter().partition(|cluster| cluster.members.len() > 1);
-    let Some(lines) = Lines::of(&shared) else { return singles };
+    let Some(lines) = Lines::of(shared.iter().map(|cluster| &cluster.clock)) else { return singles };
     let mut left = Vec::new();
     for single in singles {
-        let points = single.envelope.points();
-        let mut near = lines.near(points.first().copied()).filter(|&at| follows(points, &shared[at].clock));
-        match (near.next(), near.next()) {
-            (Some(only), None) => {
-                drop(near);
-                let cluster = &mut shared[only];
-                cluster.join(single.members, (MOST_LATE_S + MOST_EARLY_S) * cluster.clock.hz);
+        let most_late_s = if is_bent(&single.clock) { MOST_BENT_S } else { MOST_LATE_S };
+        match lines.nearest(single.envelope.points(), most_late_s) {
+            Some(nearest) => {
+                let cluster = &mut shared[nearest];
+                cluster.join(single.members, (most_late_s + MOST_EARLY_S) * cluster.clock.hz);
             }
-            _ => left.push(single),
+            None => left.push(single),
         }
     }
     shared.extend(left);
     shared
 }
 
+/// How late a connection may be that was open while a queue filled or a path changed, in seconds. Its rate is
+/// another one, then.
+const MOST_BENT_S: f64 = 3.0;
+
+/// How far a rate is off the nominal one where only that explains it, in standard errors, and as a share.
+const BENT_DEVIATIONS: f64 = 6.0;
+const BENT: f64 = 1e-3;
+
+/// Whether a connection's own rate is far from its nominal one.
+fn is_bent(clock: &Clock) -> bool {
+    let off_hz = (clock.rate_hz.value - clock.hz).abs();
+    off_hz > BENT * clock.hz && off_hz > BENT_DEVIATIONS * clock.rate_hz.sigma
+}
+
+/// The counters that several connections share, for connections of other rates.
+pub(super) struct Known {
+    /// Where they are among the clusters.
+    places: Vec<usize>,
+    lines: Lines,
+}
+
+impl Known {
+    /// Those of `clusters`; `None` where there are none.
+    pub(super) fn of(clusters: &[Cluster]) -> Option<Self> {
+        let places: Vec<usize> =
+            (0..clusters.len()).filter(|&place| clusters[place].members.len() > 1).collect();
+        let lines = Lines::of(places.iter().map(|&place| &clusters[place].clock))?;
+        Some(Self { places, lines })
+    }
+
+    /// The place of the one that all these points follow.
+    pub(super) fn nearest(&self, points: &[Point]) -> Option<usize> {
+        self.lines.nearest(points, MOST_BENT_S).map(|at| self.places[at])
+    }
+}
+
 /// The lines of counters of one nominal rate, by their values at one time.
 struct Lines {
-    hz: f64,
+    clocks: Vec<Clock>,
     reference_ns: u64,
     by_value: CounterValues,
     /// The largest skew of any, without its sign.
@@ -56,38 +90,49 @@ struct Lines {
 }
 
 impl Lines {
-    /// The lines of these counters; `None` where there are none.
-    fn of(shared: &[Cluster]) -> Option<Self> {
-        let Clock { hz, reference_ns, .. } = shared.first()?.clock;
+    /// The lines of these clocks; `None` where there are none.
+    fn of<'a>(clocks: impl Iterator<Item = &'a Clock>) -> Option<Self> {
+        let clocks: Vec<Clock> = clocks.copied().collect();
+        let Clock { reference_ns, .. } = *clocks.first()?;
         let (mut by_value, mut steepest) = (CounterValues::default(), 0.0_f64);
-        for (at, Cluster { clock, .. }) in shared.iter().enumerate() {
+        for (at, clock) in clocks.iter().enumerate() {
             by_value.insert(clock.counter_at(reference_ns) as u32, at);
             steepest = steepest.max(clock.skew.value.abs());
         }
-        Some(Self { hz, reference_ns, by_value, steepest })
+        Some(Self { clocks, reference_ns, by_value, steepest })
+    }
+
+    /// The line that all these points follow, no later than by this; of several, the one behind which they
+    /// are least.
+    fn nearest(&self, points: &[Point], most_late_s: f64) -> Option<usize> {
+        let found = self.near(points.first().copied(), most_late_s);
+        let late = found.filter_map(|at| Some((self.latest_s(at, points, most_late_s)?, at)));
+        late.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, at)| at)
     }
 
     /// All lines that a first point can follow, and some that it can't.
-    fn near(&self, first: Option<Point>) -> impl Iterator<Item = usize> {
+    fn near(&self, first: Option<Point>, most_late_s: f64) -> impl Iterator<Item = usize> {
         let near = first.map(|first| {
             let elapsed_s = seconds_between(self.reference_ns, first.time_ns);
-            let value = (first.ticks as f64 - self.hz * elapsed_s).rem_euclid(WRAP_TICKS) as u32;
-            let off_s = MOST_LATE_S + MOST_EARLY_S + self.steepest * elapsed_s.abs();
-            self.by_value.near(value, reach(self.hz * off_s))
+            let hz = self.clocks[0].hz;
+            let value = (first.ticks as f64 - hz * elapsed_s).rem_euclid(WRAP_TICKS) as u32;
+            let off_s = most_late_s + MOST_EARLY_S + self.steepest * elapsed_s.abs();
+            self.by_value.near(value, reach(hz * off_s))
         });
         near.into_iter().flatten()
     }
-}
 
-/// Whether all points follow a clock, as late as segments may be.
-fn follows(points: &[Point], clock: &Clock) -> bool {
-    let follows = |point: &Point| {
-        let at = clock.at(point.time_ns);
-        let late_s = wrap_difference(at.value - point.ticks as f64) / clock.hz;
-        let tick_s = 1.0 / clock.hz;
-        at.sigma / clock.hz < LARGEST_ERROR_S && (-MOST_EARLY_S..MOST_LATE_S + tick_s).contains(&late_s)
-    };
-    !points.is_empty() && points.iter().all(follows)
+    /// How far behind a line the latest of these points is, in seconds; `None` where they don't follow it.
+    fn latest_s(&self, at: usize, points: &[Point], most_late_s: f64) -> Option<f64> {
+        let clock = &self.clocks[at];
+        let allowed = -MOST_EARLY_S..most_late_s + 1.0 / clock.hz;
+        points.iter().try_fold(f64::NEG_INFINITY, |most, point| {
+            let at = clock.at(point.time_ns);
+            let late_s = wrap_difference(at.value - point.ticks as f64) / clock.hz;
+            let follows = at.sigma / clock.hz < LARGEST_ERROR_S && allowed.contains(&late_s);
+            follows.then_some(f64::max(most, late_s))
+        })
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod history;
 mod late_paths;
 mod lines;
 mod misfits;
+mod near_in_pairs;
 mod numbering;
 mod occupancy;
 mod one_clock;

@@ -34,8 +34,9 @@ const FARTHEST_NATS: f64 = 14.0;
 /// connections that share its counter.
 const RARE: f64 = 0.004;
 
-/// How often the shares of rates are estimated anew.
-const ROUNDS: usize = 4;
+/// How often the shares of rates are estimated anew: where a rare rate is the truth, its share grows from
+/// round to round.
+const ROUNDS: usize = 8;
 
 /// A connection whose rate is sought, or known.
 pub(super) struct Seen<'a> {

@@ -46,14 +46,60 @@ pub(super) fn fewest(walks: &Walks, openings: &[Opening]) -> usize {
         return 0;
     }
     let certain = walks.walks().into_iter().filter(|walk| walk.0.len() >= LEAST_CERTAIN);
-    let mut told: Vec<(Arc, f64)> =
-        certain.filter_map(|walk| Some((arc(&walk, openings)?, 1.0 - all_right(&walk, walks)))).collect();
+    let mut told: Vec<Told> = certain
+        .filter_map(|walk| {
+            let begins_ns = openings[*walk.0.first()?].time_ns;
+            Some(Told { begins_ns, arc: arc(&walk, openings)?, wrong: 1.0 - all_right(&walk, walks) })
+        })
+        .collect();
     // Long walks tell most.
-    told.sort_by(|(a, _), (b, _)| a.length_s.total_cmp(&b.length_s));
+    told.sort_by(|a, b| a.arc.length_s.total_cmp(&b.arc.length_s));
     told.truncate(MOST_WALKS);
-    let (arcs, wrong): (Vec<Arc>, Vec<f64>) = told.into_iter().unzip();
-    let at_least_one = usize::from(!arcs.is_empty());
-    most_apart(&arcs, MORE_WRONG * wrong.iter().sum::<f64>() + MOST_CHANCE).max(at_least_one)
+    told.sort_by_key(|told| told.begins_ns);
+    fewest_beside_moves(&told, MOST_MOVES)
+}
+
+/// A walk that is certain.
+struct Told {
+    begins_ns: u64,
+    arc: Arc,
+    /// The probability that a link of it is wrong.
+    wrong: f64,
+}
+
+/// How often a machine's boundary may have moved in a capture.
+const MOST_MOVES: usize = 2;
+
+/// The fewest machines that explain these walks, which are in order of time, where boundaries may have moved
+/// at so many moments.
+fn fewest_beside_moves(told: &[Told], moves: usize) -> usize {
+    let most = most_apart_in(told).max(usize::from(!told.is_empty()));
+    let explain = |machines: &usize| {
+        let mut left = told;
+        for _ in 0..=moves {
+            // As many walks as so many machines explain, before the next moment.
+            let explained = partition_point(left.len(), |count| most_apart_in(&left[..count]) <= *machines);
+            left = &left[explained..];
+        }
+        left.is_empty()
+    };
+    (1..most).find(explain).unwrap_or(most)
+}
+
+/// The most of `count` for which something holds, where it holds for all that are fewer.
+fn partition_point(count: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if holds(middle) { low = middle } else { high = middle - 1 }
+    }
+    low
+}
+
+/// The most machines that these walks prove by themselves.
+fn most_apart_in(told: &[Told]) -> usize {
+    let arcs: Vec<Arc> = told.iter().map(|told| told.arc).collect();
+    most_apart(&arcs, MORE_WRONG * told.iter().map(|told| told.wrong).sum::<f64>() + MOST_CHANCE)
 }
 
 /// The most walks that are compared: the cost grows with their square, at least.
@@ -136,6 +182,25 @@ mod tests {
         assert_eq!(most_apart(&arcs(&[(9.0, 2.0)]), 0.0), 1);
         assert_eq!(most_apart(&arcs(&[(9.0, 2.0), (0.5, 3.0), (8.0, 2.8)]), 0.0), 1);
         assert_eq!(most_apart(&arcs(&[(9.0, 2.0), (2.0, 3.0), (6.0, 2.8)]), 0.0), 3);
+    }
+
+    /// Walks in order of time whose machine's boundary lies at these seconds.
+    fn told(at_s: impl Iterator<Item = f64>) -> Vec<Told> {
+        let told = |(number, at_s): (usize, f64)| Told {
+            begins_ns: number as u64,
+            arc: Arc { from_s: (at_s - 1.0).rem_euclid(PERIOD_S), length_s: 2.0 },
+            wrong: 0.01,
+        };
+        at_s.enumerate().map(told).collect()
+    }
+
+    #[test]
+    fn a_machine_that_sleeps_is_one() {
+        let slept = told((0..60).map(|walk| [1.0, 5.0, 8.0][walk / 20]));
+        assert_eq!((fewest_beside_moves(&slept, 0), fewest_beside_moves(&slept, MOST_MOVES)), (3, 1));
+        let in_turn = told((0..60).map(|walk| [1.0, 5.0, 8.0][walk % 3]));
+        assert_eq!(fewest_beside_moves(&in_turn, MOST_MOVES), 3);
+        assert_eq!(fewest_beside_moves(&[], MOST_MOVES), 0);
     }
 
     #[test]
