@@ -27,15 +27,36 @@ pub mod signals;
 pub mod stdout;
 pub mod time;
 
-use std::io::{Write as _, stderr};
+use std::{
+    io::{Write as _, stderr},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use patient::Patient;
 
+/// How long a line waits for a reader of standard error: nothing else is done meanwhile.
+const READ_WITHIN: Duration = Duration::from_millis(250);
+
+/// Lines since the last one that were left out.
+static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
+
 /// Writes a line for people to standard error. A terminal that is gone is no reason to end, as it would be
-/// for `eprintln!`. Names in it steer no terminal.
+/// for `eprintln!`. Names in it steer no terminal. Where nobody reads what was written before, lines are left
+/// out until somebody does; then it says how many.
 pub fn say(text: &str) {
+    let within = if LEFT_OUT.load(Relaxed) == 0 { READ_WITHIN } else { Duration::ZERO };
+    if !patient::takes_output(&stderr(), within) {
+        LEFT_OUT.fetch_add(1, Relaxed);
+        return;
+    }
+    let before = match LEFT_OUT.swap(0, Relaxed) {
+        0 => String::new(),
+        1 => "tmap: a line is missing here: nobody read standard error\n".to_owned(),
+        lines => format!("tmap: {lines} lines are missing here: nobody read standard error\n"),
+    };
     // At once, so that other threads' lines don't come in between.
-    let line = format!("tmap: {}\n", printable(text));
+    let line = format!("{before}tmap: {}\n", printable(text));
     let _ = Patient(stderr()).write_all(line.as_bytes());
 }
 

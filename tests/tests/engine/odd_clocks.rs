@@ -9,7 +9,7 @@ use tmap::engine::{
 };
 use tmap_common::{Address, Record};
 use tmap_tests::simulate::{
-    SHARED, Scenario, Simulation,
+    Offsets, SHARED, Scenario, Simulation,
     conversation::{START_NS, Side, conversation},
 };
 
@@ -213,5 +213,66 @@ fn a_sensor_s_clock_that_changes_its_rate_is_told() {
         let report = shared(records);
         let told = (report.machines_high, report.doubt);
         assert_eq!(told, (None, Some(Doubt::ComeAndGo)), "{seed}: {}", figures(&report));
+    }
+}
+
+/// Records that arrive later by what `late_s` tells of their time, in seconds, and in the order in which they
+/// were sent.
+fn delayed(mut records: Vec<Record>, late_s: impl Fn(f64) -> f64) -> Vec<Record> {
+    let (zero_ns, mut last_ns) = (records[0].time_ns, 0);
+    for record in &mut records {
+        let at_s = (record.time_ns - zero_ns) as f64 * 1e-9;
+        record.time_ns = (record.time_ns + (late_s(at_s) * 1e9) as u64).max(last_ns);
+        last_ns = record.time_ns;
+    }
+    records
+}
+
+/// Connections of three seconds within two minutes.
+fn two_minutes(machines: usize, offsets: Offsets, seed: u64) -> Scenario {
+    Scenario {
+        machines,
+        offsets,
+        duration_s: 120.0,
+        connections: 60,
+        segments: (14.0, 14.0),
+        length_s: Some(3.0),
+        seed,
+        ..Scenario::default()
+    }
+}
+
+/// A queue that fills within 15 s, stays for 20 s and drains.
+#[test]
+fn a_full_queue_makes_no_machines_of_pairs() {
+    for (seed, machines) in [(0, 1), (1, 2), (2, 5)] {
+        let records = two_minutes(machines, Offsets::PerPair, seed).run().records;
+        let queue_s = |at_s: f64| 0.2 * ((at_s - 40.0) / 15.0).min((90.0 - at_s) / 15.0).clamp(0.0, 1.0);
+        let report = shared(delayed(records, queue_s));
+        let told = (report.machines, report.machines_low, report.machines_high);
+        let machines = Some(machines as u32);
+        assert_eq!(told, (machines, machines, machines), "{}", figures(&report));
+    }
+}
+
+/// A failover to a satellite, and back.
+#[test]
+fn a_path_that_is_longer_for_a_while_proves_no_machine() {
+    for (seed, longer_s) in [(0, 0.3), (1, 0.6), (2, 0.6), (3, 0.9)] {
+        let records = two_minutes(1, Offsets::Global, seed).run().records;
+        let path_s = |at_s: f64| if (45.0..80.0).contains(&at_s) { longer_s } else { 0.0 };
+        let report = shared(delayed(records, path_s));
+        assert_eq!((report.machines_low, report.machines_proven), (Some(1), Some(1)), "{}", figures(&report));
+    }
+}
+
+/// A connection of three seconds shows 1024 Hz with an error of 12: 1000 Hz, far commoner, would do as well.
+#[test]
+fn a_rare_rate_is_told_by_all_connections_together() {
+    for seed in 0..4 {
+        let scenario = Scenario { tick_hz: 1024.0, ..two_minutes(1, Offsets::Global, seed) };
+        let report = shared(scenario.run().records);
+        let rates: Vec<f64> = report.machine_list.iter().map(|machine| machine.tick_hz).collect();
+        assert_eq!((report.machines, &rates[..]), (Some(1), &[1024.0][..]), "{seed}: {}", figures(&report));
     }
 }

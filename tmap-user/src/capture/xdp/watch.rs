@@ -79,8 +79,8 @@ enum State {
     Elsewhere,
     /// Gone, or not there yet.
     Gone,
-    /// Here, but it can't be watched before this time.
-    Failed(Instant),
+    /// Here, with this index, but it can't be watched before this time. Another one of its name can.
+    Failed(u32, Instant),
 }
 
 /// What the interfaces are attached with.
@@ -316,7 +316,7 @@ impl Watched {
     fn shown_before(&self, selection: &Selection, all: &[Interface]) -> Option<String> {
         let is_own = |interface: &&Interface| match self.state {
             State::Here(index) => interface.index == index,
-            State::Failed(_) => interface.name == self.name,
+            State::Failed(..) => interface.name == self.name,
             State::Elsewhere | State::Gone => false,
         };
         let interface = all.iter().find(is_own).filter(|_| !self.is_named)?;
@@ -354,9 +354,11 @@ impl Watched {
                     self.attach_again(tools, interface, now, changes);
                 }
             }
-            State::Failed(until) => match (tools.named(&self.name), tools.free(&self.name)) {
+            State::Failed(index, until) => match (tools.named(&self.name), tools.free(&self.name)) {
                 (None, _) => self.go(changes),
-                (_, Some(interface)) if now >= until => self.attach_again(tools, interface, now, changes),
+                (_, Some(interface)) if now >= until || interface.index != index => {
+                    self.attach_again(tools, interface, now, changes);
+                }
                 _ => {}
             },
         }
@@ -440,7 +442,7 @@ impl Watched {
                     self.stay_promiscuous(tools, interface);
                 }
                 Err(error) => {
-                    self.fail(now, &before, &error, changes);
+                    self.fail(interface.index, now, &before, &error, changes);
                     return;
                 }
             }
@@ -456,11 +458,18 @@ impl Watched {
         self.detached > MAX_DETACHED
     }
 
-    /// Gives the interface up until [`RETRY`] is over.
-    fn fail(&mut self, now: Instant, what: &str, error: &anyhow::Error, changes: &mut Vec<Change>) {
+    /// Gives the interface of this index up until [`RETRY`] is over.
+    fn fail(
+        &mut self,
+        index: u32,
+        now: Instant,
+        what: &str,
+        error: &anyhow::Error,
+        changes: &mut Vec<Change>,
+    ) {
         self.held.clear();
         self.promiscuous = None;
-        self.state = State::Failed(now + RETRY);
+        self.state = State::Failed(index, now + RETRY);
         let text = format!("{what}; not watched now: {error:#}");
         changes.push(self.change(ChangeKind::Failed, text));
     }
@@ -526,7 +535,7 @@ impl Watched {
                 changes.push(self.change(ChangeKind::Detached, text));
                 self.join_promiscuous(tools, interface, changes);
             }
-            Err(error) => self.fail(now, &before, &error, changes),
+            Err(error) => self.fail(interface.index, now, &before, &error, changes),
         }
     }
 
@@ -551,7 +560,8 @@ impl Watched {
                 self.join_promiscuous(tools, interface, changes);
             }
             Err(error) => {
-                self.fail(now, &format!("interface {} cannot be watched", self.name), &error, changes);
+                let what = format!("interface {} cannot be watched", self.name);
+                self.fail(interface.index, now, &what, &error, changes);
             }
         }
     }

@@ -52,8 +52,8 @@ const MOST_BENT_S: f64 = 3.0;
 const BENT_DEVIATIONS: f64 = 6.0;
 const BENT: f64 = 1e-3;
 
-/// Whether a connection's own rate is far from its nominal one.
-fn is_bent(clock: &Clock) -> bool {
+/// Whether a rate is so far from its nominal one that delays must have changed.
+pub(super) fn is_bent(clock: &Clock) -> bool {
     let off_hz = (clock.rate_hz.value - clock.hz).abs();
     off_hz > BENT * clock.hz && off_hz > BENT_DEVIATIONS * clock.rate_hz.sigma
 }

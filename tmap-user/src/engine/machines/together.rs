@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{cluster::Cluster, counters::TOGETHER_S};
+use super::{cluster::Cluster, counters::TOGETHER_S, misfits::is_bent};
 use crate::engine::types::{WRAP_TICKS, seconds_between};
 
 /// Counters as near as this, in seconds, aren't told apart here: late segments and errors of rates make two
@@ -82,7 +82,9 @@ pub(super) fn fewest(clusters: &[Cluster], of: &[usize]) -> usize {
     values.sort_by(|a, b| a.0.total_cmp(&b.0));
     let may_be_one = |pair: &&[(f64, &Cluster)]| {
         let (apart_s, a, b) = (pair[1].0 - pair[0].0, pair[0].1, pair[1].1);
-        let one_rate = a.clock.rate_hz.may_equal(b.clock.rate_hz, 0.0, MAX_DEVIATION);
+        let one_rate = a.clock.rate_hz.may_equal(b.clock.rate_hz, 0.0, MAX_DEVIATION)
+            || is_bent(&a.clock)
+            || is_bent(&b.clock);
         one_rate && (apart_s < PATH_S || apart_s < NEAR_S && follow_one_another(a, b))
     };
     let near = values.windows(2).filter(may_be_one).count();
