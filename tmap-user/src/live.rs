@@ -49,7 +49,7 @@ use crate::{
         stats::CpuStats,
     },
     sandbox::{self, Needs, Role, folder_of},
-    say,
+    say_if_read, say_what_is_missing,
     screen::terminal,
     signals::{Caught, Signals},
     time::{WallClock, is_namespace_known, now_ns},
@@ -286,6 +286,7 @@ impl Control<'_> {
                     for line in self.sensor.anomalies() {
                         self.say(&line);
                     }
+                    say_what_is_missing();
                 }
                 Wake::Interfaces => {
                     if self.check_interfaces()? {
@@ -305,7 +306,7 @@ impl Control<'_> {
     fn say(&self, text: &str) {
         match &self.screen {
             Some(screen) => screen.say(text),
-            None => say(text),
+            None => say_if_read(text),
         }
     }
 

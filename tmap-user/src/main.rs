@@ -15,7 +15,7 @@ use tmap::{
     patient::Patient,
     read,
     report::Sink,
-    say, signals, stdout, with_advice, without_error_codes,
+    say, say_what_is_missing, signals, stdout, with_advice, without_error_codes,
 };
 
 fn main() -> ExitCode {
@@ -23,7 +23,9 @@ fn main() -> ExitCode {
     let _ = signals::survive_file_limit();
     // A mistake on the command line ends the process here, with exit code 2.
     let config = cli::config(env::args_os()).unwrap_or_else(|error| error.exit());
-    exit_code(run(&config))
+    let code = exit_code(run(&config));
+    say_what_is_missing();
+    code
 }
 
 fn run(config: &Config) -> anyhow::Result<Outcome> {

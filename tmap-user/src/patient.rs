@@ -48,7 +48,8 @@ impl<T: AsFd> Patient<T> {
     }
 }
 
-/// Whether a descriptor takes output, or does so within this time, or has failed, which the next attempt tells.
+/// Whether a descriptor takes output, or does so within this time, or has failed, which the next attempt
+/// tells.
 pub fn takes_output(descriptor: &impl AsFd, within: Duration) -> bool {
     let Ok(within) = within.try_into() else { return true };
     // An attempt tells more where it can't be known.

@@ -2,15 +2,12 @@
 
 use std::{
     fs::{self, File},
-    io::{Read as _, Write as _, pipe},
+    io::{Write as _, pipe},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use nix::{
-    fcntl::{FcntlArg, fcntl},
-    sys::resource::{UsageWho, getrusage},
-};
+use nix::sys::resource::{UsageWho, getrusage};
 use tempfile::TempDir;
 use tmap_common::Flags;
 use tmap_tests::{
@@ -70,23 +67,6 @@ fn warnings_that_nobody_hears_cost_no_report() {
         assert_eq!(status.code(), Some(1));
         assert!(fs::read_to_string(&page).expect("a page").trim_end().ends_with("</html>"));
         fs::remove_file(&page).expect("removed");
-    }
-}
-
-#[test]
-fn a_standard_error_that_nobody_reads_holds_nothing_up() {
-    let folder = TempDir::new().expect("a folder");
-    let cut = cut(&folder);
-    for room in [0, 1] {
-        let (mut reader, mut writer) = pipe().expect("a pipe");
-        let size = fcntl(&writer, FcntlArg::F_GETPIPE_SZ).expect("its size") as usize;
-        writer.write_all(&vec![b'.'; size * (1 - room)]).expect("filled");
-        let output = command(["read"]).arg(&cut).stderr(writer).output().expect("tmap runs");
-        let out = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.code() == Some(1) && out.contains("198.51.100.1 "), "{output:?}");
-        let mut said = String::new();
-        reader.read_to_string(&mut said).expect("read");
-        assert_eq!(said.matches("tmap: ").count(), room, "{said}");
     }
 }
 

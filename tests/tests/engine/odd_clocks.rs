@@ -276,3 +276,24 @@ fn a_rare_rate_is_told_by_all_connections_together() {
         assert_eq!((report.machines, &rates[..]), (Some(1), &[1024.0][..]), "{seed}: {}", figures(&report));
     }
 }
+
+/// Beside machines whose long connections show how far clocks are off, one whose short ones don't.
+#[test]
+fn a_clock_that_is_far_off_is_one() {
+    for (seed, far_ppm) in [(0, 150.0), (1, -200.0), (2, 300.0)] {
+        let mut records = two_minutes(2, Offsets::PerConnection, seed).run().records;
+        // Every other connection is one machine's; the sensor sees it run fast.
+        let zero_ns = records[0].time_ns;
+        for record in records.iter_mut().filter(|record| record.segment.src_port % 2 == 0) {
+            let since_ns = (record.time_ns - zero_ns) as f64;
+            record.time_ns = zero_ns + (since_ns * (1.0 - far_ppm * 1e-6)) as u64;
+        }
+        let report = shared(records);
+        assert_eq!(
+            (report.machines, report.machines_low),
+            (Some(2), Some(2)),
+            "{seed}: {}",
+            figures(&report)
+        );
+    }
+}

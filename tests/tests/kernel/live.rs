@@ -1,7 +1,8 @@
 //! `tmap live` as a user runs it.
 
 use std::{
-    io::{BufRead as _, BufReader, Read, Write},
+    fs,
+    io::{BufRead as _, BufReader, Read, Write, pipe},
     net::{TcpListener, TcpStream},
     process::Stdio,
     thread,
@@ -10,6 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use nix::{
+    fcntl::{FcntlArg, fcntl},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -17,6 +19,7 @@ use smoltcp::{
     phy::{Device as _, Medium, RawSocket, TxToken as _},
     time::Instant,
 };
+use tempfile::NamedTempFile;
 use tmap_common::Link;
 use tmap_tests::{
     bench::machine::Pinned,
@@ -243,7 +246,7 @@ fn under_nohup_a_hangup_changes_nothing() {
 #[ignore = "needs root: cargo xtask test"]
 fn a_reader_that_goes_away_ends_the_run_quietly() {
     let wire = wire();
-    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let (reader, writer) = pipe().expect("a pipe");
     let mut command = wire.far.command(binary());
     command.args(["-i", INTERFACE, "--stats", "100ms"]);
     let child = command.stdout(writer).stderr(Stdio::piped()).spawn().expect("tmap runs");
@@ -344,8 +347,8 @@ fn send_malformed(wire: &Wire) {
 #[ignore = "needs root: cargo xtask test"]
 fn what_nobody_hears_ends_nothing() {
     let wire = wire();
-    let full = std::fs::File::options().write(true).open("/dev/full").expect("there is one");
-    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let full = fs::File::options().write(true).open("/dev/full").expect("there is one");
+    let (reader, writer) = pipe().expect("a pipe");
     drop(reader);
     for deaf in [Stdio::from(full), Stdio::from(writer)] {
         let mut command = wire.far.command(binary());
@@ -430,4 +433,40 @@ fn statistics_and_signs_of_life_go_on_while_analysis_is_busy() {
     wait_for("a summary", || sensor.out().contains("As of "));
     // Two seconds, and as much again on a busy machine.
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+}
+
+/// Changes of the interface are told on a standard error that is full and that nobody reads.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_standard_error_that_nobody_reads_holds_nothing_up() {
+    let wire = wire();
+    let out = NamedTempFile::new().expect("a file");
+    let (mut reader, mut writer) = pipe().expect("a pipe");
+    let size = fcntl(&writer, FcntlArg::F_GETPIPE_SZ).expect("its size") as usize;
+    writer.write_all(&vec![b'.'; size]).expect("filled");
+    let mut command = wire.far.command(binary());
+    command
+        .args(["live", "-i", INTERFACE, "--no-promisc", "--json", "--stats", "200ms"])
+        .stdin(Stdio::null());
+    let mut tmap = command.stdout(out.reopen().expect("it")).stderr(writer).spawn().expect("tmap");
+    drop(command);
+    let printed = || fs::read_to_string(out.path()).expect("UTF-8");
+    wait_for("statistics", || printed().contains("\"type\":\"stats\""));
+    for mtu in [1400, 1300, 1200, 1100] {
+        wire.far.ip(&format!("link set {INTERFACE} mtu {mtu}"));
+        thread::sleep(Duration::from_millis(300));
+    }
+    kill(Pid::from_raw(tmap.id().cast_signed()), Signal::SIGUSR1).expect("tmap is there");
+    wait_for("a summary", || printed().contains("\"type\":\"summary\""));
+    // Somebody reads again.
+    let reading = thread::spawn(move || {
+        let mut said = String::new();
+        reader.read_to_string(&mut said).expect("UTF-8");
+        said
+    });
+    thread::sleep(Duration::from_millis(300));
+    kill(Pid::from_raw(tmap.id().cast_signed()), Signal::SIGTERM).expect("tmap is there");
+    assert!(tmap.wait().expect("tmap ends").success());
+    let said = reading.join().expect("read");
+    assert!(said.contains("lines are missing here: nobody read standard error"), "{said}");
 }

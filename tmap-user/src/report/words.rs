@@ -145,6 +145,7 @@ pub(crate) fn unstamped(report: &AddressReport) -> Option<String> {
     };
     let low = grouped(machines.low.into());
     let range = match machines.high {
+        Some(high) if high == machines.low => low,
         Some(high) => format!("{low} to {}", grouped(high.into())),
         None => format!("at least {low}"),
     };
@@ -152,8 +153,9 @@ pub(crate) fn unstamped(report: &AddressReport) -> Option<String> {
         0 | 1 => String::new(),
         addresses => format!(", with {} addresses at once", grouped(addresses)),
     };
+    let what = if machines.high.unwrap_or(machines.low) == 1 { "machine" } else { "machines" };
     Some(format!(
-        "{connections} without timestamps: by source ports alone, {range} {others}machines{addresses}"
+        "{connections} without timestamps: by source ports alone, {range} {others}{what}{addresses}"
     ))
 }
 

@@ -38,6 +38,9 @@ use tmap_common::{
 /// consumer gives room back early, large enough that the shared line is rarely written.
 const RELEASE_EVERY: usize = 256;
 
+/// How long a record may be under way from its reservation to its publication: a program takes a microsecond.
+const UNDER_WAY: Duration = Duration::from_millis(2);
+
 /// How many CPUs, and how many slots each has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -202,38 +205,56 @@ impl Rings {
 
     /// Sleeps until a record comes or somebody wakes it, but no longer than this.
     ///
-    /// A record that is published within some nanoseconds of the last look at the rings may ring no bell, and
-    /// waits until the end of the sleep. The one after it rings.
+    /// A record that is under way while the bell is set may ring none, so the rings are looked at once more
+    /// when it must have come. A producer that is kept waiting for longer right then has its record found at
+    /// the end of the sleep.
     pub fn sleep(&mut self, most: Duration) {
         self.set_asleep(1);
         // Whoever sees a ring that seems full must also see that somebody sleeps.
         fence(SeqCst);
         for cpu in 0..self.shape.cpus {
             let full = seemingly_full(self.produced(cpu), self.shape.slots);
-            self.cpus.word(cpu, offset_of!(CpuState, consumed_before)).store(full, Relaxed);
+            self.consumed_before(cpu).store(full, Relaxed);
         }
         fence(SeqCst);
-        let is_empty = |(cpu, cursor): (usize, &Cursor)| self.produced(cpu) == cursor.read;
-        if self.cursors.iter().enumerate().all(is_empty) {
-            self.wait_for_bell(most);
+        for nap in [UNDER_WAY.min(most), most.saturating_sub(UNDER_WAY)] {
+            if !self.is_set() || self.wait_for_bell(nap) {
+                break;
+            }
         }
         self.set_asleep(0);
         while self.bell.next().is_some() {}
         self.waker.take();
     }
 
-    fn wait_for_bell(&self, most: Duration) {
-        let Ok(within) = most.try_into() else { return thread::sleep(most) };
+    /// Whether all rings are empty, and the next record of each rings.
+    fn is_set(&self) -> bool {
+        self.cursors.iter().enumerate().all(|(cpu, cursor)| {
+            let full = seemingly_full(cursor.read, self.shape.slots);
+            self.produced(cpu) == cursor.read && self.consumed_before(cpu).load(Relaxed) == full
+        })
+    }
+
+    /// Waits until somebody rings, but no longer than this; whether somebody did.
+    fn wait_for_bell(&self, most: Duration) -> bool {
+        let Ok(within) = most.try_into() else {
+            thread::sleep(most);
+            return false;
+        };
+        let rung: [&dyn AsFd; 2] = [&self.bell, &*self.waker.0];
+        let mut rung = rung.map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
         // A signal may end it early, which does no harm.
-        let rung = [&self.bell as &dyn AsFd, &*self.waker.0]
-            .map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
-        let _ = poll(&mut { rung }, Some(&within));
+        poll(&mut rung, Some(&within)) != Ok(0)
     }
 
     fn set_asleep(&self, is_asleep: u64) {
         for cpu in 0..self.shape.cpus {
             self.cpus.word(cpu, offset_of!(CpuState, is_asleep)).store(is_asleep, Relaxed);
         }
+    }
+
+    fn consumed_before(&self, cpu: usize) -> &AtomicU64 {
+        self.cpus.word(cpu, offset_of!(CpuState, consumed_before))
     }
 
     /// How far the ring of `cpu` is filled.

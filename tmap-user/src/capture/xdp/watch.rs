@@ -5,11 +5,13 @@
 
 use std::{
     collections::BTreeSet,
+    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use aya::Ebpf;
+use rustix::event::{EventfdFlags, eventfd};
 
 use super::{
     Attachment, Change, ChangeKind, Config,
@@ -46,10 +48,17 @@ pub(super) struct Watch {
     attachments: Vec<Attachment>,
     packet_socket: PacketSocket,
     own_links: OwnLinks,
+    /// A descriptor for checks; `None` where there is none left.
+    reserve: Option<OwnedFd>,
     /// Whether interfaces couldn't be listed at the last check.
     is_unchecked: bool,
     /// Whether it was said that `any` leaves out interfaces whose names are no UTF-8.
     is_odd_told: bool,
+}
+
+/// A descriptor that does nothing.
+fn reserve() -> Option<OwnedFd> {
+    eventfd(0, EventfdFlags::CLOEXEC).ok()
 }
 
 /// A watched interface.
@@ -114,6 +123,12 @@ impl<'a> Tools<'a> {
         Ok(Watched { state, is_up, mtu, held, others, ..Watched::missing(&interface.name) })
     }
 
+    /// The listed interface, watched by none, that this attached program is on, whatever its name.
+    fn with(&mut self, held: &Held) -> Option<&'a Interface> {
+        let all = self.all;
+        all.iter().find(|interface| !self.taken.contains(&interface.index) && self.is_on(held, interface))
+    }
+
     /// Whether this attached program is on this interface.
     fn is_on(&mut self, held: &Held, interface: &Interface) -> bool {
         attach::is_on(self.ebpf, self.config, held, interface, self.all)
@@ -155,6 +170,7 @@ impl Watch {
         watch.tell_odd(&selection, &all, &mut changes);
         watch.list_attachments();
         watch.packet_socket = packet_socket;
+        watch.reserve = reserve();
         Ok((watch, changes))
     }
 
@@ -176,6 +192,9 @@ impl Watch {
 
     /// Compares what is watched with what is there, and attaches where something came back.
     pub(super) fn check(&mut self, ebpf: &mut Ebpf, config: &Config, now: Instant) -> Vec<Change> {
+        // A check takes one descriptor at a time, also where there are no more: those of interfaces that are
+        // gone are only released by it.
+        self.reserve = None;
         // Links before interfaces: one that was deleted in between is missing from the interfaces.
         let mut own_links = std::mem::take(&mut self.own_links);
         let links = own_links.look();
@@ -195,6 +214,8 @@ impl Watch {
             taken,
         };
         let mut changes = Vec::new();
+        // Those that are elsewhere first: what comes back is theirs, whatever its name is by now.
+        self.interfaces.sort_by_key(|watched| watched.state != State::Elsewhere);
         for watched in &mut self.interfaces {
             if let Some(own) = watched.index() {
                 tools.taken.remove(&own);
@@ -204,6 +225,7 @@ impl Watch {
         }
         self.follow_any(&mut tools, now, &mut changes);
         self.packet_socket = packet_socket;
+        self.reserve = reserve();
         if changes.is_empty() {
             self.own_links = own_links;
         } else {
@@ -215,6 +237,7 @@ impl Watch {
 
     /// Says once that interfaces can't be listed, and what that means.
     fn cannot_check(&mut self, error: &anyhow::Error) -> Vec<Change> {
+        self.reserve = reserve();
         if std::mem::replace(&mut self.is_unchecked, true) {
             return Vec::new();
         }
@@ -505,16 +528,24 @@ impl Watched {
         let Some(held) = self.held.iter().find(|held| held.interface(links).is_some()) else {
             return self.go(changes);
         };
-        // One that has its name and is watched is another one.
-        let Some(interface) = tools.free(&self.name) else { return };
-        if tools.is_on(held, interface) {
-            self.state = State::Here(interface.index);
-            let text = "came back from the other network namespace".to_owned();
-            changes.push(change(interface, ChangeKind::Back, text));
-            self.join_promiscuous(tools, interface, changes);
-        } else {
+        if let Some(interface) = tools.with(held) {
+            self.come_back(tools, interface, changes);
+        } else if let Some(interface) = tools.free(&self.name) {
             self.watch_another(tools, interface, now, changes);
         }
+    }
+
+    /// Notes down that an interface is back from another network namespace, perhaps under another name.
+    fn come_back(&mut self, tools: &Tools<'_>, interface: &Interface, changes: &mut Vec<Change>) {
+        self.state = State::Here(interface.index);
+        let text = if interface.is_named(&self.name) {
+            "came back from the other network namespace".to_owned()
+        } else {
+            format!("is {}, which came back from the other network namespace", self.name)
+        };
+        changes.push(change(interface, ChangeKind::Back, text));
+        self.name.clone_from(&interface.name);
+        self.join_promiscuous(tools, interface, changes);
     }
 
     /// Attaches to another interface, which has the name of one that went to another network namespace.

@@ -48,8 +48,11 @@ const MOST_CERTAIN: f64 = 0.8;
 /// `jiffies` is the probability that the counter is Linux's jiffies. Where it leaves that open, the later of
 /// the two boot times is given, and [`Boot::or_earlier_s`] says how much earlier the other is.
 pub fn boot(clock: &Clock, jiffies: f64) -> Boot {
-    let ahead_s = if jiffies >= CERTAIN { JIFFIES_AHEAD_S } else { 0.0 };
-    let is_open = (1.0 - CERTAIN..CERTAIN).contains(&jiffies);
+    // In the first five minutes, jiffies are about to wrap; another counter hardly ever is.
+    let until_wrap_s = (WRAP_TICKS - clock.offset_ticks.value.rem_euclid(WRAP_TICKS)) / clock.hz;
+    let is_young = jiffies >= 1.0 - CERTAIN && until_wrap_s <= JIFFIES_AHEAD_S;
+    let ahead_s = if jiffies >= CERTAIN || is_young { JIFFIES_AHEAD_S } else { 0.0 };
+    let is_open = !is_young && (1.0 - CERTAIN..CERTAIN).contains(&jiffies);
     let ticks = (clock.offset_ticks.value + ahead_s * clock.hz).rem_euclid(WRAP_TICKS);
     let up_s = ticks / clock.hz;
     let skew = long_run_skew(clock.skew);
@@ -133,5 +136,6 @@ mod tests {
         // One minute after boot, the counter is 240 s before its wrap.
         let minute = boot(&clock(0.0, 1e-8, WRAP_TICKS / 100.0 - 240.0), 1.0);
         assert!((minute.engine_s.value - (1000.0 - 60.0)).abs() < 0.1, "{minute:?}");
+        assert_eq!(boot(&clock(0.0, 1e-8, WRAP_TICKS / 100.0 - 240.0), 0.5), minute, "likely jiffies");
     }
 }

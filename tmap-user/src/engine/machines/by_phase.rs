@@ -275,7 +275,9 @@ impl Findings {
         let holds = |count: u32| low as u32 <= count && high.is_none_or(|high| count <= high as u32);
         if self.count.best.is_some_and(holds) {
             // Phases tell them apart; pairs narrow the interval.
-            self.count.low = self.count.low.max(low as u32).min(self.count.best.unwrap_or(u32::MAX));
+            if own == Own::No {
+                self.count.low = self.count.low.max(low as u32).min(self.count.best.unwrap_or(u32::MAX));
+            }
             let ends = [self.count.high, high.map(|high| high as u32)];
             self.count.high = ends.into_iter().flatten().min();
             return self;
@@ -283,8 +285,7 @@ impl Findings {
         self.groups.clear();
         self.count.high = high.map(|high| high as u32).or(self.count.high.filter(|high| *high >= low as u32));
         self.count.best = (probability >= LIKELY).then_some(likeliest as u32);
-        let is_bound = self.count.best.is_some() || own == Own::No;
-        self.count.low = if is_bound { low as u32 } else { self.count.low.min(low as u32) };
+        self.count.low = if own == Own::No { low as u32 } else { self.count.low.min(low as u32) };
         if self.count.best == Some(1) {
             self.groups.extend(alone(hz, clusters));
         }

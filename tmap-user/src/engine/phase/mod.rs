@@ -177,13 +177,28 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     let window = rough_window(tracks, hz);
     let task = Task { tracks, hz, zero_ns, window, settings };
     let joined = Chains::of(tracks, &usable, FEWEST_TRACKS);
-    match task.fit(&joined) {
-        Some((lines, agrees)) if agrees || !joined.are_joined() => lines,
-        // The clocks contradict the chains: whoever chose these ports, they are no evidence.
-        Some(_) => task.fit(&Chains::apart(&usable)).map_or_else(|| nothing(Doubt::Interrupted), |fit| fit.0),
-        None => nothing(Doubt::Interrupted),
+    let lines = task.lines(&joined, &usable);
+    if !task.asks_for_more(&lines, usable.len()) {
+        return lines;
+    }
+    let limit = LARGEST_SKEW * hz;
+    let wide = Task { window: Window { low: -limit, high: limit }, ..task };
+    let again = wide.lines(&joined, &usable);
+    match again.doubt {
+        Some(Doubt::Interrupted) => lines,
+        _ if wide.is_at_edge(&again) => nothing(Doubt::Unrelated),
+        _ => again,
     }
 }
+
+/// A line this near an end of the window of drifts, as a share of it, may belong to a clock beyond it.
+const EDGE: f64 = 0.05;
+
+/// A drift is known where its standard error is less than this share of that.
+const KNOWN: f64 = 0.5;
+
+/// The most tracks with unrelated phases that are looked at again with a wider window: a bound of cost.
+const MOST_WIDE: usize = 500;
 
 /// The tracks of a fit, and what they have in common.
 #[derive(Clone, Copy)]
@@ -196,6 +211,37 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
+    /// Finds the lines of tracks of which these are usable, where `joined` says which have a line in common.
+    fn lines(&self, joined: &Chains, usable: &[usize]) -> Lines {
+        let nothing = |doubt| Lines::nothing(self.tracks.len(), self.zero_ns, doubt);
+        match self.fit(joined) {
+            Some((lines, agrees)) if agrees || !joined.are_joined() => lines,
+            // The clocks contradict the chains: whoever chose these ports, they are no evidence.
+            Some(_) => {
+                self.fit(&Chains::apart(usable)).map_or_else(|| nothing(Doubt::Interrupted), |fit| fit.0)
+            }
+            None => nothing(Doubt::Interrupted),
+        }
+    }
+
+    /// Whether clocks may run further from the nominal rate than was thought.
+    fn asks_for_more(&self, lines: &Lines, usable: usize) -> bool {
+        let is_widest = self.window.high - self.window.low > 1.9 * LARGEST_SKEW * self.hz;
+        let may_be_beyond = lines.doubt == Some(Doubt::Unrelated) && usable <= MOST_WIDE;
+        !is_widest && (may_be_beyond || self.is_at_edge(lines))
+    }
+
+    /// Whether a line lies at an end of the window of drifts.
+    fn is_at_edge(&self, lines: &Lines) -> bool {
+        let Window { low, high } = self.window;
+        let near = EDGE * (high - low);
+        lines.lines.iter().any(|line| {
+            let [drift, sigma] = [line.skew_ppm.value, line.skew_ppm.sigma].map(|ppm| ppm * 1e-6 * self.hz);
+            // One that is hardly known lies anywhere in the window.
+            sigma < KNOWN * near && (drift < low + near || drift > high - near)
+        })
+    }
+
     /// Finds the lines, with the tracks of each chain on one line, and whether clocks agree with the chains.
     /// `None` where somebody waits and nothing was found yet.
     fn fit(&self, chains: &Chains) -> Option<(Lines, bool)> {
