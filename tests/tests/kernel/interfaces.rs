@@ -700,6 +700,28 @@ fn an_interface_that_comes_back_is_the_same_one() {
     }
 }
 
+/// As a container leaves it that had it as another one.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_interface_that_comes_back_under_another_name_is_the_same_one() {
+    for (interface, mode) in [("any", "tc"), ("any", "native"), ("one", "generic")] {
+        let (pairs, elsewhere) = (Pairs::new(&[]), Namespace::new());
+        make_one(&pairs, "old", 0);
+        let mut tmap = watch(&pairs, &["-i", interface, "--wait", "--xdp-mode", mode]);
+        pairs.far.ip(&format!("link set one netns {}", elsewhere.name()));
+        awaited(&tmap, "moved");
+        elsewhere.ip("link set one name other");
+        elsewhere.ip(&format!("link set other netns {}", pairs.far.name()));
+        let back = "interface other is one, which came back from the other network namespace";
+        assert_eq!(awaited(&tmap, "back"), back);
+        pairs.far.ip("link set other up");
+        is_seen(&pairs, &tmap, 0);
+        let is_watched = watched(&tmap).iter().filter(|name| *name == "other" || *name == "one").count();
+        assert_eq!((is_watched, texts(&tmap, "failed").len()), (1, 0), "{mode}: {}", tmap.err());
+        end_without(&mut tmap, &["detached", "beside", "failed"]);
+    }
+}
+
 /// The interfaces that a run watches, as its last sign of life says.
 fn watched(tmap: &Running) -> Vec<String> {
     let last = tmap.lines("heartbeat").pop().expect("signs of life");
