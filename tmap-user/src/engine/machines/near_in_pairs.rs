@@ -59,8 +59,8 @@ pub(super) fn join(
 
 /// Whether counters this far apart are near each other.
 fn are_near(a: &Cluster, b: &Cluster, apart_s: f64, connections: &[&Connection]) -> bool {
-    let near_s = if hops(a, b, connections) <= HOPS_IN_TURN { NEAR_IN_TURN_S } else { NEAR_S };
-    apart_s < near_s.min(NEAR_TICKS / a.clock.hz)
+    let may_be_near = |near_s: f64| apart_s < near_s.min(NEAR_TICKS / a.clock.hz);
+    may_be_near(NEAR_S) || (may_be_near(NEAR_IN_TURN_S) && hops(a, b, connections) <= HOPS_IN_TURN)
 }
 
 /// How often connections change from one counter to the other, in order of time.
