@@ -11,14 +11,11 @@ use tmap_common::Address;
 use super::{cluster::Cluster, regime::Judgement};
 use crate::engine::{flows::connection::Connection, types::Regime};
 
-/// Counters of one pair this near each other are one, in seconds: where connections hop to and fro between
-/// them, and where one follows the other but for a hop or two.
+/// Counters of one pair this near each other are one, in seconds: of two random counters, one in a million is
+/// so near the other. Devices with fixed offsets that were switched on one after another are further apart.
 const NEAR_S: f64 = 1.0;
-const NEAR_IN_TURN_S: f64 = 10.0;
-const HOPS_IN_TURN: usize = 2;
 
-/// Nor are they further apart than this, in ticks: of two random counters, one in 100,000 is so near the
-/// other.
+/// Nor are they further apart than this, in ticks, where clocks are faster.
 const NEAR_TICKS: f64 = 20_000.0;
 
 /// Joins counters of pairs that are near each other, where the judgement takes them for such. `None` where
@@ -48,29 +45,14 @@ pub(super) fn join(
             let (a, b) = (&clusters[pair[0]], &clusters[pair[1]]);
             // Two connections that each drew an offset may be near each other by chance, among many.
             let is_shared = a.members.len() > 1 || b.members.len() > 1;
-            if is_shared && are_near(a, b, value_s(pair[1]) - value_s(pair[0]), connections) {
+            let near_s = NEAR_S.min(NEAR_TICKS / a.clock.hz);
+            if is_shared && value_s(pair[1]) - value_s(pair[0]) < near_s {
                 joins_to[pair[1]] = joins_to[pair[0]];
             }
         }
     }
     let is_any = joins_to.iter().enumerate().any(|(index, root)| index != *root);
     is_any.then(|| joined(clusters, &joins_to))
-}
-
-/// Whether counters this far apart are near each other.
-fn are_near(a: &Cluster, b: &Cluster, apart_s: f64, connections: &[&Connection]) -> bool {
-    let may_be_near = |near_s: f64| apart_s < near_s.min(NEAR_TICKS / a.clock.hz);
-    may_be_near(NEAR_S) || (may_be_near(NEAR_IN_TURN_S) && hops(a, b, connections) <= HOPS_IN_TURN)
-}
-
-/// How often connections change from one counter to the other, in order of time.
-fn hops(a: &Cluster, b: &Cluster, connections: &[&Connection]) -> usize {
-    let begin = |cluster: &Cluster, of: bool| {
-        cluster.members.iter().map(|&member| (connections[member].flow.first_ns, of)).collect::<Vec<_>>()
-    };
-    let mut all = [begin(a, false), begin(b, true)].concat();
-    all.sort_unstable();
-    all.windows(2).filter(|pair| pair[0].1 != pair[1].1).count()
 }
 
 /// The clusters, of which those that join one another are one: with the clock of the largest.
