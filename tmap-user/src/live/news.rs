@@ -10,7 +10,7 @@ use crate::{capture::xdp, sandbox};
 const AT_MOST_EVERY: Duration = Duration::from_millis(50);
 
 /// What the control loop hears of interfaces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct News {
     changed: Arc<Notify>,
     is_heard: bool,

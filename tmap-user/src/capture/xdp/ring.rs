@@ -88,6 +88,14 @@ impl<T> Shared<T> {
     }
 }
 
+impl Shared<CpuState> {
+    /// Up to which position the ring of `cpu` is published.
+    fn produced(&self, cpu: usize) -> u64 {
+        // Acquire: the slots before this position were written before it was published.
+        self.word(cpu, offset_of!(CpuState, produced)).load(Acquire)
+    }
+}
+
 /// The consumer of all rings.
 pub struct Rings {
     slots: Shared<Slot>,
@@ -213,7 +221,7 @@ impl Rings {
         // Whoever sees a ring that seems full must also see that somebody sleeps.
         fence(SeqCst);
         for cpu in 0..self.shape.cpus {
-            let full = seemingly_full(self.produced(cpu), self.shape.slots);
+            let full = seemingly_full(self.cpus.produced(cpu), self.shape.slots);
             self.consumed_before(cpu).store(full, Relaxed);
         }
         fence(SeqCst);
@@ -231,7 +239,7 @@ impl Rings {
     fn is_set(&self) -> bool {
         self.cursors.iter().enumerate().all(|(cpu, cursor)| {
             let full = seemingly_full(cursor.read, self.shape.slots);
-            self.produced(cpu) == cursor.read && self.consumed_before(cpu).load(Relaxed) == full
+            self.cpus.produced(cpu) == cursor.read && self.consumed_before(cpu).load(Relaxed) == full
         })
     }
 
@@ -255,12 +263,6 @@ impl Rings {
 
     fn consumed_before(&self, cpu: usize) -> &AtomicU64 {
         self.cpus.word(cpu, offset_of!(CpuState, consumed_before))
-    }
-
-    /// How far the ring of `cpu` is filled.
-    fn produced(&self, cpu: usize) -> u64 {
-        // Acquire: the slots before this position were written before it was published.
-        self.cpus.word(cpu, offset_of!(CpuState, produced)).load(Acquire)
     }
 
     /// Takes the earliest of the records that this round found waiting.
@@ -290,9 +292,7 @@ impl Rings {
     fn begin_round(&mut self) {
         self.order.clear();
         for (cpu, cursor) in self.cursors.iter_mut().enumerate() {
-            let word = self.cpus.word(cpu, offset_of!(CpuState, produced));
-            // Acquire: the slots before this position were written before it was published.
-            let produced = word.load(Acquire);
+            let produced = self.cpus.produced(cpu);
             // The kernel never gets further ahead than a ring's length; anything else isn't real.
             cursor.end = produced.min(cursor.read + u64::from(self.shape.slots));
             if cursor.read < cursor.end {
@@ -365,7 +365,7 @@ impl RingGauge {
     pub(super) fn fill(&self, cpu: usize) -> u64 {
         // In this order the difference can't be negative.
         let consumed = self.cpus.word(cpu, offset_of!(CpuState, consumed)).load(Acquire);
-        let produced = self.cpus.word(cpu, offset_of!(CpuState, produced)).load(Acquire);
+        let produced = self.cpus.produced(cpu);
         produced.saturating_sub(consumed)
     }
 

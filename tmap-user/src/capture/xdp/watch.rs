@@ -46,14 +46,20 @@ pub(super) fn check(config: &Config) -> Result<()> {
 pub(super) struct Watch {
     interfaces: Vec<Watched>,
     attachments: Vec<Attachment>,
-    packet_socket: PacketSocket,
-    own_links: OwnLinks,
+    handles: Handles,
     /// A descriptor for checks; `None` where there is none left.
     reserve: Option<OwnedFd>,
     /// Whether interfaces couldn't be listed at the last check.
     is_unchecked: bool,
     /// Whether it was said that `any` leaves out interfaces whose names are no UTF-8.
     is_odd_told: bool,
+}
+
+/// What stays open from one check to the next.
+#[derive(Default)]
+struct Handles {
+    packet_socket: PacketSocket,
+    own_links: OwnLinks,
 }
 
 /// A descriptor that does nothing.
@@ -97,8 +103,7 @@ struct Tools<'a> {
     ebpf: &'a mut Ebpf,
     config: &'a Config,
     all: &'a [Interface],
-    packet_socket: &'a PacketSocket,
-    own_links: &'a mut OwnLinks,
+    handles: &'a mut Handles,
     /// The indices of the interfaces that others than the one in hand hold. None is watched twice: each frame
     /// would count twice.
     taken: BTreeSet<u32>,
@@ -123,10 +128,12 @@ impl<'a> Tools<'a> {
         Ok(Watched { state, is_up, mtu, held, others, ..Watched::missing(&interface.name) })
     }
 
-    /// The listed interface, watched by none, that this attached program is on, whatever its name.
-    fn with(&mut self, held: &Held) -> Option<&'a Interface> {
-        let all = self.all;
-        all.iter().find(|interface| !self.taken.contains(&interface.index) && self.is_on(held, interface))
+    /// The listed interface that this attached program is on, whatever its name; `None` where that is in
+    /// another network namespace, or watched already.
+    fn with(&mut self, held: &Held, links: &[HeldLink]) -> Option<&'a Interface> {
+        let index = held.interface(links).filter(|index| !self.taken.contains(index))?;
+        let interface = self.all.iter().find(|interface| interface.index == index)?;
+        self.is_on(held, interface).then_some(interface)
     }
 
     /// Whether this attached program is on this interface.
@@ -142,15 +149,8 @@ impl Watch {
         let all = interface::list()?;
         let selection = Selection::new(&config.interfaces, config.decap);
         let packet_socket = PacketSocket::open(config.promiscuous);
-        let (mut own_links, taken) = (OwnLinks::default(), BTreeSet::new());
-        let mut tools = Tools {
-            ebpf,
-            config,
-            all: &all,
-            packet_socket: &packet_socket,
-            own_links: &mut own_links,
-            taken,
-        };
+        let mut handles = Handles { packet_socket, ..Handles::default() };
+        let mut tools = Tools { ebpf, config, all: &all, handles: &mut handles, taken: BTreeSet::new() };
         let mut watch = Self::default();
         let mut changes = Vec::new();
         for interface in selection.choose(&all) {
@@ -169,7 +169,7 @@ impl Watch {
         }
         watch.tell_odd(&selection, &all, &mut changes);
         watch.list_attachments();
-        watch.packet_socket = packet_socket;
+        watch.handles = handles;
         watch.reserve = reserve();
         Ok((watch, changes))
     }
@@ -196,23 +196,15 @@ impl Watch {
         // gone are only released by it.
         self.reserve = None;
         // Links before interfaces: one that was deleted in between is missing from the interfaces.
-        let mut own_links = std::mem::take(&mut self.own_links);
-        let links = own_links.look();
+        let links = self.handles.own_links.look();
         let all = match interface::list() {
             Ok(all) => all,
             Err(error) => return self.cannot_check(&error),
         };
         self.is_unchecked = false;
-        let packet_socket = std::mem::take(&mut self.packet_socket);
+        let mut handles = std::mem::take(&mut self.handles);
         let taken = self.interfaces.iter().filter_map(Watched::index).collect();
-        let mut tools = Tools {
-            ebpf,
-            config,
-            all: &all,
-            packet_socket: &packet_socket,
-            own_links: &mut own_links,
-            taken,
-        };
+        let mut tools = Tools { ebpf, config, all: &all, handles: &mut handles, taken };
         let mut changes = Vec::new();
         // Those that are elsewhere first: what comes back is theirs, whatever its name is by now.
         self.interfaces.sort_by_key(|watched| watched.state != State::Elsewhere);
@@ -224,12 +216,11 @@ impl Watch {
             tools.taken.extend(watched.index());
         }
         self.follow_any(&mut tools, now, &mut changes);
-        self.packet_socket = packet_socket;
+        self.handles = handles;
         self.reserve = reserve();
-        if changes.is_empty() {
-            self.own_links = own_links;
-        } else {
+        if !changes.is_empty() {
             // There may be new links: all descriptors are looked at the next time.
+            self.handles.own_links = OwnLinks::default();
             self.list_attachments();
         }
         changes
@@ -395,7 +386,7 @@ impl Watched {
             |held: &Held, links: &[HeldLink]| held.interface(links).is_some() && !held.is_replaced(links);
         let Some(held) = self.held.iter().find(|held| is_attached(held, links)) else { return false };
         // Listed anew: it may have been detached in between.
-        !tools.is_on(held, interface) && is_attached(held, &tools.own_links.look())
+        !tools.is_on(held, interface) && is_attached(held, &tools.handles.own_links.look())
     }
 
     /// Notes down what became of a listed interface.
@@ -500,7 +491,7 @@ impl Watched {
     /// Notes down that the interface isn't listed any more: deleted, or in another network namespace, where
     /// its links go on.
     fn leave(&mut self, tools: &mut Tools<'_>, now: Instant, changes: &mut Vec<Change>) {
-        let links = tools.own_links.look();
+        let links = tools.handles.own_links.look();
         let is_link =
             |held: &Held| !matches!(held.hook, super::Hook::EgressClsact | super::Hook::IngressClsact);
         self.held.retain(|held| is_link(held) && held.interface(&links).is_some());
@@ -528,7 +519,7 @@ impl Watched {
         let Some(held) = self.held.iter().find(|held| held.interface(links).is_some()) else {
             return self.go(changes);
         };
-        if let Some(interface) = tools.with(held) {
+        if let Some(interface) = tools.with(held, links) {
             self.come_back(tools, interface, changes);
         } else if let Some(interface) = tools.free(&self.name) {
             self.watch_another(tools, interface, now, changes);
@@ -612,7 +603,7 @@ impl Watched {
     fn stay_promiscuous(&mut self, tools: &Tools<'_>, interface: &Interface) {
         // The old membership must end first, because it has the same index.
         if self.promiscuous.take().is_some() {
-            self.promiscuous = tools.packet_socket.join(interface.index).ok();
+            self.promiscuous = tools.handles.packet_socket.join(interface.index).ok();
         }
     }
 
@@ -626,7 +617,7 @@ impl Watched {
         if !is_wanted {
             return;
         }
-        let text = match tools.packet_socket.join(interface.index) {
+        let text = match tools.handles.packet_socket.join(interface.index) {
             Ok(membership) => {
                 self.promiscuous = Some(membership);
                 "is in promiscuous mode while tmap runs (--no-promisc leaves it off)".to_owned()

@@ -50,9 +50,9 @@ const MOST_CERTAIN: f64 = 0.8;
 pub fn boot(clock: &Clock, jiffies: f64) -> Boot {
     // In the first five minutes, jiffies are about to wrap; another counter hardly ever is.
     let until_wrap_s = (WRAP_TICKS - clock.offset_ticks.value.rem_euclid(WRAP_TICKS)) / clock.hz;
-    let is_young = jiffies >= 1.0 - CERTAIN && until_wrap_s <= JIFFIES_AHEAD_S;
-    let ahead_s = if jiffies >= CERTAIN || is_young { JIFFIES_AHEAD_S } else { 0.0 };
-    let is_open = !is_young && (1.0 - CERTAIN..CERTAIN).contains(&jiffies);
+    let least = if until_wrap_s <= JIFFIES_AHEAD_S { 1.0 - CERTAIN } else { CERTAIN };
+    let ahead_s = if jiffies >= least { JIFFIES_AHEAD_S } else { 0.0 };
+    let is_open = (1.0 - CERTAIN..least).contains(&jiffies);
     let ticks = (clock.offset_ticks.value + ahead_s * clock.hz).rem_euclid(WRAP_TICKS);
     let up_s = ticks / clock.hz;
     let skew = long_run_skew(clock.skew);

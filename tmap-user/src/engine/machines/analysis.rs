@@ -347,8 +347,7 @@ impl Class {
         let (mut clusters, begun_anew) = anew::part(clusters, connections);
         let mut sharing = sharing(hz, &clusters, serves, connections);
         let mut judgement = judge(hz, &clusters, &sharing, serves, connections);
-        if let Some(joined) = near_in_pairs::join(&clusters, &judgement, connections) {
-            clusters = joined;
+        if near_in_pairs::join(&mut clusters, &judgement, connections) {
             sharing = self::sharing(hz, &clusters, serves, connections);
             judgement = judge(hz, &clusters, &sharing, serves, connections);
         }

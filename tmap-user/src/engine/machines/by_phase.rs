@@ -125,8 +125,8 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
         let lives = lines::lives(&machine_of_line, found, &began_ns);
         let fewest = lines::fewest(&machine_of_line, &lives);
         let told = Findings::of(hz, set.regime, &random, &machine_of_line, found).at_fewest(fewest);
-        let changes = fewest < lines::machines(&machine_of_line) || presence::is_uneven(&lives);
-        if set.regime == Regime::PerConnection && changes { told.changing() } else { told }
+        let changes = || fewest < lines::machines(&machine_of_line) || presence::is_uneven(&lives);
+        if set.regime == Regime::PerConnection && changes() { told.changing() } else { told }
     };
     let Some(occupancy) = occupancy(set) else {
         return findings(&fit(Vec::new()));

@@ -71,3 +71,16 @@ impl Cluster {
         self.members.iter().map(|&member| connections[member].peer()).collect()
     }
 }
+
+/// The clusters, of which some join others, each within a window of so many seconds.
+pub(super) fn merged(mut clusters: Vec<Cluster>, joins_to: &[Option<usize>], width_s: f64) -> Vec<Cluster> {
+    for (place, to) in joins_to.iter().enumerate() {
+        if let Some(to) = *to {
+            let members = std::mem::take(&mut clusters[place].members);
+            let to = &mut clusters[to];
+            to.join(members, width_s * to.clock.hz);
+        }
+    }
+    clusters.retain(|cluster| !cluster.members.is_empty());
+    clusters
+}

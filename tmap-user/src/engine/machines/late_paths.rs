@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use tmap_common::Address;
 
-use super::cluster::Cluster;
+use super::cluster::{self, Cluster};
 use crate::engine::types::wrap_difference;
 
 /// How much later than others a peer's path may be, in seconds: over a satellite, or through a tunnel.
@@ -49,24 +49,11 @@ pub(super) fn join(
         });
         joins_to[place] = found.next().filter(|_| found.next().is_none());
     }
-    merged(clusters, &joins_to)
+    cluster::merged(clusters, &joins_to, 2.0 * MOST_LATE_S)
 }
 
 /// The most counters of many peers that are compared: machines behind a balancer share their peers anyway.
 const MOST_KNOWN: usize = 16;
-
-/// The clusters, where some join others.
-fn merged(mut clusters: Vec<Cluster>, joins_to: &[Option<usize>]) -> Vec<Cluster> {
-    for place in 0..clusters.len() {
-        if let Some(known) = joins_to[place] {
-            let late = std::mem::take(&mut clusters[place].members);
-            let known = &mut clusters[known];
-            known.join(late, 2.0 * MOST_LATE_S * known.clock.hz);
-        }
-    }
-    clusters.retain(|cluster| !cluster.members.is_empty());
-    clusters
-}
 
 /// Whether a counter shows what `known` does, later by what a path may add.
 fn is_behind(late: &Cluster, known: &Cluster) -> bool {

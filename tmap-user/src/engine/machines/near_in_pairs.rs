@@ -1,73 +1,66 @@
 //! Counters of one pair of addresses that are near each other: one counter, earlier and later.
 //!
 //! Where offsets are drawn by pair, the counter of each machine is anywhere among 2^32 values. So counters
-//! that one pair sees within seconds of each other are one machine's. Its segments waited in a queue, came by
-//! a longer path for some time, or its clock stood still.
+//! that one pair sees within a second of each other are one machine's. Its segments waited in a queue, or
+//! came by a longer path for some time.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use tmap_common::Address;
 
-use super::{cluster::Cluster, regime::Judgement};
+use super::{
+    cluster::{self, Cluster},
+    regime::Judgement,
+};
 use crate::engine::{flows::connection::Connection, types::Regime};
 
-/// Counters of one pair this near each other are one, in seconds: of two random counters, one in a million is
-/// so near the other. Devices with fixed offsets that were switched on one after another are further apart.
+/// Counters of one pair this near each other are one, in seconds: of two random counters of 1 kHz, one in two
+/// million is so near the other. Devices with fixed offsets that were switched on one after another are
+/// further apart.
 const NEAR_S: f64 = 1.0;
 
 /// Nor are they further apart than this, in ticks, where clocks are faster.
 const NEAR_TICKS: f64 = 20_000.0;
 
-/// Joins counters of pairs that are near each other, where the judgement takes them for such. `None` where
-/// there are none.
+/// Joins counters of pairs that are near each other, where the judgement takes them for such: each to the one
+/// of its neighbours that most connections share. Whether any were.
 ///
 /// O(n log n) for n counters.
-pub(super) fn join(
-    clusters: &[Cluster],
-    judgement: &Judgement,
-    connections: &[&Connection],
-) -> Option<Vec<Cluster>> {
+pub(super) fn join(clusters: &mut Vec<Cluster>, judgement: &Judgement, connections: &[&Connection]) -> bool {
     let are_of_pairs = judgement.random.iter().filter(|random| random.regime != Regime::PerConnection);
     let mut of_pair: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
     for &index in are_of_pairs.flat_map(|random| &random.clusters) {
-        if let [peer] = clusters[index].peers(connections).into_iter().collect::<Vec<_>>()[..] {
-            of_pair.entry(peer).or_default().push(index);
+        let peers = clusters[index].peers(connections);
+        if let (Some(peer), 1) = (peers.first(), peers.len()) {
+            of_pair.entry(*peer).or_default().push(index);
         }
     }
-    let mut joins_to: Vec<usize> = (0..clusters.len()).collect();
-    for mut of_one in of_pair.into_values() {
-        let Some(at_ns) = of_one.iter().map(|&index| clusters[index].clock.reference_ns).min() else {
-            continue;
-        };
-        let value_s = |index: usize| clusters[index].clock.counter_at(at_ns) / clusters[index].clock.hz;
-        of_one.sort_by(|&a, &b| value_s(a).total_cmp(&value_s(b)));
-        for pair in of_one.windows(2) {
-            let (a, b) = (&clusters[pair[0]], &clusters[pair[1]]);
-            // Two connections that each drew an offset may be near each other by chance, among many.
-            let is_shared = a.members.len() > 1 || b.members.len() > 1;
-            let near_s = NEAR_S.min(NEAR_TICKS / a.clock.hz);
-            if is_shared && value_s(pair[1]) - value_s(pair[0]) < near_s {
-                joins_to[pair[1]] = joins_to[pair[0]];
+    let mut joins_to = vec![None; clusters.len()];
+    for of_one in of_pair.into_values() {
+        for neighbours in neighbours(clusters, of_one) {
+            let size = |&index: &usize| (Reverse(clusters[index].members.len()), index);
+            let largest = neighbours.iter().copied().min_by_key(size);
+            for index in neighbours.into_iter().filter(|index| Some(*index) != largest) {
+                joins_to[index] = largest;
             }
         }
     }
-    let is_any = joins_to.iter().enumerate().any(|(index, root)| index != *root);
-    is_any.then(|| joined(clusters, &joins_to))
+    let is_any = joins_to.iter().any(Option::is_some);
+    if is_any {
+        *clusters = cluster::merged(std::mem::take(clusters), &joins_to, NEAR_S);
+    }
+    is_any
 }
 
-/// The clusters, of which those that join one another are one: with the clock of the largest.
-fn joined(clusters: &[Cluster], joins_to: &[usize]) -> Vec<Cluster> {
-    let mut groups: BTreeMap<usize, Vec<&Cluster>> = BTreeMap::new();
-    for (cluster, root) in clusters.iter().zip(joins_to) {
-        groups.entry(*root).or_default().push(cluster);
-    }
-    let one = |mut group: Vec<&Cluster>| {
-        group.sort_by_key(|cluster| std::cmp::Reverse(cluster.members.len()));
-        let mut one = group[0].clone();
-        for other in &group[1..] {
-            one.join(other.members.iter().copied(), NEAR_TICKS);
-        }
-        one
+/// The counters of one pair, as runs of those that are each near the next.
+fn neighbours(clusters: &[Cluster], mut of_one: Vec<usize>) -> Vec<Vec<usize>> {
+    let at_ns = of_one.iter().map(|&index| clusters[index].clock.reference_ns).min().unwrap_or(0);
+    let value_s = |index: usize| clusters[index].clock.counter_at(at_ns) / clusters[index].clock.hz;
+    of_one.sort_by(|&a, &b| value_s(a).total_cmp(&value_s(b)));
+    let are_near = |&a: &usize, &b: &usize| {
+        // Two connections that each drew an offset may be near each other by chance, among many.
+        let is_shared = clusters[a].members.len() > 1 || clusters[b].members.len() > 1;
+        is_shared && value_s(b) - value_s(a) < NEAR_S.min(NEAR_TICKS / clusters[a].clock.hz)
     };
-    groups.into_values().map(one).collect()
+    of_one.chunk_by(are_near).map(<[usize]>::to_vec).collect()
 }
