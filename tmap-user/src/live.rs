@@ -44,7 +44,7 @@ use crate::{
     printable,
     report::{
         Sink, Stats, Summary, losses,
-        number::{count, grouped},
+        number::{count, first_of, grouped},
         sensor::{Heartbeat, Notice},
         stats::CpuStats,
     },
@@ -66,6 +66,12 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// programs. Where no news can come, they are checked more often.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 const CHECK_WITHOUT_NEWS_EVERY: Duration = Duration::from_millis(500);
+
+/// The pause between two checks of which the first left something to the second: what else waits comes first.
+const CHECK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// The most interfaces that a line names.
+const MAX_NAMED: usize = 4;
 
 /// How often it is looked whether somebody doesn't want to wait any longer.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -171,6 +177,11 @@ fn enter_sandbox(config: &LiveConfig, has_screen: bool) -> Vec<String> {
         reads: Vec::new(),
         writes: page.into_iter().chain(here).collect(),
     })
+}
+
+/// `wan, lan`, `a, b, c, d and 3 more`.
+fn named(names: &[&str]) -> String {
+    first_of(&names[..names.len().min(MAX_NAMED)], names.len())
 }
 
 /// Warnings of interfaces that merge segments, because their arrival times are then too late.
@@ -292,6 +303,9 @@ impl Control<'_> {
                     if self.check_interfaces()? {
                         return self.finish(&signals).await;
                     }
+                    if self.sensor.is_unfinished() {
+                        check.reset_after(CHECK_AGAIN_AFTER);
+                    }
                 }
                 Wake::Screen(wake) => {
                     if self.attend_screen(wake).await {
@@ -321,7 +335,8 @@ impl Control<'_> {
     /// Says what became of interfaces. True where none is left to watch.
     fn check_interfaces(&mut self) -> anyhow::Result<bool> {
         let changes = self.sensor.check(Instant::now());
-        let is_over = self.sensor.watched().is_empty() && !self.config.wait;
+        let is_empty = self.sensor.watched().is_empty() && !self.sensor.is_unfinished();
+        let is_over = is_empty && !self.config.wait;
         for change in &changes {
             self.change(change, is_over)?;
         }
@@ -334,7 +349,7 @@ impl Control<'_> {
             ChangeKind::Gone | ChangeKind::Failed if is_over => "; ending with what was seen".to_owned(),
             ChangeKind::Gone | ChangeKind::Failed => match &self.sensor.watched()[..] {
                 [] => "; waiting until it can be watched".to_owned(),
-                others => format!("; going on with {} until it can be watched", others.join(", ")),
+                others => format!("; going on with {} until it can be watched", named(others)),
             },
             _ => String::new(),
         };

@@ -63,9 +63,16 @@ try generic 127.0.0.1 -i lo --xdp-mode generic
 try tc 192.0.2.2 -i v0 --xdp-mode tc --egress
 ip link add w0 type veth; ip link set w0 up
 tmap live -i w0 --xdp-mode tc --egress --wait --no-promisc >/tmp/out 2>/tmp/err & pid=$!
-sleep 4
+for second in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+    sleep 1
+    grep -q "^Seccomp:.*2" /proc/$pid/status && break
+done
 for key in Uid CapEff NoNewPrivs Seccomp; do echo "tmapx: rights $(grep "^$key:" /proc/$pid/status)"; done
-ip link del w0; sleep 2; ip link add w0 type veth; ip link set w0 up; sleep 2
+ip link del w0; sleep 2; ip link add w0 type veth; ip link set w0 up
+for second in 1 2 3 4 5 6 7 8 9 10; do
+    sleep 1
+    grep -q "is watched" /tmp/err && break
+done
 kill -TERM $pid; wait $pid
 while read line; do echo "tmapx: again $line"; done </tmp/err
 echo 'tmapx: opened 1'

@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
     process::Command,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aya::programs::Program;
@@ -404,7 +404,7 @@ fn a_replaced_clsact_filter_is_noticed_and_attached_again() {
     let config = Config { clsact: true, ..config(&[INTERFACE], XdpMode::Tc) };
     wire.far.run(|| {
         let (mut sensor, _rings) = Sensor::open(&config).expect("opens");
-        let now = std::time::Instant::now();
+        let now = Instant::now();
         assert_eq!(sensor.check(now), []);
         let words = ["filter", "replace", "dev", INTERFACE, "ingress", "prio", "1", "handle", "1", "bpf"];
         let status = Command::new("tc").args(words).args(["da", "object-pinned"]).arg(&path).status();
@@ -430,7 +430,7 @@ fn a_deleted_clsact_filter_is_noticed_and_attached_again() {
     };
     wire.far.run(|| {
         let (mut sensor, _rings) = Sensor::open(&config).expect("opens");
-        let now = std::time::Instant::now();
+        let now = Instant::now();
         assert_eq!(sensor.check(now), []);
         let status = Command::new("tc").args(["filter", "del", "dev", INTERFACE, "ingress"]).status();
         assert!(status.is_ok_and(|status| status.success()));
@@ -584,6 +584,28 @@ fn any_watches_each_frame_once_and_what_comes_later() {
     is_seen(&pairs, &tmap, 2);
     tmap.send(Signal::SIGTERM);
     assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+}
+
+/// A check that has no time left attaches to one interface, and leaves the others to the next ones: whoever
+/// checks answers signals in between.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn interfaces_that_come_at_once_are_taken_in_one_after_another() {
+    let pairs = Pairs::new(&["one"]);
+    pairs.near.run(|| {
+        let (mut sensor, _rings) = Sensor::open(&config(&["any"], XdpMode::Auto)).expect("opens");
+        let long_ago = Instant::now() - Duration::from_secs(1);
+        assert_eq!((sensor.check(long_ago), sensor.is_unfinished()), (Vec::new(), false));
+        for (number, name) in ["two", "three", "four"].iter().enumerate() {
+            pairs.add(name, number + 1);
+        }
+        for (left, is_unfinished) in [(2, true), (1, true), (0, false)] {
+            let changes = sensor.check(long_ago);
+            assert_eq!(changes.len(), 1, "{changes:?}");
+            assert_eq!((sensor.watched().len(), sensor.is_unfinished()), (4 - left, is_unfinished));
+        }
+        assert_eq!((sensor.check(long_ago), sensor.is_unfinished()), (Vec::new(), false));
+    });
 }
 
 /// How many users of its promiscuous mode an interface has.

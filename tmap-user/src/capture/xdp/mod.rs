@@ -315,6 +315,12 @@ impl Sensor {
         changes
     }
 
+    /// Whether the last check left something to the next one, so that it took no longer. Such a check is due
+    /// soon.
+    pub fn is_unfinished(&self) -> bool {
+        self.watch.is_unfinished()
+    }
+
     /// The names of the interfaces that are watched now.
     pub fn watched(&self) -> Vec<&str> {
         self.watch.names(true)

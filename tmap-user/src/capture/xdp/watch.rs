@@ -25,6 +25,10 @@ use super::{
 /// How long to wait after a failure before an interface is tried again: attaching can reset a card.
 const RETRY: Duration = Duration::from_secs(30);
 
+/// The time after which a check attaches to nothing more, and leaves the rest to the next one: each interface
+/// takes milliseconds, hundreds may come at once, and whoever checks has signals to answer.
+const CHECK_FOR: Duration = Duration::from_millis(100);
+
 /// A program that was detached this often within [`RETRY`] isn't attached again before [`RETRY`] is over.
 const MAX_DETACHED: u32 = 3;
 
@@ -49,6 +53,8 @@ pub(super) struct Watch {
     handles: Handles,
     /// A descriptor for checks; `None` where there is none left.
     reserve: Option<OwnedFd>,
+    /// Whether the last check left something to the next one, for lack of time.
+    is_unfinished: bool,
     /// Whether interfaces couldn't be listed at the last check.
     is_unchecked: bool,
     /// Whether it was said that `any` leaves out interfaces whose names are no UTF-8.
@@ -104,12 +110,31 @@ struct Tools<'a> {
     config: &'a Config,
     all: &'a [Interface],
     handles: &'a mut Handles,
+    /// When this check is to leave the rest to the next one; `None` where it has all the time.
+    until: Option<Instant>,
+    /// Whether this check attached, or tried to: each one does something.
+    has_attached: bool,
     /// The indices of the interfaces that others than the one in hand hold. None is watched twice: each frame
     /// would count twice.
     taken: BTreeSet<u32>,
 }
 
 impl<'a> Tools<'a> {
+    fn new(
+        ebpf: &'a mut Ebpf,
+        config: &'a Config,
+        all: &'a [Interface],
+        handles: &'a mut Handles,
+        until: Option<Instant>,
+    ) -> Self {
+        Self { ebpf, config, all, handles, until, has_attached: false, taken: BTreeSet::new() }
+    }
+
+    /// Whether the rest is for the next check.
+    fn is_time_up(&self) -> bool {
+        self.has_attached && self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
     /// The listed interface of this name.
     fn named(&self, name: &str) -> Option<&'a Interface> {
         self.all.iter().find(|interface| interface.is_named(name))
@@ -122,10 +147,17 @@ impl<'a> Tools<'a> {
 
     /// Attaches to an interface.
     fn attach(&mut self, interface: &Interface) -> Result<Watched> {
+        self.has_attached = true;
         let held = attach::attach(self.ebpf, self.config, interface, self.all)?;
         let (state, is_up, mtu) = (State::Here(interface.index), interface.is_up, interface.mtu);
         let others = interface.xdp_programs.clone();
         Ok(Watched { state, is_up, mtu, held, others, ..Watched::missing(&interface.name) })
+    }
+
+    /// Attaches to one side of an interface.
+    fn attach_side(&mut self, side: attach::Side, interface: &Interface) -> Result<Held> {
+        self.has_attached = true;
+        attach::attach_side(self.ebpf, self.config, side, interface, self.all)
     }
 
     /// The listed interface that this attached program is on, whatever its name; `None` where that is in
@@ -150,7 +182,7 @@ impl Watch {
         let selection = Selection::new(&config.interfaces, config.decap);
         let packet_socket = PacketSocket::open(config.promiscuous);
         let mut handles = Handles { packet_socket, ..Handles::default() };
-        let mut tools = Tools { ebpf, config, all: &all, handles: &mut handles, taken: BTreeSet::new() };
+        let mut tools = Tools::new(ebpf, config, &all, &mut handles, None);
         let mut watch = Self::default();
         let mut changes = Vec::new();
         for interface in selection.choose(&all) {
@@ -190,7 +222,12 @@ impl Watch {
         self.interfaces.iter().filter(wanted).map(|interface| interface.name.as_str()).collect()
     }
 
-    /// Compares what is watched with what is there, and attaches where something came back.
+    /// Whether the last check left something to the next one.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.is_unfinished
+    }
+
+    /// Compares what is watched with what is there, and attaches where something came back, for a bounded time.
     pub(super) fn check(&mut self, ebpf: &mut Ebpf, config: &Config, now: Instant) -> Vec<Change> {
         // A check takes one descriptor at a time, also where there are no more: those of interfaces that are
         // gone are only released by it.
@@ -203,18 +240,26 @@ impl Watch {
         };
         self.is_unchecked = false;
         let mut handles = std::mem::take(&mut self.handles);
-        let taken = self.interfaces.iter().filter_map(Watched::index).collect();
-        let mut tools = Tools { ebpf, config, all: &all, handles: &mut handles, taken };
+        let mut tools = Tools::new(ebpf, config, &all, &mut handles, Some(now + CHECK_FOR));
+        tools.taken = self.interfaces.iter().filter_map(Watched::index).collect();
         let mut changes = Vec::new();
         // Those that are elsewhere first: what comes back is theirs, whatever its name is by now.
         self.interfaces.sort_by_key(|watched| watched.state != State::Elsewhere);
+        let mut checked = 0;
         for watched in &mut self.interfaces {
+            if tools.is_time_up() {
+                break;
+            }
             if let Some(own) = watched.index() {
                 tools.taken.remove(&own);
             }
             watched.check(&mut tools, &links, now, &mut changes);
             tools.taken.extend(watched.index());
+            checked += 1;
         }
+        self.is_unfinished = checked < self.interfaces.len();
+        // Those that are left come first the next time.
+        self.interfaces.rotate_left(checked);
         self.follow_any(&mut tools, now, &mut changes);
         self.handles = handles;
         self.reserve = reserve();
@@ -287,6 +332,10 @@ impl Watch {
             let is_known = self.interfaces.iter().any(|watched| watched.name == interface.name);
             if is_known || tools.taken.contains(&interface.index) {
                 continue;
+            }
+            if tools.is_time_up() {
+                self.is_unfinished = true;
+                return;
             }
             let mut watched = Watched::missing(&interface.name);
             watched.attach_again(tools, interface, now, changes);
@@ -446,7 +495,7 @@ impl Watched {
             let again = if is_often {
                 Err(anyhow::anyhow!("this happened {MAX_DETACHED} times within {} s", RETRY.as_secs()))
             } else {
-                attach::attach_side(tools.ebpf, tools.config, side, interface, tools.all)
+                tools.attach_side(side, interface)
             };
             match again {
                 Ok(held) => {

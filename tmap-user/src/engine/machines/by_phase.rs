@@ -46,6 +46,10 @@ const MIN_PROBABILITY: f64 = 0.01;
 /// don't tell them apart.
 const LIKELY: f64 = 0.5;
 
+/// Where connections may have offsets of their own, a number of machines that phases tell is believed unless
+/// pairs make it less likely than others by this, in nats: a thousand times.
+const EXCLUDED_NATS: f64 = 7.0;
+
 /// Where a pair of addresses shows more machines than this, their phases lie too close together to tell which
 /// pair's counters are one machine: pairs alone tell the number, at a thousandth of the cost.
 const MOST_BY_PHASE: usize = 12;
@@ -182,6 +186,8 @@ fn skews_apart(clusters: &[&Cluster]) -> usize {
 /// The machine of a line.
 fn group(hz: f64, regime: Regime, number: usize, random: &[&Cluster], lines: &phase::Lines) -> Group {
     let line = &lines.lines[number];
+    let members = members(number, random, lines);
+    let regime = if regime == Regime::Mixed { regime_of_line(number, random, lines) } else { regime };
     let skew = Estimate { value: line.skew_ppm.value * 1e-6, sigma: line.skew_ppm.sigma * 1e-6 };
     let rate_hz = Estimate { value: hz * (1.0 + skew.value), sigma: hz * skew.sigma };
     Group {
@@ -200,8 +206,16 @@ fn group(hz: f64, regime: Regime, number: usize, random: &[&Cluster], lines: &ph
         rate_hz,
         skew_ppm: Some(line.skew_ppm),
         phase_ticks: Some(line.phase_ticks),
-        members: members(number, random, lines),
+        members,
     }
+}
+
+/// The regime of a line where machines draw their offsets in two ways: by pair, if connections on it share one.
+fn regime_of_line(number: usize, random: &[&Cluster], lines: &phase::Lines) -> Regime {
+    let is_on = |posterior: &Vec<f32>| posterior.get(number).is_some_and(|&p| p > 0.5);
+    let mut on_line = random.iter().zip(&lines.posteriors).filter(|(_, posterior)| is_on(posterior));
+    let shares = on_line.any(|(cluster, _)| cluster.members.len() > 1);
+    if shares { Regime::PerPair } else { Regime::PerConnection }
 }
 
 /// Whether pairs of addresses tell the number of machines; not where each connection may have an offset of
@@ -212,7 +226,10 @@ fn do_pairs_tell(random: &Random) -> bool {
 
 /// What pairs of addresses show of the number of machines, where they tell it.
 fn occupancy(random: &Random) -> Option<Occupancy> {
-    do_pairs_tell(random).then(|| Occupancy::of(&random.sizes))
+    do_pairs_tell(random).then(|| match random.own {
+        Own::No => Occupancy::of(&random.sizes),
+        Own::Maybe | Own::Mostly => Occupancy::of_two_ways(&random.sizes),
+    })
 }
 
 /// The log prior of each number of lines, from 0: what the pairs show, in nats.
@@ -272,10 +289,13 @@ impl Findings {
     /// nothing, and set no lower bound alone.
     fn with(mut self, occupancy: &Occupancy, hz: f64, clusters: &[&Cluster], own: Own) -> Self {
         let ((likeliest, probability), (low, high)) = (occupancy.best(), occupancy.interval());
-        let holds = |count: u32| low as u32 <= count && high.is_none_or(|high| count <= high as u32);
+        let holds = |count: u32| {
+            let is_within = low as u32 <= count && high.is_none_or(|high| count <= high as u32);
+            is_within || own == Own::Maybe && occupancy.nats_of(count as usize) > -EXCLUDED_NATS
+        };
         if self.count.best.is_some_and(holds) {
             // Phases tell them apart; pairs narrow the interval.
-            if own == Own::No {
+            if own != Own::Mostly {
                 self.count.low = self.count.low.max(low as u32).min(self.count.best.unwrap_or(u32::MAX));
             }
             let ends = [self.count.high, high.map(|high| high as u32)];
@@ -285,7 +305,7 @@ impl Findings {
         self.groups.clear();
         self.count.high = high.map(|high| high as u32).or(self.count.high.filter(|high| *high >= low as u32));
         self.count.best = (probability >= LIKELY).then_some(likeliest as u32);
-        self.count.low = if own == Own::No { low as u32 } else { self.count.low.min(low as u32) };
+        self.count.low = if own != Own::Mostly { low as u32 } else { self.count.low.min(low as u32) };
         if self.count.best == Some(1) {
             self.groups.extend(alone(hz, clusters));
         }

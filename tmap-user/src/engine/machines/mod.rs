@@ -42,5 +42,6 @@ mod succession;
 mod together;
 mod tuples;
 mod two_rates;
+mod two_ways;
 mod urns;
 mod without_timestamps;

@@ -8,11 +8,8 @@ use std::collections::BTreeMap;
 
 use libm::lgamma;
 
+use super::two_ways::{SHAPES, TwoWays};
 use crate::engine::types::log_mean_exp;
-
-/// How evenly machines share their connections: the shape of a gamma law of loads. Behind a balancer all are
-/// alike; of people, some do ten times what others do.
-const SHAPES: [f64; 5] = [0.7, 2.0, 7.0, 30.0, 1000.0];
 
 /// The most machines considered, for each counter of the pair that sees most of them, and beside.
 const MOST_PER_COUNTER: usize = 8;
@@ -42,13 +39,45 @@ impl Occupancy {
         let highest = fewest * MOST_PER_COUNTER + MOST_BESIDE;
         let laws = SHAPES.map(|shape| Polya::of(pairs, shape));
         let log = |machines| log_mean_exp(&laws.each_ref().map(|law| law.log_likelihood(machines)));
-        let logs: Vec<f64> = (fewest..=highest).map(|machines| log(machines as f64)).collect();
+        Self::from_logs(fewest, (fewest..=highest).map(|machines| log(machines as f64)).collect())
+    }
+
+    /// What pairs show of the number of all machines, where as likely as not some of them draw an offset for
+    /// each connection.
+    pub(super) fn of_two_ways(pairs: &[Vec<usize>]) -> Self {
+        let alone = Self::of(pairs);
+        let TwoWays { by_pair, .. } = TwoWays::of(pairs);
+        let fewest = by_pair.iter().map(|(machines, _)| machines + 1).fold(alone.fewest, usize::min);
+        let highest = alone.fewest + alone.nats.len();
+        // As many others, or one, two or more of them: one is the likeliest.
+        let others: f64 = (1..=MOST_BESIDE).map(|others| 1.0 / others as f64).sum();
+        let log = |machines: usize| {
+            let by_pair_only = machines.checked_sub(alone.fewest).and_then(|more| alone.nats.get(more));
+            let beside = by_pair.iter().filter(|(by_pair, _)| *by_pair < machines).map(|(by_pair, log)| {
+                let others = 1.0 / (machines - by_pair) as f64 / others;
+                log - alone.most + others.ln()
+            });
+            let logs: Vec<f64> = by_pair_only.copied().into_iter().chain(beside).collect();
+            let is_possible = logs.iter().any(|log| *log > f64::NEG_INFINITY);
+            if is_possible { log_mean_exp(&logs) + (logs.len() as f64).ln() } else { f64::NEG_INFINITY }
+        };
+        Self::from_logs(fewest, (fewest..highest).map(log).collect())
+    }
+
+    /// From the log-likelihood of each number from `fewest` on.
+    fn from_logs(fewest: usize, logs: Vec<f64>) -> Self {
         let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let nats: Vec<f64> = logs.iter().map(|log| log - top).collect();
         // Scale-free prior: as likely between 1 and 10 as between 10 and 100.
         let weights = nats.iter().enumerate().map(|(more, nats)| nats.exp() / (fewest + more) as f64);
         let total: f64 = weights.clone().sum();
         Self { fewest, posterior: weights.map(|weight| weight / total).collect(), nats, most: top }
+    }
+
+    /// The log-likelihood of a number of machines, against the likeliest, in nats.
+    pub(super) fn nats_of(&self, machines: usize) -> f64 {
+        let more = machines.checked_sub(self.fewest);
+        more.and_then(|more| self.nats.get(more)).copied().unwrap_or(f64::NEG_INFINITY)
     }
 
     /// The likeliest number and its probability.
@@ -105,6 +134,7 @@ impl Polya {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::machines::two_ways::tests::seen;
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
 
@@ -141,5 +171,25 @@ mod tests {
             low <= machines && high.is_none_or(|high| machines <= high)
         });
         assert!(held.count() >= 340);
+    }
+
+    #[test]
+    fn both_kinds_are_told_where_both_are_there() {
+        for seed in 0..20 {
+            let both = seen(2, 1, 20, 60, seed);
+            assert!(TwoWays::of(&both).most() > Occupancy::of(&both).most, "{seed}");
+            let one = seen(3, 0, 20, 60, seed);
+            assert!(TwoWays::of(&one).most() < Occupancy::of(&one).most, "{seed}");
+        }
+    }
+
+    #[test]
+    fn intervals_hold_the_truth_in_two_ways() {
+        let held = (0..100).filter(|&seed| {
+            let (by_pair, random) = (1 + seed as usize % 3, seed as usize / 3 % 3);
+            let (low, high) = Occupancy::of_two_ways(&seen(by_pair, random, 15, 40, seed)).interval();
+            low <= by_pair + random && high.is_none_or(|high| by_pair + random <= high)
+        });
+        assert!(held.count() >= 90);
     }
 }

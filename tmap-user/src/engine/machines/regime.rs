@@ -14,6 +14,7 @@ use super::{
     one_clock::Alike,
     sharing::{Sharing, draws_offsets},
     together::CLEARLY_NEAR_NATS,
+    two_ways::TwoWays,
     urns::{self, OfOnePeer},
 };
 use crate::engine::types::Regime;
@@ -27,6 +28,10 @@ const MIN_RANDOM: usize = 3;
 
 /// A regime is told where the log of its likelihood ratio is at least this, in nats: one chance in twenty.
 const CLEAR_NATS: f64 = 3.0;
+
+/// So many connections that are alone with their counter, or more, are expected to be of machines with offsets
+/// by pair, and would show these once more among random ones: then both kinds are told apart by phase.
+const SHOWN_TWICE: f64 = 1.0;
 
 /// So many connections that share their offset with none, for each offset that is shared, may each have drawn
 /// their own: machines with offsets by pair would be hundreds.
@@ -259,17 +264,25 @@ impl Tally {
         let is_by_pair = by_pair_nats > CLEAR_NATS || (self.across.is_empty() && self.per_peer.len() > 1);
         // Most addresses have too few counters seen once for the question, which is dear to answer.
         let may_be_random = self.singles.len() >= MIN_RANDOM;
-        let random_nats = if may_be_random { urns::random_nats(&self.urns(is_by_pair)) } else { 0.0 };
+        let urns = if may_be_random { self.urns(is_by_pair) } else { Vec::new() };
+        let two_ways = (may_be_random && is_by_pair).then(|| TwoWays::of(&urns));
+        let random_nats = if may_be_random { urns::random_nats(&urns, two_ways.as_ref()) } else { 0.0 };
         let is_clear = random_nats > CLEAR_NATS;
         // Connections that are alone with a peer show nothing of how that pair's offsets are drawn.
         let is_open = !is_by_pair
             && random_nats > -CLEAR_NATS
             && self.singles.len() > 2 * (self.across.len() + self.within.len());
         let are_random = may_be_random && (is_clear || is_open);
+        let shows_twice = |two_ways: &TwoWays| two_ways.alone_by_pair > SHOWN_TWICE;
+        let are_together = self.is_sure_within && is_clear && two_ways.as_ref().is_some_and(shows_twice);
         let (mut machines, mut pairs) = (self.across.clone(), Vec::new());
         if is_by_pair { &mut pairs } else { &mut machines }.extend(&self.within);
         let mut random = Vec::new();
-        if are_random {
+        if are_together {
+            pairs.extend(&self.singles);
+            pairs.sort_unstable();
+            random.push(self.random(Regime::Mixed, Own::Maybe, std::mem::take(&mut pairs)));
+        } else if are_random {
             let regime = if is_clear { Regime::PerConnection } else { Regime::Undetermined };
             let mut clusters = self.singles.clone();
             if !self.is_sure_within {

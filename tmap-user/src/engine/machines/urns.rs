@@ -8,7 +8,7 @@
 
 use libm::lgamma;
 
-use super::occupancy::Occupancy;
+use super::{occupancy::Occupancy, two_ways::TwoWays};
 
 /// The values of theta that are tried: from one machine to thousands.
 const THETAS: [f64; 17] =
@@ -75,11 +75,12 @@ impl Urn {
 
 /// The log of the likelihood ratio that some connections which share no counter draw theirs at random, each
 /// its own, against all being connections of machines whose counters repeat, in nats: at the best share and
-/// theta of either.
+/// theta of either. Where the urns are those of pairs, `two_ways` is what they show of few machines.
 ///
 /// O(n) for n connections, times the number of shares and thetas.
-pub(super) fn random_nats(urns: &[Vec<usize>]) -> f64 {
+pub(super) fn random_nats(urns: &[Vec<usize>], two_ways: Option<&TwoWays>) -> f64 {
     // The law of Ewens knows any number of machines, that of Pólya few with like loads.
+    let few_beside = two_ways.map_or(f64::NEG_INFINITY, TwoWays::most);
     let of_few = Occupancy::of(urns).most;
     let urns: Vec<Urn> = urns.iter().map(|sizes| Urn::of(sizes)).collect();
     let best = |of: &dyn Fn(&Urn, f64) -> f64| {
@@ -88,7 +89,7 @@ pub(super) fn random_nats(urns: &[Vec<usize>]) -> f64 {
     };
     let repeating = best(&Urn::repeating);
     let mixed = SHARES.map(|share| best(&|urn, theta| urn.mixed(share, theta)));
-    mixed.into_iter().fold(f64::NEG_INFINITY, f64::max) - repeating.max(of_few)
+    mixed.into_iter().fold(few_beside, f64::max) - repeating.max(of_few)
 }
 
 /// Counters that only one peer sees: how many connections of it each has, and the chance that another
@@ -122,7 +123,7 @@ mod tests {
     fn one_heavy_counter_among_single_ones_shows_random_offsets() {
         let mut urn = vec![1; 55];
         urn.push(45);
-        assert!(random_nats(&[urn]) > 20.0);
+        assert!(random_nats(&[urn], None) > 20.0);
     }
 
     #[test]
@@ -131,14 +132,14 @@ mod tests {
         let mut urn = vec![1; 30];
         urn.extend([2; 9]);
         urn.extend([3; 2]);
-        assert!(random_nats(&vec![urn; 20]) < 1.0);
+        assert!(random_nats(&vec![urn; 20], None) < 1.0);
     }
 
     #[test]
     fn one_chance_meeting_among_many_makes_no_machines() {
         let mut urn = vec![1; 598];
         urn.push(2);
-        assert!(random_nats(&[urn]) > 3.0);
+        assert!(random_nats(&[urn], None) > 3.0);
     }
 
     #[test]
@@ -146,14 +147,14 @@ mod tests {
         // A machine with offsets by pair that meets some peers once, and one with random offsets.
         let mut urns = vec![vec![4, 1, 1, 1, 1]; 5];
         urns.extend(vec![vec![1, 1]; 8]);
-        assert!(random_nats(&urns) > 3.0);
+        assert!(random_nats(&urns, None) > 3.0);
     }
 
     #[test]
     fn one_connection_to_each_peer_shows_nothing() {
         let mut urns = vec![vec![1]; 97];
         urns.extend(vec![vec![2]; 3]);
-        assert!(random_nats(&urns) < 0.0);
+        assert!(random_nats(&urns, None) < 0.0);
     }
 
     #[test]
