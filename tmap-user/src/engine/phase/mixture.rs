@@ -190,6 +190,13 @@ impl Mixture {
         likelihoods.map(|likelihood| (likelihood - self.none).max(0.0) / on_lines).collect()
     }
 
+    /// How much better tracks are explained by the line that fits each best than by no line, in nats. Unlike
+    /// the likelihood, it doesn't fall with the number of lines that each track might have been on.
+    pub(super) fn explained(&self, data: &Data) -> f64 {
+        let best = |t: usize| (0..self.lines.len()).map(|j| self.factor(t, j)).fold(0.0, f64::max);
+        (0..data.tracks.len()).map(best).sum()
+    }
+
     /// The log likelihood that would be lost without line `j` if nothing else changed.
     pub(super) fn loss_without(&self, data: &Data, j: usize) -> f64 {
         let others = (1.0 - self.lines[j].weight).max(f64::MIN_POSITIVE).ln();

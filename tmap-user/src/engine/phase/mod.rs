@@ -45,17 +45,19 @@ mod noise;
 mod paths;
 mod piece;
 mod recycled;
+mod regular;
 pub mod room;
 pub mod sample;
 mod search;
 mod symmetric;
 mod table;
 mod tabulate;
+mod ways;
 
 pub use crate::engine::types::Point;
 use crate::engine::{
     os::likeness::Switches,
-    types::{Doubt, Estimate, log_mean_exp},
+    types::{Doubt, Estimate, log_mean_exp, seconds_between},
 };
 use chains::{Chains, Part};
 use drift::Window;
@@ -177,7 +179,7 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     let window = rough_window(tracks, hz);
     let task = Task { tracks, hz, zero_ns, window, settings };
     let joined = Chains::of(tracks, &usable, FEWEST_TRACKS);
-    let lines = task.lines(&joined, &usable);
+    let lines = task.with_open_skews(task.lines(&joined, &usable));
     if !task.asks_for_more(&lines, usable.len()) {
         return lines;
     }
@@ -250,16 +252,26 @@ impl Task<'_> {
         let kinds = EvidenceKinds::new(chains.first().map(|t| tracks[t].shown), settings.switches);
         let tables = Tables::new(cut, kinds, window, hz, &settings.limits)?;
         let most = settings.max_lines.min(chains.len() / FEWEST_PER_LINE + 1);
-        let (data, found) = noise::choose(&tables, most, &Prior::new(&settings.prior))?;
+        let prior = Prior::new(&settings.prior);
+        let (mut data, found) = noise::choose(&tables, most, &prior)?;
+        let begins_s = self.begins(chains, &found);
+        let ways = ways::search_again(&mut data, found, (most, &prior), &begins_s);
+        let found = &ways.best;
         let mut best = found.best();
-        let mut lines = report(&data, &found, hz, chains.share());
+        let mut lines = report(&data, found, hz, chains.share());
+        for way in &ways.others {
+            lines.may_be(&report(&data, way, hz, chains.share()));
+        }
+        if ways.is_open {
+            lines.high = None;
+        }
         lines.reference_ns = zero_ns;
         let parts = tables.parts();
         let agrees = chains::agree(best, &data, &parts);
         let ways = chains.ways(tracks);
         let along =
             (best.lines.len() != 1).then(|| paths::one_machine(&data, found.best_lines()?, &ways)).flatten();
-        let single = simpler(&found, along.as_ref());
+        let single = simpler(found, along.as_ref());
         if let Some(single) = single {
             best = single;
             lines.are_one(best.lines[0].estimate(&data, hz));
@@ -271,6 +283,37 @@ impl Task<'_> {
         }
         lines.posteriors = self.posteriors(best, &data, chains, &parts);
         Some((lines.sorted(), agrees))
+    }
+
+    /// When the tracks on each of the best lines begin, in seconds.
+    fn begins(&self, chains: &Chains, found: &Found) -> Vec<Vec<f64>> {
+        let best = found.best();
+        let on = |line: usize| -> Vec<f64> {
+            let on_line = chains.iter().enumerate().filter(|(number, _)| best.posterior(*number, line) > 0.5);
+            on_line.flat_map(|(_, chain)| chain).filter_map(|&track| self.begin_s(track)).collect()
+        };
+        (0..best.lines.len()).map(on).collect()
+    }
+
+    /// When a track begins, in seconds.
+    fn begin_s(&self, track: usize) -> Option<f64> {
+        self.tracks[track].hull.first().map(|first| seconds_between(self.zero_ns, first.time_ns))
+    }
+
+    /// These lines, with errors of skews that allow for regular times and for few visits.
+    fn with_open_skews(&self, mut lines: Lines) -> Lines {
+        let width = self.window.width();
+        let are_several = lines.lines.len() > 1;
+        for (number, line) in lines.lines.iter_mut().enumerate() {
+            let is_on = |track: &usize| lines.posteriors[*track].get(number).is_some_and(|&p| p > 0.5);
+            let begins_s: Vec<f64> =
+                (0..self.tracks.len()).filter(is_on).filter_map(|track| self.begin_s(track)).collect();
+            if regular::is_open(&begins_s, width) || are_several && regular::are_few_visits(&begins_s) {
+                let sigma = width / 12_f64.sqrt() / self.hz * 1e6;
+                line.skew_ppm.sigma = line.skew_ppm.sigma.max(sigma);
+            }
+        }
+        lines
     }
 
     /// For each track, the probability of each line.
@@ -371,6 +414,12 @@ impl Lines {
             evidences: Vec::new(),
             related_nats: f64::NEG_INFINITY,
         }
+    }
+
+    /// There may as well be as many as these others.
+    fn may_be(&mut self, others: &Self) {
+        self.low = self.low.min(others.low);
+        self.high = self.high.zip(others.high).map(|(a, b)| a.max(b));
     }
 
     /// The lines are those of one machine along several paths, which `line` explains better.

@@ -1,0 +1,200 @@
+//! What the times at which connections begin leave open: machines that connect at regular times, or seldom.
+//!
+//! A machine with one connection every 60 s shows its phase every 60 s. A line that drifts by one tick more in
+//! 60 s (16.7 ppm at 1 kHz) passes through the same phases, so the rate is known modulo that only, as a
+//! frequency is that was sampled too slowly (aliasing). Of a few visits, too, several rates may pass through
+//! all phases.
+
+use std::f64::consts::TAU;
+
+/// Drifts of lines that differ by more than this share of a step can be told apart: the trial frequencies
+/// are that dense.
+const PER_LOBE: f64 = 4.0;
+
+/// The most trial frequencies, and the most times of a line: bounds of cost.
+const MOST_FREQUENCIES: usize = 8192;
+const MOST_TIMES: usize = 512;
+
+/// The fewest periods within the data.
+const FEWEST_PERIODS: f64 = 5.0;
+
+/// A period is seen where its power is so many times that of random times, and of the median frequency.
+const POWER: f64 = 14.0;
+const ABOVE_MEDIAN: f64 = 6.0;
+
+/// The share of a line's times that must agree with a period for its rate to be known modulo that only.
+const AGREE: f64 = 0.75;
+
+/// Below this share, the times don't agree any more with a period that is too long to be one.
+const DISAGREE: f64 = 0.5;
+
+/// The power of a line's times at each trial frequency from 0 on, as a share of that of times that agree.
+fn spectrum(times_s: &[f64], step_hz: f64, count: usize) -> Vec<f64> {
+    let stride = times_s.len().div_ceil(MOST_TIMES).max(1);
+    let mut sums = vec![(0.0, 0.0); count];
+    let mut used = 0;
+    for time_s in times_s.iter().step_by(stride) {
+        let (sin, cos) = (TAU * step_hz * time_s).sin_cos();
+        let (mut x, mut y) = (1.0, 0.0);
+        for sum in &mut sums {
+            *sum = (sum.0 + x, sum.1 + y);
+            (x, y) = (x * cos - y * sin, x * sin + y * cos);
+        }
+        used += 1;
+    }
+    let all = f64::from(used).max(1.0).powi(2);
+    sums.into_iter().map(|(x, y)| (x * x + y * y) / all).collect()
+}
+
+/// The step from one trial frequency to the next, and how many there are up to `most_hz`.
+fn trials(span_s: f64, most_hz: f64) -> (f64, usize) {
+    let step_hz = 1.0 / (PER_LOBE * span_s.max(1e-3));
+    (step_hz, ((most_hz / step_hz) as usize + 1).min(MOST_FREQUENCIES))
+}
+
+fn span_s(times_s: impl Iterator<Item = f64> + Clone) -> f64 {
+    times_s.clone().fold(f64::NEG_INFINITY, f64::max) - times_s.fold(f64::INFINITY, f64::min)
+}
+
+/// The smallest step by which the drifts of lines may differ unseen, in ticks per second, up to `most`: one tick
+/// for each period of the times at which their connections begin, in seconds. `None` where they aren't
+/// regular.
+///
+/// O(n) for n connections of all lines, times the number of trial frequencies.
+pub(super) fn step(lines: &[Vec<f64>], most: f64) -> Option<f64> {
+    let span_s = span_s(lines.iter().flatten().copied());
+    let (step_hz, count) = trials(span_s, most);
+    let first = (PER_LOBE * FEWEST_PERIODS) as usize;
+    if !span_s.is_finite() || count <= first {
+        return None;
+    }
+    // Relative to that of random times, whose power is one for each of them.
+    let mut power = vec![0.0; count];
+    for times_s in lines {
+        let weight = times_s.len().min(MOST_TIMES) as f64 / lines.len() as f64;
+        for (sum, share) in power.iter_mut().zip(spectrum(times_s, step_hz, count)) {
+            *sum += weight * share;
+        }
+    }
+    let mut sorted = power[first..].to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let least = POWER.max(ABOVE_MEDIAN * sorted[sorted.len() / 2]);
+    let is_peak = |at: &usize| {
+        let beside = [at.wrapping_sub(1), at + 1].map(|at| power.get(at).copied().unwrap_or(0.0));
+        power[*at] > least && power[*at] >= beside[0] && power[*at] >= beside[1]
+    };
+    (first..count).find(is_peak).map(|at| at as f64 * step_hz)
+}
+
+/// Connections that begin within this time of each other are one visit, in seconds: what a page takes to load.
+const VISIT_S: f64 = 3.0;
+
+/// The share of connections that begin within a visit, beyond that of random times, from which on visits count.
+const IN_VISITS: f64 = 0.3;
+
+/// Through fewer visits than this, lines of other machines may pass.
+const FEWEST_VISITS: usize = 40;
+
+/// Whether lines of several machines rest on few visits, where connections on each begin at these times, in
+/// seconds.
+pub(super) fn are_few(begins_s: &[Vec<f64>]) -> bool {
+    begins_s.len() > 1 && begins_s.iter().any(|begins_s| are_few_visits(begins_s))
+}
+
+/// Whether a line's connections came in a few visits of several each: they begin at these times, in seconds. Each
+/// visit shows one phase, however many connections it has, and the machine was drawn once.
+pub(super) fn are_few_visits(begins_s: &[f64]) -> bool {
+    let mut begins_s = begins_s.to_vec();
+    begins_s.sort_unstable_by(f64::total_cmp);
+    let [first, .., last] = begins_s[..] else { return false };
+    let gaps = begins_s.len() - 1;
+    let visits = 1 + begins_s.windows(2).filter(|pair| pair[1] - pair[0] > VISIT_S).count();
+    let within = 1.0 - (visits - 1) as f64 / gaps as f64;
+    let at_random = 1.0 - (-VISIT_S * gaps as f64 / (last - first)).exp();
+    visits < FEWEST_VISITS && within > at_random + IN_VISITS
+}
+
+/// Whether these times, in seconds, agree with one period, for which a clock drifts by one tick at this drift.
+pub(super) fn agree(times_s: &[f64], drift: f64) -> bool {
+    spectrum(times_s, drift, 2)[1] > AGREE * AGREE
+}
+
+/// Whether the drift of a line whose connections begin at these times, in seconds, is known only modulo a step
+/// of at most `most` ticks per second.
+pub(super) fn is_open(times_s: &[f64], most: f64) -> bool {
+    let (step_hz, count) = trials(span_s(times_s.iter().copied()), most);
+    let shares = spectrum(times_s, step_hz, count);
+    let beyond = shares.iter().position(|share| *share < DISAGREE * DISAGREE);
+    beyond.is_some_and(|from| shares[from..].iter().any(|share| *share > AGREE * AGREE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64;
+
+    /// One connection in each period, some time after its begin.
+    fn regular(period_s: f64, count: usize, jitter_s: f64, seed: u64) -> Vec<f64> {
+        let mut random = Pcg64::seed_from_u64(seed);
+        let begin_s = random.random_range(0.0..period_s);
+        (0..count).map(|k| begin_s + period_s * k as f64 + jitter_s * random.random::<f64>()).collect()
+    }
+
+    fn at_random(span_s: f64, count: usize, seed: u64) -> Vec<f64> {
+        let mut random = Pcg64::seed_from_u64(seed);
+        (0..count).map(|_| span_s * random.random::<f64>()).collect()
+    }
+
+    #[test]
+    fn a_period_is_a_step() {
+        let machines: Vec<Vec<f64>> = (0..5).map(|seed| regular(60.0, 60, 3.0, seed)).collect();
+        let step = step(&machines, 0.2).expect("a period");
+        assert!((step - 1.0 / 60.0).abs() < 1e-4, "{step}");
+        assert!(machines.iter().all(|times_s| is_open(times_s, 0.2)));
+        assert!(!is_open(&machines[0], 0.015), "no two drifts differ by so much");
+    }
+
+    #[test]
+    fn two_machines_on_one_line_show_it_too() {
+        let both = [regular(60.0, 60, 1.0, 1), regular(60.0, 60, 1.0, 2)].concat();
+        assert!(step(&[both], 0.2).is_some());
+    }
+
+    #[test]
+    fn random_times_have_none() {
+        for seed in 0..200 {
+            let lines: Vec<Vec<f64>> = (0..4).map(|line| at_random(3600.0, 30, 4 * seed + line)).collect();
+            assert_eq!(step(&lines, 0.2), None, "{seed}");
+            assert!(!lines.iter().any(|times_s| is_open(times_s, 0.2)), "{seed}");
+        }
+    }
+
+    #[test]
+    fn visits_of_several_connections_are_not_regular() {
+        for seed in 0..50 {
+            let visits = at_random(3600.0, 25, seed);
+            let pages = visits.iter().flat_map(|start_s| (0..8).map(move |k| start_s + 0.2 * f64::from(k)));
+            assert_eq!(step(&[pages.collect()], 0.2), None, "{seed}");
+        }
+    }
+
+    #[test]
+    fn visits_are_told_from_dense_traffic() {
+        let pages = |count, span_s| -> Vec<f64> {
+            let starts = at_random(span_s, count, 1).into_iter();
+            starts.flat_map(|start_s| (0..6).map(move |k| start_s + 0.2 * f64::from(k))).collect()
+        };
+        assert!(are_few_visits(&pages(10, 600.0)) && are_few_visits(&pages(35, 3600.0)));
+        assert!(!are_few_visits(&pages(100, 3600.0)), "as many visits as show a line");
+        assert!(!are_few_visits(&at_random(60.0, 600, 1)) && !are_few_visits(&at_random(3600.0, 30, 1)));
+        assert!(!are_few_visits(&[1.0]) && !are_few_visits(&[]));
+    }
+
+    #[test]
+    fn two_pieces_leave_the_rate_open() {
+        let mut times_s = at_random(60.0, 30, 1);
+        times_s.extend(at_random(60.0, 30, 2).iter().map(|time_s| time_s + 1800.0));
+        assert!(is_open(&times_s, 0.2));
+    }
+}
