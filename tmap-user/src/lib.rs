@@ -26,54 +26,33 @@ pub mod screen;
 pub mod signals;
 pub mod stdout;
 pub mod time;
+mod voice;
 
-use std::{
-    io::{Write as _, stderr},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::time::Duration;
 
-use patient::Patient;
+/// How long the end of a run waits for a reader of standard error: as long as for an answer.
+const READ_WITHIN: Duration = Duration::from_secs(1);
 
 /// Writes a line for people to standard error. A terminal that is gone is no reason to end, as it would be
 /// for `eprintln!`. Names in it steer no terminal.
 pub fn say(text: &str) {
-    // At once, so that other threads' lines don't come in between.
-    let line = format!("{}tmap: {}\n", left_out(), printable(text));
-    let _ = Patient(stderr()).write_all(line.as_bytes());
+    voice::write(line(text));
 }
 
-/// How long a line waits for a reader of standard error where something else must go on.
-const READ_WITHIN: Duration = Duration::from_millis(250);
-
-/// Lines since the last one that were left out.
-static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
-
-/// Writes a line as [`say`] does, but waits for no reader. Where nobody reads what was written before, lines
-/// are left out until somebody does; then it says how many.
+/// Writes a line as [`say`] does, but waits for no reader; from then on, no line does. Where nobody reads
+/// what was said before, lines are left out in the end. Once somebody reads again, it says how many.
 pub fn say_if_read(text: &str) {
-    let within = if LEFT_OUT.load(Relaxed) == 0 { READ_WITHIN } else { Duration::ZERO };
-    if patient::takes_output(&stderr(), within) {
-        say(text);
-    } else {
-        LEFT_OUT.fetch_add(1, Relaxed);
-    }
+    voice::hand_over(line(text));
 }
 
-/// Says how many lines were left out, if any were and somebody reads again.
-pub fn say_what_is_missing() {
-    if LEFT_OUT.load(Relaxed) > 0 && patient::takes_output(&stderr(), Duration::ZERO) {
-        let _ = Patient(stderr()).write_all(left_out().as_bytes());
-    }
+/// Waits until what was said is written. Whether it is: nobody may read it.
+pub fn is_said() -> bool {
+    voice::is_written(READ_WITHIN)
 }
 
-/// The line about lines that were left out; nothing where none was.
-fn left_out() -> String {
-    match LEFT_OUT.swap(0, Relaxed) {
-        0 => String::new(),
-        1 => "tmap: a line is missing here: nobody read standard error\n".to_owned(),
-        lines => format!("tmap: {lines} lines are missing here: nobody read standard error\n"),
-    }
+/// A line for people.
+fn line(text: &str) -> String {
+    format!("tmap: {}\n", printable(text))
 }
 
 /// A name without characters that steer a terminal or turn the text round.

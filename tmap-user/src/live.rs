@@ -11,7 +11,7 @@
 //! thread empties the rings and distributes the records. The threads that take records in never wait for
 //! analysis or output. Events that can't be passed on are counted, requests are answered between batches,
 //! and all analysis runs on another thread, on frozen copies. The control loop owns the sensor's control
-//! half and the output, and may wait for a slow terminal.
+//! half and the output, and may wait for whoever reads that. It waits for nobody who reads standard error.
 
 mod analysis;
 mod common;
@@ -49,7 +49,7 @@ use crate::{
         stats::CpuStats,
     },
     sandbox::{self, Needs, Role, folder_of},
-    say_if_read, say_what_is_missing,
+    say_if_read,
     screen::terminal,
     signals::{Caught, Signals},
     time::{WallClock, is_namespace_known, now_ns},
@@ -297,7 +297,6 @@ impl Control<'_> {
                     for line in self.sensor.anomalies() {
                         self.say(&line);
                     }
-                    say_what_is_missing();
                 }
                 Wake::Interfaces => {
                     if self.check_interfaces()? {

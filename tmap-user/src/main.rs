@@ -10,12 +10,12 @@ use anyhow::ensure;
 use tmap::{
     Outcome, cli,
     config::{Config, TopSource},
-    live,
+    is_said, live,
     output::PageWriter,
     patient::Patient,
     read,
     report::Sink,
-    say, say_what_is_missing, signals, stdout, with_advice, without_error_codes,
+    say, signals, stdout, with_advice, without_error_codes,
 };
 
 fn main() -> ExitCode {
@@ -24,7 +24,8 @@ fn main() -> ExitCode {
     // A mistake on the command line ends the process here, with exit code 2.
     let config = cli::config(env::args_os()).unwrap_or_else(|error| error.exit());
     let code = exit_code(run(&config));
-    say_what_is_missing();
+    // Where nobody reads the last lines, they are lost with the process.
+    is_said();
     code
 }
 

@@ -48,14 +48,6 @@ impl<T: AsFd> Patient<T> {
     }
 }
 
-/// Whether a descriptor takes output, or does so within this time, or has failed, which the next attempt
-/// tells.
-pub fn takes_output(descriptor: &impl AsFd, within: Duration) -> bool {
-    let Ok(within) = within.try_into() else { return true };
-    // An attempt tells more where it can't be known.
-    poll(&mut [PollFd::new(descriptor, PollFlags::OUT)], Some(&within)).is_ok_and(|ready| ready > 0)
-}
-
 /// Waits until the descriptor is ready or has failed, which the next attempt tells.
 fn wait(descriptor: &impl AsFd, ready: PollFlags) -> io::Result<()> {
     match poll(&mut [PollFd::new(descriptor, ready)], None) {

@@ -16,7 +16,7 @@ use std::{
 
 use aya::programs::Program;
 use nix::sys::signal::Signal;
-use tmap::capture::xdp::{Config, Hook, Sensor, XdpMode};
+use tmap::capture::xdp::{Config, Hook, Promiscuous, Sensor, XdpMode};
 use tmap_tests::{
     command::{Running, json_lines, wait_for},
     net::{
@@ -640,6 +640,73 @@ fn a_mirror_port_is_promiscuous_until_the_end_however_it_comes() {
     assert_eq!(promiscuity(near, "span"), 1);
 }
 
+/// Whether it is a mirror port shows when it comes up: at the start, made later, made again, and back from
+/// another namespace.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_mirror_port_that_comes_up_later_is_promiscuous() {
+    let (pairs, elsewhere) = (Pairs::new(&["two"]), Namespace::new());
+    let far = &pairs.far;
+    let make = || {
+        pairs.near.join("span", far);
+        pairs.near.ip("link set span up");
+    };
+    make();
+    let mut tmap = Running::start(far, &["--json", "-i", "span", "--wait"]);
+    let told = |number: usize| {
+        wait_for("the word on the mode", || texts(&tmap, "promiscuous").len() == number);
+        let text = "interface span is in promiscuous mode while tmap runs (--no-promisc leaves it off)";
+        assert_eq!(texts(&tmap, "promiscuous")[number - 1], text);
+        assert_eq!(promiscuity(far, "span"), 1);
+    };
+    assert_eq!(promiscuity(far, "span"), 0);
+    far.ip("link set span up");
+    told(1);
+    far.ip("link del span");
+    awaited(&tmap, "gone");
+    make();
+    awaited(&tmap, "back");
+    far.ip("link set span up");
+    told(2);
+    far.ip(&format!("link set span netns {}", elsewhere.name()));
+    awaited(&tmap, "moved");
+    elsewhere.ip(&format!("link set span netns {}", far.name()));
+    wait_for("it to be back", || texts(&tmap, "back").len() == 2);
+    far.ip("link set span up");
+    told(3);
+    // Faster than from one check to the next.
+    far.ip(&format!("link set span netns {}", elsewhere.name()));
+    elsewhere.ip(&format!("link set span netns {}", far.name()));
+    far.ip("link set span up");
+    wait_for("the mode again", || promiscuity(far, "span") == 1);
+    tmap.send(Signal::SIGTERM);
+    tmap.end();
+    assert_eq!(promiscuity(far, "span"), 0);
+}
+
+/// As DHCP gives it one.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_interface_that_gets_an_address_is_no_mirror_port_any_more() {
+    let pairs = Pairs::new(&["one", "two"]);
+    let mut tmap = Running::start(&pairs.far, &["--json", "-i", "one"]);
+    let mut wanted = Running::start(&pairs.far, &["--json", "-i", "two", "--promisc"]);
+    wait_for("promiscuous mode", || promiscuity(&pairs.far, "one") == 1);
+    for (number, name) in ["one", "two"].iter().enumerate() {
+        pairs.far.ip(&format!("addr add 192.0.{number}.2/24 dev {name}"));
+    }
+    wait_for("the end of the mode", || promiscuity(&pairs.far, "one") == 0);
+    wait_for("the word on it", || texts(&tmap, "promiscuous").len() == 2);
+    let text = "interface one is not in promiscuous mode any more, because it has an address of its own \
+                (--promisc keeps it)";
+    assert_eq!(texts(&tmap, "promiscuous")[1], text);
+    assert_eq!(promiscuity(&pairs.far, "two"), 1);
+    for tmap in [&mut tmap, &mut wanted] {
+        tmap.send(Signal::SIGTERM);
+        assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+    }
+}
+
 /// Faster than from one check to the next, and with the index that it had: only its programs and its mode
 /// tell that it is another one.
 #[test]
@@ -741,6 +808,44 @@ fn an_interface_that_comes_back_under_another_name_is_the_same_one() {
         let is_watched = watched(&tmap).iter().filter(|name| *name == "other" || *name == "one").count();
         assert_eq!((is_watched, texts(&tmap, "failed").len()), (1, 0), "{mode}: {}", tmap.err());
         end_without(&mut tmap, &["detached", "beside", "failed"]);
+    }
+}
+
+/// Makes a pair of which one end has this name, and an index that others have had.
+fn make_with_index(namespace: &Namespace, name: &str) {
+    namespace.ip(&format!("link add {name} index 21 type veth peer name {name}-peer"));
+    namespace.ip(&format!("link set {name} up"));
+}
+
+/// Within one check: the one that was watched there is gone, and nobody has detached anything.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_interface_that_comes_back_with_name_and_index_of_one_that_is_gone_is_the_same_one() {
+    for mode in [XdpMode::Tc, XdpMode::Native] {
+        let (pairs, elsewhere) = (Pairs::new(&[]), Namespace::new());
+        make_with_index(&pairs.far, "old");
+        pairs.far.run(|| {
+            let config =
+                Config { wait: true, promiscuous: Promiscuous::Off, ..config(&["old", "new"], mode) };
+            let (mut sensor, _rings) = Sensor::open(&config).expect("opens");
+            let mut check = || {
+                let changes = sensor.check(Instant::now());
+                changes.into_iter().map(|change| change.text).collect::<Vec<String>>()
+            };
+            assert_eq!(check(), ["interface new is not there yet; waiting for it"]);
+            pairs.far.ip(&format!("link set old netns {}", elsewhere.name()));
+            assert_eq!(check(), ["interface old went to another network namespace, and is still watched"]);
+            make_with_index(&pairs.far, "new");
+            assert!(check()[0].starts_with("interface new is watched ("));
+            pairs.far.ip("link del new");
+            elsewhere.ip("link set old name new");
+            elsewhere.ip(&format!("link set new netns {}", pairs.far.name()));
+            pairs.far.ip("link set new up");
+            let back = "interface new is old, which came back from the other network namespace";
+            assert_eq!(check(), [back, "interface new is gone"], "{mode:?}");
+            assert_eq!(check(), [""; 0]);
+            assert_eq!(sensor.watched(), ["new"]);
+        });
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read, Write, pipe},
     net::{TcpListener, TcpStream},
-    process::Stdio,
+    process::{Child, Stdio},
     thread,
     time::Duration,
 };
@@ -12,6 +12,7 @@ use std::{
 use jiff::Timestamp;
 use nix::{
     fcntl::{FcntlArg, fcntl},
+    pty::openpty,
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -435,7 +436,23 @@ fn statistics_and_signs_of_life_go_on_while_analysis_is_busy() {
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
 }
 
-/// Changes of the interface are told on a standard error that is full and that nobody reads.
+/// A live run whose standard error is this; its standard output goes to `out`.
+fn watch_with_stderr(wire: &Wire, out: &NamedTempFile, stderr: impl Into<Stdio>) -> Child {
+    let mut command = wire.far.command(binary());
+    command.args(["live", "-i", "any", "--no-promisc", "--json", "--stats", "200ms"]).stdin(Stdio::null());
+    command.stdout(out.reopen().expect("it")).stderr(stderr).spawn().expect("tmap")
+}
+
+fn printed(out: &NamedTempFile) -> String {
+    fs::read_to_string(out.path()).expect("UTF-8")
+}
+
+fn signal(tmap: &Child, signal: Signal) {
+    kill(Pid::from_raw(tmap.id().cast_signed()), signal).expect("tmap is there");
+}
+
+/// Changes of the interface are told on a standard error that is full and that nobody reads. Few lines wait
+/// for a reader.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_standard_error_that_nobody_reads_holds_nothing_up() {
@@ -444,29 +461,77 @@ fn a_standard_error_that_nobody_reads_holds_nothing_up() {
     let (mut reader, mut writer) = pipe().expect("a pipe");
     let size = fcntl(&writer, FcntlArg::F_GETPIPE_SZ).expect("its size") as usize;
     writer.write_all(&vec![b'.'; size]).expect("filled");
-    let mut command = wire.far.command(binary());
-    command
-        .args(["live", "-i", INTERFACE, "--no-promisc", "--json", "--stats", "200ms"])
-        .stdin(Stdio::null());
-    let mut tmap = command.stdout(out.reopen().expect("it")).stderr(writer).spawn().expect("tmap");
-    drop(command);
-    let printed = || fs::read_to_string(out.path()).expect("UTF-8");
-    wait_for("statistics", || printed().contains("\"type\":\"stats\""));
-    for mtu in [1400, 1300, 1200, 1100] {
+    let mut tmap = watch_with_stderr(&wire, &out, writer);
+    wait_for("statistics", || printed(&out).contains("\"type\":\"stats\""));
+    let sizes = [1400, 1300, 1200, 1100];
+    for mtu in sizes {
         wire.far.ip(&format!("link set {INTERFACE} mtu {mtu}"));
         thread::sleep(Duration::from_millis(300));
     }
-    kill(Pid::from_raw(tmap.id().cast_signed()), Signal::SIGUSR1).expect("tmap is there");
-    wait_for("a summary", || printed().contains("\"type\":\"summary\""));
+    signal(&tmap, Signal::SIGUSR1);
+    wait_for("a summary", || printed(&out).contains("\"type\":\"summary\""));
     // Somebody reads again.
     let reading = thread::spawn(move || {
         let mut said = String::new();
         reader.read_to_string(&mut said).expect("UTF-8");
         said
     });
-    thread::sleep(Duration::from_millis(300));
-    kill(Pid::from_raw(tmap.id().cast_signed()), Signal::SIGTERM).expect("tmap is there");
+    signal(&tmap, Signal::SIGTERM);
     assert!(tmap.wait().expect("tmap ends").success());
     let said = reading.join().expect("read");
-    assert!(said.contains("lines are missing here: nobody read standard error"), "{said}");
+    let told: Vec<String> = sizes.map(|mtu| format!("has an MTU of {mtu} now; it was ")).to_vec();
+    let places: Vec<Option<usize>> = told.iter().map(|text| said.find(text)).collect();
+    assert!(places[0].is_some() && places.is_sorted(), "all of them, in order: {said}");
+    assert!(!said.contains("missing here"), "{said}");
+}
+
+/// A terminal is called ready where it has room for one byte; who writes a line waits for the rest.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_terminal_that_nobody_reads_holds_nothing_up() {
+    for is_read_again in [true, false] {
+        let wire = wire();
+        let out = NamedTempFile::new().expect("a file");
+        let pairs = (0..6).map(|number| ["a", "b"].map(|end| format!("{end}{number}")));
+        let names: Vec<String> = pairs.flatten().collect();
+        for ends in names.chunks(2) {
+            wire.far.ip(&format!("link add {} type veth peer name {}", ends[0], ends[1]));
+        }
+        names.iter().for_each(|name| drop(wire.far.ip(&format!("link set {name} up"))));
+        let pair = openpty(None, None).expect("a pseudo-terminal");
+        let mut tmap = watch_with_stderr(&wire, &out, pair.slave);
+        let lines = |kind: &str| printed(&out).matches(&format!("\"type\":\"{kind}\"")).count();
+        wait_for("statistics", || lines("stats") > 0);
+        // More than a terminal holds, and than wait beside it.
+        let mut mtu = 1000;
+        wait_for("many changes", || {
+            mtu += 1;
+            names.iter().for_each(|name| drop(wire.far.ip(&format!("link set {name} mtu {mtu}"))));
+            lines("interface") > 500
+        });
+        let before = lines("stats");
+        signal(&tmap, Signal::SIGUSR1);
+        wait_for("a summary", || lines("summary") == 1);
+        wait_for("statistics", || lines("stats") > before + 2);
+        let asked = std::time::Instant::now();
+        if is_read_again {
+            // The end of a terminal is an error.
+            let mut terminal = fs::File::from(pair.master);
+            let reading = thread::spawn(move || {
+                let mut said = Vec::new();
+                let _ = terminal.read_to_end(&mut said);
+                String::from_utf8_lossy(&said).into_owned()
+            });
+            signal(&tmap, Signal::SIGTERM);
+            assert!(tmap.wait().expect("tmap ends").success());
+            let said = reading.join().expect("read");
+            let last = said.trim_end().lines().last().expect("lines");
+            assert!(last.contains("lines are missing here: nobody read standard error"), "{said}");
+        } else {
+            signal(&tmap, Signal::SIGTERM);
+            assert!(tmap.wait().expect("tmap ends").success());
+            assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+        }
+        assert_eq!(lines("summary"), 2);
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use indicatif::ProgressBar;
 
-use crate::progress_bar;
+use crate::{is_said, progress_bar};
 
 /// The time between two looks at the figure.
 const EVERY: Duration = Duration::from_millis(100);
@@ -28,7 +28,8 @@ impl Analysed {
     /// Waits for a snapshot of so many addresses, and shows how many of them were added.
     pub(super) async fn show<T>(&self, addresses: usize, snapshot: impl Future<Output = T>) -> T {
         let before = self.0.load(Ordering::Relaxed);
-        let bar = ProgressBar::new(addresses as u64);
+        // A bar comes after the lines before it. Where nobody reads those, it would be stuck as they are.
+        let bar = if is_said() { ProgressBar::new(addresses as u64) } else { ProgressBar::hidden() };
         progress_bar::set_template(&bar, progress_bar::ANALYSING);
         let mut ticks = super::ticks(EVERY);
         tokio::pin!(snapshot);

@@ -22,7 +22,7 @@ use super::{
     terminal::{self, LAST_DRAWING, Screen, takes_output},
     view,
 };
-use crate::{sandbox, say};
+use crate::{sandbox, say_if_read};
 
 /// The least time between two drawings.
 const FRAME: Duration = Duration::from_millis(100);
@@ -228,10 +228,8 @@ fn say_if_late(is_over: &AtomicBool) {
     let began = Instant::now();
     while !is_over.load(Ordering::Relaxed) {
         if began.elapsed() > SOON {
-            // Stuck in a write, it would keep others from theirs.
-            if takes_output(io::stderr(), Duration::ZERO) {
-                say("analysing what was seen; ^C ends with what is known");
-            }
+            // Stuck in a write, this thread would keep the process.
+            say_if_read("analysing what was seen; ^C ends with what is known");
             return;
         }
         thread::sleep(Duration::from_millis(5));

@@ -35,6 +35,8 @@ pub(super) struct Interface {
     /// Its kind, such as `veth`; empty where the driver names none, as for network cards.
     pub(super) kind: String,
     pub(super) is_up: bool,
+    /// How many want it to be in promiscuous mode.
+    pub(super) promiscuity: u32,
     pub(super) mtu: u32,
     /// The index of the bridge or bond that it is a port of.
     pub(super) master: Option<u32>,
@@ -149,6 +151,7 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         link_type: header.link_layer_type,
         kind: String::new(),
         is_up: header.flags.contains(LinkFlags::Up),
+        promiscuity: 0,
         mtu: 0,
         master: None,
         parent: None,
@@ -159,6 +162,7 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         match attribute {
             LinkAttribute::IfName(text) => found.name.clone_from(text),
             LinkAttribute::Mtu(bytes) => found.mtu = *bytes,
+            LinkAttribute::Promiscuity(users) => found.promiscuity = *users,
             LinkAttribute::Controller(index) => found.master = Some(*index),
             LinkAttribute::Link(index) => found.parent = Some(*index).filter(|&index| index != header.index),
             LinkAttribute::LinkNetNsId(_) => parent_is_elsewhere = true,
@@ -203,6 +207,7 @@ pub(super) fn fake(name: &str, index: u32) -> Interface {
         link_type: LinkLayerType::Ether,
         kind: String::new(),
         is_up: true,
+        promiscuity: 0,
         mtu: 1500,
         master: None,
         parent: None,

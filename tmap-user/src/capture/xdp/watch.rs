@@ -114,9 +114,12 @@ struct Tools<'a> {
     until: Option<Instant>,
     /// Whether this check attached, or tried to: each one does something.
     has_attached: bool,
-    /// The indices of the interfaces that others than the one in hand hold. None is watched twice: each frame
-    /// would count twice.
+    /// The indices of the interfaces that others than the one in hand hold, by a program that is there. None
+    /// is watched twice: each frame would count twice.
     taken: BTreeSet<u32>,
+    /// The indices of the interfaces with addresses of their own, once this check asked for them; `None`
+    /// within where the kernel doesn't tell.
+    with_addresses: Option<Option<Vec<u32>>>,
 }
 
 impl<'a> Tools<'a> {
@@ -127,7 +130,8 @@ impl<'a> Tools<'a> {
         handles: &'a mut Handles,
         until: Option<Instant>,
     ) -> Self {
-        Self { ebpf, config, all, handles, until, has_attached: false, taken: BTreeSet::new() }
+        let (taken, with_addresses) = (BTreeSet::new(), None);
+        Self { ebpf, config, all, handles, until, has_attached: false, taken, with_addresses }
     }
 
     /// Whether the rest is for the next check.
@@ -143,6 +147,12 @@ impl<'a> Tools<'a> {
     /// The listed interface of this name, unless it is watched already, by the name that it had before.
     fn free(&self, name: &str) -> Option<&'a Interface> {
         self.named(name).filter(|interface| !self.taken.contains(&interface.index))
+    }
+
+    /// Whether an interface has an address of its own; `None` where the kernel doesn't tell.
+    fn has_address(&mut self, interface: &Interface) -> Option<bool> {
+        let indices = self.with_addresses.get_or_insert_with(|| interface::with_addresses().ok());
+        Some(indices.as_ref()?.contains(&interface.index))
     }
 
     /// Attaches to an interface.
@@ -188,7 +198,7 @@ impl Watch {
         for interface in selection.choose(&all) {
             let mut watched = tools.attach(interface)?;
             watched.is_named = selection.names.contains(&interface.name);
-            watched.join_promiscuous(&tools, interface, &mut changes);
+            watched.join_promiscuous(&mut tools, interface, &mut changes);
             if !interface.is_up {
                 changes.push(change(interface, ChangeKind::Down, "is down".to_owned()));
             }
@@ -227,7 +237,8 @@ impl Watch {
         self.is_unfinished
     }
 
-    /// Compares what is watched with what is there, and attaches where something came back, for a bounded time.
+    /// Compares what is watched with what is there, and attaches where something came back, for a bounded
+    /// time.
     pub(super) fn check(&mut self, ebpf: &mut Ebpf, config: &Config, now: Instant) -> Vec<Change> {
         // A check takes one descriptor at a time, also where there are no more: those of interfaces that are
         // gone are only released by it.
@@ -241,7 +252,7 @@ impl Watch {
         self.is_unchecked = false;
         let mut handles = std::mem::take(&mut self.handles);
         let mut tools = Tools::new(ebpf, config, &all, &mut handles, Some(now + CHECK_FOR));
-        tools.taken = self.interfaces.iter().filter_map(Watched::index).collect();
+        tools.taken = self.interfaces.iter().filter_map(|watched| watched.held_index(&links)).collect();
         let mut changes = Vec::new();
         // Those that are elsewhere first: what comes back is theirs, whatever its name is by now.
         self.interfaces.sort_by_key(|watched| watched.state != State::Elsewhere);
@@ -250,7 +261,7 @@ impl Watch {
             if tools.is_time_up() {
                 break;
             }
-            if let Some(own) = watched.index() {
+            if let Some(own) = watched.held_index(&links) {
                 tools.taken.remove(&own);
             }
             watched.check(&mut tools, &links, now, &mut changes);
@@ -375,6 +386,13 @@ impl Watched {
         if let State::Here(index) = self.state { Some(index) } else { None }
     }
 
+    /// Its index, while a program holds it there. Otherwise somebody detached that, or the interface is gone,
+    /// and another one may have its index by now.
+    fn held_index(&self, links: &[HeldLink]) -> Option<u32> {
+        let index = self.index()?;
+        self.held.iter().any(|held| held.interface(links) == Some(index)).then_some(index)
+    }
+
     /// Why `any` leaves it out, where it does: each frame is to be seen once.
     fn shown_before(&self, selection: &Selection, all: &[Interface]) -> Option<String> {
         let is_own = |interface: &&Interface| match self.state {
@@ -405,7 +423,8 @@ impl Watched {
         match self.state {
             State::Here(index) => match all.iter().find(|interface| interface.index == index) {
                 Some(interface) if !self.is_another(tools, interface, links) => {
-                    self.check_properties(interface, changes);
+                    let has_come_up = self.check_properties(interface, changes);
+                    self.check_promiscuous(tools, interface, has_come_up, changes);
                     self.check_programs(tools, interface, links, now, changes);
                     self.check_others(interface, changes);
                 }
@@ -427,9 +446,13 @@ impl Watched {
         }
     }
 
-    /// Whether a listed interface is not the watched one, which went to another network namespace, although
-    /// it has the same index.
+    /// Whether a listed interface is not the watched one, which is gone or went to another network namespace,
+    /// although it has the same index.
     fn is_another(&self, tools: &mut Tools<'_>, interface: &Interface, links: &[HeldLink]) -> bool {
+        // It came back from another network namespace, where it was watched.
+        if tools.taken.contains(&interface.index) {
+            return true;
+        }
         // One that somebody detached or replaced tells nothing.
         let is_attached =
             |held: &Held, links: &[HeldLink]| held.interface(links).is_some() && !held.is_replaced(links);
@@ -438,8 +461,9 @@ impl Watched {
         !tools.is_on(held, interface) && is_attached(held, &tools.handles.own_links.look())
     }
 
-    /// Notes down what became of a listed interface.
-    fn check_properties(&mut self, interface: &Interface, changes: &mut Vec<Change>) {
+    /// Notes down what became of a listed interface. Returns whether it came up.
+    fn check_properties(&mut self, interface: &Interface, changes: &mut Vec<Change>) -> bool {
+        let has_come_up = interface.is_up && !self.is_up;
         if interface.name != self.name {
             let text = format!("interface {} is named {} now, and still watched", self.name, interface.name);
             self.name.clone_from(&interface.name);
@@ -454,6 +478,33 @@ impl Watched {
             let text = format!("has an MTU of {} now; it was {}", interface.mtu, self.mtu);
             self.mtu = interface.mtu;
             changes.push(change(interface, ChangeKind::Mtu, text));
+        }
+        has_come_up
+    }
+
+    /// Sets promiscuous mode where it is wanted from now on, and where it was lost: whether an interface is a
+    /// mirror port shows when it is up. Ends it where it isn't wanted any more.
+    fn check_promiscuous(
+        &mut self,
+        tools: &mut Tools<'_>,
+        interface: &Interface,
+        has_come_up: bool,
+        changes: &mut Vec<Change>,
+    ) {
+        if self.promiscuous.is_none() {
+            if has_come_up {
+                self.join_promiscuous(tools, interface, changes);
+            }
+        } else if tools.config.promiscuous == Promiscuous::MirrorPorts
+            && tools.has_address(interface) == Some(true)
+        {
+            self.promiscuous = None;
+            let text = "is not in promiscuous mode any more, because it has an address of its own (--promisc \
+                        keeps it)";
+            changes.push(change(interface, ChangeKind::Promiscuous, text.to_owned()));
+        } else if interface.promiscuity == 0 {
+            // It was in another network namespace since the last check.
+            self.stay_promiscuous(tools, interface);
         }
     }
 
@@ -576,7 +627,7 @@ impl Watched {
     }
 
     /// Notes down that an interface is back from another network namespace, perhaps under another name.
-    fn come_back(&mut self, tools: &Tools<'_>, interface: &Interface, changes: &mut Vec<Change>) {
+    fn come_back(&mut self, tools: &mut Tools<'_>, interface: &Interface, changes: &mut Vec<Change>) {
         self.state = State::Here(interface.index);
         let text = if interface.is_named(&self.name) {
             "came back from the other network namespace".to_owned()
@@ -585,6 +636,8 @@ impl Watched {
         };
         changes.push(change(interface, ChangeKind::Back, text));
         self.name.clone_from(&interface.name);
+        // It is down, as the kernel moves interfaces: only when it comes up it may be a mirror port.
+        self.check_properties(interface, changes);
         self.join_promiscuous(tools, interface, changes);
     }
 
@@ -657,11 +710,13 @@ impl Watched {
     }
 
     /// Sets promiscuous mode where it is wanted, and says so.
-    fn join_promiscuous(&mut self, tools: &Tools<'_>, interface: &Interface, changes: &mut Vec<Change>) {
+    fn join_promiscuous(&mut self, tools: &mut Tools<'_>, interface: &Interface, changes: &mut Vec<Change>) {
         let is_wanted = match tools.config.promiscuous {
             Promiscuous::All => interface.is_ethernet(),
             Promiscuous::Off => false,
-            Promiscuous::MirrorPorts => is_mirror_port(interface, tools.all),
+            Promiscuous::MirrorPorts => {
+                is_mirror_port(interface, tools.all) && tools.has_address(interface) == Some(false)
+            }
         };
         if !is_wanted {
             return;
@@ -696,12 +751,11 @@ fn change(interface: &Interface, kind: ChangeKind, what: String) -> Change {
     Change { text: format!("interface {name} {what}"), interface: name, kind }
 }
 
-/// Whether an interface looks like a mirror port: nothing but listening can be its purpose.
+/// Whether an interface looks like a mirror port, unless it has an address: nothing but listening can be its
+/// purpose.
 fn is_mirror_port(interface: &Interface, all: &[Interface]) -> bool {
     let is_part = interface.master.is_some()
         || all.iter().any(|other| other.parent == Some(interface.index) && !other.is_veth());
-    let has_address =
-        || interface::with_addresses().map_or(true, |indices| indices.contains(&interface.index));
     let is_bridge = all.iter().any(|other| other.master == Some(interface.index));
-    interface.is_ethernet() && interface.is_up && !is_part && !is_bridge && !has_address()
+    interface.is_ethernet() && interface.is_up && !is_part && !is_bridge
 }
