@@ -27,6 +27,14 @@ pub fn wrong(snapshot: &Snapshot) -> Vec<String> {
                 "low {machines_low:?}, best {machines:?}, high {machines_high:?}, proven {machines_proven:?}"
             ));
         }
+        let of_machines: f64 = report.machine_list.iter().map(|machine| machine.connections).sum();
+        let unassigned = report.unassigned.as_ref().map_or(0, |rest| rest.connections);
+        if of_machines + unassigned as f64 > report.connections as f64 + 1e-6 {
+            wrong.push(format!(
+                "{of_machines} of machines and {unassigned} of none, of {} connections",
+                report.connections
+            ));
+        }
         if report.unassigned.as_ref().is_some_and(|rest| rest.without_rate > rest.connections) {
             wrong.push(format!("more without a rate than there are: {:?}", report.unassigned));
         }

@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tmap::engine::{Engine, Options, Snapshot, Wanted};
 use tmap_common::Record;
-use tmap_tests::simulate::conversation::acknowledgement;
+use tmap_tests::{judge::summary::wrong, simulate::conversation::acknowledgement};
 
 const S: u64 = 1_000_000_000;
 
@@ -123,4 +123,29 @@ fn idle_connections_give_way() {
     let late = snapshot.connections.iter().filter(|connection| connection.src_port >= 30_000);
     let late: Vec<u64> = late.map(|connection| connection.segments).collect();
     assert!(late.len() == ROOM / 2 && late.iter().all(|&segments| segments > 100), "{late:?}");
+}
+
+/// Its serials begin anew, and what was known of it before is another life's.
+#[test]
+fn an_address_that_comes_back_is_told_by_what_it_shows_since() {
+    let options = Options { max_addresses: 1, ..Options::default() };
+    let flows = |address: u8, count: u16, begin_s: f64| -> Vec<Flow> {
+        let flow = |number: u16| {
+            let from_s = begin_s + f64::from(number);
+            Flow { machine: 0, address, port: 1_000 + number, from_s, to_s: from_s + 5.0 }
+        };
+        (0..count).map(flow).collect()
+    };
+    let mut engine = Engine::new(options);
+    engine.set_resolution_ns(1);
+    engine.observe_all(&traffic(&flows(1, 20, 1.0)));
+    assert_eq!(engine.snapshot(40 * S, Wanted::default()).addresses[0].connections, 20);
+    // Nobody asks while another address has its place.
+    engine.observe_all(&traffic(&flows(2, 3, 50.0)));
+    engine.observe_all(&traffic(&flows(1, 6, 100.0)));
+    let snapshot = engine.snapshot(120 * S, Wanted::default());
+    let [report] = &snapshot.addresses[..] else { panic!("{} addresses", snapshot.addresses.len()) };
+    let of_machines: Vec<f64> = report.machine_list.iter().map(|machine| machine.connections).collect();
+    assert_eq!((report.connections, report.connections_forgotten, &of_machines[..]), (6, 0, &[6.0][..]));
+    assert_eq!(wrong(&snapshot), Vec::<String>::new());
 }

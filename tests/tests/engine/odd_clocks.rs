@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rand::RngExt;
 use tmap::engine::{
     snapshot::{AddressReport, Regime},
-    types::Doubt,
+    types::{Doubt, Estimate},
 };
 use tmap_common::{Address, Record};
 use tmap_tests::simulate::{
@@ -295,5 +295,47 @@ fn a_clock_that_is_far_off_is_one() {
             "{seed}: {}",
             figures(&report)
         );
+    }
+}
+
+/// Short connections of a rate that no stack uses leave it open, and would fit one that stacks do use.
+#[test]
+fn a_rate_that_is_on_no_list_is_told_as_none() {
+    for (seed, tick_hz) in [(0, 96.0), (1, 240.0), (2, 800.0), (3, 1250.0), (4, 32_768.0)] {
+        for offsets in [Offsets::Global, Offsets::PerPair, Offsets::PerConnection] {
+            let few = Scenario { segments: (6.0, 6.0), length_s: Some(0.6), ..two_minutes(1, offsets, seed) };
+            let report = shared(Scenario { tick_hz, ..few }.run().records);
+            let case = format!("{tick_hz} Hz, {offsets:?}: {}", figures(&report));
+            for machine in &report.machine_list {
+                let told = (machine.tick_hz, machine.boot.is_some(), machine.skew_ppm.is_some());
+                assert_eq!(told, (0.0, false, false), "{case}");
+                let is_near = machine.rate_hz.may_equal(Estimate { value: tick_hz, sigma: 0.0 }, 0.0, 3.0);
+                assert!(is_near, "{case}: {:?}", machine.rate_hz);
+            }
+            assert!(report.machines_low <= Some(1) && report.machines_high >= Some(1), "{case}");
+            let is_one = report.machines == Some(1) || offsets != Offsets::Global;
+            let is_told = report.doubt == Some(Doubt::Unsteady) || offsets == Offsets::PerConnection;
+            assert!(is_one && is_told, "{case}");
+        }
+    }
+}
+
+/// Each of these is on the list, and clocks may be off it by 500 ppm.
+#[test]
+fn rates_that_are_on_the_list_are_told_as_such() {
+    for (seed, tick_hz) in [(0, 10.0), (1, 100.0), (2, 250.0), (3, 1000.0), (4, 1e6)] {
+        for off in [-500e-6, 500e-6] {
+            let scenario = two_minutes(1, Offsets::Global, seed);
+            let few = Scenario { tick_hz, segments: (6.0, 6.0), length_s: Some(0.6), ..scenario };
+            let mut records = few.run().records;
+            let zero_ns = records[0].time_ns;
+            for record in &mut records {
+                record.time_ns = zero_ns + ((record.time_ns - zero_ns) as f64 * (1.0 + off)) as u64;
+            }
+            let report = shared(records);
+            let rates: Vec<f64> = report.machine_list.iter().map(|machine| machine.tick_hz).collect();
+            let told = (report.machines, report.doubt, &rates[..]);
+            assert_eq!(told, (Some(1), None, &[tick_hz][..]), "{off}: {}", figures(&report));
+        }
     }
 }

@@ -53,11 +53,11 @@ impl Failures {
         frozen: FrozenSource,
         analyse: impl FnOnce(FrozenSource) -> T,
     ) -> Result<T, Analysed> {
-        let FrozenSource { id, address, connections_total, .. } = frozen;
+        let FrozenSource { id, address, life, connections_total, .. } = frozen;
         let done = caught(&address.to_string(), || analyse(frozen));
         done.ok_or_else(|| {
             self.lock().note(address);
-            Analysed { id, address, depth: Some(Depth::Offsets), random_offsets: 0, connections_total }
+            Analysed { id, life, depth: Some(Depth::Offsets), random_offsets: 0, connections_total }
         })
     }
 

@@ -195,11 +195,11 @@ impl Worker {
 
     fn work(&mut self, job: Job) -> Option<Answer> {
         match job {
-            Job::Review(FrozenSource { id, address, connections_total, .. }, ..)
+            Job::Review(FrozenSource { id, life, connections_total, .. }, ..)
                 if self.is_awaited.load(Ordering::Relaxed) =>
             {
                 let (depth, random_offsets) = (None, 0);
-                Some(Answer::Analysed(Analysed { id, address, depth, random_offsets, connections_total }))
+                Some(Answer::Analysed(Analysed { id, life, depth, random_offsets, connections_total }))
             }
             Job::Review(frozen, depth, time_ns) => {
                 let mut events = Vec::new();

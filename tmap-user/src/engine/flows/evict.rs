@@ -181,8 +181,8 @@ impl Flows {
         let old = &mut self.sources[id as usize];
         self.ids.remove(&old.address);
         // Its number may be in the list of changed ones.
-        let listed = old.listed;
-        *old = Source { listed, ..source };
+        let (listed, life) = (old.listed, old.life.wrapping_add(1));
+        *old = Source { listed, life, ..source };
         id
     }
 

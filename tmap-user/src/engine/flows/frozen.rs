@@ -30,6 +30,8 @@ pub struct FrozenSource {
     pub id: SourceId,
     /// The address.
     pub address: Address,
+    /// How many sources had that number before.
+    pub life: u32,
     /// Connections ever seen.
     pub connections_total: u64,
     /// Segments with TSval 0.
@@ -49,8 +51,8 @@ pub struct FrozenSource {
 pub struct Analysed {
     /// The source's number.
     pub id: SourceId,
-    /// Its address: the number may be another one's by now.
-    pub address: Address,
+    /// How many sources had that number before it: it may be another one's by now.
+    pub life: u32,
     /// The depth of the pass; `None` if there was no pass.
     pub depth: Option<Depth>,
     /// Random offsets, which only a pass by phase can assign.
@@ -141,6 +143,7 @@ impl Flows {
         FrozenSource {
             id,
             address: source.address,
+            life: source.life,
             connections_total: source.connections_total,
             zero_tsvals: source.zero_tsvals,
             unstamped: self.unstamped.of(source.address),
@@ -152,7 +155,7 @@ impl Flows {
 
     /// Takes back the outcome of a pass, and schedules the next one.
     pub fn analysed(&mut self, analysed: Analysed, now_ns: u64) {
-        if self.sources[analysed.id as usize].address != analysed.address {
+        if self.sources[analysed.id as usize].life != analysed.life {
             return;
         }
         let Some(depth) = analysed.depth else {

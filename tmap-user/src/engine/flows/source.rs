@@ -41,6 +41,8 @@ pub type SourceId = u32;
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) address: Address,
+    /// How many sources had its number before: their serials mean nothing to it, even if one had its address.
+    pub(super) life: u32,
     /// Connections held, open and finished, the oldest first.
     pub(super) connections: VecDeque<Member>,
     pub(super) eviction: Turn,
@@ -87,6 +89,7 @@ impl Source {
         let next_pass_ns = if pace == Pace::Sparse { born_ns.saturating_add(FIRST_PASS_NS) } else { 0 };
         Self {
             address,
+            life: 0,
             connections: VecDeque::new(),
             eviction: Turn::default(),
             trial: 0,

@@ -24,6 +24,7 @@ use super::{
     source_ports::SourcePorts,
     together,
     two_rates::Coarse,
+    unlisted::{LeftOut, Placed},
 };
 use crate::engine::{
     clock::{
@@ -104,13 +105,16 @@ pub(crate) fn analyse(
     let unanswered = attach_unclear(&mut classes, &doubtful, connections, options, resolution_ns);
     for class in &classes {
         builder.add_class(class);
+        class.left_out.iter().for_each(|left_out| builder.add_unlisted(left_out));
     }
     builder.add_unsteady(&sorted.odd);
     let mut analysis = builder.finish(unplaced, unanswered);
     analysis.copies = copies.into_iter().collect();
     analysis.doubtful = positions[count..].iter().copied().collect();
     for group in &mut analysis.groups {
-        group.hz_probability = rate_probability(&group.members, &sorted.rate_probability);
+        if group.hz > 0.0 {
+            group.hz_probability = rate_probability(&group.members, &sorted.rate_probability);
+        }
         group.members.iter_mut().for_each(|(member, _)| *member = positions[*member]);
     }
     analysis.source_ports.connection_of.iter_mut().for_each(|index| *index = positions[*index]);
@@ -118,7 +122,7 @@ pub(crate) fn analyse(
 }
 
 /// The connections of each tick rate, in ascending order. Those of other rates that lie on counters of the
-/// commonest one are placed there.
+/// commonest one are placed there. Those that contradict their rate all together are left without one.
 fn classes(
     sorted: &mut Sorted<'_>,
     connections: &[&Connection],
@@ -143,6 +147,7 @@ fn classes(
     let mut classes: Vec<Class> =
         steady.into_iter().map(|(hz_bits, items)| build(hz_bits, items, sorted)).collect();
     classes.push(commonest);
+    classes.iter_mut().for_each(|class| class.leave_out_unlisted(connections, resolution_ns));
     classes.sort_by(|a, b| a.hz.total_cmp(&b.hz));
     classes
 }
@@ -330,6 +335,8 @@ struct Class {
     proven: usize,
     /// The most machines, where clusters were merged that may be several.
     most: Option<usize>,
+    /// Connections that were taken for this rate, and contradict it.
+    left_out: Vec<LeftOut>,
 }
 
 impl Class {
@@ -378,7 +385,7 @@ impl Class {
             judgement.add_begun_anew(clusters.len(), begun_anew.len());
             clusters.extend(begun_anew);
         }
-        Self { hz, clusters, judgement, proven, most }
+        Self { hz, clusters, judgement, proven, most, left_out: Vec::new() }
     }
 
     /// Takes in connections of other rates, or of none, whose points all lie on one of these counters: they
@@ -400,6 +407,15 @@ impl Class {
             !items.is_empty()
         });
         odd.retain(|(index, _)| !takes(*index));
+    }
+
+    /// Leaves out connections that all together contradict this rate.
+    fn leave_out_unlisted(&mut self, connections: &[&Connection], resolution_ns: u64) {
+        let (hz, clusters, judgement) = (self.hz, &mut self.clusters, &mut self.judgement);
+        self.left_out = Placed { hz, clusters, judgement, connections, resolution_ns }.leave_out();
+        if !self.left_out.is_empty() {
+            self.proven = self.proven.min(self.judgement.machines.len());
+        }
     }
 
     /// Whether a connection without a clock of its own may be assigned to `cluster` by its offset.
@@ -592,11 +608,17 @@ impl Builder<'_> {
 
     fn add_machines(&mut self, class: &Class) {
         let judgement = &class.judgement;
+        if judgement.is_empty() {
+            return;
+        }
         self.regimes.push((judgement.regime, judgement.evidence.clone()));
         let regime = judgement.of_machines;
         for &index in &judgement.machines {
             let cluster = &class.clusters[index];
-            if cluster.behaviour == Behaviour::Losing {
+            if let Some(rate_hz) = cluster.unlisted_hz {
+                self.out.doubt = Some(Doubt::Unsteady);
+                self.out.groups.push(unlisted(&cluster.members, rate_hz, regime));
+            } else if cluster.behaviour == Behaviour::Losing {
                 self.out.doubt = Some(Doubt::Unsteady);
                 self.out.groups.push(self.unsteady(&cluster.members));
             } else {
@@ -644,6 +666,20 @@ impl Builder<'_> {
         self.out.count.add(findings.count);
         let (here, others) = (findings.doubt, self.out.doubt);
         self.out.doubt = here.filter(|doubt| *doubt != Doubt::ComeAndGo).or(others).or(here);
+    }
+
+    /// Clocks of a rate that is no nominal one: what they are counted by elsewhere rests on the rate.
+    fn add_unlisted(&mut self, left_out: &LeftOut) {
+        let LeftOut { members, rate_hz, regime, counters, are_one } = left_out;
+        let fewest = u32::from(self.out.groups.is_empty() && self.out.random_offsets == 0);
+        let best = are_one.then_some(1);
+        let most = Some(*counters as u32);
+        self.out.doubt = Some(Doubt::Unsteady);
+        self.out.count.add(Count { best, low: fewest, high: most, proven: fewest });
+        self.regimes.push((*regime, format!("clocks of no usual rate in {} connections", members.len())));
+        if *are_one {
+            self.out.groups.push(unlisted(members, *rate_hz, *regime));
+        }
     }
 
     /// Clocks of no steady rate: told apart only by whether one counter can have shown them all.
@@ -803,6 +839,22 @@ fn by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
         skew_ppm: told_skew(clock.rate_hz, class.hz),
         phase_ticks: None,
         members: cluster.members.iter().map(|&member| (member, MATCH_PROBABILITY)).collect(),
+    }
+}
+
+/// A machine whose clock has a constant rate that is no nominal one: its offset tells no boot time.
+fn unlisted(members: &[usize], rate_hz: Estimate, regime: Regime) -> Group {
+    Group {
+        hz: 0.0,
+        hz_probability: 1.0,
+        regime,
+        clock: None,
+        behaviour: Behaviour::Steady,
+        moved: None,
+        rate_hz,
+        skew_ppm: None,
+        phase_ticks: None,
+        members: members.iter().map(|&index| (index, MATCH_PROBABILITY)).collect(),
     }
 }
 

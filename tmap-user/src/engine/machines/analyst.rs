@@ -204,7 +204,10 @@ impl Analyst {
         depth: Option<Depth>,
         is_unfinished: bool,
     ) -> Analysed {
-        let history = self.histories.entry(frozen.id).or_insert_with(|| SourceHistory::new(frozen.address));
+        let history = self
+            .histories
+            .entry(frozen.id)
+            .or_insert_with(|| SourceHistory::new(frozen.address, frozen.life));
         history.is_open = is_unfinished;
         let is_older = is_unfinished && history.exchange_older();
         let mut report = assemble::address(history, frozen, &self.options);
@@ -228,10 +231,11 @@ impl Analyst {
 
 /// The history of a source, which recognises its connections.
 fn recalled<'a>(histories: &'a mut Histories, frozen: &mut FrozenSource) -> &'a mut SourceHistory {
-    let history = histories.entry(frozen.id).or_insert_with(|| SourceHistory::new(frozen.address));
-    if history.address != frozen.address {
-        // Its source made room for this one.
-        *history = SourceHistory::new(frozen.address);
+    let history =
+        histories.entry(frozen.id).or_insert_with(|| SourceHistory::new(frozen.address, frozen.life));
+    if history.life != frozen.life {
+        // Its source made room for this one, maybe for the same address that came back.
+        *history = SourceHistory::new(frozen.address, frozen.life);
     }
     history.recall(&mut frozen.connections);
     history
@@ -260,8 +264,8 @@ fn analyse(
 }
 
 fn analysed(history: &SourceHistory, frozen: &FrozenSource, depth: Option<Depth>) -> Analysed {
-    let FrozenSource { id, address, connections_total, .. } = *frozen;
-    Analysed { id, address, depth, random_offsets: history.random_offsets(), connections_total }
+    let FrozenSource { id, life, connections_total, .. } = *frozen;
+    Analysed { id, life, depth, random_offsets: history.random_offsets(), connections_total }
 }
 
 impl SnapshotBuilder {

@@ -243,7 +243,9 @@ fn system<'a>(
     options: &Options,
 ) -> OsReport {
     let clock = ClockTraits { hz: (group.hz > 0.0).then_some(group.hz), regime: group.regime };
-    os::guess(Some(clock), &observations(members), options.signatures())
+    // No known system has a constant rate that is no nominal one.
+    let is_unlisted = group.hz <= 0.0 && group.behaviour == Behaviour::Steady;
+    os::guess(Some(clock).filter(|_| !is_unlisted), &observations(members), options.signatures())
 }
 
 /// Handshakes and TTLs of connections, each with its weight.

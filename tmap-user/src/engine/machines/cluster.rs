@@ -14,6 +14,7 @@ use super::{
 use crate::engine::{
     clock::{envelope::Envelope, fit::Clock},
     flows::connection::Connection,
+    types::Estimate,
 };
 
 /// Connections that share a counter.
@@ -33,6 +34,8 @@ pub(super) struct Cluster {
     pub moved: Option<Moved>,
     /// How its members but the first came to it.
     pub joins: Vec<Join>,
+    /// The rate in Hz that all members show together, where that is no nominal one.
+    pub unlisted_hz: Option<Estimate>,
 }
 
 impl Cluster {
@@ -46,6 +49,7 @@ impl Cluster {
             behaviour: Behaviour::Steady,
             moved: None,
             joins: Vec::new(),
+            unlisted_hz: None,
         }
     }
 

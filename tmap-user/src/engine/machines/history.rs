@@ -20,6 +20,8 @@ use crate::engine::{
 pub(super) struct SourceHistory {
     /// The address.
     pub address: Address,
+    /// How many sources had its source's number before.
+    pub life: u32,
     /// Assigned connections that were discarded since, by machine number.
     pub discarded: BTreeMap<u32, u64>,
     /// The last pass. Its members are the oldest of the address's connections.
@@ -94,9 +96,10 @@ impl LastPass {
 
 impl SourceHistory {
     /// An empty history.
-    pub(super) fn new(address: Address) -> Self {
+    pub(super) fn new(address: Address, life: u32) -> Self {
         Self {
             address,
+            life,
             discarded: BTreeMap::new(),
             last_pass: None,
             older: None,

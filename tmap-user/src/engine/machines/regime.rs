@@ -29,8 +29,9 @@ const MIN_RANDOM: usize = 3;
 /// A regime is told where the log of its likelihood ratio is at least this, in nats: one chance in twenty.
 const CLEAR_NATS: f64 = 3.0;
 
-/// So many connections that are alone with their counter, or more, are expected to be of machines with offsets
-/// by pair, and would show these once more among random ones: then both kinds are told apart by phase.
+/// So many connections that are alone with their counter, or more, are expected to be of machines with
+/// offsets by pair, and would show these once more among random ones: then both kinds are told apart by
+/// phase.
 const SHOWN_TWICE: f64 = 1.0;
 
 /// So many connections that share their offset with none, for each offset that is shared, may each have drawn
@@ -96,6 +97,11 @@ impl Judgement {
             self.random.push(Random::by_phase(regime, clearly));
             self.regime = if self.machines.is_empty() { regime } else { Regime::Mixed };
         }
+    }
+
+    /// Whether it names no cluster.
+    pub(super) fn is_empty(&self) -> bool {
+        self.machines.is_empty() && self.random.is_empty()
     }
 
     /// Adds `count` clusters behind the `others`, whose counters begin with their connections.
