@@ -28,3 +28,4 @@ mod suppress;
 mod tables;
 mod tidy;
 mod tunnels;
+mod visits;

@@ -169,7 +169,7 @@ fn connections_that_begin_together_are_two() {
 
 /// The traffic of machines with random offsets in ten minutes, without those connections of which `is_there`
 /// says that their machine was not there at this time, in seconds.
-fn of_present(scenario: &Scenario, is_there: impl Fn(usize, f64) -> bool) -> Vec<Record> {
+pub(crate) fn of_present(scenario: &Scenario, is_there: impl Fn(usize, f64) -> bool) -> Vec<Record> {
     let Simulation { mut records, truth } = scenario.run();
     let key = |record: &Record| (record.segment.src_port, record.segment.dst, record.segment.dst_port);
     let zero_ns = records[0].time_ns;
@@ -182,7 +182,7 @@ fn of_present(scenario: &Scenario, is_there: impl Fn(usize, f64) -> bool) -> Vec
     records
 }
 
-fn shared(records: Vec<Record>) -> AddressReport {
+pub(crate) fn shared(records: Vec<Record>) -> AddressReport {
     reports(records, 1).remove(&Address::from_ip4(SHARED.octets())).expect("the shared address")
 }
 

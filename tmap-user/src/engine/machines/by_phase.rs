@@ -188,7 +188,8 @@ fn group(hz: f64, regime: Regime, number: usize, random: &[&Cluster], lines: &ph
     let line = &lines.lines[number];
     let members = members(number, random, lines);
     let regime = if regime == Regime::Mixed { regime_of_line(number, random, lines) } else { regime };
-    let skew = Estimate { value: line.skew_ppm.value * 1e-6, sigma: line.skew_ppm.sigma * 1e-6 };
+    let skew_ppm = Estimate { sigma: joint(line.skew_ppm.sigma, line.open_ppm), ..line.skew_ppm };
+    let skew = Estimate { value: skew_ppm.value * 1e-6, sigma: skew_ppm.sigma * 1e-6 };
     let rate_hz = Estimate { value: hz * (1.0 + skew.value), sigma: hz * skew.sigma };
     Group {
         hz,
@@ -204,13 +205,14 @@ fn group(hz: f64, regime: Regime, number: usize, random: &[&Cluster], lines: &ph
             offset_ticks: line.phase_ticks,
         }),
         rate_hz,
-        skew_ppm: Some(line.skew_ppm),
+        skew_ppm: (line.open_ppm == 0.0).then_some(line.skew_ppm),
         phase_ticks: Some(line.phase_ticks),
         members,
     }
 }
 
-/// The regime of a line where machines draw their offsets in two ways: by pair, if connections on it share one.
+/// The regime of a line where machines draw their offsets in two ways: by pair, if connections on it share
+/// one.
 fn regime_of_line(number: usize, random: &[&Cluster], lines: &phase::Lines) -> Regime {
     let is_on = |posterior: &Vec<f32>| posterior.get(number).is_some_and(|&p| p > 0.5);
     let mut on_line = random.iter().zip(&lines.posteriors).filter(|(_, posterior)| is_on(posterior));

@@ -143,8 +143,8 @@ pub(super) mod tests {
     ) -> Vec<Vec<usize>> {
         let mut dice = Pcg64::seed_from_u64(seed);
         let mut pairs = vec![vec![0; by_pair]; peers];
-        for machine in 0..by_pair {
-            (0..each).for_each(|_| pairs[dice.random_range(0..peers)][machine] += 1);
+        for connection in 0..by_pair * each {
+            pairs[dice.random_range(0..peers)][connection % by_pair] += 1;
         }
         (0..random * each).for_each(|_| pairs[dice.random_range(0..peers)].push(1));
         pairs.iter_mut().for_each(|sizes| sizes.retain(|size| *size > 0));

@@ -205,7 +205,7 @@ impl Placed<'_> {
         let value = long_run::own_hz(self.points(&members))?;
         let errors: Vec<f64> =
             members.iter().filter_map(|&member| Some(self.rate_of(member)?.sigma)).collect();
-        let count = errors.len() as f64;
+        let count = errors.len().max(1) as f64;
         let sigma = errors.iter().sum::<f64>() / count / count.sqrt();
         Some(LeftOut { members, rate_hz: Estimate { value, sigma }, regime, counters, are_one })
     }

@@ -66,6 +66,7 @@ use limits::Limits;
 use mixture::{Data, Mixture};
 use paths::AlongPaths;
 use piece::Piece;
+use regular::Shown;
 pub use sample::{Sampled, Track};
 use search::{Found, Prior};
 use tabulate::Tables;
@@ -123,6 +124,9 @@ impl Default for Settings {
 pub struct Line {
     /// Skew against the nominal rate, in ppm.
     pub skew_ppm: Estimate,
+    /// How far off the skew may be besides, because the times of connections leave it open, in ppm: standard
+    /// deviation, 0 where they don't.
+    pub open_ppm: f64,
     /// Phase at [`Lines::reference_ns`], in ticks, 0 to 1. It includes the network's least delay.
     pub phase_ticks: Estimate,
     /// Share of the tracks that lie on the line, 0 to 1.
@@ -254,8 +258,8 @@ impl Task<'_> {
         let most = settings.max_lines.min(chains.len() / FEWEST_PER_LINE + 1);
         let prior = Prior::new(&settings.prior);
         let (mut data, found) = noise::choose(&tables, most, &prior)?;
-        let begins_s = self.begins(chains, &found);
-        let ways = ways::search_again(&mut data, found, (most, &prior), &begins_s);
+        let shown = self.shown(chains, &found);
+        let ways = ways::search_again(&mut data, found, (most, &prior), &shown);
         let found = &ways.best;
         let mut best = found.best();
         let mut lines = report(&data, found, hz, chains.share());
@@ -285,32 +289,33 @@ impl Task<'_> {
         Some((lines.sorted(), agrees))
     }
 
-    /// When the tracks on each of the best lines begin, in seconds.
-    fn begins(&self, chains: &Chains, found: &Found) -> Vec<Vec<f64>> {
+    /// When the tracks on each of the best lines begin, and how long they last.
+    fn shown(&self, chains: &Chains, found: &Found) -> Vec<Vec<Shown>> {
         let best = found.best();
-        let on = |line: usize| -> Vec<f64> {
+        let on = |line: usize| -> Vec<Shown> {
             let on_line = chains.iter().enumerate().filter(|(number, _)| best.posterior(*number, line) > 0.5);
-            on_line.flat_map(|(_, chain)| chain).filter_map(|&track| self.begin_s(track)).collect()
+            on_line.flat_map(|(_, chain)| chain).filter_map(|&track| self.of_track(track)).collect()
         };
         (0..best.lines.len()).map(on).collect()
     }
 
-    /// When a track begins, in seconds.
-    fn begin_s(&self, track: usize) -> Option<f64> {
-        self.tracks[track].hull.first().map(|first| seconds_between(self.zero_ns, first.time_ns))
+    /// When a track begins, and how long it lasts.
+    fn of_track(&self, track: usize) -> Option<Shown> {
+        let [first, .., last] = self.tracks[track].hull else { return None };
+        let begin_s = seconds_between(self.zero_ns, first.time_ns);
+        Some(Shown { begin_s, length_s: seconds_between(first.time_ns, last.time_ns) })
     }
 
-    /// These lines, with errors of skews that allow for regular times and for few visits.
+    /// These lines, with what regular times and few visits leave open of their skews.
     fn with_open_skews(&self, mut lines: Lines) -> Lines {
         let width = self.window.width();
         let are_several = lines.lines.len() > 1;
         for (number, line) in lines.lines.iter_mut().enumerate() {
             let is_on = |track: &usize| lines.posteriors[*track].get(number).is_some_and(|&p| p > 0.5);
-            let begins_s: Vec<f64> =
-                (0..self.tracks.len()).filter(is_on).filter_map(|track| self.begin_s(track)).collect();
-            if regular::is_open(&begins_s, width) || are_several && regular::are_few_visits(&begins_s) {
-                let sigma = width / 12_f64.sqrt() / self.hz * 1e6;
-                line.skew_ppm.sigma = line.skew_ppm.sigma.max(sigma);
+            let on_line = (0..self.tracks.len()).filter(is_on);
+            let shown: Vec<Shown> = on_line.filter_map(|track| self.of_track(track)).collect();
+            if regular::is_open(&shown, width) || are_several && regular::are_few_visits(&shown) {
+                line.open_ppm = width / 12_f64.sqrt() / self.hz * 1e6;
             }
         }
         lines
@@ -446,6 +451,7 @@ impl line::Line {
         let (drift, sigma) = self.mean_drift(low, high, &data.knots);
         Line {
             skew_ppm: Estimate { value: drift / hz * 1e6, sigma: sigma / hz * 1e6 },
+            open_ppm: 0.0,
             phase_ticks: Estimate { value: self.phase().rem_euclid(1.0), sigma: self.phase_sigma() },
             weight: self.weight,
         }

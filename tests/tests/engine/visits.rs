@@ -1,0 +1,118 @@
+//! Machines that connect at regular times or in a few visits: the times at which connections begin leave
+//! rates open, and a line may be laid through the phases of several machines.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use tmap::engine::snapshot::AddressReport;
+use tmap_tests::simulate::{Offsets, Scenario};
+
+use crate::{
+    odd_clocks::{of_present, shared},
+    rewritten::figures,
+};
+
+/// Machines that NTP disciplines, with a connection or two in each second.
+fn disciplined(machines: usize, duration_s: f64, seed: u64) -> Scenario {
+    Scenario {
+        machines,
+        duration_s,
+        connections: (1.5 * duration_s) as usize,
+        skew_spread_ppm: 0.05,
+        segments: (10.0, 10.0),
+        length_s: Some(0.6),
+        jitter_s: 30e-6,
+        seed,
+        ..Scenario::default()
+    }
+}
+
+/// The first seeds for which no two of five machines' phases are near each other.
+fn seeds(duration_s: f64) -> impl Iterator<Item = u64> {
+    let are_apart = move |seed: &u64| {
+        let clocks = Scenario { connections: 1, ..disciplined(5, duration_s, *seed) }.run().truth.clocks;
+        let mut phases: Vec<f64> = clocks.iter().map(|clock| clock.phase_ticks).collect();
+        phases.sort_by(f64::total_cmp);
+        phases.push(phases[0] + 1.0);
+        phases.windows(2).all(|pair| pair[1] - pair[0] > 0.09)
+    };
+    (0..).filter(are_apart).take(4)
+}
+
+fn holds(report: &AddressReport, machines: u32) -> bool {
+    let is_below = report.machines_high.is_some_and(|high| high < machines);
+    report.machines_low.is_some_and(|low| low <= machines) && !is_below
+}
+
+/// How many machines' skews are clearly wrong where all are near zero.
+fn wrong_skews(report: &AddressReport) -> usize {
+    let skews = report.machine_list.iter().filter_map(|machine| machine.skew_ppm);
+    skews.filter(|skew| skew.value.abs() > 0.5 + 5.0 * skew.sigma).count()
+}
+
+/// Each once a minute at a second of its own: an agent that reports, a job, a check.
+#[test]
+fn machines_that_connect_once_a_minute_are_not_fewer() {
+    for seed in seeds(3000.0) {
+        let at_its_second =
+            |machine: usize, at_s: f64| (at_s - 11.0 * machine as f64 - seed as f64).rem_euclid(60.0) < 0.8;
+        let report = shared(of_present(&disciplined(5, 3000.0, seed), at_its_second));
+        assert!(holds(&report, 5) && wrong_skews(&report) == 0, "{seed}: {}", figures(&report));
+    }
+}
+
+/// Its rate is known modulo a tick in five minutes, which is 3.3 ppm.
+#[test]
+fn a_machine_that_connects_every_five_minutes_has_no_skew() {
+    let scenario = Scenario { connections: 30_000, ..disciplined(1, 9000.0, 1) };
+    let report = shared(of_present(&scenario, |_, at_s| at_s.rem_euclid(300.0) < 0.4));
+    let [machine] = &report.machine_list[..] else { panic!("{}", figures(&report)) };
+    assert!(machine.skew_ppm.is_none_or(|skew| skew.sigma > 10.0), "{:?}", machine.skew_ppm);
+    assert_eq!(report.machines, Some(1), "{}", figures(&report));
+}
+
+/// Pages of several connections each, a few of them in an hour: each shows one phase.
+#[test]
+fn machines_that_load_a_few_pages_are_as_many_or_more() {
+    for seed in seeds(3600.0) {
+        let mut random = Pcg64::seed_from_u64(seed);
+        let visits: Vec<Vec<f64>> =
+            (0..5).map(|_| (0..10).map(|_| random.random_range(0.0..3600.0)).collect()).collect();
+        let visits_then = |machine: usize, at_s: f64| {
+            visits[machine].iter().any(|begin_s| (0.0..2.0).contains(&(at_s - begin_s)))
+        };
+        let report = shared(of_present(&disciplined(5, 3600.0, seed), visits_then));
+        assert!(holds(&report, 5) && wrong_skews(&report) == 0, "{seed}: {}", figures(&report));
+    }
+}
+
+/// One with offsets by pair and one or two with random offsets, and twenty peers that each see few
+/// connections: one that is alone with its counter may be of either kind.
+#[test]
+fn machines_that_draw_offsets_in_two_ways_count_once() {
+    let mut exact = 0;
+    for seed in 0..8 {
+        let random = 1 + seed as usize % 2;
+        let drawn = |machines, offsets, seed| Scenario {
+            machines,
+            offsets,
+            peers: 20,
+            connections: 40,
+            duration_s: 120.0,
+            segments: (14.0, 14.0),
+            length_s: Some(3.0),
+            jitter_s: 30e-6,
+            seed,
+            ..Scenario::default()
+        };
+        let mut records = drawn(1, Offsets::PerPair, seed).run().records;
+        let mut others = drawn(random, Offsets::PerConnection, seed + 100).run().records;
+        others.iter_mut().for_each(|record| record.segment.src_port += 20_000);
+        records.extend(others);
+        records.sort_by_key(|record| record.time_ns);
+        let report = shared(records);
+        let truth = random as u32 + 1;
+        assert!(holds(&report, truth), "{seed}: {}", figures(&report));
+        exact += usize::from(report.machines == Some(truth));
+    }
+    assert!(exact >= 6, "{exact} of 8");
+}
