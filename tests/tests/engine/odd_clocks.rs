@@ -229,7 +229,7 @@ fn delayed(mut records: Vec<Record>, late_s: impl Fn(f64) -> f64) -> Vec<Record>
 }
 
 /// Connections of three seconds within two minutes.
-fn two_minutes(machines: usize, offsets: Offsets, seed: u64) -> Scenario {
+pub(crate) fn two_minutes(machines: usize, offsets: Offsets, seed: u64) -> Scenario {
     Scenario {
         machines,
         offsets,

@@ -7,7 +7,7 @@ use tmap::engine::snapshot::AddressReport;
 use tmap_tests::simulate::{Offsets, Scenario};
 
 use crate::{
-    odd_clocks::{of_present, shared},
+    odd_clocks::{of_present, shared, two_minutes},
     rewritten::figures,
 };
 
@@ -93,16 +93,10 @@ fn machines_that_draw_offsets_in_two_ways_count_once() {
     for seed in 0..8 {
         let random = 1 + seed as usize % 2;
         let drawn = |machines, offsets, seed| Scenario {
-            machines,
-            offsets,
             peers: 20,
             connections: 40,
-            duration_s: 120.0,
-            segments: (14.0, 14.0),
-            length_s: Some(3.0),
             jitter_s: 30e-6,
-            seed,
-            ..Scenario::default()
+            ..two_minutes(machines, offsets, seed)
         };
         let mut records = drawn(1, Offsets::PerPair, seed).run().records;
         let mut others = drawn(random, Offsets::PerConnection, seed + 100).run().records;

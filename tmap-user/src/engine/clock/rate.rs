@@ -47,6 +47,41 @@ pub const NOMINAL: [(f64, f64); RATES] = [
 /// is off by more. One standard deviation, relative.
 pub(in crate::engine) const SKEW_SIGMA: f64 = 150e-6;
 
+/// How far a rate counts at most, in standard errors, where many are taken together: errors have heavy tails.
+const MOST_COUNTED: f64 = 3.0;
+
+/// A nominal rate is contradicted by the mean of many where that is off by so many of its standard errors.
+const CONTRADICTED: f64 = 6.0;
+
+/// How far rates are off a nominal one, all together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::engine) struct Deviations {
+    /// The sum, in standard errors of each.
+    sum: f64,
+    /// How many there are.
+    count: usize,
+}
+
+impl Deviations {
+    /// Of these rates, in Hz, from a nominal one.
+    pub(in crate::engine) fn of(rates_hz: impl Iterator<Item = Estimate>, hz: f64) -> Self {
+        let mut all = Self::default();
+        for rate_hz in rates_hz {
+            let deviation = (rate_hz.value - hz) / joint(rate_hz.sigma, SKEW_SIGMA * hz);
+            all.sum += deviation.clamp(-MOST_COUNTED, MOST_COUNTED);
+            all.count += 1;
+        }
+        all
+    }
+
+    /// Whether they contradict the nominal rate, though each of them may be of it. Their mean is to be off by
+    /// at least so much of a single one's error, too.
+    pub(in crate::engine) fn contradict(self, least_mean: f64) -> bool {
+        let count = self.count as f64;
+        self.sum.abs() > (CONTRADICTED * count.sqrt()).max(least_mean * count)
+    }
+}
+
 /// How far the delay may change between the beginning and the end of a connection without a trace in
 /// its envelope, in seconds: a queue that fills during the connection changes the slope. It widens the
 /// error that decides on the nominal rate, so a short connection through a full queue is unclear

@@ -29,7 +29,8 @@ use super::{
 use crate::engine::{
     clock::{
         fit::{self, Clock, Fitted, fit_nominal},
-        rate, unsteady,
+        rate::Deviations,
+        unsteady,
     },
     flows::{connection::Connection, handshake::Handshake},
     options::Options,
@@ -190,13 +191,6 @@ fn sort_by_rate<'a>(connections: &[&'a Connection], options: &Options, resolutio
     sorted
 }
 
-/// How far a connection's rate counts at most, in standard errors, where all of a rate are taken together:
-/// errors have heavy tails.
-const MOST_COUNTED: f64 = 3.0;
-
-/// A rate is contradicted by the mean of its connections where that is off by so many of its standard errors.
-const CONTRADICTED: f64 = 6.0;
-
 /// The range of the slowest unsteady rate, as a share of the nominal one: old Apple systems show 880 to
 /// 998 Hz of 1000, with a margin for load and for measurement.
 const SLOWEST_UNSTEADY: f64 = 0.8;
@@ -214,12 +208,8 @@ impl<'a> Sorted<'a> {
         let mut reopened = BTreeSet::new();
         for (bits, items) in &mut self.steady {
             let hz = f64::from_bits(*bits);
-            let deviation = |item: &Item<'_>| {
-                let rate_hz = fit::allow_for_wander(item.clock.rate_hz, item.envelope.span_s());
-                (rate_hz.value - hz) / joint(rate_hz.sigma, rate::SKEW_SIGMA * hz)
-            };
-            let sum: f64 = items.iter().map(|item| deviation(item).clamp(-MOST_COUNTED, MOST_COUNTED)).sum();
-            if sum.abs() > CONTRADICTED * (items.len() as f64).sqrt() {
+            let rate_hz = |item: &Item<'_>| fit::allow_for_wander(item.clock.rate_hz, item.envelope.span_s());
+            if Deviations::of(items.iter().map(rate_hz), hz).contradict(0.0) {
                 reopened.extend(items.iter().map(|item| item.index));
                 items.clear();
             }

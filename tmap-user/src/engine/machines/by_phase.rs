@@ -214,9 +214,9 @@ fn group(hz: f64, regime: Regime, number: usize, random: &[&Cluster], lines: &ph
 /// The regime of a line where machines draw their offsets in two ways: by pair, if connections on it share
 /// one.
 fn regime_of_line(number: usize, random: &[&Cluster], lines: &phase::Lines) -> Regime {
-    let is_on = |posterior: &Vec<f32>| posterior.get(number).is_some_and(|&p| p > 0.5);
-    let mut on_line = random.iter().zip(&lines.posteriors).filter(|(_, posterior)| is_on(posterior));
-    let shares = on_line.any(|(cluster, _)| cluster.members.len() > 1);
+    let mut on_lines = random.iter().zip(&lines.posteriors);
+    let shares = on_lines
+        .any(|(cluster, posterior)| cluster.members.len() > 1 && lines::line_of(posterior) == Some(number));
     if shares { Regime::PerPair } else { Regime::PerConnection }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn machines(machine_of_line: &[usize]) -> u32 {
 }
 
 /// The line that a track most likely is on, by its probability of each line.
-fn line_of(posterior: &[f32]) -> Option<usize> {
+pub(super) fn line_of(posterior: &[f32]) -> Option<usize> {
     posterior.iter().position(|&probability| probability > 0.5)
 }
 

@@ -270,9 +270,9 @@ impl Tally {
         let is_by_pair = by_pair_nats > CLEAR_NATS || (self.across.is_empty() && self.per_peer.len() > 1);
         // Most addresses have too few counters seen once for the question, which is dear to answer.
         let may_be_random = self.singles.len() >= MIN_RANDOM;
-        let urns = if may_be_random { self.urns(is_by_pair) } else { Vec::new() };
-        let two_ways = (may_be_random && is_by_pair).then(|| TwoWays::of(&urns));
-        let random_nats = if may_be_random { urns::random_nats(&urns, two_ways.as_ref()) } else { 0.0 };
+        let urns = may_be_random.then(|| self.urns(is_by_pair));
+        let two_ways = urns.as_ref().filter(|_| is_by_pair).map(|urns| TwoWays::of(urns));
+        let random_nats = urns.map_or(0.0, |urns| urns::random_nats(&urns, two_ways.as_ref()));
         let is_clear = random_nats > CLEAR_NATS;
         // Connections that are alone with a peer show nothing of how that pair's offsets are drawn.
         let is_open = !is_by_pair

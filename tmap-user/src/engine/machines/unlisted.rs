@@ -22,10 +22,10 @@ use super::{
 use crate::engine::{
     clock::{
         fit::{self, Fitted},
-        rate,
+        rate::Deviations,
     },
     flows::connection::Connection,
-    types::{Estimate, Point, Regime, joint},
+    types::{Estimate, Point, Regime},
 };
 
 /// How far a clock of a nominal rate is off that, relative: crystals by 100 ppm, virtual machines and cheap
@@ -47,12 +47,8 @@ const MOST_BORNE_OUT: f64 = 1.5;
 /// it: what sleeps does so for longer.
 const CLEARLY_OFF: f64 = 10.0;
 
-/// How far a connection's rate counts at most, in standard errors: errors have heavy tails.
-const MOST_COUNTED: f64 = 3.0;
-
-/// Own rates contradict a nominal one where their mean is off by so many of its standard errors, and by so
-/// much of a single rate's: a little of one delay is common to all.
-const CONTRADICTED: f64 = 6.0;
+/// Own rates contradict a nominal one where their mean is off by so much of a single rate's error, too: a
+/// little of one delay is common to all.
 const LEAST_MEAN: f64 = 1.0;
 
 /// Own rates are one rate where so many of them are nearer to it than half-way to the nominal one. Queues
@@ -158,17 +154,11 @@ impl Placed<'_> {
         if (own_hz / self.hz - 1.0).abs() < FARTHEST {
             return false;
         }
-        let (mut count, mut alike, mut sum) = (0.0, 0.0, 0.0);
-        for rate_hz in members.filter_map(|&member| self.rate_of(member)) {
-            let deviation = (rate_hz.value - self.hz) / joint(rate_hz.sigma, rate::SKEW_SIGMA * self.hz);
-            sum += deviation.clamp(-MOST_COUNTED, MOST_COUNTED);
-            count += 1.0;
-            let is_alike = (rate_hz.value - own_hz).abs() < 0.5 * (own_hz - self.hz).abs();
-            alike += f64::from(u8::from(is_alike));
-        }
-        count >= FEWEST as f64
-            && sum.abs() > (CONTRADICTED * count.sqrt()).max(LEAST_MEAN * count)
-            && alike >= MOST_ALIKE * count
+        let rates_hz: Vec<Estimate> = members.filter_map(|&member| self.rate_of(member)).collect();
+        let is_alike = |rate_hz: &&Estimate| (rate_hz.value - own_hz).abs() < 0.5 * (own_hz - self.hz).abs();
+        rates_hz.len() >= FEWEST
+            && Deviations::of(rates_hz.iter().copied(), self.hz).contradict(LEAST_MEAN)
+            && rates_hz.iter().filter(is_alike).count() as f64 >= MOST_ALIKE * rates_hz.len() as f64
     }
 
     /// The rate of a connection by its own points, with the error that decides on the nominal one.

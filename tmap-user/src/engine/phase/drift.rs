@@ -10,6 +10,16 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// The window of this width about its middle.
+    pub(super) fn around(middle: f64, width: f64) -> Self {
+        Self { low: middle - width / 2.0, high: middle + width / 2.0 }
+    }
+
+    /// Halfway from the smallest to the largest.
+    pub(super) fn middle(&self) -> f64 {
+        (self.low + self.high) / 2.0
+    }
+
     /// Largest minus smallest.
     pub(super) fn width(&self) -> f64 {
         self.high - self.low
@@ -44,7 +54,7 @@ impl Ladder {
     pub(super) fn coarse(spread_s: f64, window: Window) -> Self {
         let rows = ((window.width() * spread_s / COARSE_TICKS).ceil() as usize + 1).min(MAX_COARSE);
         if rows < 2 {
-            return Self { low: (window.low + window.high) / 2.0, step: 0.0, rows: 1 };
+            return Self { low: window.middle(), step: 0.0, rows: 1 };
         }
         Self { low: window.low, step: window.width() / (rows - 1) as f64, rows }
     }

@@ -281,7 +281,7 @@ fn make_posterior(scores: &mut [f32]) {
 
 /// A first guess at the mean delay in ticks, and the number of ticks that the table needs.
 fn rough_delay(pieces: &[&Piece], window: Window) -> (f64, usize) {
-    let middle = ((window.low + window.high) / 2.0) as f32;
+    let middle = window.middle() as f32;
     let median = |mut values: Vec<f32>, quantile: f64| {
         values.sort_unstable_by(f32::total_cmp);
         values.get(((values.len().max(1) - 1) as f64 * quantile) as usize).copied().unwrap_or(1.0)

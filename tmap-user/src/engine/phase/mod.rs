@@ -183,12 +183,11 @@ pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
     let window = rough_window(tracks, hz);
     let task = Task { tracks, hz, zero_ns, window, settings };
     let joined = Chains::of(tracks, &usable, FEWEST_TRACKS);
-    let lines = task.with_open_skews(task.lines(&joined, &usable));
+    let lines = task.lines(&joined, &usable);
     if !task.asks_for_more(&lines, usable.len()) {
         return lines;
     }
-    let limit = LARGEST_SKEW * hz;
-    let wide = Task { window: Window { low: -limit, high: limit }, ..task };
+    let wide = Task { window: Window::around(0.0, 2.0 * LARGEST_SKEW * hz), ..task };
     let again = wide.lines(&joined, &usable);
     match again.doubt {
         Some(Doubt::Interrupted) => lines,
@@ -232,7 +231,7 @@ impl Task<'_> {
 
     /// Whether clocks may run further from the nominal rate than was thought.
     fn asks_for_more(&self, lines: &Lines, usable: usize) -> bool {
-        let is_widest = self.window.high - self.window.low > 1.9 * LARGEST_SKEW * self.hz;
+        let is_widest = self.window.width() > 1.9 * LARGEST_SKEW * self.hz;
         let may_be_beyond = lines.doubt == Some(Doubt::Unrelated) && usable <= MOST_WIDE;
         !is_widest && (may_be_beyond || self.is_at_edge(lines))
     }
@@ -286,7 +285,7 @@ impl Task<'_> {
             }
         }
         lines.posteriors = self.posteriors(best, &data, chains, &parts);
-        Some((lines.sorted(), agrees))
+        Some((self.with_open_skews(lines.sorted()), agrees))
     }
 
     /// When the tracks on each of the best lines begin, and how long they last.
@@ -294,16 +293,19 @@ impl Task<'_> {
         let best = found.best();
         let on = |line: usize| -> Vec<Shown> {
             let on_line = chains.iter().enumerate().filter(|(number, _)| best.posterior(*number, line) > 0.5);
-            on_line.flat_map(|(_, chain)| chain).filter_map(|&track| self.of_track(track)).collect()
+            self.of_tracks(on_line.flat_map(|(_, chain)| chain).copied())
         };
         (0..best.lines.len()).map(on).collect()
     }
 
-    /// When a track begins, and how long it lasts.
-    fn of_track(&self, track: usize) -> Option<Shown> {
-        let [first, .., last] = self.tracks[track].hull else { return None };
-        let begin_s = seconds_between(self.zero_ns, first.time_ns);
-        Some(Shown { begin_s, length_s: seconds_between(first.time_ns, last.time_ns) })
+    /// When these tracks begin, and how long they last.
+    fn of_tracks(&self, tracks: impl Iterator<Item = usize>) -> Vec<Shown> {
+        let shown = |track: usize| {
+            let [first, .., last] = self.tracks[track].hull else { return None };
+            let begin_s = seconds_between(self.zero_ns, first.time_ns);
+            Some(Shown { begin_s, length_s: seconds_between(first.time_ns, last.time_ns) })
+        };
+        tracks.filter_map(shown).collect()
     }
 
     /// These lines, with what regular times and few visits leave open of their skews.
@@ -312,8 +314,7 @@ impl Task<'_> {
         let are_several = lines.lines.len() > 1;
         for (number, line) in lines.lines.iter_mut().enumerate() {
             let is_on = |track: &usize| lines.posteriors[*track].get(number).is_some_and(|&p| p > 0.5);
-            let on_line = (0..self.tracks.len()).filter(is_on);
-            let shown: Vec<Shown> = on_line.filter_map(|track| self.of_track(track)).collect();
+            let shown = self.of_tracks((0..self.tracks.len()).filter(is_on));
             if regular::is_open(&shown, width) || are_several && regular::are_few_visits(&shown) {
                 line.open_ppm = width / 12_f64.sqrt() / self.hz * 1e6;
             }

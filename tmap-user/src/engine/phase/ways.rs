@@ -59,16 +59,17 @@ pub(super) fn search_again(data: &mut Data, found: Found, search: Search<'_>, li
 /// have nearly the same drift. Lines within a step are told if they explain the tracks. One source that meets
 /// several machines in turn may do so in any number of turns.
 fn within_a_step(data: &mut Data, found: Found, search: Search<'_>, step: f64, is_one_source: bool) -> Ways {
-    let middle = middle(data.window);
+    let middle = data.window.middle();
     let windows = [(middle, step), (middle, step / 2.0), (middle + step / 2.0, step / 2.0)];
-    let mut ways = search_in(data, search, &windows.map(|(middle, width)| window(middle, width)));
+    let mut ways = search_in(data, search, &windows.map(|(middle, width)| Window::around(middle, width)));
     let explained = |found: &Found| found.best().explained(data);
     let most = ways.iter().chain([&found]).map(explained).fold(f64::NEG_INFINITY, f64::max);
     let least = most - AS_GOOD_NATS - AS_GOOD_NATS_EACH * data.tracks.len() as f64;
     ways.retain(|way| explained(way) >= least);
-    let Some(best) = take_best(&mut ways) else {
+    let Some(first) = ways.pop() else {
         return Ways { best: found, others: Vec::new(), is_open: true };
     };
+    let best = take_best(first, &mut ways);
     if explained(&found) >= least {
         ways.push(found);
     }
@@ -80,19 +81,21 @@ fn within_a_step(data: &mut Data, found: Found, search: Search<'_>, step: f64, i
 /// Searches near the nominal rate. The likeliest lines are told, and all ways bound their number below.
 /// Nothing does above: each visit shows one phase, however many connections it has.
 fn near_nominal(data: &mut Data, found: Found, search: Search<'_>) -> Ways {
-    let (middle, width) = (middle(data.window), data.window.width());
-    let mut ways = search_in(data, search, &NARROW.map(|share| window(middle, share * width)));
-    ways.retain(|way| !way.best().lines.is_empty());
-    ways.push(found);
-    let best = take_best(&mut ways).expect("what was found is there");
-    Ways { best, others: ways, is_open: true }
+    let (middle, width) = (data.window.middle(), data.window.width());
+    let mut others = search_in(data, search, &NARROW.map(|share| Window::around(middle, share * width)));
+    others.retain(|way| !way.best().lines.is_empty());
+    let best = take_best(found, &mut others);
+    Ways { best, others, is_open: true }
 }
 
-/// Takes out the way of the largest evidence; `None` where there is none.
-fn take_best(ways: &mut Vec<Found>) -> Option<Found> {
-    let evidence = |at: &usize| ways[*at].best_evidence();
-    let best = (0..ways.len()).max_by(|a, b| evidence(a).total_cmp(&evidence(b)))?;
-    Some(ways.swap_remove(best))
+/// The way of the largest evidence. `others` are those that remain.
+fn take_best(mut best: Found, others: &mut [Found]) -> Found {
+    for way in others {
+        if way.best_evidence() > best.best_evidence() {
+            std::mem::swap(way, &mut best);
+        }
+    }
+    best
 }
 
 /// Searches in each of these windows of drifts.
@@ -109,12 +112,4 @@ fn search_in(data: &mut Data, (most, prior): Search<'_>, windows: &[Window]) -> 
     }
     data.window = all;
     ways
-}
-
-fn middle(window: Window) -> f64 {
-    (window.low + window.high) / 2.0
-}
-
-fn window(middle: f64, width: f64) -> Window {
-    Window { low: middle - width / 2.0, high: middle + width / 2.0 }
 }
