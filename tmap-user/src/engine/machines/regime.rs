@@ -29,10 +29,10 @@ const MIN_RANDOM: usize = 3;
 /// A regime is told where the log of its likelihood ratio is at least this, in nats: one chance in twenty.
 const CLEAR_NATS: f64 = 3.0;
 
-/// So many connections that are alone with their counter, or more, are expected to be of machines with
-/// offsets by pair, and would show these once more among random ones: then both kinds are told apart by
-/// phase.
-const SHOWN_TWICE: f64 = 1.0;
+/// Where more connections than this that are alone with their counter are expected to be of each machine with
+/// offsets by pair, they would show it once more among random ones: then both kinds are told apart by phase.
+/// Fewer make no line.
+const SHOWN_TWICE: f64 = 3.0;
 
 /// So many connections that share their offset with none, for each offset that is shared, may each have drawn
 /// their own: machines with offsets by pair would be hundreds.
@@ -279,7 +279,7 @@ impl Tally {
             && random_nats > -CLEAR_NATS
             && self.singles.len() > 2 * (self.across.len() + self.within.len());
         let are_random = may_be_random && (is_clear || is_open);
-        let shows_twice = |two_ways: &TwoWays| two_ways.alone_by_pair > SHOWN_TWICE;
+        let shows_twice = |two_ways: &TwoWays| two_ways.alone_of_each > SHOWN_TWICE;
         let are_together = self.is_sure_within && is_clear && two_ways.as_ref().is_some_and(shows_twice);
         let (mut machines, mut pairs) = (self.across.clone(), Vec::new());
         if is_by_pair { &mut pairs } else { &mut machines }.extend(&self.within);

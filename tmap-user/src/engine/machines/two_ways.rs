@@ -31,9 +31,9 @@ pub(super) struct TwoWays {
     /// The log-likelihood of each number of machines with offsets by pair, in ascending order of these, in
     /// nats, where at least one machine draws an offset for each connection.
     pub by_pair: Vec<(usize, f64)>,
-    /// How many connections that are alone with their counter are of machines with offsets by pair, as
+    /// How many connections that are alone with their counter are of each machine with offsets by pair, as
     /// expected at the likeliest number of these.
-    pub alone_by_pair: f64,
+    pub alone_of_each: f64,
 }
 
 /// Pairs of which the same number of counters was seen several times and once, with the same connections.
@@ -64,7 +64,7 @@ impl TwoWays {
             let shared = pairs.iter().flatten().filter(|size| **size > 1);
             shared.map(|&size| lgamma(shape + size as f64) - lgamma(shape)).sum::<f64>()
         });
-        let (mut by_pair, mut alone_by_pair, mut top) = (Vec::new(), 0.0, f64::NEG_INFINITY);
+        let (mut by_pair, mut alone_of_each, mut top) = (Vec::new(), 0.0, f64::NEG_INFINITY);
         for machines in numbers(fewest.max(1)) {
             let mut logs = Vec::with_capacity(SHAPES.len() * SHARES.len());
             for (shape, of_counters) in SHAPES.into_iter().zip(of_counters) {
@@ -72,13 +72,13 @@ impl TwoWays {
                     let (log, alone) = likelihood(&kinds, machines, shape, share);
                     logs.push(log + of_counters);
                     if log + of_counters > top {
-                        (top, alone_by_pair) = (log + of_counters, alone);
+                        (top, alone_of_each) = (log + of_counters, alone / machines as f64);
                     }
                 }
             }
             by_pair.push((machines, log_mean_exp(&logs)));
         }
-        Self { by_pair, alone_by_pair }
+        Self { by_pair, alone_of_each }
     }
 
     /// The log-likelihood of the likeliest number, in nats.
@@ -155,7 +155,7 @@ pub(super) mod tests {
     #[test]
     fn those_that_are_alone_are_shared_out() {
         let expected = |by_pair, random| {
-            let of = |seed| TwoWays::of(&seen(by_pair, random, 20, 40, seed)).alone_by_pair;
+            let of = |seed| TwoWays::of(&seen(by_pair, random, 20, 40, seed)).alone_of_each;
             (0..20).map(of).sum::<f64>() / 20.0
         };
         // A machine that meets each of twenty peers twice on average meets five of them once.
