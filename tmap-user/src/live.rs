@@ -4,13 +4,13 @@
 //! kernel -> rings -> shard's thread (Flows)         <- requests - control loop -> Reporter
 //!                      | frozen sources  ^ outcomes                  ^
 //!                      v                 |                           |
-//!                    analysis thread (Analyst) --- events -----------'
+//!                    analysis threads (Analyst) -- events -----------'
 //! ```
 //!
-//! With several shards, each has a share of the addresses and an analysis thread of its own, and one more
+//! With several shards, each has a share of the addresses and analysis threads of its own, and one more
 //! thread empties the rings and distributes the records. The threads that take records in never wait for
 //! analysis or output. Events that can't be passed on are counted, requests are answered between batches,
-//! and all analysis runs on another thread, on frozen copies. The control loop owns the sensor's control
+//! and all analysis runs on other threads, on frozen copies. The control loop owns the sensor's control
 //! half and the output, and may wait for whoever reads that. It waits for nobody who reads standard error.
 
 mod analysis;
@@ -20,6 +20,7 @@ mod intake;
 mod news;
 mod on_screen;
 mod orders;
+mod priority;
 mod progress;
 mod schedule;
 mod shard;
@@ -142,6 +143,8 @@ fn run_with(
     // A screen has no summary on request.
     deadline.follow(&signals, top.is_none(), reporter.takes_drafts());
     let drain = Drain::start(rings, &config.common.engine, config.shards)?;
+    // After the other threads, which would begin with the same priority.
+    priority::hurry();
     sandbox::settle();
     let mut control = Control {
         config,
@@ -548,12 +551,4 @@ async fn time_up(duration: Option<Duration>) {
         Some(duration) => sleep(duration).await,
         None => pending().await,
     }
-}
-
-/// Raises the calling thread's priority.
-///
-/// Only the thread that empties the rings must never be late, because they overflow. It uses no more time
-/// than the records need. Where the system refuses, the thread keeps the usual priority.
-fn hurry() {
-    let _ = rustix::process::nice(-10);
 }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use nix::sys::signal::Signal;
@@ -90,22 +90,26 @@ fn a_sensor_gives_up_what_it_does_not_need_and_attaches_again() {
     assert_confined(&tmap, NOBODY);
 }
 
-/// The thread that empties the rings comes first, although nobody has a right to that.
+/// The nice value in a `stat` of a thread, where that has this name. proc_pid_stat(5): the name is in
+/// brackets, and nice is the 17th field after it.
+fn nice_value(stat: &Path, name: &str) -> Option<String> {
+    let stat = fs::read_to_string(stat).ok()?;
+    let (before, fields) = stat.rsplit_once(") ")?;
+    before.ends_with(name).then(|| fields.split(' ').nth(16).map(str::to_owned))?
+}
+
+/// The thread that empties the rings comes first, then those that answer, although nobody has a right to that
+/// any more.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
-fn the_drain_keeps_its_priority() {
+fn threads_keep_their_priorities() {
     let wire = Wire::new(1500, false);
     let tmap = watch(&wire, &["live", "-i", INTERFACE]);
-    for task in fs::read_dir(format!("/proc/{}/task", tmap.pid())).expect("it runs").flatten() {
-        let text = fs::read_to_string(task.path().join("stat")).expect("a state");
-        // proc_pid_stat(5): the name is in brackets, and nice is the 17th field after it.
-        let (before, fields) = text.rsplit_once(") ").expect("fields");
-        if before.ends_with("(drain") {
-            assert_eq!(fields.split(' ').nth(16), Some("-10"), "{text}");
-            return;
-        }
-    }
-    panic!("there is no drain");
+    let process = PathBuf::from(format!("/proc/{}", tmap.pid()));
+    let tasks: Vec<_> = fs::read_dir(process.join("task")).expect("it runs").flatten().collect();
+    let of = |name| tasks.iter().find_map(|task| nice_value(&task.path().join("stat"), name));
+    let found = [of("(drain"), of("(answers"), nice_value(&process.join("stat"), ""), of("(analysis")];
+    assert_eq!(found.each_ref().map(Option::as_deref), [Some("-10"), Some("-5"), Some("-5"), Some("5")]);
 }
 
 #[test]

@@ -1,26 +1,24 @@
-//! The analysis thread: from frozen sources to events and snapshots.
+//! The analysis threads: from frozen sources to events and snapshots.
 //!
-//! A pass by phase can take seconds. On this thread it delays only the next pass.
+//! A pass by phase can take seconds. On these threads it delays only the next pass. One reviews sources, and
+//! its results can wait; the other takes snapshots, for which somebody waits, so it has another priority.
+//! They work in turn, on the same state.
 
 use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
 };
 
-use rustix::{
-    process::{Pid, Resource, Rlimit, setpriority_process, setrlimit},
-    thread::gettid,
-};
 use tokio::sync::mpsc as events;
 
 use super::{
     common::{Backlog, Timed},
-    progress,
+    priority, progress,
 };
 use crate::{
     engine::{
@@ -77,20 +75,18 @@ impl Events {
     }
 }
 
-/// The shard's end of the analysis thread. Dropping it ends the thread.
+/// The shard's end of the analysis threads. Dropping it ends them.
 pub(super) struct Analysis {
     jobs: mpsc::Sender<Job>,
     answers: mpsc::Receiver<Answer>,
     /// Memory that the analyst held at the last snapshot, in bytes.
     memory_bytes: Arc<AtomicUsize>,
-    /// The thread's number; 0 before it runs.
-    thread: Arc<AtomicI32>,
     /// Whether somebody waits for a snapshot that is not begun.
     is_awaited: Arc<AtomicBool>,
 }
 
 impl Analysis {
-    /// Starts the thread.
+    /// Starts the threads.
     ///
     /// # Errors
     /// If the system refuses a thread.
@@ -103,38 +99,37 @@ impl Analysis {
         let (jobs, jobs_in) = mpsc::channel();
         let (answers_out, answers) = mpsc::channel();
         let memory_bytes = Arc::new(AtomicUsize::new(0));
-        let thread = Arc::new(AtomicI32::new(0));
         let is_awaited = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             analyst,
             events,
             answers: answers_out,
+            jobs: jobs_in,
             builder: None,
             analysed,
-            failures,
+            failures: failures.clone(),
             memory_bytes: memory_bytes.clone(),
-            thread: thread.clone(),
             is_awaited: is_awaited.clone(),
         };
-        thread::Builder::new().name("analysis".to_owned()).spawn(move || {
-            let failures = worker.failures.clone();
-            failures.guard("analysis", || worker.run(&jobs_in))
-        })?;
-        Ok(Self { jobs, answers, memory_bytes, thread, is_awaited })
+        let (give, given) = mpsc::sync_channel(1);
+        let (give_back, given_back) = mpsc::sync_channel(1);
+        let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let failures = failures.clone();
+            thread::Builder::new().name(name.to_owned()).spawn(move || failures.guard("analysis", work))
+        };
+        start("answers", Box::new(move || answer(&given, &give_back)))?;
+        start("analysis", Box::new(move || review(worker, &give, &given_back)))?;
+        Ok(Self { jobs, answers, memory_bytes, is_awaited })
     }
 
-    /// Sends a job; false where the thread failed. The caller bounds the number of jobs under way.
+    /// Sends a job; false where a thread failed. The caller bounds the number of jobs under way.
     pub(super) fn send(&self, job: Job) -> bool {
         self.jobs.send(job).is_ok()
     }
 
-    /// Somebody waits for a snapshot. What the thread does before it has the usual priority from now on, and
-    /// no review begins: the snapshot looks at all addresses.
+    /// Somebody waits for a snapshot. No review begins from now on: the snapshot looks at all addresses.
     pub(super) fn hasten(&self) {
         self.is_awaited.store(true, Ordering::Relaxed);
-        if let Some(thread) = Pid::from_raw(self.thread.load(Ordering::Relaxed)) {
-            be_nice(Some(thread), USUAL);
-        }
     }
 
     /// The next answer; `None` where there is none yet.
@@ -148,23 +143,11 @@ impl Analysis {
     }
 }
 
-/// The priority of a review: its results can wait, and frozen copies don't change. Somebody waits for a
-/// snapshot, so that has the usual one. See setpriority(2).
-const PATIENT: i32 = 5;
-const USUAL: i32 = 0;
-
-/// The usual priority, as RLIMIT_NICE counts. See getrlimit(2).
-const USUAL_LIMIT: u64 = 20;
-
-/// Sets the priority of a thread, or of the calling one. Where the system refuses, it stays.
-fn be_nice(thread: Option<Pid>, nice: i32) {
-    let _ = setpriority_process(thread, nice);
-}
-
-/// The thread's own state.
+/// The state of the thread whose turn it is.
 struct Worker {
     analyst: Analyst,
     events: Events,
+    jobs: mpsc::Receiver<Job>,
     answers: mpsc::Sender<Answer>,
     /// The snapshot under way, and its engine time.
     builder: Option<(u64, SnapshotBuilder)>,
@@ -172,28 +155,64 @@ struct Worker {
     analysed: progress::Analysed,
     failures: Failures,
     memory_bytes: Arc<AtomicUsize>,
-    thread: Arc<AtomicI32>,
     is_awaited: Arc<AtomicBool>,
 }
 
-impl Worker {
-    /// Works until one of the channels ends.
-    fn run(mut self, jobs: &mpsc::Receiver<Job>) {
-        // Before rights are given up: afterwards, the thread may still return to the usual priority.
-        let usual = Rlimit { current: Some(USUAL_LIMIT), maximum: Some(USUAL_LIMIT) };
-        let _ = setrlimit(Resource::Nice, usual);
-        be_nice(None, PATIENT);
-        self.thread.store(gettid().as_raw_nonzero().get(), Ordering::Relaxed);
-        sandbox::give_up();
-        while let Ok(job) = jobs.recv() {
-            let Some(answer) = self.work(job) else { continue };
-            if self.answers.send(answer).is_err() {
+/// Someone's turn, which begins with this job.
+type Turn = (Worker, Job);
+
+/// The thread that reviews sources, until a channel ends. It gives snapshots to the other thread, and waits
+/// until they are finished.
+fn review(mut worker: Worker, give: &mpsc::SyncSender<Turn>, given_back: &mpsc::Receiver<Worker>) {
+    priority::wait_patiently();
+    sandbox::give_up();
+    while let Ok(job) = worker.jobs.recv() {
+        if let Job::Begin(..) = job {
+            if give.send((worker, job)).is_err() {
                 return;
             }
+            let Ok(back) = given_back.recv() else { return };
+            worker = back;
+        } else if worker.work(job).is_err() {
+            return;
+        }
+    }
+}
+
+/// The thread that takes snapshots.
+fn answer(given: &mpsc::Receiver<Turn>, give_back: &mpsc::SyncSender<Worker>) {
+    priority::hurry();
+    sandbox::give_up();
+    while let Ok((mut worker, begin)) = given.recv() {
+        if worker.take_snapshot(begin).is_err() || give_back.send(worker).is_err() {
+            return;
+        }
+    }
+}
+
+/// Nobody has jobs, or takes answers, any more.
+struct Over;
+
+impl Worker {
+    /// Begins a snapshot, and does jobs until it is finished.
+    fn take_snapshot(&mut self, begin: Job) -> Result<(), Over> {
+        self.work(begin)?;
+        while self.builder.is_some() {
+            let job = self.jobs.recv().map_err(|_| Over)?;
+            self.work(job)?;
+        }
+        Ok(())
+    }
+
+    /// Does a job, and answers.
+    fn work(&mut self, job: Job) -> Result<(), Over> {
+        match self.result(job) {
+            Some(answer) => self.answers.send(answer).map_err(|_| Over),
+            None => Ok(()),
         }
     }
 
-    fn work(&mut self, job: Job) -> Option<Answer> {
+    fn result(&mut self, job: Job) -> Option<Answer> {
         match job {
             Job::Review(FrozenSource { id, life, connections_total, .. }, ..)
                 if self.is_awaited.load(Ordering::Relaxed) =>
@@ -209,7 +228,6 @@ impl Worker {
                 Some(Answer::Analysed(analysed))
             }
             Job::Begin(now_ns, wanted) => {
-                be_nice(None, USUAL);
                 self.is_awaited.store(false, Ordering::Relaxed);
                 self.builder = Some((now_ns, self.analyst.begin_snapshot(now_ns, wanted)));
                 None
@@ -224,7 +242,6 @@ impl Worker {
                 Some(Answer::Analysed(analysed))
             }
             Job::Finish => {
-                be_nice(None, PATIENT);
                 let (part, clocks) = self.builder.take()?.1.finish();
                 self.memory_bytes.store(self.analyst.heap_bytes(), Ordering::Relaxed);
                 Some(Answer::Finished(Box::new(part), clocks))

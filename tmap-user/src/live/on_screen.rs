@@ -1,7 +1,8 @@
 //! The control loop with a screen: what the screen asks for, and how often it gets it.
 //!
 //! Nothing here is in the way of records. Snapshots are requests like those of a summary; they are answered
-//! between batches, and analysed at low priority. How often they come depends on what they take.
+//! between batches, and the thread that takes records in comes first. How often they come depends on what
+//! they take.
 
 use std::{
     future::pending,

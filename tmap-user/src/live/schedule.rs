@@ -1,7 +1,7 @@
 //! The schedule of a shard: when sources are analysed and snapshots are taken.
 //!
 //! Freezing a source takes the shard's thread about a microsecond per connection, so it is done in slices,
-//! between batches of records. It is done no faster than the analysis thread keeps up, so that at most
+//! between batches of records. It is done no faster than analysis keeps up, so that at most
 //! [`MOST_UNDER_WAY`] frozen connections (or one source's) are held at a time.
 
 use std::collections::VecDeque;
@@ -101,7 +101,7 @@ impl Schedule {
         self.connections_under_way < MOST_UNDER_WAY && !self.finishing
     }
 
-    /// Does a slice of the work; false where the analysis thread failed.
+    /// Does a slice of the work; false where analysis failed.
     pub(super) fn step(&mut self, flows: &mut Flows, now_ns: u64) -> bool {
         while let Some(answer) = self.analysis.answer() {
             self.take(answer, flows);
@@ -195,5 +195,5 @@ impl Schedule {
     }
 }
 
-/// The analysis thread is gone.
+/// An analysis thread is gone.
 struct Failed;

@@ -1,6 +1,6 @@
 //! A shard's thread: it feeds records to the flow table and answers requests.
 //!
-//! Analysis, which takes long, runs on another thread (`schedule` and `analysis`).
+//! Analysis, which takes long, runs on other threads (`schedule` and `analysis`).
 
 use std::{
     sync::mpsc,
@@ -13,6 +13,7 @@ use super::{
     analysis::Events,
     common::{BATCH, Scope},
     intake::{Ended, Intake},
+    priority,
     schedule::{Asker, Schedule},
 };
 use crate::{
@@ -75,10 +76,10 @@ impl Shard {
         }
     }
 
-    /// Works until the control loop is gone, or the analysis thread. After a panic it goes on to answer, with
+    /// Works until the control loop is gone, or an analysis thread. After a panic it goes on to answer, with
     /// what it holds.
     pub(super) fn run(mut self) {
-        super::hurry();
+        priority::never_be_late();
         sandbox::give_up();
         for _ in 0..MOST_PANICS {
             let failures = self.failures.clone();

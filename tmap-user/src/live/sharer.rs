@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::{
     common::BATCH,
     intake::{self, Pause, Share},
+    priority,
 };
 use crate::{capture::xdp::Rings, engine::shard, sandbox};
 
@@ -54,7 +55,7 @@ impl Sharer {
 
     /// Works until the control loop or a shard is gone.
     pub(super) fn run(mut self) {
-        super::hurry();
+        priority::never_be_late();
         sandbox::give_up();
         let mut pause = Pause::of_woken();
         loop {
