@@ -60,7 +60,7 @@ impl Deadline {
     }
 
     /// An answer is due within two seconds, or when the one is that somebody waits for already.
-    fn ask(&self) {
+    pub(crate) fn ask(&self) {
         let mut state = self.state();
         if state.waiting.is_some() {
             return;

@@ -1,7 +1,7 @@
 //! `tmap live`: the sensor, the threads that take records in, and the control loop.
 //!
 //! ```text
-//! kernel -> rings -> shard's thread (Flows)         <- requests - control loop -> Reporter
+//! kernel -> rings -> shard's thread (Flows)         <- requests - control loop -> reports (Sink)
 //!                      | frozen sources  ^ outcomes                  ^
 //!                      v                 |                           |
 //!                    analysis threads (Analyst) -- events -----------'
@@ -11,7 +11,8 @@
 //! thread empties the rings and distributes the records. The threads that take records in never wait for
 //! analysis or output. Events that can't be passed on are counted, requests are answered between batches,
 //! and all analysis runs on other threads, on frozen copies. The control loop owns the sensor's control
-//! half and the output, and may wait for whoever reads that. It waits for nobody who reads standard error.
+//! half. Another thread writes the reports, so the control loop waits for nobody who reads them, but for a
+//! summary at the end; nor does it wait for whoever reads standard error.
 
 mod analysis;
 mod common;
@@ -22,6 +23,7 @@ mod on_screen;
 mod orders;
 mod priority;
 mod progress;
+mod reports;
 mod schedule;
 mod shard;
 mod sharer;
@@ -29,6 +31,7 @@ mod sharer;
 use std::{
     future::pending,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -45,8 +48,8 @@ use crate::{
     printable,
     report::{
         Sink, Stats, Summary, losses,
-        number::{count, first_of, grouped},
-        sensor::{Heartbeat, Notice},
+        number::{Calendar, count, first_of, grouped},
+        sensor::Heartbeat,
         stats::CpuStats,
     },
     sandbox::{self, Needs, Role, folder_of},
@@ -58,7 +61,8 @@ use crate::{
 use drain::Drain;
 use news::News;
 use on_screen::{OnScreen, ScreenWake};
-use orders::Orders;
+use orders::{Orders, Progress};
+use reports::Reports;
 
 /// How often anomalies are reported, and failures of threads noticed.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -86,34 +90,34 @@ const MAX_WARNINGS: usize = 100;
 /// The time after which no packet is left inside a program that was detached.
 const IN_FLIGHT: Duration = Duration::from_millis(5);
 
-/// Watches the interfaces until told to stop, and hands reports to `reporter`.
+/// Watches the interfaces until told to stop, and hands reports to `sink`.
 ///
 /// # Errors
 /// If the sensor can't be attached, a report can't be written, or a thread that takes records in failed.
-pub fn run(config: &LiveConfig, reporter: &mut dyn Sink) -> anyhow::Result<Outcome> {
-    run_with(config, None, reporter)
+pub fn run(config: &LiveConfig, sink: &mut (dyn Sink + Send)) -> anyhow::Result<Outcome> {
+    run_with(config, None, sink)
 }
 
 /// Watches the interfaces and shows what is found on a screen until told to stop; then hands a summary to
-/// `reporter`.
+/// `sink`.
 ///
 /// # Errors
 /// As [`run`]; also if standard output is no terminal.
 pub fn run_on_screen(
     config: &LiveConfig,
     top: &TopConfig,
-    reporter: &mut dyn Sink,
+    sink: &mut (dyn Sink + Send),
 ) -> anyhow::Result<Outcome> {
     if !terminal::is_there() {
         bail!("standard output is no terminal; use `tmap live` to watch without a screen");
     }
-    run_with(config, Some(top), reporter)
+    run_with(config, Some(top), sink)
 }
 
 fn run_with(
     config: &LiveConfig,
     top: Option<&TopConfig>,
-    reporter: &mut dyn Sink,
+    sink: &mut (dyn Sink + Send),
 ) -> anyhow::Result<Outcome> {
     if !is_namespace_known() {
         bail!(
@@ -141,30 +145,33 @@ fn run_with(
     let _inside = runtime.enter();
     let deadline = Deadline::new(&config.common.engine.hurry);
     // A screen has no summary on request.
-    deadline.follow(&signals, top.is_none(), reporter.takes_drafts());
+    deadline.follow(&signals, top.is_none(), sink.takes_drafts());
     let drain = Drain::start(rings, &config.common.engine, config.shards)?;
     // After the other threads, which would begin with the same priority.
     priority::hurry();
     sandbox::settle();
-    let mut control = Control {
-        config,
-        reporter,
-        deadline,
-        drain,
-        began_ns: now_ns(),
-        before: Counters::default(),
-        stats_began: Instant::now(),
-        beat: (Instant::now(), 0),
-        warnings: Vec::new(),
-        warnings_left_out: 0,
-        sensor,
-        news: News::of(news),
-        orders: Orders::default(),
-        screen: top.map(|top| OnScreen::open(config, top, &signals)).transpose()?,
-    };
-    said.iter().for_each(|line| control.say(line));
-    control.check_interfaces()?;
-    runtime.block_on(control.run(signals))
+    let screen = top.map(|top| OnScreen::open(config, top, &signals)).transpose()?;
+    thread::scope(|scope| {
+        let (reports, writer) = Reports::start(scope, sink)?;
+        let control = Control {
+            config,
+            reports,
+            deadline,
+            drain,
+            began_ns: now_ns(),
+            before: Counters::default(),
+            stats_began: Instant::now(),
+            beat: (Instant::now(), 0),
+            warnings: Vec::new(),
+            warnings_left_out: 0,
+            sensor,
+            news: News::of(news),
+            orders: Orders::default(),
+            screen,
+        };
+        said.iter().for_each(|line| control.say(line));
+        reports::joined(writer, runtime.block_on(control.run(signals)))
+    })
 }
 
 /// Gives up what watching doesn't take from now on. Returns what this system can't do.
@@ -224,7 +231,7 @@ fn sensor_config(config: &LiveConfig) -> xdp::Config {
 /// The control loop's state.
 struct Control<'a> {
     config: &'a LiveConfig,
-    reporter: &'a mut dyn Sink,
+    reports: Reports,
     /// When somebody waits for an answer.
     deadline: Deadline,
     drain: Drain,
@@ -241,7 +248,7 @@ struct Control<'a> {
     sensor: Sensor,
     news: News,
     orders: Orders,
-    /// The screen of `tmap top`, which then hears what the reporter would.
+    /// The screen of `tmap top`, which then hears of events.
     screen: Option<OnScreen>,
 }
 
@@ -254,7 +261,8 @@ enum Wake {
     Housekeeping,
     Interfaces,
     TimeUp,
-    Snapshot(Box<(Snapshot, Holdings)>),
+    Order(Progress),
+    Unread,
     Screen(ScreenWake),
 }
 
@@ -266,17 +274,19 @@ impl Control<'_> {
         let mut check = ticks(if self.news.is_heard() { CHECK_EVERY } else { CHECK_WITHOUT_NEWS_EVERY });
         let time_up = time_up(self.config.duration);
         tokio::pin!(time_up);
+        self.check_interfaces()?;
         loop {
             let wake = tokio::select! {
                 () = signals.changed() => Wake::Signal,
-                event = self.drain.events.recv() => Wake::Event(event),
+                event = next_event(&self.reports, &mut self.drain.events) => Wake::Event(event),
                 () = tick(&mut stats) => Wake::Stats,
                 () = tick(&mut every) => Wake::Heartbeat,
                 _ = housekeeping.tick() => Wake::Housekeeping,
                 _ = check.tick() => Wake::Interfaces,
                 () = self.news.come() => Wake::Interfaces,
                 () = &mut time_up => Wake::TimeUp,
-                found = self.orders.next() => Wake::Snapshot(Box::new(found)),
+                progress = self.orders.next() => Wake::Order(progress),
+                () = self.reports.closed() => Wake::Unread,
                 wake = on_screen::next(&mut self.screen) => Wake::Screen(wake),
             };
             match wake {
@@ -287,8 +297,9 @@ impl Control<'_> {
                     }
                 }
                 Wake::TimeUp => return self.finish(&signals).await,
-                Wake::Snapshot(found) => self.deliver(*found, &signals)?,
-                Wake::Event(Some(event)) => self.event(&event)?,
+                Wake::Order(progress) => self.deliver(progress, &signals)?,
+                Wake::Unread => return Err(reports::over()),
+                Wake::Event(Some(event)) => self.event(event)?,
                 // All threads have failed.
                 Wake::Event(None) => return self.finish(&signals).await,
                 Wake::Stats => self.stats().await?,
@@ -326,12 +337,12 @@ impl Control<'_> {
         }
     }
 
-    fn event(&mut self, event: &common::Timed) -> std::io::Result<()> {
+    fn event(&mut self, event: common::Timed) -> anyhow::Result<()> {
         if let Some(screen) = &mut self.screen {
-            screen.event(event);
+            screen.event(&event);
             return Ok(());
         }
-        self.reporter.event(&event.event, event.time_ns, WallClock::of_live())
+        self.reports.event(event)
     }
 
     /// Says what became of interfaces. True where none is left to watch.
@@ -356,14 +367,20 @@ impl Control<'_> {
             _ => String::new(),
         };
         let text = format!("{text}{outlook}");
-        let (now_ns, wall) = (now_ns(), WallClock::of_live());
-        let line = format!("{}  {text}", self.reporter.time(now_ns, wall));
+        let now_ns = now_ns();
+        let calendar = Calendar { wall: WallClock::of_live(), zone: &self.config.common.zone };
+        let line = format!("{}  {text}", calendar.local(now_ns as f64 / 1e9, 0.0));
         if kind.is_loss() {
             self.warn(line);
         } else {
             self.say(&line);
         }
-        Ok(self.reporter.notice(&Notice { now_ns, interface, change: kind.name(), text: &text }, wall)?)
+        self.reports.notice(reports::Change {
+            now_ns,
+            interface: interface.clone(),
+            change: kind.name(),
+            text,
+        })
     }
 
     async fn heartbeat(&mut self) -> anyhow::Result<()> {
@@ -380,15 +397,15 @@ impl Control<'_> {
             watched: names(self.sensor.watched()),
             unwatched: names(self.sensor.unwatched()),
         };
-        if self.reporter.wants_changes() {
+        if self.reports.wants_changes {
             return self.order_changes(beat);
         }
-        Ok(self.reporter.heartbeat(&beat, None, WallClock::of_live())?)
+        self.reports.heartbeat(beat, None)
     }
 
     async fn stats(&mut self) -> anyhow::Result<()> {
         let stats = self.take_stats().await;
-        Ok(self.reporter.stats(&stats, WallClock::of_live())?)
+        self.reports.stats(stats)
     }
 
     /// The statistics since they were last taken.
@@ -417,17 +434,18 @@ impl Control<'_> {
     }
 
     /// Writes a summary. Returns how many addresses were not analysed to the end, and how many there are.
-    fn write(&mut self, found: (Snapshot, Holdings)) -> anyhow::Result<(usize, usize)> {
+    async fn write(&mut self, found: (Snapshot, Holdings)) -> anyhow::Result<(usize, usize)> {
         let summary = self.summary_of(found);
-        self.reporter.summary(&summary)?;
-        Ok((summary.snapshot.interrupted(), summary.snapshot.addresses.len()))
+        let counts = (summary.snapshot.interrupted(), summary.snapshot.addresses.len());
+        self.reports.summary(summary).await?;
+        Ok(counts)
     }
 
     /// Writes the last summary. Where somebody waits, one with what is known soon comes first. Returns
     /// whether all was analysed to the end.
     async fn conclude(&mut self, signals: &Signals) -> anyhow::Result<bool> {
         let found = self.drain.snapshot(self.config.common.wanted, patience(signals)).await;
-        let (mut open, mut all) = self.write_last(found)?;
+        let (mut open, mut all) = self.write_last(found).await?;
         while open > 0 {
             let mut again = String::new();
             if signals.stop() {
@@ -442,16 +460,16 @@ impl Control<'_> {
             self.say(&format!("finishing {} of {of_all}{again}", grouped(open as u64)));
             let snapshot = self.drain.snapshot(self.config.common.wanted, patience(signals));
             let found = self.drain.analysed.show(all, snapshot).await;
-            (open, all) = self.write_last(found)?;
+            (open, all) = self.write_last(found).await?;
         }
         Ok(true)
     }
 
     /// Writes a summary after the end, and warns of what it lacks.
-    fn write_last(&mut self, found: (Snapshot, Holdings)) -> anyhow::Result<(usize, usize)> {
+    async fn write_last(&mut self, found: (Snapshot, Holdings)) -> anyhow::Result<(usize, usize)> {
         let late = self.late_warnings(&found.0, &self.sensor.statistics().total());
         late.into_iter().for_each(|warning| self.warn(warning));
-        self.write(found)
+        self.write(found).await
     }
 
     /// Warnings of what was lost so far, and of what failed, unless they were printed already.
@@ -486,20 +504,38 @@ impl Control<'_> {
         self.sensor.detach();
         sleep(IN_FLIGHT).await;
         self.drain.take_in_the_rest(patience(signals)).await;
+        self.pass_on_the_rest(signals).await?;
+        self.warn_of_what_is_not_written();
+        Ok(match (self.conclude(signals).await?, self.warnings.is_empty()) {
+            (false, _) => Outcome::Interrupted,
+            (true, true) => Outcome::Fine,
+            (true, false) => Outcome::Warned,
+        })
+    }
+
+    /// Passes on the events that are left, unless nobody reads and the user doesn't wait any longer.
+    async fn pass_on_the_rest(&mut self, signals: &Signals) -> anyhow::Result<()> {
         while let Ok(event) = self.drain.events.try_recv() {
-            self.event(&event)?;
+            tokio::select! {
+                () = self.reports.have_room() => self.event(event)?,
+                () = patience(signals) => return Ok(()),
+            }
         }
+        Ok(())
+    }
+
+    fn warn_of_what_is_not_written(&mut self) {
         let missed = self.drain.events_missed();
         if missed > 0 {
             self.warn(format!(
                 "{missed} events were not printed: they came faster than they could be written; see the summary"
             ));
         }
-        Ok(match (self.conclude(signals).await?, self.warnings.is_empty()) {
-            (false, _) => Outcome::Interrupted,
-            (true, true) => Outcome::Fine,
-            (true, false) => Outcome::Warned,
-        })
+        match self.reports.left_out() {
+            0 => {}
+            1 => self.warn("1 report was not written: nobody read those before it".to_owned()),
+            more => self.warn(format!("{more} reports were not written: nobody read those before them")),
+        }
     }
 
     fn warn(&mut self, text: String) {
@@ -518,6 +554,15 @@ impl Control<'_> {
         let more = (more > 0).then(|| format!("{more} more warnings, which standard error had"));
         self.warnings.iter().cloned().chain(more).collect()
     }
+}
+
+/// The next event, once there is room to pass it on.
+async fn next_event(
+    reports: &Reports,
+    events: &mut tokio::sync::mpsc::Receiver<common::Timed>,
+) -> Option<common::Timed> {
+    reports.have_room().await;
+    events.recv().await
 }
 
 /// A timer whose first tick comes after one period; missed ticks are skipped.

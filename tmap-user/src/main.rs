@@ -35,7 +35,7 @@ fn run(config: &Config) -> anyhow::Result<Outcome> {
         "standard output is closed or not writable, so there is nowhere to report to"
     );
     let common = config.common();
-    let mut reporter: Box<dyn Sink> = match &common.page {
+    let mut reporter: Box<dyn Sink + Send> = match &common.page {
         Some(page) => Box::new(PageWriter::open(page, config)?),
         None => Box::new(common.reporter(BufWriter::new(Patient(io::stdout())))),
     };

@@ -159,8 +159,9 @@ impl Signals {
     fn take_in(&self, signal: i32, stops: &mut Stops, now: Instant) -> Then {
         let mut then = Then::GoOn;
         if signal == SIGUSR1 {
-            self.summary.store(true, Ordering::Relaxed);
+            // First, or it may be told after the answer.
             self.tell(Asked::Summary);
+            self.summary.store(true, Ordering::Relaxed);
         } else {
             then = self.take_stop(signal, stops, now);
         }

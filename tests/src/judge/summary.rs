@@ -3,7 +3,7 @@
 use tmap::engine::{
     Holdings, Options,
     coverage::{Coverage, Part},
-    snapshot::{AddressReport, Snapshot},
+    snapshot::{AddressReport, MachineReport, Snapshot},
 };
 
 /// Whether each count that is there is at most the next one.
@@ -17,6 +17,12 @@ fn are_in_order(report: &AddressReport) -> bool {
         && at_most(machines_proven, machines_high)
 }
 
+/// Whether a machine's load is a share, and within its ends.
+fn is_within_its_ends(machine: &MachineReport) -> bool {
+    let MachineReport { load_percent, load_low_percent, load_high_percent, .. } = *machine;
+    [0.0, load_low_percent, load_percent, load_high_percent, 100.0].is_sorted_by(|a, b| *a <= *b + 1e-9)
+}
+
 /// What is wrong with a summary; empty where nothing is.
 pub fn wrong(snapshot: &Snapshot) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -26,6 +32,10 @@ pub fn wrong(snapshot: &Snapshot) -> Vec<String> {
             wrong.push(format!(
                 "low {machines_low:?}, best {machines:?}, high {machines_high:?}, proven {machines_proven:?}"
             ));
+        }
+        for machine in report.machine_list.iter().filter(|machine| !is_within_its_ends(machine)) {
+            let MachineReport { load_percent, load_low_percent, load_high_percent, .. } = machine;
+            wrong.push(format!("a load of {load_percent}, {load_low_percent} to {load_high_percent}"));
         }
         let of_machines: f64 = report.machine_list.iter().map(|machine| machine.connections).sum();
         let unassigned = report.unassigned.as_ref().map_or(0, |rest| rest.connections);

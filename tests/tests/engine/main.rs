@@ -10,6 +10,7 @@ mod fuzz;
 mod handshakes;
 mod hurry;
 mod invariants;
+mod loads;
 mod odd_clocks;
 mod p0f;
 mod page;

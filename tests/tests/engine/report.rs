@@ -57,6 +57,8 @@ fn settled() -> MachineReport {
         source_ports: None,
         connections: 15.0,
         load_percent: 62.5,
+        load_low_percent: 62.5,
+        load_high_percent: 62.5,
         ports: vec![port(25, Side::Server, 100.0)],
         peers: vec![PeerShare { address: Address::from_ip4([192, 0, 2, 9]), connections: 15.0 }],
         peers_total: 1,
@@ -86,6 +88,8 @@ fn random() -> MachineReport {
         boot: None,
         connections: 9.4,
         load_percent: 37.5,
+        load_low_percent: 25.0,
+        load_high_percent: 50.0,
         ports: vec![
             port(8080, Side::Server, 20.0),
             port(443, Side::Client, 60.0),

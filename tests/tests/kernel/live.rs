@@ -485,6 +485,45 @@ fn a_standard_error_that_nobody_reads_holds_nothing_up() {
     assert!(!said.contains("missing here"), "{said}");
 }
 
+/// A pipe that is full and that nobody reads: interfaces are followed all the same, also while a summary
+/// waits for its reader, and what is left out is counted.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_standard_output_that_nobody_reads_holds_nothing_else_up() {
+    let wire = wire();
+    let (mut reader, writer) = pipe().expect("a pipe");
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4_096)).expect("a small one");
+    let err = NamedTempFile::new().expect("a file");
+    let mut command = wire.far.command(binary());
+    command.args(["live", "-i", INTERFACE, "--json", "--stats", "20ms"]).stdin(Stdio::null());
+    let mut tmap = command.stdout(writer).stderr(err.reopen().expect("it")).spawn().expect("tmap");
+    drop(command);
+    wait_for("its first line", || printed(&err).contains("^C ends"));
+    let follows = |mtu: u32| {
+        wire.far.ip(&format!("link set {INTERFACE} mtu {mtu}"));
+        wait_for("a change", || printed(&err).contains(&format!("has an MTU of {mtu} now")));
+    };
+    // Far more statistics than the pipe holds, and than wait.
+    thread::sleep(Duration::from_millis(2_500));
+    follows(1_400);
+    signal(&tmap, Signal::SIGUSR1);
+    thread::sleep(Duration::from_millis(500));
+    follows(1_300);
+    let reading = thread::spawn(move || {
+        let mut out = String::new();
+        reader.read_to_string(&mut out).expect("UTF-8");
+        out
+    });
+    thread::sleep(Duration::from_millis(500));
+    signal(&tmap, Signal::SIGTERM);
+    assert_eq!(tmap.wait().expect("tmap ends").code(), Some(1), "{}", printed(&err));
+    let out = reading.join().expect("read");
+    assert_eq!(out.matches("\"type\":\"summary\"").count(), 2, "{out}");
+    assert!(out.matches("\"type\":\"stats\"").count() < 120, "more than were left out: {out}");
+    assert!(printed(&err).contains(" reports were not written: nobody read those before them"));
+    assert!(out.contains("reports were not written"), "the summary has the warning, too: {out}");
+}
+
 /// A terminal is called ready where it has room for one byte; who writes a line waits for the rest.
 #[test]
 #[ignore = "needs root: cargo xtask test"]

@@ -54,6 +54,8 @@ fn machine(id: u32, of: u32) -> MachineReport {
         source_ports: None,
         connections: f64::from(CONNECTIONS / of),
         load_percent: 100.0 / f64::from(of),
+        load_low_percent: 100.0 / f64::from(of),
+        load_high_percent: 100.0 / f64::from(of),
         ports: vec![PortShare { port: 443, side: Side::Client, share_percent: 100.0, connections: 30.0 }],
         peers: Vec::new(),
         peers_total: 0,

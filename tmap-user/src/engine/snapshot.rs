@@ -329,13 +329,20 @@ pub struct MachineReport {
     pub connections: f64,
     /// Share of the address's assigned connections, in percent.
     pub load_percent: f64,
-    /// Service ports with their shares, the largest first, at most [`MAX_PORTS`].
+    /// The ends of that share, in percent: how few and how many of the connections that any machine may have
+    /// would be this one's if such connections were not shared out among machines as the others are.
+    pub load_low_percent: f64,
+    /// The upper end.
+    pub load_high_percent: f64,
+    /// Service ports with their shares, the largest first, at most [`MAX_PORTS`]. Those are left out of which
+    /// no connection is surely the machine's.
     pub ports: Vec<PortShare>,
     /// What its source ports show; `None` where they show nothing.
     pub source_ports: Option<MachinePorts>,
-    /// Peers with the most connections, at most [`MAX_PEERS`].
+    /// Peers with the most connections, at most [`MAX_PEERS`]. Those are left out of which no connection is
+    /// surely the machine's.
     pub peers: Vec<PeerShare>,
-    /// The number of all peers.
+    /// The number of all such peers.
     pub peers_total: u64,
     /// Engine time of the first segment, in nanoseconds.
     pub first_seen_ns: u64,
@@ -513,6 +520,8 @@ pub(super) mod tests {
             boot_if_fixed: None,
             connections: 3.0,
             load_percent: 50.0,
+            load_low_percent: 50.0,
+            load_high_percent: 50.0,
             ports: Vec::new(),
             source_ports: None,
             peers: Vec::new(),

@@ -1,4 +1,4 @@
-//! Snapshots for the reporter: the control loop orders them and goes on until they come.
+//! Snapshots for reports: the control loop orders them and goes on until they come, and are written.
 
 use std::{future::pending, pin::Pin};
 
@@ -7,7 +7,6 @@ use crate::{
     engine::{Holdings, Snapshot, Wanted},
     report::sensor::Heartbeat,
     signals::Signals,
-    time::WallClock,
 };
 
 use super::common::Scope;
@@ -23,21 +22,51 @@ enum Purpose {
     Changes(Box<Heartbeat>),
 }
 
+/// A summary that is written.
+type Writing = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
+
 /// What was ordered. One snapshot is under way at a time, because analysis does one thing after the other.
 #[derive(Default)]
 pub(super) struct Orders {
     under_way: Option<(Purpose, Request)>,
+    /// The summary that is written, which may wait for its reader.
+    writing: Option<Writing>,
     /// Whether a summary is to be ordered next.
     is_summary_wanted: bool,
 }
 
+/// What became of an order.
+pub(super) enum Progress {
+    /// The snapshot under way came.
+    Taken(Box<(Snapshot, Holdings)>),
+    /// The summary was written, or couldn't be.
+    Written(anyhow::Result<()>),
+}
+
 impl Orders {
-    /// Waits for the snapshot under way, or for ever without one.
-    pub(super) async fn next(&mut self) -> (Snapshot, Holdings) {
-        match &mut self.under_way {
-            Some((_, request)) => request.await,
-            None => pending().await,
+    /// Waits for what is under way, or for ever where nothing is.
+    pub(super) async fn next(&mut self) -> Progress {
+        let Self { under_way, writing, .. } = self;
+        let taken = async {
+            match under_way {
+                Some((_, request)) => request.await,
+                None => pending().await,
+            }
+        };
+        let written = async {
+            match writing {
+                Some(writing) => writing.await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            found = taken => Progress::Taken(Box::new(found)),
+            written = written => Progress::Written(written),
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.under_way.is_none() && self.writing.is_none()
     }
 }
 
@@ -45,6 +74,10 @@ impl Control<'_> {
     /// Orders a summary. Requests that come before it is begun get the same one.
     pub(super) fn order_summary(&mut self) {
         self.orders.is_summary_wanted = true;
+        if self.orders.writing.is_some() {
+            // It is taken once somebody has read the one before. Until then, analysis has time.
+            self.deadline.answered();
+        }
         self.order_what_is_wanted();
     }
 
@@ -54,42 +87,55 @@ impl Control<'_> {
         match &mut self.orders.under_way {
             Some((Purpose::Changes(before), _)) => {
                 let before = std::mem::replace(&mut **before, beat);
-                self.reporter.heartbeat(&before, None, WallClock::of_live())?;
+                self.reports.heartbeat(before, None)
             }
-            Some((Purpose::Summary, _)) => self.reporter.heartbeat(&beat, None, WallClock::of_live())?,
-            None => self.order(Purpose::Changes(Box::new(beat))),
+            Some((Purpose::Summary, _)) => self.reports.heartbeat(beat, None),
+            None => {
+                self.order(Purpose::Changes(Box::new(beat)));
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     fn order_what_is_wanted(&mut self) {
-        if self.orders.under_way.is_none() && std::mem::take(&mut self.orders.is_summary_wanted) {
+        if self.orders.is_empty() && std::mem::take(&mut self.orders.is_summary_wanted) {
             self.order(Purpose::Summary);
         }
     }
 
     fn order(&mut self, purpose: Purpose) {
         let wanted = match purpose {
-            Purpose::Summary => self.config.common.wanted,
+            Purpose::Summary => {
+                self.deadline.ask();
+                self.config.common.wanted
+            }
             Purpose::Changes(_) => Wanted::default(),
         };
         let request = self.drain.request_snapshot(Scope { wanted, only: None });
         self.orders.under_way = Some((purpose, Box::pin(request)));
     }
 
-    /// Writes what the snapshot under way is for, and orders the next one.
-    pub(super) fn deliver(&mut self, found: (Snapshot, Holdings), signals: &Signals) -> anyhow::Result<()> {
-        match self.orders.under_way.take() {
-            Some((Purpose::Changes(beat), _)) => {
-                self.reporter.heartbeat(&beat, Some(&found.0), WallClock::of_live())?;
-            }
-            Some((Purpose::Summary, _)) => {
-                self.write(found)?;
-                if !signals.stop() {
-                    self.deadline.answered();
+    /// Has what the snapshot under way is for written, and orders the next one.
+    pub(super) fn deliver(&mut self, progress: Progress, signals: &Signals) -> anyhow::Result<()> {
+        match progress {
+            Progress::Taken(found) => match self.orders.under_way.take() {
+                Some((Purpose::Changes(beat), _)) => self.reports.heartbeat(*beat, Some(found.0))?,
+                Some((Purpose::Summary, _)) => {
+                    let summary = self.summary_of(*found);
+                    self.orders.writing = Some(Box::pin(self.reports.summary(summary)));
+                    // Its reader may take hours. Who requested a stop waits for another one, unless that is
+                    // to be complete.
+                    let is_awaited = self.reports.takes_drafts || signals.stop_now();
+                    if !signals.stop() || !is_awaited {
+                        self.deadline.answered();
+                    }
                 }
+                None => {}
+            },
+            Progress::Written(written) => {
+                self.orders.writing = None;
+                written?;
             }
-            None => {}
         }
         self.order_what_is_wanted();
         Ok(())
@@ -98,9 +144,9 @@ impl Control<'_> {
     /// Waits for all that was ordered, and writes it: the threads do one thing after the other, so what is
     /// asked next must wait for this. Where a thread is stuck, nobody waits for ever.
     pub(super) async fn deliver_all(&mut self, signals: &Signals) -> anyhow::Result<()> {
-        while self.orders.under_way.is_some() {
+        while !self.orders.is_empty() {
             tokio::select! {
-                found = self.orders.next() => self.deliver(found, signals)?,
+                progress = self.orders.next() => self.deliver(progress, signals)?,
                 () = super::patience(signals) => return Ok(()),
             }
         }

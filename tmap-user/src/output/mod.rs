@@ -101,8 +101,4 @@ impl Sink for PageWriter {
     fn stats(&mut self, _: &Stats, _: WallClock) -> io::Result<()> {
         Ok(())
     }
-
-    fn time(&self, now_ns: u64, wall: WallClock) -> String {
-        Calendar { wall, zone: &self.zone }.local(now_ns as f64 / 1e9, 0.0)
-    }
 }

@@ -41,7 +41,7 @@ impl Row {
         Self {
             id: machine.id,
             percent: machine.load_percent,
-            share: format!("{:.0} %", machine.load_percent),
+            share: words::load(machine),
             connections: machine.connections,
             connections_text: connections(machine.connections),
             tick: machine.tick_hz,

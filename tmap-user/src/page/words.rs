@@ -76,9 +76,9 @@ fn most(snapshot: &Snapshot, calendar: &Calendar<'_>) -> String {
     let busiest = top.machine_list.iter().max_by(|a, b| a.connections.total_cmp(&b.connections));
     let machine = match busiest {
         Some(machine) if top.machine_list.len() > 1 => format!(
-            "; the busiest, machine {}, had {:.0} % of them and runs {}",
+            "; the busiest, machine {}, had {} of them and runs {}",
             machine.id,
-            machine.load_percent,
+            words::load(machine),
             system(machine)
         ),
         Some(machine) => match machine.boot {

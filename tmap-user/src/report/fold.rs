@@ -30,7 +30,7 @@ pub(crate) fn fold_to(text: &str, columns: usize) -> String {
 fn fold_line(out: &mut String, line: &str, columns: usize) {
     let indent = line.len() - line.trim_start().len();
     // A numbered line goes on under its text.
-    let hang = if line.trim_start().starts_with('#') { 4 } else { HANG };
+    let hang = if shown(line.trim_start()).next() == Some('#') { 4 } else { HANG };
     out.push_str(&line[..indent]);
     let mut at = indent;
     let mut is_first = true;
@@ -70,17 +70,17 @@ fn pieces(text: &str) -> Vec<&str> {
 
 /// The columns that a text takes, without the codes of colours.
 pub(crate) fn width(text: &str) -> usize {
-    let mut columns = 0;
-    let mut in_code = false;
-    for c in text.chars() {
-        match c {
-            '\u{1b}' => in_code = true,
-            'm' if in_code => in_code = false,
-            _ if in_code => {}
-            _ => columns += 1,
-        }
-    }
-    columns
+    shown(text).count()
+}
+
+/// What is seen of a text: all but the codes of colours.
+fn shown(text: &str) -> impl Iterator<Item = char> {
+    let mut is_in_code = false;
+    text.chars().filter(move |&c| {
+        let is_code = is_in_code || c == '\u{1b}';
+        is_in_code = is_code && c != 'm';
+        !is_code
+    })
 }
 
 #[cfg(test)]

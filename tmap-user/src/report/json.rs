@@ -38,8 +38,9 @@
 //! `reference`, `up_since` with `up_since_sigma_s` and `up_since_modulus_s` (the true time may be
 //! earlier by any multiple), `up_since_if_fixed` (the same if the offset is the machine's own, where
 //! that is open) with `up_since_if_fixed_sigma_s` and `up_since_if_fixed_probability`, `connections`
-//! (may be fractional: assignment is weighted), `load_percent`, `ports` (objects of `port`, `side` =
-//! `server` or `client`, `share_percent`, `connections`),
+//! (may be fractional: assignment is weighted), `load_percent` with `load_low_percent` and
+//! `load_high_percent`, `ports` (objects of `port`, `side` = `server` or `client`, `share_percent`,
+//! `connections`),
 //! `source_ports` (`null`, or `rule`, `openings`, `go_on`, `boundary_s` (when its walks begin anew, modulo
 //! ten seconds of Unix time) and `boundary_within_s` (half of its 90 % interval)),
 //! `peers` (objects of `address`, `connections`; at most 16 of `peers_total`), `first_seen`, `last_seen`,
@@ -180,6 +181,8 @@ struct Machine {
     up_since_if_fixed_probability: Option<f64>,
     connections: f64,
     load_percent: f64,
+    load_low_percent: f64,
+    load_high_percent: f64,
     ports: Vec<Port>,
     source_ports: Option<MachinePortsObject>,
     peers: Vec<Peer>,
@@ -546,6 +549,8 @@ fn machine_object(machine: &MachineReport, calendar: &Calendar<'_>) -> Machine {
         up_since_if_fixed_probability: machine.boot_if_fixed.map(|(_, probability)| probability),
         connections: machine.connections,
         load_percent: machine.load_percent,
+        load_low_percent: machine.load_low_percent,
+        load_high_percent: machine.load_high_percent,
         ports: machine.ports.iter().map(port_object).collect(),
         source_ports: machine.source_ports.as_ref().map(|ports| {
             let boundary_s = calendar.boundary_s(machine);

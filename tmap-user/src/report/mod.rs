@@ -91,9 +91,6 @@ pub trait Sink {
 
     /// Takes the sensor's own counters.
     fn stats(&mut self, stats: &Stats, wall: WallClock) -> io::Result<()>;
-
-    /// The time of a moment, as text reports write it.
-    fn time(&self, now_ns: u64, wall: WallClock) -> String;
 }
 
 /// Writes reports in one format to one place.
@@ -175,10 +172,6 @@ impl<W: Write> Sink for Reporter<W> {
         });
         self.watch = watch;
         written
-    }
-
-    fn time(&self, now_ns: u64, wall: WallClock) -> String {
-        number::Calendar { wall, zone: &self.zone }.local(now_ns as f64 / 1e9, 0.0)
     }
 
     fn stats(&mut self, stats: &Stats, wall: WallClock) -> io::Result<()> {

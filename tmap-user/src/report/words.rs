@@ -3,9 +3,12 @@
 use tmap_common::Tunnel;
 
 use super::number::{Calendar, count, grouped, hertz, more_of, signed, span};
-use crate::engine::snapshot::{
-    AddressReport, Boot, Doubt, Estimate, MachinePorts, MachineReport, OsReport, PortShare, Regime, Rule,
-    RuleSeen, Side, Snapshot, SourcePorts, Unassigned,
+use crate::engine::{
+    clock::boot::JIFFIES_AHEAD_S,
+    snapshot::{
+        AddressReport, Boot, Doubt, Estimate, MachinePorts, MachineReport, OsReport, PortShare, Regime, Rule,
+        RuleSeen, Side, Snapshot, SourcePorts, Unassigned,
+    },
 };
 
 /// A skew less certain than this tells nothing: real clocks are off by up to about 100 ppm.
@@ -439,16 +442,29 @@ pub(crate) fn tunnel(tunnel: &Tunnel) -> String {
 /// `2006-02-16 21:26:20 CET ± 2 s, or any multiple of 497 days earlier`.
 pub(crate) fn up_since(boot: Boot, calendar: &Calendar<'_>) -> String {
     let jiffies = if boot.or_earlier_s > 0.0 {
-        format!(" (or {} earlier, if it is Linux before 4.13)", span(boot.or_earlier_s))
+        let is = if boot.is_of_jiffies() { "is not" } else { "is" };
+        format!(" (or {} earlier, if it {is} Linux before 4.13)", earlier(boot))
     } else {
         String::new()
     };
     format!("{}{jiffies}, or any multiple of {} earlier", boot_time(boot, calendar), span(boot.modulus_s))
 }
 
-/// `2006-02-16 21:26:20 CET ± 2 s (modulo 497 days)`.
+/// By how much it may have been earlier: `5 min`, or `49.7 days less 5 min`.
+fn earlier(boot: Boot) -> String {
+    match boot.is_of_jiffies() {
+        true => format!("{} less {}", span(boot.modulus_s), span(JIFFIES_AHEAD_S)),
+        false => span(boot.or_earlier_s),
+    }
+}
+
+/// `2006-02-16 21:26:20 CET ± 2 s (modulo 497 days)`, `... ± 2 s or 5 min earlier (modulo 497 days)`.
 pub(crate) fn up_since_in_short(boot: Boot, calendar: &Calendar<'_>) -> String {
-    format!("{} (modulo {})", boot_time(boot, calendar), span(boot.modulus_s))
+    let earlier = match boot.or_earlier_s {
+        earlier_s if earlier_s > 0.0 => format!(" or {} earlier", earlier(boot)),
+        _ => String::new(),
+    };
+    format!("{}{earlier} (modulo {})", boot_time(boot, calendar), span(boot.modulus_s))
 }
 
 /// `2006-02-16 21:26:20 CET ± 2 s`.
@@ -470,17 +486,31 @@ pub(crate) fn weighted(connections: f64) -> String {
     }
 }
 
-/// A machine's connections, of how many that are assigned: `about 70 of 270 connections (26 %)`.
+/// A machine's connections, of how many that are assigned: `70 of 270 connections (26 %)`, `about 70 of 270
+/// connections (26 %, 20 to 45 %)`.
 pub(crate) fn share(machine: &MachineReport) -> String {
     let own = weighted(machine.connections);
     let all = (100.0 * machine.connections / machine.load_percent.max(f64::MIN_POSITIVE)).round();
     match own.strip_suffix(" connections").or_else(|| own.strip_suffix(" connection")) {
         Some(own) if machine.load_percent < 99.995 => {
-            format!("{own} of {} ({:.0} %)", count(all as u64, "connection"), machine.load_percent)
+            let ends = load_ends(machine).map_or_else(String::new, |ends| format!(", {ends}"));
+            format!("{own} of {} ({:.0} %{ends})", count(all as u64, "connection"), machine.load_percent)
         }
         _ if machine.load_percent < 99.995 => format!("{own} ({:.1} %)", machine.load_percent),
         _ => own,
     }
+}
+
+/// A machine's share of the connections: `26 %`, `26 % (20 to 45 %)`.
+pub(crate) fn load(machine: &MachineReport) -> String {
+    let ends = load_ends(machine).map_or_else(String::new, |ends| format!(" ({ends})"));
+    format!("{:.0} %{ends}", machine.load_percent)
+}
+
+/// The ends of its share, where whole percents tell them apart: `20 to 45 %`.
+fn load_ends(machine: &MachineReport) -> Option<String> {
+    let [low, high] = [machine.load_low_percent, machine.load_high_percent].map(|end| format!("{end:.0}"));
+    (low != high).then(|| format!("{low} to {high} %"))
 }
 
 /// `port 25` or `ports 80 (60 %), 8080 (10 %), client of port 443 (30 %)`.

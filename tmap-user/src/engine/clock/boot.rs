@@ -11,8 +11,15 @@ pub struct Boot {
     /// The time in which the counter wraps, in seconds: the true boot may be earlier by any multiple.
     pub modulus_s: f64,
     /// The boot may also be this much earlier, in seconds; 0 where it can't. [`JIFFIES_AHEAD_S`] where the
-    /// counter may be jiffies.
+    /// counter may be jiffies; more where it is taken for jiffies, and may be none.
     pub or_earlier_s: f64,
+}
+
+impl Boot {
+    /// Whether the time is that of jiffies, and the earlier one is not.
+    pub fn is_of_jiffies(&self) -> bool {
+        self.or_earlier_s > JIFFIES_AHEAD_S
+    }
 }
 
 /// Linux sets jiffies to 300 s before their wrap at boot (`INITIAL_JIFFIES` in `include/linux/jiffies.h`), so
@@ -48,11 +55,13 @@ const MOST_CERTAIN: f64 = 0.8;
 /// `jiffies` is the probability that the counter is Linux's jiffies. Where it leaves that open, the later of
 /// the two boot times is given, and [`Boot::or_earlier_s`] says how much earlier the other is.
 pub fn boot(clock: &Clock, jiffies: f64) -> Boot {
-    // In the first five minutes, jiffies are about to wrap; another counter hardly ever is.
+    // In the first five minutes, jiffies are about to wrap; another counter is so for five minutes, too.
     let until_wrap_s = (WRAP_TICKS - clock.offset_ticks.value.rem_euclid(WRAP_TICKS)) / clock.hz;
-    let least = if until_wrap_s <= JIFFIES_AHEAD_S { 1.0 - CERTAIN } else { CERTAIN };
+    let is_before_wrap = until_wrap_s <= JIFFIES_AHEAD_S;
+    let least = if is_before_wrap { 1.0 - CERTAIN } else { CERTAIN };
     let ahead_s = if jiffies >= least { JIFFIES_AHEAD_S } else { 0.0 };
-    let is_open = (1.0 - CERTAIN..least).contains(&jiffies);
+    let is_open = (1.0 - CERTAIN..CERTAIN).contains(&jiffies);
+    let or_earlier_s = if is_before_wrap { WRAP_TICKS / clock.hz - JIFFIES_AHEAD_S } else { JIFFIES_AHEAD_S };
     let ticks = (clock.offset_ticks.value + ahead_s * clock.hz).rem_euclid(WRAP_TICKS);
     let up_s = ticks / clock.hz;
     let skew = long_run_skew(clock.skew);
@@ -63,7 +72,7 @@ pub fn boot(clock: &Clock, jiffies: f64) -> Boot {
             sigma: (clock.offset_ticks.sigma / clock.hz).hypot(up_s * skew.sigma),
         },
         modulus_s: WRAP_TICKS / (clock.hz * (1.0 + skew.value)),
-        or_earlier_s: if is_open { JIFFIES_AHEAD_S } else { 0.0 },
+        or_earlier_s: if is_open { or_earlier_s } else { 0.0 },
     }
 }
 
@@ -136,6 +145,9 @@ mod tests {
         // One minute after boot, the counter is 240 s before its wrap.
         let minute = boot(&clock(0.0, 1e-8, WRAP_TICKS / 100.0 - 240.0), 1.0);
         assert!((minute.engine_s.value - (1000.0 - 60.0)).abs() < 0.1, "{minute:?}");
-        assert_eq!(boot(&clock(0.0, 1e-8, WRAP_TICKS / 100.0 - 240.0), 0.5), minute, "likely jiffies");
+        let likely = boot(&clock(0.0, 1e-8, WRAP_TICKS / 100.0 - 240.0), 0.5);
+        assert_eq!((likely.engine_s, minute.or_earlier_s), (minute.engine_s, 0.0));
+        let earlier_s = likely.engine_s.value - likely.or_earlier_s;
+        assert!((earlier_s - (1000.0 - (WRAP_TICKS / 100.0 - 240.0))).abs() < 0.1, "{likely:?}");
     }
 }

@@ -17,7 +17,7 @@ use crate::engine::{
     flows::{Analysed, FrozenSource, SourceId, connection::Connection},
     hurry::Hurry,
     options::Options,
-    rtt::clock_directory::ClockDirectory,
+    rtt::clock_directory::{ClockDirectory, Owner},
     snapshot::{AddressReport, Event, MachineReport},
     types::{Depth, Doubt, Wanted},
 };
@@ -327,9 +327,12 @@ impl SnapshotBuilder {
 
 /// Adds the connections and machines of a source to the clock directory.
 fn add_clocks(clocks: &mut ClockDirectory, history: &SourceHistory, connections: &[Connection]) {
-    for connection in connections {
-        let Connection { key, serial, machine, .. } = *connection;
-        clocks.add_connection(key, serial, machine, connection.tick_hz());
+    let unsure: HashSet<usize> =
+        history.last_pass.iter().flat_map(|last_pass| assemble::unsure(&last_pass.analysis)).collect();
+    for (position, connection) in connections.iter().enumerate() {
+        let Connection { key, serial, machine: number, .. } = *connection;
+        let owner = Owner { number, is_sure: !unsure.contains(&position) };
+        clocks.add_connection(key, serial, owner, connection.tick_hz());
     }
     let Some(last_pass) = &history.last_pass else { return };
     for (group, &number) in last_pass.analysis.groups.iter().zip(&last_pass.numbers) {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tmap_common::{Address, Tunnel};
+use tmap_common::Tunnel;
 
 use super::{
+    analysis::Analysis,
     counters::{Behaviour, LEAST_LOST, OLD_APPLE_HZ},
     group::Group,
     history::{LastPass, SourceHistory},
@@ -142,12 +143,40 @@ pub(super) fn machines(
         })
         .collect();
     let assigned: f64 = machines.iter().map(|machine| machine.connections).sum();
-    for machine in &mut machines {
-        machine.load_percent = 100.0 * machine.connections / assigned.max(f64::MIN_POSITIVE);
+    for (machine, group) in machines.iter_mut().zip(&last_pass.analysis.groups) {
+        let percent = |connections: f64| 100.0 * connections / assigned.max(f64::MIN_POSITIVE);
+        machine.load_percent = percent(machine.connections);
+        let [fewer, more] = leeway(group, machine.load_percent / 100.0);
+        machine.load_low_percent = percent(machine.connections - fewer).max(0.0);
+        machine.load_high_percent = percent(machine.connections + more).min(100.0);
     }
     machines.sort_by_key(|machine| machine.id);
     machines
 }
+
+/// How many connections fewer and more may be a machine's than the sum of their probabilities tells, where
+/// `share` of all connections is taken to be its own.
+///
+/// A connection that shows nothing has that share as its probability. But the connections that show nothing,
+/// as short ones, may well be all of one machine. So only what a connection clearly shows beyond the share
+/// counts.
+fn leeway(group: &Group, share: f64) -> [f64; 2] {
+    if group.phase_ticks.is_none() {
+        return [0.0; 2];
+    }
+    // With odds that are so many times as high.
+    let with = |p: f64, factor: f64| p * factor / (p * factor + (1.0 - p));
+    let least = |p: f64| match share {
+        all if all >= 1.0 => p,
+        _ => ((with(p, 1.0 / UNCLEAR_FACTOR) - share) / (1.0 - share)).clamp(0.0, p),
+    };
+    let most = |p: f64| (with(p, UNCLEAR_FACTOR) / share.max(f64::MIN_POSITIVE)).clamp(p, 1.0);
+    group.members.iter().fold([0.0; 2], |[fewer, more], &(_, p)| [fewer + p - least(p), more + most(p) - p])
+}
+
+/// A likelihood ratio up to this shows nothing of whose a connection is: the law of the delay is only
+/// learned.
+const UNCLEAR_FACTOR: f64 = 3.0;
 
 /// The counter value of a clock at `at_ns`, modulo `period` ticks.
 fn counter_value(clock: &Clock, at_ns: u64, period: f64) -> Estimate {
@@ -176,6 +205,9 @@ fn machine(
         let voters = group.members.iter().filter(move |(position, _)| is_credible(*position));
         voters.map(|&(position, p)| (&connections[position], p))
     };
+    // Those that are surely its own, where any is: others show only perhaps when it was there.
+    let has_sure = group.members.iter().any(|(_, p)| *p >= SURE);
+    let surest = || members().filter(move |(_, p)| !has_sure || *p >= SURE).map(|(connection, _)| connection);
     let os = system(group, voters(), options);
     let peers = peers(voters());
     let from_client = voters().any(|(c, _)| c.flow.fingerprint.is_some_and(|f| f.side == Side::Client));
@@ -195,12 +227,14 @@ fn machine(
         boot_if_fixed: boot_if_fixed(group, &os, jiffies),
         connections: weight + history.discarded.get(&number).copied().unwrap_or_default() as f64,
         load_percent: 0.0,
+        load_low_percent: 0.0,
+        load_high_percent: 0.0,
         ports: ports(voters()),
         source_ports: None,
         peers_total: peers.len() as u64,
         peers: peers.into_iter().take(MAX_PEERS).collect(),
-        first_seen_ns: members().map(|(c, _)| c.flow.first_ns).min().unwrap_or_default(),
-        last_seen_ns: members().map(|(c, _)| c.flow.last_ns).max().unwrap_or_default(),
+        first_seen_ns: surest().map(|c| c.flow.first_ns).min().unwrap_or_default(),
+        last_seen_ns: surest().map(|c| c.flow.last_ns).max().unwrap_or_default(),
         os,
     }
 }
@@ -282,35 +316,65 @@ pub(super) fn candidates(history: &SourceHistory) -> impl Iterator<Item = Candid
     })
 }
 
-/// Service ports by share, the largest first.
-fn ports<'a>(members: impl Iterator<Item = (&'a Connection, f64)>) -> Vec<PortShare> {
-    let mut weights: BTreeMap<(u16, Side), f64> = BTreeMap::new();
-    for (connection, probability) in members {
-        *weights.entry(connection.service()).or_default() += probability;
+/// A connection is surely a machine's where the probability is at least this.
+const SURE: f64 = 0.9;
+
+/// The connections of which none of the machines surely is the owner, by their places.
+pub(super) fn unsure(analysis: &Analysis) -> impl Iterator<Item = usize> {
+    let mut best: BTreeMap<usize, f64> = BTreeMap::new();
+    for &(position, probability) in analysis.groups.iter().flat_map(|group| &group.members) {
+        let known = best.entry(position).or_default();
+        *known = known.max(probability);
     }
-    let total: f64 = weights.values().sum();
-    let mut shares: Vec<PortShare> = weights
-        .into_iter()
-        .map(|((port, side), weight)| PortShare {
-            port,
-            side,
-            share_percent: 100.0 * weight / total,
-            connections: weight,
-        })
-        .collect();
+    best.into_iter().filter(|(_, probability)| *probability < SURE).map(|(position, _)| position)
+}
+
+/// What a machine has of a port or a peer.
+#[derive(Clone, Copy, Default)]
+struct Weight {
+    /// Connections; a sum of probabilities.
+    connections: f64,
+    /// Whether one of them is surely its own.
+    is_sure: bool,
+}
+
+/// What these connections, each with its probability, have of what `kind` tells of them.
+fn weights<'a, K: Ord>(
+    members: impl Iterator<Item = (&'a Connection, f64)>,
+    kind: impl Fn(&Connection) -> K,
+) -> BTreeMap<K, Weight> {
+    let mut weights: BTreeMap<K, Weight> = BTreeMap::new();
+    for (connection, probability) in members {
+        let weight = weights.entry(kind(connection)).or_default();
+        weight.connections += probability;
+        weight.is_sure |= probability >= SURE;
+    }
+    weights
+}
+
+/// Service ports by share, the largest first. Connections that are perhaps the machine's show none: they are
+/// shared out as all others are, and so any machine would have any port.
+fn ports<'a>(members: impl Iterator<Item = (&'a Connection, f64)>) -> Vec<PortShare> {
+    let weights = weights(members, Connection::service);
+    let total: f64 = weights.values().map(|weight| weight.connections).sum();
+    let of_port = |((port, side), Weight { connections, .. })| PortShare {
+        port,
+        side,
+        share_percent: 100.0 * connections / total,
+        connections,
+    };
+    let mut shares: Vec<PortShare> =
+        weights.into_iter().filter(|(_, weight)| weight.is_sure).map(of_port).collect();
     shares.sort_by(|a, b| b.share_percent.total_cmp(&a.share_percent).then(a.port.cmp(&b.port)));
     shares.truncate(MAX_PORTS);
     shares
 }
 
-/// All peers, those with the most connections first.
+/// All peers of which a connection is surely the machine's, those with the most connections first.
 fn peers<'a>(members: impl Iterator<Item = (&'a Connection, f64)>) -> Vec<PeerShare> {
-    let mut weights: BTreeMap<Address, f64> = BTreeMap::new();
-    for (connection, probability) in members {
-        *weights.entry(connection.peer()).or_default() += probability;
-    }
-    let mut shares: Vec<PeerShare> =
-        weights.into_iter().map(|(address, connections)| PeerShare { address, connections }).collect();
+    let weights = weights(members, Connection::peer).into_iter().filter(|(_, weight)| weight.is_sure);
+    let of_peer = |(address, weight): (_, Weight)| PeerShare { address, connections: weight.connections };
+    let mut shares: Vec<PeerShare> = weights.map(of_peer).collect();
     shares.sort_by(|a, b| b.connections.total_cmp(&a.connections).then(a.address.cmp(&b.address)));
     shares
 }

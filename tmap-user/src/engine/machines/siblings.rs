@@ -3,7 +3,8 @@
 //!
 //! One kernel has one counter. Where offsets are global, equal counter values show it at once. Where they are
 //! random, only the fraction of a tick and the skew remain. Two clocks that agree in both are one with a
-//! probability that depends on the number of other clocks. Where both show when their walks of source ports
+//! probability that depends on how many pairs there are, and on how many of these are siblings, as far as all
+//! of them together tell. Where both show when their walks of source ports
 //! begin anew, that tells them apart, too. (Beverly and Berger 2015 and Scheitle et al. 2017 matched siblings
 //! by skew and by offset; random offsets end the second, and NTP nearly ends the first.)
 
@@ -50,31 +51,130 @@ const MIN_OFFSET_SIGMA_TICKS: f64 = 1.0;
 const DISCIPLINED_SHARE: f64 = 0.5;
 const DISCIPLINED_SIGMA: f64 = 0.3e-6;
 
-/// The fewest machines assumed to be there for a chance match: with few of them seen, the prior odds of a
-/// match must not rise further.
-const FEWEST_RIVALS: f64 = 10.0;
+/// The highest odds of a pair before its clocks are compared, however many siblings there are.
+const HIGHEST_PRIOR: f64 = 0.1;
+
+/// So many pairs are expected to be siblings where none clearly is.
+const FEWEST_SIBLINGS: f64 = 0.5;
+
+/// How often the number of siblings is estimated anew. It converges geometrically.
+const ROUNDS: usize = 40;
+
+/// Two machines that may be one.
+struct Link {
+    /// How many times likelier their clocks are of one machine than of two.
+    factor: f64,
+    /// The machines' places.
+    pair: (usize, usize),
+    basis: Basis,
+}
 
 /// Finds machines that stand behind several addresses. Machines beyond [`MAX_CANDIDATES`] are ignored; the
 /// caller counts them.
 pub(super) fn find(candidates: &[Candidate]) -> Vec<Sibling> {
     let candidates = &candidates[..candidates.len().min(MAX_CANDIDATES)];
-    let mut links = Vec::new();
+    let (mut links, mut pairs) = (Vec::new(), 0);
     for (i, a) in candidates.iter().enumerate() {
         for (j, b) in candidates.iter().enumerate().skip(i + 1) {
             if a.address == b.address || a.clock.hz != b.clock.hz {
                 continue;
             }
-            let (probability, basis) = same(a, b, candidates.len());
-            if probability >= MIN_PROBABILITY {
-                links.push((probability, i, j, basis));
+            pairs += 1;
+            let (factor, basis) = same(a, b);
+            // Others can't become probable.
+            if factor * HIGHEST_PRIOR >= MIN_PROBABILITY {
+                links.push(Link { factor, pair: (i, j), basis });
             }
         }
     }
-    join(candidates, links)
+    for link in &mut links {
+        link.factor *= crowding(candidates, link);
+    }
+    let of_links = probabilities(&links, candidates.len(), pairs);
+    let probable = of_links.into_iter().zip(links).filter(|(probability, _)| *probability >= MIN_PROBABILITY);
+    join(candidates, probable.collect())
 }
 
-/// The probability that two machines are one, and the evidence for it.
-fn same(a: &Candidate, b: &Candidate, machines: usize) -> (f64, Basis) {
+/// The most machines whose skews are looked at.
+const MOST_OTHERS: usize = 256;
+
+/// As many machines as the prior of skews is worth.
+const PRIOR_WORTH: f64 = 5.0;
+
+/// Other machines are told from a pair by their phases where these are this many standard errors apart.
+const CLEARLY_APART: f64 = 4.0;
+
+/// By how much an agreement of clocks is worth less than [`same`] tells, because machines that are clearly
+/// others have such clocks, too: where one server disciplines all, their skews agree more closely than in
+/// general, and where all were switched on together, their counters do.
+fn crowding(candidates: &[Candidate], link: &Link) -> f64 {
+    let (a, b) = (&candidates[link.pair.0], &candidates[link.pair.1]);
+    let sigma = a.clock.skew.sigma.hypot(b.clock.skew.sigma);
+    let step = candidates.len().div_ceil(MOST_OTHERS);
+    let others = (0..candidates.len()).step_by(step).filter(|&k| k != link.pair.0 && k != link.pair.1);
+    let (mut density, mut apart_ticks) = (0.0, Vec::new());
+    for other in others.map(|k| &candidates[k]).filter(|other| other.clock.hz == a.clock.hz) {
+        let meeting_ns = between(a.clock.reference_ns, other.clock.reference_ns);
+        let (left, right) = (a.clock.at(meeting_ns), other.clock.at(meeting_ns));
+        let ticks = left.value - right.value;
+        if (ticks - ticks.round()).abs() > CLEARLY_APART * left.sigma.hypot(right.sigma) {
+            density += normal(a.clock.skew.value - other.clock.skew.value, sigma);
+            apart_ticks.push((ticks - WRAP_TICKS * (ticks / WRAP_TICKS).round()).abs());
+        }
+    }
+    let worth = apart_ticks.len() as f64 + PRIOR_WORTH;
+    let prior = spread(a.clock.skew.value, sigma);
+    let by_skew = (prior * worth / (density + PRIOR_WORTH * prior)).min(1.0);
+    if link.basis == Basis::Phase {
+        return by_skew;
+    }
+    let uniform = 1.0 / WRAP_TICKS;
+    by_skew * (uniform * worth / (highest_density(apart_ticks) + PRIOR_WORTH * uniform)).min(1.0)
+}
+
+/// The fewest machines that make a crowd of counters.
+const CROWD: usize = 3;
+
+/// The highest density of counters that are this far from a place on either side, in machines a tick, within
+/// any distance that holds some of them.
+fn highest_density(mut apart_ticks: Vec<f64>) -> f64 {
+    apart_ticks.sort_by(f64::total_cmp);
+    let within = apart_ticks.iter().enumerate().skip(CROWD - 1);
+    within.map(|(before, ticks)| (before + 1) as f64 / (2.0 * ticks.max(1.0))).fold(0.0, f64::max)
+}
+
+/// The probability of each link. The odds before clocks are compared are the share of siblings among the
+/// other pairs, as far as these together tell (empirical Bayes): among many unrelated machines, some clocks
+/// agree by chance.
+fn probabilities(links: &[Link], machines: usize, pairs: usize) -> Vec<f64> {
+    let probability = |link: &Link, siblings: f64| {
+        let prior = (siblings.max(FEWEST_SIBLINGS) / pairs.max(1) as f64).min(HIGHEST_PRIOR);
+        let odds = link.factor * prior;
+        if odds.is_finite() { odds / (1.0 + odds) } else { 1.0 }
+    };
+    let mut siblings = pairs as f64;
+    let mut shares = vec![0.0; machines];
+    for _ in 0..ROUNDS {
+        shares = shares_of_groups(links, machines, |link| probability(link, siblings));
+        siblings = shares.iter().sum();
+    }
+    let others = |link: &Link| siblings - shares[link.pair.0] - shares[link.pair.1];
+    links.iter().map(|link| probability(link, others(link))).collect()
+}
+
+/// Each machine's share of a group of siblings: a group counts once, however many there are in it. A host
+/// with twenty addresses tells nothing of whether others have two.
+fn shares_of_groups(links: &[Link], machines: usize, probability: impl Fn(&Link) -> f64) -> Vec<f64> {
+    let mut siblings = vec![0.0_f64; machines];
+    for link in links {
+        siblings[link.pair.0] += probability(link);
+        siblings[link.pair.1] += probability(link);
+    }
+    siblings.into_iter().map(|own| own.min(1.0) / (1.0 + own.max(1.0))).collect()
+}
+
+/// How many times likelier two clocks are of one machine than of two, and by what.
+fn same(a: &Candidate, b: &Candidate) -> (f64, Basis) {
     let meeting_ns = between(a.clock.reference_ns, b.clock.reference_ns);
     let (left, right) = (a.clock.at(meeting_ns), b.clock.at(meeting_ns));
     let path = PATH_SIGMA_S * a.clock.hz;
@@ -91,8 +191,7 @@ fn same(a: &Candidate, b: &Candidate, machines: usize) -> (f64, Basis) {
     let by_skew =
         normal(a.clock.skew.value - b.clock.skew.value, skew_sigma) / spread(a.clock.skew.value, skew_sigma);
     let by_ports = by_boundary(a, b, meeting_ns);
-    let odds = (by_offset + by_phase) * by_skew * by_ports / (machines as f64).max(FEWEST_RIVALS);
-    (odds / (1.0 + odds), basis)
+    ((by_offset + by_phase) * by_skew * by_ports, basis)
 }
 
 /// The share of boundaries that are told wrongly: their intervals hold the truth nine times in ten.
@@ -127,25 +226,25 @@ fn between(a_ns: u64, b_ns: u64) -> u64 {
     a_ns.wrapping_add_signed((0.5e9 * seconds_between(a_ns, b_ns)) as i64)
 }
 
-/// Two machines that are one with less than this probability are in no group together, whatever joins them to
-/// others.
-const CONTRADICTED: f64 = 0.05;
+/// Two machines whose clocks are less than this many times likelier of one than of two are in no group
+/// together, whatever joins them to others.
+const CONTRADICTED: f64 = 0.5;
 
 /// Joins links into groups, the strongest first. Machines of one address are different machines, and so are
 /// those whose fixed counters differ: a link that would put two of them into one group is dropped.
-fn join(candidates: &[Candidate], mut links: Vec<(f64, usize, usize, Basis)>) -> Vec<Sibling> {
-    links.sort_by(|x, y| y.0.total_cmp(&x.0).then((x.1, x.2).cmp(&(y.1, y.2))));
+fn join(candidates: &[Candidate], mut links: Vec<(f64, Link)>) -> Vec<Sibling> {
+    links.sort_by(|(_, x), (_, y)| y.factor.total_cmp(&x.factor).then(x.pair.cmp(&y.pair)));
     let mut group_of: Vec<usize> = (0..candidates.len()).collect();
     let mut groups: Vec<(Vec<usize>, f64, Basis)> =
         (0..candidates.len()).map(|i| (vec![i], 1.0, Basis::Offset)).collect();
-    for (probability, i, j, basis) in links {
+    for (probability, Link { pair: (i, j), basis, .. }) in links {
         let (gi, gj) = (group_of[i], group_of[j]);
         if gi == gj {
             continue;
         }
         let is_contradicted = |&(x, y): &(usize, usize)| {
             let (a, b) = (&candidates[x], &candidates[y]);
-            a.address == b.address || same(a, b, candidates.len()).0 < CONTRADICTED
+            a.address == b.address || same(a, b).0 < CONTRADICTED
         };
         let (left, right) = (&groups[gi].0, &groups[gj].0);
         if left.iter().flat_map(|&x| right.iter().map(move |&y| (x, y))).any(|pair| is_contradicted(&pair)) {

@@ -24,6 +24,10 @@ const FEWEST_PERIODS: f64 = 8.0;
 const POWER: f64 = 14.0;
 const ABOVE_MEDIAN: f64 = 18.0;
 
+/// A period has at least this share of the highest power. Beside a period of many connections, frequencies
+/// next to it have enough power to be seen, too.
+const OF_HIGHEST: f64 = 0.2;
+
 /// The share of a line's times that must agree with a period for its rate to be known modulo that only.
 const AGREE: f64 = 0.75;
 
@@ -60,6 +64,15 @@ fn spectrum(line: &[Shown], step_hz: f64, count: usize) -> Vec<f64> {
     sums.into_iter().map(|(x, y)| (x * x + y * y) / all).collect()
 }
 
+/// The highest frequency at which most connections count: longer ones tell drifts apart by themselves, so
+/// that no period leaves them open.
+fn reached_hz(lines: &[Vec<Shown>]) -> f64 {
+    let reach_hz = |shown: &Shown| SHOWN_TICKS / shown.length_s.max(1e-9);
+    let mut reached_hz: Vec<f64> = lines.iter().flatten().map(reach_hz).collect();
+    reached_hz.sort_unstable_by(f64::total_cmp);
+    reached_hz.get(((1.0 - AGREE) * reached_hz.len() as f64) as usize).copied().unwrap_or(0.0)
+}
+
 /// The step from one trial frequency to the next, and how many there are up to `most_hz`.
 fn trials(span_s: f64, most_hz: f64) -> (f64, usize) {
     let step_hz = 1.0 / (PER_LOBE * span_s.max(1e-3));
@@ -77,7 +90,7 @@ fn span_s<'a>(shown: impl Iterator<Item = &'a Shown> + Clone) -> f64 {
 /// O(n) for n connections of all lines, times the number of trial frequencies.
 pub(super) fn step(lines: &[Vec<Shown>], most: f64) -> Option<f64> {
     let span_s = span_s(lines.iter().flatten());
-    let (step_hz, count) = trials(span_s, most);
+    let (step_hz, count) = trials(span_s, most.min(reached_hz(lines)));
     let first = (PER_LOBE * FEWEST_PERIODS) as usize;
     if !span_s.is_finite() || count <= first {
         return None;
@@ -92,7 +105,8 @@ pub(super) fn step(lines: &[Vec<Shown>], most: f64) -> Option<f64> {
     }
     let mut sorted = power[first..].to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
-    let least = POWER.max(ABOVE_MEDIAN * sorted[sorted.len() / 2]);
+    let highest = sorted[sorted.len() - 1];
+    let least = POWER.max(ABOVE_MEDIAN * sorted[sorted.len() / 2]).max(OF_HIGHEST * highest);
     let is_peak = |at: &usize| {
         let beside = [at.wrapping_sub(1), at + 1].map(|at| power.get(at).copied().unwrap_or(0.0));
         power[*at] > least && power[*at] >= beside[0] && power[*at] >= beside[1]
@@ -165,6 +179,13 @@ mod tests {
         shown((0..count).map(|_| span_s * random.random::<f64>()))
     }
 
+    /// Pages of six connections each, of which each lasts so long.
+    fn long_pages(span_s: f64, count: usize, seed: u64, length_s: f64) -> Vec<Shown> {
+        let mut shown = pages(span_s, count, seed);
+        shown.iter_mut().for_each(|one| one.length_s = length_s);
+        shown
+    }
+
     /// Pages of six connections each.
     fn pages(span_s: f64, count: usize, seed: u64) -> Vec<Shown> {
         let starts = at_random(span_s, count, seed).into_iter();
@@ -204,11 +225,21 @@ mod tests {
 
     #[test]
     fn visits_of_several_connections_are_not_regular() {
-        let is_regular = |seed: &u64| {
-            let span_s = if seed.is_multiple_of(2) { 3600.0 } else { 240.0 };
-            step(&[pages(span_s, 5 + *seed as usize % 25, *seed)], 0.2).is_some()
-        };
-        assert!((0..200).filter(is_regular).count() <= 2);
+        for length_s in [0.2, 1.8, 3.0, 10.0] {
+            let is_regular = |seed: &u64| {
+                let span_s = if seed.is_multiple_of(2) { 3600.0 } else { 240.0 };
+                step(&[long_pages(span_s, 5 + *seed as usize % 25, *seed, length_s)], 0.2).is_some()
+            };
+            assert!((0..200).filter(is_regular).count() <= 2, "{length_s}");
+        }
+    }
+
+    /// Six connections at once each minute: frequencies next to this have much power, too.
+    #[test]
+    fn a_period_of_many_connections_is_told_exactly() {
+        let line: Vec<Shown> = (0..6).flat_map(|seed| regular(60.0, 60, 1.0, 7 + seed / 6)).collect();
+        let step = step(&[line.clone(), line], 0.2).expect("a period");
+        assert!((step - 1.0 / 60.0).abs() < 5e-5, "{step}");
     }
 
     #[test]

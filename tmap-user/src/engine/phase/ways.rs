@@ -18,6 +18,9 @@ use super::{
 const AS_GOOD_NATS: f64 = 5.0;
 const AS_GOOD_NATS_EACH: f64 = 0.02;
 
+/// What a line explains in tracks that are other lines', in nats: its phase and its drift are free.
+const EACH_LINE_NATS: f64 = 9.0;
+
 /// Ways that are less likely than the best one by this, in nats, say nothing of the number of lines.
 const LIKELY_NATS: f64 = 5.0;
 
@@ -70,7 +73,9 @@ fn within_a_step(data: &mut Data, found: Found, search: Search<'_>, step: f64, i
         return Ways { best: found, others: Vec::new(), is_open: true };
     };
     let best = take_best(first, &mut ways);
-    if explained(&found) >= least {
+    // More lines explain more, whatever they are.
+    let more_lines = best.best().lines.len().saturating_sub(found.best().lines.len());
+    if explained(&found) >= least - EACH_LINE_NATS * more_lines as f64 {
         ways.push(found);
     }
     ways.retain(|way| way.best_evidence() > best.best_evidence() - LIKELY_NATS);

@@ -25,14 +25,23 @@ pub struct ClockDirectory {
 #[derive(Debug)]
 struct Latest {
     serial: u32,
-    machine: u32,
+    machine: Owner,
     tick_hz: Option<f64>,
 }
 
+/// The machine that a connection side is probably of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its number; 0 for none.
+    pub number: u32,
+    /// Whether the connection is surely its own.
+    pub is_sure: bool,
+}
+
 impl ClockDirectory {
-    /// Adds a connection side: its number within its source address, its machine's number (0 for none) and
-    /// its tick rate in Hz. Of several with one key, the one with the highest number counts.
-    pub fn add_connection(&mut self, key: FlowKey, serial: u32, machine: u32, tick_hz: Option<f64>) {
+    /// Adds a connection side: its number within its source address, its machine and its tick rate in Hz. Of
+    /// several with one key, the one with the highest number counts.
+    pub fn add_connection(&mut self, key: FlowKey, serial: u32, machine: Owner, tick_hz: Option<f64>) {
         let latest = Latest { serial, machine, tick_hz };
         let known = self.latest.entry(key).or_insert(Latest { serial: 0, ..latest });
         if known.serial <= serial {
@@ -47,12 +56,16 @@ impl ClockDirectory {
         self.rates.insert((address, number), if is_nominal { nominal_hz } else { measured_hz });
     }
 
-    /// The clock behind a connection side; empty where nothing is known of it.
+    /// The clock behind a connection side; empty where nothing is known of it. Round trips of a connection
+    /// that is only perhaps a machine's are none of this machine's.
     pub fn of(&self, key: &FlowKey) -> SideClock {
         let Some(connection) = self.latest.get(key) else { return SideClock::default() };
-        let machine = Some(connection.machine).filter(|number| *number != 0);
-        let of_machine = || self.rates.get(&(key.src, machine?)).copied();
-        SideClock { machine, tick_hz: connection.tick_hz.or_else(of_machine) }
+        let Owner { number, is_sure } = connection.machine;
+        let of_machine = || self.rates.get(&(key.src, number)).copied();
+        SideClock {
+            machine: Some(number).filter(|number| *number != 0 && is_sure),
+            tick_hz: connection.tick_hz.or_else(of_machine),
+        }
     }
 
     /// The tick rate that a connection side itself showed, in Hz; `None` where it showed none.
