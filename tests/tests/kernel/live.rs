@@ -574,3 +574,35 @@ fn a_terminal_that_nobody_reads_holds_nothing_up() {
         assert_eq!(lines("summary"), 2);
     }
 }
+
+/// A request that comes while another one is answered is hurried, too.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn two_requests_for_a_summary_are_both_answered_soon() {
+    let wire = wire();
+    let sensor = watch(&wire, &["--json", "--no-promisc"]);
+    replay(&wire, &Scenario::slow_to_analyse());
+    let asked = std::time::Instant::now();
+    sensor.send(Signal::SIGUSR1);
+    thread::sleep(Duration::from_millis(250));
+    sensor.send(Signal::SIGUSR1);
+    wait_for("two summaries", || sensor.lines("summary").len() == 2);
+    // Two seconds each, and as much again on a busy machine.
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+}
+
+/// A program expects one summary in the end. What hurried the one before doesn't hurry this.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_stop_after_a_request_for_a_summary_waits_for_the_analysis() {
+    let wire = wire();
+    let sensor = watch(&wire, &["--json", "--no-promisc"]);
+    replay(&wire, &Scenario::slow_to_analyse());
+    sensor.send(Signal::SIGUSR1);
+    thread::sleep(Duration::from_millis(250));
+    sensor.send(Signal::SIGTERM);
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(sensor.lines("summary").len(), 1, "the last one is not complete yet");
+    sensor.send(Signal::SIGTERM);
+    wait_for("what is known", || sensor.lines("summary").len() == 2);
+}
