@@ -49,7 +49,7 @@ use crate::{
     report::{
         Sink, Stats, Summary, losses,
         number::{Calendar, count, first_of, grouped},
-        sensor::Heartbeat,
+        sensor::{Heartbeat, Notice},
         stats::CpuStats,
     },
     sandbox::{self, Needs, Role, folder_of},
@@ -262,7 +262,8 @@ enum Wake {
     Interfaces,
     TimeUp,
     Order(Progress),
-    Unread,
+    /// No report will be written any more.
+    Unwritten,
     Screen(ScreenWake),
 }
 
@@ -286,7 +287,7 @@ impl Control<'_> {
                 () = self.news.come() => Wake::Interfaces,
                 () = &mut time_up => Wake::TimeUp,
                 progress = self.orders.next() => Wake::Order(progress),
-                () = self.reports.closed() => Wake::Unread,
+                () = self.reports.closed() => Wake::Unwritten,
                 wake = on_screen::next(&mut self.screen) => Wake::Screen(wake),
             };
             match wake {
@@ -298,7 +299,7 @@ impl Control<'_> {
                 }
                 Wake::TimeUp => return self.finish(&signals).await,
                 Wake::Order(progress) => self.deliver(progress, &signals)?,
-                Wake::Unread => return Err(reports::over()),
+                Wake::Unwritten => return Err(reports::over()),
                 Wake::Event(Some(event)) => self.event(event)?,
                 // All threads have failed.
                 Wake::Event(None) => return self.finish(&signals).await,
@@ -375,12 +376,7 @@ impl Control<'_> {
         } else {
             self.say(&line);
         }
-        self.reports.notice(reports::Change {
-            now_ns,
-            interface: interface.clone(),
-            change: kind.name(),
-            text,
-        })
+        self.reports.notice(Notice { now_ns, interface: interface.clone(), change: kind.name(), text })
     }
 
     async fn heartbeat(&mut self) -> anyhow::Result<()> {

@@ -271,7 +271,8 @@ fn health() -> Value {
 fn interfaces() -> Vec<Value> {
     let mut out = Vec::new();
     let mut reporter = Reporter::new(&mut out, Format::Json, jiff::tz::TimeZone::UTC);
-    let notice = Notice { now_ns: S, interface: "wan", change: ChangeKind::Gone.name(), text: "it is gone" };
+    let [interface, text] = ["wan", "it is gone"].map(str::to_owned);
+    let notice = Notice { now_ns: S, interface, change: ChangeKind::Gone.name(), text };
     reporter.notice(&notice, Default::default()).expect("written");
     let names = |name: &str| vec![name.to_owned()];
     let beat = Heartbeat {

@@ -36,21 +36,13 @@ enum Report {
     /// An event.
     Event(Timed, WallClock),
     /// A change of an interface.
-    Notice(Change, WallClock),
+    Notice(Notice, WallClock),
     /// A sign of life, with a snapshot where it says what changed.
     Heartbeat(Box<(Heartbeat, Option<Snapshot>)>, WallClock, Load),
     /// The sensor's own counters.
     Stats(Box<Stats>, WallClock, Load),
     /// A summary, and who waits until it is written.
     Summary(Box<Summary>, oneshot::Sender<()>),
-}
-
-/// A change of a watched interface, as [`Notice`].
-pub(super) struct Change {
-    pub now_ns: u64,
-    pub interface: String,
-    pub change: &'static str,
-    pub text: String,
 }
 
 /// The control loop's end of the thread. Dropping it ends the thread, when all is written.
@@ -102,8 +94,8 @@ impl Reports {
     }
 
     /// Writes a change of an interface.
-    pub(super) fn notice(&mut self, change: Change) -> anyhow::Result<()> {
-        self.pass_on(Report::Notice(change, WallClock::of_live()))
+    pub(super) fn notice(&mut self, notice: Notice) -> anyhow::Result<()> {
+        self.pass_on(Report::Notice(notice, WallClock::of_live()))
     }
 
     /// Writes a sign of life, and a snapshot where that changed.
@@ -177,9 +169,7 @@ fn write_all(sink: &mut (dyn Sink + Send), mut waiting: mpsc::Receiver<Report>) 
     while let Some(report) = waiting.blocking_recv() {
         match report {
             Report::Event(Timed { event, time_ns, _load }, wall) => sink.event(&event, time_ns, wall)?,
-            Report::Notice(Change { now_ns, interface, change, text }, wall) => {
-                sink.notice(&Notice { now_ns, interface: &interface, change, text: &text }, wall)?;
-            }
+            Report::Notice(notice, wall) => sink.notice(&notice, wall)?,
             Report::Heartbeat(beat, wall, _load) => sink.heartbeat(&beat.0, beat.1.as_ref(), wall)?,
             Report::Stats(stats, wall, _load) => sink.stats(&stats, wall)?,
             Report::Summary(summary, done) => {

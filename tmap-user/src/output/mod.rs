@@ -85,7 +85,7 @@ impl Sink for PageWriter {
 
     // Standard error tells these. What is lasting in them comes again in the summary.
 
-    fn notice(&mut self, notice: &Notice<'_>, wall: WallClock) -> io::Result<()> {
+    fn notice(&mut self, notice: &Notice, wall: WallClock) -> io::Result<()> {
         self.events.push_notice(notice, &Calendar { wall, zone: &self.zone });
         Ok(())
     }

@@ -51,8 +51,8 @@ impl Events {
     }
 
     /// Takes a change of a watched interface.
-    pub fn push_notice(&mut self, notice: &Notice<'_>, calendar: &Calendar<'_>) {
-        self.keep(notice.now_ns, None, true, printable(notice.text), calendar);
+    pub fn push_notice(&mut self, notice: &Notice, calendar: &Calendar<'_>) {
+        self.keep(notice.now_ns, None, true, printable(&notice.text), calendar);
     }
 
     fn keep(

@@ -76,7 +76,7 @@ pub trait Sink {
     fn takes_drafts(&self) -> bool;
 
     /// Takes a change of a watched interface.
-    fn notice(&mut self, notice: &sensor::Notice<'_>, wall: WallClock) -> io::Result<()>;
+    fn notice(&mut self, notice: &sensor::Notice, wall: WallClock) -> io::Result<()>;
 
     /// Whether a sign of life comes with what changed since the one before, which costs a snapshot.
     fn wants_changes(&self) -> bool;
@@ -149,7 +149,7 @@ impl<W: Write> Sink for Reporter<W> {
         self.format == Format::Text
     }
 
-    fn notice(&mut self, notice: &sensor::Notice<'_>, wall: WallClock) -> io::Result<()> {
+    fn notice(&mut self, notice: &sensor::Notice, wall: WallClock) -> io::Result<()> {
         self.write(wall, |out, format, _, calendar| sensor::notice(out, notice, format, calendar))
     }
 

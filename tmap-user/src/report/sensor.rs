@@ -15,16 +15,16 @@ use crate::{engine::Holdings, printable};
 const MAX_NAMES: usize = 8;
 
 /// A change of a watched interface.
-#[derive(Clone, Copy, Debug)]
-pub struct Notice<'a> {
+#[derive(Clone, Debug)]
+pub struct Notice {
     /// Engine time at which it was noticed, in nanoseconds.
     pub now_ns: u64,
     /// The interface.
-    pub interface: &'a str,
+    pub interface: String,
     /// What changed, in a word.
-    pub change: &'a str,
+    pub change: &'static str,
     /// What changed, in a sentence.
-    pub text: &'a str,
+    pub text: String,
 }
 
 /// A sign of life: what is watched, and how much came in.
@@ -70,15 +70,15 @@ struct HeartbeatLine<'a> {
 /// Writes a change: in JSON only, because people read it on standard error.
 pub(super) fn notice(
     out: &mut impl Write,
-    notice: &Notice<'_>,
+    notice: &Notice,
     format: Format,
     calendar: &Calendar<'_>,
 ) -> io::Result<()> {
-    let Notice { now_ns, interface, change, text } = *notice;
+    let Notice { now_ns, interface, change, text } = notice;
     match format {
         Format::Text => Ok(()),
         Format::Json => {
-            line(out, &Line::Interface { time: calendar.rfc3339(now_ns), interface, change, text })
+            line(out, &Line::Interface { time: calendar.rfc3339(*now_ns), interface, change, text })
         }
     }
 }

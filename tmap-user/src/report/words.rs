@@ -441,30 +441,24 @@ pub(crate) fn tunnel(tunnel: &Tunnel) -> String {
 
 /// `2006-02-16 21:26:20 CET ± 2 s, or any multiple of 497 days earlier`.
 pub(crate) fn up_since(boot: Boot, calendar: &Calendar<'_>) -> String {
-    let jiffies = if boot.or_earlier_s > 0.0 {
-        let is = if boot.is_of_jiffies() { "is not" } else { "is" };
-        format!(" (or {} earlier, if it {is} Linux before 4.13)", earlier(boot))
-    } else {
-        String::new()
-    };
+    let is = if boot.is_of_jiffies() { "is not" } else { "is" };
+    let jiffies = earlier(boot).map(|by| format!(" (or {by} earlier, if it {is} Linux before 4.13)"));
+    let jiffies = jiffies.unwrap_or_default();
     format!("{}{jiffies}, or any multiple of {} earlier", boot_time(boot, calendar), span(boot.modulus_s))
 }
 
-/// By how much it may have been earlier: `5 min`, or `49.7 days less 5 min`.
-fn earlier(boot: Boot) -> String {
-    match boot.is_of_jiffies() {
-        true => format!("{} less {}", span(boot.modulus_s), span(JIFFIES_AHEAD_S)),
-        false => span(boot.or_earlier_s),
+/// By how much it may have been earlier, if it may: `5 min`, or `49.7 days less 5 min`.
+fn earlier(boot: Boot) -> Option<String> {
+    if boot.is_of_jiffies() {
+        return Some(format!("{} less {}", span(boot.modulus_s), span(JIFFIES_AHEAD_S)));
     }
+    (boot.or_earlier_s > 0.0).then(|| span(boot.or_earlier_s))
 }
 
 /// `2006-02-16 21:26:20 CET ± 2 s (modulo 497 days)`, `... ± 2 s or 5 min earlier (modulo 497 days)`.
 pub(crate) fn up_since_in_short(boot: Boot, calendar: &Calendar<'_>) -> String {
-    let earlier = match boot.or_earlier_s {
-        earlier_s if earlier_s > 0.0 => format!(" or {} earlier", earlier(boot)),
-        _ => String::new(),
-    };
-    format!("{}{earlier} (modulo {})", boot_time(boot, calendar), span(boot.modulus_s))
+    let or = earlier(boot).map_or_else(String::new, |by| format!(" or {by} earlier"));
+    format!("{}{or} (modulo {})", boot_time(boot, calendar), span(boot.modulus_s))
 }
 
 /// `2006-02-16 21:26:20 CET ± 2 s`.

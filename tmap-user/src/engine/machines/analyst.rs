@@ -327,8 +327,8 @@ impl SnapshotBuilder {
 
 /// Adds the connections and machines of a source to the clock directory.
 fn add_clocks(clocks: &mut ClockDirectory, history: &SourceHistory, connections: &[Connection]) {
-    let unsure: HashSet<usize> =
-        history.last_pass.iter().flat_map(|last_pass| assemble::unsure(&last_pass.analysis)).collect();
+    let last_pass = history.last_pass.as_ref();
+    let unsure = last_pass.map(|last_pass| assemble::unsure(&last_pass.analysis)).unwrap_or_default();
     for (position, connection) in connections.iter().enumerate() {
         let Connection { key, serial, machine: number, .. } = *connection;
         let owner = Owner { number, is_sure: !unsure.contains(&position) };

@@ -1,6 +1,6 @@
 //! From an analysis pass to the plain data of a report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tmap_common::Tunnel;
 
@@ -320,13 +320,13 @@ pub(super) fn candidates(history: &SourceHistory) -> impl Iterator<Item = Candid
 const SURE: f64 = 0.9;
 
 /// The connections of which none of the machines surely is the owner, by their places.
-pub(super) fn unsure(analysis: &Analysis) -> impl Iterator<Item = usize> {
+pub(super) fn unsure(analysis: &Analysis) -> BTreeSet<usize> {
     let mut best: BTreeMap<usize, f64> = BTreeMap::new();
     for &(position, probability) in analysis.groups.iter().flat_map(|group| &group.members) {
         let known = best.entry(position).or_default();
         *known = known.max(probability);
     }
-    best.into_iter().filter(|(_, probability)| *probability < SURE).map(|(position, _)| position)
+    best.into_iter().filter(|(_, probability)| *probability < SURE).map(|(position, _)| position).collect()
 }
 
 /// What a machine has of a port or a peer.

@@ -14,7 +14,7 @@ use crate::engine::{
     clock::fit::{Clock, SKEW_PRIOR_SIGMA},
     ports::boundary::{PERIOD_S, Told},
     snapshot::{Basis, Sibling},
-    types::{WRAP_TICKS, seconds_between},
+    types::{Estimate, WRAP_TICKS, seconds_between, wrap_difference},
 };
 
 /// A machine as seen behind one address.
@@ -114,12 +114,10 @@ fn crowding(candidates: &[Candidate], link: &Link) -> f64 {
     let others = (0..candidates.len()).step_by(step).filter(|&k| k != link.pair.0 && k != link.pair.1);
     let (mut density, mut apart_ticks) = (0.0, Vec::new());
     for other in others.map(|k| &candidates[k]).filter(|other| other.clock.hz == a.clock.hz) {
-        let meeting_ns = between(a.clock.reference_ns, other.clock.reference_ns);
-        let (left, right) = (a.clock.at(meeting_ns), other.clock.at(meeting_ns));
-        let ticks = left.value - right.value;
-        if (ticks - ticks.round()).abs() > CLEARLY_APART * left.sigma.hypot(right.sigma) {
+        let Estimate { value: ticks, sigma: sigma_ticks } = difference(a, other);
+        if (ticks - ticks.round()).abs() > CLEARLY_APART * sigma_ticks {
             density += normal(a.clock.skew.value - other.clock.skew.value, sigma);
-            apart_ticks.push((ticks - WRAP_TICKS * (ticks / WRAP_TICKS).round()).abs());
+            apart_ticks.push(wrap_difference(ticks).abs());
         }
     }
     let worth = apart_ticks.len() as f64 + PRIOR_WORTH;
@@ -175,14 +173,9 @@ fn shares_of_groups(links: &[Link], machines: usize, probability: impl Fn(&Link)
 
 /// How many times likelier two clocks are of one machine than of two, and by what.
 fn same(a: &Candidate, b: &Candidate) -> (f64, Basis) {
-    let meeting_ns = between(a.clock.reference_ns, b.clock.reference_ns);
-    let (left, right) = (a.clock.at(meeting_ns), b.clock.at(meeting_ns));
-    let path = PATH_SIGMA_S * a.clock.hz;
-    let sigma = left.sigma.hypot(right.sigma).hypot(path);
-    let meet = |period: f64, sigma: f64| {
-        let difference = left.value - right.value;
-        normal(difference - period * (difference / period).round(), sigma) * period
-    };
+    let Estimate { value: ticks, sigma } = difference(a, b);
+    let sigma = sigma.hypot(PATH_SIGMA_S * a.clock.hz);
+    let meet = |period: f64, sigma: f64| normal(ticks - period * (ticks / period).round(), sigma) * period;
     let comparable = a.global * b.global;
     let by_offset = comparable * meet(WRAP_TICKS, sigma.max(MIN_OFFSET_SIGMA_TICKS));
     let by_phase = (1.0 - comparable) * meet(1.0, sigma);
@@ -190,7 +183,7 @@ fn same(a: &Candidate, b: &Candidate) -> (f64, Basis) {
     let skew_sigma = a.clock.skew.sigma.hypot(b.clock.skew.sigma);
     let by_skew =
         normal(a.clock.skew.value - b.clock.skew.value, skew_sigma) / spread(a.clock.skew.value, skew_sigma);
-    let by_ports = by_boundary(a, b, meeting_ns);
+    let by_ports = by_boundary(a, b);
     ((by_offset + by_phase) * by_skew * by_ports, basis)
 }
 
@@ -198,7 +191,8 @@ fn same(a: &Candidate, b: &Candidate) -> (f64, Basis) {
 const WRONG_BOUNDARY: f64 = 0.1;
 
 /// How many times likelier two boundaries are of one machine than of two; 1 where one is unknown.
-fn by_boundary(a: &Candidate, b: &Candidate, meeting_ns: u64) -> f64 {
+fn by_boundary(a: &Candidate, b: &Candidate) -> f64 {
+    let meeting_ns = meeting_ns(a, b);
     let behind = |candidate: &Candidate| {
         let told = candidate.boundary?;
         let since_s = seconds_between(candidate.clock.reference_ns, meeting_ns);
@@ -222,7 +216,15 @@ fn normal(x: f64, sigma: f64) -> f64 {
     (-0.5 * (x / sigma).powi(2)).exp() / (sigma * std::f64::consts::TAU.sqrt())
 }
 
-fn between(a_ns: u64, b_ns: u64) -> u64 {
+/// The difference of two counters halfway between their reference times, in ticks.
+fn difference(a: &Candidate, b: &Candidate) -> Estimate {
+    let meeting_ns = meeting_ns(a, b);
+    let (left, right) = (a.clock.at(meeting_ns), b.clock.at(meeting_ns));
+    Estimate { value: left.value - right.value, sigma: left.sigma.hypot(right.sigma) }
+}
+
+fn meeting_ns(a: &Candidate, b: &Candidate) -> u64 {
+    let (a_ns, b_ns) = (a.clock.reference_ns, b.clock.reference_ns);
     a_ns.wrapping_add_signed((0.5e9 * seconds_between(a_ns, b_ns)) as i64)
 }
 
@@ -276,7 +278,6 @@ fn join(candidates: &[Candidate], mut links: Vec<(f64, Link)>) -> Vec<Sibling> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::types::Estimate;
 
     fn candidate(host: u8, ticks: f64, skew_ppm: f64, global: f64) -> Candidate {
         Candidate {
