@@ -21,12 +21,17 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// in Hz, its counter when the traffic begins, and by how many nanoseconds it ticks later.
 type Conversation = (u64, u64, u64, u32, u64);
 
-/// The report on [`SERVER`] after these conversations.
+/// The report on [`SERVER`] after these conversations with four clients.
 fn server(seed: u64, conversations: &[Conversation]) -> AddressReport {
+    server_of(seed, 4, conversations)
+}
+
+/// The report on [`SERVER`] after these conversations with so many clients in turn.
+fn server_of(seed: u64, peers: u16, conversations: &[Conversation]) -> AddressReport {
     let mut clients = Client::new(seed);
     let mut records = Vec::new();
     for (number, &(begin_ns, seconds, tick_hz, ticks, phase_ns)) in (0_u16..).zip(conversations) {
-        let address = [192, 0, 2, (number % 4) as u8];
+        let address = [192, 0, 2, (number % peers) as u8];
         let client = Side { address, port: 40_000 + number, tick_hz: 1_000, ticks: clients.random.random() };
         let server = Side { address: SERVER, port: 80, tick_hz, ticks };
         let mut all = conversation(client, server, begin_ns, seconds);
@@ -66,6 +71,54 @@ fn another_rate_proves_no_second_machine() {
     };
     let report = server(1, &(0..40).map(conversation).collect::<Vec<_>>());
     assert_eq!((report.machines_low, report.machines_proven), (Some(1), Some(1)), "{}", figures(&report));
+}
+
+/// They wrap in 72 minutes, so of a hundred some are near each other. A fixed offset would be seen by many.
+#[test]
+fn fast_counters_of_pairs_meet_by_chance() {
+    for seed in 0..10 {
+        let mut random = Client::new(seed).random;
+        let offsets: Vec<u32> = (0..120).map(|_| random.random()).collect();
+        let conversation =
+            |number: usize| (400_000_000 * number as u64, 1, 1_000_000, offsets[number % offsets.len()], 0);
+        let report = server_of(seed, 120, &(0..360).map(conversation).collect::<Vec<_>>());
+        let told = (report.machines_low, report.machines_high, report.machines_proven);
+        assert_eq!(told, (Some(1), Some(1), Some(1)), "{seed}: {}", figures(&report));
+    }
+}
+
+/// Of so many random counters, some leave a part of the circle empty.
+#[test]
+fn random_counters_that_leave_a_gap_are_no_machines() {
+    let mut random = Client::new(7).random;
+    let conversations: Vec<_> = (0..180_u64)
+        .map(|number| (SECOND_NS / 2 * number, 1, 1_000, random.random_range(0..4_000_000_000), 0))
+        .collect();
+    let report = server_of(7, 30, &conversations);
+    assert_eq!(
+        (report.machines_low, report.regime),
+        (Some(1), Regime::PerConnection),
+        "{}",
+        figures(&report)
+    );
+}
+
+/// A balancer with addresses of its own makes a counter of each. So short connections hardly show a phase.
+#[test]
+fn a_service_whose_phases_are_not_known_may_be_one_machine() {
+    for (seed, counters) in [(1, 4), (2, 12), (3, 24)] {
+        let mut random = Client::new(seed).random;
+        let offsets: Vec<u32> = (0..counters).map(|_| random.random()).collect();
+        let conversations: Vec<_> = (0..4 * counters)
+            .map(|number| {
+                let begin_ns = SECOND_NS * number as u64 + random.random_range(0..SECOND_NS);
+                (begin_ns, 0, 1_000, offsets[number % counters], 0)
+            })
+            .collect();
+        let report = server_of(seed, 30, &conversations);
+        let told = (report.machines_low, report.machines_proven);
+        assert_eq!(told, (Some(1), Some(1)), "{counters}: {}", figures(&report));
+    }
 }
 
 /// After a power cut, counters begin within minutes of each other. One that began later looks like one that

@@ -195,7 +195,7 @@ struct Term {
 }
 
 /// Computes the terms of all rates, which takes roots and divisions but no powers.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn set_out(elapsed_s: f64, ticks: f64, terms: &mut [Term; RATES]) {
     // What arrives within milliseconds did not wait longer at the end than at the beginning.
     let wander_s = joint(DELAY_WANDER_S.min(LEAST_WANDER_S + elapsed_s), SKEW_SIGMA * elapsed_s);

@@ -22,7 +22,7 @@ use super::{
     regime::{self, Judgement, Random},
     sharing::{Sharing, draws_offsets},
     source_ports::SourcePorts,
-    together,
+    together::{self, CLEARLY_NEAR_NATS},
     two_rates::Coarse,
     unlisted::{LeftOut, Placed},
 };
@@ -348,7 +348,7 @@ impl Class {
             sharing = self::sharing(hz, &clusters, serves, connections);
             judgement = judge(hz, &clusters, &sharing, serves, connections);
         }
-        let proven = proven(&clusters, &sharing, &judgement, connections);
+        let proven = proven(&clusters, &sharing, &judgement, serves, connections);
         if clusters.len() > 1 {
             let members = clusters.iter().enumerate();
             let members = members.flat_map(|(c, cluster)| cluster.members.iter().map(move |&m| (m, c)));
@@ -449,10 +449,16 @@ fn judge(
     let mut judgement = regime::judge(hz, sharing, serves, together_nats);
     judgement.fewest = judgement.fewest.min(together::fewest(clusters, &judgement.machines));
     if draws_offsets(hz) {
-        let alike = one_clock::alike(clusters, &judgement.machines);
+        let alike = one_clock::alike(clusters, &judgement.machines, may_be_of_pairs(clusters, serves));
         judgement.leave_to_phases(|of| one_clock::is_one_in_pairs(clusters, of, connections), alike);
     }
     judgement
+}
+
+/// Whether counters may be those of pairs of addresses that aren't seen, as before a balancer with addresses
+/// of its own: those of a service that aren't near each other, as machines switched on together are.
+fn may_be_of_pairs(clusters: &[Cluster], serves: bool) -> bool {
+    serves && together::nats(clusters) < CLEARLY_NEAR_NATS
 }
 
 /// The number of machines that certainly ran at once, at least 1. A machine has one offset for each pair of
@@ -462,6 +468,7 @@ fn proven(
     clusters: &[Cluster],
     sharing: &[Sharing],
     judgement: &Judgement,
+    serves: bool,
     connections: &[&Connection],
 ) -> usize {
     if clusters.len() < 2 {
@@ -473,7 +480,7 @@ fn proven(
     let proves = |c: &usize| sharing[*c].is_sure && !by_phase.contains(c);
     let shared: Vec<usize> = (0..clusters.len()).filter(proves).collect();
     let distinct = if draws_offsets(clusters[0].clock.hz) {
-        one_clock::distinct(clusters, &shared)
+        one_clock::distinct(clusters, &shared, may_be_of_pairs(clusters, serves))
     } else {
         shared.len()
     };

@@ -20,6 +20,28 @@ pub(super) fn shares_nats(opened: f64, joined: f64) -> f64 {
     share(opened) + share(joined)
 }
 
+/// Counters of different pairs this near each other are told as one, in seconds, on either side: a path to
+/// one peer may be so much longer than to another, and skews that aren't known yet bring counters together.
+const MEETING_S: f64 = 0.25;
+
+/// Where so many meetings of counters are less likely than this, they are no chance.
+const UNLIKELY: f64 = 0.01;
+
+/// Whether so many of these counters, each anywhere among 2^32 values, may meet another one by chance.
+///
+/// Their meetings follow nearly a Poisson law. At 1 kHz, one of them is expected of 4,000 counters, at 1 MHz
+/// of 130.
+pub(super) fn may_meet(counters: usize, meetings: usize, hz: f64) -> bool {
+    let pairs = 0.5 * (counters * counters.saturating_sub(1)) as f64;
+    let expected = pairs * (2.0 * MEETING_S * hz / WRAP_TICKS).min(1.0);
+    let (mut term, mut fewer) = ((-expected).exp(), 0.0);
+    for count in 1..=meetings {
+        fewer += term;
+        term *= expected / count as f64;
+    }
+    1.0 - fewer > UNLIKELY
+}
+
 /// How a connection came to share a counter: the connections that did before it, and the width in ticks
 /// within which they predicted it.
 pub(super) type Join = (usize, f64);
@@ -72,5 +94,17 @@ impl Evidence {
     pub(super) fn is_chance(&self, joins: &[Join]) -> bool {
         let gains = joins.iter().map(|&(members, width_ticks)| self.gain(members, width_ticks));
         !joins.is_empty() && gains.sum::<f64>() < LEAST_SHARED_NATS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fast_counters_meet_by_chance_and_slow_ones_do_not() {
+        assert!(may_meet(120, 1, 1e6) && may_meet(120, 2, 1e6), "nearly one is expected");
+        assert!(!may_meet(120, 5, 1e6) && !may_meet(10, 1, 1e6));
+        assert!(!may_meet(400, 1, 1e3) && may_meet(5_000, 1, 1e3));
     }
 }

@@ -13,7 +13,7 @@ use super::cluster::Cluster;
 use crate::engine::{
     clock::fit::Clock,
     flows::connection::Connection,
-    types::{joint, seconds_between},
+    types::{Estimate, joint, seconds_between},
 };
 
 /// How far errors reach, in standard errors.
@@ -46,13 +46,17 @@ pub(super) struct Alike {
     pub fewest: usize,
 }
 
-/// Which of the clusters of these indices show one clock.
-pub(super) fn alike(clusters: &[Cluster], of: &[usize]) -> Alike {
+/// Which of the clusters of these indices show one clock. They `may_be_of_pairs` of addresses that aren't
+/// seen.
+pub(super) fn alike(clusters: &[Cluster], of: &[usize], may_be_of_pairs: bool) -> Alike {
     let mut alike = Alike { clearly: Vec::new(), fewest: of.len() };
+    if may_be_of_pairs && may_all_be_one(clusters, of) {
+        alike.fewest = 1;
+    }
     for (group, chance) in groups(clusters, of).into_iter().filter(|(group, _)| group.len() > 1) {
         let chance = chance * ways(of.len(), group.len());
         if chance < REMARKABLE {
-            alike.fewest -= group.len() - 1;
+            alike.fewest = alike.fewest.saturating_sub(group.len() - 1).max(1);
         }
         if chance < CLEAR {
             alike.clearly.extend(group);
@@ -62,9 +66,51 @@ pub(super) fn alike(clusters: &[Cluster], of: &[usize]) -> Alike {
     alike
 }
 
-/// How many clocks the clusters of these indices show, where each that may be another's is.
-pub(super) fn distinct(clusters: &[Cluster], of: &[usize]) -> usize {
-    groups(clusters, of).len()
+/// How many clocks the clusters of these indices show, where each that may be another's is. They
+/// `may_be_of_pairs` of addresses that aren't seen.
+pub(super) fn distinct(clusters: &[Cluster], of: &[usize], may_be_of_pairs: bool) -> usize {
+    if may_be_of_pairs && may_all_be_one(clusters, of) { 1 } else { groups(clusters, of).len() }
+}
+
+/// Whether the clocks of the clusters of these indices differ by no more than their errors explain: those of
+/// a service behind a balancer, which makes a counter of each of its own addresses, do. Where little is known
+/// of each clock, they all may be one.
+fn may_all_be_one(clusters: &[Cluster], of: &[usize]) -> bool {
+    let clocks = || of.iter().map(|&index| &clusters[index].clock);
+    let Some(best) = clocks().min_by(|a, b| a.offset_ticks.sigma.total_cmp(&b.offset_ticks.sigma)) else {
+        return true;
+    };
+    let (mut phases, mut skews) = (Spread::default(), Spread::default());
+    for clock in clocks() {
+        let difference = apart(best, clock);
+        let within = joint(difference.sigma, PATH_S * clock.hz);
+        phases.add(difference.value - difference.value.round(), within);
+        skews.add(clock.skew.value, clock.skew.sigma);
+    }
+    let freedom = 2.0 * (of.len() as f64 - 1.0);
+    phases.squares() + skews.squares() <= freedom + MAX_DEVIATION * (2.0 * freedom).sqrt()
+}
+
+/// Values that may be one, each with its standard error.
+#[derive(Default)]
+struct Spread {
+    weight: f64,
+    sum: f64,
+    sum_of_squares: f64,
+}
+
+impl Spread {
+    fn add(&mut self, value: f64, sigma: f64) {
+        let weight = 1.0 / (sigma * sigma);
+        self.weight += weight;
+        self.sum += weight * value;
+        self.sum_of_squares += weight * value * value;
+    }
+
+    /// The sum of squared deviations from the mean, in squared standard errors.
+    fn squares(&self) -> f64 {
+        if self.weight > 0.0 { self.sum_of_squares - self.sum * self.sum / self.weight } else { 0.0 }
+    }
 }
 
 /// Clusters whose clocks agree with that of the first of them, with the probability that machines' clocks do.
@@ -125,14 +171,20 @@ struct Agreement {
     chance: f64,
 }
 
-/// Compares two clocks of one rate; `None` where they are known too badly.
-fn agreement(a: &Clock, b: &Clock) -> Option<Agreement> {
+/// How many ticks one counter is ahead of another of the same rate, in the middle between the times at which
+/// they are best known.
+fn apart(a: &Clock, b: &Clock) -> Estimate {
     let apart_s = seconds_between(a.reference_ns, b.reference_ns);
     let middle_ns = a.reference_ns.wrapping_add_signed((apart_s / 2.0 * 1e9) as i64);
     let (left, right) = (a.at(middle_ns), b.at(middle_ns));
-    let difference = left.value - right.value;
-    let phase_ticks = (difference - difference.round()).abs();
-    let within_ticks = (MAX_DEVIATION * joint(left.sigma, right.sigma)).max(PATH_S * a.hz);
+    Estimate { value: left.value - right.value, sigma: joint(left.sigma, right.sigma) }
+}
+
+/// Compares two clocks of one rate; `None` where they are known too badly.
+fn agreement(a: &Clock, b: &Clock) -> Option<Agreement> {
+    let difference = apart(a, b);
+    let phase_ticks = (difference.value - difference.value.round()).abs();
+    let within_ticks = (MAX_DEVIATION * difference.sigma).max(PATH_S * a.hz);
     let within_skew = MAX_DEVIATION * joint(a.skew.sigma, b.skew.sigma);
     // Clocks that NTP disciplines have one skew, so that says nothing.
     let chance = 2.0 * within_ticks;

@@ -150,7 +150,7 @@ fn own_evidence(envelope: &Envelope) -> Rates {
 
 /// Estimates how common rates are, and then the rate of each connection. `fixed` is the number of connections
 /// of each rate beside those that are sought.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn estimate(fixed: &Rates, sought: &mut [Sought]) {
     let mut counts = *fixed;
     for one in &*sought {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use tmap_common::Address;
 
 use super::{
+    coincidence,
     one_clock::Alike,
     sharing::{Sharing, draws_offsets},
     together::CLEARLY_NEAR_NATS,
@@ -150,7 +151,7 @@ pub(super) enum Own {
 /// `together_nats` is what the nearness of their counters says for offsets that aren't random.
 pub(super) fn judge(hz: f64, clusters: &[Sharing], serves: bool, together_nats: f64) -> Judgement {
     let all: Vec<usize> = (0..clusters.len()).collect();
-    let tally = Tally::of(clusters);
+    let tally = Tally::of(clusters).without_chance_meetings(hz);
     let has_shared = !tally.across.is_empty() || !tally.within.is_empty();
     let all_differ = !has_shared && tally.connections >= MIN_RANDOM_SLOW;
     // Linux 4.11 and 4.12 drew them by pair, at any rate; but a balancer may send each client to one machine.
@@ -171,7 +172,9 @@ pub(super) fn judge(hz: f64, clusters: &[Sharing], serves: bool, together_nats: 
         return Judgement { of_machines: Regime::Undetermined, ..alone };
     }
     let slow_nats = if may_be_random { 0.0 } else { SLOW_NATS };
-    if tally.across.is_empty() && together_nats > 0.0 && together_nats + slow_nats > CLEARLY_NEAR_NATS {
+    let are_near =
+        together_nats > 0.0 && together_nats + slow_nats > CLEARLY_NEAR_NATS + tally.all_differ_nats();
+    if tally.across.is_empty() && are_near {
         let shared = if has_shared { "no two peers" } else { "no two of them" };
         let evidence = format!(
             "the counters of {} connections are near each other, though {shared} share an offset{}",
@@ -254,6 +257,28 @@ impl Tally {
         }
     }
 
+    /// Takes clusters that several peers see for counters of pairs that met by chance, where that explains
+    /// them: those that fewest peers see, and as many as may be. A machine's own offset is seen by many.
+    fn without_chance_meetings(mut self, hz: f64) -> Self {
+        self.across.sort_by_key(|&index| self.clusters[index].len());
+        let mut counters = self.within.len() + self.singles.len();
+        let (mut meetings, mut by_chance) = (0, 0);
+        for &index in &self.across {
+            let peers = self.clusters[index].len();
+            (counters, meetings) = (counters + peers, meetings + peers - 1);
+            if !coincidence::may_meet(counters, meetings, hz) {
+                break;
+            }
+            by_chance += 1;
+        }
+        for index in self.across.drain(..by_chance) {
+            let is_repeated = self.clusters[index].values().any(|&count| count > 1);
+            if is_repeated { &mut self.within } else { &mut self.singles }.push(index);
+        }
+        self.across.sort_unstable();
+        self
+    }
+
     /// Clusters whose offsets are drawn in the same way.
     fn random(&self, regime: Regime, own: Own, clusters: Vec<usize>) -> Random {
         Random { regime, own, sizes: self.sizes(clusters.iter().copied()), clusters }
@@ -334,11 +359,20 @@ impl Tally {
         }
     }
 
+    /// What speaks against a machine for each cluster where no two peers met the same one, in nats: there
+    /// would have to be as many machines as there are pairs of clusters, and so many are as rare as they are
+    /// many.
+    fn all_differ_nats(&self) -> f64 {
+        let clusters = self.clusters.len() as f64;
+        (0.5 * clusters * (clusters - 1.0)).max(1.0).ln()
+    }
+
     /// The log of the likelihood ratio that some counters are those of pairs.
     fn by_pair_nats(&self) -> f64 {
         let same_peer = self.same_peer();
         let of_one = self.within.iter().filter_map(|&index| {
-            let (peer, &connections) = self.clusters[index].first_key_value()?;
+            // Of counters that met by chance, the one that most connections share.
+            let (peer, &connections) = self.clusters[index].iter().max_by_key(|(_, count)| **count)?;
             let popular = self.per_peer[peer] as f64 / self.connections as f64;
             Some(OfOnePeer { connections, same_peer: popular.max(same_peer) })
         });

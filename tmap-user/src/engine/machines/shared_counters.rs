@@ -71,7 +71,7 @@ fn rates(mut bits: u32) -> impl Iterator<Item = usize> {
 }
 
 /// What [`Envelope::support`] is at all rates, each `shifts_ns` later than at the origin.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn supports(points: &[Point], origin_ns: u64, shifts_ns: &[f64; RATES]) -> [f64; RATES] {
     let mut heights = [f64::NEG_INFINITY; RATES];
     for point in points {

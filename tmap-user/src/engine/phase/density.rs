@@ -115,7 +115,7 @@ impl Density {
 const BLOCK: usize = PHASES / 3;
 
 /// Adds slices of `log` that begin at `starts` to `scores`.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn add_slices(log: &[f32], starts: &[u32], scores: &mut [f32; PHASES]) {
     for (number, block) in scores.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
         let mut sums = *block;
@@ -127,8 +127,14 @@ fn add_slices(log: &[f32], starts: &[u32], scores: &mut [f32; PHASES]) {
     }
 }
 
+/// Adds each of `more` to its bin.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn add(bins: &mut [f32], more: &[f32]) {
+    bins.iter_mut().zip(more).for_each(|(bin, more)| *bin += more);
+}
+
 /// Makes logarithms of `scale` times each value and `even`.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn make_log(values: &mut [f32], scale: f32, even: f32) {
     values.iter_mut().for_each(|value| *value = ln(*value * scale + even));
 }
@@ -165,9 +171,7 @@ impl Histogram {
             row.resize(self.bins, 0.0);
         }
         let from = first + ZERO - EARLY_BINS + offset(late, self.bins);
-        for (bin, p) in row[from..].iter_mut().zip(posterior) {
-            *bin += p;
-        }
+        add(&mut row[from..from + posterior.len()], posterior);
     }
 
     /// The bins of one class; none where it has no points.

@@ -6,7 +6,10 @@
 
 use libm::lgamma;
 
-use super::mixture::{Data, Mixture};
+use super::{
+    mixture::{Data, Mixture},
+    symmetric::Numbers,
+};
 use crate::engine::types::log_mean_exp;
 
 /// The prior of the spread of machines' drifts: standard deviations as shares of the whole range, all
@@ -89,7 +92,7 @@ impl Mixture {
         let prior = data.knots.prior(two_pi, 1.0 / variance);
         let weak = data.knots.prior(0.0, 0.0);
         // Bends' priors are in the lines' information already.
-        let more: Vec<f64> = prior.iter().zip(&weak).map(|(all, bends)| all - bends).collect();
+        let more: Numbers = prior.iter().zip(&weak).map(|(all, bends)| all - bends).collect();
         let volumes = self.lines.iter().map(|line| {
             let determinant = line.information.log_determinant_with(&more);
             two_pi.ln() - 0.5 * determinant + data.knots.log_prior(line)

@@ -176,7 +176,7 @@ impl Factors {
 pub(super) const COARSE: usize = BINS / 4;
 
 /// The mean Bayes factors of four bins each.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn pool(circle: &[f32; BINS]) -> [f32; COARSE] {
     let factors = circle.map(exp);
     let four = factors.as_chunks::<4>().0;
@@ -184,7 +184,7 @@ fn pool(circle: &[f32; BINS]) -> [f32; COARSE] {
 }
 
 /// The sum of a circle's Bayes factors, and their logarithms' mean under the posterior, against a flat one.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn weight_and_mean(circle: &[f32; BINS]) -> (f32, f32) {
     let factors = circle.map(exp);
     let gains: [f32; BINS] = std::array::from_fn(|bin| factors[bin] * circle[bin]);
@@ -193,7 +193,7 @@ fn weight_and_mean(circle: &[f32; BINS]) -> (f32, f32) {
 }
 
 /// Adds what lies between two circles, turned back by `bins` and a share of one, to `sums`.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn add_turned(
     below: &[f32; BINS],
     above: &[f32; BINS],

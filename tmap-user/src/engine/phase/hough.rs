@@ -192,13 +192,13 @@ impl Votes {
 type Ballots = [i16; 2 * COARSE];
 
 /// Makes log gains of Bayes factors.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn make_gains(circles: &mut [[f32; COARSE]], factor: f32, kept: f32) {
     circles.as_flattened_mut().iter_mut().for_each(|value| *value = ln(factor * *value + kept));
 }
 
 /// Gains as votes, `scale` to one of gain.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn count(gains: &[f32; COARSE], scale: f32) -> Ballots {
     // The sum's lowest bits are the nearest whole number.
     let once = gains.map(|gain| (gain * scale + ROUNDER).to_bits() as i16);
@@ -243,7 +243,7 @@ fn largest_first<T>(all: &mut [T], count: usize, of: impl Fn(&T) -> f32) -> &mut
 }
 
 /// Adds the two best phases at each of these drifts to `found`.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn find_peaks(ballots: &[Ballot], counted: &[Ballots], drifts: &[usize], found: &mut Vec<Peak>) {
     let apart = COARSE / 16 + 1;
     for &drift in drifts {

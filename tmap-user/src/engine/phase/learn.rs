@@ -67,10 +67,9 @@ impl Learned {
             for (drift, posterior) in
                 piece.ladder.every_second().drifts().zip(posteriors.as_chunks::<PHASES>().0)
             {
-                let matters = |p: &f32| *p > NEGLIGIBLE;
-                let Some(first) = posterior.iter().position(matters) else { continue };
-                let last = posterior.iter().rposition(matters).unwrap_or(first);
-                piece.add_residuals(drift, first, &posterior[first..=last], &mut histogram, &mut scratch);
+                let Some(chunks) = those_that_matter(posterior) else { continue };
+                let posterior = &posterior[chunks.clone()];
+                piece.add_residuals(drift, chunks.start, posterior, &mut histogram, &mut scratch);
             }
         }
         self.shares.learn(&histogram);
@@ -80,6 +79,19 @@ impl Learned {
 
 /// Phases and drifts with a smaller posterior tell nothing of the law.
 const NEGLIGIBLE: f32 = 1e-6;
+
+/// Phases that are looked at in one go.
+const AT_ONCE: usize = 16;
+
+/// The phases from the first to the last whose posterior isn't negligible, and up to [`AT_ONCE`] on either
+/// side.
+fn those_that_matter(posterior: &[f32; PHASES]) -> Option<Range<usize>> {
+    let matters = |chunk: &[f32; AT_ONCE]| chunk.iter().fold(false, |any, p| any | (*p > NEGLIGIBLE));
+    let chunks = posterior.as_chunks().0;
+    let first = chunks.iter().position(matters)?;
+    let last = chunks.iter().rposition(matters)?;
+    Some(first * AT_ONCE..(last + 1) * AT_ONCE)
+}
 
 /// The delays of the parts: means from 0.01 ticks (10 µs at 1 kHz) up, each larger by [`RATIO`].
 const SIZES: usize = 15;
@@ -161,7 +173,7 @@ impl Parts {
 }
 
 /// Adds each part's mass times its share to bins from `first` on.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn add_parts(mass: &[Vec<f32>], shares: &[f32; COUNT], first: usize, bins: &mut [f32]) {
     for (part, share) in mass.iter().zip(shares).filter(|(_, share)| **share > 1e-6) {
         bins.iter_mut().zip(&part[first..]).for_each(|(bin, mass)| *bin += share * mass);
@@ -170,7 +182,7 @@ fn add_parts(mass: &[Vec<f32>], shares: &[f32; COUNT], first: usize, bins: &mut 
 
 /// The sum over bins of each part's mass times `factors`. Parts are summed side by side, because each
 /// addition waits for the one before it.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn weigh(by_bin: &[[f32; COUNT]], factors: &[f32]) -> [f32; COUNT] {
     let mut sums = [0.0; COUNT];
     for (masses, factor) in by_bin.iter().zip(factors) {
@@ -271,7 +283,7 @@ fn fill_posteriors(piece: &Piece, density: &Density, all: &mut Vec<f32>, scratch
 }
 
 /// Makes likelihoods, whose sum is 1, of log likelihoods.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn make_posterior(scores: &mut [f32]) {
     let best = largest(scores);
     scores.iter_mut().for_each(|score| *score = exp(*score - best));

@@ -10,7 +10,13 @@
 
 use std::ops::Range;
 
-use super::{drift::Window, factors::Factors, symmetric::Symmetric};
+use smallvec::smallvec;
+
+use super::{
+    drift::Window,
+    factors::Factors,
+    symmetric::{Numbers, Symmetric},
+};
 
 /// The knots: the times at which lines may bend.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,15 +88,15 @@ impl Knots {
     }
 
     /// The derivatives of the phase at time `x` by each parameter.
-    fn basis(&self, x: f64) -> Vec<f64> {
-        let mut basis = vec![0.0; self.parameters()];
+    fn basis(&self, x: f64) -> Numbers {
+        let mut basis: Numbers = smallvec![0.0; self.parameters()];
         self.add_gradient(x, (1.0, 0.0), &mut basis);
         basis
     }
 
     /// Prior information of all parameters: `phase` and `drift` as given, then that of the bends.
-    pub(super) fn prior(&self, phase: f64, drift: f64) -> Vec<f64> {
-        let mut prior = vec![1.0 / (self.bend * self.bend); self.parameters()];
+    pub(super) fn prior(&self, phase: f64, drift: f64) -> Numbers {
+        let mut prior: Numbers = smallvec![1.0 / (self.bend * self.bend); self.parameters()];
         prior[..2].copy_from_slice(&[phase, drift]);
         prior
     }
@@ -105,7 +111,7 @@ impl Knots {
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     /// Phase at time zero, in ticks; gain over the nominal rate there, in ticks per second; bends.
-    parameters: Vec<f64>,
+    parameters: Numbers,
     /// Share of connections.
     pub weight: f64,
     /// Log-likelihood ratio of each kind of evidence; empty where nothing is known of the machine.
@@ -117,7 +123,7 @@ pub(super) struct Line {
 impl Line {
     /// A straight line without connections.
     pub(super) fn at(phase: f64, drift: f64, weight: f64, knots: &Knots) -> Self {
-        let mut parameters = vec![0.0; knots.parameters()];
+        let mut parameters: Numbers = smallvec![0.0; knots.parameters()];
         parameters[..2].copy_from_slice(&[phase, drift]);
         let information = Symmetric::diagonal(&knots.prior(WEAK_INFORMATION, WEAK_INFORMATION));
         Self { parameters, weight, kinds: Vec::new(), information }
@@ -172,14 +178,14 @@ impl Line {
     /// Mean drift between two times, with its standard error.
     pub(super) fn mean_drift(&self, from: f64, to: f64, knots: &Knots) -> (f64, f64) {
         let (a, b) = (knots.basis(from), knots.basis(to));
-        let contrast: Vec<f64> = a.iter().zip(&b).map(|(a, b)| (b - a) / (to - from)).collect();
+        let contrast: Numbers = a.iter().zip(&b).map(|(a, b)| (b - a) / (to - from)).collect();
         let mean = contrast.iter().zip(&self.parameters).map(|(c, p)| c * p).sum();
         (mean, self.sigma(&contrast))
     }
 
     /// Standard error of the phase at time zero.
     pub(super) fn phase_sigma(&self) -> f64 {
-        let mut unit = vec![0.0; self.parameters.len()];
+        let mut unit: Numbers = smallvec![0.0; self.parameters.len()];
         unit[0] = 1.0;
         self.sigma(&unit)
     }
@@ -201,7 +207,7 @@ const LONGEST_STEP: f64 = 0.05;
 #[derive(Debug)]
 pub(super) struct Update<'a> {
     knots: &'a Knots,
-    gradient: Vec<f64>,
+    gradient: Numbers,
     /// The information of the complete data: weighted by p.
     complete: Symmetric,
     /// The information with memberships unknown: weighted by p squared (Louis 1982).
@@ -211,25 +217,65 @@ pub(super) struct Update<'a> {
 impl<'a> Update<'a> {
     /// An update without connections.
     pub(super) fn new(knots: &'a Knots) -> Self {
-        let zero = vec![0.0; knots.parameters()];
+        let zero: Numbers = smallvec![0.0; knots.parameters()];
         let none = Symmetric::diagonal(&zero);
         Self { knots, gradient: zero, complete: none.clone(), observed: none }
     }
 
-    /// Adds a connection that belongs to the line with probability `p`.
+    /// Adds connections: their pieces, and the probability that they belong to the line.
     #[inline(always)]
-    pub(super) fn add(&mut self, factors: &Factors, pieces: Range<usize>, line: &Line, p: f64) {
+    pub(super) fn add(
+        &mut self,
+        factors: &Factors,
+        line: &Line,
+        connections: impl Iterator<Item = (Range<usize>, f64)>,
+    ) {
+        if let &[phase, drift] = &line.parameters[..] {
+            return self.add_straight(factors, (phase, drift), connections);
+        }
         let mut own = [0.0; MOST_PARAMETERS];
         let own = &mut own[..self.knots.parameters()];
-        for piece in pieces {
-            let x = factors.x(piece);
-            let (phase, drift) = line.at_time(x, self.knots);
-            let (by_phase, by_drift) = factors.slopes(piece, phase, drift);
-            self.knots.add_gradient(x, (by_phase, by_drift), own);
+        for (pieces, p) in connections {
+            own.fill(0.0);
+            for piece in pieces {
+                let x = factors.x(piece);
+                let (phase, drift) = line.at_time(x, self.knots);
+                let (by_phase, by_drift) = factors.slopes(piece, phase, drift);
+                self.knots.add_gradient(x, (by_phase, by_drift), own);
+            }
+            self.gradient.iter_mut().zip(&*own).for_each(|(sum, g)| *sum += p * g);
+            self.complete.add_square(p, own);
+            self.observed.add_square(p * p, own);
         }
-        self.gradient.iter_mut().zip(&*own).for_each(|(sum, g)| *sum += p * g);
-        self.complete.add_square(p, own);
-        self.observed.add_square(p * p, own);
+    }
+
+    /// Likewise, where the line is straight, as most are: the sums then stay in registers.
+    #[inline(always)]
+    fn add_straight(
+        &mut self,
+        factors: &Factors,
+        (phase, drift): (f64, f64),
+        connections: impl Iterator<Item = (Range<usize>, f64)>,
+    ) {
+        let (mut gradient, mut complete, mut observed) = ([0.0; 2], [0.0; 3], [0.0; 3]);
+        for (pieces, p) in connections {
+            let (mut a, mut b) = (0.0, 0.0);
+            for piece in pieces {
+                let x = factors.x(piece);
+                let (by_phase, by_drift) = factors.slopes(piece, phase + drift * x, drift);
+                a += by_phase;
+                b += by_phase * x + by_drift;
+            }
+            gradient[0] += p * a;
+            gradient[1] += p * b;
+            for (k, product) in [a * a, a * b, b * b].into_iter().enumerate() {
+                complete[k] += p * product;
+                observed[k] += p * p * product;
+            }
+        }
+        self.gradient.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
+        self.complete.add_two_by_two(complete);
+        self.observed.add_two_by_two(observed);
     }
 
     /// Applies the update to the line, and sets the line's information.

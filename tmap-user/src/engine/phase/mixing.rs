@@ -15,7 +15,7 @@ const LEAST: f32 = 1e-37;
 
 /// Fills `logs` with each track's log likelihood under lines of these weights, where `none` is the share of
 /// tracks on no line. `factors` are the log Bayes factors, line by line, each as long as `logs`.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn log_likelihoods(factors: &[f32], weights: &[f32], none: f32, logs: &mut [f32]) {
     let tracks = logs.len();
     for (number, logs) in logs.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
@@ -43,7 +43,7 @@ pub(super) fn log_likelihoods(factors: &[f32], weights: &[f32], none: f32, logs:
 
 /// Fills `posteriors` with the probability of each track to be on a line of this weight. `factors` are its
 /// log Bayes factors on that line, `logs` its log likelihoods under the whole mixture.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn posteriors(factors: &[f32], weight: f32, logs: &[f32], posteriors: &mut [f32]) {
     for ((posterior, factor), log) in posteriors.iter_mut().zip(factors).zip(logs) {
         *posterior = weight * exp(factor - log);
@@ -51,7 +51,7 @@ pub(super) fn posteriors(factors: &[f32], weight: f32, logs: &[f32], posteriors:
 }
 
 /// Adds the log likelihoods of a track to `sums`, if these are its log Bayes factors on the only line.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn add_log_likelihoods_of_one(factors: &[f32], none: f32, sums: &mut [f64]) {
     for (sum, factor) in sums.iter_mut().zip(factors) {
         let top = if *factor > 0.0 { *factor } else { 0.0 };

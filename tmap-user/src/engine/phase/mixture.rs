@@ -258,12 +258,11 @@ impl Mixture {
     fn update(&mut self, j: usize, data: &Data, posteriors: &[f32], reach: Reach) {
         let line = &mut self.lines[j];
         let mut update = Update::new(&data.knots);
-        for (t, p) in posteriors.iter().enumerate().filter(|(_, p)| **p > NEGLIGIBLE) {
-            let pieces = data.tracks[t].clone();
-            if reach.holds(&data.factors, pieces.clone()) {
-                update.add(&data.factors, pieces, line, f64::from(*p));
-            }
-        }
+        let near = posteriors
+            .iter()
+            .zip(&data.tracks)
+            .filter(|(p, pieces)| **p > NEGLIGIBLE && reach.holds(&data.factors, (*pieces).clone()));
+        update.add(&data.factors, line, near.map(|(p, pieces)| (pieces.clone(), f64::from(*p))));
         update.apply(line, data.window);
         if data.kinds.differ() {
             line.kinds = data.kinds.ratios(&shown(data, posteriors.iter().map(|p| f64::from(*p))));

@@ -1,17 +1,23 @@
 //! Small symmetric positive definite systems, solved by Cholesky decomposition.
 
+use smallvec::{SmallVec, smallvec};
+
+/// Numbers of a vector or a matrix. Those of a straight line, which most lines are, need no memory of their
+/// own.
+pub(super) type Numbers = SmallVec<[f64; 4]>;
+
 /// A symmetric matrix of order `n`, row by row.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Symmetric {
     n: usize,
-    values: Vec<f64>,
+    values: Numbers,
 }
 
 impl Symmetric {
     /// A diagonal matrix.
     pub(super) fn diagonal(values: &[f64]) -> Self {
         let n = values.len();
-        let mut matrix = Self { n, values: vec![0.0; n * n] };
+        let mut matrix = Self { n, values: smallvec![0.0; n * n] };
         for (i, value) in values.iter().enumerate() {
             matrix.values[i * n + i] = *value;
         }
@@ -21,19 +27,16 @@ impl Symmetric {
     /// Adds `weight` times the outer product of `vector` with itself.
     #[inline(always)]
     pub(super) fn add_square(&mut self, weight: f64, vector: &[f64]) {
-        // Most lines are straight.
-        if let (&[a, b], [aa, ab, ba, bb]) = (vector, &mut self.values[..]) {
-            *aa += weight * a * a;
-            *ab += weight * a * b;
-            *ba += weight * a * b;
-            *bb += weight * b * b;
-            return;
-        }
         // Of the bends of a line, a moment has felt few.
         for (row, a) in self.values.chunks_exact_mut(self.n).zip(vector).filter(|(_, a)| **a != 0.0) {
             let scaled = weight * a;
             row.iter_mut().zip(vector).for_each(|(value, b)| *value += scaled * b);
         }
+    }
+
+    /// Adds a matrix of order 2 to one: its upper left, its two equal ones and its lower right.
+    pub(super) fn add_two_by_two(&mut self, [aa, ab, bb]: [f64; 3]) {
+        self.values.iter_mut().zip([aa, ab, ab, bb]).for_each(|(value, more)| *value += more);
     }
 
     /// The matrix with `more` added to its diagonal.
@@ -63,7 +66,7 @@ impl Symmetric {
     /// The Cholesky factor; `None` where the matrix isn't positive definite.
     pub(super) fn factor(&self) -> Option<Factor> {
         let n = self.n;
-        let mut lower = vec![0.0; n * n];
+        let mut lower: Numbers = smallvec![0.0; n * n];
         for i in 0..n {
             for j in 0..=i {
                 let dot: f64 = (0..j).map(|k| lower[i * n + k] * lower[j * n + k]).sum();
@@ -86,14 +89,14 @@ impl Symmetric {
 #[derive(Clone, Debug)]
 pub(super) struct Factor {
     n: usize,
-    lower: Vec<f64>,
+    lower: Numbers,
 }
 
 impl Factor {
     /// Solves the system for a right-hand side.
-    pub(super) fn solve(&self, right: &[f64]) -> Vec<f64> {
+    pub(super) fn solve(&self, right: &[f64]) -> Numbers {
         let n = self.n;
-        let mut x = right.to_vec();
+        let mut x = Numbers::from_slice(right);
         for i in 0..n {
             let dot: f64 = (0..i).map(|k| self.lower[i * n + k] * x[k]).sum();
             x[i] = (x[i] - dot) / self.lower[i * n + i];

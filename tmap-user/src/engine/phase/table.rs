@@ -150,8 +150,8 @@ impl Circles {
             for (row, pair) in rows.zip(&likelihoods) {
                 let first = scores.first_bins[row];
                 let lane = row % ROWS;
-                circles[lane] = fold(&pair[0], norms[0], first);
-                circles[lane + ROWS] = fold(&pair[1], norms[1], first);
+                fold(&pair[0], norms[0], first, &mut circles[lane]);
+                fold(&pair[1], norms[1], first, &mut circles[lane + ROWS]);
                 if lane == ROWS - 1 {
                     put_side_by_side(&circles, &mut columns[row / ROWS]);
                 }
@@ -167,7 +167,7 @@ impl Circles {
     /// has their temperature.
     pub(super) fn factors(&self, scores: &Scores, noise: &Noise) -> Factors {
         let mut factors = Factors::new(scores.grids.iter().map(|grid| (grid.x, grid.ladder)));
-        let mut spread = [[0.0; LANES]; BINS];
+        let mut spread = [[[0.0; LANES]; BINS]; 2];
         for (rows, columns) in factors.rows_mut().chunks_mut(ROWS).zip(self.columns.iter()) {
             spread_out(columns, noise, &mut spread, rows);
         }
@@ -182,7 +182,7 @@ impl Circles {
             (grid.x, Ladder { low, step, rows: some.len() })
         }));
         let mut rows = some.iter().cloned().flatten();
-        let (mut chosen, mut spread) = ([[0.0; LANES]; BINS], [[0.0; LANES]; BINS]);
+        let (mut chosen, mut spread) = ([[0.0; LANES]; BINS], [[[0.0; LANES]; BINS]; 2]);
         for into in factors.rows_mut().chunks_mut(ROWS) {
             for (to, row) in rows.by_ref().take(ROWS).enumerate() {
                 copy_lane(&self.columns[row / ROWS], row % ROWS, &mut chosen, to);
@@ -205,7 +205,7 @@ type Pair = [[f32; PHASES]; 2];
 
 /// Likelihoods relative to the largest one: `scale` times the scores is the logarithm of those of a dull
 /// connection, which raised to the power of [`DULLER`] are the others. Returns the sums of both.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn raise(scores: &[[f32; PHASES]], scale: f32, likelihoods: &mut [Pair]) -> [f32; 2] {
     let top = largest(scores.as_flattened());
     let mut totals = [0.0; 2];
@@ -226,11 +226,11 @@ const BLOCK: usize = 8;
 
 /// Fills `rows` with log Bayes factors. `columns` are likelihoods by points and as dull connections, and
 /// `spread` is memory to work in.
-#[multiversion(targets("x86_64+avx2"))]
-fn spread_out(columns: &Columns, noise: &Noise, spread: &mut Columns, rows: &mut [[f32; BINS]]) {
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn spread_out(columns: &Columns, noise: &Noise, spread: &mut [Columns; 2], rows: &mut [[f32; BINS]]) {
     scatter(columns, noise.scatter, spread);
     let usual = 1.0 - noise.dull_share - noise.outlier_share;
-    for (number, block) in spread.as_chunks::<BLOCK>().0.iter().enumerate() {
+    for (number, block) in spread[1].as_chunks::<BLOCK>().0.iter().enumerate() {
         let mut logs = [[0.0; BLOCK]; ROWS];
         for (k, column) in block.iter().enumerate() {
             for lane in 0..ROWS {
@@ -244,15 +244,15 @@ fn spread_out(columns: &Columns, noise: &Noise, spread: &mut Columns, rows: &mut
     }
 }
 
-/// A circle of likelihoods over phases, of which the first belongs to the bin `first`.
-fn fold(likelihoods: &[f32; PHASES], norm: f32, first: usize) -> [f32; BINS] {
-    let mut sums = [0.0; BINS];
-    for turn in likelihoods.chunks(BINS) {
-        sums.iter_mut().zip(turn).for_each(|(sum, likelihood)| *sum += likelihood);
-    }
+/// Fills a circle with likelihoods over phases, of which the first belongs to the bin `first`.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn fold(likelihoods: &[f32; PHASES], norm: f32, first: usize, circle: &mut [f32; BINS]) {
+    let mut sums: [f32; BINS] = std::array::from_fn(|bin| likelihoods[bin] + likelihoods[BINS + bin]);
+    sums.iter_mut().zip(&likelihoods[2 * BINS..]).for_each(|(sum, likelihood)| *sum += likelihood);
     sums.iter_mut().for_each(|sum| *sum *= norm);
-    sums.rotate_right(first);
-    sums
+    let (later, earlier) = sums.split_at(BINS - first);
+    circle[first..].copy_from_slice(later);
+    circle[..first].copy_from_slice(earlier);
 }
 
 /// Writes circles as columns.
@@ -266,41 +266,58 @@ fn put_side_by_side(circles: &[[f32; BINS]; LANES], columns: &mut Columns) {
 /// 1/4 is raised again by two squares.
 const DULLER: f32 = 4.0;
 
-/// Spreads each circle's likelihoods by the scatter of whole connections, a standard deviation in ticks. Two
-/// exponentials in either direction are close to a normal law.
+/// Spreads each circle's likelihoods by the scatter of whole connections, a standard deviation in ticks, into
+/// the second of `spread`. Two exponentials in either direction are close to a normal law.
 #[inline(always)]
-fn scatter(columns: &Columns, sigma: f32, spread: &mut Columns) {
+fn scatter(columns: &Columns, sigma: f32, [once, twice]: &mut [Columns; 2]) {
     // The exponential's mean is half of sigma.
     let kept = |sigma: f32| (-1.0 / (sigma / 2.0 * BINS as f32)).exp();
     let (sharp, dull) = (kept(sigma), kept(sigma * DULLER));
     let keep: [f32; LANES] = std::array::from_fn(|lane| if lane < ROWS { sharp } else { dull });
-    *spread = *columns;
-    for _ in 0..2 {
-        smear(spread, &keep, |bin| bin);
-        smear(spread, &keep, |bin| BINS - 1 - bin);
-    }
+    smear(columns, &keep, once);
+    smear(once, &keep, twice);
 }
 
-/// Convolves each circle with an exponential that keeps the share `keep` from bin to bin, in the given order
-/// of bins.
+/// Convolves each circle with an exponential in both directions that keeps the share `keep` from bin to bin.
+///
+/// That is an exponential upwards plus one downwards without the bin itself, so both are made at once: each
+/// step waits for the one before it. Where they have met, the later one adds to what the earlier one left.
 #[inline(always)]
-fn smear(columns: &mut Columns, keep: &[f32; LANES], order: impl Fn(usize) -> usize) {
-    let step = |state: &mut [f32; LANES], column: &[f32; LANES]| {
-        for lane in 0..LANES {
-            state[lane] = keep[lane] * state[lane] + (1.0 - keep[lane]) * column[lane];
+fn smear(columns: &Columns, keep: &[f32; LANES], spread: &mut Columns) {
+    let mut up = around(columns, keep, |bin| bin);
+    let mut down = around(columns, keep, |bin| BINS - 1 - bin);
+    let scale = keep.map(|keep| 1.0 / (1.0 + keep));
+    let mut steps = |bins: Range<usize>, put: fn(f32, f32, f32) -> f32| {
+        for bin in bins {
+            let back = BINS - 1 - bin;
+            for lane in 0..LANES {
+                let (keep, scale) = (keep[lane], scale[lane]);
+                up[lane] = keep * up[lane] + (1.0 - keep) * columns[bin][lane];
+                let carried = keep * down[lane];
+                down[lane] = carried + (1.0 - keep) * columns[back][lane];
+                spread[bin][lane] = put(spread[bin][lane], up[lane], scale);
+                spread[back][lane] = put(spread[back][lane], carried, scale);
+            }
         }
     };
-    // What all earlier turns around the circle have left: a geometric series of what one turn leaves. Of
-    // that turn, only the end matters where little is kept.
+    steps(0..BINS / 2, |_, own, _| own);
+    steps(BINS / 2..BINS, |other, own, scale| (other + own) * scale);
+}
+
+/// What all earlier turns around a circle have left at its first bin, in the given order of bins: a geometric
+/// series of what one turn leaves. Of that turn, only the end matters where little is kept.
+#[inline(always)]
+fn around(columns: &Columns, keep: &[f32; LANES], order: impl Fn(usize) -> usize) -> [f32; LANES] {
     let remembered = (-REMEMBERED / keep[LANES - 1].ln()).ceil().clamp(1.0, BINS as f32) as usize;
-    let mut state = [0.0; LANES];
-    (BINS - remembered..BINS).for_each(|bin| step(&mut state, &columns[order(bin)]));
-    state.iter_mut().zip(keep).for_each(|(state, keep)| *state /= 1.0 - keep.powi(BINS as i32));
-    for bin in 0..BINS {
-        let column = &mut columns[order(bin)];
-        step(&mut state, column);
-        *column = state;
+    let mut left = [0.0; LANES];
+    for bin in BINS - remembered..BINS {
+        let column = &columns[order(bin)];
+        for lane in 0..LANES {
+            left[lane] = keep[lane] * left[lane] + (1.0 - keep[lane]) * column[lane];
+        }
     }
+    left.iter_mut().zip(keep).for_each(|(left, keep)| *left /= 1.0 - keep.powi(BINS as i32));
+    left
 }
 
 /// What is kept of a bin after some steps counts until it is below e to the power of minus this: a float's
@@ -369,6 +386,28 @@ mod tests {
             let mean = all.sum::<f64>() / (rows * BINS) as f64;
             let covered = if rows == 1 { 1.0 } else { step * rows as f64 / WINDOW.width() };
             assert!((mean * covered.min(1.0) - 1.0).abs() < 1e-3, "{mean} {covered}");
+        }
+    }
+
+    #[test]
+    fn a_scatter_is_two_exponentials_in_either_direction() {
+        let (sigma, from) = (0.02_f32, 5);
+        let mut columns = [[0.0; LANES]; BINS];
+        columns[from] = [1.0; LANES];
+        let mut spread = [[[0.0; LANES]; BINS]; 2];
+        scatter(&columns, sigma, &mut spread);
+        let exponentials = |keep: f64| -> Vec<f64> {
+            let kernel = |bins: i32| (1.0 - keep) / (1.0 + keep) * keep.powi(bins.abs());
+            let once = |bins: i32| (-9..=9).map(|turn| kernel(bins + turn * BINS as i32)).sum::<f64>();
+            let twice = |bins: i32| (0..BINS as i32).map(|by| once(by) * once(bins - by)).sum();
+            (0..BINS as i32).map(|bin| twice(bin - from as i32)).collect()
+        };
+        for (lane, sigma) in [(0, sigma), (ROWS, sigma * DULLER)] {
+            let direct = exponentials((-1.0 / (f64::from(sigma) / 2.0 * BINS as f64)).exp());
+            for (bin, direct) in direct.iter().enumerate() {
+                let found = f64::from(spread[1][bin][lane]);
+                assert!((found - direct).abs() < 1e-6, "{lane}, {bin}: {found} {direct}");
+            }
         }
     }
 
