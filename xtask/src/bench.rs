@@ -37,8 +37,20 @@ pub(crate) fn verb(args: &Args) -> Result<()> {
 fn compares_with_others(arguments: &[String]) -> bool {
     let named = |names: &[&str]| arguments.iter().any(|argument| names.contains(&argument.as_str()));
     let alone = [
-        "kernel", "steps", "ring", "live", "top", "engine", "file", "random", "scale", "think", "curve",
-        "--list", "--help",
+        "kernel",
+        "steps",
+        "ring",
+        "live",
+        "top",
+        "engine",
+        "file",
+        "random",
+        "addresses",
+        "scale",
+        "think",
+        "curve",
+        "--list",
+        "--help",
     ];
     named(&["versus", "sweep"]) || !named(&alone)
 }

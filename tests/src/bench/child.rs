@@ -20,6 +20,8 @@ pub struct Taken {
     pub elapsed_s: f64,
     /// On all cores, in the program and in the kernel.
     pub cpu_s: f64,
+    /// The most memory that any program so far took, in MiB: right for one that takes more than those before.
+    pub most_mib: f64,
 }
 
 /// Runs a program to its end; `None` where it hadn't ended within `limit` and was stopped.
@@ -35,7 +37,8 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Option<Taken>> {
                 bail!("{command:?} failed: {status}");
             }
             let elapsed_s = began.elapsed().as_secs_f64();
-            return Ok(Some(Taken { elapsed_s, cpu_s: of_children_s()? - cpu_before_s }));
+            let most_mib = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss() as f64 / 1024.0;
+            return Ok(Some(Taken { elapsed_s, cpu_s: of_children_s()? - cpu_before_s, most_mib }));
         }
         if began.elapsed() > limit {
             child.kill()?;

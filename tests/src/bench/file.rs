@@ -17,7 +17,7 @@ use super::{
     child::{self, Taken},
     report::Limit,
     rounds::interleave,
-    trace::{self, Offsets},
+    trace::{self, Offsets, Traffic},
 };
 
 /// A program that reads the file is stopped after this time.
@@ -37,8 +37,14 @@ struct Contestant {
     is_stopped: bool,
 }
 
-/// Deletes the file in the end.
-struct Scratch(PathBuf);
+/// A file of this process's own, which is deleted in the end.
+pub(super) struct Scratch(pub(super) PathBuf);
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        Self(env::temp_dir().join(format!("tmap-bench-{}.pcap", std::process::id())))
+    }
+}
 
 impl Drop for Scratch {
     fn drop(&mut self) {
@@ -65,8 +71,8 @@ pub fn random(settings: &Settings) -> Result<Report> {
 
 fn run(name: &str, offsets: Offsets, settings: &Settings) -> Result<Report> {
     let connections = if settings.quick { 1_000 } else { 20_000 };
-    let scratch = Scratch(env::temp_dir().join(format!("tmap-bench-{}.pcap", std::process::id())));
-    let packets = trace::write(&scratch.0, connections, offsets)?;
+    let scratch = Scratch::new();
+    let packets = trace::write(&scratch.0, Traffic::of_pairs(connections, offsets))?;
     let mut contestants = contestants(&scratch.0)?;
     let series = interleave(settings.rounds, &mut contestants, seconds)?;
     let columns = ["s", "CPU s", "M packets/s", "times the baseline"];
@@ -120,8 +126,9 @@ fn seconds(contestant: &mut Contestant) -> Result<f64> {
     command.args(&contestant.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let taken = if contestant.is_stopped { None } else { child::run(&mut command, LIMIT)? };
     contestant.is_stopped = taken.is_none();
-    let Taken { elapsed_s, cpu_s } =
-        taken.unwrap_or(Taken { elapsed_s: LIMIT.as_secs_f64(), cpu_s: LIMIT.as_secs_f64() });
+    let limit_s = LIMIT.as_secs_f64();
+    let Taken { elapsed_s, cpu_s, .. } =
+        taken.unwrap_or(Taken { elapsed_s: limit_s, cpu_s: limit_s, most_mib: 0.0 });
     contestant.cpu.values.push(cpu_s);
     Ok(elapsed_s)
 }

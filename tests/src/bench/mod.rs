@@ -3,6 +3,7 @@
 //! A benchmark is a function from [`Settings`] to a [`Report`]; [`ALL`] lists them. Contestants take
 //! turns ([`rounds`]), the first of them is the baseline, and where that drifts no verdict is given.
 
+pub mod addresses;
 pub mod child;
 pub mod curve;
 pub mod engine;
@@ -97,6 +98,11 @@ pub const ALL: &[Bench] = &[
         name: "random",
         about: "the same as file, with random offsets: two million packets, delays of a LAN",
         run: file::random,
+    },
+    Bench {
+        name: "addresses",
+        about: "time and memory for a hundred to 100,000 addresses with ten random-offset connections each",
+        run: addresses::run,
     },
     Bench { name: "scale", about: "cost and memory against flows, addresses and cores", run: scale::run },
     Bench {

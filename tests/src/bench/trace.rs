@@ -1,5 +1,5 @@
-//! Captures of two million packets between 500 clients and 20 servers, to be read by programs: connections
-//! that begin at a steady rate, with handshakes, both directions and time stamps.
+//! Captures to be read by programs: connections that begin at a steady rate, with handshakes, both directions
+//! and time stamps.
 
 use std::{
     fs,
@@ -17,15 +17,47 @@ use crate::wire::{
     frame::frame,
 };
 
-/// Segments of a connection, both directions.
-const SEGMENTS: u64 = 100;
+/// What a capture holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Traffic {
+    /// How many connections there are.
+    pub connections: u64,
+    /// How many of them begin in a second.
+    pub connections_per_s: u64,
+    /// Segments of a connection, both directions.
+    pub segments: u64,
+    /// Clients, each behind an address of its own.
+    pub clients: u64,
+    /// Servers, likewise.
+    pub servers: u64,
+    /// By how many places a client moves on among the servers from one connection to the next.
+    pub moves_on: u64,
+    /// How the hosts choose their offsets.
+    pub offsets: Offsets,
+}
 
-/// Connections that begin per second.
-const CONNECTIONS_PER_S: u64 = 200;
+impl Traffic {
+    /// So many connections of 100 segments between 500 clients, each of which has one of 20 servers.
+    pub fn of_pairs(connections: u64, offsets: Offsets) -> Self {
+        Self {
+            connections,
+            connections_per_s: 200,
+            segments: 100,
+            clients: 500,
+            servers: 20,
+            moves_on: 0,
+            offsets,
+        }
+    }
 
-/// Clients, each behind an address of its own, and servers.
-const CLIENTS: u64 = 500;
-const SERVERS: u64 = 20;
+    fn client(&self, number: u64) -> u64 {
+        number % self.clients
+    }
+
+    fn server(&self, number: u64) -> u64 {
+        (number + self.moves_on * (number / self.clients)) % self.servers
+    }
+}
 
 /// When the first connection begins, and when counters were zero, in nanoseconds since 1970.
 const BEGIN_NS: u64 = 1_700_000_000_000_000_000;
@@ -41,14 +73,15 @@ pub enum Offsets {
     Random,
 }
 
-/// Writes a capture of so many connections; the number of its packets.
+/// Writes a capture; the number of its packets.
 ///
 /// # Errors
 /// Where the file can't be written.
-pub fn write(path: &Path, connections: u64, offsets: Offsets) -> Result<usize> {
-    let mut records: Vec<Record> = match offsets {
-        Offsets::Fixed => (0..connections).flat_map(fixed).collect(),
-        Offsets::Random => (0..connections).flat_map(random).collect(),
+pub fn write(path: &Path, traffic: Traffic) -> Result<usize> {
+    let numbers = 0..traffic.connections;
+    let mut records: Vec<Record> = match traffic.offsets {
+        Offsets::Fixed => numbers.flat_map(|number| fixed(traffic, number)).collect(),
+        Offsets::Random => numbers.flat_map(|number| random(traffic, number)).collect(),
     };
     records.sort_by_key(|record| record.time_ns);
     let mut out = BufWriter::new(fs::File::create(path).context("can't write the capture")?);
@@ -68,15 +101,27 @@ pub fn write(path: &Path, connections: u64, offsets: Offsets) -> Result<usize> {
 }
 
 /// A segment of a connection, by its place from 0; it shows this TSval, and echoes the other.
-fn record(number: u64, at: u64, time_ns: u64, tsval: u32, tsecr: u32) -> Record {
-    let client = Address::from_ip4([10, 0, (number % CLIENTS / 250) as u8, (number % 250) as u8 + 1]);
-    let server = Address::from_ip4([198, 51, 100, (number % SERVERS) as u8 + 1]);
+fn record(traffic: Traffic, (number, at): (u64, u64), time_ns: u64, tsval: u32, tsecr: u32) -> Record {
+    let (client, server) = (traffic.client(number), traffic.server(number));
+    let place = |of: u64, all: u64| (of % all) as u8;
+    let client = Address::from_ip4([
+        10,
+        place(client / 62_500, 250),
+        place(client / 250, 250),
+        place(client, 250) + 1,
+    ]);
+    let server = Address::from_ip4([
+        198,
+        51 + place(server / 25_000, 200),
+        100 + place(server / 250, 100),
+        place(server, 250) + 1,
+    ]);
     let port = 1024 + (number % 60_000) as u16;
     let from_client = is_from_client(at);
     let flags = match at {
         0 => Flags::SYN,
         1 => Flags::SYN | Flags::ACK,
-        _ if at + 2 >= SEGMENTS => Flags::FIN | Flags::ACK,
+        _ if at + 2 >= traffic.segments => Flags::FIN | Flags::ACK,
         _ => Flags::ACK,
     };
     let syn = Syn { window: 64_240, mss: 1_460, window_scale: 7, option_order: 0x3_1842, ..Syn::default() };
@@ -107,18 +152,24 @@ fn is_from_client(at: u64) -> bool {
 }
 
 /// A connection of hosts whose offsets are fixed: handshake, data and acknowledgements, FINs.
-fn fixed(number: u64) -> impl Iterator<Item = Record> {
-    let begin_ns = BEGIN_NS + number * 1_000_000_000 / CONNECTIONS_PER_S;
+fn fixed(traffic: Traffic, number: u64) -> impl Iterator<Item = Record> {
+    let begin_ns = BEGIN_NS + number * 1_000_000_000 / traffic.connections_per_s;
     // From half a second in all, which shows no clock, to half a minute, which does; and a little that
     // differs from segment to segment.
     let step_ns = 5_000_000 << (number % 7);
-    (0..SEGMENTS).map(move |at| {
+    (0..traffic.segments).map(move |at| {
         let time_ns = begin_ns + at * step_ns + (number * 7_919 + at * 104_729) % 400_000;
         let from_client = is_from_client(at);
         let hz = if from_client { 1_000 } else { 250 };
-        let machine = if from_client { number % CLIENTS } else { 1_000 + number % SERVERS };
+        let machine = if from_client { traffic.client(number) } else { 1_000 + traffic.server(number) };
         let ticks = ((time_ns - BOOT_NS) / (1_000_000_000 / hz)) as u32;
-        record(number, at, time_ns, ticks.wrapping_add((machine as u32).wrapping_mul(2_654_435_761)), 1)
+        record(
+            traffic,
+            (number, at),
+            time_ns,
+            ticks.wrapping_add((machine as u32).wrapping_mul(2_654_435_761)),
+            1,
+        )
     })
 }
 
@@ -135,20 +186,20 @@ const IN_BURST_S: f64 = 0.006;
 const BURST_SHARE: f64 = 0.7;
 
 /// A connection of hosts with random offsets: handshake, data and acknowledgements, FINs.
-fn random(number: u64) -> impl Iterator<Item = Record> {
+fn random(traffic: Traffic, number: u64) -> impl Iterator<Item = Record> {
     let mut draw = Pcg64::seed_from_u64(number);
-    let (client, server) = (number % CLIENTS, number % SERVERS);
+    let (client, server) = (traffic.client(number), traffic.server(number));
     let of_client = draw.random_range(0..1 + client % MOST_MACHINES);
     let clocks = [Clock::of(MOST_MACHINES * client + of_client), Clock::of(1_000_000 + server)];
     let offsets: [u32; 2] = draw.random();
-    let mut sent_s = number as f64 / CONNECTIONS_PER_S as f64;
+    let mut sent_s = number as f64 / traffic.connections_per_s as f64;
     let mut last = [0; 2];
-    (0..SEGMENTS).map(move |at| {
+    (0..traffic.segments).map(move |at| {
         let from = usize::from(!is_from_client(at));
         let tsval = clocks[from].ticks_at(sent_s).wrapping_add(offsets[from]);
         let late_s = LEAST_DELAY_S + exponential(DELAY_S, &mut draw);
         let time_ns = BEGIN_NS + ((sent_s + late_s) * 1e9) as u64;
-        let segment = record(number, at, time_ns, tsval, last[1 - from]);
+        let segment = record(traffic, (number, at), time_ns, tsval, last[1 - from]);
         last[from] = tsval;
         let mean_s = if draw.random_bool(BURST_SHARE) { IN_BURST_S } else { PAUSE_S };
         // An answer can't be sent before what it answers has come.
@@ -184,6 +235,10 @@ fn exponential(mean: f64, draw: &mut Pcg64) -> f64 {
 mod tests {
     use super::*;
 
+    fn traffic(offsets: Offsets) -> Traffic {
+        Traffic::of_pairs(1_000, offsets)
+    }
+
     #[test]
     fn both_kinds_of_captures_have_the_same_connections() {
         let ends = |records: Vec<Record>| -> Vec<_> {
@@ -192,13 +247,16 @@ mod tests {
                 .map(|Record { segment, .. }| (segment.src, segment.src_port, segment.flags))
                 .collect()
         };
-        assert_eq!(ends(fixed(7).collect()), ends(random(7).collect()));
+        assert_eq!(
+            ends(fixed(traffic(Offsets::Fixed), 7).collect()),
+            ends(random(traffic(Offsets::Random), 7).collect())
+        );
     }
 
     #[test]
     fn random_connections_last_for_seconds_and_never_go_back_in_time() {
         for number in 0..50 {
-            let records: Vec<Record> = random(number).collect();
+            let records: Vec<Record> = random(traffic(Offsets::Random), number).collect();
             let times = || records.iter().map(|record| record.time_ns);
             assert!(times().is_sorted(), "an answer comes after its question");
             let length_ns = times().next_back().unwrap_or(0) - times().next().unwrap_or(0);
@@ -209,11 +267,11 @@ mod tests {
     #[test]
     fn offsets_of_the_random_kind_differ_between_connections_of_one_machine() {
         let offset = |number: u64| {
-            let first = random(number).next().expect("a segment");
+            let first = random(traffic(Offsets::Random), number).next().expect("a segment");
             let elapsed_s = (first.time_ns - BEGIN_NS) as f64 * 1e-9;
             first.segment.tsval.wrapping_sub((1_000.0 * elapsed_s) as u32)
         };
         // A client of one machine; two counters are this near each other once in a million times.
-        assert!(offset(0).abs_diff(offset(CLIENTS)) > 1_000);
+        assert!(offset(0).abs_diff(offset(500)) > 1_000);
     }
 }
