@@ -272,6 +272,38 @@ fn machines_with_a_peer_each_are_not_one() {
     assert!(report.machines_low >= Some(2), "{}", figures(report));
 }
 
+/// Twelve devices with a cloud of their own each, whose counters when the traffic begins are these. NTP
+/// disciplines their clocks.
+fn devices_of_their_own_clouds(ticks: impl Fn(u32) -> u32) -> AddressReport {
+    let mut clients = Client::new(5);
+    let mut records = Vec::new();
+    for device in 0..12_u8 {
+        for number in 0..20_u16 {
+            let port = 30_000 + 100 * u16::from(device) + number;
+            clients.connect(port, device, 9 * u64::from(number), ticks(device.into()));
+        }
+        let phase_ns = 137_000 * u64::from(device) % 1_000_000;
+        let later = |record: Record| Record { time_ns: record.time_ns + phase_ns, ..record };
+        records.extend(std::mem::take(&mut clients.records).into_iter().map(later));
+    }
+    reports(records, 1).remove(&Address::from_ip4(SHARED.octets())).expect("the shared address")
+}
+
+/// Counters of pairs would be anywhere.
+#[test]
+fn devices_that_were_switched_on_together_are_not_one_whoever_they_talk_to() {
+    let report = devices_of_their_own_clouds(|device| 306_000_000 + 9_000 * device);
+    assert_eq!((report.machines, report.regime), (Some(12), Regime::Global), "{}", figures(&report));
+}
+
+/// One machine's counters of pairs would show one phase.
+#[test]
+fn devices_whose_phases_differ_are_not_one_whoever_they_talk_to() {
+    let report = devices_of_their_own_clouds(|device| device.wrapping_mul(2_654_435_761));
+    assert!(report.machines_high.is_none_or(|high| high >= 12), "{}", figures(&report));
+    assert!(report.machines.is_none_or(|machines| machines == 12), "{}", figures(&report));
+}
+
 /// A scanner may send the same SYN to everybody: nothing of that was seen twice.
 #[test]
 fn a_scan_that_sends_one_syn_to_all_is_no_copy() {

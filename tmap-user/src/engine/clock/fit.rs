@@ -26,8 +26,9 @@ const GAP_MEAN: f64 = 0.886;
 /// per span. A single minimum would have 0.52 and about 2; a line rests on two points that each
 /// saw half of the draws. Measured over rates of 10 to 1000 Hz, 50 to 2000 points, exponential and
 /// Pareto delays, and held there by `standard_errors_are_calibrated`.
-const OFFSET_SIGMA: f64 = 1.1;
-const SLOPE_SIGMA: f64 = 2.8;
+pub const OFFSET_SIGMA: f64 = 1.1;
+/// See [`OFFSET_SIGMA`].
+pub const SLOPE_SIGMA: f64 = 2.8;
 
 /// For matching, a slope is never more precise than this share of a tick across the span. Segments
 /// sent on another machine's timer beat slowly against the tick, and a slope through such a beat is

@@ -5,4 +5,5 @@ pub mod envelope;
 pub mod fit;
 pub mod phase_point;
 pub mod rate;
+pub mod roundness;
 pub mod unsteady;

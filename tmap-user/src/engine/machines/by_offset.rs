@@ -19,6 +19,7 @@ use crate::engine::{
     clock::{
         envelope::Envelope,
         fit::{self, Clock, FAR_OFF_SIGMA, SKEW_PRIOR_SIGMA, fit_nominal, fit_within},
+        roundness,
     },
     options::Options,
     types::{Estimate, WRAP_TICKS, joint, seconds_between, wrap_difference},
@@ -97,7 +98,11 @@ fn cluster_within(
         }
     }
     index.share_paths(resolution_ns);
-    slew::join(misfits::join(dissolve(index.clusters, items)))
+    let mut clusters = slew::join(misfits::join(dissolve(index.clusters, items)));
+    for cluster in clusters.iter_mut().filter(|cluster| !misfits::is_bent(&cluster.clock)) {
+        cluster.clock = roundness::widened(&cluster.envelope, cluster.clock, resolution_ns, skew_sigma);
+    }
+    clusters
 }
 
 /// The log evidence of clusters.

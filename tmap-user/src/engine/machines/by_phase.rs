@@ -15,7 +15,7 @@ use super::{
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
     lines,
     occupancy::Occupancy,
-    presence,
+    one_clock, presence,
     regime::{self, Own, Random},
     sharing::Sharing,
     source_ports::SourcePorts,
@@ -142,7 +142,9 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
     };
     let told = findings(&by_pairs).with(&occupancy, hz, &random, set.own);
     let apart = skews_apart(&random) as u32;
-    let is_refuted = told.count.high.is_some_and(|high| high < apart);
+    let are_apart =
+        || !one_clock::may_be_one(&random.iter().map(|cluster| &cluster.clock).collect::<Vec<_>>());
+    let is_refuted = told.count.high.is_some_and(|high| high < apart || high == 1 && are_apart());
     let is_open = told.count.best.is_none() && set.own == Own::Mostly;
     if told.doubt == Some(Doubt::BudgetSpent) || !(is_refuted || is_open) {
         return told;

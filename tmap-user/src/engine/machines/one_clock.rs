@@ -76,19 +76,37 @@ pub(super) fn distinct(clusters: &[Cluster], of: &[usize], may_be_of_pairs: bool
 /// a service behind a balancer, which makes a counter of each of its own addresses, do. Where little is known
 /// of each clock, they all may be one.
 fn may_all_be_one(clusters: &[Cluster], of: &[usize]) -> bool {
-    let clocks = || of.iter().map(|&index| &clusters[index].clock);
-    let Some(best) = clocks().min_by(|a, b| a.offset_ticks.sigma.total_cmp(&b.offset_ticks.sigma)) else {
-        return true;
+    let clocks: Vec<&Clock> = of.iter().map(|&index| &clusters[index].clock).collect();
+    let freedom = freedom(&clocks);
+    squares(&clocks) <= freedom + MAX_DEVIATION * (2.0 * freedom).sqrt()
+}
+
+/// Whether one clock may show these counters, if their errors are up to three times as large as is told.
+pub(super) fn may_be_one(clocks: &[&Clock]) -> bool {
+    squares(clocks) <= MAX_DEVIATION * MAX_DEVIATION * freedom(clocks)
+}
+
+/// Of each clock but one, a phase and a skew may differ.
+fn freedom(clocks: &[&Clock]) -> f64 {
+    2.0 * (clocks.len() as f64 - 1.0).max(0.0)
+}
+
+/// By how much clocks differ in phase and skew: the sum of squared deviations, in squared standard errors.
+///
+/// O(n) for n clocks.
+fn squares(clocks: &[&Clock]) -> f64 {
+    let Some(best) = clocks.iter().min_by(|a, b| a.offset_ticks.sigma.total_cmp(&b.offset_ticks.sigma))
+    else {
+        return 0.0;
     };
     let (mut phases, mut skews) = (Spread::default(), Spread::default());
-    for clock in clocks() {
+    for clock in clocks {
         let difference = apart(best, clock);
         let within = joint(difference.sigma, PATH_S * clock.hz);
         phases.add(difference.value - difference.value.round(), within);
         skews.add(clock.skew.value, clock.skew.sigma);
     }
-    let freedom = 2.0 * (of.len() as f64 - 1.0);
-    phases.squares() + skews.squares() <= freedom + MAX_DEVIATION * (2.0 * freedom).sqrt()
+    phases.squares() + skews.squares()
 }
 
 /// Values that may be one, each with its standard error.

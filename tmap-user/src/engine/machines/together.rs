@@ -63,6 +63,21 @@ pub(super) fn are_near(shared: &[&Cluster]) -> bool {
     })
 }
 
+/// Whether more than half of these counters ran at the same time: those of one that slept follow one another.
+pub(super) fn run_at_once(clusters: &[Cluster]) -> bool {
+    let lives = clusters.iter().filter_map(Life::of);
+    let mut changes: Vec<(u64, i64)> =
+        lives.flat_map(|life| [(life.first_ns, 1), (life.last_ns, -1)]).collect();
+    // Of two changes at one time, the end comes first.
+    changes.sort_unstable();
+    let mut running = 0;
+    let most = changes.iter().map(|(_, change)| {
+        running += change;
+        running
+    });
+    most.max().is_some_and(|most| most as usize > clusters.len() / 2)
+}
+
 /// Counters so near each other that a longer path may have made two of one, in seconds.
 const PATH_S: f64 = 1.0;
 

@@ -315,7 +315,10 @@ impl Task<'_> {
         for (number, line) in lines.lines.iter_mut().enumerate() {
             let is_on = |track: &usize| lines.posteriors[*track].get(number).is_some_and(|&p| p > 0.5);
             let shown = self.of_tracks((0..self.tracks.len()).filter(is_on));
-            if regular::is_open(&shown, width) || are_several && regular::are_few_visits(&shown) {
+            let may_be_image = || {
+                are_several && (regular::are_few_visits(&shown) || regular::is_partly_regular(&shown, width))
+            };
+            if regular::is_open(&shown, width) || may_be_image() {
                 line.open_ppm = width / 12_f64.sqrt() / self.hz * 1e6;
             }
         }

@@ -163,6 +163,17 @@ pub(super) fn is_open(shown: &[Shown], most: f64) -> bool {
     beyond.is_some_and(|from| shares[from..].iter().any(|share| *share > AGREE * AGREE))
 }
 
+/// The share of a line's times that must agree with a period for it to hold a machine that connects in step
+/// with that: the line may have collected as many connections of others.
+const PARTLY: f64 = 0.4;
+
+/// Whether a line holds a machine that connects in step with a period, beside connections of others. Where the
+/// line is an image of that machine's, it passes through their phases, too.
+pub(super) fn is_partly_regular(shown: &[Shown], most: f64) -> bool {
+    let share = |step_hz: f64| spectrum(shown, step_hz, 2)[1];
+    step(&[shown.to_vec()], most).is_some_and(|step_hz| share(step_hz) > PARTLY * PARTLY)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +216,17 @@ mod tests {
         assert!((step - 1.0 / 60.0).abs() < 1e-4, "{step}");
         assert!(machines.iter().all(|line| is_open(line, 0.2)));
         assert!(!is_open(&machines[0], 0.015), "no two drifts differ by so much");
+    }
+
+    #[test]
+    fn a_regular_machine_is_seen_among_connections_of_others() {
+        for seed in 0..20 {
+            let line = [regular(60.0, 60, 0.05, seed), at_random(3600.0, 50, seed)].concat();
+            assert!(!is_open(&line, 0.2) && is_partly_regular(&line, 0.2), "{seed}");
+            assert!(!is_partly_regular(&at_random(3600.0, 110, seed), 0.2), "{seed}");
+            let few = [regular(60.0, 60, 0.05, seed), at_random(3600.0, 300, seed)].concat();
+            assert!(!is_partly_regular(&few, 0.2), "{seed}: the others tell its rate");
+        }
     }
 
     #[test]
