@@ -47,7 +47,7 @@ use crate::{
     engine::{Holdings, Snapshot},
     printable,
     report::{
-        Sink, Stats, Summary, losses,
+        Capturing, Sink, Stats, Summary, losses,
         number::{Calendar, count, first_of, grouped},
         sensor::{Heartbeat, Notice},
         stats::CpuStats,
@@ -487,7 +487,8 @@ impl Control<'_> {
         let mut warnings = self.warnings_so_far();
         warnings.extend(self.late_warnings(&snapshot, &counters));
         let (began_ns, wall) = (self.began_ns, WallClock::of_live());
-        Summary { snapshot, began_ns, counters, holdings, wall, warnings }
+        let capturing = Capturing::BySensor;
+        Summary { snapshot, began_ns, counters, capturing, holdings, wall, warnings }
     }
 
     /// Detaches the sensor, takes in the records that are still in the rings, and writes the summary.

@@ -25,14 +25,14 @@ use tmap_common::{Counters, Link, Record, Segment, Skip, fast, parse, record::Di
 
 use crate::{
     Outcome,
-    capture::file::{Capture, Frame, LinkType, Location, ReadError, Room, Stop},
+    capture::file::{Capture, Frame, LinkType, Location, ReadError, Room, Stop, Told},
     config::{Common, ReadConfig, TopConfig},
     deadline::Deadline,
     engine::{Event, Snapshot, Wanted},
     filter::Program,
     printable, progress_bar,
     report::{
-        Format, Sink, Stats, Summary, losses,
+        Capturing, Format, Sink, Stats, Summary, losses,
         number::{Calendar, count, grouped, span},
     },
     sandbox::{self, Needs, Role, folder_of},
@@ -183,10 +183,22 @@ fn distinct(files: &[Location]) -> (Vec<&Location>, Vec<&Location>) {
     })
 }
 
-/// The warning of packets without a time, if a capture had some.
-fn untimed(source: &Location, capture: &Capture) -> Option<String> {
-    let untimed = capture.untimed();
-    (untimed > 0).then(|| format!("{source}: skipped {} without a capture time", count(untimed, "packet")))
+/// The warnings of what a capture lacks: times, and packets that its writer dropped.
+fn lacks(source: &Location, capture: &Capture) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let (untimed, Told { dropped, .. }) = (capture.untimed(), capture.told());
+    if untimed > 0 {
+        warnings.push(format!("{source}: skipped {} without a capture time", count(untimed, "packet")));
+    }
+    if dropped > 0 {
+        warnings.push(format!(
+            "{source}: its writer dropped {} beside the {} in it (interface statistics); counts may be low; \
+             capture with a larger buffer (-B) or a filter",
+            count(dropped, "packet"),
+            grouped(capture.packets())
+        ));
+    }
+    warnings
 }
 
 /// What to do about a source that cannot be opened. Users of other tools write the filter after the file.
@@ -231,6 +243,8 @@ struct Reading<'a> {
     checked: Instant,
     /// Whether any capture could be opened.
     is_any_open: bool,
+    /// What the captures tell of dropped packets; nothing before they were read.
+    told: Told,
     /// The screen of `tmap top`, which then hears what the reporter would.
     replay: Option<Replay>,
     /// Packets from this time on wait until it is their turn, in nanoseconds.
@@ -328,6 +342,7 @@ impl<'a> Reading<'a> {
             stats: common.stats.map(|length| Interval { length, began, before: Counters::default() }),
             checked: began,
             is_any_open: false,
+            told: Told::NOTHING,
             replay: None,
             waits_from_ns: u64::MAX,
         })
@@ -341,6 +356,7 @@ impl<'a> Reading<'a> {
         }
         self.settle_resolution(frames);
         self.is_any_open = frames.is_any_open();
+        self.told = frames.told();
         if self.is_any_open || !self.signals.stop() {
             frames.take_faults().into_iter().for_each(|fault| self.warn(fault));
         }
@@ -625,6 +641,7 @@ impl<'a> Reading<'a> {
             snapshot,
             began_ns: self.order.began_ns(),
             counters: self.counters,
+            capturing: Capturing::Before { dropped: self.told.dropped, is_whole: self.told.is_whole },
             holdings: self.workers.holdings(),
             wall: WALL,
             warnings,

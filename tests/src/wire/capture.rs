@@ -184,6 +184,20 @@ impl PcapNg {
         self.block(3, &body);
     }
 
+    /// Statistics of an interface: codes of options, and the packets that they count.
+    pub fn statistics(&mut self, interface: u32, counts: &[(u16, u64)]) {
+        let order = self.order;
+        let mut body = order.u32(interface).to_vec();
+        body.extend([0; 8]);
+        for &(code, packets) in counts {
+            body.extend(order.u16(code));
+            body.extend(order.u16(8));
+            body.extend(order.u64(packets));
+        }
+        body.extend([0; 4]);
+        self.block(5, &body);
+    }
+
     /// Any block: type, length, body padded to words, length.
     pub fn block(&mut self, block_type: u32, body: &[u8]) {
         let padded = body.len().next_multiple_of(4);

@@ -667,6 +667,70 @@ fn packets_without_a_time_are_counted_and_said() {
     assert!(three_machines(&run), "{}", run.out);
 }
 
+/// The mail cluster, and then blocks of statistics: interface, codes and counts.
+fn mail_with_statistics(order: Order, blocks: &[(u32, &[(u16, u64)])]) -> PcapNg {
+    let mut capture = PcapNg::new(order);
+    capture.interface(1, 9, 0);
+    capture.interface(1, 9, 0);
+    mail_packets().iter().for_each(|packet| capture.packet(0, packet.time_ns, &packet.bytes));
+    blocks.iter().for_each(|(interface, counts)| capture.statistics(*interface, counts));
+    capture
+}
+
+#[test]
+fn packets_that_the_writer_dropped_are_said() {
+    let folder = Folder::new();
+    let all = mail_packets().len() as u64;
+    // Of several blocks the last one counts; interfaces and both kinds of drops add up.
+    let blocks: [(u32, &[(u16, u64)]); 3] =
+        [(0, &[(4, 9_000), (5, 100)]), (1, &[(7, 40)]), (0, &[(5, 900), (7, 60)])];
+    for order in [Order::Little, Order::Big] {
+        let run = folder.read(&mail_with_statistics(order, &blocks).into_bytes());
+        let says = format!(
+            "its writer dropped 1,000 packets beside the {} in it (interface statistics); counts may be low; \
+             capture with a larger buffer (-B) or a filter",
+            grouped(all)
+        );
+        assert_eq!(run.code, 1);
+        assert!(run.err.contains(&says) && run.out.contains(&says), "{}{}", run.err, run.out);
+        assert!(three_machines(&run), "{}", run.out);
+    }
+    // Sections add up, too, whose interfaces begin anew.
+    let mut capture = mail_with_statistics(Order::Little, &[(0, &[(5, 7)])]);
+    capture.section(Order::Big);
+    capture.interface(1, 9, 0);
+    capture.statistics(0, &[(5, 5)]);
+    let dropped = folder.file("dropped.pcapng", &capture.into_bytes());
+    let json = tmap(["read".as_ref(), "--json".as_ref(), dropped.as_os_str()]);
+    let lines = json_lines(&json.out);
+    let warnings = of_type(&lines, "summary")[0]["warnings"].as_array().expect("warnings");
+    assert!(warnings[0].as_str().is_some_and(|text| text.contains("dropped 12 packets")), "{warnings:?}");
+    assert_eq!((json.code, warnings.len()), (1, 1));
+    // Beside another capture, each is told by its name.
+    let other = folder.file("other.pcap", &mail_capture());
+    let both = tmap(["read".as_ref(), dropped.as_os_str(), other.as_os_str()]);
+    assert!(both.err.contains("dropped.pcapng: its writer dropped 12 packets"), "{}", both.err);
+    assert_eq!((both.code, both.err.lines().count()), (1, 1));
+}
+
+#[test]
+fn statistics_without_drops_or_damaged_ones_are_no_fault() {
+    let none: [(u32, &[(u16, u64)]); 3] =
+        [(0, &[(4, 9), (5, 0), (7, 0)]), (1, &[(5, u64::MAX)]), (2, &[(5, 9)])];
+    let mut capture = mail_with_statistics(Order::Little, &none);
+    // Without options, and with options of wrong lengths.
+    capture.block(5, &[0; 12]);
+    for options in [&[5, 0, 8, 0, 1, 1, 1, 1][..], &[5, 0, 0xff, 0xff, 1, 1, 1, 1], &[5, 0, 4, 0, 1, 1, 1, 1]]
+    {
+        capture.block(5, &[&[0; 12], options].concat());
+    }
+    mail_packets()[..1].iter().for_each(|packet| capture.simple_packet(&packet.bytes));
+    let run = Folder::new().read(&capture.into_bytes());
+    // The last block was reached.
+    assert!(run.err.contains("skipped 1 packet without a capture time"), "{}", run.err);
+    assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+}
+
 #[test]
 fn order_of_arrival_is_not_taken_for_granted() {
     let folder = Folder::new();

@@ -2,9 +2,12 @@
 
 use std::{ffi::OsStr, fs, path::Path};
 
+use tmap_common::Link;
 use tmap_tests::{
     captures::{self, THREE},
     command::{Run, tmap, tmap_with_input},
+    simulate::conversation::mail_cluster,
+    wire::capture::{Order, PcapNg, packets},
 };
 
 fn report(words: &[&OsStr]) -> Run {
@@ -54,6 +57,35 @@ fn a_page_never_overwrites_a_capture() {
     assert_eq!((run.code, run.out.as_str()), (1, ""));
     assert!(run.err.contains("would overwrite the capture") && run.err.lines().count() == 1, "{}", run.err);
     assert!(fs::read(&capture).expect("a capture") == before);
+}
+
+#[test]
+fn a_page_tells_what_was_dropped_while_capturing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page_of = |dropped: Option<u64>| {
+        let mut capture = PcapNg::new(Order::Little);
+        capture.interface(1, 9, 0);
+        let frames = packets(&mail_cluster(), Link::Ethernet);
+        frames.iter().for_each(|packet| capture.packet(0, packet.time_ns, &packet.bytes));
+        dropped.into_iter().for_each(|dropped| capture.statistics(0, &[(5, dropped)]));
+        let file = folder.path().join("a.pcapng");
+        fs::write(&file, capture.into_bytes()).expect("written");
+        let run = report(&[file.as_os_str()]);
+        assert_eq!(run.code, i32::from(dropped.is_some_and(|dropped| dropped > 0)), "{}", run.err);
+        assert!(!run.out.contains("nothing was lost") && !run.out.contains("records lost"), "{}", run.out);
+        assert!(run.out.contains("dropped while capturing<"), "{}", run.out);
+        run.out
+    };
+    let dropped = page_of(Some(900));
+    assert!(dropped.contains("; 900 packets were dropped while capturing"), "{dropped}");
+    assert!(dropped.contains("its writer dropped 900 packets"), "{dropped}");
+    let told = page_of(Some(0));
+    assert!(
+        told.contains("and no packet was dropped while capturing, as interface statistics tell."),
+        "{told}"
+    );
+    let not_told = page_of(None);
+    assert!(not_told.contains("; whether packets were lost while capturing is not told."), "{not_told}");
 }
 
 #[test]

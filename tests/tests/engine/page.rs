@@ -2,9 +2,12 @@
 
 use jiff::tz::TimeZone;
 use tmap::{
-    engine::{Event, Snapshot, snapshot::Estimate},
+    engine::{
+        Event, Snapshot,
+        snapshot::{Estimate, UnstampedTotals},
+    },
     page::{self, Events, Made, Source},
-    report::{Summary, number::Calendar},
+    report::{Capturing, Summary, number::Calendar},
 };
 use tmap_common::{Address, Counters};
 
@@ -41,6 +44,30 @@ fn three_sentences_say_what_is_known_and_how_surely() {
     one.snapshot.addresses.retain(|report| report.machines.is_some());
     assert_eq!(in_short(&one)[0], "Behind 198.51.100.2, tmap found 3 machines (90 % sure: 2 to 5).");
     assert!(in_short(&one)[1].starts_with("It opened or answered 1,024 connections"), "{:?}", in_short(&one));
+}
+
+#[test]
+fn nothing_is_said_to_be_whole_that_may_not_be() {
+    let mut calm = summary();
+    calm.snapshot.addresses.retain(|report| report.machines.is_some());
+    calm.snapshot.unstamped = UnstampedTotals::default();
+    calm.counters.ring_full = 0;
+    for (capturing, says) in [
+        (Capturing::BySensor, ", and nothing was lost on the way."),
+        (
+            Capturing::Before { dropped: 0, is_whole: true },
+            ", and no packet was dropped while capturing, as interface statistics tell.",
+        ),
+        (
+            Capturing::Before { dropped: 0, is_whole: false },
+            "; whether packets were lost while capturing is not told.",
+        ),
+        (Capturing::Before { dropped: 1, is_whole: true }, "; 1 packet was dropped while capturing."),
+        (Capturing::Before { dropped: 9, is_whole: false }, "; 9 packets were dropped while capturing."),
+    ] {
+        calm.capturing = capturing;
+        assert!(in_short(&calm)[2].ends_with(says), "{:?}", in_short(&calm));
+    }
 }
 
 #[test]

@@ -13,7 +13,9 @@ use tmap::{
             PeerShare, PhasePoint, PortShare, Regime, Side, Step, Unassigned, Unstamped, UnstampedTotals,
         },
     },
-    report::{Format, Reporter, Sink, Sort, Stats, Summary, View, sensor::Heartbeat, stats::CpuStats},
+    report::{
+        Capturing, Format, Reporter, Sink, Sort, Stats, Summary, View, sensor::Heartbeat, stats::CpuStats,
+    },
     time::WallClock,
 };
 use tmap_common::{
@@ -222,6 +224,7 @@ pub(super) fn summary() -> Summary {
         },
         began_ns: 10 * S,
         counters,
+        capturing: Capturing::BySensor,
         holdings: holdings(),
         wall: WALL,
         warnings: vec!["interface eth0 is gone; ending with what was seen".to_owned()],

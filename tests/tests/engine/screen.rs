@@ -15,7 +15,7 @@ use ratatui::{
 use snapbox::{Data, assert_data_eq, file};
 use tmap::{
     engine::{Engine, Event, Holdings, Options, Snapshot, Wanted},
-    report::{Stats, Summary, stats::CpuStats},
+    report::{Capturing, Stats, Summary, stats::CpuStats},
     screen::{
         App, Ask, Feed, Setup, draw,
         feed::{Health, Progress},
@@ -177,6 +177,7 @@ fn told(colour: bool) -> App {
             snapshot: snapshot.clone(),
             began_ns: START_NS,
             counters: counters(3_600),
+            capturing: Capturing::BySensor,
             holdings: story.holdings,
             wall: WALL,
             warnings: Vec::new(),

@@ -12,7 +12,7 @@ use tmap::{
         },
     },
     page::{self, Events, Made},
-    report::{Summary, number::Calendar},
+    report::{Capturing, Summary, number::Calendar},
     time::WallClock,
 };
 use tmap_common::{Address, Counters};
@@ -129,6 +129,7 @@ fn summary() -> Summary {
         },
         began_ns: 10 * S,
         counters: Counters { seen: 90 * all, emitted: 90 * all, ..Counters::default() },
+        capturing: Capturing::BySensor,
         holdings: Holdings { records: 90 * all, ..Holdings::default() },
         wall: WallClock { unix_minus_engine_ns: 1_140_000_000_000_000_000 },
         warnings: Vec::new(),

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     engine::{coverage::Coverage, snapshot::AddressReport},
     report::{
-        Summary, View, coverage,
+        Capturing, Summary, View, coverage,
         number::{Calendar, count, grouped, more_of, span},
         siblings,
     },
@@ -161,7 +161,6 @@ fn tiles(summary: &Summary) -> Vec<Tile> {
         [only] => crate::report::words::machines_in_short(only),
         _ => format!("{}+", grouped(machines)),
     };
-    let lost = summary.counters.ring_full;
     let tile = |value: String, label| Tile { value, label, is_alarm: false };
     vec![
         tile(machines, "machines"),
@@ -169,8 +168,26 @@ fn tiles(summary: &Summary) -> Vec<Tile> {
         tile(grouped(connections.all), "connection sides"),
         tile(coverage::percent(connections), "of them given to a machine"),
         tile(grouped(summary.counters.seen), "packets"),
-        Tile { value: grouped(lost), label: "records lost", is_alarm: lost > 0 },
+        lost(summary),
     ]
+}
+
+/// What was lost: by tmap's sensor, or by what captured before, as far as that tells.
+fn lost(summary: &Summary) -> Tile {
+    match summary.capturing {
+        Capturing::BySensor => {
+            let lost = summary.counters.ring_full;
+            Tile { value: grouped(lost), label: "records lost", is_alarm: lost > 0 }
+        }
+        Capturing::Before { dropped, is_whole } => {
+            let value = match (dropped, is_whole) {
+                (_, true) => grouped(dropped),
+                (0, false) => "not told".to_owned(),
+                (_, false) => format!("{}+", grouped(dropped)),
+            };
+            Tile { value, label: "dropped while capturing", is_alarm: dropped > 0 }
+        }
+    }
 }
 
 /// The events of all addresses: reboots and the like first choice, then machines found, in order of time.

@@ -10,7 +10,7 @@ use crate::{
         snapshot::{AddressReport, Doubt},
     },
     report::{
-        Summary, coverage,
+        Capturing, Summary, coverage,
         number::{Calendar, count, grouped, span},
         view, words,
     },
@@ -119,6 +119,9 @@ fn sureness(summary: &Summary) -> String {
     if lost > 0 {
         limits.push(format!("{} lost", was(lost, "record")));
     }
+    if let Capturing::Before { dropped: dropped @ 1.., .. } = summary.capturing {
+        limits.push(format!("{} dropped while capturing", was(dropped, "packet")));
+    }
     let is_cut = words::Shortage::of(snapshot).is_some();
     if is_cut {
         limits.push("memory limits cut connections off".to_owned());
@@ -138,8 +141,21 @@ fn sureness(summary: &Summary) -> String {
         limits.push(format!("{} opened without timestamps, whose machines are not counted", were(unstamped)));
     }
     match &limits[..] {
-        [] => format!("{rests}, and nothing was lost on the way."),
+        [] => format!("{rests}{}.", losses_unless_told(summary.capturing)),
         limits => format!("{rests}; {}.", limits.join("; ")),
+    }
+}
+
+/// Where no loss is known: whether that means that there was none.
+fn losses_unless_told(capturing: Capturing) -> &'static str {
+    match capturing {
+        Capturing::BySensor => ", and nothing was lost on the way",
+        Capturing::Before { is_whole: true, .. } => {
+            ", and no packet was dropped while capturing, as interface statistics tell"
+        }
+        Capturing::Before { is_whole: false, .. } => {
+            "; whether packets were lost while capturing is not told"
+        }
     }
 }
 

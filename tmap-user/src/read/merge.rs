@@ -3,7 +3,7 @@
 //! Files are opened when the time of their first packet has come, so that a thousand rotated captures need no
 //! more than those that overlap.
 
-use crate::capture::file::{Capture, Frame, LinkType, Location, ReadError};
+use crate::capture::file::{Capture, Frame, LinkType, Location, ReadError, Told};
 use tmap_common::Link;
 
 use super::source::{Frames, Opener};
@@ -42,6 +42,8 @@ pub(super) struct Merge<'a> {
     looking: Option<Box<Capture>>,
     opener: &'a Opener,
     resolution_ns: u64,
+    /// What finished captures tell of dropped packets.
+    told: Told,
     /// What was wrong with captures that can't be read any further, in words.
     faults: Vec<String>,
     is_any_open: bool,
@@ -52,8 +54,16 @@ impl<'a> Merge<'a> {
     pub(super) fn new(sources: &[Location], opener: &'a Opener) -> Self {
         let part = |source: &Location| Part { source: source.clone(), first_ns: 0, state: State::Unopened };
         let parts = sources.iter().map(part).collect();
-        let faults = Vec::new();
-        Self { parts, known: 0, looking: None, opener, resolution_ns: 0, faults, is_any_open: false }
+        Self {
+            parts,
+            known: 0,
+            looking: None,
+            opener,
+            resolution_ns: 0,
+            told: Told::default(),
+            faults: Vec::new(),
+            is_any_open: false,
+        }
     }
 
     /// Looks at the first packet of the next capture; then it is the caller's turn. A capture that can't be
@@ -106,7 +116,8 @@ impl<'a> Merge<'a> {
         };
         self.resolution_ns = self.resolution_ns.max(capture.resolution_ns());
         self.faults.extend(fault);
-        self.faults.extend(super::untimed(&part.source, capture));
+        self.told = self.told.and(capture.told());
+        self.faults.extend(super::lacks(&part.source, capture));
         part.state = State::Finished;
         Err(ReadError::idle())
     }
@@ -125,6 +136,7 @@ impl<'a> Merge<'a> {
             Err(error) if error.is_idle() => return Err(error),
             Err(error) => {
                 self.faults.push(format!("{}: {error}", part.source));
+                self.told = self.told.and(Told::NOTHING);
                 part.state = State::Finished;
             }
         }
@@ -168,6 +180,15 @@ impl Frames for Merge<'_> {
             _ => None,
         });
         open.fold(self.resolution_ns, u64::max)
+    }
+
+    fn told(&self) -> Told {
+        let unfinished = self.parts.iter().filter_map(|part| match &part.state {
+            State::Unopened => Some(Told::NOTHING),
+            State::Open(open) => Some(open.capture.told()),
+            State::Finished => None,
+        });
+        unfinished.fold(self.told, Told::and)
     }
 
     fn take_faults(&mut self) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::io::Read;
 use indicatif::ProgressBar;
 
 use crate::{
-    capture::file::{Capture, Frame, Location, ReadError, Room, Stop},
+    capture::file::{Capture, Frame, Location, ReadError, Room, Stop, Told},
     progress_bar,
 };
 
@@ -16,6 +16,9 @@ pub(super) trait Frames {
 
     /// The coarsest resolution of capture times so far, in nanoseconds.
     fn resolution_ns(&self) -> u64;
+
+    /// What the captures tell so far of packets that their writers dropped.
+    fn told(&self) -> Told;
 
     /// What was wrong with captures so far, in words; each is told once.
     fn take_faults(&mut self) -> Vec<String>;
@@ -91,9 +94,13 @@ impl Frames for Single<'_> {
         self.capture.as_ref().map_or(0, Capture::resolution_ns)
     }
 
+    fn told(&self) -> Told {
+        self.capture.as_ref().map_or(Told::NOTHING, Capture::told)
+    }
+
     fn take_faults(&mut self) -> Vec<String> {
         let mut faults = std::mem::take(&mut self.faults);
-        faults.extend(self.capture.as_ref().and_then(|capture| super::untimed(self.source, capture)));
+        faults.extend(self.capture.iter().flat_map(|capture| super::lacks(self.source, capture)));
         faults
     }
 

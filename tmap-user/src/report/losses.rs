@@ -22,6 +22,20 @@ const ENOUGH_BYTES_IN_TUNNELS: u32 = 256;
 /// A share of the records, in percent: where more are lost, a report is not what it seems.
 const HEAVY_PERCENT: f64 = 1.0;
 
+/// What is known of packets that were lost before tmap had them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capturing {
+    /// tmap's sensor captured them, and its counters tell what it lost.
+    BySensor,
+    /// Others captured them before.
+    Before {
+        /// How many they dropped, as far as the captures tell.
+        dropped: u64,
+        /// Whether all captures tell that.
+        is_whole: bool,
+    },
+}
+
 /// Warnings of losses that make a report untrue: addresses that are missing from it although they showed
 /// something, and more than [`HEAVY_PERCENT`] of the records.
 pub(crate) fn heavy(snapshot: &Snapshot, counters: &Counters) -> Vec<String> {

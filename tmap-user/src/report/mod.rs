@@ -29,6 +29,7 @@ use crate::{
     time::WallClock,
 };
 
+pub use losses::Capturing;
 pub use stats::Stats;
 pub use view::{End, Sort, View};
 use watch::Watch;
@@ -51,6 +52,8 @@ pub struct Summary {
     pub began_ns: u64,
     /// What happened to the frames, over all CPUs or files.
     pub counters: Counters,
+    /// What is known of packets that never came to tmap.
+    pub capturing: Capturing,
     /// What the engine holds.
     pub holdings: Holdings,
     /// The mapping from engine time to wall-clock time.

@@ -22,6 +22,7 @@ mod pcap;
 mod pcapng;
 mod pipe;
 mod resolution;
+mod statistics;
 mod stop;
 mod unpack;
 
@@ -39,6 +40,7 @@ use input::Input;
 pub use link_type::LinkType;
 use pipe::PipeReader;
 pub use resolution::Resolution;
+pub use statistics::Told;
 pub use stop::Stop;
 pub use unpack::Room;
 use unpack::{Packing, unpacked};
@@ -113,6 +115,8 @@ pub struct Capture {
     input: Input,
     format: Format,
     resolution: Resolution,
+    /// Packets handed out.
+    timed: u64,
 }
 
 /// The format of a capture.
@@ -235,7 +239,7 @@ impl Capture {
             Format::Pcap(pcap) => Resolution::new(pcap.resolution_ns()),
             Format::PcapNg(_) => Resolution::new(1),
         };
-        Ok(Self { input, format, resolution })
+        Ok(Self { input, format, resolution, timed: 0 })
     }
 
     /// The next packet; `None` at the end of the capture.
@@ -254,6 +258,7 @@ impl Capture {
         };
         if let Some(frame) = &frame {
             self.resolution.observe(frame.time_ns);
+            self.timed += 1;
         }
         Ok(frame)
     }
@@ -270,6 +275,19 @@ impl Capture {
             Format::Pcap(_) => 0,
             Format::PcapNg(pcapng) => pcapng.untimed(),
         }
+    }
+
+    /// What it tells so far of packets that its writer dropped. Only pcapng has a place for that.
+    pub fn told(&self) -> Told {
+        match &self.format {
+            Format::Pcap(_) => Told::NOTHING,
+            Format::PcapNg(pcapng) => pcapng.told(),
+        }
+    }
+
+    /// Packets in it so far, with or without a capture time.
+    pub fn packets(&self) -> u64 {
+        self.timed + self.untimed()
     }
 }
 

@@ -6,7 +6,11 @@ use pcap_parser::{
 };
 use tmap_common::Link;
 
-use super::{Frame, LinkType, ReadError, input::Input};
+use super::{
+    Frame, LinkType, ReadError,
+    input::Input,
+    statistics::{Dropped, Told},
+};
 
 /// Block types that are checked before the block is parsed.
 const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
@@ -31,6 +35,8 @@ pub(super) struct PcapNg {
     interfaces: Vec<Interface>,
     resolution_ns: u64,
     untimed: u64,
+    /// What earlier sections tell of dropped packets.
+    told_before: Told,
 }
 
 /// The content of an interface description.
@@ -39,6 +45,7 @@ struct Interface {
     link: Result<Link, LinkType>,
     units: Units,
     offset_s: i64,
+    dropped: Dropped,
 }
 
 /// The unit of capture times.
@@ -59,6 +66,11 @@ impl PcapNg {
     /// Packets without a capture time so far.
     pub(super) fn untimed(&self) -> u64 {
         self.untimed
+    }
+
+    /// What the sections so far tell of packets that their writer dropped.
+    pub(super) fn told(&self) -> Told {
+        self.interfaces.iter().map(|interface| interface.dropped.told()).fold(self.told_before, Told::and)
     }
 
     /// The next packet, if there is one; other blocks are taken in on the way. There may be any number of
@@ -114,7 +126,10 @@ impl PcapNg {
         let parsed = if self.big_endian { parse_block_be(bytes) } else { parse_block_le(bytes) };
         let Ok((_, block)) = parsed else { return Err("inconsistent block") };
         match block {
-            Block::SectionHeader(_) => self.interfaces.clear(),
+            Block::SectionHeader(_) => {
+                self.told_before = self.told();
+                self.interfaces.clear();
+            }
             Block::InterfaceDescription(description) => self.add_interface(&description)?,
             Block::EnhancedPacket(packet) => {
                 let stamp = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
@@ -124,6 +139,12 @@ impl PcapNg {
                 }
                 let is_cut = packet.caplen < packet.origlen;
                 return self.packet(packet.if_id, stamp, data_bytes, is_cut).map(Some);
+            }
+            Block::InterfaceStatistics(statistics) => {
+                // Those of an interface that isn't described are nobody's.
+                if let Some(interface) = self.interfaces.get_mut(statistics.if_id as usize) {
+                    interface.dropped.update(Dropped::new(&statistics.options, self.big_endian));
+                }
             }
             Block::SimplePacket(_) => self.untimed += 1,
             Block::Unknown(unknown) if self.native(unknown.block_type) == PACKET_OBSOLETE => {
@@ -182,6 +203,7 @@ impl PcapNg {
             link: LinkType(description.linktype.0 as u16).link(),
             units,
             offset_s: if self.big_endian { i64::from_be_bytes(offset) } else { i64::from_le_bytes(offset) },
+            dropped: Dropped::default(),
         });
         Ok(())
     }
@@ -243,7 +265,8 @@ mod tests {
     use super::*;
 
     fn interface(resolution: u8, offset_s: i64) -> Interface {
-        Interface { link: Ok(Link::Ethernet), units: Units::new(resolution).unwrap(), offset_s }
+        let units = Units::new(resolution).unwrap();
+        Interface { link: Ok(Link::Ethernet), units, offset_s, dropped: Dropped::default() }
     }
 
     #[test]
