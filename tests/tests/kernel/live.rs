@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, BufRead as _, BufReader, Read, Write, pipe},
+    io::{self, BufRead as _, BufReader, PipeReader, Read, Write, pipe},
     net::{TcpListener, TcpStream},
     process::{Child, Stdio},
     thread,
@@ -514,6 +514,51 @@ fn a_standard_output_that_nobody_reads_holds_nothing_else_up() {
     assert!(out.matches("\"type\":\"stats\"").count() < 120, "more than were left out: {out}");
     assert!(printed(&err).contains(" reports were not written: nobody read those before them"));
     assert!(out.contains("reports were not written"), "the summary has the warning, too: {out}");
+}
+
+/// A live run at the far end whose standard output is full: a summary on request waits for its reader.
+fn watch_with_full_stdout(wire: &Wire, err: &NamedTempFile, arguments: &[&str]) -> (Child, PipeReader) {
+    let (reader, mut writer) = pipe().expect("a pipe");
+    let size = fcntl(&writer, FcntlArg::F_GETPIPE_SZ).expect("its size") as usize;
+    writer.write_all(&vec![b'\n'; size]).expect("filled");
+    let mut command = wire.far.command(binary());
+    command.args(["live", "-i", INTERFACE, "--no-promisc"]).args(arguments).stdin(Stdio::null());
+    let tmap = command.stdout(writer).stderr(err.reopen().expect("it")).spawn().expect("tmap");
+    wait_for("its first line", || printed(err).contains("^C ends"));
+    (tmap, reader)
+}
+
+/// A summary on request waits for its reader when the run ends. What comes after the end isn't counted, and
+/// the time of the reader is none of the analysis.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_run_ends_in_time_while_a_summary_waits_for_its_reader() {
+    let wire = wire();
+    for (arguments, is_stopped) in
+        [(&["--duration", "6s", "--json"][..], false), (&["--json"], true), (&[], true)]
+    {
+        let err = NamedTempFile::new().expect("a file");
+        let (mut tmap, reader) = watch_with_full_stdout(&wire, &err, arguments);
+        send_malformed(&wire);
+        converse(&wire, &[SERVER.to_owned()]);
+        signal(&tmap, Signal::SIGUSR1);
+        thread::sleep(Duration::from_millis(500));
+        if is_stopped {
+            signal(&tmap, Signal::SIGINT);
+        } else {
+            thread::sleep(Duration::from_secs(6));
+        }
+        // Longer than whoever asked gives an analysis.
+        thread::sleep(Duration::from_millis(1_500));
+        send_malformed(&wire);
+        let reading = thread::spawn(move || io::read_to_string(reader).expect("UTF-8"));
+        assert_eq!(tmap.wait().expect("tmap ends").code(), Some(0), "{}", printed(&err));
+        let out = reading.join().expect("read");
+        assert!(!printed(&err).contains("finishing"), "{arguments:?}: {}", printed(&err));
+        let summaries = out.matches("\"type\":\"summary\"").count() + out.matches("As of ").count();
+        assert_eq!(summaries, 2, "{arguments:?}: {out}");
+        assert!(!out.contains("\"ip_malformed\":2"), "{arguments:?}: {out}");
+    }
 }
 
 /// A terminal is called ready where it has room for one byte; who writes a line waits for the rest.

@@ -65,6 +65,17 @@ impl Orders {
         }
     }
 
+    /// Takes the summary that is written, and waits until that is done.
+    pub(super) fn take_writing(&mut self) -> impl Future<Output = anyhow::Result<()>> + use<> {
+        let writing = self.writing.take();
+        async move {
+            match writing {
+                Some(writing) => writing.await,
+                None => Ok(()),
+            }
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.under_way.is_none() && self.writing.is_none()
     }
@@ -141,10 +152,11 @@ impl Control<'_> {
         Ok(())
     }
 
-    /// Waits for all that was ordered, and writes it: the threads do one thing after the other, so what is
-    /// asked next must wait for this. Where a thread is stuck, nobody waits for ever.
-    pub(super) async fn deliver_all(&mut self, signals: &Signals) -> anyhow::Result<()> {
-        while !self.orders.is_empty() {
+    /// Waits for the snapshot under way, and has it written: the threads do one thing after the other, so
+    /// what is asked next must wait for this. Where a thread is stuck, nobody waits for ever. A summary that
+    /// still waits for the one before isn't ordered any more: the last one is as new.
+    pub(super) async fn deliver_what_is_under_way(&mut self, signals: &Signals) -> anyhow::Result<()> {
+        while self.orders.under_way.is_some() {
             tokio::select! {
                 progress = self.orders.next() => self.deliver(progress, signals)?,
                 () = super::patience(signals) => return Ok(()),
