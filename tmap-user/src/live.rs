@@ -529,12 +529,13 @@ impl Control<'_> {
         tokio::try_join!(written, last).map(|((), found)| found)
     }
 
-    /// Passes on the events that are left, unless nobody reads and the user doesn't wait any longer.
+    /// Passes on the events that are left. Where nobody reads and the user doesn't wait any longer, the others
+    /// count as missed.
     async fn pass_on_the_rest(&mut self, signals: &Signals) -> anyhow::Result<()> {
         while let Ok(event) = self.drain.events.try_recv() {
             tokio::select! {
                 () = self.reports.have_room() => self.event(event)?,
-                () = patience(signals) => return Ok(()),
+                () = patience(signals) => self.drain.leave_out(&event),
             }
         }
         Ok(())

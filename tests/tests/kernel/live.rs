@@ -21,7 +21,7 @@ use smoltcp::{
     time::Instant,
 };
 use tempfile::NamedTempFile;
-use tmap_common::Link;
+use tmap_common::{Address, Link, Record, Segment};
 use tmap_tests::{
     bench::machine::Pinned,
     command::{Running, binary, wait_for},
@@ -398,7 +398,12 @@ fn in_a_time_namespace_times_are_right() {
 
 /// Frames of a scenario, at their times.
 fn replay(wire: &Wire, scenario: &Scenario) {
-    let packets = packets(&scenario.run().records, Link::Ethernet);
+    send_in_time(wire, &scenario.run().records);
+}
+
+/// These records as frames, at their times.
+fn send_in_time(wire: &Wire, records: &[Record]) {
+    let packets = packets(records, Link::Ethernet);
     wire.near.run(|| {
         let mut socket = RawSocket::new(INTERFACE, Medium::Ethernet).expect("a packet socket");
         let (began, first_ns) = (std::time::Instant::now(), packets[0].time_ns);
@@ -559,6 +564,50 @@ fn a_run_ends_in_time_while_a_summary_waits_for_its_reader() {
         assert_eq!(summaries, 2, "{arguments:?}: {out}");
         assert!(!out.contains("\"ip_malformed\":2"), "{arguments:?}: {out}");
     }
+}
+
+/// One machine each behind so many addresses, all with the same connection.
+fn many_addresses(count: u16) -> Vec<Record> {
+    let scenario = Scenario {
+        machines: 1,
+        connections: 1,
+        duration_s: 1.0,
+        segments: (12.0, 12.1),
+        ..Scenario::default()
+    };
+    let at = |record: Record, number: u16| {
+        let [high, low] = number.to_be_bytes();
+        let src = Address::from_ip4([198, 18, high, low]);
+        Record { segment: Segment { src, ..record.segment }, ..record }
+    };
+    let records = scenario.run().records.into_iter();
+    records.flat_map(|record| (0..count).map(move |number| at(record, number))).collect()
+}
+
+/// More events than wait for the thread that writes, and none is read. After two ^C, all that are not written
+/// are told.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn events_that_are_given_up_are_counted() {
+    const MACHINES: u16 = 300;
+    let wire = wire();
+    let err = NamedTempFile::new().expect("a file");
+    let (mut tmap, reader) = watch_with_full_stdout(&wire, &err, &["--json"]);
+    send_in_time(&wire, &many_addresses(MACHINES));
+    // A review, which comes after four seconds, finds them.
+    thread::sleep(Duration::from_secs(7));
+    signal(&tmap, Signal::SIGINT);
+    thread::sleep(Duration::from_millis(1_200));
+    signal(&tmap, Signal::SIGINT);
+    thread::sleep(Duration::from_secs(5));
+    let reading = thread::spawn(move || io::read_to_string(reader).expect("UTF-8"));
+    let code = tmap.wait().expect("tmap ends").code();
+    let (out, err) = (reading.join().expect("read"), printed(&err));
+    let told = out.matches("\"event\":\"new_machine\"").count() as u64;
+    let warning = err.lines().find(|line| line.contains(" events were not printed")).unwrap_or_default();
+    let missed = warning.split(' ').find_map(|word| word.parse::<u64>().ok());
+    assert_eq!(missed.map(|missed| told + missed), Some(u64::from(MACHINES)), "{told} were written: {err}");
+    assert_eq!(code, Some(1), "{err}");
 }
 
 /// A terminal is called ready where it has room for one byte; who writes a line waits for the rest.
