@@ -492,12 +492,16 @@ impl Control<'_> {
     /// Detaches the sensor, takes in the records that are still in the rings, and writes the summary.
     async fn finish(mut self, signals: &Signals) -> anyhow::Result<Outcome> {
         // First, so that the user sees what comes, and can interrupt it.
-        if let Some(screen) = self.screen.take() {
-            screen.close().await?;
-        }
+        let closed = self.close_screen();
         // Before any reader is waited for: what comes after the end isn't counted.
         self.sensor.detach();
         sleep(IN_FLIGHT).await;
+        let outcome = self.report_the_end(signals).await;
+        // Where the terminal failed, that is why nothing could be written to it.
+        closed.and(outcome)
+    }
+
+    async fn report_the_end(&mut self, signals: &Signals) -> anyhow::Result<Outcome> {
         let found = self.take_the_last(signals).await?;
         self.pass_on_the_rest(signals).await?;
         self.warn_of_what_is_not_written();
@@ -529,8 +533,8 @@ impl Control<'_> {
         tokio::try_join!(written, last).map(|((), found)| found)
     }
 
-    /// Passes on the events that are left. Where nobody reads and the user doesn't wait any longer, the others
-    /// count as missed.
+    /// Passes on the events that are left. Where nobody reads and the user doesn't wait any longer, the
+    /// others count as missed.
     async fn pass_on_the_rest(&mut self, signals: &Signals) -> anyhow::Result<()> {
         while let Ok(event) = self.drain.events.try_recv() {
             tokio::select! {

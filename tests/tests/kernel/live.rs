@@ -571,8 +571,9 @@ fn many_addresses(count: u16) -> Vec<Record> {
     let scenario = Scenario {
         machines: 1,
         connections: 1,
-        duration_s: 1.0,
-        segments: (12.0, 12.1),
+        duration_s: 4.5,
+        segments: (60.0, 61.0),
+        length_s: Some(4.0),
         ..Scenario::default()
     };
     let at = |record: Record, number: u16| {
@@ -606,7 +607,11 @@ fn events_that_are_given_up_are_counted() {
     let told = out.matches("\"event\":\"new_machine\"").count() as u64;
     let warning = err.lines().find(|line| line.contains(" events were not printed")).unwrap_or_default();
     let missed = warning.split(' ').find_map(|word| word.parse::<u64>().ok());
-    assert_eq!(missed.map(|missed| told + missed), Some(u64::from(MACHINES)), "{told} were written: {err}");
+    assert_eq!(
+        missed.map(|missed| told + missed),
+        Some(u64::from(MACHINES)),
+        "{told} were written: {err}{out}"
+    );
     assert_eq!(code, Some(1), "{err}");
 }
 

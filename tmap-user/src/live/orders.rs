@@ -20,6 +20,8 @@ enum Purpose {
     Summary,
     /// What changed up to this sign of life.
     Changes(Box<Heartbeat>),
+    /// A screen that is gone.
+    Nothing,
 }
 
 /// A summary that is written.
@@ -76,6 +78,11 @@ impl Orders {
         }
     }
 
+    /// Takes over a snapshot that a screen asked for, so that what is asked next waits for it.
+    pub(super) fn take_over(&mut self, request: Request) {
+        self.under_way = Some((Purpose::Nothing, request));
+    }
+
     fn is_empty(&self) -> bool {
         self.under_way.is_none() && self.writing.is_none()
     }
@@ -100,7 +107,7 @@ impl Control<'_> {
                 let before = std::mem::replace(&mut **before, beat);
                 self.reports.heartbeat(before, None)
             }
-            Some((Purpose::Summary, _)) => self.reports.heartbeat(beat, None),
+            Some((Purpose::Summary | Purpose::Nothing, _)) => self.reports.heartbeat(beat, None),
             None => {
                 self.order(Purpose::Changes(Box::new(beat)));
                 Ok(())
@@ -120,7 +127,7 @@ impl Control<'_> {
                 self.deadline.ask();
                 self.config.common.wanted
             }
-            Purpose::Changes(_) => Wanted::default(),
+            Purpose::Changes(_) | Purpose::Nothing => Wanted::default(),
         };
         let request = self.drain.request_snapshot(Scope { wanted, only: None });
         self.orders.under_way = Some((purpose, Box::pin(request)));
@@ -141,7 +148,7 @@ impl Control<'_> {
                         self.deadline.answered();
                     }
                 }
-                None => {}
+                Some((Purpose::Nothing, _)) | None => {}
             },
             Progress::Written(written) => {
                 self.orders.writing = None;
