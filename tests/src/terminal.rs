@@ -100,6 +100,14 @@ impl Terminal {
         Self::start_program(namespace, &binary().to_string_lossy(), arguments, size)
     }
 
+    /// Starts what a shell makes of this line.
+    ///
+    /// # Panics
+    /// Where the system refuses.
+    pub fn start_shell(line: &str, size: (u16, u16)) -> Self {
+        Self::spawn(Command::new("sh").args(["-c", line]), &[], size)
+    }
+
     /// Starts this program in a namespace.
     ///
     /// # Panics
@@ -150,8 +158,16 @@ impl Terminal {
     /// # Panics
     /// Where the terminal is gone.
     pub fn press(&self, keys: &str) {
+        self.press_bytes(keys.as_bytes());
+    }
+
+    /// Types these bytes, which may be no whole key.
+    ///
+    /// # Panics
+    /// Where the terminal is gone.
+    pub fn press_bytes(&self, bytes: &[u8]) {
         let mut pty = self.pty();
-        pty.write_all(keys.as_bytes()).expect("the terminal takes keys");
+        pty.write_all(bytes).expect("the terminal takes keys");
     }
 
     /// Gives the terminal another size.

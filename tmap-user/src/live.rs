@@ -437,10 +437,9 @@ impl Control<'_> {
         Ok(counts)
     }
 
-    /// Writes the last summary. Where somebody waits, one with what is known soon comes first. Returns
-    /// whether all was analysed to the end.
-    async fn conclude(&mut self, signals: &Signals) -> anyhow::Result<bool> {
-        let found = self.drain.snapshot(self.config.common.wanted, patience(signals)).await;
+    /// Writes the last summary. Where somebody waits, one with what is known soon comes first, and that is
+    /// what was found. Returns whether all was analysed to the end.
+    async fn conclude(&mut self, found: (Snapshot, Holdings), signals: &Signals) -> anyhow::Result<bool> {
         let (mut open, mut all) = self.write_last(found).await?;
         while open > 0 {
             let mut again = String::new();
@@ -494,28 +493,54 @@ impl Control<'_> {
     /// Detaches the sensor, takes in the records that are still in the rings, and writes the summary.
     async fn finish(mut self, signals: &Signals) -> anyhow::Result<Outcome> {
         // First, so that the user sees what comes, and can interrupt it.
-        if let Some(screen) = self.screen.take() {
-            screen.close().await?;
-        }
-        self.deliver_all(signals).await?;
+        let closed = self.close_screen();
+        // Before any reader is waited for: what comes after the end isn't counted.
         self.sensor.detach();
         sleep(IN_FLIGHT).await;
-        self.drain.take_in_the_rest(patience(signals)).await;
+        let outcome = self.report_the_end(signals).await;
+        // Where the terminal failed, that is why nothing could be written to it.
+        closed.and(outcome)
+    }
+
+    async fn report_the_end(&mut self, signals: &Signals) -> anyhow::Result<Outcome> {
+        let found = self.take_the_last(signals).await?;
         self.pass_on_the_rest(signals).await?;
         self.warn_of_what_is_not_written();
-        Ok(match (self.conclude(signals).await?, self.warnings.is_empty()) {
+        Ok(match (self.conclude(found, signals).await?, self.warnings.is_empty()) {
             (false, _) => Outcome::Interrupted,
             (true, true) => Outcome::Fine,
             (true, false) => Outcome::Warned,
         })
     }
 
-    /// Passes on the events that are left, unless nobody reads and the user doesn't wait any longer.
+    /// Takes in the rest and then a snapshot, while a summary that was ordered before is written: its reader
+    /// may take hours.
+    async fn take_the_last(&mut self, signals: &Signals) -> anyhow::Result<(Snapshot, Holdings)> {
+        self.deliver_what_is_under_way(signals).await?;
+        let writing = self.orders.take_writing();
+        let written = async {
+            tokio::select! {
+                written = writing => written,
+                () = patience(signals) => Ok(()),
+            }
+        };
+        let last = async {
+            self.drain.take_in_the_rest(patience(signals)).await;
+            let found = self.drain.snapshot(self.config.common.wanted, patience(signals)).await;
+            // From here on a reader is waited for, and no analysis.
+            self.deadline.answered();
+            Ok(found)
+        };
+        tokio::try_join!(written, last).map(|((), found)| found)
+    }
+
+    /// Passes on the events that are left. Where nobody reads and the user doesn't wait any longer, the
+    /// others count as missed.
     async fn pass_on_the_rest(&mut self, signals: &Signals) -> anyhow::Result<()> {
         while let Ok(event) = self.drain.events.try_recv() {
             tokio::select! {
                 () = self.reports.have_room() => self.event(event)?,
-                () = patience(signals) => return Ok(()),
+                () = patience(signals) => self.drain.leave_out(&event),
             }
         }
         Ok(())

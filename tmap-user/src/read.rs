@@ -247,6 +247,8 @@ struct Reading<'a> {
     told: Told,
     /// The screen of `tmap top`, which then hears what the reporter would.
     replay: Option<Replay>,
+    /// How that ended.
+    closed: anyhow::Result<()>,
     /// Packets from this time on wait until it is their turn, in nanoseconds.
     waits_from_ns: u64,
 }
@@ -344,6 +346,7 @@ impl<'a> Reading<'a> {
             is_any_open: false,
             told: Told::NOTHING,
             replay: None,
+            closed: Ok(()),
             waits_from_ns: u64::MAX,
         })
     }
@@ -549,7 +552,13 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn finish(mut self, mut canvas: Option<Canvas<'_>>) -> anyhow::Result<Outcome> {
+    fn finish(mut self, canvas: Option<Canvas<'_>>) -> anyhow::Result<Outcome> {
+        let outcome = self.report_the_end(canvas);
+        // Where the terminal failed, that is why nothing could be written to it.
+        self.closed.and(outcome)
+    }
+
+    fn report_the_end(&mut self, mut canvas: Option<Canvas<'_>>) -> anyhow::Result<Outcome> {
         let Some(snapshot) = self.conclude(&mut canvas)? else { return Ok(Outcome::Interrupted) };
         self.progress.bar.finish_and_clear();
         let is_whole = snapshot.interrupted() == 0;

@@ -14,7 +14,7 @@ use nix::sys::{
 use tempfile::TempDir;
 use tmap_common::Link;
 use tmap_tests::{
-    command::{command, tmap, wait_for},
+    command::{binary, command, tmap, wait_for},
     simulate::{Offsets, Scenario},
     terminal::Terminal,
     wire::capture::{Order, packets, pcap},
@@ -144,7 +144,65 @@ fn signals_and_a_panic_leave_the_terminal_as_it_was() {
     terminal.press("\u{1b}[24~");
     assert_eq!(terminal.end().code(), Some(1));
     assert_is_left_as_it_was(&terminal, &before);
-    assert!(terminal.text().contains("a panic as a test wants it"), "{}", terminal.text());
+    assert!(terminal.raw().contains("a panic as a test wants it"), "{}", terminal.text());
+}
+
+/// The user sees what was found all the same, and then what happened. F12 panics, F11 is stuck.
+#[test]
+fn a_screen_that_fails_loses_no_summary() {
+    let (_folder, path) = capture(30.0);
+    let failures = [
+        ("TMAP_TEST_PANIC", "\u{1b}[24~", "the screen's thread failed"),
+        ("TMAP_TEST_STUCK", "\u{1b}[23~", "the screen's thread does not answer"),
+    ];
+    for (variable, key, says) in failures {
+        let mut terminal = Terminal::start(&["top", &path], &[(variable, "1")], (80, 24));
+        terminal.wait_for("read to its end");
+        terminal.press(key);
+        thread::sleep(Duration::from_millis(200));
+        terminal.send(Signal::SIGTERM);
+        assert_eq!(terminal.end().code(), Some(1));
+        assert_eq!(terminal.is_taken(), (false, false));
+        let raw = terminal.raw();
+        let (summary, error) = (raw.find("As of "), raw.find(says));
+        assert!(summary.is_some() && summary < error, "{says}: {}", terminal.text());
+    }
+}
+
+/// An arrow, or a letter beyond ASCII, that the terminal has cut: whoever waited for its rest would show
+/// nothing new, and hear of no end.
+#[test]
+fn half_a_key_stops_nothing() {
+    let (_folder, path) = capture(60.0);
+    for half in [&b"\x1b["[..], b"\x1bO", b"\xc3", b"\xe4"] {
+        let mut terminal = Terminal::start(&["top", "--realtime", &path], &[], (80, 24));
+        terminal.wait_for("% read");
+        terminal.press_bytes(half);
+        thread::sleep(Duration::from_millis(300));
+        let before = terminal.raw().len();
+        thread::sleep(Duration::from_millis(1_500));
+        assert!(terminal.raw().len() > before, "{half:?}: it shows what is new");
+        let asked = Instant::now();
+        terminal.send(Signal::SIGTERM);
+        assert_eq!(terminal.end().code(), Some(0), "{half:?}: {}", terminal.text());
+        assert!(asked.elapsed() < SOON, "{half:?}: {:?}", asked.elapsed());
+        assert!(terminal.raw().contains("As of "), "{half:?}: {}", terminal.text());
+    }
+}
+
+/// Standard input is the capture, so keys come from the terminal itself.
+#[test]
+fn keys_come_from_the_terminal_where_a_capture_comes_from_standard_input() {
+    let (_folder, path) = capture(30.0);
+    let script = format!("exec {} top - < {path}", binary().display());
+    let mut terminal = Terminal::start_shell(&script, (80, 24));
+    terminal.wait_for("read to its end");
+    terminal.press("\u{1b}");
+    thread::sleep(Duration::from_millis(300));
+    terminal.press("?");
+    terminal.wait_for("let the view stand still");
+    terminal.press("xq");
+    assert_eq!(terminal.end().code(), Some(0), "{}", terminal.text());
 }
 
 /// A connection by ssh that drops takes the terminal away. Nothing may be left that waits for it.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, BufRead as _, BufReader, Read, Write, pipe},
+    io::{self, BufRead as _, BufReader, PipeReader, Read, Write, pipe},
     net::{TcpListener, TcpStream},
     process::{Child, Stdio},
     thread,
@@ -21,7 +21,7 @@ use smoltcp::{
     time::Instant,
 };
 use tempfile::NamedTempFile;
-use tmap_common::Link;
+use tmap_common::{Address, Link, Record, Segment};
 use tmap_tests::{
     bench::machine::Pinned,
     command::{Running, binary, wait_for},
@@ -398,7 +398,12 @@ fn in_a_time_namespace_times_are_right() {
 
 /// Frames of a scenario, at their times.
 fn replay(wire: &Wire, scenario: &Scenario) {
-    let packets = packets(&scenario.run().records, Link::Ethernet);
+    send_in_time(wire, &scenario.run().records);
+}
+
+/// These records as frames, at their times.
+fn send_in_time(wire: &Wire, records: &[Record]) {
+    let packets = packets(records, Link::Ethernet);
     wire.near.run(|| {
         let mut socket = RawSocket::new(INTERFACE, Medium::Ethernet).expect("a packet socket");
         let (began, first_ns) = (std::time::Instant::now(), packets[0].time_ns);
@@ -514,6 +519,100 @@ fn a_standard_output_that_nobody_reads_holds_nothing_else_up() {
     assert!(out.matches("\"type\":\"stats\"").count() < 120, "more than were left out: {out}");
     assert!(printed(&err).contains(" reports were not written: nobody read those before them"));
     assert!(out.contains("reports were not written"), "the summary has the warning, too: {out}");
+}
+
+/// A live run at the far end whose standard output is full: a summary on request waits for its reader.
+fn watch_with_full_stdout(wire: &Wire, err: &NamedTempFile, arguments: &[&str]) -> (Child, PipeReader) {
+    let (reader, mut writer) = pipe().expect("a pipe");
+    let size = fcntl(&writer, FcntlArg::F_GETPIPE_SZ).expect("its size") as usize;
+    writer.write_all(&vec![b'\n'; size]).expect("filled");
+    let mut command = wire.far.command(binary());
+    command.args(["live", "-i", INTERFACE, "--no-promisc"]).args(arguments).stdin(Stdio::null());
+    let tmap = command.stdout(writer).stderr(err.reopen().expect("it")).spawn().expect("tmap");
+    wait_for("its first line", || printed(err).contains("^C ends"));
+    (tmap, reader)
+}
+
+/// A summary on request waits for its reader when the run ends. What comes after the end isn't counted, and
+/// the time of the reader is none of the analysis.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_run_ends_in_time_while_a_summary_waits_for_its_reader() {
+    let wire = wire();
+    for (arguments, is_stopped) in
+        [(&["--duration", "6s", "--json"][..], false), (&["--json"], true), (&[], true)]
+    {
+        let err = NamedTempFile::new().expect("a file");
+        let (mut tmap, reader) = watch_with_full_stdout(&wire, &err, arguments);
+        send_malformed(&wire);
+        converse(&wire, &[SERVER.to_owned()]);
+        signal(&tmap, Signal::SIGUSR1);
+        thread::sleep(Duration::from_millis(500));
+        if is_stopped {
+            signal(&tmap, Signal::SIGINT);
+        } else {
+            thread::sleep(Duration::from_secs(6));
+        }
+        // Longer than whoever asked gives an analysis.
+        thread::sleep(Duration::from_millis(1_500));
+        send_malformed(&wire);
+        let reading = thread::spawn(move || io::read_to_string(reader).expect("UTF-8"));
+        assert_eq!(tmap.wait().expect("tmap ends").code(), Some(0), "{}", printed(&err));
+        let out = reading.join().expect("read");
+        assert!(!printed(&err).contains("finishing"), "{arguments:?}: {}", printed(&err));
+        let summaries = out.matches("\"type\":\"summary\"").count() + out.matches("As of ").count();
+        assert_eq!(summaries, 2, "{arguments:?}: {out}");
+        assert!(!out.contains("\"ip_malformed\":2"), "{arguments:?}: {out}");
+    }
+}
+
+/// One machine each behind so many addresses, all with the same connection.
+fn many_addresses(count: u16) -> Vec<Record> {
+    let scenario = Scenario {
+        machines: 1,
+        connections: 1,
+        duration_s: 4.5,
+        segments: (60.0, 61.0),
+        length_s: Some(4.0),
+        ..Scenario::default()
+    };
+    let at = |record: Record, number: u16| {
+        let [high, low] = number.to_be_bytes();
+        let src = Address::from_ip4([198, 18, high, low]);
+        Record { segment: Segment { src, ..record.segment }, ..record }
+    };
+    let records = scenario.run().records.into_iter();
+    records.flat_map(|record| (0..count).map(move |number| at(record, number))).collect()
+}
+
+/// More events than wait for the thread that writes, and none is read. After two ^C, all that are not written
+/// are told.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn events_that_are_given_up_are_counted() {
+    const MACHINES: u16 = 300;
+    let wire = wire();
+    let err = NamedTempFile::new().expect("a file");
+    let (mut tmap, reader) = watch_with_full_stdout(&wire, &err, &["--json"]);
+    send_in_time(&wire, &many_addresses(MACHINES));
+    // A review, which comes after four seconds, finds them.
+    thread::sleep(Duration::from_secs(7));
+    signal(&tmap, Signal::SIGINT);
+    thread::sleep(Duration::from_millis(1_200));
+    signal(&tmap, Signal::SIGINT);
+    thread::sleep(Duration::from_secs(5));
+    let reading = thread::spawn(move || io::read_to_string(reader).expect("UTF-8"));
+    let code = tmap.wait().expect("tmap ends").code();
+    let (out, err) = (reading.join().expect("read"), printed(&err));
+    let told = out.matches("\"event\":\"new_machine\"").count() as u64;
+    let warning = err.lines().find(|line| line.contains(" events were not printed")).unwrap_or_default();
+    let missed = warning.split(' ').find_map(|word| word.parse::<u64>().ok());
+    assert_eq!(
+        missed.map(|missed| told + missed),
+        Some(u64::from(MACHINES)),
+        "{told} were written: {err}{out}"
+    );
+    assert_eq!(code, Some(1), "{err}");
 }
 
 /// A terminal is called ready where it has room for one byte; who writes a line waits for the rest.

@@ -6,7 +6,11 @@ use tmap_tests::{
         object::{Draw, Handshakes},
         sender::Sender,
     },
-    net::{namespaces::INTERFACE, root},
+    command::binary,
+    net::{
+        namespaces::{INTERFACE, Wire},
+        root,
+    },
     terminal::Terminal,
 };
 
@@ -39,4 +43,21 @@ fn no_record_is_lost_while_the_screen_is_drawn_ten_times_a_second() {
     assert_eq!(terminal.is_taken(), (false, false));
     let summary = terminal.text();
     assert!(summary.contains("frames, ") && !summary.contains("LOST"), "{summary}");
+}
+
+/// A screen that fails, here by the key F12, ends the run with a summary and then with the error.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_screen_that_fails_loses_no_summary() {
+    root::require();
+    let wire = Wire::new(1500, false);
+    let arguments = ["TMAP_TEST_PANIC=1", &*binary().to_string_lossy(), "top", "-i", INTERFACE];
+    let mut terminal = Terminal::start_program(&wire.far, "env", &arguments, (100, 40));
+    terminal.wait_for("Waiting for the first snapshot");
+    terminal.press("\u{1b}[24~");
+    assert_eq!(terminal.end().code(), Some(1), "{}", terminal.text());
+    let raw = terminal.raw();
+    let (summary, error) = (raw.find("No frames were seen"), raw.find("the screen's thread failed"));
+    assert!(summary.is_some() && summary < error, "{}", terminal.text());
+    assert!(!wire.far.ip(&format!("link show {INTERFACE}")).contains("xdp"), "detached");
 }

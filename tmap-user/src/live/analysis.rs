@@ -67,8 +67,7 @@ impl Events {
     pub(super) fn send(&self, event: Event, time_ns: u64) {
         let samples = if let Event::Rtt(news) = &event { news.samples.len() } else { 0 };
         let load = self.backlog.take(1 + samples, MOST_WAITING);
-        let sent =
-            load.is_some_and(|load| self.sender.try_send(Timed { event, time_ns, _load: load }).is_ok());
+        let sent = load.is_some_and(|load| self.sender.try_send(Timed { event, time_ns, load }).is_ok());
         if !sent {
             self.missed.fetch_add(1 + samples as u64, Ordering::Relaxed);
         }

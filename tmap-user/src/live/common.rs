@@ -20,7 +20,7 @@ pub(super) struct Timed {
     /// Engine time at which it was noticed, in nanoseconds.
     pub time_ns: u64,
     /// The room that it takes while it waits.
-    pub _load: Load,
+    pub load: Load,
 }
 
 /// What waits for a slow reader: one for an event, and one more for each of its samples.
@@ -40,6 +40,13 @@ impl Backlog {
         let load = Load { backlog: self.clone(), units };
         let before = self.0.fetch_add(units, Ordering::Relaxed);
         (before + units <= most).then_some(load)
+    }
+}
+
+impl Load {
+    /// Its size: one, and one more for each sample.
+    pub(super) fn units(&self) -> u64 {
+        self.units as u64
     }
 }
 

@@ -243,7 +243,16 @@ impl Drain {
         }
     }
 
-    /// The number of events that didn't fit into the queue.
+    /// Gives up this event and all that wait.
+    pub(super) fn leave_out(&mut self, event: &Timed) {
+        let mut units = event.load.units();
+        while let Ok(waiting) = self.events.try_recv() {
+            units += waiting.load.units();
+        }
+        self.missed.fetch_add(units, Ordering::Relaxed);
+    }
+
+    /// The number of events that didn't fit into the queue, or were given up.
     pub(super) fn events_missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }

@@ -173,19 +173,6 @@ impl OnScreen {
         self.session.feed(Feed::Event(Box::new(event.event.clone()), event.time_ns));
     }
 
-    /// Gives the terminal back.
-    ///
-    /// # Errors
-    /// If the terminal failed, or a thread that takes records in.
-    pub(super) async fn close(self) -> anyhow::Result<()> {
-        self.session.close()?;
-        // The threads do one thing after the other, so what is asked next must wait for this.
-        if let Some((.., request)) = self.under_way {
-            request.await;
-        }
-        Ok(())
-    }
-
     /// What is due next, if anything is.
     fn due(&self) -> Option<Purpose> {
         match self.open {
@@ -216,6 +203,18 @@ pub(super) async fn next(screen: &mut Option<OnScreen>) -> ScreenWake {
 }
 
 impl Control<'_> {
+    /// Gives the terminal back, if it was taken.
+    ///
+    /// # Errors
+    /// If the terminal failed, or the screen.
+    pub(super) fn close_screen(&mut self) -> anyhow::Result<()> {
+        let Some(OnScreen { session, under_way, .. }) = self.screen.take() else { return Ok(()) };
+        if let Some((.., request)) = under_way {
+            self.orders.take_over(request);
+        }
+        session.close()
+    }
+
     /// Takes a snapshot for the screen soon; false where there is no screen.
     pub(super) fn refresh_screen(&mut self) -> bool {
         if let Some(screen) = &mut self.screen {

@@ -20,6 +20,8 @@ enum Purpose {
     Summary,
     /// What changed up to this sign of life.
     Changes(Box<Heartbeat>),
+    /// A screen that is gone.
+    Nothing,
 }
 
 /// A summary that is written.
@@ -65,6 +67,22 @@ impl Orders {
         }
     }
 
+    /// Takes the summary that is written, and waits until that is done.
+    pub(super) fn take_writing(&mut self) -> impl Future<Output = anyhow::Result<()>> + use<> {
+        let writing = self.writing.take();
+        async move {
+            match writing {
+                Some(writing) => writing.await,
+                None => Ok(()),
+            }
+        }
+    }
+
+    /// Takes over a snapshot that a screen asked for, so that what is asked next waits for it.
+    pub(super) fn take_over(&mut self, request: Request) {
+        self.under_way = Some((Purpose::Nothing, request));
+    }
+
     fn is_empty(&self) -> bool {
         self.under_way.is_none() && self.writing.is_none()
     }
@@ -89,7 +107,7 @@ impl Control<'_> {
                 let before = std::mem::replace(&mut **before, beat);
                 self.reports.heartbeat(before, None)
             }
-            Some((Purpose::Summary, _)) => self.reports.heartbeat(beat, None),
+            Some((Purpose::Summary | Purpose::Nothing, _)) => self.reports.heartbeat(beat, None),
             None => {
                 self.order(Purpose::Changes(Box::new(beat)));
                 Ok(())
@@ -109,7 +127,7 @@ impl Control<'_> {
                 self.deadline.ask();
                 self.config.common.wanted
             }
-            Purpose::Changes(_) => Wanted::default(),
+            Purpose::Changes(_) | Purpose::Nothing => Wanted::default(),
         };
         let request = self.drain.request_snapshot(Scope { wanted, only: None });
         self.orders.under_way = Some((purpose, Box::pin(request)));
@@ -130,7 +148,7 @@ impl Control<'_> {
                         self.deadline.answered();
                     }
                 }
-                None => {}
+                Some((Purpose::Nothing, _)) | None => {}
             },
             Progress::Written(written) => {
                 self.orders.writing = None;
@@ -141,10 +159,11 @@ impl Control<'_> {
         Ok(())
     }
 
-    /// Waits for all that was ordered, and writes it: the threads do one thing after the other, so what is
-    /// asked next must wait for this. Where a thread is stuck, nobody waits for ever.
-    pub(super) async fn deliver_all(&mut self, signals: &Signals) -> anyhow::Result<()> {
-        while !self.orders.is_empty() {
+    /// Waits for the snapshot under way, and has it written: the threads do one thing after the other, so
+    /// what is asked next must wait for this. Where a thread is stuck, nobody waits for ever. A summary that
+    /// still waits for the one before isn't ordered any more: the last one is as new.
+    pub(super) async fn deliver_what_is_under_way(&mut self, signals: &Signals) -> anyhow::Result<()> {
+        while self.orders.under_way.is_some() {
             tokio::select! {
                 progress = self.orders.next() => self.deliver(progress, signals)?,
                 () = super::patience(signals) => return Ok(()),

@@ -4,11 +4,12 @@
 //! times are left out, and counted, and the control loop goes on. Only a summary waits for its reader.
 
 use std::{
-    io,
+    error::Error,
+    fmt, io,
     thread::{Scope, ScopedJoinHandle},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot,
@@ -148,17 +149,33 @@ impl Reports {
 }
 
 /// The thread has ended, and its end tells why.
-pub(super) fn over() -> anyhow::Error {
-    anyhow!("reports are not written any more")
+#[derive(Debug)]
+struct Over;
+
+impl fmt::Display for Over {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("reports are not written any more")
+    }
 }
 
-/// Waits for the end of the thread, of which this is the outcome unless the thread knows better.
+impl Error for Over {}
+
+/// The error of a report that can't be written because the thread has ended.
+pub(super) fn over() -> anyhow::Error {
+    Over.into()
+}
+
+/// Waits for the end of the thread, of which this is the outcome unless the thread knows better: not where
+/// something else failed before.
 ///
 /// # Errors
 /// If a report couldn't be written, or the thread panicked.
 pub(super) fn joined<T>(writer: Writer<'_>, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
     match writer.join() {
-        Ok(written) => written.map_err(anyhow::Error::from).and(outcome),
+        Ok(Err(error)) if outcome.as_ref().err().is_none_or(|failed| failed.is::<Over>()) => {
+            Err(error.into())
+        }
+        Ok(_) => outcome,
         Err(_) => outcome.context("the thread that writes reports failed; please report this"),
     }
 }
@@ -168,7 +185,9 @@ fn write_all(sink: &mut (dyn Sink + Send), mut waiting: mpsc::Receiver<Report>) 
     sandbox::give_up();
     while let Some(report) = waiting.blocking_recv() {
         match report {
-            Report::Event(Timed { event, time_ns, _load }, wall) => sink.event(&event, time_ns, wall)?,
+            Report::Event(Timed { event, time_ns, load: _load }, wall) => {
+                sink.event(&event, time_ns, wall)?
+            }
             Report::Notice(notice, wall) => sink.notice(&notice, wall)?,
             Report::Heartbeat(beat, wall, _load) => sink.heartbeat(&beat.0, beat.1.as_ref(), wall)?,
             Report::Stats(stats, wall, _load) => sink.stats(&stats, wall)?,

@@ -274,7 +274,7 @@ impl Reading<'_> {
             self.answer_all();
         }
         if let Some(replay) = self.replay.take() {
-            replay.session.close()?;
+            self.closed = replay.session.close();
         }
         // The screen is gone.
         self.progress.is_hidden.set(false);

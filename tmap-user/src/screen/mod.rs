@@ -21,6 +21,7 @@ pub mod session;
 pub mod spent;
 pub mod terminal;
 mod text;
+mod typed;
 mod view;
 
 pub use app::{App, Setup};

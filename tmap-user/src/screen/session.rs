@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use ratatui::crossterm::event::{self, Event, KeyCode, MouseEventKind};
+use ratatui::crossterm::event::{Event, KeyCode, MouseEventKind};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc as asks;
 
@@ -20,15 +20,13 @@ use super::{
     app::{App, Setup},
     feed::{Ask, Feed},
     terminal::{self, LAST_DRAWING, Screen, takes_output},
+    typed::Typed,
     view,
 };
 use crate::{sandbox, say_if_read};
 
 /// The least time between two drawings.
 const FRAME: Duration = Duration::from_millis(100);
-
-/// How long keys that are there may take to be read: without a time, crossterm reads none.
-const KEYS_WITHIN: Duration = Duration::from_millis(1);
 
 /// An end within this time needs no words.
 const SOON: Duration = Duration::from_millis(700);
@@ -51,6 +49,7 @@ pub struct Session {
 struct Owner {
     app: App,
     screen: Screen,
+    typed: Typed,
     feeds: mpsc::Receiver<Feed>,
     asks: asks::UnboundedSender<Ask>,
     is_over: Arc<AtomicBool>,
@@ -69,13 +68,14 @@ impl Session {
         let is_over = Arc::new(AtomicBool::new(false));
         let spent_ns = Arc::new(AtomicU64::new(0));
         let screen = Screen::take(mouse).context("cannot use the terminal")?;
+        let typed = Typed::start()?;
         let shared = (Arc::clone(&is_over), Arc::clone(&spent_ns));
         let thread = thread::Builder::new().name("screen".to_owned()).spawn(move || {
             sandbox::give_up();
             let (is_over, spent_ns) = shared;
             let app = App::new(setup);
             let shared = Arc::clone(&is_over);
-            let mut owner = Owner { app, screen, feeds: feeds_out, asks: asks_in, is_over, spent_ns };
+            let mut owner = Owner { app, screen, typed, feeds: feeds_out, asks: asks_in, is_over, spent_ns };
             let ended = owner.run();
             drop(owner);
             quit();
@@ -130,9 +130,14 @@ impl Session {
             thread::sleep(Duration::from_millis(5));
         }
         let left = until.saturating_duration_since(Instant::now());
-        if !thread.is_finished() || !takes_output(io::stdout(), left) {
+        if !takes_output(io::stdout(), left) {
             terminal::let_go();
             return Err(terminal::takes_nothing());
+        }
+        if !thread.is_finished() {
+            // What comes now may still be read.
+            terminal::give_back();
+            return Err(io::Error::other("the screen's thread does not answer; please report this"));
         }
         // A panic was reported where it happened.
         let failed = |_| Err(io::Error::other("the screen's thread failed; please report this"));
@@ -156,11 +161,11 @@ impl Owner {
         self.screen.draw(|frame| view::draw(frame, &self.app))?;
         while !self.is_over.load(Ordering::Relaxed) && terminal::is_taken() {
             // Keys wake it at once. What is fed, and a new size, wait for the next frame.
-            terminal::wait_for_keys(FRAME.saturating_sub(drawn.elapsed()))?;
-            let mut has_keys = false;
-            while event::poll(KEYS_WITHIN)? {
-                has_keys = true;
-                is_stale |= self.take_in(&event::read()?);
+            let mut event = self.typed.wait(FRAME.saturating_sub(drawn.elapsed()))?;
+            let has_keys = event.is_some();
+            while let Some(typed) = event {
+                is_stale |= self.take_in(&typed);
+                event = self.typed.next()?;
             }
             if has_keys {
                 for ask in self.app.asks() {
@@ -207,7 +212,7 @@ impl Owner {
     fn take_in(&mut self, event: &Event) -> bool {
         match event {
             Event::Key(key) => {
-                provoke_panic(key.code);
+                provoke(key.code);
                 self.app.key(*key);
                 true
             }
@@ -236,9 +241,13 @@ fn say_if_late(is_over: &AtomicBool) {
     }
 }
 
-/// Panics where a test of a debug build wants it.
-fn provoke_panic(code: KeyCode) {
-    let is_wanted =
-        cfg!(debug_assertions) && code == KeyCode::F(12) && env::var_os("TMAP_TEST_PANIC").is_some();
-    assert!(!is_wanted, "a panic as a test wants it");
+/// Panics where a test of a debug build wants it, or never goes on.
+fn provoke(code: KeyCode) {
+    let wants = |key: u8, variable| {
+        cfg!(debug_assertions) && code == KeyCode::F(key) && env::var_os(variable).is_some()
+    };
+    assert!(!wants(12, "TMAP_TEST_PANIC"), "a panic as a test wants it");
+    while wants(11, "TMAP_TEST_STUCK") {
+        thread::park();
+    }
 }
