@@ -186,7 +186,7 @@ fn write_all(sink: &mut (dyn Sink + Send), mut waiting: mpsc::Receiver<Report>) 
     while let Some(report) = waiting.blocking_recv() {
         match report {
             Report::Event(Timed { event, time_ns, load: _load }, wall) => {
-                sink.event(&event, time_ns, wall)?
+                sink.event(&event, time_ns, wall)?;
             }
             Report::Notice(notice, wall) => sink.notice(&notice, wall)?,
             Report::Heartbeat(beat, wall, _load) => sink.heartbeat(&beat.0, beat.1.as_ref(), wall)?,
