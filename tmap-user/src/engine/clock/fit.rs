@@ -27,7 +27,7 @@ const GAP_MEAN: f64 = 0.886;
 /// saw half of the draws. Measured over rates of 10 to 1000 Hz, 50 to 2000 points, exponential and
 /// Pareto delays, and held there by `standard_errors_are_calibrated`.
 pub const OFFSET_SIGMA: f64 = 1.1;
-/// See [`OFFSET_SIGMA`].
+/// Standard error of the line's slope; see [`OFFSET_SIGMA`].
 pub const SLOPE_SIGMA: f64 = 2.8;
 
 /// For matching, a slope is never more precise than this share of a tick across the span. Segments

@@ -1,9 +1,9 @@
 //! Errors of lines where delays have no sharp minimum.
 //!
-//! A line's errors follow from the mean lateness of its points where the density of delays begins at the least
-//! one, as that of a wait or of one queue does. After several queues in a row, or under a normal law, the
-//! earliest points scatter by the law's lower tail, and mean lateness doesn't show that. The hull does: it is
-//! round, so it lies further below the line on average.
+//! A line's errors follow from the mean lateness of its points where the density of delays begins at the
+//! least one, as that of a wait or of one queue does. After several queues in a row, or under a normal law,
+//! the earliest points scatter by the law's lower tail, and mean lateness doesn't show that. The hull does:
+//! it is round, so it lies further below the line on average.
 
 use super::{
     envelope::Envelope,
