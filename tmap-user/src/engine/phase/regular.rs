@@ -167,8 +167,8 @@ pub(super) fn is_open(shown: &[Shown], most: f64) -> bool {
 /// with that: the line may have collected as many connections of others.
 const PARTLY: f64 = 0.4;
 
-/// Whether a line holds a machine that connects in step with a period, beside connections of others. Where the
-/// line is an image of that machine's, it passes through their phases, too.
+/// Whether a line holds a machine that connects in step with a period, beside connections of others. Where
+/// the line is an image of that machine's, it passes through their phases, too.
 pub(super) fn is_partly_regular(shown: &[Shown], most: f64) -> bool {
     let share = |step_hz: f64| spectrum(shown, step_hz, 2)[1];
     step(&[shown.to_vec()], most).is_some_and(|step_hz| share(step_hz) > PARTLY * PARTLY)
