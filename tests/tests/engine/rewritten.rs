@@ -272,8 +272,8 @@ fn machines_with_a_peer_each_are_not_one() {
     assert!(report.machines_low >= Some(2), "{}", figures(report));
 }
 
-/// Twelve devices with a cloud of their own each, whose counters when the traffic begins are these. NTP
-/// disciplines their clocks.
+/// Twelve devices near the sensor with a cloud of their own each, whose counters when the traffic begins are
+/// these. NTP disciplines their clocks.
 fn devices_of_their_own_clouds(ticks: impl Fn(u32) -> u32) -> AddressReport {
     let mut clients = Client::new(5);
     let mut records = Vec::new();
@@ -283,8 +283,10 @@ fn devices_of_their_own_clouds(ticks: impl Fn(u32) -> u32) -> AddressReport {
             clients.connect(port, device, 9 * u64::from(number), ticks(device.into()));
         }
         let phase_ns = 137_000 * u64::from(device) % 1_000_000;
-        let later = |record: Record| Record { time_ns: record.time_ns + phase_ns, ..record };
-        records.extend(std::mem::take(&mut clients.records).into_iter().map(later));
+        for mut record in std::mem::take(&mut clients.records) {
+            (record.time_ns, record.segment.hop_limit) = (record.time_ns + phase_ns, 63);
+            records.push(record);
+        }
     }
     reports(records, 1).remove(&Address::from_ip4(SHARED.octets())).expect("the shared address")
 }

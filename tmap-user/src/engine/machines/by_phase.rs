@@ -24,7 +24,7 @@ use crate::engine::{
     clock::fit::{Clock, SKEW_PRIOR_SIGMA},
     flows::connection::Connection,
     options::Options,
-    os::likeness::Evidence,
+    os::{likeness::Evidence, signature::hops},
     phase::{self, Track, sample::Sample},
     types::{Doubt, Estimate, Point, Regime, Side, joint},
 };
@@ -142,9 +142,11 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
     };
     let told = findings(&by_pairs).with(&occupancy, hz, &random, set.own);
     let apart = skews_apart(&random) as u32;
+    let are_near = || random.iter().all(|cluster| is_near(connections[cluster.members[0]]));
     let are_apart =
         || !one_clock::may_be_one(&random.iter().map(|cluster| &cluster.clock).collect::<Vec<_>>());
-    let is_refuted = told.count.high.is_some_and(|high| high < apart || high == 1 && are_apart());
+    let is_refuted =
+        told.count.high.is_some_and(|high| high < apart || high == 1 && are_near() && are_apart());
     let is_open = told.count.best.is_none() && set.own == Own::Mostly;
     if told.doubt == Some(Doubt::BudgetSpent) || !(is_refuted || is_open) {
         return told;
@@ -158,6 +160,15 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
         (false, true) => Findings::nothing(random.len() as u32).at_least(apart),
         (false, false) => told,
     }
+}
+
+/// Phases tell pairs of addresses apart where hosts are no more hops away than this: behind more, the paths
+/// to different peers may differ by a tick.
+const MOST_HOPS: u8 = 2;
+
+/// Whether a connection comes from a host near the sensor.
+fn is_near(connection: &Connection) -> bool {
+    hops(connection.flow.hop_limit).is_some_and(|hops| hops <= MOST_HOPS)
 }
 
 /// Skews that differ by more than this, and by more than their errors reach, are those of several machines:
