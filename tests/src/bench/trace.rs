@@ -59,6 +59,9 @@ impl Traffic {
     }
 }
 
+/// The ports that clients use.
+const PORTS: u64 = 60_000;
+
 /// When the first connection begins, and when counters were zero, in nanoseconds since 1970.
 const BEGIN_NS: u64 = 1_700_000_000_000_000_000;
 const BOOT_NS: u64 = 1_600_000_000_000_000_000;
@@ -116,7 +119,8 @@ fn record(traffic: Traffic, (number, at): (u64, u64), time_ns: u64, tsval: u32, 
         100 + place(server / 250, 100),
         place(server, 250) + 1,
     ]);
-    let port = 1024 + (number % 60_000) as u16;
+    // Another port for each connection of a client, however many clients there are.
+    let port = 1024 + ((number + number / PORTS * 7) % PORTS) as u16;
     let from_client = is_from_client(at);
     let flags = match at {
         0 => Flags::SYN,
