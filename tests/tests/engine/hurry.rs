@@ -50,6 +50,35 @@ fn in_words(events: &[Event], snapshot: &Snapshot) -> String {
     format!("{events:#?}\n{snapshot:#?}")
 }
 
+/// Addresses with more random offsets in all than a summary on the way looks at.
+#[test]
+fn the_last_summary_looks_at_all_addresses() {
+    const MANY: u16 = 4_200;
+    let scenario = Scenario {
+        machines: 1,
+        connections: 4,
+        peers: 1,
+        offsets: Offsets::PerConnection,
+        duration_s: 180.0,
+        segments: (4.0, 4.0),
+        length_s: Some(1.0),
+        ..Scenario::default()
+    };
+    let traffic = scenario.run().records;
+    let mut engine = Engine::new(Options::default());
+    for address in 0..MANY {
+        let [high, low] = address.to_be_bytes();
+        let src = Address::from_ip4([198, 51, high, low]);
+        let of_address =
+            traffic.iter().map(|record| Record { segment: Segment { src, ..record.segment }, ..*record });
+        engine.observe_all(&of_address.collect::<Vec<_>>());
+    }
+    let (_, snapshot) = conclude(&mut engine);
+    assert_eq!(snapshot.addresses.len(), usize::from(MANY));
+    let left = snapshot.addresses.iter().filter(|report| report.doubt == Some(Doubt::OffsetsRandom)).count();
+    assert_eq!(left, 0, "not looked at by phase");
+}
+
 #[test]
 fn an_interrupted_analysis_finds_later_what_it_would_have_found() {
     let (events, snapshot) = conclude(&mut fed().0);

@@ -146,20 +146,24 @@ impl Engine {
     /// Everything known at `now_ns`, of an engine that holds only a share of the addresses.
     /// [`PartialSnapshot::join`] makes one snapshot of all engines' partial snapshots.
     pub fn partial_snapshot(&mut self, now_ns: u64, wanted: Wanted) -> PartialSnapshot {
-        self.analyse(self.flows.by_size(), None, now_ns, wanted)
+        let builder = self.analyst.begin_snapshot(now_ns, wanted);
+        self.analyse(self.flows.by_size(), None, now_ns, builder)
     }
 
     /// One address and its connections at `now_ns`, which takes no longer than that address does.
     pub fn snapshot_of(&mut self, now_ns: u64, address: Address) -> PartialSnapshot {
         let wanted = Wanted { connections: true, siblings: false };
-        self.analyse(self.flows.within(Some(address)), Some(address), now_ns, wanted)
+        let builder = self.analyst.begin_snapshot(now_ns, wanted);
+        self.analyse(self.flows.within(Some(address)), Some(address), now_ns, builder)
     }
 
-    /// The last review and the last partial snapshot, with one analysis pass per address for both.
+    /// The last review and the last partial snapshot, with one analysis pass per address for both. It looks at
+    /// all addresses by phase, however many there are: nothing comes after it, and who waits can interrupt it.
     pub fn conclude(&mut self, now_ns: u64, wanted: Wanted) -> (Vec<Event>, PartialSnapshot) {
         self.flows.sweep_all(now_ns);
         let mut events = self.news(now_ns);
-        let partial = self.partial_snapshot(now_ns, wanted);
+        let builder = self.analyst.begin_snapshot(now_ns, wanted).without_budget();
+        let partial = self.analyse(self.flows.by_size(), None, now_ns, builder);
         events.append(&mut self.unsaid);
         (events, partial)
     }
@@ -170,9 +174,8 @@ impl Engine {
         ids: Vec<SourceId>,
         only: Option<Address>,
         now_ns: u64,
-        wanted: Wanted,
+        mut builder: SnapshotBuilder,
     ) -> PartialSnapshot {
-        let mut builder = self.analyst.begin_snapshot(now_ns, wanted);
         let [done, all] = &*self.analysed;
         all.fetch_add(ids.len() as u64, Ordering::Relaxed);
         let mut postponed = Vec::new();

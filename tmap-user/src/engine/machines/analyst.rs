@@ -269,12 +269,18 @@ fn analysed(history: &SourceHistory, frozen: &FrozenSource, depth: Option<Depth>
 }
 
 impl SnapshotBuilder {
+    /// Grants all addresses a pass by phase, but for one with more tracks than a snapshot analyses.
+    pub fn without_budget(self) -> Self {
+        Self { tracks_left: usize::MAX, ..self }
+    }
+
     /// Whether a source gets a pass by phase within the snapshot's budget of tracks. One that had it in a
     /// snapshot of the same time uses the same part of the budget again, so that a snapshot that is taken
     /// again because it was interrupted analyses the same sources.
     fn grants_phases(&mut self, history: &SourceHistory, is_stale: bool, had_it: bool) -> bool {
         let tracks = history.random_offsets();
-        let is_granted = (is_stale || had_it) && tracks > 0 && tracks <= self.tracks_left;
+        let most = self.tracks_left.min(SNAPSHOT_TRACKS);
+        let is_granted = (is_stale || had_it) && tracks > 0 && tracks <= most;
         if is_granted {
             self.tracks_left -= tracks;
         }
