@@ -157,8 +157,9 @@ impl Engine {
         self.analyse(self.flows.within(Some(address)), Some(address), now_ns, builder)
     }
 
-    /// The last review and the last partial snapshot, with one analysis pass per address for both. It looks at
-    /// all addresses by phase, however many there are: nothing comes after it, and who waits can interrupt it.
+    /// The last review and the last partial snapshot, with one analysis pass per address for both. It looks
+    /// at all addresses by phase, however many there are: nothing comes after it, and who waits can interrupt
+    /// it.
     pub fn conclude(&mut self, now_ns: u64, wanted: Wanted) -> (Vec<Event>, PartialSnapshot) {
         self.flows.sweep_all(now_ns);
         let mut events = self.news(now_ns);
