@@ -85,6 +85,19 @@ impl Clock {
         }
     }
 
+    /// Halfway between the times to which this offset and another one refer.
+    pub fn meeting_ns(&self, other: &Self) -> u64 {
+        let apart_s = seconds_between(self.reference_ns, other.reference_ns);
+        self.reference_ns.wrapping_add_signed((0.5e9 * apart_s) as i64)
+    }
+
+    /// How many ticks this counter is ahead of another one of the same rate, halfway between.
+    pub fn ahead_of(&self, other: &Self) -> Estimate {
+        let meeting_ns = self.meeting_ns(other);
+        let (left, right) = (self.at(meeting_ns), other.at(meeting_ns));
+        Estimate { value: left.value - right.value, sigma: joint(left.sigma, right.sigma) }
+    }
+
     /// The counter value at `at_ns` modulo 2^32 ticks, as a TSval shows it, but with parts of a tick.
     pub fn counter_at(&self, at_ns: u64) -> f64 {
         self.at(at_ns).value.rem_euclid(WRAP_TICKS)

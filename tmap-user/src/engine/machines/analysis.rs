@@ -450,10 +450,12 @@ fn judge(
 ) -> Judgement {
     // A client's counters may be near each other because it sleeps, but then they don't run at once; servers
     // don't sleep.
-    let together_nats = match (serves, together::run_at_once(clusters)) {
-        (true, _) => together::nats(clusters),
-        (false, true) => together::nats(clusters) - ONE_CLIENT_NATS,
-        (false, false) => 0.0,
+    let together_nats = if serves {
+        together::nats(clusters)
+    } else if together::run_at_once(clusters) {
+        together::nats(clusters) - ONE_CLIENT_NATS
+    } else {
+        0.0
     };
     let mut judgement = regime::judge(hz, sharing, serves, together_nats);
     judgement.fewest = judgement.fewest.min(together::fewest(clusters, &judgement.machines));

@@ -143,8 +143,7 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
     let told = findings(&by_pairs).with(&occupancy, hz, &random, set.own);
     let apart = skews_apart(&random) as u32;
     let are_near = || random.iter().all(|cluster| is_near(connections[cluster.members[0]]));
-    let are_apart =
-        || !one_clock::may_be_one(&random.iter().map(|cluster| &cluster.clock).collect::<Vec<_>>());
+    let are_apart = || one_clock::are_apart(&random.iter().map(|cluster| &cluster.clock).collect::<Vec<_>>());
     let is_refuted =
         told.count.high.is_some_and(|high| high < apart || high == 1 && are_near() && are_apart());
     let is_open = told.count.best.is_none() && set.own == Own::Mostly;

@@ -34,12 +34,20 @@ const UNLIKELY: f64 = 0.01;
 pub(super) fn may_meet(counters: usize, meetings: usize, hz: f64) -> bool {
     let pairs = 0.5 * (counters * counters.saturating_sub(1)) as f64;
     let expected = pairs * (2.0 * MEETING_S * hz / WRAP_TICKS).min(1.0);
-    let (mut term, mut fewer) = ((-expected).exp(), 0.0);
-    for count in 1..=meetings {
-        fewer += term;
-        term *= expected / count as f64;
+    meetings <= most_by_chance(expected, UNLIKELY) as usize
+}
+
+/// The number that a Poisson law of mean `expected` exceeds in at most this share of all cases.
+pub(super) fn most_by_chance(expected: f64, tail: f64) -> u32 {
+    let mut term = (-expected).exp();
+    let (mut sum, mut count) = (term, 0);
+    // A mean beyond some hundreds would underflow; connections of an address are at most some thousands.
+    while sum < 1.0 - tail && count < 4096 {
+        count += 1;
+        term *= expected / f64::from(count);
+        sum += term;
     }
-    1.0 - fewer > UNLIKELY
+    count
 }
 
 /// How a connection came to share a counter: the connections that did before it, and the width in ticks

@@ -1,6 +1,9 @@
 //! The common result of counting by offset and by phase: groups of connections, and their count.
 
-use super::counters::{Behaviour, Moved};
+use super::{
+    coincidence::most_by_chance,
+    counters::{Behaviour, Moved},
+};
 use crate::engine::{
     clock::fit::Clock,
     types::{Estimate, Regime},
@@ -91,27 +94,13 @@ impl Count {
         let machines = f64::from(self.best.unwrap_or(self.low).max(1));
         let per_factor = machines / (1.0 + seen).ln().max(1.0);
         let expected = per_factor * ((seen + more + per_factor) / (seen + per_factor)).ln();
-        let unseen = poisson_bound(expected).min(unplaced as u32);
+        let unseen = most_by_chance(expected, TAIL).min(unplaced as u32);
         self.high = self.high.map(|high| high + unseen);
     }
 }
 
 /// The largest share of cases in which an end of an interval is passed.
 const TAIL: f64 = 0.05;
-
-/// The number that a Poisson law of mean `expected` exceeds in at most [`TAIL`] of all cases.
-fn poisson_bound(expected: f64) -> u32 {
-    let mut term = (-expected).exp();
-    let (mut sum, mut count) = (term, 0);
-    // A mean beyond some hundreds would underflow; connections of an address are at most some thousands,
-    // and their logarithm is small.
-    while sum < 1.0 - TAIL && count < 4096 {
-        count += 1;
-        term *= expected / f64::from(count);
-        sum += term;
-    }
-    count
-}
 
 #[cfg(test)]
 mod tests {

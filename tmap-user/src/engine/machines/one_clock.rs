@@ -10,11 +10,7 @@ use std::collections::BTreeMap;
 use tmap_common::Address;
 
 use super::cluster::Cluster;
-use crate::engine::{
-    clock::fit::Clock,
-    flows::connection::Connection,
-    types::{Estimate, joint, seconds_between},
-};
+use crate::engine::{clock::fit::Clock, flows::connection::Connection, types::joint};
 
 /// How far errors reach, in standard errors.
 const MAX_DEVIATION: f64 = 3.0;
@@ -81,9 +77,9 @@ fn may_all_be_one(clusters: &[Cluster], of: &[usize]) -> bool {
     squares(&clocks) <= freedom + MAX_DEVIATION * (2.0 * freedom).sqrt()
 }
 
-/// Whether one clock may show these counters, if their errors are up to three times as large as is told.
-pub(super) fn may_be_one(clocks: &[&Clock]) -> bool {
-    squares(clocks) <= MAX_DEVIATION * MAX_DEVIATION * freedom(clocks)
+/// Whether no one clock shows these counters, even if their errors are three times as large as is told.
+pub(super) fn are_apart(clocks: &[&Clock]) -> bool {
+    squares(clocks) > MAX_DEVIATION * MAX_DEVIATION * freedom(clocks)
 }
 
 /// Of each clock but one, a phase and a skew may differ.
@@ -101,7 +97,7 @@ fn squares(clocks: &[&Clock]) -> f64 {
     };
     let (mut phases, mut skews) = (Spread::default(), Spread::default());
     for clock in clocks {
-        let difference = apart(best, clock);
+        let difference = best.ahead_of(clock);
         let within = joint(difference.sigma, PATH_S * clock.hz);
         phases.add(difference.value - difference.value.round(), within);
         skews.add(clock.skew.value, clock.skew.sigma);
@@ -189,18 +185,9 @@ struct Agreement {
     chance: f64,
 }
 
-/// How many ticks one counter is ahead of another of the same rate, in the middle between the times at which
-/// they are best known.
-fn apart(a: &Clock, b: &Clock) -> Estimate {
-    let apart_s = seconds_between(a.reference_ns, b.reference_ns);
-    let middle_ns = a.reference_ns.wrapping_add_signed((apart_s / 2.0 * 1e9) as i64);
-    let (left, right) = (a.at(middle_ns), b.at(middle_ns));
-    Estimate { value: left.value - right.value, sigma: joint(left.sigma, right.sigma) }
-}
-
 /// Compares two clocks of one rate; `None` where they are known too badly.
 fn agreement(a: &Clock, b: &Clock) -> Option<Agreement> {
-    let difference = apart(a, b);
+    let difference = a.ahead_of(b);
     let phase_ticks = (difference.value - difference.value.round()).abs();
     let within_ticks = (MAX_DEVIATION * difference.sigma).max(PATH_S * a.hz);
     let within_skew = MAX_DEVIATION * joint(a.skew.sigma, b.skew.sigma);

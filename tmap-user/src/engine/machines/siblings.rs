@@ -114,7 +114,7 @@ fn crowding(candidates: &[Candidate], link: &Link) -> f64 {
     let others = (0..candidates.len()).step_by(step).filter(|&k| k != link.pair.0 && k != link.pair.1);
     let (mut density, mut apart_ticks) = (0.0, Vec::new());
     for other in others.map(|k| &candidates[k]).filter(|other| other.clock.hz == a.clock.hz) {
-        let Estimate { value: ticks, sigma: sigma_ticks } = difference(a, other);
+        let Estimate { value: ticks, sigma: sigma_ticks } = a.clock.ahead_of(&other.clock);
         if (ticks - ticks.round()).abs() > CLEARLY_APART * sigma_ticks {
             density += normal(a.clock.skew.value - other.clock.skew.value, sigma);
             apart_ticks.push(wrap_difference(ticks).abs());
@@ -173,7 +173,7 @@ fn shares_of_groups(links: &[Link], machines: usize, probability: impl Fn(&Link)
 
 /// How many times likelier two clocks are of one machine than of two, and by what.
 fn same(a: &Candidate, b: &Candidate) -> (f64, Basis) {
-    let Estimate { value: ticks, sigma } = difference(a, b);
+    let Estimate { value: ticks, sigma } = a.clock.ahead_of(&b.clock);
     let sigma = sigma.hypot(PATH_SIGMA_S * a.clock.hz);
     let meet = |period: f64, sigma: f64| normal(ticks - period * (ticks / period).round(), sigma) * period;
     let comparable = a.global * b.global;
@@ -192,7 +192,7 @@ const WRONG_BOUNDARY: f64 = 0.1;
 
 /// How many times likelier two boundaries are of one machine than of two; 1 where one is unknown.
 fn by_boundary(a: &Candidate, b: &Candidate) -> f64 {
-    let meeting_ns = meeting_ns(a, b);
+    let meeting_ns = a.clock.meeting_ns(&b.clock);
     let behind = |candidate: &Candidate| {
         let told = candidate.boundary?;
         let since_s = seconds_between(candidate.clock.reference_ns, meeting_ns);
@@ -214,18 +214,6 @@ fn spread(skew: f64, sigma: f64) -> f64 {
 
 fn normal(x: f64, sigma: f64) -> f64 {
     (-0.5 * (x / sigma).powi(2)).exp() / (sigma * std::f64::consts::TAU.sqrt())
-}
-
-/// The difference of two counters halfway between their reference times, in ticks.
-fn difference(a: &Candidate, b: &Candidate) -> Estimate {
-    let meeting_ns = meeting_ns(a, b);
-    let (left, right) = (a.clock.at(meeting_ns), b.clock.at(meeting_ns));
-    Estimate { value: left.value - right.value, sigma: left.sigma.hypot(right.sigma) }
-}
-
-fn meeting_ns(a: &Candidate, b: &Candidate) -> u64 {
-    let (a_ns, b_ns) = (a.clock.reference_ns, b.clock.reference_ns);
-    a_ns.wrapping_add_signed((0.5e9 * seconds_between(a_ns, b_ns)) as i64)
 }
 
 /// Two machines whose clocks are less than this many times likelier of one than of two are in no group

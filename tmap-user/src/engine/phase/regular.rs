@@ -149,9 +149,15 @@ pub(super) fn are_few_visits(shown: &[Shown]) -> bool {
     visits < FEWEST_VISITS && within > at_random + IN_VISITS
 }
 
+/// Whether so large a share of connections begins in step with one period, in which a clock of this drift
+/// drifts by one tick.
+fn are_in_step(shown: &[Shown], drift: f64, share: f64) -> bool {
+    spectrum(shown, drift, 2)[1] > share * share
+}
+
 /// Whether connections begin in step with one period, in which a clock of this drift drifts by one tick.
 pub(super) fn agree(shown: &[Shown], drift: f64) -> bool {
-    spectrum(shown, drift, 2)[1] > AGREE * AGREE
+    are_in_step(shown, drift, AGREE)
 }
 
 /// Whether the drift of a line with these connections is known only modulo a step of at most `most` ticks per
@@ -170,8 +176,7 @@ const PARTLY: f64 = 0.4;
 /// Whether a line holds a machine that connects in step with a period, beside connections of others. Where
 /// the line is an image of that machine's, it passes through their phases, too.
 pub(super) fn is_partly_regular(shown: &[Shown], most: f64) -> bool {
-    let share = |step_hz: f64| spectrum(shown, step_hz, 2)[1];
-    step(&[shown.to_vec()], most).is_some_and(|step_hz| share(step_hz) > PARTLY * PARTLY)
+    step(&[shown.to_vec()], most).is_some_and(|step_hz| are_in_step(shown, step_hz, PARTLY))
 }
 
 #[cfg(test)]
