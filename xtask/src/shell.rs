@@ -54,6 +54,11 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// As [`run`], with all its output on standard error: whoever reads standard output wants this program's.
+pub(crate) fn run_aside(command: &mut Command) -> Result<()> {
+    run(command.stdout(std::io::stderr()))
+}
+
 /// Replaces this process by a command. Returns only if the command does not start.
 pub(crate) fn replace_with(command: &mut Command) -> Result<()> {
     let error = command.exec();
@@ -95,11 +100,29 @@ pub(crate) fn show(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::find;
+    use super::*;
 
     #[test]
     fn finds_programs_and_nothing_else() {
         assert!(find("sh").is_some_and(|path| path.is_absolute()));
         assert_eq!(find("tmap-no-such-program"), None);
+    }
+
+    /// This test runs itself: the inner one's standard output is what it says.
+    #[test]
+    fn what_is_run_aside_leaves_standard_output_alone() {
+        const INNER: &str = "TMAP_RUN_ASIDE";
+        if std::env::var_os(INNER).is_some() {
+            run_aside(Command::new("echo").arg("aside")).expect("echo is there");
+            return;
+        }
+        let this = std::env::current_exe().expect("a test has a program");
+        let name = "shell::tests::what_is_run_aside_leaves_standard_output_alone";
+        let inner = Command::new(this).args(["--exact", name, "--nocapture"]).env(INNER, "1").output();
+        let inner = inner.expect("it starts");
+        let said =
+            |output: &[u8]| String::from_utf8_lossy(output).lines().any(|line| line.ends_with("aside"));
+        assert!(inner.status.success() && !said(&inner.stdout), "{inner:?}");
+        assert!(said(&inner.stderr), "{inner:?}");
     }
 }

@@ -40,5 +40,5 @@ pub(super) fn install_arguments() -> [String; 6] {
 pub(super) fn install() -> Result<()> {
     let folder = folder()?;
     fs::create_dir_all(&folder)?;
-    shell::run(Command::new("npm").args(install_arguments()).arg("--prefix").arg(folder))
+    shell::run_aside(Command::new("npm").args(install_arguments()).arg("--prefix").arg(folder))
 }

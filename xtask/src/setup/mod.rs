@@ -136,12 +136,12 @@ fn install_packages(manager: Manager, names: &[&str]) -> Result<()> {
         Ok(command)
     };
     if let Some(arguments) = manager.update_arguments()
-        && let Err(error) = shell::run(&mut command(arguments)?)
+        && let Err(error) = shell::run_aside(&mut command(arguments)?)
     {
         // Often only one of several sources is broken, and we may not need that one.
         eprintln!("{error:#}. setup continues with the old list of packages.");
     }
-    shell::run(command(manager.install_arguments())?.args(names))
+    shell::run_aside(command(manager.install_arguments())?.args(names))
 }
 
 /// Lets rustup install the nightly. The error is rustup's own message, without its stack trace.
@@ -176,5 +176,5 @@ fn install_bpf_linker() -> Result<()> {
 fn cargo_install(arguments: &[impl AsRef<std::ffi::OsStr>]) -> Result<()> {
     let mut command = Command::new("cargo");
     command.current_dir(std::env::temp_dir()).env_remove("CARGO_TARGET_DIR").args(arguments);
-    shell::run(&mut command)
+    shell::run_aside(&mut command)
 }

@@ -203,7 +203,7 @@ pub(super) fn link_system(llvm: u32, with_rustup: bool) -> Result<()> {
             .context("rustup has no cargo: run `rustup default stable`")?;
         make(Path::new("/usr/bin/rustc"), folder.join("bin/rustc"))?;
         make(Path::new(cargo.trim()), folder.join("bin/cargo"))?;
-        shell::run(Command::new("rustup").args(["toolchain", "link", LINKED]).arg(&folder))?;
+        shell::run_aside(Command::new("rustup").args(["toolchain", "link", LINKED]).arg(&folder))?;
     }
     Ok(())
 }
