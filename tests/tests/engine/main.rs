@@ -2,6 +2,7 @@
 
 mod captures;
 mod crowded;
+mod days;
 mod decimation;
 mod evaluation;
 mod few_clocks;

@@ -142,8 +142,18 @@ pub enum Doubt {
     /// Offsets are random, and some lines have connections for a part of the time only: machines came or
     /// went, or clocks stood still or changed their rate. The count takes each machine to be there all along.
     ComeAndGo,
+    /// Offsets are random, and the capture is longer than clocks can be followed: machines are those of its
+    /// busiest hours.
+    BusiestHours,
     /// The analysis was not let end, because somebody waited for an answer.
     Interrupted,
+}
+
+impl Doubt {
+    /// Whether it is about when machines are there: a count comes with it, and any other doubt says more.
+    pub fn is_of_time(self) -> bool {
+        matches!(self, Self::ComeAndGo | Self::BusiestHours)
+    }
 }
 
 /// How deep an analysis pass goes.

@@ -17,7 +17,7 @@
 //! | `machines` | best count |
 //! | `machines_low`, `machines_high` | its 90 % interval |
 //! | `machines_proven` | lower bound that needs no statistics |
-//! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `in_step`, `come_and_go`, `jitter_too_large`, `too_far_apart`, `unsteady`, `zero_tsvals`, `offsets_random`, `budget_spent`, `unanswered`, `unrelated`, `contradicted`, `interrupted` |
+//! | `doubt` | what limits the answer: `too_few_segments`, `too_few_connections`, `capture_too_coarse`, `in_step`, `come_and_go`, `busiest_hours`, `jitter_too_large`, `too_far_apart`, `unsteady`, `zero_tsvals`, `offsets_random`, `budget_spent`, `unanswered`, `unrelated`, `contradicted`, `interrupted` |
 //! | `would_help` | what would make the answer better, a noun; `null` where nothing would |
 //! | `connections` | connection sides seen from the address |
 //! | `connections_forgotten` | those of them that made room for others |
@@ -721,6 +721,7 @@ fn doubt(doubt: Doubt) -> &'static str {
         Doubt::CaptureTooCoarse => "capture_too_coarse",
         Doubt::InStep => "in_step",
         Doubt::ComeAndGo => "come_and_go",
+        Doubt::BusiestHours => "busiest_hours",
         Doubt::JitterTooLarge => "jitter_too_large",
         Doubt::Unsteady => "unsteady",
         Doubt::TooFarApart => "too_far_apart",

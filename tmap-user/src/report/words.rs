@@ -130,6 +130,9 @@ pub(crate) fn doubt(doubt: Doubt) -> &'static str {
             "many connections show two clocks each (forged segments, or a middlebox), so the count may be wrong"
         }
         Doubt::ComeAndGo => "machines came and went, or their clocks changed, so the count may be wrong",
+        Doubt::BusiestHours => {
+            "clocks with random offsets can't be followed for so long: these are the machines of the busiest hours"
+        }
         Doubt::Interrupted => "not analysed to the end, so machines may be missing",
     }
 }
@@ -323,6 +326,7 @@ pub(crate) fn help(report: &AddressReport) -> Option<String> {
         Some(Doubt::ComeAndGo) => {
             "a shorter time, in which the same machines are there (--from, --to)".to_owned()
         }
+        Some(Doubt::BusiestHours) => "a look at other hours (--from, --to)".to_owned(),
         Some(Doubt::Interrupted) => "to let the analysis end".to_owned(),
         Some(
             Doubt::Unsteady

@@ -673,7 +673,7 @@ impl Builder<'_> {
         self.out.groups.extend(findings.groups);
         self.out.count.add(findings.count);
         let (here, others) = (findings.doubt, self.out.doubt);
-        self.out.doubt = here.filter(|doubt| *doubt != Doubt::ComeAndGo).or(others).or(here);
+        self.out.doubt = here.filter(|doubt| !doubt.is_of_time()).or(others).or(here);
     }
 
     /// Clocks of a rate that is no nominal one: what they are counted by elsewhere rests on the rate.
@@ -780,10 +780,9 @@ impl Builder<'_> {
         if two_clocks > credible.len() / NOTABLE {
             out.doubt = Some(Doubt::Contradicted);
         }
-        let is_slight = matches!(
-            out.doubt,
-            None | Some(Doubt::TooFewConnections | Doubt::TooFewSegments | Doubt::ComeAndGo)
-        );
+        let is_slight = out.doubt.is_none_or(|doubt| {
+            doubt.is_of_time() || matches!(doubt, Doubt::TooFewConnections | Doubt::TooFewSegments)
+        });
         if is_slight && unanswered > placed / NOTABLE {
             out.doubt = Some(Doubt::Unanswered);
             let doubtful = &self.connections[self.credible..];

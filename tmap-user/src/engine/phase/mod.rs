@@ -49,6 +49,8 @@ mod regular;
 pub mod room;
 pub mod sample;
 mod search;
+mod stable;
+mod stretch;
 mod symmetric;
 mod table;
 mod tabulate;
@@ -124,8 +126,8 @@ impl Default for Settings {
 pub struct Line {
     /// Skew against the nominal rate, in ppm.
     pub skew_ppm: Estimate,
-    /// How far off the skew may be besides, because the times of connections leave it open, in ppm: standard
-    /// deviation, 0 where they don't.
+    /// How far off the skew may be besides, in ppm: standard deviation, 0 where it is known. The times of
+    /// connections may leave it open, or the number of lines.
     pub open_ppm: f64,
     /// Phase at [`Lines::reference_ns`], in ticks, 0 to 1. It includes the network's least delay.
     pub phase_ticks: Estimate,
@@ -163,32 +165,41 @@ pub struct Lines {
 /// With too few tracks or too coarse time stamps there are no lines, and [`Lines::doubt`] says why. Where
 /// somebody waits ([`Limits::hurry`]), it returns soon, with the lines found until then.
 pub fn fit(tracks: &[Track<'_>], hz: f64, settings: &Settings) -> Lines {
-    let zero_ns = middle_ns(tracks);
     let is_usable =
         |t: &usize| points(&tracks[*t]) >= FEWEST_POINTS && !in_step::is_sent_in_step(&tracks[*t], hz);
     let usable: Vec<usize> = (0..tracks.len()).filter(is_usable).collect();
-    let nothing = |doubt| Lines::nothing(tracks.len(), zero_ns, doubt);
+    let nothing = |doubt| Lines::nothing(tracks.len(), middle_ns(tracks.iter()), doubt);
     if settings.resolution_ns as f64 * 1e-9 * hz > COARSEST_TICKS {
         return nothing(Doubt::CaptureTooCoarse);
     }
     if in_step::do_arrive_in_step(tracks, hz) {
         return nothing(Doubt::InStep);
     }
+    let Some(busiest) = stretch::busiest(tracks, &usable, hz) else {
+        return follow(tracks, hz, settings, &usable);
+    };
+    follow(tracks, hz, settings, &busiest).of_busiest_hours()
+}
+
+/// Finds the lines of those tracks that are `usable`.
+fn follow(tracks: &[Track<'_>], hz: f64, settings: &Settings, usable: &[usize]) -> Lines {
+    let zero_ns = middle_ns(usable.iter().map(|&track| &tracks[track]));
+    let nothing = |doubt| Lines::nothing(tracks.len(), zero_ns, doubt);
     if usable.len() < FEWEST_TRACKS {
         return nothing(Doubt::TooFewConnections);
     }
-    if median_gap_s(tracks, &usable) > MOST_APART * coherence_s(hz) {
+    if median_gap_s(tracks, usable) > MOST_APART * coherence_s(hz) {
         return nothing(Doubt::TooFarApart);
     }
     let window = rough_window(tracks, hz);
     let task = Task { tracks, hz, zero_ns, window, settings };
-    let joined = Chains::of(tracks, &usable, FEWEST_TRACKS);
-    let lines = task.lines(&joined, &usable);
+    let joined = Chains::of(tracks, usable, FEWEST_TRACKS);
+    let lines = task.lines(&joined, usable);
     if !task.asks_for_more(&lines, usable.len()) {
         return lines;
     }
     let wide = Task { window: Window::around(0.0, 2.0 * LARGEST_SKEW * hz), ..task };
-    let again = wide.lines(&joined, &usable);
+    let again = wide.lines(&joined, usable);
     match again.doubt {
         Some(Doubt::Interrupted) => lines,
         _ if wide.is_at_edge(&again) => nothing(Doubt::Unrelated),
@@ -275,14 +286,21 @@ impl Task<'_> {
         let along =
             (best.lines.len() != 1).then(|| paths::one_machine(&data, found.best_lines()?, &ways)).flatten();
         let single = simpler(found, along.as_ref());
-        if let Some(single) = single {
-            best = single;
+        let mut evidence = found.best_evidence();
+        if let Some((single, of_single)) = single {
+            (best, evidence) = (single, of_single);
             lines.are_one(best.lines[0].estimate(&data, hz));
         } else {
-            lines.related_nats = found.best_evidence() - unrelated_nats(best, &data);
-            if !data.work.is_over() && lines.related_nats < -CLEARLY_UNRELATED_NATS {
-                return Some((Lines::nothing(tracks.len(), zero_ns, Doubt::Unrelated), agrees));
-            }
+            lines.related_nats = evidence - unrelated_nats(best, &data);
+        }
+        if !data.work.is_over()
+            && let Some(doubt) = unrelated(best, &data, evidence)
+        {
+            return Some((Lines::nothing(tracks.len(), zero_ns, doubt), agrees));
+        }
+        let holds = stable::lines(best, &data, found, lines.low, hz);
+        for (line, _) in lines.lines.iter_mut().zip(holds).filter(|(_, holds)| !holds) {
+            line.open_ppm = self.most_open_ppm();
         }
         lines.posteriors = self.posteriors(best, &data, chains, &parts);
         Some((self.with_open_skews(lines.sorted()), agrees))
@@ -319,10 +337,15 @@ impl Task<'_> {
                 are_several && (regular::are_few_visits(&shown) || regular::is_partly_regular(&shown, width))
             };
             if regular::is_open(&shown, width) || may_be_image() {
-                line.open_ppm = width / 12_f64.sqrt() / self.hz * 1e6;
+                line.open_ppm = self.most_open_ppm();
             }
         }
         lines
+    }
+
+    /// What is left open of a skew of which nothing is known, in ppm: standard deviation.
+    fn most_open_ppm(&self) -> f64 {
+        self.window.width() / 12_f64.sqrt() / self.hz * 1e6
     }
 
     /// For each track, the probability of each line.
@@ -347,11 +370,23 @@ impl Task<'_> {
 /// Lines are given up where unrelated phases explain the tracks better than they do by this, in nats.
 const CLEARLY_UNRELATED_NATS: f64 = 10.0;
 
-/// Log likelihood of tracks whose clocks run at one rate, and whose phases are unrelated, where there are
-/// several lines: many lines may explain such tracks only because they share that rate.
+/// Why lines are given up, if they are: phases that have nothing to do with each other explain the tracks
+/// better. A line that may bend finds a way through such phases, so it has to explain them better than that.
+fn unrelated(lines: &Mixture, data: &Data, evidence: f64) -> Option<Doubt> {
+    let (doubt, most) = match (lines.lines.len(), data.knots.none()) {
+        (0, _) | (1, true) => return None,
+        (_, true) => (Doubt::Unrelated, CLEARLY_UNRELATED_NATS),
+        (_, false) => (Doubt::TooFarApart, 0.0),
+    };
+    (evidence < unrelated_nats(lines, data) - most).then_some(doubt)
+}
+
+/// Log likelihood of tracks whose clocks run at one rate, and whose phases are unrelated: lines may explain
+/// such tracks only because they share that rate. Where one straight line explains them, that is no question.
 fn unrelated_nats(lines: &Mixture, data: &Data) -> f64 {
     let heaviest = lines.lines.iter().max_by(|a, b| a.weight.total_cmp(&b.weight));
-    let Some(line) = heaviest.filter(|_| lines.lines.len() > 1) else { return f64::NEG_INFINITY };
+    let is_asked = lines.lines.len() > 1 || !data.knots.none();
+    let Some(line) = heaviest.filter(|_| is_asked) else { return f64::NEG_INFINITY };
     let of_track = |track: usize| log_mean_exp(&data.circle(track, line).map(f64::from));
     (0..data.tracks.len()).map(of_track).sum()
 }
@@ -364,8 +399,8 @@ const CLEARLY_SEVERAL_NATS: f64 = 3.0;
 const CLEARLY_ONE_NATS: f64 = 5.0;
 
 /// The explanation by one machine, where it is better than no line and several lines aren't clearly better
-/// than it: one line, or one that the paths shift.
-fn simpler<'a>(found: &'a Found, along: Option<&'a AlongPaths>) -> Option<&'a Mixture> {
+/// than it, with its evidence: one line, or one that the paths shift.
+fn simpler<'a>(found: &'a Found, along: Option<&'a AlongPaths>) -> Option<(&'a Mixture, f64)> {
     let margin = match found.best().lines.len() {
         0 => -CLEARLY_ONE_NATS,
         1 => return None,
@@ -375,7 +410,7 @@ fn simpler<'a>(found: &'a Found, along: Option<&'a AlongPaths>) -> Option<&'a Mi
     let one = one.map(|(mixture, evidence)| (mixture, *evidence + found.prior.of(1)));
     let along = along.map(|along| (&along.mixture, along.evidence + found.prior.of(1)));
     let (single, evidence) = one.into_iter().chain(along).max_by(|a, b| a.1.total_cmp(&b.1))?;
-    (found.best_evidence() < evidence + margin).then_some(single)
+    (found.best_evidence() < evidence + margin).then_some((single, evidence))
 }
 
 /// What `found` says of the lines; `alone` is the number of chains as a share of that of tracks.
@@ -429,6 +464,17 @@ impl Lines {
     fn may_be(&mut self, others: &Self) {
         self.low = self.low.min(others.low);
         self.high = self.high.zip(others.high).map(|(a, b)| a.max(b));
+    }
+
+    /// They are those of the busiest hours: at other times there may be other machines.
+    fn of_busiest_hours(mut self) -> Self {
+        if self.count > 0 {
+            self.high = None;
+            self.doubt = self.doubt.or(Some(Doubt::BusiestHours));
+        } else if self.doubt == Some(Doubt::TooFewConnections) {
+            self.doubt = Some(Doubt::TooFarApart);
+        }
+        self
     }
 
     /// The lines are those of one machine along several paths, which `line` explains better.
@@ -487,9 +533,9 @@ fn points(track: &Track<'_>) -> usize {
 
 /// The middle of the time that the tracks cover, rounded to a whole second. A phase is counted from a grid of
 /// nominal ticks, and on whole seconds the grid stays the same when the middle moves.
-fn middle_ns(tracks: &[Track<'_>]) -> u64 {
-    let low = tracks.iter().filter_map(|t| t.hull.first()).map(|p| p.time_ns).min().unwrap_or(0);
-    let high = tracks.iter().filter_map(|t| t.hull.last()).map(|p| p.time_ns).max().unwrap_or(0);
+fn middle_ns<'a>(tracks: impl Iterator<Item = &'a Track<'a>> + Clone) -> u64 {
+    let low = tracks.clone().filter_map(|t| t.hull.first()).map(|p| p.time_ns).min().unwrap_or(0);
+    let high = tracks.filter_map(|t| t.hull.last()).map(|p| p.time_ns).max().unwrap_or(0);
     (low + (high - low) / 2) / SECOND_NS * SECOND_NS
 }
 
