@@ -120,6 +120,18 @@ impl Kind {
             _ => "unknown",
         }
     }
+
+    /// Whether a UDP datagram to this port is taken for an overlay's of this kind, or for GRE. Of other
+    /// kinds nobody asks.
+    pub const fn has_udp_port(self, port: u16) -> bool {
+        match self {
+            Self::VXLAN => matches!(port, port::VXLAN | port::VXLAN_OLD),
+            Self::VXLAN_GPE => port == port::VXLAN_GPE,
+            Self::GENEVE => port == port::GENEVE,
+            Self::GRE => port == port::GRE,
+            _ => false,
+        }
+    }
 }
 
 /// The tunnel entered last, whose addresses aren't read yet. In words that are opaque to the verifier.
@@ -823,6 +835,24 @@ mod tests {
         let vxlan = [&[8, 0, 0, 0, 0, 0, 7, 0][..], &frame(2, &[&[8, 0], &packet()])].concat();
         assert_eq!(read(&datagram(50_000, 4789, &vxlan)), Ok((Kind::VXLAN, 7)));
         assert_eq!(read(&datagram(4789, 50_000, &vxlan)), Err(Skip::NotTcp));
+    }
+
+    /// What is asked about ports before any frame comes holds for the frames.
+    #[test]
+    fn overlays_are_read_on_their_ports_only() {
+        let inside = frame(2, &[&[8, 0], &packet()]);
+        let over = |header: &[u8]| [header, &inside].concat();
+        for (kind, payload) in [
+            (Kind::VXLAN, over(&[8, 0, 0, 0, 0, 0, 7, 0])),
+            (Kind::VXLAN_GPE, over(&[0x0c, 0, 0, 3, 0, 0, 7, 0])),
+            (Kind::GENEVE, over(&[0, 0, 0x65, 0x58, 0, 0, 7, 0])),
+            (Kind::GRE, over(&[0, 0, 0x65, 0x58])),
+        ] {
+            for port in 0..=u16::MAX {
+                let is_read = read(&datagram(50_000, port, &payload)).is_ok_and(|(read, _)| read == kind);
+                assert_eq!(kind.has_udp_port(port), is_read, "{} on port {port}", kind.name());
+            }
+        }
     }
 
     #[test]

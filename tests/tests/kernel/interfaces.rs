@@ -135,6 +135,38 @@ fn it_ends_when_none_is_left_unless_it_is_to_wait() {
     assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
 }
 
+/// Also an interface that has one name which is no UTF-8.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_interface_answers_to_its_alternative_names() {
+    let pairs = Pairs::new(&["one", "two"]);
+    pairs.far.ip("link property add dev one altname first-of-them");
+    let add_odd = ["-n", pairs.far.name(), "link", "property", "add", "dev", "two", "altname"];
+    let status = Command::new("ip").args(add_odd).arg(OsStr::from_bytes(b"odd\xff")).status();
+    assert!(status.is_ok_and(|status| status.success()));
+    let mut tmap = watch(&pairs, &["-i", "first-of-them,two"]);
+    is_seen(&pairs, &tmap, 0);
+    assert_eq!(watched(&tmap), ["one", "two"]);
+    end_without(&mut tmap, &["waiting", "gone", "failed"]);
+
+    let mut tmap = watch(&pairs, &["-i", "later,two", "--wait"]);
+    assert_eq!(awaited(&tmap, "waiting"), "interface later is not there yet; waiting for it");
+    pairs.far.ip("link property add dev one altname later");
+    assert!(awaited(&tmap, "back").starts_with("interface one is watched ("));
+    is_seen(&pairs, &tmap, 0);
+    end_without(&mut tmap, &["gone", "failed"]);
+
+    // `any` has the interface before it has the name.
+    let mut tmap = watch(&pairs, &["-i", "any,even-later", "--wait"]);
+    awaited(&tmap, "waiting");
+    pairs.far.ip("link property add dev one altname even-later");
+    wait_for("the name", || {
+        tmap.lines("heartbeat").last().is_some_and(|last| last["unwatched"] == serde_json::json!([]))
+    });
+    assert_eq!(watched(&tmap), ["one", "two"]);
+    end_without(&mut tmap, &["back", "gone", "failed"]);
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn what_becomes_of_an_interface_is_one_line_each() {

@@ -12,7 +12,7 @@ use tmap_common::{
     tunnel::{Kind, Tunnel},
 };
 use tmap_tests::net::{
-    namespaces::{INTERFACE, Wire},
+    namespaces::{INTERFACE, Namespace, Wire},
     talk,
 };
 
@@ -46,7 +46,6 @@ fn tunnel(device: &Device) -> Wire {
 /// Watches the far end's interface while 40 exchanges pass through the tunnel; what was seen, and how
 /// many packets weren't TCP.
 fn watch(device: &Device, decap: bool) -> (Vec<Record>, u64) {
-    let wire = tunnel(device);
     let config = Config {
         every_packet: true,
         interfaces: vec![INTERFACE.to_owned()],
@@ -55,8 +54,23 @@ fn watch(device: &Device, decap: bool) -> (Vec<Record>, u64) {
         decap,
         ..Config::default()
     };
-    let (mut sensor, mut rings) = wire.far.run(|| Sensor::open(&config)).expect("the sensor opens");
-    talk::in_step(&wire, "198.51.100.2:8080", 40);
+    let seen = talk_inside(&tunnel(device), &config);
+    (seen.records, seen.not_tcp)
+}
+
+/// What was seen at the far end.
+struct Seen {
+    interfaces: Vec<String>,
+    records: Vec<Record>,
+    /// How many packets weren't TCP.
+    not_tcp: u64,
+}
+
+/// Watches the far end while 40 exchanges pass through the tunnel.
+fn talk_inside(wire: &Wire, config: &Config) -> Seen {
+    let (mut sensor, mut rings) = wire.far.run(|| Sensor::open(config)).expect("the sensor opens");
+    let interfaces = sensor.watched().into_iter().map(str::to_owned).collect();
+    talk::in_step(wire, "198.51.100.2:8080", 40);
     thread::sleep(Duration::from_millis(100));
     wire.far.run(|| sensor.detach());
     thread::sleep(Duration::from_millis(50));
@@ -64,7 +78,7 @@ fn watch(device: &Device, decap: bool) -> (Vec<Record>, u64) {
     while rings.drain(1000, |record| records.push(*record)) > 0 {}
     let total = sensor.statistics().total();
     assert_eq!(total.accounted(), total.seen, "{total:?}");
-    (records, total.skipped[Skip::NotTcp as usize])
+    Seen { interfaces, records, not_tcp: total.skipped[Skip::NotTcp as usize] }
 }
 
 /// Checks every record of a conversation through `device`.
@@ -112,6 +126,53 @@ mod vxlan {
         let (records, not_tcp) = watch(&VXLAN, false);
         assert_eq!(records, []);
         assert!(not_tcp >= 80, "{not_tcp}");
+    }
+
+    /// Watches `any` at the far end of a conversation. Its segments come in once each, on these interfaces.
+    fn any_sees_each_segment_once(wire: &Wire, decap: bool, interfaces: &[&str]) {
+        let names = vec!["any".to_owned()];
+        let config = Config { every_packet: true, interfaces: names, decap, ..Config::default() };
+        let seen = talk_inside(wire, &config);
+        assert_eq!(seen.interfaces, interfaces);
+        let segments = seen.records.iter().map(|record| &record.segment);
+        let client = Address::from_ip4(INSIDE[0]);
+        assert!(segments.clone().all(|segment| segment.src == client));
+        assert!(segments.clone().count() >= 40, "{}", segments.clone().count());
+        assert_eq!(segments.filter(|segment| segment.syn.is_some()).count(), 1);
+    }
+
+    /// One on a port of tunnels, one on another, bound to an interface and not.
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn any_shows_each_segment_once_on_whatever_port() {
+        any_sees_each_segment_once(&tunnel(&VXLAN), true, &[INTERFACE]);
+        any_sees_each_segment_once(&tunnel(&VXLAN), false, &[INTERFACE, "tun9"]);
+        let bound = "type vxlan id 42 remote P dstport 12345 dev wire";
+        for words in [bound, "type vxlan id 42 remote P dstport 12345"] {
+            let wire = tunnel(&Device { words, ..VXLAN });
+            any_sees_each_segment_once(&wire, true, &[INTERFACE, "tun9"]);
+        }
+    }
+
+    /// As overlays of containers have it: the tunnel's packets come in where it was made.
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn any_shows_what_was_made_in_another_namespace() {
+        let (wire, maker) = (Wire::new(1500, false), Namespace::new());
+        wire.near.join("under", &maker);
+        for (end, host, peer) in [(&wire.near, 1, 2), (&maker, 2, 1)] {
+            end.ip("link set under up");
+            end.ip(&format!("addr add 203.0.113.{host}/24 dev under"));
+            end.ip(&format!("link add tun9 type vxlan id 42 remote 203.0.113.{peer} dstport 4789"));
+        }
+        maker.ip(&format!("link set tun9 netns {}", wire.far.name()));
+        for (end, host) in [(&wire.near, 1), (&wire.far, 2)] {
+            end.ip(&format!("addr add 198.51.100.{host}/24 dev tun9"));
+            end.ip("link set tun9 up");
+        }
+        any_sees_each_segment_once(&wire, true, &[INTERFACE, "tun9"]);
+        wire.far.ip(&format!("link del {INTERFACE}"));
+        any_sees_each_segment_once(&wire, true, &["tun9"]);
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod anomalies;
 mod attach;
+mod carried;
 mod holder;
 mod interface;
 mod load;

@@ -2,29 +2,13 @@
 
 use anyhow::{Result, bail};
 
-use super::interface::Interface;
+use super::{carried::Carried, interface::Interface};
 
 /// The word for all interfaces.
 const ANY: &str = "any";
 
 /// The kernel stacks interfaces no deeper than this (`MAX_NEST_DEV`).
 const MAX_DEPTH: usize = 8;
-
-/// Kinds of interfaces whose frames are packets that came in by another one, in a tunnel that tmap
-/// decapsulates.
-const TUNNELS: [&str; 11] = [
-    "erspan",
-    "geneve",
-    "gre",
-    "gretap",
-    "ip6erspan",
-    "ip6gre",
-    "ip6gretap",
-    "ip6tnl",
-    "ipip",
-    "sit",
-    "vxlan",
-];
 
 /// What the user asked for.
 #[derive(Clone, Debug)]
@@ -49,24 +33,32 @@ impl Selection {
     /// The interfaces to watch, lower ones first: the kernel refuses an XDP program on a port if the bridge
     /// above has one, but not the reverse.
     pub(super) fn choose<'a>(&self, all: &'a [Interface]) -> Vec<&'a Interface> {
-        let is_named = |interface: &Interface| self.names.iter().any(|name| interface.is_named(name));
         let mut chosen: Vec<&Interface> =
-            all.iter().filter(|interface| is_named(interface) || self.takes(interface, all)).collect();
+            all.iter().filter(|interface| self.asks_for(interface) || self.takes(interface, all)).collect();
         chosen.sort_by_key(|interface| {
             // In the order of the command line where nothing else decides.
-            let place = self.names.iter().position(|name| *name == interface.name);
+            let place = self.names.iter().position(|name| interface.is_named(name));
             (depth(interface, all, MAX_DEPTH), place.unwrap_or(usize::MAX))
         });
         chosen
     }
 
-    /// Whether `any` includes an interface. What has an interface below it that is watched, too, would show
-    /// frames a second time.
+    /// Whether the user named an interface.
+    pub(super) fn asks_for(&self, interface: &Interface) -> bool {
+        self.names.iter().any(|name| interface.is_named(name))
+    }
+
+    /// Whether `any` includes an interface. What others show already would show frames a second time.
     fn takes(&self, interface: &Interface, all: &[Interface]) -> bool {
         self.any
             && is_candidate(interface)
-            && !(self.decap && TUNNELS.contains(&&interface.kind[..]))
+            && !self.is_unwrapped(interface)
             && self.shown_before(interface, all).is_none()
+    }
+
+    /// Whether the interfaces of this network namespace show what this one shows, as they carry it wrapped.
+    fn is_unwrapped(&self, interface: &Interface) -> bool {
+        self.decap && interface.carried == Carried::Wrapped
     }
 
     /// The interface below this one that shows its frames already. One that is watched anyway does so even
@@ -76,8 +68,10 @@ impl Selection {
         interface: &'a Interface,
         all: &'a [Interface],
     ) -> Option<&'a Interface> {
-        let is_watched =
-            |lower: &Interface| self.watched.contains(&lower.index) || self.names.contains(&lower.name);
+        if interface.carried != Carried::Plainly {
+            return None;
+        }
+        let is_watched = |lower: &Interface| self.watched.contains(&lower.index) || self.asks_for(lower);
         lower_than(interface, all).find(|lower| is_candidate(lower) || is_watched(lower))
     }
 
@@ -102,13 +96,23 @@ impl Selection {
         if let Some(name) = self.missing(all).first() {
             bail!("{name}: no such interface; there are: {} (--wait waits for it)", names.join(", "));
         }
-        if self.choose(all).is_empty() && self.oddly_named(all) > 0 {
+        if !self.choose(all).is_empty() {
+            return Ok(());
+        }
+        if self.oddly_named(all) > 0 {
             bail!("no interface is up but such whose names are not UTF-8; rename them");
         }
-        if self.choose(all).is_empty() {
-            bail!("no interface is up but the loopback; there are: {}", names.join(", "));
+        if let Some(Interface { name, .. }) = all.iter().find(|interface| is_candidate(interface)) {
+            bail!(
+                "any leaves {name} out, because its frames come in by other interfaces, and none of those \
+                 can be watched; watch it with -i {name}"
+            );
         }
-        Ok(())
+        let mut others = all.iter().filter(|interface| interface.is_up && !interface.is_loopback());
+        if let Some(error) = others.find_map(|interface| interface.link().err()) {
+            return Err(error);
+        }
+        bail!("no interface is up but the loopback; there are: {}", names.join(", "));
     }
 }
 
@@ -122,7 +126,8 @@ fn is_usable(interface: &Interface) -> bool {
     interface.is_up && !interface.is_loopback() && interface.link().is_ok()
 }
 
-/// The interfaces directly below: the ports of a bridge or bond, the parent of a VLAN or macvlan.
+/// The interfaces directly below: the ports of a bridge or bond, the parent of a VLAN or macvlan, what a
+/// tunnel is bound to.
 fn lower_than<'a>(interface: &'a Interface, all: &'a [Interface]) -> impl Iterator<Item = &'a Interface> {
     all.iter().filter(move |other| {
         let is_parent = interface.parent == Some(other.index);
@@ -150,6 +155,8 @@ fn depth(interface: &Interface, all: &[Interface], most: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_route::link::LinkLayerType;
+
     use super::*;
     use crate::capture::xdp::interface::fake;
 
@@ -166,7 +173,7 @@ mod tests {
             Interface { kind: "vlan".to_owned(), parent: Some(2), ..fake("br0.7", 3) },
             Interface { kind: "veth".to_owned(), parent: Some(8), ..fake("va", 7) },
             Interface { kind: "veth".to_owned(), parent: Some(7), ..fake("vb", 8) },
-            Interface { kind: "vxlan".to_owned(), ..fake("vx0", 9) },
+            Interface { kind: "vxlan".to_owned(), carried: Carried::Wrapped, ..fake("vx0", 9) },
             Interface { is_up: false, ..fake("eth1", 10) },
         ]
     }
@@ -198,6 +205,50 @@ mod tests {
         let all = machine();
         assert_eq!(chosen(&["any"], &all), ["p1", "va", "vb"]);
         assert_eq!(chosen(&["any", "br0"], &all), ["p1", "va", "vb", "br0"]);
+    }
+
+    /// One that the interface it is bound to can't show, one that it can, and a bridge above both.
+    #[test]
+    fn any_takes_a_tunnel_where_nothing_else_shows_its_frames() {
+        let tunnel = |name, index, carried| {
+            let (kind, parent, master) = ("vxlan".to_owned(), Some(2), Some(6));
+            Interface { kind, parent, master, carried, ..fake(name, index) }
+        };
+        let all = [
+            tunnel("hidden", 4, Carried::Hidden),
+            tunnel("wrapped", 5, Carried::Wrapped),
+            Interface { kind: "bridge".to_owned(), ..fake("br0", 6) },
+            fake("eth0", 2),
+        ];
+        assert_eq!(chosen(&["any"], &all), ["eth0", "hidden"], "the kernel wants the lower one first");
+        let any = Selection::new(&["any".to_owned()], false);
+        let names: Vec<&str> = any.choose(&all).iter().map(|interface| &interface.name[..]).collect();
+        assert_eq!(names, ["eth0", "hidden", "wrapped"], "without decapsulation");
+        assert!(any.check(&all[..1]).is_ok());
+    }
+
+    #[test]
+    fn an_alternative_name_is_a_name() {
+        let alternative_names = vec!["enp3s0".to_owned(), "uplink".to_owned()];
+        let all = [fake("eth1", 3), Interface { alternative_names, ..fake("eth0", 2) }];
+        assert_eq!(chosen(&["uplink", "eth1", "enp3s0"], &all), ["eth0", "eth1"]);
+        let selection = Selection::new(&["uplink".to_owned(), "wan".to_owned()], true);
+        assert_eq!(selection.missing(&all), ["wan"]);
+        let odd = Interface { is_name_odd: true, ..all[1].clone() };
+        assert_eq!(selection.missing(&[odd]), ["uplink", "wan"]);
+    }
+
+    #[test]
+    fn an_error_does_not_hide_what_is_up() {
+        let any = Selection::new(&["any".to_owned()], true);
+        let error = |all: &[Interface]| any.check(all).expect_err("none can be watched").to_string();
+        let lo = Interface { link_type: LinkLayerType::Loopback, ..fake("lo", 1) };
+        let tunnel = Interface { carried: Carried::Wrapped, ..fake("vx0", 9) };
+        let text = error(&[lo.clone(), tunnel]);
+        assert!(text.starts_with("any leaves vx0 out") && text.ends_with("watch it with -i vx0"), "{text}");
+        let text = error(&[lo.clone(), Interface { link_type: LinkLayerType::Can, ..fake("can0", 4) }]);
+        assert!(text.starts_with("can0: interfaces of type Can are not supported"), "{text}");
+        assert_eq!(error(&[lo]), "no interface is up but the loopback; there are: lo");
     }
 
     /// Its ports are down. It is watched where none of them is.

@@ -197,7 +197,7 @@ impl Watch {
         let mut changes = Vec::new();
         for interface in selection.choose(&all) {
             let mut watched = tools.attach(interface)?;
-            watched.is_named = selection.names.contains(&interface.name);
+            watched.is_named = selection.asks_for(interface);
             watched.join_promiscuous(&mut tools, interface, &mut changes);
             if !interface.is_up {
                 changes.push(change(interface, ChangeKind::Down, "is down".to_owned()));
@@ -326,8 +326,7 @@ impl Watch {
         self.take_in_new(&selection, tools, now, changes);
         self.tell_odd(&selection, tools.all, changes);
         // Names that come and go, as those of containers do, must not pile up.
-        self.interfaces
-            .retain(|watched| watched.state != State::Gone || selection.names.contains(&watched.name));
+        self.interfaces.retain(|watched| watched.state != State::Gone || watched.is_named);
     }
 
     /// Attaches to interfaces that `any` includes and that came up since.
@@ -348,7 +347,8 @@ impl Watch {
                 self.is_unfinished = true;
                 return;
             }
-            let mut watched = Watched::missing(&interface.name);
+            let is_named = selection.asks_for(interface);
+            let mut watched = Watched { is_named, ..Watched::missing(&interface.name) };
             watched.attach_again(tools, interface, now, changes);
             tools.taken.extend(watched.index());
             self.interfaces.push(watched);
@@ -431,11 +431,12 @@ impl Watched {
                 _ => self.leave(tools, now, changes),
             },
             State::Elsewhere => self.check_elsewhere(tools, links, now, changes),
-            State::Gone => {
-                if let Some(interface) = tools.free(&self.name) {
-                    self.attach_again(tools, interface, now, changes);
-                }
-            }
+            State::Gone => match (tools.named(&self.name), tools.free(&self.name)) {
+                (_, Some(interface)) => self.attach_again(tools, interface, now, changes),
+                // An alternative name of one that is watched: it is awaited no more.
+                (Some(interface), None) => self.name.clone_from(&interface.name),
+                (None, None) => {}
+            },
             State::Failed(index, until) => match (tools.named(&self.name), tools.free(&self.name)) {
                 (None, _) => self.go(changes),
                 (_, Some(interface)) if now >= until || interface.index != index => {
