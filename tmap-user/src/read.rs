@@ -3,10 +3,12 @@
 //! One thread reads and parses; the engine runs on other threads ([`worker`]).
 
 mod canvas;
+mod ending;
 mod merge;
 mod order;
 mod repeats;
 mod replay;
+mod silence;
 mod source;
 mod worker;
 
@@ -43,10 +45,12 @@ use crate::{
     with_advice,
 };
 use canvas::Canvas;
+use ending::Ending;
 use merge::Merge;
 use order::Order;
 use repeats::Repeats;
 use replay::Replay;
+use silence::Silence;
 use source::{Frames, Opener, Single};
 use worker::{Waiting, Workers};
 
@@ -122,9 +126,10 @@ fn run_with(
     }
     let signals = Caught::new()?.listen()?;
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    let ending = Ending::new(Arc::clone(&signals));
     let stop = {
-        let signals = Arc::clone(&signals);
-        Stop::new(move || signals.stop()).with_turns()
+        let ending = ending.clone();
+        Stop::new(move || ending.is_due()).with_turns()
     };
     let opener = Opener::new(bar.clone(), stop, Room::within(config.common.memory_bytes));
     let is_alone = canvas.as_ref().is_some_and(Canvas::is_alone);
@@ -132,7 +137,7 @@ fn run_with(
         Some(canvas) if is_alone => canvas.takes_drafts(),
         _ => reporter.takes_drafts(),
     };
-    let mut reading = Reading::new(config, reporter, signals, bar, takes_drafts)?;
+    let mut reading = Reading::new(config, reporter, (signals, ending), bar, takes_drafts)?;
     // A picture alone and a screen are no summaries.
     reading.deadline.follow(&reading.signals, !is_alone && top.is_none(), takes_drafts);
     if let Some(top) = top {
@@ -225,6 +230,8 @@ struct Reading<'a> {
     reporter: &'a mut dyn Sink,
     counters: Counters,
     signals: Arc<Signals>,
+    ending: Ending,
+    silence: Silence,
     /// When somebody waits for an answer.
     deadline: Deadline,
     progress: Progress,
@@ -241,7 +248,7 @@ struct Reading<'a> {
     resolution_ns: u64,
     stats: Option<Interval>,
     checked: Instant,
-    /// Whether any capture could be opened.
+    /// Whether any capture could be opened, and has begun.
     is_any_open: bool,
     /// What the captures tell of dropped packets; nothing before they were read.
     told: Told,
@@ -317,7 +324,7 @@ impl<'a> Reading<'a> {
     fn new(
         config: &'a ReadConfig,
         reporter: &'a mut dyn Sink,
-        signals: Arc<Signals>,
+        (signals, ending): (Arc<Signals>, Ending),
         bar: ProgressBar,
         takes_drafts: bool,
     ) -> anyhow::Result<Self> {
@@ -331,6 +338,8 @@ impl<'a> Reading<'a> {
             reporter,
             counters: Counters::default(),
             signals,
+            ending,
+            silence: Silence::default(),
             deadline: Deadline::new(&common.engine.hurry),
             progress,
             warnings: Vec::new(),
@@ -354,13 +363,16 @@ impl<'a> Reading<'a> {
     /// Reads all packets, to the end or to where they can't be read any further.
     fn frames(&mut self, frames: &mut impl Frames, name: &str) -> anyhow::Result<()> {
         let mut foreign = BTreeMap::new();
-        if let Err(error) = self.packets(frames, &mut foreign)? {
-            self.warn(format!("{name}: {error}; the packets before it are reported"));
-        }
+        let read = self.packets(frames, &mut foreign)?;
         self.settle_resolution(frames);
         self.is_any_open = frames.is_any_open();
         self.told = frames.told();
-        if self.is_any_open || !self.signals.stop() {
+        // Who stops before anything came may have ended its writer, too.
+        if self.is_any_open || !self.signals.stop() || self.ending.was_put_off() {
+            let rest = if self.is_any_open { "; the packets before it are reported" } else { "" };
+            if let Err(error) = read {
+                self.warn(format!("{name}: {error}{rest}"));
+            }
             frames.take_faults().into_iter().for_each(|fault| self.warn(fault));
         }
         for (link_type, packets) in foreign {
@@ -409,7 +421,7 @@ impl<'a> Reading<'a> {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(Ok(())),
                 Err(error) if error.is_idle() => {
-                    if !self.look()? {
+                    if !self.pause(frames)? {
                         return Ok(Ok(()));
                     }
                     continue;
@@ -445,7 +457,7 @@ impl<'a> Reading<'a> {
         if self.checked.elapsed() >= CHECK_EVERY {
             self.check()?;
         }
-        Ok(!self.signals.stop())
+        Ok(!self.ending.is_due())
     }
 
     /// Whether a packet's time is one that the user wants.
@@ -520,6 +532,7 @@ impl<'a> Reading<'a> {
         if self.signals.take_summary() {
             let snapshot = self.workers.snapshot(self.order.now_ns(), self.config.wanted);
             self.write_summary(snapshot)?;
+            self.silence.ask();
             if !self.signals.stop() {
                 self.deadline.answered();
             }

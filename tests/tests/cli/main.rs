@@ -20,6 +20,7 @@ mod screen;
 mod shards;
 mod siblings;
 mod siege;
+mod silent;
 mod top;
 mod unstamped;
 mod view;

@@ -35,12 +35,12 @@ const FRAMES: u64 = 60;
 /// Empty members of a gzip file.
 const MEMBERS: usize = 12_000_000;
 
-fn mail() -> Vec<Packet> {
+pub(super) fn mail() -> Vec<Packet> {
     packets(&mail_cluster(), Link::Ethernet)
 }
 
 /// The packets in pcapng, then blocks without any.
-fn blocks(path: &Path) {
+pub(super) fn blocks(path: &Path) {
     let mut file = File::create(path).expect("created");
     file.write_all(&pcapng(&mail(), 1, Order::Little)).expect("written");
     for number in 0..BLOCKS {
@@ -64,7 +64,7 @@ fn skipped_frames(path: &Path) {
     file.set_len(end).expect("files may have holes");
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut packed = Vec::new();
     GzEncoder::new(bytes, Compression::fast()).read_to_end(&mut packed).expect("packed");
     packed
@@ -78,7 +78,7 @@ fn empty_members(path: &Path) {
 }
 
 /// How many packets the last summary in JSON has seen, and how many summaries there are.
-fn seen(running: &Running) -> (Option<u64>, usize) {
+pub(super) fn seen(running: &Running) -> (Option<u64>, usize) {
     let out = running.file("out");
     let summary = out.lines().rfind(|line| line.contains(r#""type":"summary""#));
     let summary: Option<serde_json::Value> = summary.and_then(|line| serde_json::from_str(line).ok());

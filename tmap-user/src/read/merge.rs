@@ -1,17 +1,25 @@
 //! Several captures as one: packets in the order of their times, from whichever file has the next one.
 //!
 //! Files are opened when the time of their first packet has come, so that a thousand rotated captures need no
-//! more than those that overlap.
+//! more than those that overlap. Pipes are opened first, because their writers wait for that.
 
-use crate::capture::file::{Capture, Frame, LinkType, Location, ReadError, Told};
+use crate::{
+    capture::file::{Capture, Frame, LinkType, Location, ReadError, Told},
+    report::number::count,
+};
 use tmap_common::Link;
 
-use super::source::{Frames, Opener};
+use super::{
+    silence::Awaited,
+    source::{Frames, Opener},
+};
 
 /// A capture among others.
 struct Part {
     source: Location,
-    /// The time of its first packet, once it was looked at; 0 where it can't be told before: a pipe.
+    /// Whether it is no regular file, and may keep the others waiting.
+    is_pipe: bool,
+    /// The time of its first packet, once it was looked at; 0 where it can't be told.
     first_ns: u64,
     state: State,
 }
@@ -46,13 +54,25 @@ pub(super) struct Merge<'a> {
     told: Told,
     /// What was wrong with captures that can't be read any further, in words.
     faults: Vec<String>,
-    is_any_open: bool,
+    /// Whether a finished capture had begun.
+    has_any_begun: bool,
+    /// The pipe without whose next packet nothing can be read, if that is why it was the caller's turn.
+    awaited: Option<usize>,
+    /// Whether it was the caller's turn because a pipe had ended, for which others may have waited.
+    has_pipe_ended: bool,
+    /// Whether captures are read without a pipe because a stop was requested.
+    reads_rest: bool,
+    /// What is wrong with pipes that were given up, as soon as packets come after theirs.
+    given_up: Vec<String>,
 }
 
 impl<'a> Merge<'a> {
     /// Reads nothing yet.
     pub(super) fn new(sources: &[Location], opener: &'a Opener) -> Self {
-        let part = |source: &Location| Part { source: source.clone(), first_ns: 0, state: State::Unopened };
+        let part = |source: &Location| {
+            let (source, is_pipe) = (source.clone(), !source.is_regular());
+            Part { source, is_pipe, first_ns: 0, state: State::Unopened }
+        };
         let parts = sources.iter().map(part).collect();
         Self {
             parts,
@@ -62,17 +82,25 @@ impl<'a> Merge<'a> {
             resolution_ns: 0,
             told: Told::default(),
             faults: Vec::new(),
-            is_any_open: false,
+            has_any_begun: false,
+            awaited: None,
+            has_pipe_ended: false,
+            reads_rest: false,
+            given_up: Vec::new(),
         }
     }
 
-    /// Looks at the first packet of the next capture; then it is the caller's turn. A capture that can't be
-    /// read is told of later.
+    /// Looks at the first packet of the next capture, or opens a pipe; then it is the caller's turn. A
+    /// capture that can't be read is told of later.
     #[cold]
     fn look_at_next(&mut self) -> Result<(), ReadError> {
-        match self.first_ns() {
-            Err(error) if error.is_idle() => return Err(error),
-            first => self.parts[self.known].first_ns = first.unwrap_or(0),
+        if self.parts[self.known].is_pipe {
+            self.open(self.known)?;
+        } else {
+            match self.first_ns() {
+                Err(error) if error.is_idle() => return Err(error),
+                first => self.parts[self.known].first_ns = first.unwrap_or(0),
+            }
         }
         self.looking = None;
         self.known += 1;
@@ -83,9 +111,6 @@ impl<'a> Merge<'a> {
     fn first_ns(&mut self) -> Result<u64, ReadError> {
         let Self { parts, known, looking, opener, .. } = self;
         let source = &parts[*known].source;
-        if !source.is_regular() {
-            return Ok(0);
-        }
         let capture = match looking {
             Some(capture) => capture,
             None => {
@@ -110,16 +135,50 @@ impl<'a> Merge<'a> {
                 bytes.extend_from_slice(frame.bytes);
                 return Ok(());
             }
-            Err(error) if error.is_idle() => return Err(error),
+            Err(error) if error.is_idle() => {
+                let is_silent = part.is_pipe && capture.is_silent();
+                (self.awaited, self.has_pipe_ended) = (is_silent.then_some(index), false);
+                return Err(error);
+            }
             Ok(None) => None,
-            Err(error) => Some(format!("{}: {error}; the packets before it are reported", part.source)),
+            Err(error) => {
+                let rest = if capture.has_begun() { "; the packets before it are reported" } else { "" };
+                Some(format!("{}: {error}{rest}", part.source))
+            }
         };
-        self.resolution_ns = self.resolution_ns.max(capture.resolution_ns());
+        self.has_pipe_ended = part.is_pipe;
         self.faults.extend(fault);
-        self.told = self.told.and(capture.told());
-        self.faults.extend(super::lacks(&part.source, capture));
-        part.state = State::Finished;
+        self.finish(index);
         Err(ReadError::idle())
+    }
+
+    /// Closes an open capture, and keeps what it tells.
+    fn finish(&mut self, index: usize) {
+        self.awaited = None;
+        let part = &mut self.parts[index];
+        let State::Open(open) = std::mem::replace(&mut part.state, State::Finished) else { return };
+        self.resolution_ns = self.resolution_ns.max(open.capture.resolution_ns());
+        self.told = self.told.and(open.capture.told());
+        self.faults.extend(super::lacks(&part.source, &open.capture));
+        self.has_any_begun |= open.capture.has_begun();
+    }
+
+    /// Gives up the pipe that is awaited, if there is one. Returns whether there was.
+    fn give_up_awaited(&mut self) -> bool {
+        let Some(Awaited { source, has_begun, index, .. }) = self.awaited() else { return false };
+        let what = if has_begun {
+            "was still open when reading was stopped; the other captures are reported beyond its last packet"
+        } else {
+            "had not begun when reading was stopped; the other captures are reported without it"
+        };
+        self.given_up.push(format!("{source}: {what}"));
+        self.finish(index);
+        true
+    }
+
+    /// Captures that may have more packets.
+    fn unfinished(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().filter(|part| !matches!(part.state, State::Finished))
     }
 
     fn open(&mut self, index: usize) -> Result<(), ReadError> {
@@ -127,7 +186,6 @@ impl<'a> Merge<'a> {
         let part = &mut self.parts[index];
         match self.opener.open(&part.source, others) {
             Ok(capture) => {
-                self.is_any_open = true;
                 let bytes = Vec::new();
                 let link = Ok(Link::Ethernet);
                 let open = Open { capture, has_next: false, time_ns: 0, link, is_cut: false, bytes };
@@ -169,6 +227,7 @@ impl<'a> Merge<'a> {
 impl Frames for Merge<'_> {
     fn next_frame(&mut self) -> Result<Option<Frame<'_>>, ReadError> {
         let Some(index) = self.earliest()? else { return Ok(None) };
+        self.faults.append(&mut self.given_up);
         let State::Open(open) = &mut self.parts[index].state else { return Ok(None) };
         open.has_next = false;
         Ok(Some(Frame { time_ns: open.time_ns, link: open.link, bytes: &open.bytes, is_cut: open.is_cut }))
@@ -192,10 +251,34 @@ impl Frames for Merge<'_> {
     }
 
     fn take_faults(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.faults)
+        let mut faults = std::mem::take(&mut self.faults);
+        let cut = self.unfinished().filter(|part| !part.is_pipe).count();
+        if self.reads_rest && cut > 0 {
+            faults.push(format!(
+                "reading was stopped before the end of {} that had waited for a pipe; read them without it",
+                count(cut as u64, "capture")
+            ));
+        }
+        faults
     }
 
     fn is_any_open(&self) -> bool {
-        self.is_any_open
+        let has_begun = |part: &Part| matches!(&part.state, State::Open(open) if open.capture.has_begun());
+        self.has_any_begun || self.parts.iter().any(has_begun)
+    }
+
+    fn awaited(&self) -> Option<Awaited<'_>> {
+        let index = self.awaited?;
+        let Part { source, state: State::Open(open), .. } = &self.parts[index] else { return None };
+        let (has_begun, packets) = (open.capture.has_begun(), open.capture.packets());
+        let keeps_others = self.unfinished().nth(1).is_some();
+        Some(Awaited { source, index, has_begun, packets, keeps_others })
+    }
+
+    fn give_up(&mut self) -> bool {
+        let has_pipe_ended = std::mem::take(&mut self.has_pipe_ended);
+        let can_go_on = (self.give_up_awaited() || has_pipe_ended) && self.unfinished().next().is_some();
+        self.reads_rest |= can_go_on;
+        can_go_on
     }
 }

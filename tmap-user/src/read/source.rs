@@ -4,6 +4,7 @@ use std::io::Read;
 
 use indicatif::ProgressBar;
 
+use super::silence::Awaited;
 use crate::{
     capture::file::{Capture, Frame, Location, ReadError, Room, Stop, Told},
     progress_bar,
@@ -23,8 +24,15 @@ pub(super) trait Frames {
     /// What was wrong with captures so far, in words; each is told once.
     fn take_faults(&mut self) -> Vec<String>;
 
-    /// Whether any capture could be opened.
+    /// Whether any capture could be opened, and has begun.
     fn is_any_open(&self) -> bool;
+
+    /// The pipe for whose next packet reading waits, if that is why it is the caller's turn.
+    fn awaited(&self) -> Option<Awaited<'_>>;
+
+    /// Takes the pipe that is awaited for ended, because a stop was requested. Returns whether others had
+    /// waited for a pipe, and can be read now.
+    fn give_up(&mut self) -> bool;
 }
 
 /// Opens captures, and shows the progress of reading them.
@@ -105,6 +113,17 @@ impl Frames for Single<'_> {
     }
 
     fn is_any_open(&self) -> bool {
-        self.capture.is_some()
+        self.capture.as_ref().is_some_and(Capture::has_begun)
+    }
+
+    fn awaited(&self) -> Option<Awaited<'_>> {
+        let (source, capture) = (self.source, self.capture.as_ref()?);
+        let (has_begun, packets) = (capture.has_begun(), capture.packets());
+        let awaited = Awaited { source, index: 0, has_begun, packets, keeps_others: false };
+        (capture.is_silent() && !source.is_regular()).then_some(awaited)
+    }
+
+    fn give_up(&mut self) -> bool {
+        false
     }
 }

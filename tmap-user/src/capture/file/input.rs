@@ -21,13 +21,16 @@ pub(super) struct Input {
     stop: Stop,
     /// The offset from which on the caller has its turn.
     turn_at: u64,
+    /// Whether it was the caller's turn last because nothing came.
+    is_silent: bool,
 }
 
 impl Input {
     pub(super) fn new(source: Box<dyn Read>, room: Room, stop: Stop) -> Self {
         let buffer = vec![0; room.buffer_bytes];
         let (failure, turn_at) = (None, TURN_BYTES);
-        Self { source, buffer, start: 0, end: 0, taken: 0, at_end: false, failure, stop, turn_at }
+        let (start, end, taken, at_end, is_silent) = (0, 0, 0, false, false);
+        Self { source, buffer, start, end, taken, at_end, failure, stop, turn_at, is_silent }
     }
 
     /// Fails with [`ReadError::is_idle`] where it is the caller's turn. Nothing is lost: reading can go on.
@@ -42,7 +45,13 @@ impl Input {
     #[cold]
     fn give_due_turn(&mut self) -> Result<(), ReadError> {
         self.turn_at = self.taken + TURN_BYTES;
+        self.is_silent = false;
         if self.stop.wants_turn() { Err(ReadError::idle()) } else { Ok(()) }
+    }
+
+    /// Whether it was the caller's turn last because nothing came, rather than much.
+    pub(super) fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// The waiting bytes: at least `wanted` of them, unless the source ends or fails first.
@@ -101,6 +110,7 @@ impl Input {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     // More may come: the caller asks again.
+                    self.is_silent = true;
                     self.failure = Some(error);
                     return;
                 }

@@ -30,7 +30,6 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::atomic::Ordering,
 };
 
 use tmap_common::Link;
@@ -121,6 +120,8 @@ pub struct Capture {
 
 /// The format of a capture.
 enum Format {
+    /// The file header, which tells it, is still to come.
+    Unknown,
     Pcap(pcap::Pcap),
     PcapNg(pcapng::PcapNg),
 }
@@ -170,11 +171,12 @@ impl Location {
 
     /// Opens the capture. `watch` may wrap its reader, and is told its length in bytes where that is known.
     /// `stop` is asked whether to go on, and [`Capture::next_frame`] returns [`ReadError::is_idle`] where it
-    /// is the caller's turn: now and then where a pipe has begun and then nothing comes, and between blocks
-    /// that may hold no packet for long, if the caller wants turns ([`Stop::with_turns`]) or a stop.
+    /// is the caller's turn: now and then where nothing comes from a pipe, and between blocks that may hold
+    /// no packet for long, if the caller wants turns ([`Stop::with_turns`]) or a stop. A pipe isn't waited for
+    /// here, so even its file header may still be to come ([`Capture::has_begun`]).
     ///
     /// # Errors
-    /// If it can't be opened, or is no capture (see [`Capture::new`]).
+    /// If it can't be opened, or is no capture (see [`Capture::new`]); a pipe tells that with its first packet.
     pub fn open(
         &self,
         stop: &Stop,
@@ -182,12 +184,9 @@ impl Location {
         watch: impl FnOnce(Box<dyn Read + Send>, Option<u64>) -> Box<dyn Read + Send>,
     ) -> Result<Capture, ReadError> {
         if !self.is_regular() {
-            let pipe = PipeReader::start(self.clone(), stop.clone(), room, |reader| watch(reader, None));
+            let pipe = PipeReader::start(self.clone(), room, |reader| watch(reader, None));
             let pipe = pipe.map_err(ReadError::Io)?;
-            let tells_idle = pipe.idle_switch();
-            let capture = Capture::of(Input::new(Box::new(pipe), room, stop.clone()))?;
-            tells_idle.store(true, Ordering::Relaxed);
-            return Ok(capture);
+            return Ok(Capture::unbegun(Input::new(Box::new(pipe), room, stop.clone())));
         }
         let Self::Path(path) = self else { return Err(ReadError::Unknown("is no file")) };
         let file = File::open(path).map_err(ReadError::Io)?;
@@ -227,33 +226,60 @@ impl Capture {
         }
     }
 
-    fn of(mut input: Input) -> Result<Self, ReadError> {
-        let format = match input.fill(4).get(..4) {
+    fn of(input: Input) -> Result<Self, ReadError> {
+        let mut capture = Self::unbegun(input);
+        capture.begin()?;
+        Ok(capture)
+    }
+
+    /// A capture of which nothing was read.
+    fn unbegun(input: Input) -> Self {
+        Self { input, format: Format::Unknown, resolution: Resolution::new(1), timed: 0 }
+    }
+
+    /// Reads the file header. Nothing is lost where it hasn't come yet.
+    #[cold]
+    fn begin(&mut self) -> Result<(), ReadError> {
+        let input = &mut self.input;
+        self.format = match input.fill(4).get(..4) {
             Some([0x0a, 0x0d, 0x0d, 0x0a]) => Format::PcapNg(pcapng::PcapNg::default()),
             Some(&[m0, m1, m2, m3]) if pcap::is_magic([m0, m1, m2, m3]) => {
-                Format::Pcap(pcap::Pcap::new(&mut input)?)
+                Format::Pcap(pcap::Pcap::new(input)?)
             }
-            _ => return Err(unknown(&mut input)),
+            _ => return Err(unknown(input)),
         };
-        let resolution = match &format {
-            Format::Pcap(pcap) => Resolution::new(pcap.resolution_ns()),
-            Format::PcapNg(_) => Resolution::new(1),
-        };
-        Ok(Self { input, format, resolution, timed: 0 })
+        if let Format::Pcap(pcap) = &self.format {
+            self.resolution = Resolution::new(pcap.resolution_ns());
+        }
+        Ok(())
+    }
+
+    /// Whether its file header has come.
+    pub fn has_begun(&self) -> bool {
+        !matches!(self.format, Format::Unknown)
+    }
+
+    /// Whether it was the caller's turn last because nothing came from a pipe, rather than much.
+    pub fn is_silent(&self) -> bool {
+        self.input.is_silent()
     }
 
     /// The next packet; `None` at the end of the capture.
     ///
     /// # Errors
-    /// Any [`ReadError`]; the packets handed out so far are valid, and nothing more can be read.
+    /// Any [`ReadError`]; the packets handed out so far are valid, and nothing more can be read, unless it is
+    /// the caller's turn ([`ReadError::is_idle`]).
     #[inline(always)]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, ReadError> {
-        let frame = match &mut self.format {
-            Format::Pcap(pcap) => pcap.next_frame(&mut self.input)?,
-            Format::PcapNg(pcapng) => {
-                let frame = pcapng.next_frame(&mut self.input)?;
-                self.resolution.declare(pcapng.resolution_ns());
-                frame
+        let frame = loop {
+            match &mut self.format {
+                Format::Unknown => self.begin()?,
+                Format::Pcap(pcap) => break pcap.next_frame(&mut self.input)?,
+                Format::PcapNg(pcapng) => {
+                    let frame = pcapng.next_frame(&mut self.input)?;
+                    self.resolution.declare(pcapng.resolution_ns());
+                    break frame;
+                }
             }
         };
         if let Some(frame) = &frame {
@@ -272,7 +298,7 @@ impl Capture {
     /// Packets without a capture time (simple packet blocks of pcapng), which are useless for clocks.
     pub fn untimed(&self) -> u64 {
         match &self.format {
-            Format::Pcap(_) => 0,
+            Format::Unknown | Format::Pcap(_) => 0,
             Format::PcapNg(pcapng) => pcapng.untimed(),
         }
     }
@@ -280,7 +306,7 @@ impl Capture {
     /// What it tells so far of packets that its writer dropped. Only pcapng has a place for that.
     pub fn told(&self) -> Told {
         match &self.format {
-            Format::Pcap(_) => Told::NOTHING,
+            Format::Unknown | Format::Pcap(_) => Told::NOTHING,
             Format::PcapNg(pcapng) => pcapng.told(),
         }
     }

@@ -5,11 +5,7 @@
 use std::{
     fs::File,
     io::{self, Read},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     thread,
     time::Duration,
 };
@@ -28,7 +24,7 @@ const UNPACKED_BYTES: usize = 64 * 1024;
 const TURN: Duration = Duration::from_millis(50);
 
 /// The reader's end, which hands out what is unpacked. It ends when the pipe does. It fails with
-/// [`io::ErrorKind::WouldBlock`] when asked to stop while nothing comes.
+/// [`io::ErrorKind::WouldBlock`] where nothing comes for a moment: reading can go on then.
 pub(super) struct PipeReader {
     chunks: Receiver<io::Result<Vec<u8>>>,
     chunk: Vec<u8>,
@@ -36,8 +32,6 @@ pub(super) struct PipeReader {
     at: usize,
     /// Whether nothing more comes.
     is_over: bool,
-    stop: Stop,
-    tells_idle: Arc<AtomicBool>,
 }
 
 impl PipeReader {
@@ -48,21 +42,13 @@ impl PipeReader {
     /// If the system grants no thread.
     pub(super) fn start(
         location: Location,
-        stop: Stop,
         room: Room,
         watch: impl FnOnce(Box<dyn Read + Send>) -> Box<dyn Read + Send>,
     ) -> io::Result<Self> {
         let (sender, chunks) = sync_channel(CHUNKS_WAITING);
         let packed = watch(Box::new(Source::Unopened(location)));
         thread::Builder::new().name("pipe".to_owned()).spawn(move || copy(packed, room, &sender))?;
-        let tells_idle = Arc::default();
-        Ok(Self { chunks, chunk: Vec::new(), at: 0, is_over: false, stop, tells_idle })
-    }
-
-    /// The switch that makes reading fail with [`io::ErrorKind::WouldBlock`] where nothing comes for a
-    /// moment. The caller then asks whether to stop.
-    pub(super) fn idle_switch(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.tells_idle)
+        Ok(Self { chunks, chunk: Vec::new(), at: 0, is_over: false })
     }
 
     /// Takes the next chunk, or the end.
@@ -78,12 +64,8 @@ impl PipeReader {
                 self.is_over = true;
                 return Err(io::Error::other("cannot be unpacked; unpack it first, and report this bug"));
             }
-            Err(RecvTimeoutError::Timeout)
-                if self.tells_idle.load(Ordering::Relaxed) || self.stop.is_wanted() =>
-            {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            Err(RecvTimeoutError::Timeout) => {}
+            // The caller then asks whether to stop.
+            Err(RecvTimeoutError::Timeout) => return Err(io::ErrorKind::WouldBlock.into()),
         }
         Ok(())
     }
