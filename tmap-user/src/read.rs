@@ -451,6 +451,21 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Does what is due where no packet came for a moment. False where reading ends.
+    fn pause(&mut self, frames: &mut impl Frames) -> io::Result<bool> {
+        self.look()?;
+        if self.signals.stop() {
+            // Where packets wait for their turns, the rest would take too long.
+            if self.waits_from_ns == u64::MAX && frames.give_up() {
+                self.ending.put_off();
+            }
+            return Ok(!self.ending.is_due());
+        }
+        let note = frames.awaited().and_then(|awaited| self.silence.hear(&awaited, Instant::now()));
+        note.into_iter().for_each(|note| self.note(&printable(&note)));
+        Ok(true)
+    }
+
     /// Checks what is to be checked, if it is time for it. False where the user wants to end.
     #[inline(never)]
     fn look(&mut self) -> io::Result<bool> {

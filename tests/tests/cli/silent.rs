@@ -170,7 +170,7 @@ fn a_busy_pipe_is_not_blamed_for_a_silent_one() {
     }
 }
 
-/// The rest is read for a moment only, and then it is said that there was more.
+/// What waited is read for a moment only, and then a warning says that there was more.
 #[test]
 fn a_rest_that_takes_long_is_cut() {
     let folder = folder();

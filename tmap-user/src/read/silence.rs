@@ -1,13 +1,12 @@
-//! Pipes from which nothing comes: what is said of them, and what is read without them in the end.
+//! Pipes from which nothing comes, and what is said of them.
 
 use std::{
     collections::HashSet,
-    io, mem,
+    mem,
     time::{Duration, Instant},
 };
 
-use super::{Reading, source::Frames};
-use crate::{capture::file::Location, printable};
+use crate::capture::file::Location;
 
 /// A pipe is said to keep others waiting after this time.
 const LONG: Duration = Duration::from_secs(1);
@@ -62,7 +61,7 @@ impl Silence {
     }
 
     /// Takes in that nothing came for a moment. Returns what is to be said, if anything is.
-    fn hear(&mut self, awaited: &Awaited<'_>, now: Instant) -> Option<String> {
+    pub(super) fn hear(&mut self, awaited: &Awaited<'_>, now: Instant) -> Option<String> {
         let Awaited { index, packets, keeps_others, .. } = *awaited;
         let same = self.last.filter(|(last, before, _)| (*last, *before) == (index, packets));
         let since = same.map_or(now, |(_, _, since)| since);
@@ -72,23 +71,6 @@ impl Silence {
         let is_due = keeps_long || is_asked && packets == 0;
         let is_new = is_due && self.told.insert(index);
         (is_new || is_due && is_asked).then(|| awaited.text())
-    }
-}
-
-impl Reading<'_> {
-    /// Does what is due where no packet came for a moment. False where reading ends.
-    pub(super) fn pause(&mut self, frames: &mut impl Frames) -> io::Result<bool> {
-        self.look()?;
-        if self.signals.stop() {
-            // Where packets wait for their turns, the rest would take too long.
-            if self.waits_from_ns == u64::MAX && frames.give_up() {
-                self.ending.put_off();
-            }
-            return Ok(!self.ending.is_due());
-        }
-        let note = frames.awaited().and_then(|awaited| self.silence.hear(&awaited, Instant::now()));
-        note.into_iter().for_each(|note| self.note(&printable(&note)));
-        Ok(true)
     }
 }
 

@@ -172,11 +172,12 @@ impl Location {
     /// Opens the capture. `watch` may wrap its reader, and is told its length in bytes where that is known.
     /// `stop` is asked whether to go on, and [`Capture::next_frame`] returns [`ReadError::is_idle`] where it
     /// is the caller's turn: now and then where nothing comes from a pipe, and between blocks that may hold
-    /// no packet for long, if the caller wants turns ([`Stop::with_turns`]) or a stop. A pipe isn't waited for
-    /// here, so even its file header may still be to come ([`Capture::has_begun`]).
+    /// no packet for long, if the caller wants turns ([`Stop::with_turns`]) or a stop. Nobody waits for a
+    /// pipe here, so its file header may still be to come ([`Capture::has_begun`]).
     ///
     /// # Errors
-    /// If it can't be opened, or is no capture (see [`Capture::new`]); a pipe tells that with its first packet.
+    /// If it can't be opened, or is no capture (see [`Capture::new`]); of a pipe, [`Capture::next_frame`]
+    /// tells that.
     pub fn open(
         &self,
         stop: &Stop,
