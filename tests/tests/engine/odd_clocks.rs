@@ -169,6 +169,60 @@ fn a_machine_that_starts_anew_may_be_one() {
     }
 }
 
+/// How often each client of a server connects, and the server's machines, whose offsets are drawn by pair.
+struct Served {
+    clients: u16,
+    each: usize,
+    machines: usize,
+}
+
+/// The report on [`SERVER`] after twenty minutes, in which its machines serve in turn, or all along.
+fn served(seed: u64, Served { clients, each, machines }: &Served, are_in_turn: bool) -> AddressReport {
+    const WHOLE_NS: u64 = 1_200 * SECOND_NS;
+    const PAUSE_NS: u64 = 30 * SECOND_NS;
+    let mut random = Client::new(seed).random;
+    let clocks: Vec<(Vec<u32>, u64)> = (0..*machines)
+        .map(|_| ((0..*clients).map(|_| random.random()).collect(), random.random_range(0..1_000_000)))
+        .collect();
+    let turns = if are_in_turn { *machines as u64 } else { 1 };
+    let conversation = |number: usize| {
+        let machine = random.random_range(0..*machines);
+        let turn = if are_in_turn { machine as u64 } else { 0 };
+        let begin_ns = WHOLE_NS / turns * turn + random.random_range(0..WHOLE_NS / turns - PAUSE_NS);
+        let (offsets, phase_ns) = &clocks[machine];
+        (begin_ns, 2, 1_000, offsets[number % usize::from(*clients)], *phase_ns)
+    };
+    let conversations: Vec<Conversation> = (0..each * usize::from(*clients)).map(conversation).collect();
+    server_of(seed, *clients, &conversations)
+}
+
+/// Once or more often, also where each client connects a few times. What it is after each start shows as one
+/// more machine that serves in turn.
+#[test]
+fn a_machine_that_starts_anew_again_and_again_may_be_one() {
+    for (clients, each, machines) in
+        [(8, 20, 3), (8, 20, 4), (20, 40, 6), (20, 3, 2), (8, 3, 2), (6, 4, 2), (8, 4, 3)]
+    {
+        for seed in 0..5 {
+            let report = served(seed, &Served { clients, each, machines }, true);
+            let case = format!("{clients} x {each}, {machines}, {seed}: {}", figures(&report));
+            assert_eq!((report.machines_low, report.machines_proven), (Some(1), Some(1)), "{case}");
+        }
+    }
+}
+
+#[test]
+fn machines_that_serve_all_along_are_not_fewer() {
+    for (clients, each, machines) in [(8, 20, 2), (8, 20, 3), (20, 40, 6), (20, 3, 2)] {
+        for seed in 0..5 {
+            let report = served(seed, &Served { clients, each, machines }, false);
+            let told = (report.machines, report.machines_low);
+            let case = format!("{clients} x {each}, {machines}, {seed}: {}", figures(&report));
+            assert_eq!(told, (Some(machines as u32), Some(machines as u32)), "{case}");
+        }
+    }
+}
+
 /// Five machines with random offsets behind a link that delivers in each millisecond once.
 #[test]
 fn a_link_that_keeps_step_hides_machines() {

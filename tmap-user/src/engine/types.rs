@@ -57,6 +57,13 @@ pub fn log_mean_exp(logs: &[f64]) -> f64 {
     top + (logs.iter().map(|log| (log - top).exp()).sum::<f64>() / logs.len() as f64).ln()
 }
 
+/// The logarithm of the sum of what these are the logarithms of, as [`log_mean_exp`]; of nothing but what is
+/// impossible, it is that of the impossible.
+pub fn log_sum_exp(logs: &[f64]) -> f64 {
+    let is_possible = logs.iter().any(|log| *log > f64::NEG_INFINITY);
+    if is_possible { log_mean_exp(logs) + (logs.len() as f64).ln() } else { f64::NEG_INFINITY }
+}
+
 /// The key of a connection side: one sender's segments to one receiver, by addresses and ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowKey {

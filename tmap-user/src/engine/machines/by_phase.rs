@@ -16,8 +16,7 @@ use super::{
     lines,
     occupancy::Occupancy,
     one_clock, presence,
-    regime::{self, Own, Random},
-    sharing::Sharing,
+    regime::{Own, Random},
     source_ports::SourcePorts,
 };
 use crate::engine::{
@@ -77,7 +76,7 @@ pub(super) struct View<'a> {
 }
 
 /// Finds the machines behind those clusters whose offsets are random. Where all counters of pairs changed at
-/// a moment, there may be as few as those of the longer epoch show.
+/// once, there may be as few as one epoch shows.
 pub(super) fn find(view: View<'_>, set: &Random) -> Findings {
     let findings = find_all(view, set);
     if !do_pairs_tell(set) {
@@ -85,10 +84,10 @@ pub(super) fn find(view: View<'_>, set: &Random) -> Findings {
     }
     let View { clusters, connections, .. } = view;
     let all: Vec<&Cluster> = set.clusters.iter().map(|&index| &clusters[index]).collect();
-    let Some(longer) = epochs::longer(&all, connections) else { return findings };
-    let sharing: Vec<Sharing> = longer.into_iter().map(|at| all[at].sharing(connections)).collect();
-    let (fewest, _) = Occupancy::of(&regime::sizes(&sharing)).interval();
-    findings.at_fewest(fewest as u32)
+    match epochs::fewest(&all, connections, findings.count.low as usize) {
+        Some(fewest) => findings.at_fewest(fewest as u32),
+        None => findings,
+    }
 }
 
 /// Finds the machines as if all had shown their counters all along.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use libm::lgamma;
 
 use super::two_ways::{SHAPES, TwoWays};
-use crate::engine::types::log_mean_exp;
+use crate::engine::types::{log_mean_exp, log_sum_exp};
 
 /// The most machines considered, for each counter of the pair that sees most of them, and beside.
 const MOST_PER_COUNTER: usize = 8;
@@ -27,6 +27,8 @@ pub(super) struct Occupancy {
     pub nats: Vec<f64>,
     /// The log-likelihood of the likeliest.
     pub most: f64,
+    /// The log of the probability of what pairs show, over all numbers of machines, in nats.
+    pub evidence_nats: f64,
     posterior: Vec<f64>,
 }
 
@@ -58,8 +60,7 @@ impl Occupancy {
                 log - alone.most + others.ln()
             });
             let logs: Vec<f64> = by_pair_only.copied().into_iter().chain(beside).collect();
-            let is_possible = logs.iter().any(|log| *log > f64::NEG_INFINITY);
-            if is_possible { log_mean_exp(&logs) + (logs.len() as f64).ln() } else { f64::NEG_INFINITY }
+            log_sum_exp(&logs)
         };
         Self::from_logs(fewest, (fewest..highest).map(log).collect())
     }
@@ -71,7 +72,10 @@ impl Occupancy {
         // Scale-free prior: as likely between 1 and 10 as between 10 and 100.
         let weights = nats.iter().enumerate().map(|(more, nats)| nats.exp() / (fewest + more) as f64);
         let total: f64 = weights.clone().sum();
-        Self { fewest, posterior: weights.map(|weight| weight / total).collect(), nats, most: top }
+        let prior: f64 = (1..fewest + nats.len()).map(|machines| 1.0 / machines as f64).sum();
+        let evidence_nats = top + (total / prior).ln();
+        let posterior = weights.map(|weight| weight / total).collect();
+        Self { fewest, posterior, nats, most: top, evidence_nats }
     }
 
     /// The log-likelihood of a number of machines, against the likeliest, in nats.
