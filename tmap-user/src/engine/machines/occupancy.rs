@@ -30,6 +30,8 @@ pub(super) struct Occupancy {
     /// The log of the probability of what pairs show, over all numbers of machines, in nats.
     pub evidence_nats: f64,
     posterior: Vec<f64>,
+    /// As few machines as show all counters where each opens as many connections as any other.
+    fewest_even: usize,
 }
 
 impl Occupancy {
@@ -41,7 +43,8 @@ impl Occupancy {
         let highest = fewest * MOST_PER_COUNTER + MOST_BESIDE;
         let laws = SHAPES.map(|shape| Polya::of(pairs, shape));
         let log = |machines| log_mean_exp(&laws.each_ref().map(|law| law.log_likelihood(machines)));
-        Self::from_logs(fewest, (fewest..=highest).map(|machines| log(machines as f64)).collect())
+        let told = Self::from_logs(fewest, (fewest..=highest).map(|machines| log(machines as f64)).collect());
+        Self { fewest_even: Even::of(pairs).fewest(fewest, highest), ..told }
     }
 
     /// What pairs show of the number of all machines, where as likely as not some of them draw an offset for
@@ -74,8 +77,9 @@ impl Occupancy {
         let total: f64 = weights.clone().sum();
         let prior: f64 = (1..fewest + nats.len()).map(|machines| 1.0 / machines as f64).sum();
         let evidence_nats = top + (total / prior).ln();
-        let posterior = weights.map(|weight| weight / total).collect();
-        Self { fewest, posterior, nats, most: top, evidence_nats }
+        let posterior: Vec<f64> = weights.map(|weight| weight / total).collect();
+        let fewest_even = fewest + posterior.len();
+        Self { fewest, posterior, nats, most: top, evidence_nats, fewest_even }
     }
 
     /// The log-likelihood of a number of machines, against the likeliest, in nats.
@@ -100,7 +104,8 @@ impl Occupancy {
             })
         };
         let high = at(1.0 - TAIL).filter(|more| 2 * more < self.posterior.len());
-        (self.fewest + at(TAIL).unwrap_or(0), high.map(|more| self.fewest + more))
+        let low = self.fewest + at(TAIL).unwrap_or(0);
+        (low.min(self.fewest_even), high.map(|more| self.fewest + more))
     }
 }
 
@@ -132,6 +137,50 @@ impl Polya {
             pairs * (orders - lgamma(unmet + 1.0) + of_loads - lgamma(loads + connections as f64))
         };
         self.pairs.iter().map(of_pair).sum::<f64>() + self.of_counters
+    }
+}
+
+/// Machines of which each opens as many connections as any other, as agents do that report to a service. They
+/// meet more peers than chance shares out: the law of Pólya, by which loads differ at least by chance, takes
+/// them for more machines.
+struct Even {
+    /// Each pair's share of all connections.
+    shares: Vec<f64>,
+    connections: f64,
+    counters: f64,
+}
+
+/// Standard deviations of the lower end of a 90 % interval.
+const TAIL_DEVIATIONS: f64 = 1.645;
+
+impl Even {
+    fn of(pairs: &[Vec<usize>]) -> Self {
+        let sizes: Vec<f64> = pairs.iter().map(|sizes| sizes.iter().sum::<usize>() as f64).collect();
+        let connections: f64 = sizes.iter().sum::<f64>().max(1.0);
+        let counters = pairs.iter().map(Vec::len).sum::<usize>() as f64;
+        Self { shares: sizes.iter().map(|size| size / connections).collect(), connections, counters }
+    }
+
+    /// The fewest machines from `least` to `most` of which the counters are not too many.
+    fn fewest(&self, least: usize, most: usize) -> usize {
+        let numbers: Vec<usize> = (least..=most).collect();
+        let at = numbers.partition_point(|machines| {
+            let (mean, sigma) = self.counters_of(*machines as f64);
+            mean + TAIL_DEVIATIONS * sigma < self.counters
+        });
+        least + at
+    }
+
+    /// How many counters so many machines show, with its standard deviation (at most that of urns that are
+    /// filled independently).
+    fn counters_of(&self, machines: f64) -> (f64, f64) {
+        let each = self.connections / machines;
+        let mean: f64 = self.shares.iter().map(|share| machines * (1.0 - (1.0 - share).powf(each))).sum();
+        let variance = self.shares.iter().map(|share| {
+            let load = each * share;
+            machines * ((-load).exp() - (1.0 + load) * (-2.0 * load).exp())
+        });
+        (mean, variance.sum::<f64>().max(0.0).sqrt())
     }
 }
 
@@ -175,6 +224,25 @@ mod tests {
             low <= machines && high.is_none_or(|high| machines <= high)
         });
         assert!(held.count() >= 340);
+    }
+
+    /// Every machine opens as many connections, each to any peer: intervals were too high in half the cases.
+    #[test]
+    fn intervals_hold_the_truth_where_loads_are_even() {
+        for (machines, each, peers) in [(60, 5, 6), (60, 10, 10), (40, 5, 4), (20, 8, 6), (5, 8, 6)] {
+            let held = (0..100).filter(|&seed| {
+                let mut random = Pcg64::seed_from_u64(seed);
+                let mut sizes = vec![vec![0; machines]; peers];
+                for machine in 0..machines {
+                    (0..each).for_each(|_| sizes[random.random_range(0..peers)][machine] += 1);
+                }
+                sizes.iter_mut().for_each(|of_peer| of_peer.retain(|size| *size > 0));
+                let (low, high) = Occupancy::of(&sizes).interval();
+                low <= machines && high.is_none_or(|high| machines <= high)
+            });
+            let held = held.count();
+            assert!(held >= 85, "{held} % of {machines} machines with {each} connections to {peers} peers");
+        }
     }
 
     #[test]
