@@ -115,15 +115,16 @@ Examples:
 
 A round trip is the time from the first data segment (or SYN or FIN) with a
 TSval to the first segment that echoes it: from this sensor to the host that
-answers, and back. If the sensor is in the middle of a path, add the round trips
-to both sides. tmap must see both directions. On a host, add --egress. On a
+answers, and back, with the time until that host sends its next segment. If the
+sensor is in the middle of a path, add the round trips to both sides. tmap must see both directions. On a host, add --egress. On a
 router, watch both interfaces (-i lan,wan), or one with --egress. With NAT, one
 with --egress is best: on two interfaces each direction has other addresses, and
 tmap can join only connections that open while it watches. A filter with src or
 dst hides one direction.
 
-`host` is the round trip that the TCP of the answering host measures. Usually it
-is longer: it includes the other half of the path, the peer's application and
+`host` is the time until the answering host gets its own TSval back: the round
+trip that its TCP measures, where the echo acknowledges new data. Usually it is
+longer: it includes the other half of the path, the peer's application and
 delayed acknowledgements. It is shorter where only the answer was delayed on its
 way to the sensor, and it is exact to a tick only. It is in ticks until the
 host's tick rate is known. A summary finds it out (live: SIGUSR1).
