@@ -116,11 +116,12 @@ Examples:
 A round trip is the time from the first data segment (or SYN or FIN) with a
 TSval to the first segment that echoes it: from this sensor to the host that
 answers, and back, with the time until that host sends its next segment. If the
-sensor is in the middle of a path, add the round trips to both sides. tmap must see both directions. On a host, add --egress. On a
-router, watch both interfaces (-i lan,wan), or one with --egress. With NAT, one
-with --egress is best: on two interfaces each direction has other addresses, and
-tmap can join only connections that open while it watches. A filter with src or
-dst hides one direction.
+sensor is in the middle of a path, add the round trips to both sides. tmap must
+see both directions. On a host, add --egress. On a router, watch both interfaces
+(-i lan,wan), or one with --egress. With NAT, one with --egress is best: on two
+interfaces each direction has other addresses, and tmap can join only
+connections that open while it watches. A filter with src or dst hides one
+direction.
 
 `host` is the time until the answering host gets its own TSval back: the round
 trip that its TCP measures, where the echo acknowledges new data. Usually it is

@@ -65,7 +65,8 @@ impl Occupancy {
             let logs: Vec<f64> = by_pair_only.copied().into_iter().chain(beside).collect();
             log_sum_exp(&logs)
         };
-        Self::from_logs(fewest, (fewest..highest).map(log).collect())
+        let told = Self::from_logs(fewest, (fewest..highest).map(log).collect());
+        Self { fewest_even: alone.fewest_even, ..told }
     }
 
     /// From the log-likelihood of each number from `fewest` on.
@@ -237,8 +238,11 @@ mod tests {
                     (0..each).for_each(|_| sizes[random.random_range(0..peers)][machine] += 1);
                 }
                 sizes.iter_mut().for_each(|of_peer| of_peer.retain(|size| *size > 0));
-                let (low, high) = Occupancy::of(&sizes).interval();
-                low <= machines && high.is_none_or(|high| machines <= high)
+                let holds = |told: Occupancy| {
+                    let (low, high) = told.interval();
+                    low <= machines && high.is_none_or(|high| machines <= high)
+                };
+                holds(Occupancy::of(&sizes)) && holds(Occupancy::of_two_ways(&sizes))
             });
             let held = held.count();
             assert!(held >= 85, "{held} % of {machines} machines with {each} connections to {peers} peers");
