@@ -234,9 +234,8 @@ mod tests {
             let held = (0..100).filter(|&seed| {
                 let mut random = Pcg64::seed_from_u64(seed);
                 let mut sizes = vec![vec![0; machines]; peers];
-                for machine in 0..machines {
-                    (0..each).for_each(|_| sizes[random.random_range(0..peers)][machine] += 1);
-                }
+                let opened = (0..machines).flat_map(|machine| std::iter::repeat_n(machine, each));
+                opened.for_each(|machine| sizes[random.random_range(0..peers)][machine] += 1);
                 sizes.iter_mut().for_each(|of_peer| of_peer.retain(|size| *size > 0));
                 let holds = |told: Occupancy| {
                     let (low, high) = told.interval();
