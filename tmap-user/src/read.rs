@@ -15,6 +15,7 @@ mod worker;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashSet},
+    fmt::Display,
     io::{self, IsTerminal as _},
     os::unix::fs::MetadataExt,
     rc::Rc,
@@ -186,6 +187,12 @@ fn distinct(files: &[Location]) -> (Vec<&Location>, Vec<&Location>) {
         }
         _ => true,
     })
+}
+
+/// What is said of a fault in a capture, of which the packets before it were read if it `has_begun`.
+fn fault(source: &impl Display, error: &ReadError, has_begun: bool) -> String {
+    let rest = if has_begun { "; the packets before it are reported" } else { "" };
+    format!("{source}: {error}{rest}")
 }
 
 /// The warnings of what a capture lacks: times, and packets that its writer dropped.
@@ -369,9 +376,8 @@ impl<'a> Reading<'a> {
         self.told = frames.told();
         // Who stops before anything came may have ended its writer, too.
         if self.is_any_open || !self.signals.stop() || self.ending.was_put_off() {
-            let rest = if self.is_any_open { "; the packets before it are reported" } else { "" };
             if let Err(error) = read {
-                self.warn(format!("{name}: {error}{rest}"));
+                self.warn(fault(&name, &error, self.is_any_open));
             }
             frames.take_faults().into_iter().for_each(|fault| self.warn(fault));
         }

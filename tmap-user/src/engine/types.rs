@@ -19,6 +19,9 @@ impl Estimate {
     }
 }
 
+/// The 90 % interval of a normal distribution is this many standard deviations long on either side.
+pub const NINE_IN_TEN: f64 = 1.645;
+
 /// The standard error of a sum or difference of two independent values with errors `a` and `b`.
 ///
 /// `hypot` would also guard against overflow and underflow, which standard errors don't cause.

@@ -141,10 +141,7 @@ impl<'a> Merge<'a> {
                 return Err(error);
             }
             Ok(None) => None,
-            Err(error) => {
-                let rest = if capture.has_begun() { "; the packets before it are reported" } else { "" };
-                Some(format!("{}: {error}{rest}", part.source))
-            }
+            Err(error) => Some(super::fault(&part.source, &error, capture.has_begun())),
         };
         self.has_pipe_ended = part.is_pipe;
         self.faults.extend(fault);
@@ -270,9 +267,7 @@ impl Frames for Merge<'_> {
     fn awaited(&self) -> Option<Awaited<'_>> {
         let index = self.awaited?;
         let Part { source, state: State::Open(open), .. } = &self.parts[index] else { return None };
-        let (has_begun, packets) = (open.capture.has_begun(), open.capture.packets());
-        let keeps_others = self.unfinished().nth(1).is_some();
-        Some(Awaited { source, index, has_begun, packets, keeps_others })
+        Some(Awaited::of(source, index, &open.capture, self.unfinished().nth(1).is_some()))
     }
 
     fn give_up(&mut self) -> bool {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::capture::file::Location;
+use crate::capture::file::{Capture, Location};
 
 /// A pipe is said to keep others waiting after this time.
 const LONG: Duration = Duration::from_secs(1);
@@ -24,7 +24,13 @@ pub(super) struct Awaited<'a> {
     pub keeps_others: bool,
 }
 
-impl Awaited<'_> {
+impl<'a> Awaited<'a> {
+    /// Something that comes from `source`, of which this much was read.
+    pub(super) fn of(source: &'a Location, index: usize, capture: &Capture, keeps_others: bool) -> Self {
+        let (has_begun, packets) = (capture.has_begun(), capture.packets());
+        Self { source, index, has_begun, packets, keeps_others }
+    }
+
     /// What is waited for.
     fn text(&self) -> String {
         let source = self.source;

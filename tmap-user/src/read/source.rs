@@ -118,9 +118,8 @@ impl Frames for Single<'_> {
 
     fn awaited(&self) -> Option<Awaited<'_>> {
         let (source, capture) = (self.source, self.capture.as_ref()?);
-        let (has_begun, packets) = (capture.has_begun(), capture.packets());
-        let awaited = Awaited { source, index: 0, has_begun, packets, keeps_others: false };
-        (capture.is_silent() && !source.is_regular()).then_some(awaited)
+        let is_awaited = capture.is_silent() && !source.is_regular();
+        is_awaited.then(|| Awaited::of(source, 0, capture, false))
     }
 
     fn give_up(&mut self) -> bool {

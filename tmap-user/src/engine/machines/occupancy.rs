@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use libm::lgamma;
 
 use super::two_ways::{SHAPES, TwoWays};
-use crate::engine::types::{log_mean_exp, log_sum_exp};
+use crate::engine::types::{NINE_IN_TEN, log_mean_exp, log_sum_exp};
 
 /// The most machines considered, for each counter of the pair that sees most of them, and beside.
 const MOST_PER_COUNTER: usize = 8;
@@ -43,8 +43,8 @@ impl Occupancy {
         let highest = fewest * MOST_PER_COUNTER + MOST_BESIDE;
         let laws = SHAPES.map(|shape| Polya::of(pairs, shape));
         let log = |machines| log_mean_exp(&laws.each_ref().map(|law| law.log_likelihood(machines)));
-        let told = Self::from_logs(fewest, (fewest..=highest).map(|machines| log(machines as f64)).collect());
-        Self { fewest_even: Even::of(pairs).fewest(fewest, highest), ..told }
+        let logs = (fewest..=highest).map(|machines| log(machines as f64)).collect();
+        Self::from_logs(fewest, logs, Even::of(pairs).fewest(fewest, highest))
     }
 
     /// What pairs show of the number of all machines, where as likely as not some of them draw an offset for
@@ -65,12 +65,11 @@ impl Occupancy {
             let logs: Vec<f64> = by_pair_only.copied().into_iter().chain(beside).collect();
             log_sum_exp(&logs)
         };
-        let told = Self::from_logs(fewest, (fewest..highest).map(log).collect());
-        Self { fewest_even: alone.fewest_even, ..told }
+        Self::from_logs(fewest, (fewest..highest).map(log).collect(), alone.fewest_even)
     }
 
-    /// From the log-likelihood of each number from `fewest` on.
-    fn from_logs(fewest: usize, logs: Vec<f64>) -> Self {
+    /// From the log-likelihood of each number from `fewest` on, and the fewest machines of even loads.
+    fn from_logs(fewest: usize, logs: Vec<f64>, fewest_even: usize) -> Self {
         let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let nats: Vec<f64> = logs.iter().map(|log| log - top).collect();
         // Scale-free prior: as likely between 1 and 10 as between 10 and 100.
@@ -78,8 +77,7 @@ impl Occupancy {
         let total: f64 = weights.clone().sum();
         let prior: f64 = (1..fewest + nats.len()).map(|machines| 1.0 / machines as f64).sum();
         let evidence_nats = top + (total / prior).ln();
-        let posterior: Vec<f64> = weights.map(|weight| weight / total).collect();
-        let fewest_even = fewest + posterior.len();
+        let posterior = weights.map(|weight| weight / total).collect();
         Self { fewest, posterior, nats, most: top, evidence_nats, fewest_even }
     }
 
@@ -151,9 +149,6 @@ struct Even {
     counters: f64,
 }
 
-/// Standard deviations of the lower end of a 90 % interval.
-const TAIL_DEVIATIONS: f64 = 1.645;
-
 impl Even {
     fn of(pairs: &[Vec<usize>]) -> Self {
         let sizes: Vec<f64> = pairs.iter().map(|sizes| sizes.iter().sum::<usize>() as f64).collect();
@@ -167,7 +162,7 @@ impl Even {
         let numbers: Vec<usize> = (least..=most).collect();
         let at = numbers.partition_point(|machines| {
             let (mean, sigma) = self.counters_of(*machines as f64);
-            mean + TAIL_DEVIATIONS * sigma < self.counters
+            mean + NINE_IN_TEN * sigma < self.counters
         });
         least + at
     }

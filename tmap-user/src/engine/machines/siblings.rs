@@ -14,7 +14,7 @@ use crate::engine::{
     clock::fit::{Clock, SKEW_PRIOR_SIGMA},
     ports::boundary::{PERIOD_S, Told},
     snapshot::{Basis, Sibling},
-    types::{Estimate, WRAP_TICKS, seconds_between, wrap_difference},
+    types::{Estimate, NINE_IN_TEN, WRAP_TICKS, seconds_between, wrap_difference},
 };
 
 /// A machine as seen behind one address.
@@ -202,9 +202,6 @@ fn by_boundary(a: &Candidate, b: &Candidate) -> f64 {
     let apart_s = (a_s - b_s) - PERIOD_S * ((a_s - b_s) / PERIOD_S).round();
     WRONG_BOUNDARY + (1.0 - WRONG_BOUNDARY) * normal(apart_s, a_sigma.hypot(b_sigma)) * PERIOD_S
 }
-
-/// The 90 % interval of a normal distribution is this many standard deviations long on either side.
-const NINE_IN_TEN: f64 = 1.645;
 
 /// Density of the skews of unrelated machines around `skew`, blurred by the measurement.
 fn spread(skew: f64, sigma: f64) -> f64 {

@@ -9,6 +9,7 @@ use super::{
     drift::{Ladder, Window},
     elementary::{ROUNDER, exp, largest, ln, smallest},
     factors::COARSE,
+    line::phases_apart,
     mixture::{Data, Mixture},
 };
 
@@ -297,7 +298,7 @@ const SORTED_AT_ONCE: usize = 64;
 
 /// Whether two candidates differ by [`LEAST_APART_TICKS`] somewhere in the data.
 fn are_apart(one: &Candidate, other: &Candidate, span: f64) -> bool {
-    let phase = (one.phase + one.drift * one.about - other.phase - other.drift * one.about).rem_euclid(1.0);
-    let apart_ticks = phase.min(1.0 - phase).max((one.drift - other.drift).abs() * span / 2.0);
+    let phases_apart = phases_apart(one.phase + one.drift * one.about, other.phase + other.drift * one.about);
+    let apart_ticks = phases_apart.max((one.drift - other.drift).abs() * span / 2.0);
     apart_ticks > LEAST_APART_TICKS
 }

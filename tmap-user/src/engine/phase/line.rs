@@ -107,6 +107,12 @@ impl Knots {
     }
 }
 
+/// How far two phases are apart, in ticks: at most half a tick.
+pub(super) fn phases_apart(one: f64, other: f64) -> f64 {
+    let apart = (one - other).rem_euclid(1.0);
+    apart.min(1.0 - apart)
+}
+
 /// A machine's clock as a line that may bend.
 #[derive(Clone, Debug)]
 pub(super) struct Line {

@@ -286,19 +286,20 @@ impl Task<'_> {
         let along =
             (best.lines.len() != 1).then(|| paths::one_machine(&data, found.best_lines()?, &ways)).flatten();
         let single = simpler(found, along.as_ref());
-        let mut evidence = found.best_evidence();
-        if let Some((single, of_single)) = single {
-            (best, evidence) = (single, of_single);
+        let evidence = single.map_or(found.best_evidence(), |(_, evidence)| evidence);
+        if let Some((single, _)) = single {
+            best = single;
             lines.are_one(best.lines[0].estimate(&data, hz));
-        } else {
-            lines.related_nats = evidence - unrelated_nats(best, &data);
         }
-        if !data.work.is_over()
-            && let Some(doubt) = unrelated(best, &data, evidence)
-        {
+        let related_nats = evidence - unrelated_nats(best, &data);
+        if single.is_none() {
+            lines.related_nats = related_nats;
+        }
+        let (doubt, least_nats) = least_related(&data);
+        if !data.work.is_over() && related_nats < least_nats {
             return Some((Lines::nothing(tracks.len(), zero_ns, doubt), agrees));
         }
-        let holds = stable::lines(best, &data, found, lines.low, hz);
+        let holds = stable::holding(&lines, best, &data, found, hz);
         for (line, _) in lines.lines.iter_mut().zip(holds).filter(|(_, holds)| !holds) {
             line.open_ppm = self.most_open_ppm();
         }
@@ -370,19 +371,15 @@ impl Task<'_> {
 /// Lines are given up where unrelated phases explain the tracks better than they do by this, in nats.
 const CLEARLY_UNRELATED_NATS: f64 = 10.0;
 
-/// Why lines are given up, if they are: phases that have nothing to do with each other explain the tracks
-/// better. A line that may bend finds a way through such phases, so it has to explain them better than that.
-fn unrelated(lines: &Mixture, data: &Data, evidence: f64) -> Option<Doubt> {
-    let (doubt, most) = match (lines.lines.len(), data.knots.none()) {
-        (0, _) | (1, true) => return None,
-        (_, true) => (Doubt::Unrelated, CLEARLY_UNRELATED_NATS),
-        (_, false) => (Doubt::TooFarApart, 0.0),
-    };
-    (evidence < unrelated_nats(lines, data) - most).then_some(doubt)
+/// How much better than unrelated phases lines must explain the tracks at least, in nats, and why they are
+/// given up where they don't. A line that may bend finds a way through such phases.
+fn least_related(data: &Data) -> (Doubt, f64) {
+    if data.knots.none() { (Doubt::Unrelated, -CLEARLY_UNRELATED_NATS) } else { (Doubt::TooFarApart, 0.0) }
 }
 
 /// Log likelihood of tracks whose clocks run at one rate, and whose phases are unrelated: lines may explain
-/// such tracks only because they share that rate. Where one straight line explains them, that is no question.
+/// such tracks only because they share that rate. Minus infinity where that is no question: without lines,
+/// and where one straight line explains the tracks.
 fn unrelated_nats(lines: &Mixture, data: &Data) -> f64 {
     let heaviest = lines.lines.iter().max_by(|a, b| a.weight.total_cmp(&b.weight));
     let is_asked = lines.lines.len() > 1 || !data.knots.none();

@@ -3,7 +3,7 @@
 
 use super::{
     hough::{self, Candidate},
-    line::Line,
+    line::{Line, phases_apart},
     mixture::{Data, Mixture, Reach},
 };
 
@@ -234,10 +234,7 @@ const MOST_EVEN_S: f64 = 3600.0;
 
 /// The line that passes closest to line `j` at time zero.
 fn nearest(mixture: &Mixture, j: usize) -> Option<usize> {
-    let distance = |i: &usize| {
-        let apart = (mixture.lines[*i].phase() - mixture.lines[j].phase()).rem_euclid(1.0);
-        apart.min(1.0 - apart)
-    };
+    let distance = |i: &usize| phases_apart(mixture.lines[*i].phase(), mixture.lines[j].phase());
     (0..mixture.lines.len()).filter(|i| *i != j).min_by(|a, b| distance(a).total_cmp(&distance(b)))
 }
 

@@ -15,7 +15,7 @@ const FOLLOWED: f64 = 12.0;
 pub(super) fn busiest(tracks: &[Track<'_>], usable: &[usize], hz: f64) -> Option<Vec<usize>> {
     let most_ns = (FOLLOWED * coherence_s(hz) * 1e9) as u64;
     let mut middles: Vec<(u64, usize)> =
-        usable.iter().filter_map(|&track| Some((middle_ns(&tracks[track])?, track))).collect();
+        usable.iter().filter_map(|&track| Some((middle_of(&tracks[track])?, track))).collect();
     middles.sort_unstable();
     let (first, last) = (middles.first()?.0, middles.last()?.0);
     if last - first <= most_ns {
@@ -29,7 +29,7 @@ pub(super) fn busiest(tracks: &[Track<'_>], usable: &[usize], hz: f64) -> Option
 }
 
 /// The middle of a track's time, in nanoseconds of engine time.
-fn middle_ns(track: &Track<'_>) -> Option<u64> {
+fn middle_of(track: &Track<'_>) -> Option<u64> {
     let (first, last) = (track.hull.first()?.time_ns, track.hull.last()?.time_ns);
     Some(first + (last - first) / 2)
 }
