@@ -155,7 +155,7 @@ impl Scenario {
     pub fn slow_to_analyse() -> Self {
         Self {
             machines: 20,
-            connections: 150,
+            connections: 200,
             offsets: Offsets::PerConnection,
             duration_s: 3.5,
             segments: (6.0, 12.0),
