@@ -28,6 +28,11 @@ fn server(seed: u64, conversations: &[Conversation]) -> AddressReport {
 
 /// The report on [`SERVER`] after these conversations with so many clients in turn.
 fn server_of(seed: u64, peers: u16, conversations: &[Conversation]) -> AddressReport {
+    server_after(seed, peers, conversations, 0)
+}
+
+/// The report on [`SERVER`] where clients are silent from the handshake to this time after it began.
+fn server_after(seed: u64, peers: u16, conversations: &[Conversation], silent_ns: u64) -> AddressReport {
     let mut clients = Client::new(seed);
     let mut records = Vec::new();
     for (number, &(begin_ns, seconds, tick_hz, ticks, phase_ns)) in (0_u16..).zip(conversations) {
@@ -35,6 +40,11 @@ fn server_of(seed: u64, peers: u16, conversations: &[Conversation]) -> AddressRe
         let client = Side { address, port: 40_000 + number, tick_hz: 1_000, ticks: clients.random.random() };
         let server = Side { address: SERVER, port: 80, tick_hz, ticks };
         let mut all = conversation(client, server, begin_ns, seconds);
+        let is_seen = |record: &Record| {
+            let since_ns = record.time_ns - START_NS - begin_ns;
+            since_ns < 3_000_000 || since_ns >= silent_ns
+        };
+        all.retain(is_seen);
         all.iter_mut().for_each(|record| {
             record.time_ns += phase_ns + clients.random.random_range(0..60_000);
         });
@@ -58,6 +68,23 @@ fn counters_that_begin_with_their_connections_are_no_machines() {
             assert!(report.machines.is_none_or(|machines| machines == 1), "{case}");
             assert_eq!((report.machines_low, report.regime), (Some(1), Regime::PerConnection), "{case}");
         }
+    }
+}
+
+/// A counter of 0 in the handshake is no time stamp, and a request that comes late finds another one.
+#[test]
+fn counters_that_begin_with_their_connections_may_be_seen_late() {
+    for (tick_hz, first) in [(2, 0_u32), (2, 1), (100, 0), (100, 1), (1_000, 0), (1_000, 1)] {
+        let conversation = |number: u64| {
+            let begin_ns = 7 * number * SECOND_NS + 123_456_789 * (number % 7);
+            let elapsed = u128::from(begin_ns) * u128::from(tick_hz) / u128::from(SECOND_NS);
+            (begin_ns, 8, tick_hz, first.wrapping_sub(elapsed as u32), 0)
+        };
+        let conversations: Vec<Conversation> = (0..40).map(conversation).collect();
+        let report = server_after(1, 30, &conversations, 3 * SECOND_NS);
+        let case = format!("from {first} at {tick_hz} Hz: {}", figures(&report));
+        assert_eq!((report.machines_low, report.machines_proven), (Some(1), Some(1)), "{case}");
+        assert_eq!(report.regime, Regime::PerConnection, "{case}");
     }
 }
 

@@ -250,6 +250,26 @@ fn containers_of_one_kernel_are_one_machine_by_pair() {
     assert_eq!((report.machines, report.machines_proven), (Some(1), Some(1)), "{}", figures(&report));
 }
 
+/// Each pair of addresses shows ten counters, and phases show that two clocks make them.
+#[test]
+fn containers_of_two_kernels_are_two_machines_by_pair() {
+    let mut records = Vec::new();
+    for (kernel, phase_ns) in [(0, 0), (1, 430_000)] {
+        let mut client = Client::new(20 + kernel);
+        let offsets: Vec<u32> = (0..20).map(|_| client.random.random()).collect();
+        for number in 0..160_u16 {
+            let (container, peer) = (usize::from(number) / 4 % 5, usize::from(number) % 4);
+            let port = 30_000 + 1_000 * kernel as u16 + number;
+            client.connect(port, peer as u8, 2 * u64::from(number), offsets[4 * container + peer]);
+        }
+        client.records.iter_mut().for_each(|record| record.time_ns += phase_ns);
+        records.extend(client.records);
+    }
+    let report = &reports(records, 1)[&Address::from_ip4(SHARED.octets())];
+    assert_eq!((report.machines_low, report.machines), (Some(2), Some(2)), "{}", figures(report));
+    assert!(report.machines_proven <= Some(2), "{}", figures(report));
+}
+
 /// Pairs of addresses would show one machine, and skews refute it.
 #[test]
 fn machines_with_a_peer_each_are_not_one() {

@@ -672,6 +672,9 @@ impl Builder<'_> {
         let findings = by_phase::find(view, random);
         self.out.groups.extend(findings.groups);
         self.out.count.add(findings.count);
+        if findings.of_several_addresses {
+            self.out.count.proven = self.out.count.proven.min(self.out.count.low);
+        }
         let (here, others) = (findings.doubt, self.out.doubt);
         self.out.doubt = here.filter(|doubt| !doubt.is_of_time()).or(others).or(here);
     }

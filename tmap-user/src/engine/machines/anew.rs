@@ -5,7 +5,7 @@
 //! one. It is an offset of the connection's own, as random ones are, and only phases tell machines apart.
 
 use super::cluster::Cluster;
-use crate::engine::flows::connection::Connection;
+use crate::engine::{flows::connection::Connection, types::seconds_between};
 
 /// How far a counter may have come when its connection begins, in seconds. No machine talks so soon after it
 /// was switched on.
@@ -29,9 +29,12 @@ pub(super) fn part(clusters: Vec<Cluster>, connections: &[&Connection]) -> (Vec<
     clusters.into_iter().partition(|cluster| !begins(cluster))
 }
 
-/// Whether a counter of this rate begins with its connection, whose beginning was seen.
+/// Whether a counter of this rate begins with its connection, whose beginning was seen. Its first segments
+/// need not show that: a counter of 0 is no time stamp, a server's SYN-ACK may carry a cookie, and the first
+/// request may come late. So what they showed is reckoned back from the first point.
 fn begins_with(connection: &Connection, hz: f64) -> bool {
-    let first = connection.flow.envelope.points().first();
-    let is_small = |tsval: u32| f64::from(tsval) <= JUST_BEGUN_S * hz + JUST_BEGUN_TICKS;
-    connection.flow.side.is_some() && first.is_some_and(|first| is_small(first.ticks as u32))
+    let flow = &connection.flow;
+    let Some(first) = flow.envelope.points().first().filter(|_| flow.side.is_some()) else { return false };
+    let at_beginning = f64::from(first.ticks as u32) - hz * seconds_between(flow.first_ns, first.time_ns);
+    at_beginning.abs() <= JUST_BEGUN_S * hz + JUST_BEGUN_TICKS
 }

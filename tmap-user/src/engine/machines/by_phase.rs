@@ -13,6 +13,7 @@ use super::{
     counters::Behaviour,
     epochs,
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
+    hosts::Hosts,
     lines,
     occupancy::Occupancy,
     one_clock, presence,
@@ -36,6 +37,8 @@ pub(super) struct Findings {
     pub count: Count,
     /// What limits the count, if anything does.
     pub doubt: Option<Doubt>,
+    /// Whether machines may have several addresses each, so that counters of one pair prove no machines.
+    pub of_several_addresses: bool,
 }
 
 /// The lowest probability of a group's member: less means "not this machine".
@@ -92,31 +95,12 @@ pub(super) fn find(view: View<'_>, set: &Random) -> Findings {
 
 /// Finds the machines as if all had shown their counters all along.
 fn find_all(view: View<'_>, set: &Random) -> Findings {
-    let View { hz, clusters, connections, source_ports, resolution_ns, options } = view;
+    let View { hz, clusters, connections, resolution_ns, options, .. } = view;
     let random: Vec<&Cluster> = set.clusters.iter().map(|&index| &clusters[index]).collect();
     let samples: Vec<Sample> =
         random.iter().map(|cluster| sample_of(cluster, connections, resolution_ns)).collect();
     let peers: Vec<Address> = random.iter().map(|c| connections[c.members[0]].peer()).collect();
-    let members =
-        random.iter().enumerate().flat_map(|(c, cluster)| cluster.members.iter().map(move |&m| (m, c)));
-    let chains = source_ports.chains(random.len(), &members.collect());
-    let mut numbers = BTreeMap::new();
-    let tracks: Vec<Track<'_>> = random
-        .iter()
-        .zip(&samples)
-        .zip(peers.iter().zip(&chains))
-        .map(|((cluster, sample), (peer, chain))| Track {
-            hull: cluster.envelope.points(),
-            sample: sample.points(),
-            offered: cluster.envelope.offered(),
-            shown: shown(hz, cluster, connections),
-            path: {
-                let next = numbers.len();
-                *numbers.entry(*peer).or_insert(next)
-            },
-            chain: Some(*chain),
-        })
-        .collect();
+    let tracks = tracks(view, &random, &samples, &peers);
     let fit = |prior| {
         let (switches, limits) = (options.evidence, options.limits());
         let settings = phase::Settings { resolution_ns, switches, prior, limits, ..Default::default() };
@@ -140,6 +124,11 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
         fit(prior_of_lines(&occupancy))
     };
     let told = findings(&by_pairs).with(&occupancy, hz, &random, set.own);
+    let told = match Hosts::of(&by_pairs, &occupancy) {
+        Hosts::HaveSeveral => return findings(&fit(Vec::new())).of_several_addresses(),
+        Hosts::MayHaveSeveral { fewest } => told.at_fewest(fewest).of_several_addresses(),
+        Hosts::HaveOne => told,
+    };
     let apart = skews_apart(&random) as u32;
     let are_near = || random.iter().all(|cluster| is_near(connections[cluster.members[0]]));
     let are_apart = || one_clock::are_apart(&random.iter().map(|cluster| &cluster.clock).collect::<Vec<_>>());
@@ -158,6 +147,36 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
         (false, true) => Findings::nothing(random.len() as u32).at_least(apart),
         (false, false) => told,
     }
+}
+
+/// The track of each cluster, of which these are the sample and the peer.
+fn tracks<'a>(
+    view: View<'a>,
+    random: &[&'a Cluster],
+    samples: &'a [Sample],
+    peers: &[Address],
+) -> Vec<Track<'a>> {
+    let View { hz, connections, source_ports, .. } = view;
+    let members =
+        random.iter().enumerate().flat_map(|(c, cluster)| cluster.members.iter().map(move |&m| (m, c)));
+    let chains = source_ports.chains(random.len(), &members.collect());
+    let mut numbers = BTreeMap::new();
+    random
+        .iter()
+        .zip(samples)
+        .zip(peers.iter().zip(&chains))
+        .map(|((cluster, sample), (peer, chain))| Track {
+            hull: cluster.envelope.points(),
+            sample: sample.points(),
+            offered: cluster.envelope.offered(),
+            shown: shown(hz, cluster, connections),
+            path: {
+                let next = numbers.len();
+                *numbers.entry(*peer).or_insert(next)
+            },
+            chain: Some(*chain),
+        })
+        .collect()
 }
 
 /// Phases tell pairs of addresses apart where hosts are no more hops away than this: behind more, the paths
@@ -267,19 +286,30 @@ impl Findings {
             count.best = count.best.map(|_| told);
             count.low = count.low.min(told);
         }
-        Self { groups: merge(groups, machine_of_line), count, doubt: lines.doubt }
+        Self {
+            groups: merge(groups, machine_of_line),
+            count,
+            doubt: lines.doubt,
+            of_several_addresses: false,
+        }
     }
 
     /// At most so many machines: neither pairs nor phases tell more.
     fn nothing(most: u32) -> Self {
         let count = Count { best: None, low: 1, high: Some(most), proven: 0 };
-        Self { groups: Vec::new(), count, doubt: Some(Doubt::TooFewConnections) }
+        let doubt = Some(Doubt::TooFewConnections);
+        Self { groups: Vec::new(), count, doubt, of_several_addresses: false }
     }
 
     /// These findings, where the machines may be so few.
     fn at_fewest(mut self, machines: u32) -> Self {
         self.count.low = self.count.low.min(machines.max(1));
         self
+    }
+
+    /// These findings, where hosts may have several addresses each.
+    fn of_several_addresses(self) -> Self {
+        Self { of_several_addresses: true, ..self }
     }
 
     /// These findings, where lines are not there all along: one of them may then be several machines.

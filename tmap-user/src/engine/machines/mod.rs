@@ -19,6 +19,7 @@ mod credible;
 pub(super) mod epochs;
 mod group;
 mod history;
+mod hosts;
 mod late_paths;
 mod lines;
 mod long_run;

@@ -61,7 +61,7 @@ impl Observability {
         let sharp = sharp * alone.max(LEAST_ALONE);
         let left = sharp * evidence / (evidence + DRAWN_AT * lines);
         Self {
-            merge: merge_probability(data, mixture, connections / lines),
+            merge: merge_probability(data, mixture),
             needed: DRAWN_AT / told.max(0.05),
             connections,
             outliers: Outliers::of(&mixture.likelihoods_on_lines(data), left),
@@ -88,23 +88,23 @@ impl Observability {
         }
         lines_of
     }
+}
 
-    /// For each number of machines seen, the probability of each number of lines: a machine either falls on
-    /// an existing line or makes a new one.
-    fn lines_of_seen(&self, machines: usize, most: usize) -> Vec<Vec<f64>> {
-        let mut state = vec![0.0; most + 1];
-        state[0] = 1.0;
-        let mut all = vec![state.clone()];
-        for _ in 0..machines {
-            for lines in (0..=most).rev() {
-                let onto = |l: usize| (l as f64 * self.merge).min(1.0);
-                let from_below = if lines == 0 { 0.0 } else { state[lines - 1] * (1.0 - onto(lines - 1)) };
-                state[lines] = state[lines] * onto(lines) + from_below;
-            }
-            all.push(state.clone());
+/// For each number of machines seen, the probability of each number of lines: a machine either falls on an
+/// existing line, with a probability of `merge` for each, or makes a new one.
+fn lines_of(merge: f64, machines: usize, most: usize) -> Vec<Vec<f64>> {
+    let mut state = vec![0.0; most + 1];
+    state[0] = 1.0;
+    let mut all = vec![state.clone()];
+    for _ in 0..machines {
+        for lines in (0..=most).rev() {
+            let onto = |l: usize| (l as f64 * merge).min(1.0);
+            let from_below = if lines == 0 { 0.0 } else { state[lines - 1] * (1.0 - onto(lines - 1)) };
+            state[lines] = state[lines] * onto(lines) + from_below;
         }
-        all
+        all.push(state.clone());
     }
+    all
 }
 
 /// The likelihood of each share of outliers, which are connections on no line, relative to the likeliest
@@ -158,6 +158,33 @@ impl Outliers {
     }
 }
 
+/// The log-likelihood of each number of machines, from 1 to `most`, by what phases alone show: of so many
+/// with unrelated phases, some may coincide. Empty where there are no lines.
+///
+/// O(m^2 n) for m machines and n lines.
+pub(super) fn by_phases(found: &Found, most: usize) -> Vec<f64> {
+    let information = found.likeliest().lines.iter().map(|line| line.information.at(0, 0)).sum::<f64>();
+    if information <= 0.0 {
+        return Vec::new();
+    }
+    let evidences = found.of_phases();
+    let top = evidences.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = evidences.iter().map(|e| (TRUST_IN_LAW * (e - top)).exp()).collect();
+    let log = |machines: usize| {
+        let merge = least_apart(information / machines as f64);
+        let lines = lines_of(merge, machines, weights.len() - 1);
+        lines[machines].iter().zip(&weights).map(|(chance, weight)| chance * weight).sum::<f64>().ln()
+    };
+    (1..=most).map(log).collect()
+}
+
+/// The least distance of two lines that are told apart, in ticks, if each has this information about its
+/// phase, in inverse square ticks. Of two lines at a distance `d`, each with the information `i`, connections
+/// gain about `i d^2 / 4` by being two: there, that is the cost of a line.
+fn least_apart(information: f64) -> f64 {
+    (4.0 * DRAWN_AT / information.max(1.0)).sqrt().min(0.5)
+}
+
 /// The interval of the number of machines, from the evidence for each number of lines and the observability.
 pub(super) fn count(found: &Found, observability: &Observability) -> Count {
     let evidences = found.evidences();
@@ -166,7 +193,7 @@ pub(super) fn count(found: &Found, observability: &Observability) -> Count {
     let most_lines = weights.len() - 1;
     let drawn = weights.iter().rposition(|w| *w > 1e-3).unwrap_or(0);
     let most = (drawn * MOST_PER_LINE + 8).min(observability.connections as usize).max(drawn).max(1);
-    let drawn_by = observability.lines_of_seen(most, most_lines);
+    let drawn_by = lines_of(observability.merge, most, most_lines);
     let posterior: Vec<f64> = (1..=most)
         .map(|machines| {
             let visible = observability.visible(machines, &drawn_by);
@@ -223,16 +250,13 @@ fn binomial(trials: usize, probability: f64) -> Vec<f64> {
 
 /// The probability that the lines of two machines run too close together over the data's length to be
 /// told apart. Phases are random, and drifts are spread like those found.
-fn merge_probability(data: &Data, mixture: &Mixture, connections_per_line: f64) -> f64 {
+fn merge_probability(data: &Data, mixture: &Mixture) -> f64 {
     let lines = &mixture.lines;
     if lines.is_empty() {
         return 1.0;
     }
-    // Two lines at distance d, each with n connections that give the phase with variance v, gain about
-    // n d^2 / (4 v) by being two. At the least distance, the gain equals the cost of a line.
     let information: f64 = lines.iter().map(|l| l.information.at(0, 0)).sum::<f64>() / lines.len() as f64;
-    let per_connection = information / connections_per_line.max(1.0);
-    let least = (4.0 * DRAWN_AT / (connections_per_line * per_connection).max(1.0)).sqrt().min(0.5);
+    let least = least_apart(information);
     let times: Vec<f64> = data.factors.times().collect();
     let mean = times.iter().sum::<f64>() / times.len() as f64;
     let spread_s = (times.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / times.len() as f64).sqrt();
@@ -269,7 +293,7 @@ mod tests {
     }
 
     fn distribution(observability: &Observability, machines: usize, most: usize) -> Vec<f64> {
-        let visible = observability.visible(machines, &observability.lines_of_seen(machines, most));
+        let visible = observability.visible(machines, &lines_of(observability.merge, machines, most));
         let total: f64 = visible.iter().sum();
         visible.iter().map(|v| v / total).collect()
     }

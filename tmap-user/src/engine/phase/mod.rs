@@ -155,6 +155,9 @@ pub struct Lines {
     pub posteriors: Vec<Vec<f32>>,
     /// Log evidence for each number of lines, from 0; minus infinity where none was tried.
     pub evidences: Vec<f64>,
+    /// Log-likelihood of each number of machines from 1 on by phases alone; empty where nothing is known
+    /// beside them.
+    pub of_phases: Vec<f64>,
     /// How much better the lines explain the tracks than unrelated phases do, in nats; minus infinity without
     /// lines.
     pub related_nats: f64,
@@ -437,6 +440,7 @@ fn report(data: &Data, found: &Found, hz: f64, alone: f64) -> Lines {
         lines: best.lines.iter().map(|line| line.estimate(data, hz)).collect(),
         posteriors: Vec::new(),
         evidences: found.evidences(),
+        of_phases: count::by_phases(found, found.prior.len().saturating_sub(1)),
         related_nats: f64::NEG_INFINITY,
     }
 }
@@ -453,6 +457,7 @@ impl Lines {
             lines: Vec::new(),
             posteriors: vec![Vec::new(); tracks],
             evidences: Vec::new(),
+            of_phases: Vec::new(),
             related_nats: f64::NEG_INFINITY,
         }
     }

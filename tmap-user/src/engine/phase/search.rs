@@ -12,7 +12,7 @@ use super::{
 pub(super) struct Found {
     /// The best mixture and its evidence, indexed by the number of lines; `None` where none was tried.
     pub by_count: Vec<Option<(Mixture, f64)>>,
-    /// The evidence found under another noise, indexed by the number of lines.
+    /// The evidence of phases found under another noise, indexed by the number of lines.
     elsewhere: Vec<f64>,
     /// What is known of the number of lines beside phases.
     pub prior: Prior,
@@ -31,6 +31,11 @@ impl Prior {
     /// The log-likelihood of `count` lines.
     pub(super) fn of(&self, count: usize) -> f64 {
         self.0.get(count).or(self.0.last()).copied().unwrap_or(0.0)
+    }
+
+    /// How many numbers of lines it tells apart.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The fewest lines, beside none, that are possible.
@@ -64,16 +69,28 @@ impl Found {
 
     /// Evidence for each number of lines: the largest under any noise tried so far.
     pub(super) fn evidences(&self) -> Vec<f64> {
-        let own = self.by_count.iter().map(|e| e.as_ref().map_or(f64::NEG_INFINITY, |e| self.judged(e)));
+        let judged = |(count, evidence)| evidence + self.prior.of(count);
+        self.of_phases().into_iter().enumerate().map(judged).collect()
+    }
+
+    /// The evidence of phases alone for each number of lines.
+    pub(super) fn of_phases(&self) -> Vec<f64> {
+        let own = self.by_count.iter().map(|e| e.as_ref().map_or(f64::NEG_INFINITY, |e| e.1));
         own.zip(self.elsewhere.iter().copied().chain(std::iter::repeat(f64::NEG_INFINITY)))
             .map(|(own, other)| own.max(other))
             .collect()
     }
 
+    /// The mixture that phases alone make likeliest.
+    pub(super) fn likeliest(&self) -> &Mixture {
+        let best = self.by_count.iter().flatten().max_by(|a, b| a.1.total_cmp(&b.1));
+        &best.expect("the empty mixture is always there").0
+    }
+
     /// Adds the evidence that another search found under another noise. The true noise isn't known, so a
     /// number of lines counts if it is likely under either noise.
     pub(super) fn or_better(mut self, other: &Self) -> Self {
-        self.elsewhere = other.evidences();
+        self.elsewhere = other.of_phases();
         self
     }
 

@@ -1,0 +1,79 @@
+//! Hosts with several addresses each behind one address: containers or pods of one kernel behind a NAT.
+//!
+//! Where offsets are drawn by pair of addresses, each of a host's addresses makes a counter before each peer.
+//! So a peer sees more counters than there are hosts, and their phases coincide.
+
+use super::occupancy::Occupancy;
+use crate::engine::phase;
+
+/// Of a thousand addresses whose offsets are drawn by pair, one hides hosts with several addresses each, in
+/// nats: each such address makes a counter.
+const SEVERAL_ADDRESSES_NATS: f64 = 6.9;
+
+/// A number of machines is left open where it is less likely than the likeliest by no more than this, in
+/// nats.
+const OPEN_NATS: f64 = 3.0;
+
+/// Whether hosts have several addresses each.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Hosts {
+    /// They don't.
+    HaveOne,
+    /// They may; then they may be as few as this.
+    MayHaveSeveral { fewest: u32 },
+    /// They do.
+    HaveSeveral,
+}
+
+impl Hosts {
+    /// From what phases alone and pairs show of the number of machines.
+    pub(super) fn of(lines: &phase::Lines, occupancy: &Occupancy) -> Self {
+        let (fewer, others) = lines.of_phases.split_at((occupancy.fewest - 1).min(lines.of_phases.len()));
+        let largest = |logs: &mut dyn Iterator<Item = f64>| logs.fold(f64::NEG_INFINITY, f64::max);
+        let of_one = largest(&mut others.iter().zip(&occupancy.nats).map(|(phases, pairs)| phases + pairs));
+        let of_several = largest(&mut fewer.iter().copied()) - SEVERAL_ADDRESSES_NATS;
+        if of_several > of_one + OPEN_NATS {
+            return Self::HaveSeveral;
+        }
+        let least = of_one.max(of_several) - OPEN_NATS + SEVERAL_ADDRESSES_NATS;
+        match fewer.iter().position(|nats| *nats > least) {
+            Some(index) => Self::MayHaveSeveral { fewest: index as u32 + 1 },
+            None => Self::HaveOne,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten counters before each of six peers, of which phases say so much of each number of machines.
+    fn hosts(of_phases: &[f64]) -> Hosts {
+        let lines = phase::Lines::nothing(0, 0, crate::engine::types::Doubt::TooFewConnections);
+        let lines = phase::Lines { of_phases: of_phases.to_vec(), ..lines };
+        Hosts::of(&lines, &Occupancy::of(&vec![vec![4; 10]; 6]))
+    }
+
+    #[test]
+    fn two_phases_of_ten_counters_are_two_hosts() {
+        let mut of_phases = vec![-40.0, 0.0];
+        of_phases.extend((3..16).map(|machines| -4.0 * f64::from(machines - 2)));
+        assert_eq!(hosts(&of_phases), Hosts::HaveSeveral);
+    }
+
+    #[test]
+    fn phases_that_coincide_by_chance_leave_it_open_or_say_nothing() {
+        let with = |chance: f64| {
+            let mut of_phases = vec![-40.0, -30.0, -20.0, -10.0, 0.0];
+            of_phases.extend([chance; 10]);
+            hosts(&of_phases)
+        };
+        assert_eq!(with(-1.0), Hosts::HaveOne);
+        assert_eq!(with(-7.0), Hosts::MayHaveSeveral { fewest: 5 });
+    }
+
+    #[test]
+    fn without_lines_each_host_has_one_address() {
+        assert_eq!(hosts(&[]), Hosts::HaveOne);
+    }
+}
