@@ -56,6 +56,10 @@ const EXCLUDED_NATS: f64 = 7.0;
 /// pair's counters are one machine: pairs alone tell the number, at a thousandth of the cost.
 const MOST_BY_PHASE: usize = 12;
 
+/// Beyond that number, phases tell whether a few hosts have several addresses each, if there are no more
+/// counters than these: a bound of cost.
+const MOST_CROWDED: usize = 400;
+
 /// Where nearly all connections have an offset of their own, pairs don't tell the number, and phases explain
 /// the clocks better than unrelated ones do by this, in nats, phases alone tell it: those of the hundreds of
 /// machines that pairs would then show are unrelated.
@@ -124,10 +128,16 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
         fit(prior_of_lines(&occupancy))
     };
     let told = findings(&by_pairs).with(&occupancy, hz, &random, set.own);
-    let told = match Hosts::of(&by_pairs, &occupancy) {
-        Hosts::HaveSeveral => return findings(&fit(Vec::new())).of_several_addresses(),
-        Hosts::MayHaveSeveral { fewest } => told.at_fewest(fewest).of_several_addresses(),
-        Hosts::HaveOne => told,
+    let is_crowd = occupancy.fewest > MOST_BY_PHASE && tracks.len() <= MOST_CROWDED;
+    let told = if is_crowd || Hosts::of(&by_pairs.of_phases, &occupancy) != Hosts::HaveOne {
+        let by_phases = fit(occupancy.says_nothing());
+        match Hosts::of(&by_phases.of_phases, &occupancy) {
+            Hosts::HaveSeveral => return findings(&by_phases).of_several_addresses(),
+            Hosts::MayHaveSeveral { fewest } => told.at_fewest(fewest).of_several_addresses(),
+            Hosts::HaveOne => told,
+        }
+    } else {
+        told
     };
     let apart = skews_apart(&random) as u32;
     let are_near = || random.iter().all(|cluster| is_near(connections[cluster.members[0]]));

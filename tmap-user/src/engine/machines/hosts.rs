@@ -4,7 +4,6 @@
 //! So a peer sees more counters than there are hosts, and their phases coincide.
 
 use super::occupancy::Occupancy;
-use crate::engine::phase;
 
 /// Of a thousand addresses whose offsets are drawn by pair, one hides hosts with several addresses each, in
 /// nats: each such address makes a counter.
@@ -26,9 +25,10 @@ pub(super) enum Hosts {
 }
 
 impl Hosts {
-    /// From what phases alone and pairs show of the number of machines.
-    pub(super) fn of(lines: &phase::Lines, occupancy: &Occupancy) -> Self {
-        let (fewer, others) = lines.of_phases.split_at((occupancy.fewest - 1).min(lines.of_phases.len()));
+    /// From what pairs show of the number of machines, and the log-likelihood of each number from 1 on by
+    /// phases alone.
+    pub(super) fn of(of_phases: &[f64], occupancy: &Occupancy) -> Self {
+        let (fewer, others) = of_phases.split_at((occupancy.fewest - 1).min(of_phases.len()));
         let largest = |logs: &mut dyn Iterator<Item = f64>| logs.fold(f64::NEG_INFINITY, f64::max);
         let of_one = largest(&mut others.iter().zip(&occupancy.nats).map(|(phases, pairs)| phases + pairs));
         let of_several = largest(&mut fewer.iter().copied()) - SEVERAL_ADDRESSES_NATS;
@@ -49,9 +49,7 @@ mod tests {
 
     /// Ten counters before each of six peers, of which phases say so much of each number of machines.
     fn hosts(of_phases: &[f64]) -> Hosts {
-        let lines = phase::Lines::nothing(0, 0, crate::engine::types::Doubt::TooFewConnections);
-        let lines = phase::Lines { of_phases: of_phases.to_vec(), ..lines };
-        Hosts::of(&lines, &Occupancy::of(&vec![vec![4; 10]; 6]))
+        Hosts::of(of_phases, &Occupancy::of(&vec![vec![4; 10]; 6]))
     }
 
     #[test]

@@ -81,6 +81,11 @@ impl Occupancy {
         Self { fewest, posterior, nats, most: top, evidence_nats, fewest_even }
     }
 
+    /// A log prior for as many numbers of lines, from 0, that prefers none.
+    pub(super) fn says_nothing(&self) -> Vec<f64> {
+        vec![0.0; self.fewest + self.nats.len()]
+    }
+
     /// The log-likelihood of a number of machines, against the likeliest, in nats.
     pub(super) fn nats_of(&self, machines: usize) -> f64 {
         let more = machines.checked_sub(self.fewest);

@@ -21,8 +21,8 @@ pub(super) struct Count {
 /// The observability of machines: what decides how many lines a number of machines makes.
 #[derive(Clone, Debug)]
 pub(super) struct Observability {
-    /// Probability that two machines chosen at random can't be told apart.
-    pub merge: f64,
+    /// How easily machines' lines run together.
+    pub merging: Merging,
     /// Connections that a machine needs to be seen as a line.
     pub needed: f64,
     /// Connections in all.
@@ -61,7 +61,7 @@ impl Observability {
         let sharp = sharp * alone.max(LEAST_ALONE);
         let left = sharp * evidence / (evidence + DRAWN_AT * lines);
         Self {
-            merge: merge_probability(data, mixture),
+            merging: Merging::of(data, mixture),
             needed: DRAWN_AT / told.max(0.05),
             connections,
             outliers: Outliers::of(&mixture.likelihoods_on_lines(data), left),
@@ -69,24 +69,24 @@ impl Observability {
         }
     }
 
-    /// The probability of each number of visible lines, for one number of machines. `drawn` holds, for each
-    /// number of machines seen, the probability of each number of lines.
-    fn visible(&self, machines: usize, drawn: &[Vec<f64>]) -> Vec<f64> {
+    /// The probability of each number of visible lines up to `most`, for one number of machines.
+    fn visible(&self, machines: usize, most: usize) -> Vec<f64> {
+        let drawn = lines_of(self.merging.probability(machines), machines, most);
         let mean = self.connections / machines as f64;
         let threshold = (self.needed / mean).max(NO_LOAD);
         let unseen = load_below(threshold);
         let load_of_unseen = (load_of_those_below(threshold) / unseen).min(threshold);
         let hidden = binomial(machines, unseen);
-        let mut lines_of = vec![0.0; drawn[0].len()];
+        let mut lines = vec![0.0; most + 1];
         for (hidden, chance) in hidden.into_iter().enumerate() {
             // The connections of unseen machines must be off the lines, apart from coincidences.
             let share = hidden as f64 * load_of_unseen / machines as f64;
             let weight = chance * self.outliers.likelihood(share);
-            for (total, of_seen) in lines_of.iter_mut().zip(&drawn[machines - hidden]) {
+            for (total, of_seen) in lines.iter_mut().zip(&drawn[machines - hidden]) {
                 *total += weight * of_seen;
             }
         }
-        lines_of
+        lines
     }
 }
 
@@ -193,10 +193,9 @@ pub(super) fn count(found: &Found, observability: &Observability) -> Count {
     let most_lines = weights.len() - 1;
     let drawn = weights.iter().rposition(|w| *w > 1e-3).unwrap_or(0);
     let most = (drawn * MOST_PER_LINE + 8).min(observability.connections as usize).max(drawn).max(1);
-    let drawn_by = lines_of(observability.merge, most, most_lines);
     let posterior: Vec<f64> = (1..=most)
         .map(|machines| {
-            let visible = observability.visible(machines, &drawn_by);
+            let visible = observability.visible(machines, most_lines);
             let likelihood: f64 = visible.iter().zip(&weights).map(|(v, w)| v * w).sum();
             // Scale-free prior: as likely between 1 and 10 as between 10 and 100.
             likelihood / machines as f64
@@ -248,32 +247,49 @@ fn binomial(trials: usize, probability: f64) -> Vec<f64> {
     chance
 }
 
-/// The probability that the lines of two machines run too close together over the data's length to be
-/// told apart. Phases are random, and drifts are spread like those found.
-fn merge_probability(data: &Data, mixture: &Mixture) -> f64 {
-    let lines = &mixture.lines;
-    if lines.is_empty() {
-        return 1.0;
+/// How easily machines' lines run too close together over the data's length to be told apart. Phases are
+/// random, and drifts are spread like those found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Merging {
+    /// What all connections tell of phases, in inverse square ticks. Each machine has its share of it.
+    information: f64,
+    /// How far two machines' drifts differ over the data, in ticks: standard deviation.
+    apart: f64,
+}
+
+impl Merging {
+    fn of(data: &Data, mixture: &Mixture) -> Self {
+        let lines = &mixture.lines;
+        let times: Vec<f64> = data.factors.times().collect();
+        let mean = times.iter().sum::<f64>() / times.len() as f64;
+        let spread_s = (times.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / times.len() as f64).sqrt();
+        let drift = lines.iter().map(|l| l.drift()).sum::<f64>() / lines.len().max(1) as f64;
+        let squares: f64 = lines.iter().map(|l| (l.drift() - drift).powi(2)).sum();
+        // With few lines, the spread of drifts isn't known. It is at least a tenth of a ppm at 1 kHz.
+        let sigma = (squares / (lines.len() as f64 - 1.0).max(1.0)).sqrt().max(1e-4);
+        Self {
+            information: lines.iter().map(|l| l.information.at(0, 0)).sum(),
+            apart: std::f64::consts::SQRT_2 * sigma * spread_s,
+        }
     }
-    let information: f64 = lines.iter().map(|l| l.information.at(0, 0)).sum::<f64>() / lines.len() as f64;
-    let least = least_apart(information);
-    let times: Vec<f64> = data.factors.times().collect();
-    let mean = times.iter().sum::<f64>() / times.len() as f64;
-    let spread_s = (times.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / times.len() as f64).sqrt();
-    let drift = lines.iter().map(|l| l.drift()).sum::<f64>() / lines.len() as f64;
-    let squares: f64 = lines.iter().map(|l| (l.drift() - drift).powi(2)).sum();
-    // With few lines, the spread of drifts isn't known. It is at least a tenth of a ppm at 1 kHz.
-    let sigma = (squares / (lines.len() as f64 - 1.0).max(1.0)).sqrt().max(1e-4);
-    let apart = std::f64::consts::SQRT_2 * sigma * spread_s;
-    // Chance that phases lie within what the drifts' difference e leaves: mean of 2 sqrt(d^2 - e^2).
-    let step = least / 64.0;
-    let mut sum = 0.0;
-    for k in 0..64 {
-        let e = step * (f64::from(k) + 0.5);
-        let density = (-0.5 * (e / apart).powi(2)).exp() * 2.0 / (apart * std::f64::consts::TAU.sqrt());
-        sum += density * 2.0 * (least * least - e * e).sqrt() * step;
+
+    /// The probability that two of so many machines can't be told apart.
+    fn probability(self, machines: usize) -> f64 {
+        let Self { information, apart } = self;
+        if information <= 0.0 {
+            return 1.0;
+        }
+        let least = least_apart(information / machines as f64);
+        // Chance that phases lie within what the drifts' difference e leaves: mean of 2 sqrt(d^2 - e^2).
+        let step = least / 64.0;
+        let mut sum = 0.0;
+        for k in 0..64 {
+            let e = step * (f64::from(k) + 0.5);
+            let density = (-0.5 * (e / apart).powi(2)).exp() * 2.0 / (apart * std::f64::consts::TAU.sqrt());
+            sum += density * 2.0 * (least * least - e * e).sqrt() * step;
+        }
+        sum.min(2.0 * least).min(1.0)
     }
-    sum.min(2.0 * least).min(1.0)
 }
 
 #[cfg(test)]
@@ -284,7 +300,7 @@ mod tests {
     fn clear(connections: f64) -> Observability {
         let on_lines = vec![100.0; connections as usize];
         Observability {
-            merge: 0.0,
+            merging: Merging { information: f64::INFINITY, apart: 1.0 },
             needed: 0.0,
             connections,
             outliers: Outliers::of(&on_lines, 1.0),
@@ -293,7 +309,7 @@ mod tests {
     }
 
     fn distribution(observability: &Observability, machines: usize, most: usize) -> Vec<f64> {
-        let visible = observability.visible(machines, &lines_of(observability.merge, machines, most));
+        let visible = observability.visible(machines, most);
         let total: f64 = visible.iter().sum();
         visible.iter().map(|v| v / total).collect()
     }
@@ -306,9 +322,17 @@ mod tests {
 
     #[test]
     fn coincidences_follow_the_birthday_problem() {
-        let observability = Observability { merge: 1.0 / 365.0, ..clear(100.0) };
-        let visible = distribution(&observability, 23, 23);
-        assert!((visible[23] - 0.4927).abs() < 1e-3, "{}", visible[23]);
+        let lines = lines_of(1.0 / 365.0, 23, 23);
+        assert!((lines[23][23] - 0.4927).abs() < 1e-3, "{}", lines[23][23]);
+    }
+
+    #[test]
+    fn the_more_machines_share_the_connections_the_more_easily_they_merge() {
+        let merging = Merging { information: 36e4, apart: 1e-4 };
+        assert!((merging.probability(1) - 0.02).abs() < 1e-3, "{}", merging.probability(1));
+        assert!((merging.probability(4) - 0.04).abs() < 1e-3, "{}", merging.probability(4));
+        let apart = Merging { apart: 1.0, ..merging };
+        assert!(apart.probability(4) < 1e-3, "{}", apart.probability(4));
     }
 
     #[test]
