@@ -67,6 +67,15 @@ impl Config {
         }
     }
 
+    /// How many captures the run reads; 0 where it watches interfaces.
+    pub fn captures(&self) -> usize {
+        match self {
+            Self::Read(ReadConfig { files, .. })
+            | Self::Top(TopConfig { source: TopSource::Files(ReadConfig { files, .. }), .. }) => files.len(),
+            Self::Live(_) | Self::Top(TopConfig { source: TopSource::Live(_), .. }) => 0,
+        }
+    }
+
     /// Whether all that the run tells goes to a file, and nothing to standard output.
     pub fn is_for_file(&self) -> bool {
         let page = self.common().page.as_ref().is_some_and(|page| page.path.is_some());

@@ -30,6 +30,8 @@ mod voice;
 
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
+
 /// How long the end of a run waits for a reader of standard error: as long as for an answer.
 const READ_WITHIN: Duration = Duration::from_secs(1);
 
@@ -65,19 +67,41 @@ pub fn printable(name: &str) -> String {
     name.chars().map(escaped).collect()
 }
 
-/// Words of the system for a limit of this process, and what raises it.
-const LIMITS: [(&str, &str); 3] = [
+/// Words of the system for a limit, and what raises it; the first that a message contains count.
+const LIMITS: [(&str, &str); 4] = [
     ("Resource temporarily unavailable", "no thread can be started: raise ulimit -u"),
-    ("Too many open files", "raise the limit of open files, such as ulimit -n 256"),
+    ("Too many open files in system", "raise the system's limit of open files: sysctl fs.file-max"),
+    (TOO_MANY_FILES, "raise the limit of open files, such as ulimit -n"),
     ("File too large", "raise the limit of file sizes: ulimit -f unlimited"),
 ];
 
-/// A message with what raises the limit of which it tells.
-pub fn with_advice(message: String) -> String {
+/// The limit whose advice ends with a number.
+const TOO_MANY_FILES: &str = "Too many open files";
+
+/// A message with what raises the limit of which it tells, in a run that reads so many captures.
+pub fn with_advice(message: String, captures: usize) -> String {
     match LIMITS.iter().find(|(words, _)| message.contains(words)) {
+        Some((TOO_MANY_FILES, advice)) => {
+            let limit = getrlimit(Resource::Nofile).current.unwrap_or_default();
+            format!("{message}; {advice} {}", enough_files(captures, limit))
+        }
         Some((_, advice)) => format!("{message}; {advice}"),
         None => message,
     }
+}
+
+/// Open files that are enough for what a run opens beside its captures.
+const FILES_BESIDE: u64 = 64;
+
+/// A limit of open files that is worth a try where this one is too low. It is enough where nothing but the
+/// captures needs many.
+const LOWEST_FILE_LIMIT: u64 = 256;
+
+/// A limit of open files above `limit`, which was reached: as many as the captures need, all of which may be
+/// open at once, or twice as many where that is no more.
+fn enough_files(captures: usize, limit: u64) -> u64 {
+    let asked = (captures as u64).saturating_add(FILES_BESIDE).max(LOWEST_FILE_LIMIT);
+    if asked > limit { asked } else { limit.saturating_mul(2) }
 }
 
 /// A message without the codes that the standard library adds: "(os error 2)".
@@ -103,7 +127,7 @@ pub enum Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::{printable, with_advice, without_error_codes};
+    use super::{enough_files, printable, with_advice, without_error_codes};
 
     #[test]
     fn names_steer_nothing() {
@@ -112,9 +136,20 @@ mod tests {
 
     #[test]
     fn limits_of_the_process_come_with_what_raises_them() {
-        let advised = with_advice("a.pcap: Too many open files".to_owned());
-        assert!(advised.ends_with("; raise the limit of open files, such as ulimit -n 256"), "{advised}");
-        assert_eq!(with_advice("a.pcap: Permission denied".to_owned()), "a.pcap: Permission denied");
+        let advised = |message: &str| with_advice(message.to_owned(), 1 << 40);
+        let many = advised("a.pcap: Too many open files");
+        assert!(many.ends_with("; raise the limit of open files, such as ulimit -n 1099511627840"), "{many}");
+        let of_all = advised("a.pcap: Too many open files in system");
+        assert!(of_all.ends_with("; raise the system's limit of open files: sysctl fs.file-max"), "{of_all}");
+        assert_eq!(advised("a.pcap: Permission denied"), "a.pcap: Permission denied");
+    }
+
+    #[test]
+    fn the_limit_that_is_advised_is_higher_than_the_one_that_was_reached() {
+        let cases = [((1, 4), 256), ((1_400, 1_024), 1_464), ((1, 256), 512), ((0, 1_024), 2_048)];
+        for ((captures, limit), enough) in cases {
+            assert_eq!(enough_files(captures, limit), enough, "{captures} captures, {limit}");
+        }
     }
 
     #[test]

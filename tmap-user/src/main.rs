@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let _ = signals::survive_file_limit();
     // A mistake on the command line ends the process here, with exit code 2.
     let config = cli::config(env::args_os()).unwrap_or_else(|error| error.exit());
-    let code = exit_code(run(&config));
+    let code = exit_code(run(&config), config.captures());
     // Where nobody reads the last lines, they are lost with the process.
     is_said();
     code
@@ -49,8 +49,8 @@ fn run(config: &Config) -> anyhow::Result<Outcome> {
     }
 }
 
-/// The one place where exit codes are decided.
-fn exit_code(result: anyhow::Result<Outcome>) -> ExitCode {
+/// The one place where exit codes are decided. The run reads so many captures.
+fn exit_code(result: anyhow::Result<Outcome>, captures: usize) -> ExitCode {
     match result {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Warned) => ExitCode::FAILURE,
@@ -58,7 +58,7 @@ fn exit_code(result: anyhow::Result<Outcome>) -> ExitCode {
         // `tmap ... | head` read all that it wanted.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&with_advice(without_error_codes(&format!("{error:#}"))));
+            say(&with_advice(without_error_codes(&format!("{error:#}")), captures));
             ExitCode::FAILURE
         }
     }

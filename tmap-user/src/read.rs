@@ -233,6 +233,8 @@ fn hint(source: &Location, error: &ReadError) -> &'static str {
 /// The state of a run.
 struct Reading<'a> {
     config: &'a Common,
+    /// How many captures there are.
+    captures: usize,
     workers: Workers,
     reporter: &'a mut dyn Sink,
     counters: Counters,
@@ -335,12 +337,13 @@ impl<'a> Reading<'a> {
         bar: ProgressBar,
         takes_drafts: bool,
     ) -> anyhow::Result<Self> {
-        let ReadConfig { common, shards, from, to, .. } = config;
+        let ReadConfig { common, files, shards, from, to, .. } = config;
         let progress = Progress::new(bar);
         let waiting = Waiting::new(progress.clone(), Arc::clone(&signals), takes_drafts);
         let began = Instant::now();
         Ok(Self {
             config: common,
+            captures: files.len(),
             workers: Workers::start(&common.engine, *shards, waiting)?,
             reporter,
             counters: Counters::default(),
@@ -709,7 +712,7 @@ impl<'a> Reading<'a> {
 
     /// Prints a warning, which also goes into the summary and the exit code.
     fn warn(&mut self, text: String) {
-        let text = printable(&with_advice(text));
+        let text = printable(&with_advice(text, self.captures));
         self.note(&text);
         self.warnings.push(text);
     }

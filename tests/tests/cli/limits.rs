@@ -186,6 +186,29 @@ fn too_few_descriptors_are_one_line() {
     assert!(refused > 0, "no limit was reached");
 }
 
+/// The number that is advised is enough, and more than what was too little.
+#[test]
+fn too_few_descriptors_for_many_captures_come_with_enough() {
+    const CAPTURES: usize = 300;
+    let folder = TempDir::new().expect("a folder");
+    let files: Vec<PathBuf> =
+        (0..CAPTURES).map(|number| folder.path().join(format!("{number}.pcap.gz"))).collect();
+    for file in &files {
+        fs::copy(captures::path(THREE), file).expect("copied");
+    }
+    let words: Vec<&Path> =
+        [Path::new("read")].into_iter().chain(files.iter().map(PathBuf::as_path)).collect();
+    let run = |limit: u64| limited(&format!("-n {limit}"), &words).output().expect("tmap runs");
+    let output = run(260);
+    let err = String::from_utf8_lossy(&output.stderr);
+    let (_, advised) = err.trim_end().rsplit_once("such as ulimit -n ").expect("advice");
+    let advised: u64 = advised.parse().expect("a number");
+    assert!(advised > 260, "{err}");
+    let output = run(advised);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.stdout.is_empty() && !err.contains("open files"), "{advised}: {err}");
+}
+
 #[test]
 fn a_limit_of_file_sizes_is_one_line_and_leaves_the_old_file() {
     let folder = TempDir::new().expect("a folder");

@@ -188,6 +188,7 @@ pub(super) fn summary() -> Summary {
         doubt: None,
         connections: 1_024,
         connections_forgotten: 7,
+        connections_forgotten_told: 5,
         connections_seen_twice: 2,
         zero_tsvals: 3,
         tsval_jumps: 1,

@@ -31,7 +31,7 @@ pub enum Reason {
     OffsetsRandom,
     /// The analysis ended early: its budget was spent, or somebody waited.
     NotAnalysed,
-    /// They are older than those that the last look held.
+    /// They made room for others, and nothing tells whose they were.
     Forgotten,
 }
 
@@ -44,6 +44,8 @@ pub struct Coverage {
     pub connections: Part,
     /// Segments with timestamps of the connection sides held.
     pub segments: Part,
+    /// Connection sides that made room for others: nothing tells their segments.
+    pub forgotten: u64,
     /// Connections that are no machine's, by reason.
     pub left_out: BTreeMap<Reason, u64>,
 }
@@ -69,9 +71,10 @@ impl Coverage {
         self.segments.all += report.segments;
         self.segments.told += report.segments.saturating_sub(segments);
         let machines: f64 = report.machine_list.iter().map(|machine| machine.connections).sum();
-        let held = report.connections.saturating_sub(connections);
+        let of_none = report.connections_forgotten.saturating_sub(report.connections_forgotten_told);
         // Of an address without machines, only what is held can be unassigned; the rest was forgotten.
-        let told = if machines > 0.0 { held } else { 0 };
+        let told = if machines > 0.0 { report.connections.saturating_sub(connections + of_none) } else { 0 };
+        self.forgotten += report.connections_forgotten;
         self.connections.told += told;
         self.leave_out(Reason::Forgotten, (report.connections - told).saturating_sub(connections));
         if let Some(unassigned) = &report.unassigned {
@@ -101,7 +104,10 @@ impl Coverage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::os::OsReport;
+    use crate::engine::{
+        os::OsReport,
+        snapshot::{MachineReport, tests::machine},
+    };
     use tmap_common::Address;
 
     /// An address with 10 connections and 100 segments, of which so many are no machine's.
@@ -143,5 +149,16 @@ mod tests {
         // Two of ten connections are held, none of them a machine's.
         let coverage = Coverage::of(&[address(None, 2, 2)]);
         assert_eq!(coverage.left_out, [(Reason::RateOpen, 2), (Reason::Forgotten, 8)].into());
+    }
+
+    #[test]
+    fn forgotten_ones_are_told_where_a_machine_keeps_their_number() {
+        let mut report = address(Some(1), 1, 0);
+        report.machine_list = vec![MachineReport { connections: 7.0, ..machine(1, 0.0, (0, 1)) }];
+        (report.connections_forgotten, report.connections_forgotten_told) = (6, 4);
+        let coverage = Coverage::of(&[report]);
+        assert_eq!(coverage.connections, Part { told: 7, all: 10 });
+        assert_eq!(coverage.left_out, [(Reason::OnlyCounted, 1), (Reason::Forgotten, 2)].into());
+        assert_eq!(coverage.forgotten, 6);
     }
 }

@@ -90,9 +90,11 @@ pub struct AddressReport {
     pub doubt: Option<Doubt>,
     /// Connection sides seen from this address.
     pub connections: u64,
-    /// Those of them that made room for others, so that they are held no more: machines keep their number,
-    /// and nothing else of them.
+    /// Those of them that made room for others, so that they are held no more.
     pub connections_forgotten: u64,
+    /// Those of the forgotten ones of which is known whose they were: machines keep their number, and nothing
+    /// else of them.
+    pub connections_forgotten_told: u64,
     /// Those that were seen once more, inside a tunnel or before and after their addresses were rewritten:
     /// they count as a machine's once.
     pub connections_seen_twice: u64,
@@ -213,6 +215,7 @@ impl AddressReport {
             doubt: None,
             connections: 0,
             connections_forgotten: 0,
+            connections_forgotten_told: 0,
             connections_seen_twice: 0,
             segments: 0,
             zero_tsvals: 0,
@@ -331,6 +334,7 @@ pub struct MachineReport {
     pub load_percent: f64,
     /// The ends of that share, in percent: how few and how many of the connections that any machine may have
     /// would be this one's if such connections were not shared out among machines as the others are.
+    /// Forgotten ones may be any machine's, too, unless machines keep their number.
     pub load_low_percent: f64,
     /// The upper end.
     pub load_high_percent: f64,

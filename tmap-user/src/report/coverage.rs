@@ -8,14 +8,16 @@ use super::number::{count, grouped};
 use crate::engine::coverage::{Coverage, Part, Reason};
 
 /// `Machines were counted at 27 of 30 addresses. They hold 110 of 120 connection sides (92 %) and 95 % of
-/// their segments.`, and the connections left out, by reason. Nothing without addresses.
+/// their segments.`, and the connections left out, by reason. Nothing without addresses. Where connections
+/// made room for others, `95 % of the segments of those that are held`.
 pub(crate) fn text(coverage: &Coverage) -> String {
-    let Coverage { addresses, connections, segments, left_out } = coverage;
+    let Coverage { addresses, connections, segments, forgotten, left_out } = coverage;
     if addresses.all == 0 {
         return String::new();
     }
+    let whose = if *forgotten > 0 { "the segments of those that are held" } else { "their segments" };
     let mut text = format!(
-        "Machines were counted at {} of {}. They hold {} of {} ({}) and {} of their segments.\n",
+        "Machines were counted at {} of {}. They hold {} of {} ({}) and {} of {whose}.\n",
         grouped(addresses.told),
         count(addresses.all, "address"),
         grouped(connections.told),
@@ -71,7 +73,7 @@ pub(crate) struct Object {
 
 impl Object {
     pub(crate) fn of(coverage: &Coverage) -> Self {
-        let Coverage { addresses, connections, segments, left_out } = coverage;
+        let Coverage { addresses, connections, segments, forgotten: _, left_out } = coverage;
         Self {
             addresses: addresses.all,
             addresses_told: addresses.told,
@@ -117,6 +119,7 @@ mod tests {
             addresses: Part { told: 27, all: 30 },
             connections: Part { told: 1_110, all: 1_120 },
             segments: Part { told: 95, all: 100 },
+            forgotten: 0,
             left_out: BTreeMap::new(),
         };
         let told = "Machines were counted at 27 of 30 addresses. They hold 1,110 of 1,120 connection sides (99 %) \
@@ -125,6 +128,9 @@ mod tests {
         coverage.left_out = [(Reason::Forgotten, 3), (Reason::RateOpen, 7)].into();
         let left_out = "Left out: 7 whose tick rate stays open; 3 that were forgotten for lack of room.\n";
         assert_eq!(text(&coverage), format!("{told}{left_out}"));
+        coverage.forgotten = 3;
+        let of_those_held = told.replace("their segments", "the segments of those that are held");
+        assert_eq!(text(&coverage), format!("{of_those_held}{left_out}"));
         assert_eq!(text(&Coverage::default()), "");
     }
 }

@@ -21,6 +21,7 @@
 //! | `would_help` | what would make the answer better, a noun; `null` where nothing would |
 //! | `connections` | connection sides seen from the address |
 //! | `connections_forgotten` | those of them that made room for others |
+//! | `connections_forgotten_told` | those of the forgotten ones whose number a machine keeps |
 //! | `connections_seen_twice` | those that were seen once more, in a tunnel or on the other side of a NAT |
 //! | `segments` | segments with timestamps of those held |
 //! | `zero_tsvals` | segments with TSval 0 |
@@ -132,6 +133,7 @@ struct AddressLine<'a> {
     would_help: Option<String>,
     connections: u64,
     connections_forgotten: u64,
+    connections_forgotten_told: u64,
     connections_seen_twice: u64,
     segments: u64,
     zero_tsvals: u64,
@@ -494,6 +496,7 @@ fn address_line<'a>(report: &'a AddressReport, now_ns: u64, calendar: &Calendar<
         would_help: words::help(report),
         connections: report.connections,
         connections_forgotten: report.connections_forgotten,
+        connections_forgotten_told: report.connections_forgotten_told,
         connections_seen_twice: report.connections_seen_twice,
         segments: report.segments,
         zero_tsvals: report.zero_tsvals,

@@ -238,7 +238,14 @@ pub(crate) fn connection_remarks(report: &AddressReport) -> Vec<String> {
     let forgotten = report.connections_forgotten;
     if forgotten > 0 {
         let are = if forgotten == 1 { "is" } else { "are" };
-        remarks.push(format!("{} made room for others and {are} no evidence any more", told(forgotten)));
+        let of_none = forgotten.saturating_sub(report.connections_forgotten_told);
+        let whose = match of_none {
+            0 => String::new(),
+            _ if of_none == forgotten => " (nothing tells whose)".to_owned(),
+            _ => format!(" (nothing tells whose {} of them)", grouped(of_none)),
+        };
+        remarks
+            .push(format!("{} made room for others and {are} no evidence any more{whose}", told(forgotten)));
     }
     let twice = report.connections_seen_twice;
     if twice > 0 {

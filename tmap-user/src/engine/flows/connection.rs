@@ -25,6 +25,10 @@ pub struct Connection {
     pub serial: u32,
     /// The number of the machine that it was last assigned to; 0 for none.
     pub machine: u32,
+    /// Whether it surely is that machine's.
+    pub is_sure: bool,
+    /// The counter that it shares with others: the serial of the first of them; 0 for none.
+    pub counter: u32,
     /// How far its handshake came.
     pub handshake: Handshake,
     /// The TSval of the peer's SYN or SYN-ACK; `None` where this side didn't complete the handshake, or that
@@ -47,7 +51,19 @@ impl Connection {
         peers_opening: Option<u32>,
     ) -> Self {
         let fitted = Cell::new(None);
-        Self { key, flow, serial, machine: 0, handshake, peers_opening, fitted, packed, is_unpacked: false }
+        Self {
+            key,
+            flow,
+            serial,
+            machine: 0,
+            is_sure: false,
+            counter: 0,
+            handshake,
+            peers_opening,
+            fitted,
+            packed,
+            is_unpacked: false,
+        }
     }
 
     /// Adds the packed points to the envelope. Call it before [`Connection::clock`].

@@ -239,7 +239,7 @@ impl Flows {
         }
     }
 
-    /// Evicts a connection of an address. If it was assigned to a machine, the machine still counts it.
+    /// Evicts a connection of an address. If a pass told whose it is, that machine still counts it.
     fn evict(&mut self, id: SourceId, index: usize) {
         let source = &mut self.sources[id as usize];
         let is_on_trial = index + source.trial >= source.connections.len();
@@ -248,7 +248,9 @@ impl Flows {
         source.pressed |= u64::from(member.serial) > source.frozen_at;
         source.void = true;
         source.random_offsets = 0;
+        let is_unseen = u64::from(member.serial) > source.analysed_at;
         let is_unproven = self.worth(member.place).is_unproven();
+        self.sources[id as usize].unseen += u64::from(is_unseen && !is_unproven);
         let is_open = !self.table.is(member.place, flag::FINISHED);
         self.losses.flows_evicted += u64::from(is_open && !is_unproven);
         self.losses.unproven_evicted += u64::from(is_unproven);

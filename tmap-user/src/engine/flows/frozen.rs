@@ -34,6 +34,9 @@ pub struct FrozenSource {
     pub life: u32,
     /// Connections ever seen.
     pub connections_total: u64,
+    /// Connections that were evicted before any pass, though they showed something. Live, those that were
+    /// evicted during a pass are among them.
+    pub unseen: u64,
     /// Segments with TSval 0.
     pub zero_tsvals: u64,
     /// Connections opened without time stamps; `None` where there are none.
@@ -145,6 +148,7 @@ impl Flows {
             address: source.address,
             life: source.life,
             connections_total: source.connections_total,
+            unseen: source.unseen,
             zero_tsvals: source.zero_tsvals,
             unstamped: self.unstamped.of(source.address),
             began_ns: self.began_ns.unwrap_or_default(),
@@ -163,6 +167,7 @@ impl Flows {
             return;
         };
         let source = &mut self.sources[analysed.id as usize];
+        source.analysed_at = analysed.connections_total;
         if !source.void {
             source.random_offsets = analysed.random_offsets as u32;
         }

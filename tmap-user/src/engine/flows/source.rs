@@ -63,6 +63,10 @@ pub(super) struct Source {
     pub(super) void: bool,
     /// Whether connections are about to be evicted that no pass has seen: a pass is then due at once.
     pub(super) pressed: bool,
+    /// The value of `connections_total` when the source was last frozen for a pass that was done.
+    pub(super) analysed_at: u64,
+    /// Connections that were evicted before any pass, though they showed something.
+    pub(super) unseen: u64,
     /// Time of its first segment.
     pub(super) born_ns: u64,
     /// The earliest time of the next pass.
@@ -100,6 +104,8 @@ impl Source {
             listed: false,
             void: false,
             pressed: false,
+            analysed_at: 0,
+            unseen: 0,
             born_ns,
             next_pass_ns,
             frozen_at: 0,

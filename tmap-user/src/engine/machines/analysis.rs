@@ -51,6 +51,9 @@ pub(crate) struct Analysis {
     pub count: Count,
     /// What limits the count, if anything does.
     pub doubt: Option<Doubt>,
+    /// The connections of each counter that offsets tell, by their places: those of machines, and those of
+    /// pairs of addresses or of single connections.
+    pub counters: Vec<Vec<usize>>,
     /// Random offsets, which only a pass by phase can assign to machines: the cost of such a pass.
     pub random_offsets: usize,
     /// Connections of which nothing tells the tick rate, and that are no machine's.
@@ -118,6 +121,7 @@ pub(crate) fn analyse(
         }
         group.members.iter_mut().for_each(|(member, _)| *member = positions[*member]);
     }
+    analysis.counters.iter_mut().flatten().for_each(|member| *member = positions[*member]);
     analysis.source_ports.connection_of.iter_mut().for_each(|index| *index = positions[*index]);
     analysis
 }
@@ -620,6 +624,9 @@ impl Builder<'_> {
             return;
         }
         self.regimes.push((judgement.regime, judgement.evidence.clone()));
+        let told =
+            judgement.machines.iter().chain(judgement.random.iter().flat_map(|random| &random.clusters));
+        self.out.counters.extend(told.map(|&index| class.clusters[index].members.clone()));
         let regime = judgement.of_machines;
         for &index in &judgement.machines {
             let cluster = &class.clusters[index];
@@ -876,6 +883,7 @@ impl Analysis {
             groups: Vec::new(),
             count: Count::NONE,
             doubt: None,
+            counters: Vec::new(),
             random_offsets: 0,
             without_rate: 0,
             unanswered: 0,

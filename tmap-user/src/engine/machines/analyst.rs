@@ -94,7 +94,7 @@ impl Analyst {
             return analysed(history, &frozen, None);
         }
         if let Some(last_pass) = history.last_pass.as_ref().filter(|last_pass| history.has_news(last_pass)) {
-            let machines = assemble::machines(history, last_pass, &frozen.connections, &self.options);
+            let machines = assemble::machines(history, last_pass, &frozen, &self.options);
             announce(history, &frozen, &machines, events);
         }
         analysed(history, &frozen, Some(depth))

@@ -7,8 +7,9 @@ use tmap_common::Tunnel;
 use super::{
     analysis::Analysis,
     counters::{Behaviour, LEAST_LOST, OLD_APPLE_HZ},
-    group::Group,
+    group::{Group, SURE},
     history::{LastPass, SourceHistory},
+    loads,
     siblings::Candidate,
 };
 use crate::engine::{
@@ -31,7 +32,7 @@ use crate::engine::{
 pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &Options) -> AddressReport {
     let mut report = AddressReport {
         connections: frozen.connections_total,
-        connections_forgotten: frozen.connections_total.saturating_sub(frozen.connections.len() as u64),
+        connections_forgotten: forgotten(frozen),
         segments: frozen.connections.iter().map(|c| c.flow.segments).sum(),
         zero_tsvals: frozen.zero_tsvals,
         tsval_jumps: frozen.connections.iter().map(|c| u64::from(c.flow.jumps)).sum(),
@@ -63,8 +64,20 @@ pub(super) fn address(history: &SourceHistory, frozen: &FrozenSource, options: &
     report.machines_low = any.then_some(analysis.count.low);
     report.machines_high = analysis.count.high.filter(|_| any);
     report.machines_proven = any.then_some(analysis.count.proven);
-    report.machine_list = machines(history, last_pass, &frozen.connections, options);
+    report.machine_list = machines(history, last_pass, frozen, options);
+    report.connections_forgotten_told = told(history, last_pass, frozen);
     report
+}
+
+/// Connections that made room for others.
+fn forgotten(frozen: &FrozenSource) -> u64 {
+    frozen.connections_total.saturating_sub(frozen.connections.len() as u64)
+}
+
+/// How many of them a machine keeps the number of.
+fn told(history: &SourceHistory, last_pass: &LastPass, frozen: &FrozenSource) -> u64 {
+    let machines = (&last_pass.analysis.groups[..], &last_pass.numbers[..]);
+    loads::told(&history.discarded, machines, &frozen.connections).min(forgotten(frozen))
 }
 
 /// Why no connection shows a clock.
@@ -121,62 +134,34 @@ fn tunnels(connections: &[Connection]) -> Vec<Tunnel> {
 pub(super) fn machines(
     history: &SourceHistory,
     last_pass: &LastPass,
-    connections: &[Connection],
+    frozen: &FrozenSource,
     options: &Options,
 ) -> Vec<MachineReport> {
+    let connections = &frozen.connections;
     // Phases refer to a whole second: there, a clock of whole hertz has the same phase as at any other
     // whole second, apart from its skew. So phases of different addresses can be compared.
     let analysed = &connections[..last_pass.connections];
     let first_ns = analysed.iter().map(|connection| connection.flow.first_ns).min().unwrap_or_default();
     let reference_ns = first_ns - first_ns % 1_000_000_000;
-    let mut machines: Vec<MachineReport> = last_pass
-        .analysis
-        .groups
+    let groups = &last_pass.analysis.groups;
+    let kept = loads::kept(&history.discarded, groups, analysed);
+    let mut machines: Vec<MachineReport> = groups
         .iter()
         .zip(&last_pass.numbers)
-        .map(|(group, &number)| {
+        .zip(&kept)
+        .map(|((group, &number), kept)| {
             let source_ports = last_pass.analysis.source_ports.of_machine(group, reference_ns);
-            MachineReport {
-                source_ports,
-                ..machine(history, last_pass, group, number, reference_ns, connections, options)
-            }
+            let held = machine(history, last_pass, group, number, reference_ns, connections, options);
+            let discarded: f64 = kept.iter().map(|kept| kept.probability * kept.connections).sum();
+            MachineReport { source_ports, connections: held.connections + discarded, ..held }
         })
         .collect();
-    let assigned: f64 = machines.iter().map(|machine| machine.connections).sum();
-    for (machine, group) in machines.iter_mut().zip(&last_pass.analysis.groups) {
-        let percent = |connections: f64| 100.0 * connections / assigned.max(f64::MIN_POSITIVE);
-        machine.load_percent = percent(machine.connections);
-        let [fewer, more] = leeway(group, machine.load_percent / 100.0);
-        machine.load_low_percent = percent(machine.connections - fewer).max(0.0);
-        machine.load_high_percent = percent(machine.connections + more).min(100.0);
-    }
+    let of_none = forgotten(frozen).saturating_sub(told(history, last_pass, frozen));
+    let unowned = of_none.min(history.discarded.unowned + frozen.unseen);
+    loads::share_out(&mut machines, groups, &kept, unowned);
     machines.sort_by_key(|machine| machine.id);
     machines
 }
-
-/// How many connections fewer and more may be a machine's than the sum of their probabilities tells, where
-/// `share` of all connections is taken to be its own.
-///
-/// A connection that shows nothing has that share as its probability. But the connections that show nothing,
-/// as short ones, may well be all of one machine. So only what a connection clearly shows beyond the share
-/// counts.
-fn leeway(group: &Group, share: f64) -> [f64; 2] {
-    if group.phase_ticks.is_none() {
-        return [0.0; 2];
-    }
-    // With odds that are so many times as high.
-    let with = |p: f64, factor: f64| p * factor / (p * factor + (1.0 - p));
-    let least = |p: f64| match share {
-        all if all >= 1.0 => p,
-        _ => ((with(p, 1.0 / UNCLEAR_FACTOR) - share) / (1.0 - share)).clamp(0.0, p),
-    };
-    let most = |p: f64| (with(p, UNCLEAR_FACTOR) / share.max(f64::MIN_POSITIVE)).clamp(p, 1.0);
-    group.members.iter().fold([0.0; 2], |[fewer, more], &(_, p)| [fewer + p - least(p), more + most(p) - p])
-}
-
-/// A likelihood ratio up to this shows nothing of whose a connection is: the law of the delay is only
-/// learned.
-const UNCLEAR_FACTOR: f64 = 3.0;
 
 /// The counter value of a clock at `at_ns`, modulo `period` ticks.
 fn counter_value(clock: &Clock, at_ns: u64, period: f64) -> Estimate {
@@ -225,7 +210,7 @@ fn machine(
         reference_ns,
         boot: clock.filter(|_| keeps_time).map(|clock| boot::boot(&with_skew(clock, group), jiffies)),
         boot_if_fixed: boot_if_fixed(group, &os, jiffies),
-        connections: weight + history.discarded.get(&number).copied().unwrap_or_default() as f64,
+        connections: weight + history.discarded.of_machine(number) as f64,
         load_percent: 0.0,
         load_low_percent: 0.0,
         load_high_percent: 0.0,
@@ -315,9 +300,6 @@ pub(super) fn candidates(history: &SourceHistory) -> impl Iterator<Item = Candid
         })
     })
 }
-
-/// A connection is surely a machine's where the probability is at least this.
-const SURE: f64 = 0.9;
 
 /// The connections of which none of the machines surely is the owner, by their places.
 pub(super) fn unsure(analysis: &Analysis) -> BTreeSet<usize> {

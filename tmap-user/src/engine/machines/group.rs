@@ -50,6 +50,9 @@ pub(super) fn told_skew(rate_hz: Estimate, hz: f64) -> Option<Estimate> {
     (skew.sigma <= MAX_SKEW_SIGMA_PPM && skew.value.abs() <= MAX_SKEW_PPM).then_some(skew)
 }
 
+/// A connection is surely a machine's where the probability is at least this.
+pub(super) const SURE: f64 = 0.9;
+
 /// The number of machines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {

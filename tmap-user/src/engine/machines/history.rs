@@ -7,6 +7,8 @@ use tmap_common::Address;
 use super::{
     analysis::{self, Analysis, Circumstances},
     counters::Moved,
+    discarded::{Discarded, Known},
+    group::SURE,
     numbering,
 };
 use crate::engine::{
@@ -22,8 +24,8 @@ pub(super) struct SourceHistory {
     pub address: Address,
     /// How many sources had its source's number before.
     pub life: u32,
-    /// Assigned connections that were discarded since, by machine number.
-    pub discarded: BTreeMap<u32, u64>,
+    /// Connections that were discarded since.
+    pub discarded: Discarded,
     /// The last pass. Its members are the oldest of the address's connections.
     pub last_pass: Option<LastPass>,
     /// The last pass by phase, where later ones by offset left machines to the next: what is known until
@@ -41,15 +43,16 @@ pub(super) struct SourceHistory {
     /// Whether the last pass was cut short or refused, so that the next one may find more. Copies that were
     /// frozen before that do not know it.
     pub is_open: bool,
-    /// For each connection of the last pass, in order: its serial, and its machine's number (0 for none).
-    assigned: Vec<(u32, u32)>,
+    /// What is known of each connection of the last pass, in order.
+    assigned: Vec<Known>,
 }
 
 /// What was known before a pass.
 pub(super) struct Before {
     last_pass: Option<LastPass>,
     older: Option<LastPass>,
-    assigned: Vec<(u32, u32)>,
+    assigned: Vec<Known>,
+    discarded: Discarded,
 }
 
 impl Before {
@@ -100,7 +103,7 @@ impl SourceHistory {
         Self {
             address,
             life,
-            discarded: BTreeMap::new(),
+            discarded: Discarded::default(),
             last_pass: None,
             older: None,
             announced: BTreeSet::new(),
@@ -144,27 +147,31 @@ impl SourceHistory {
         })
     }
 
-    /// Restores the machine numbers of `connections`, which are all of the address's, in the order of
-    /// serials. Counts connections that were discarded, and leaves them out of what passes found.
+    /// Restores the machine numbers and counters of `connections`, which are all of the address's, in the
+    /// order of serials. Counts connections that were discarded, and leaves them out of what passes found.
     pub(super) fn recall(&mut self, connections: &mut [Connection]) {
         let (mut at, mut places, mut held) = (0, Vec::with_capacity(self.assigned.len()), 0);
-        self.assigned.retain(|&(serial, machine)| {
-            while connections.get(at).is_some_and(|connection| connection.serial < serial) {
+        let mut gone = Vec::new();
+        self.assigned.retain(|known| {
+            while connections.get(at).is_some_and(|connection| connection.serial < known.serial) {
                 at += 1;
             }
-            let known = connections.get_mut(at).filter(|connection| connection.serial == serial);
-            places.push(known.is_some().then_some(held));
-            if let Some(connection) = known {
-                connection.machine = machine;
-                held += 1;
-                return true;
+            let same = connections.get_mut(at).filter(|connection| connection.serial == known.serial);
+            places.push(same.is_some().then_some(held));
+            match same {
+                Some(connection) => {
+                    known.recall(connection);
+                    held += 1;
+                    true
+                }
+                None => {
+                    gone.push(*known);
+                    false
+                }
             }
-            if machine != 0 {
-                *self.discarded.entry(machine).or_default() += 1;
-            }
-            false
         });
-        if held < places.len() {
+        if !gone.is_empty() {
+            self.discarded.add(&gone, &self.assigned, &self.announced);
             self.last_pass.iter_mut().chain(&mut self.older).for_each(|pass| pass.forget(&places));
         }
     }
@@ -193,7 +200,9 @@ impl SourceHistory {
         circumstances: Circumstances,
     ) -> Before {
         let analysed: Vec<&Connection> = connections.iter().collect();
-        let analysis = analysis::analyse(&analysed, options, circumstances);
+        let mut analysis = analysis::analyse(&analysed, options, circumstances);
+        let discarded = self.discarded.clone();
+        self.discarded.follow(&std::mem::take(&mut analysis.counters), connections);
         let announced = |number: u32| if self.announced.contains(&number) { number } else { 0 };
         let first_free = self.last_announced + 1;
         let numbers =
@@ -202,29 +211,33 @@ impl SourceHistory {
         let unsorted = analysis.random_offsets > 0;
         for connection in connections.iter_mut() {
             let stays = unsorted && self.announced.contains(&connection.machine);
-            connection.machine = if stays { connection.machine } else { 0 };
+            if !stays {
+                (connection.machine, connection.is_sure) = (0, false);
+            }
         }
         for (group, &number) in analysis.groups.iter().zip(&numbers) {
             for &(position, probability) in &group.members {
                 if probability >= MIN_ASSIGNED {
                     connections[position].machine = number;
+                    connections[position].is_sure = probability >= SURE;
                 }
             }
         }
-        let assigned = connections.iter().map(|connection| (connection.serial, connection.machine)).collect();
+        let assigned = connections.iter().map(Known::of).collect();
         self.forget_gone(&numbers, connections);
         let last_pass =
             LastPass { analysis, depth: circumstances.depth, connections: connections.len(), numbers };
-        self.replace(last_pass, assigned)
+        Before { discarded, ..self.replace(last_pass, assigned) }
     }
 
     /// Takes in the outcome of a pass. Returns what was known before.
-    fn replace(&mut self, last_pass: LastPass, assigned: Vec<(u32, u32)>) -> Before {
+    fn replace(&mut self, last_pass: LastPass, assigned: Vec<Known>) -> Before {
         let leaves_machines = last_pass.depth == Depth::Offsets && last_pass.analysis.random_offsets > 0;
         let before = Before {
             last_pass: self.last_pass.take(),
             older: self.older.take(),
             assigned: std::mem::replace(&mut self.assigned, assigned),
+            discarded: Discarded::default(),
         };
         if leaves_machines {
             let was_by_phase = |pass: &&LastPass| pass.depth == Depth::Phases;
@@ -246,13 +259,14 @@ impl SourceHistory {
         let held: BTreeSet<u32> =
             connections.iter().map(|connection| connection.machine).chain(numbers.iter().copied()).collect();
         self.announced.retain(|number| held.contains(number));
-        self.discarded.retain(|number, _| held.contains(number));
+        self.discarded.keep_machines(&held);
         self.moves_announced.retain(|number, _| held.contains(number));
     }
 
     /// Forgets a pass that ended early: the next one must find what it would have found without that.
     pub(super) fn restore(&mut self, before: Before) {
-        (self.last_pass, self.older, self.assigned) = (before.last_pass, before.older, before.assigned);
+        (self.last_pass, self.older) = (before.last_pass, before.older);
+        (self.assigned, self.discarded) = (before.assigned, before.discarded);
     }
 
     /// Memory held, in bytes.
@@ -261,7 +275,8 @@ impl SourceHistory {
             self.last_pass.iter().chain(&self.older).flat_map(|last_pass| &last_pass.analysis.groups);
         let members: usize = groups.map(|group| size_of_val(group) + size_of_val(&group.members[..])).sum();
         let numbers = self.announced.len() * size_of::<u32>()
-            + (self.discarded.len() + self.moves_announced.len()) * size_of::<(u32, u64)>();
+            + self.moves_announced.len() * size_of::<(u32, u64)>()
+            + self.discarded.heap_bytes();
         size_of::<Self>() + members + numbers + size_of_val(&self.assigned[..])
     }
 }
