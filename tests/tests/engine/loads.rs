@@ -86,7 +86,7 @@ fn busy_in_turns(offsets: Offsets, pace: Pace, seed: u64) -> (Snapshot, f64) {
     let counts = [Cell::new(0.0), Cell::new(0.0)];
     let records = of_present(&scenario, |machine, at_s| {
         let is_busy = (machine == 0) == (at_s < 300.0);
-        let is_there = is_busy || (at_s * 1e3) as u64 % [3, 12][machine] == 0;
+        let is_there = is_busy || ((at_s * 1e3) as u64).is_multiple_of([3, 12][machine]);
         counts[machine].update(|count| count + f64::from(u8::from(is_there)));
         is_there
     });
