@@ -257,6 +257,9 @@ pub(super) struct Merging {
     apart: f64,
 }
 
+/// No drifts differ by less over the data, in ticks.
+const LEAST_TICKS: f64 = 1e-6;
+
 impl Merging {
     fn of(data: &Data, mixture: &Mixture) -> Self {
         let lines = &mixture.lines;
@@ -269,7 +272,7 @@ impl Merging {
         let sigma = (squares / (lines.len() as f64 - 1.0).max(1.0)).sqrt().max(1e-4);
         Self {
             information: lines.iter().map(|l| l.information.at(0, 0)).sum(),
-            apart: std::f64::consts::SQRT_2 * sigma * spread_s,
+            apart: (std::f64::consts::SQRT_2 * sigma * spread_s).max(LEAST_TICKS),
         }
     }
 
@@ -280,8 +283,9 @@ impl Merging {
             return 1.0;
         }
         let least = least_apart(information / machines as f64);
-        // Chance that phases lie within what the drifts' difference e leaves: mean of 2 sqrt(d^2 - e^2).
-        let step = least / 64.0;
+        // Chance that phases lie within what the drifts' difference e leaves: mean of 2 sqrt(d^2 - e^2). Beyond
+        // five standard deviations there is none.
+        let step = least.min(5.0 * apart) / 64.0;
         let mut sum = 0.0;
         for k in 0..64 {
             let e = step * (f64::from(k) + 0.5);
