@@ -1,6 +1,12 @@
 //! Source ports as a second witness: what they add, and that they do no harm.
 
-use tmap::engine::snapshot::PortCount;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_pcg::Pcg64;
+use tmap::engine::{
+    ports::{self, Opening},
+    snapshot::PortCount,
+};
+use tmap_common::Address;
 use tmap_tests::{
     judge::web::{self, Outcome},
     simulate::web::{Web, grid, ports::Ports},
@@ -87,4 +93,52 @@ fn several_addresses_of_one_machine_are_one_machine() {
 fn nothing_is_told_of_machines_without_timestamps_where_ports_are_drawn() {
     assert!(without_timestamps(4, Ports::Drawn).iter().all(Option::is_none));
     assert!(without_timestamps(4, Ports::Counters { kept: 1.0 }).iter().all(Option::is_none));
+}
+
+/// Hosts that open 40 connections each to one server within 300 s, from ports one after the other: `step`
+/// from one to the next, and each next one skipped with probability `skipped`, for a connection elsewhere.
+fn to_one_server(hosts: usize, step: u16, skipped: f64, random: &mut Pcg64) -> Vec<Opening> {
+    let (peer, peer_port) = (Address::from_ip4([203, 0, 113, 1]), 8_080);
+    let mut openings = Vec::new();
+    for _ in 0..hosts {
+        let mut times_ns: Vec<u64> = (0..40).map(|_| random.random_range(0..300_000_000_000)).collect();
+        times_ns.sort_unstable();
+        let mut port = 32_768 + 2 * random.random_range(0..14_000_u16);
+        for time_ns in times_ns {
+            port += step;
+            while random.random::<f64>() < skipped {
+                port += step;
+            }
+            openings.push(Opening { time_ns, peer, peer_port, port });
+        }
+    }
+    openings
+}
+
+fn read(mut openings: Vec<Opening>) -> ports::Ports {
+    openings.sort_by_key(|opening| opening.time_ns);
+    ports::Ports::read(openings)
+}
+
+#[test]
+fn a_counter_before_one_server_is_no_two_walks() {
+    for (hosts, skipped) in [(1, 0.0), (1, 0.2), (1, 0.6), (3, 0.0), (3, 0.2), (3, 0.6)] {
+        for seed in 0..6 {
+            let told = read(to_one_server(hosts, 1, skipped, &mut Pcg64::seed_from_u64(seed)));
+            assert_eq!(told.most_at_once(), 0, "{hosts} hosts, {skipped}, seed {seed}");
+            assert!((0..told.openings.len()).all(|at| told.link(at).is_none()), "{hosts} hosts, {skipped}");
+        }
+    }
+}
+
+#[test]
+fn walks_in_steps_of_two_are_told_beside_counters() {
+    for (walking, counting, missed) in [(1, 0, 0.0), (3, 0, 0.0), (3, 0, 0.1), (2, 1, 0.0)] {
+        for seed in 0..6 {
+            let random = &mut Pcg64::seed_from_u64(seed);
+            let walks = to_one_server(walking, 2, missed, random);
+            let told = read([walks, to_one_server(counting, 1, 0.2, random)].concat());
+            assert_eq!(told.most_at_once(), walking, "beside {counting} counters, {missed}, seed {seed}");
+        }
+    }
 }

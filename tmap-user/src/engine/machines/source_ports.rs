@@ -8,6 +8,7 @@ use crate::engine::{
     ports::{
         Opening, Ports,
         boundary::Boundary,
+        chains::Chains,
         rule::Rule,
         walks::{Link, Walks},
     },
@@ -62,16 +63,15 @@ impl SourcePorts {
     /// Joins items that hold linked connections: for each item, the number of its chain. `item_of` tells the
     /// item of a connection, if it is in one.
     pub(super) fn chains(&self, items: usize, item_of: &BTreeMap<usize, usize>) -> Vec<usize> {
-        let mut chain: Vec<usize> = (0..items).collect();
+        let mut chains = Chains::new(items);
         for (at, &connection) in self.connection_of.iter().enumerate() {
             let Some(link) = self.ports.link(at).filter(|link| link.probability >= SURE) else { continue };
             let before = item_of.get(&self.connection_of[link.from]);
             if let Some((&before, &item)) = before.zip(item_of.get(&connection)) {
-                let (a, b) = (root(&mut chain, before), root(&mut chain, item));
-                chain[a.max(b)] = a.min(b);
+                chains.join(before, item);
             }
         }
-        (0..items).map(|item| root(&mut chain, item)).collect()
+        (0..items).map(|item| chains.first(item)).collect()
     }
 }
 
@@ -145,20 +145,11 @@ pub(super) fn told(ports: &Ports) -> snapshot::SourcePorts {
         could: walks.could as u64,
         linked: walks.linked() as u64,
         by_chance: walks.by_chance,
-        nats: walks.nats,
+        nats: walks.nats(),
     };
     snapshot::SourcePorts {
         openings: ports.openings.len() as u64,
         rules: ports.walks.iter().map(seen).collect(),
         hosts_at_once: ports.most_at_once() as u64,
     }
-}
-
-/// The first item of a chain. Ways to it become shorter.
-fn root(chain: &mut [usize], mut item: usize) -> usize {
-    while chain[item] != item {
-        chain[item] = chain[chain[item]];
-        item = chain[item];
-    }
-    item
 }

@@ -7,12 +7,15 @@
 //!
 //! ```text
 //! Opening (a SYN) -> rule: how likely is each step? -> walks: which SYN goes on from which
+//!                 -> counters: SYNs that look like walks, but whose ports count up
 //!                 -> boundary: when walks break, modulo ten seconds
 //! ```
 //!
 //! Ports are chosen by their sender, so a link is a probability and never a fact.
 
 pub mod boundary;
+pub mod chains;
+mod counters;
 mod machines;
 mod opening;
 pub mod rule;
@@ -58,13 +61,23 @@ impl Ports {
 
     /// The rule that SYNs follow best, if they follow one.
     fn best(&self, rules: &[Rule], is_taken: &[bool]) -> Option<Walks> {
-        let follow = |rule: &Rule| Walks::follow(*rule, &self.openings, |at| !is_taken[at]);
-        let is_told = |walks: &Walks| {
-            let linked = walks.linked() as f64;
-            walks.nats >= LEAST_NATS && linked >= FEWEST_LINKS && linked > CLEARLY * walks.by_chance
-        };
-        let told = rules.iter().map(follow).filter(is_told);
-        told.max_by(|a, b| a.nats.total_cmp(&b.nats))
+        let told = rules.iter().filter_map(|rule| self.follow(*rule, is_taken));
+        told.max_by(|a, b| a.nats().total_cmp(&b.nats()))
+    }
+
+    /// The walks of a rule, without SYNs that counters explain better; `None` where SYNs don't clearly follow
+    /// the rule.
+    fn follow(&self, rule: Rule, is_taken: &[bool]) -> Option<Walks> {
+        let walks = Some(Walks::follow(rule, &self.openings, |at| !is_taken[at])).filter(is_told)?;
+        if !rule.is_per_service() {
+            return Some(walks);
+        }
+        let is_counted = counters::explain(&walks, &self.openings, |at| !is_taken[at]);
+        if !is_counted.contains(&true) {
+            return Some(walks);
+        }
+        let is_free = |at: usize| !is_taken[at] && !is_counted[at];
+        Some(Walks::follow(rule, &self.openings, is_free)).filter(is_told)
     }
 
     /// The link of a SYN to an earlier one of the same host; `None` where it begins a walk. One counter for
@@ -84,4 +97,10 @@ impl Ports {
     pub fn most_at_once(&self) -> usize {
         self.walks.iter().map(|walks| walks.most_at_once(&self.openings)).max().unwrap_or(0)
     }
+}
+
+/// Whether SYNs clearly follow the rule of these walks.
+fn is_told(walks: &Walks) -> bool {
+    let linked = walks.linked() as f64;
+    walks.nats() >= LEAST_NATS && linked >= FEWEST_LINKS && linked > CLEARLY * walks.by_chance
 }

@@ -21,6 +21,11 @@ pub struct Opening {
 pub(super) type Place = Option<(Address, u16)>;
 
 impl Opening {
+    /// The service that it went to.
+    pub(super) fn service(&self) -> (Address, u16) {
+        (self.peer, self.peer_port)
+    }
+
     /// The time from this SYN to a later one, in seconds.
     pub fn pause_s(&self, later: &Self) -> f64 {
         seconds_between(self.time_ns, later.time_ns)

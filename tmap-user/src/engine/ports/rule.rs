@@ -28,11 +28,6 @@ impl Rule {
         self != Self::Counter
     }
 
-    /// Where the walk of a SYN goes on.
-    pub(super) fn place_of(self, opening: &Opening) -> Place {
-        self.is_per_service().then_some((opening.peer, opening.peer_port))
-    }
-
     /// The longest time from one SYN of a walk to the next, in seconds.
     pub fn longest_pause_s(self) -> f64 {
         match self {
@@ -58,6 +53,67 @@ impl Rule {
             Self::LinuxWalk | Self::OldLinuxWalk => 1.0 / 14_116.0,
             Self::Counter => 1.0 / 16_384.0,
         }
+    }
+}
+
+/// How walks step from one port to the next, and what they go through.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Steps {
+    /// As the rule says.
+    Of(Rule),
+    /// A counter that goes by one, of whose ports one service sees some: most of them where its host, or the
+    /// NAT, opens few connections elsewhere.
+    OfCounter {
+        /// The probability that the service sees a given port of the counter, above 0 and below 1.
+        seen: f64,
+    },
+}
+
+/// The largest step of a counter that a service sees.
+const MOST_UNSEEN: u16 = 64;
+
+impl Steps {
+    /// Counters of which nothing is learnt yet.
+    pub(super) const OF_COUNTERS: Self = Self::OfCounter { seen: 0.5 };
+
+    pub(super) fn rule(self) -> Rule {
+        match self {
+            Self::Of(rule) => rule,
+            Self::OfCounter { .. } => Rule::Counter,
+        }
+    }
+
+    /// Whether a walk goes to one service; otherwise all services share it.
+    pub(super) fn is_per_service(self) -> bool {
+        match self {
+            Self::Of(rule) => rule.is_per_service(),
+            Self::OfCounter { .. } => true,
+        }
+    }
+
+    /// Where the walk of a SYN goes on.
+    pub(super) fn place_of(self, opening: &Opening) -> Place {
+        self.is_per_service().then_some(opening.service())
+    }
+
+    /// The probability that the next port is `step` above the last one.
+    pub(super) fn probability(self, step: u16) -> f64 {
+        match self {
+            Self::Of(rule) => rule.step_probability(step),
+            Self::OfCounter { seen } if (1..=MOST_UNSEEN).contains(&step) => {
+                seen * (1.0 - seen).powi(i32::from(step) - 1)
+            }
+            Self::OfCounter { .. } => 0.0,
+        }
+    }
+
+    /// Steps of counters whose share that a service sees is learnt from these; a rule stays as it is.
+    pub(super) fn learnt(self, steps: impl Iterator<Item = u16>) -> Self {
+        let Self::OfCounter { .. } = self else { return self };
+        let (count, ports) =
+            steps.fold((0.0, 0.0), |(count, ports), step| (count + 1.0, ports + f64::from(step)));
+        // As if one more step of two had been seen.
+        Self::OfCounter { seen: (count + 1.0) / (ports + 2.0) }
     }
 }
 
@@ -149,6 +205,16 @@ mod tests {
             let sum: f64 = (1..=48).map(|step| rule.step_probability(step)).sum();
             assert!((0.99..=1.000_001).contains(&sum), "{rule:?}: {sum}");
         }
+        let sum: f64 = (0..=u16::MAX).map(|step| Steps::OF_COUNTERS.probability(step)).sum();
+        assert!((0.99..=1.000_001).contains(&sum), "{sum}");
+    }
+
+    #[test]
+    fn a_counter_tells_how_much_of_it_a_service_sees() {
+        let seen = |steps: &[u16]| Steps::OF_COUNTERS.learnt(steps.iter().copied());
+        assert_eq!(seen(&[]), Steps::OF_COUNTERS);
+        assert_eq!(seen(&[1, 1, 1, 3]), Steps::OfCounter { seen: 5.0 / 8.0 });
+        assert_eq!(Steps::Of(Rule::LinuxWalk).learnt([2].into_iter()), Steps::Of(Rule::LinuxWalk));
     }
 
     #[test]

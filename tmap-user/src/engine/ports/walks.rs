@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
+use tmap_common::Address;
 
 use super::{
     opening::{Opening, Place},
-    rule::Rule,
+    rule::{Rule, Steps},
 };
 
 /// The most walks under way at one service; beyond them, the oldest ends. Bounds the work of a SYN.
@@ -19,8 +20,8 @@ const MOST_UNDER_WAY: usize = 64;
 /// The most counters under way: there is one for all services, unless several hosts count.
 const MOST_COUNTERS: usize = 8;
 
-fn most_under_way(rule: Rule) -> usize {
-    if rule.is_per_service() { MOST_UNDER_WAY } else { MOST_COUNTERS }
+fn most_under_way(steps: Steps) -> usize {
+    if steps.is_per_service() { MOST_UNDER_WAY } else { MOST_COUNTERS }
 }
 
 /// Rounds in which the share of SYNs that go on is learnt.
@@ -49,19 +50,47 @@ pub struct Walks {
     pub could: usize,
     /// The number of SYNs that would go on by chance if ports were drawn at random.
     pub by_chance: f64,
-    /// The log evidence for this rule, in nats, against ports drawn at random.
-    pub nats: f64,
+    /// For each SYN, its log evidence for this rule, in nats, against ports drawn at random.
+    pub(super) nats_of: Vec<f64>,
 }
 
 impl Walks {
     /// The walks of one rule through SYNs in order of time; `is_free` tells which of them take part.
     pub fn follow(rule: Rule, openings: &[Opening], is_free: impl Fn(usize) -> bool) -> Self {
         let strangers = Strangers::of(rule, openings);
-        let mut walks = Self::once(rule, openings, &strangers, &is_free, LIKELY);
+        Self::in_rounds(Steps::Of(rule), openings, &strangers, is_free)
+    }
+
+    /// Counters that go by one, each through SYNs to one service. Evidence is against the same strangers as
+    /// that of walks by `rule`, so that the two can be compared.
+    pub(super) fn counters_beside(rule: Rule, openings: &[Opening], is_free: impl Fn(usize) -> bool) -> Self {
+        let strangers = Strangers::of(rule, openings);
+        Self::in_rounds(Steps::OF_COUNTERS, openings, &strangers, is_free)
+    }
+
+    fn in_rounds(
+        mut steps: Steps,
+        openings: &[Opening],
+        strangers: &Strangers,
+        is_free: impl Fn(usize) -> bool,
+    ) -> Self {
+        let mut walks = Self::once(steps, openings, strangers, &is_free, LIKELY);
         for _ in 1..ROUNDS {
-            walks = Self::once(rule, openings, &strangers, &is_free, walks.share());
+            steps = steps.learnt(walks.steps(openings));
+            walks = Self::once(steps, openings, strangers, &is_free, walks.share());
         }
         walks
+    }
+
+    /// The step of each link.
+    fn steps(&self, openings: &[Opening]) -> impl Iterator<Item = u16> {
+        let links = self.links.iter().enumerate();
+        links.filter_map(|(at, link)| Some(openings[at].port.wrapping_sub(openings[(*link)?.from].port)))
+    }
+
+    /// The log evidence for this rule, in nats, against ports drawn at random.
+    pub fn nats(&self) -> f64 {
+        self.nats_of.iter().sum()
     }
 
     /// The share of SYNs that go on where they could, 0 to 1.
@@ -80,23 +109,23 @@ impl Walks {
     }
 
     fn once(
-        rule: Rule,
+        steps: Steps,
         openings: &[Opening],
         strangers: &Strangers,
         is_free: impl Fn(usize) -> bool,
         share: f64,
     ) -> Self {
-        let links = vec![None; openings.len()];
-        let mut walks = Self { rule, links, could: 0, by_chance: 0.0, nats: 0.0 };
+        let (links, nats_of) = (vec![None; openings.len()], vec![0.0; openings.len()]);
+        let mut walks = Self { rule: steps.rule(), links, could: 0, by_chance: 0.0, nats_of };
         let mut services: HashMap<Place, Vec<usize>, RandomState> = HashMap::default();
         for (at, opening) in openings.iter().enumerate().filter(|(at, _)| is_free(*at)) {
-            let under_way = services.entry(rule.place_of(opening)).or_default();
+            let under_way = services.entry(steps.place_of(opening)).or_default();
             let pause_s = |from: &usize| openings[*from].pause_s(opening);
-            under_way.retain(|from| pause_s(from) < rule.longest_pause_s());
-            let link = walks.weigh(at, under_way, openings, strangers.of_syn[at], share);
+            under_way.retain(|from| pause_s(from) < steps.rule().longest_pause_s());
+            let link = walks.weigh(at, steps, under_way, openings, (strangers.of_syn[at], share));
             match link {
                 Some(link) => under_way.retain(|from| *from != link.from),
-                None if under_way.len() == most_under_way(rule) => drop(under_way.remove(0)),
+                None if under_way.len() == most_under_way(steps) => drop(under_way.remove(0)),
                 None => {}
             }
             under_way.push(at);
@@ -105,14 +134,15 @@ impl Walks {
         walks
     }
 
-    /// Weighs from which of the walks under way a SYN goes on.
+    /// Weighs from which of the walks under way a SYN goes on. `any` is the probability that a stranger's SYN
+    /// has its port, `share` that of SYNs that go on.
     fn weigh(
         &mut self,
         at: usize,
+        steps: Steps,
         under_way: &[usize],
         openings: &[Opening],
-        any: f64,
-        share: f64,
+        (any, share): (f64, f64),
     ) -> Option<Link> {
         let opening = &openings[at];
         if under_way.is_empty() {
@@ -125,7 +155,7 @@ impl Walks {
             // The longer the pause, the likelier the walk has ended.
             let lasts = 1.0 - before.pause_s(opening) / self.rule.longest_pause_s();
             let prior = share * lasts / under_way.len() as f64;
-            let step = self.rule.step_probability(opening.port.wrapping_sub(before.port));
+            let step = steps.probability(opening.port.wrapping_sub(before.port));
             let weight = prior * step;
             (sum, goes_on) = (sum + weight, goes_on + prior);
             if weight > best.1 {
@@ -134,7 +164,7 @@ impl Walks {
             self.by_chance += any * STEPS_NEAR;
         }
         let begins = (1.0 - goes_on) * any;
-        self.nats += ((sum + begins) / any).ln();
+        self.nats_of[at] = ((sum + begins) / any).ln();
         let probability = best.1 / (sum + begins);
         (probability > LIKELY).then_some(Link { from: best.0, probability })
     }
@@ -180,7 +210,7 @@ impl Strangers {
 /// all services has all of them, so there everything counts.
 fn may_be_one_walk(rule: Rule, a: &Opening, b: &Opening) -> bool {
     let pause_s = a.pause_s(b).abs();
-    rule.is_per_service() && rule.place_of(a) == rule.place_of(b) && pause_s < rule.longest_pause_s()
+    rule.is_per_service() && a.service() == b.service() && pause_s < rule.longest_pause_s()
 }
 
 /// The number of ports that are as near as a step.
@@ -216,11 +246,11 @@ impl Walks {
         if !self.rule.is_per_service() {
             return 0;
         }
-        let mut ends: Vec<(Place, u64, bool)> = Vec::new();
+        let mut ends: Vec<((Address, u16), u64, bool)> = Vec::new();
         for Walk(members) in self.walks().iter().filter(|walk| walk.0.len() >= LEAST_CERTAIN) {
             let (first, last) = (&openings[members[0]], &openings[members[members.len() - 1]]);
-            ends.push((self.rule.place_of(first), first.time_ns, true));
-            ends.push((self.rule.place_of(last), last.time_ns, false));
+            ends.push((first.service(), first.time_ns, true));
+            ends.push((last.service(), last.time_ns, false));
         }
         // Of a beginning and an end at one time, the end comes first.
         ends.sort_unstable();
@@ -243,7 +273,6 @@ pub(super) const LEAST_CERTAIN: usize = 4;
 mod tests {
     use rand::{RngExt as _, SeedableRng as _};
     use rand_pcg::Pcg64;
-    use tmap_common::Address;
 
     use super::*;
 
@@ -281,7 +310,7 @@ mod tests {
             assert!(right as f64 >= 0.97 * walks.linked() as f64, "{right} of {}", walks.linked());
             let least = [0.0, 0.9, 0.0, 0.0, 0.7][hosts.min(4)];
             assert!(right as f64 > least * openings.len() as f64 * if hosts == 16 { 0.4 } else { 1.0 });
-            assert!(walks.nats > 1_000.0 && walks.by_chance < 0.1 * walks.linked() as f64);
+            assert!(walks.nats() > 1_000.0 && walks.by_chance < 0.1 * walks.linked() as f64);
             let at_once = walks.most_at_once(&openings);
             assert!(at_once <= hosts && (hosts == 16 || at_once == hosts), "{at_once} of {hosts}");
         }
@@ -292,7 +321,12 @@ mod tests {
         let (openings, _) = linux(4, 240, 0.0);
         for rule in Rule::ALL {
             let walks = Walks::follow(rule, &openings, |_| true);
-            assert!(walks.nats < 3.0 && walks.linked() < 5, "{rule:?}: {} {}", walks.nats, walks.linked());
+            assert!(
+                walks.nats() < 3.0 && walks.linked() < 5,
+                "{rule:?}: {} {}",
+                walks.nats(),
+                walks.linked()
+            );
             assert_eq!(walks.most_at_once(&openings), 0);
         }
     }

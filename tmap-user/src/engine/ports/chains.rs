@@ -1,0 +1,29 @@
+//! Chains: items that links join, directly or by way of others.
+
+/// Chains of items 0, 1, ...; at first, each is one by itself.
+pub struct Chains {
+    /// For each item, an earlier one of its chain, or itself where it is the first.
+    before: Vec<usize>,
+}
+
+impl Chains {
+    /// So many items, which nothing joins yet.
+    pub fn new(items: usize) -> Self {
+        Self { before: (0..items).collect() }
+    }
+
+    /// The first item of an item's chain. Ways to it become shorter.
+    pub fn first(&mut self, mut item: usize) -> usize {
+        while self.before[item] != item {
+            self.before[item] = self.before[self.before[item]];
+            item = self.before[item];
+        }
+        item
+    }
+
+    /// Makes one chain of those of two items.
+    pub fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.first(a), self.first(b));
+        self.before[a.max(b)] = a.min(b);
+    }
+}
