@@ -283,8 +283,8 @@ impl Merging {
             return 1.0;
         }
         let least = least_apart(information / machines as f64);
-        // Chance that phases lie within what the drifts' difference e leaves: mean of 2 sqrt(d^2 - e^2), up to
-        // five standard deviations.
+        // Chance that phases lie within what the drifts' difference e leaves: the mean of 2 sqrt(d^2 - e^2).
+        // Beyond five standard deviations there is none.
         let step = least.min(5.0 * apart) / 64.0;
         let mut sum = 0.0;
         for k in 0..64 {
