@@ -14,7 +14,7 @@ use tmap_tests::{
     captures::{self, THREE},
     judge::evaluate,
     simulate::{
-        SHARED,
+        Law, Offsets, SHARED, Scenario,
         conversation::{START_NS, Side, acknowledgement, conversation},
     },
     wire::frame::LINUX_SYN,
@@ -268,6 +268,27 @@ fn containers_of_two_kernels_are_two_machines_by_pair() {
     let report = &reports(records, 1)[&Address::from_ip4(SHARED.octets())];
     assert_eq!((report.machines_low, report.machines), (Some(2), Some(2)), "{}", figures(report));
     assert!(report.machines_proven <= Some(2), "{}", figures(report));
+}
+
+/// Their phases coincide because they are many, and connections are few: that makes no few hosts with several
+/// addresses each.
+#[test]
+fn a_crowd_with_offsets_by_pair_is_no_few_hosts() {
+    for seed in 1..=5 {
+        let scenario = Scenario {
+            machines: 40,
+            offsets: Offsets::PerPair,
+            law: Law::Exponential,
+            jitter_s: 300e-6,
+            connections: 9,
+            segments: (20.0, 200.0),
+            seed,
+            ..Scenario::default()
+        };
+        let report = &reports(scenario.run().records, 1)[&Address::from_ip4(SHARED.octets())];
+        assert!(report.machines.is_none_or(|machines| machines >= 30), "{seed}: {}", figures(report));
+        assert!(report.machines_high.is_none_or(|high| high >= 40), "{seed}: {}", figures(report));
+    }
 }
 
 /// Pairs of addresses would show one machine, and skews refute it.

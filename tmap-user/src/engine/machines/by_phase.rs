@@ -56,8 +56,11 @@ const EXCLUDED_NATS: f64 = 7.0;
 /// pair's counters are one machine: pairs alone tell the number, at a thousandth of the cost.
 const MOST_BY_PHASE: usize = 12;
 
-/// Beyond that number, phases tell whether a few hosts have several addresses each, if there are no more
-/// counters than these: a bound of cost.
+/// So many machines by phase are many.
+const MANY_LINES: u32 = 6;
+
+/// Beyond [`MOST_BY_PHASE`], phases tell whether a few hosts have several addresses each, if there are no
+/// more counters than these: a bound of cost.
 const MOST_CROWDED: usize = 400;
 
 /// Where nearly all connections have an offset of their own, pairs don't tell the number, and phases explain
@@ -153,7 +156,7 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
     let do_phases_tell =
         lines.related_nats > CLEARLY_RELATED_NATS && by_phase.count.high.is_none_or(|high| apart <= high);
     match (do_phases_tell, is_refuted) {
-        (true, _) => by_phase.at_least(apart),
+        (true, _) => by_phase.or_as_many(&occupancy).at_least(apart),
         (false, true) => Findings::nothing(random.len() as u32).at_least(apart),
         (false, false) => told,
     }
@@ -331,6 +334,16 @@ impl Findings {
         self
     }
 
+    /// These findings, where pairs of addresses may show as many machines as they do. Many lines may be laid
+    /// through few connections of more machines each, so they don't exclude those.
+    fn or_as_many(mut self, occupancy: &Occupancy) -> Self {
+        if self.count.best >= Some(MANY_LINES) {
+            let by_pairs = occupancy.interval().1.map(|high| high as u32);
+            self.count.high = self.count.high.zip(by_pairs).map(|(a, b)| a.max(b));
+        }
+        self
+    }
+
     /// These findings, where there certainly are so many machines.
     fn at_least(mut self, machines: u32) -> Self {
         self.count.low = self.count.low.max(machines);
@@ -351,8 +364,11 @@ impl Findings {
             if own != Own::Mostly {
                 self.count.low = self.count.low.max(low as u32).min(self.count.best.unwrap_or(u32::MAX));
             }
-            let ends = [self.count.high, high.map(|high| high as u32)];
-            self.count.high = ends.into_iter().flatten().min();
+            let by_pairs = high.map(|high| high as u32);
+            self.count.high = [self.count.high, by_pairs].into_iter().flatten().min();
+            if own != Own::No {
+                return self.or_as_many(occupancy);
+            }
             return self;
         }
         self.groups.clear();

@@ -93,4 +93,4 @@ fn leeway(group: &Group, kept: &[Kept], share: f64) -> [f64; 2] {
 
 /// A likelihood ratio up to this shows nothing of whose a connection is: the law of the delay is only
 /// learned.
-const UNCLEAR_FACTOR: f64 = 3.0;
+const UNCLEAR_FACTOR: f64 = 8.0;

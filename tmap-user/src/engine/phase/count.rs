@@ -159,7 +159,8 @@ impl Outliers {
 }
 
 /// The log-likelihood of each number of machines, from 1 to `most`, by what phases alone show: of so many
-/// with unrelated phases, some may coincide. Empty where there are no lines.
+/// with unrelated phases, some may coincide, so that they make so few lines or fewer. Empty where there are
+/// no lines.
 ///
 /// O(m^2 n) for m machines and n lines.
 pub(super) fn by_phases(found: &Found, most: usize) -> Vec<f64> {
@@ -173,7 +174,12 @@ pub(super) fn by_phases(found: &Found, most: usize) -> Vec<f64> {
     let log = |machines: usize| {
         let merge = least_apart(information / machines as f64);
         let lines = lines_of(merge, machines, weights.len() - 1);
-        lines[machines].iter().zip(&weights).map(|(chance, weight)| chance * weight).sum::<f64>().ln()
+        let mut so_few = 0.0;
+        let of_lines = lines[machines].iter().zip(&weights).take(machines + 1).map(|(chance, weight)| {
+            so_few += chance;
+            so_few * weight
+        });
+        of_lines.sum::<f64>().ln()
     };
     (1..=most).map(log).collect()
 }
