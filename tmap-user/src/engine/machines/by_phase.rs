@@ -13,7 +13,7 @@ use super::{
     counters::Behaviour,
     epochs,
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
-    hosts::Hosts,
+    hosts::{self, Hosts},
     lines,
     occupancy::Occupancy,
     one_clock, presence,
@@ -58,10 +58,6 @@ const MOST_BY_PHASE: usize = 12;
 
 /// So many machines by phase are many.
 const MANY_LINES: u32 = 6;
-
-/// Beyond [`MOST_BY_PHASE`], phases tell whether a few hosts have several addresses each, if there are no
-/// more counters than these: a bound of cost.
-const MOST_CROWDED: usize = 400;
 
 /// Where nearly all connections have an offset of their own, pairs don't tell the number, and phases explain
 /// the clocks better than unrelated ones do by this, in nats, phases alone tell it: those of the hundreds of
@@ -108,11 +104,12 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
         random.iter().map(|cluster| sample_of(cluster, connections, resolution_ns)).collect();
     let peers: Vec<Address> = random.iter().map(|c| connections[c.members[0]].peer()).collect();
     let tracks = tracks(view, &random, &samples, &peers);
-    let fit = |prior| {
+    let fit_some = |tracks: &[Track<'_>], prior| {
         let (switches, limits) = (options.evidence, options.limits());
         let settings = phase::Settings { resolution_ns, switches, prior, limits, ..Default::default() };
-        phase::fit(&tracks, hz, &settings)
+        phase::fit(tracks, hz, &settings)
     };
+    let fit = |prior| fit_some(&tracks, prior);
     let began_ns: Vec<u64> = random.iter().map(|c| connections[c.members[0]].flow.first_ns).collect();
     let findings = |found| {
         let machine_of_line = lines::join_by_peers(found, &peers);
@@ -131,8 +128,13 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
         fit(prior_of_lines(&occupancy))
     };
     let told = findings(&by_pairs).with(&occupancy, hz, &random, set.own);
-    let is_crowd = occupancy.fewest > MOST_BY_PHASE && tracks.len() <= MOST_CROWDED;
-    let told = if is_crowd || Hosts::of(&by_pairs.of_phases, &occupancy) != Hosts::HaveOne {
+    let of_phases = if occupancy.fewest > MOST_BY_PHASE {
+        let some: Vec<Track<'_>> = hosts::of_fullest_pairs(&peers).into_iter().map(|at| tracks[at]).collect();
+        fit_some(&some, occupancy.says_nothing()).of_phases
+    } else {
+        by_pairs.of_phases.clone()
+    };
+    let told = if Hosts::of(&of_phases, &occupancy) != Hosts::HaveOne {
         let by_phases = fit(occupancy.says_nothing());
         match Hosts::of(&by_phases.of_phases, &occupancy) {
             Hosts::HaveSeveral => return findings(&by_phases).of_several_addresses(),

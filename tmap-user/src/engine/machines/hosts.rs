@@ -3,6 +3,10 @@
 //! Where offsets are drawn by pair of addresses, each of a host's addresses makes a counter before each peer.
 //! So a peer sees more counters than there are hosts, and their phases coincide.
 
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use tmap_common::Address;
+
 use super::occupancy::Occupancy;
 
 /// Of a thousand addresses whose offsets are drawn by pair, one hides hosts with several addresses each, in
@@ -12,6 +16,20 @@ const SEVERAL_ADDRESSES_NATS: f64 = 6.9;
 /// A number of machines is left open where it is less likely than the likeliest by no more than this, in
 /// nats.
 const OPEN_NATS: f64 = 3.0;
+
+/// So many counters show whether a few hosts have several addresses each: a bound of cost.
+const MOST_COUNTERS: usize = 80;
+
+/// Counters, by the peer that sees each: those of the peers that see most, up to [`MOST_COUNTERS`].
+pub(super) fn of_fullest_pairs(peers: &[Address]) -> Vec<usize> {
+    let mut of_peer: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
+    for (counter, peer) in peers.iter().enumerate() {
+        of_peer.entry(*peer).or_default().push(counter);
+    }
+    let mut pairs: Vec<Vec<usize>> = of_peer.into_values().collect();
+    pairs.sort_by_key(|counters| Reverse(counters.len()));
+    pairs.into_iter().flatten().take(MOST_COUNTERS).collect()
+}
 
 /// Whether hosts have several addresses each.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,6 +86,14 @@ mod tests {
         };
         assert_eq!(with(-1.0), Hosts::HaveOne);
         assert_eq!(with(-7.0), Hosts::MayHaveSeveral { fewest: 5 });
+    }
+
+    #[test]
+    fn the_fullest_pairs_come_first_and_are_bounded() {
+        let peer = |host: u8| Address::from_ip4([203, 0, 113, host]);
+        let peers = [peer(1), peer(2), peer(2), peer(3), peer(2)];
+        assert_eq!(of_fullest_pairs(&peers), [1, 2, 4, 0, 3]);
+        assert_eq!(of_fullest_pairs(&[peer(1); 500]).len(), MOST_COUNTERS);
     }
 
     #[test]
