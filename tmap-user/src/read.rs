@@ -204,8 +204,8 @@ fn lacks(source: &Location, capture: &Capture) -> Vec<String> {
     }
     if dropped > 0 {
         warnings.push(format!(
-            "{source}: its writer dropped {} beside the {} in it (interface statistics); counts may be low; \
-             capture with a larger buffer (-B) or a filter",
+            "{source}: its writer dropped {} beside the {} in it (interface statistics or drop counts); counts may \
+             be low; capture with a larger buffer (-B) or a filter",
             count(dropped, "packet"),
             grouped(capture.packets())
         ));

@@ -155,6 +155,19 @@ impl PcapNg {
 
     /// A packet of an interface; the stamp is in the interface's units.
     pub fn packet(&mut self, interface: u32, stamp: u64, bytes: &[u8]) {
+        self.packet_with(interface, stamp, bytes, &[]);
+    }
+
+    /// A packet before which others were dropped, as an option tells.
+    pub fn packet_after_dropped(&mut self, interface: u32, stamp: u64, bytes: &[u8], dropped: u64) {
+        let order = self.order;
+        let mut options = [order.u16(4), order.u16(8)].concat();
+        options.extend(order.u64(dropped));
+        options.extend([0; 4]);
+        self.packet_with(interface, stamp, bytes, &options);
+    }
+
+    fn packet_with(&mut self, interface: u32, stamp: u64, bytes: &[u8], options: &[u8]) {
         let order = self.order;
         let mut body = order.u32(interface).to_vec();
         body.extend(order.u32((stamp >> 32) as u32));
@@ -162,14 +175,16 @@ impl PcapNg {
         body.extend(order.u32(bytes.len() as u32));
         body.extend(order.u32(bytes.len() as u32));
         body.extend(bytes);
+        body.resize(body.len().next_multiple_of(4), 0);
+        body.extend(options);
         self.block(6, &body);
     }
 
-    /// A packet in the block of before 2009.
-    pub fn obsolete_packet(&mut self, interface: u16, stamp: u64, bytes: &[u8]) {
+    /// A packet in the block of before 2009, before which others were dropped.
+    pub fn obsolete_packet(&mut self, interface: u16, stamp: u64, bytes: &[u8], dropped: u16) {
         let order = self.order;
         let mut body = order.u16(interface).to_vec();
-        body.extend(order.u16(0));
+        body.extend(order.u16(dropped));
         body.extend(order.u32((stamp >> 32) as u32));
         body.extend(order.u32(stamp as u32));
         body.extend(order.u32(bytes.len() as u32));
@@ -234,7 +249,7 @@ pub fn in_every_format(packets: &[Packet]) -> Vec<Vec<u8>> {
         capture.interface(113, 0x80 | 20, -5);
         for (index, packet) in packets.iter().enumerate() {
             match index % 4 {
-                0 => capture.obsolete_packet(1, packet.time_ns >> 10, &packet.bytes),
+                0 => capture.obsolete_packet(1, packet.time_ns >> 10, &packet.bytes, 0),
                 1 => capture.simple_packet(&packet.bytes),
                 _ => capture.packet(index as u32 % 2, packet.time_ns, &packet.bytes),
             }

@@ -192,7 +192,8 @@ fn in_two_sections(packets: &[Packet]) -> Vec<u8> {
 fn in_obsolete_blocks(packets: &[Packet]) -> Vec<u8> {
     let mut capture = PcapNg::new(Order::Big);
     capture.interface(1, 6, 0);
-    packets.iter().for_each(|packet| capture.obsolete_packet(0, packet.time_ns / 1_000, &packet.bytes));
+    let time_us = |packet: &Packet| packet.time_ns / 1_000;
+    packets.iter().for_each(|packet| capture.obsolete_packet(0, time_us(packet), &packet.bytes, 0));
     capture.into_bytes()
 }
 
@@ -687,8 +688,8 @@ fn packets_that_the_writer_dropped_are_said() {
     for order in [Order::Little, Order::Big] {
         let run = folder.read(&mail_with_statistics(order, &blocks).into_bytes());
         let says = format!(
-            "its writer dropped 1,000 packets beside the {} in it (interface statistics); counts may be low; \
-             capture with a larger buffer (-B) or a filter",
+            "its writer dropped 1,000 packets beside the {} in it (interface statistics or drop counts); counts \
+             may be low; capture with a larger buffer (-B) or a filter",
             grouped(all)
         );
         assert_eq!(run.code, 1);
@@ -711,6 +712,36 @@ fn packets_that_the_writer_dropped_are_said() {
     let both = tmap(["read".as_ref(), dropped.as_os_str(), other.as_os_str()]);
     assert!(both.err.contains("dropped.pcapng: its writer dropped 12 packets"), "{}", both.err);
     assert_eq!((both.code, both.err.lines().count()), (1, 1));
+}
+
+#[test]
+fn drop_counts_of_packets_are_said() {
+    let folder = Folder::new();
+    let packets = mail_packets();
+    // Two interfaces, of which both drop packets before every hundredth of theirs.
+    let expected = 2 * 3 * (packets.len() as u64 / 2).div_ceil(100);
+    for (order, obsolete) in [Order::Little, Order::Big].into_iter().flat_map(|o| [(o, false), (o, true)]) {
+        let mut capture = PcapNg::new(order);
+        capture.interface(1, 9, 0);
+        capture.interface(1, 9, 0);
+        for (i, packet) in packets[..packets.len() & !1].iter().enumerate() {
+            let (interface, dropped) = (i % 2, if i / 2 % 100 == 0 { 3 } else { 0 });
+            if obsolete {
+                capture.obsolete_packet(interface as u16, packet.time_ns, &packet.bytes, dropped);
+            } else if dropped > 0 {
+                capture.packet_after_dropped(interface as u32, packet.time_ns, &packet.bytes, dropped.into());
+            } else {
+                capture.packet(interface as u32, packet.time_ns, &packet.bytes);
+            }
+        }
+        // The smaller number of one interface's statistics counts nothing more.
+        capture.statistics(0, &[(5, expected / 2 - 1)]);
+        let run = folder.read(&capture.into_bytes());
+        let says = format!("its writer dropped {} packets beside the ", grouped(expected));
+        assert_eq!(run.code, 1, "{order:?} {obsolete}: {}", run.err);
+        assert!(run.err.contains(&says) && run.out.contains(&says), "{}{}", run.err, run.out);
+        assert!(three_machines(&run), "{}", run.out);
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tmap_common::Link;
 use super::{
     Frame, LinkType, ReadError,
     input::Input,
-    statistics::{Dropped, Told},
+    statistics::{Dropped, Told, before_obsolete_packet, before_packet},
 };
 
 /// Block types that are checked before the block is parsed.
@@ -138,6 +138,7 @@ impl PcapNg {
                     return Err("packet longer than its block");
                 }
                 let is_cut = packet.caplen < packet.origlen;
+                self.add_dropped(packet.if_id, before_packet(&packet.options, self.big_endian));
                 return self.packet(packet.if_id, stamp, data_bytes, is_cut).map(Some);
             }
             Block::InterfaceStatistics(statistics) => {
@@ -165,7 +166,7 @@ impl PcapNg {
     }
 
     /// The packet block of before 2009: interface and drop count share a word.
-    fn obsolete_packet(&self, content: &[u8]) -> Result<Packet, &'static str> {
+    fn obsolete_packet(&mut self, content: &[u8]) -> Result<Packet, &'static str> {
         let words = [0, 4, 8, 12].map(|at| self.word(content, at));
         let [Some(first), Some(high), Some(low), Some(length)] = words else {
             return Err("packet block too short");
@@ -174,9 +175,18 @@ impl PcapNg {
         if content.len() < 20 + data_bytes {
             return Err("packet longer than its block");
         }
-        let interface = if self.big_endian { first >> 16 } else { first & 0xffff };
+        let halves = [first >> 16, first & 0xffff];
+        let [interface, dropped] = if self.big_endian { halves } else { [halves[1], halves[0]] };
+        self.add_dropped(interface, before_obsolete_packet(dropped as u16));
         let is_cut = self.word(content, 16).is_some_and(|original| length < original);
         self.packet(interface, u64::from(high) << 32 | u64::from(low), data_bytes, is_cut)
+    }
+
+    /// Takes in that packets of an interface were dropped. Those of one that isn't described are nobody's.
+    fn add_dropped(&mut self, interface: u32, dropped: u64) {
+        if let Some(interface) = self.interfaces.get_mut(interface as usize) {
+            interface.dropped.add(dropped);
+        }
     }
 
     fn packet(
