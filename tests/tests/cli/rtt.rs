@@ -155,6 +155,33 @@ fn one_direction_is_named_as_the_reason() {
     assert!(run.out.contains("1 of 1 connection seen in one direction only"), "{}", run.out);
 }
 
+/// A tap with two ports, whose clocks differ: what the server sends is stamped 5 ms late.
+#[test]
+fn round_trips_that_two_clocks_stamped_are_left_out_with_a_warning() {
+    let folder = TempDir::new().expect("a folder");
+    let mut packets = requests(40_000, 20).packets;
+    packets
+        .iter_mut()
+        .filter(|packet| packet.bytes[26..30] == SERVER)
+        .for_each(|packet| packet.time_ns += 5 * MS);
+    let path = write(&folder, "taps.pcap", &packets);
+    let path = path.to_str().expect("a plain path");
+    let says = "the round trips of 1 connection are left out, because the two directions were stamped by two \
+                clocks: echoes come up to ";
+    let run = tmap(["rtt", "-s", path]);
+    assert_eq!(run.code, 1);
+    assert!(run.err.contains(says) && run.out.contains(says), "{}{}", run.err, run.out);
+    assert!(run.out.contains("echoes captured before the segments that they echo (1"), "{}", run.out);
+    assert!(!run.out.contains("answers"), "{}", run.out);
+    let run = tmap(["rtt", "--json", path]);
+    let lines = json_lines(&run.out);
+    let summary = of_type(&lines, "rtt_summary")[0];
+    assert_eq!((run.code, &summary["rtt"]), (1, &Value::Null));
+    assert!(summary["warnings"][0].as_str().is_some_and(|text| text.contains(says)), "{summary}");
+    assert!(of_type(&lines, "rtt_machine").is_empty() && of_type(&lines, "rtt_prefix").is_empty());
+    assert!(of_type(&lines, "rtt_connection").iter().all(|line| line["rtt"].is_null()));
+}
+
 #[test]
 fn a_spoofed_segment_and_a_change_of_clock_are_listed() {
     let folder = TempDir::new().expect("a folder");

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 
 use tmap_common::{Counters, Skip};
 
-use crate::engine::{Snapshot, failures::Failed};
+use crate::engine::{Snapshot, failures::Failed, rtt::report::TwoClocks};
 
 use super::{
     Summary,
-    number::count,
+    number::{count, span},
     style::{Styles, paint},
 };
 
@@ -37,7 +37,7 @@ pub enum Capturing {
 }
 
 /// Warnings of losses that make a report untrue: addresses that are missing from it although they showed
-/// something, and more than [`HEAVY_PERCENT`] of the records.
+/// something, more than [`HEAVY_PERCENT`] of the records, and round trips that two clocks make wrong.
 pub(crate) fn heavy(snapshot: &Snapshot, counters: &Counters) -> Vec<String> {
     let losses = &snapshot.losses;
     let (kept, lost) = (counters.emitted, counters.ring_full);
@@ -55,6 +55,7 @@ pub(crate) fn heavy(snapshot: &Snapshot, counters: &Counters) -> Vec<String> {
             count(told, "address")
         ));
     }
+    warnings.extend(snapshot.rtt.as_ref().and_then(|report| report.two_clocks).map(two_clocks));
     if let Some(share) = heavy_share(losses.records_refused, kept) {
         warnings.push(format!(
             "{share} of the records were of connections for which there was no room; raise --max-flows or \
@@ -62,6 +63,16 @@ pub(crate) fn heavy(snapshot: &Snapshot, counters: &Counters) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// The warning of connections whose directions were stamped by two clocks.
+fn two_clocks(TwoClocks { connections, ahead_ns }: TwoClocks) -> String {
+    format!(
+        "the round trips of {} are left out, because the two directions were stamped by two clocks: echoes \
+         come up to {} before what they echo; capture both directions with one clock",
+        count(connections, "connection"),
+        span(ahead_ns as f64 / 1e9)
+    )
 }
 
 /// The share of `lost` in `all`, where it is heavy: `12 %`.

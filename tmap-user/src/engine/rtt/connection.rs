@@ -180,7 +180,7 @@ fn echoed(
         Echo::NeverSent { newest } => (None, Some(never_sent(record, own, tsecr, newest))),
         Echo::Possible(ticks) => {
             own.sent_echo(tsecr);
-            if peer.tsvals.newest().is_some_and(|newest| ticks > newest.ticks) {
+            if peer.is_echoed_ahead(ticks, record.time_ns, options) {
                 counts.unseen += 1;
                 return (None, None);
             }

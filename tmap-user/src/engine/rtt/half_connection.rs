@@ -6,6 +6,7 @@ use tmap_common::{Flags, Record, Segment};
 
 use super::{
     distribution::Distribution,
+    early::{EarlyEchoes, Tally},
     options::Options,
     paws::{Arrival, Oddity, Seen, Tsvals},
     sample::Counts,
@@ -112,6 +113,8 @@ pub struct HalfConnection {
     pub tsvals: Tsvals,
     /// TSvals that it sent and the peer hasn't echoed, the oldest first.
     waiting: VecDeque<Waiting>,
+    /// Echoes of TSvals that it wasn't seen to send before.
+    early: EarlyEchoes,
     /// The newest TSval and its first arrival, if only segments that ask for no answer have carried it.
     quiet: Option<(i64, u64)>,
     /// The newest TSecr that it sent.
@@ -184,9 +187,25 @@ impl HalfConnection {
         self.waiting.len()
     }
 
+    /// How many echoes of its TSvals came before them.
+    pub(super) fn early_echoes(&self) -> Tally {
+        self.early.tally()
+    }
+
+    /// Takes in that the peer echoes `ticks` for the first time. Returns whether that `is_ahead` of all
+    /// TSvals that this side was seen to send.
+    pub(super) fn is_echoed_ahead(&mut self, ticks: i64, time_ns: u64, options: &Options) -> bool {
+        let is_ahead = self.tsvals.newest().is_some_and(|newest| ticks > newest.ticks);
+        self.early.echoed(ticks, time_ns, is_ahead, options.max_waiting);
+        is_ahead
+    }
+
     /// Heap memory held, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        self.waiting.capacity() * size_of::<Waiting>() + self.rtt.heap_bytes() + self.host.heap_bytes()
+        self.waiting.capacity() * size_of::<Waiting>()
+            + self.early.heap_bytes()
+            + self.rtt.heap_bytes()
+            + self.host.heap_bytes()
     }
 
     /// Takes in a segment with a TSval that this side sent. `echoed` is its TSecr where that is new;
@@ -205,11 +224,14 @@ impl HalfConnection {
         let time_ns = record.time_ns;
         match arrival {
             Arrival::Restart(ticks) | Arrival::New(ticks) => {
-                if matches!(arrival, Arrival::Restart(_)) {
-                    self.waiting.clear();
+                let was_echoed = self.begins(arrival, ticks, time_ns);
+                if was_echoed {
+                    // The echo was counted as one of an unseen value.
+                    counts.unseen = counts.unseen.saturating_sub(1);
+                    counts.disordered += 1;
                 }
                 self.quiet = (!asks).then_some((ticks, time_ns));
-                if asks || options.quiet {
+                if (asks || options.quiet) && !was_echoed {
                     let waiting = Waiting { ticks, time_ns, bare_for_ns: 0, echoed, ambiguous: false };
                     self.wait(waiting, options, counts);
                 }
@@ -233,6 +255,16 @@ impl HalfConnection {
             Arrival::Repeat(_) | Arrival::Odd => {}
         }
         (arrival, oddity)
+    }
+
+    /// Takes in that a TSval is seen for the first time. Returns whether its echo came before it.
+    fn begins(&mut self, arrival: Arrival, ticks: i64, time_ns: u64) -> bool {
+        if matches!(arrival, Arrival::Restart(_)) {
+            self.waiting.clear();
+            self.early.clear();
+            return false;
+        }
+        self.early.sent(ticks, time_ns, self.tsvals.hz())
     }
 
     /// Takes in the peer's first echo of a TSval of this side. `None` where it gives no round trip. Earlier
@@ -271,8 +303,9 @@ impl HalfConnection {
         Some(Answer { rtt_ns, echoed: waiting.echoed, is_certain: waiting.bare_for_ns == 0 })
     }
 
-    /// Drops TSvals that have waited too long, and frees their memory.
+    /// Drops TSvals and early echoes that have waited too long, and frees their memory.
     pub fn expire(&mut self, now_ns: u64, options: &Options, counts: &mut Counts) {
+        self.early.expire(now_ns, options.expire_ns);
         while self
             .waiting
             .front()

@@ -39,6 +39,9 @@
 //! - *Across a NAT*: where each direction was seen under other addresses (`-i lan,wan` on a NAT router), a
 //!   SYN-ACK is joined to the SYN whose TSval it echoes, if one end is the same ([`Counts::translated`]).
 //!   Connections that were open before stay one-way.
+//! - *Two clocks*, one for each direction, as at a tap with two ports: where they differ, echoes come before
+//!   what they echo ([`Counts::disordered`]). Where many do, no round trip of such a connection is right
+//!   ([`Report::two_clocks`]). Smaller differences are not told.
 //! - With clocks coarser than the round trip, all segments of a tick share its TSval; the first counts.
 //!
 //! # What the host itself computes
@@ -64,6 +67,7 @@
 pub mod clock_directory;
 mod connection;
 pub mod distribution;
+mod early;
 mod engine;
 pub mod half_connection;
 mod nat;
@@ -77,6 +81,7 @@ mod sample;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod two_clocks;
 
 pub use engine::{News, RttEngine};
 pub use options::Options;

@@ -180,6 +180,11 @@ impl Tsvals {
         self.newest
     }
 
+    /// The clock's rate in Hz; `None` where too little was seen of it.
+    pub fn hz(&self) -> Option<f64> {
+        self.pace().hz()
+    }
+
     /// Takes in a TSval; tells its place in the order, and what turned out to be odd, if anything.
     pub fn see(&mut self, seen: &Seen) -> (Arrival, Option<Oddity>) {
         let Some(newest) = self.newest else {

@@ -95,9 +95,10 @@ pub struct Direction {
     pub segments: u64,
     /// Time-stamped segments that the host's peer sent.
     pub peer_segments: u64,
-    /// Round trips from the sensor to the host and back, in nanoseconds; `None` without any.
+    /// Round trips from the sensor to the host and back, in nanoseconds; `None` without any, or where two
+    /// clocks stamped the connection.
     pub rtt: Option<Summary>,
-    /// Round trips that the host itself computes, in its ticks; `None` without any.
+    /// Round trips that the host itself computes, in its ticks; `None` as `rtt`.
     pub host_ticks: Option<Summary>,
     /// The host's machine and clock.
     pub clock: SideClock,
@@ -124,6 +125,15 @@ pub struct Machine {
     pub host_ticks: Option<Summary>,
 }
 
+/// Connections whose directions were stamped by two clocks, as echoes tell that come before what they echo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TwoClocks {
+    /// How many connections.
+    pub connections: u64,
+    /// The longest time by which an echo came early, in nanoseconds. The clocks differ by more than that.
+    pub ahead_ns: u64,
+}
+
 /// The round trips of an interval.
 #[derive(Clone, Debug)]
 pub struct Interval {
@@ -140,7 +150,8 @@ pub struct Interval {
 /// Everything known about round trips.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// All round trips, in nanoseconds; `None` without any.
+    /// All round trips, in nanoseconds; `None` without any. Where two clocks stamped some, those of the other
+    /// connections held.
     pub total: Option<Summary>,
     /// Histogram of all round trips, in nanoseconds.
     pub histogram: Vec<Bucket>,
@@ -154,6 +165,8 @@ pub struct Report {
     pub connections: u64,
     /// Connections of which only one direction was seen, so that they have no round trips.
     pub one_way: u64,
+    /// Connections that two clocks stamped, whose round trips are left out; `None` without any.
+    pub two_clocks: Option<TwoClocks>,
     /// The first anomalies (time stamps that no clock makes), in order of time.
     pub anomalies: Vec<Anomaly>,
     /// What became of segments and echoes.

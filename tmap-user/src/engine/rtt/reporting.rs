@@ -8,12 +8,14 @@ use super::{
     distribution::Distribution,
     engine::RttEngine,
     half_connection::HalfConnection,
-    report::{Direction, Machine, Report, SideClock},
+    report::{Direction, Machine, Prefix, Report, SideClock, TwoClocks},
+    two_clocks::Doubts,
 };
 use crate::engine::types::FlowKey;
 
 impl RttEngine {
-    /// Everything known at `now_ns`. `clock_of` returns the machine and clock behind a connection side.
+    /// Everything known at `now_ns`, but for the round trips of connections that two clocks stamped.
+    /// `clock_of` returns the machine and clock behind a connection side.
     pub fn report(&mut self, now_ns: u64, clock_of: impl Fn(&FlowKey) -> SideClock) -> Report {
         self.settle(now_ns);
         let mut report = Report {
@@ -24,13 +26,21 @@ impl RttEngine {
             counts: self.counts,
             ..Report::default()
         };
+        let doubts = Doubts::of(self.connections.iter().map(|(_, connection)| connection));
         let mut machines: BTreeMap<Whose, Vec<(&HalfConnection, SideClock)>> = BTreeMap::new();
         for (_, connection) in &self.connections {
             let [a, b] = &connection.halves;
+            let ahead_ns = doubts.ahead_ns(connection);
+            if let Some(ahead_ns) = ahead_ns {
+                let before = report.two_clocks.unwrap_or(TwoClocks { connections: 0, ahead_ns });
+                let (connections, ahead_ns) = (before.connections + 1, before.ahead_ns.max(ahead_ns));
+                report.two_clocks = Some(TwoClocks { connections, ahead_ns });
+            }
+            let is_sound = ahead_ns.is_none();
             report.one_way += u64::from(a.segments == 0 || b.segments == 0);
             for (own, peer, key) in [(a, b, connection.key_of(0)), (b, a, connection.key_of(1))] {
                 let clock = clock_of(&key);
-                if own.rtt.count() > 0 {
+                if own.rtt.count() > 0 && is_sound {
                     machines.entry((key.src, clock.machine)).or_default().push((own, clock));
                 }
                 report.directions.push(Direction {
@@ -38,8 +48,8 @@ impl RttEngine {
                     first_ns: connection.first_ns,
                     segments: own.segments,
                     peer_segments: peer.segments,
-                    rtt: own.rtt.summary(),
-                    host_ticks: own.host.summary(),
+                    rtt: own.rtt.summary().filter(|_| is_sound),
+                    host_ticks: own.host.summary().filter(|_| is_sound),
                     clock,
                     anomalies: own.anomalies,
                 });
@@ -52,7 +62,36 @@ impl RttEngine {
         report.prefixes =
             prefixes.filter_map(|(prefix, rtt)| Some((*prefix, rtt.summary()?, rtt.buckets()))).collect();
         report.prefixes.sort_by_key(|(prefix, ..)| *prefix);
+        if report.two_clocks.is_some() {
+            self.leave_out(&doubts, &mut report);
+        }
         report
+    }
+
+    /// Sums up once more, without the connections that two clocks stamped: sums that were made on the way
+    /// have their round trips.
+    fn leave_out(&self, doubts: &Doubts, report: &mut Report) {
+        let mut total = Distribution::default();
+        let mut prefixes: BTreeMap<Prefix, Vec<&HalfConnection>> = BTreeMap::new();
+        for (_, connection) in self.connections.iter().filter(|(_, one)| doubts.ahead_ns(one).is_none()) {
+            for (side, half) in connection.halves.iter().enumerate().filter(|(_, half)| half.rtt.count() > 0)
+            {
+                total.merge(&half.rtt);
+                let host = connection.key_of(side).src;
+                let prefix = Prefix::of(host, self.options.prefix_ip4, self.options.prefix_ip6);
+                // Those beyond the bound are counted as missing.
+                if self.prefixes.contains_key(&prefix) {
+                    prefixes.entry(prefix).or_default().push(half);
+                }
+            }
+        }
+        (report.total, report.histogram) = (total.summary(), total.buckets());
+        let sum = |(prefix, halves): (Prefix, Vec<&HalfConnection>)| {
+            let mut sum = Distribution::default();
+            halves.into_iter().for_each(|half| sum.merge(&half.rtt));
+            Some((prefix, sum.summary()?, sum.buckets()))
+        };
+        report.prefixes = prefixes.into_iter().filter_map(sum).collect();
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Counts {
     pub untracked: u64,
     /// Segments that came after one with a newer TSval.
     pub reordered: u64,
-    /// Echoes stamped earlier than what they echo: the capture is out of order.
+    /// Echoes stamped earlier than what they echo: the capture is out of order, or two clocks stamped it.
     pub disordered: u64,
     /// TSvals that went back beyond reordering.
     pub back: u64,

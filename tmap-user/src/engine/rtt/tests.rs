@@ -403,6 +403,81 @@ fn machines_gather_their_connections_and_prefixes_their_hosts() {
     assert_eq!(report.prefixes[0].1.count, 3);
 }
 
+/// Exchanges of 30 a second at 1 kHz, in which the server's clock stamps `ahead_ms` late and answers come
+/// after 20 ms; `port` is the client's. The client's echoes come 1 ms after the server's segments.
+fn stamped_by_two_clocks(port: u16, exchanges: u64, ahead_ms: u64) -> Vec<Made> {
+    let mut segments = Vec::new();
+    for i in 1..=exchanges {
+        let at_ms = 33 * i + u64::from(port) * 10_000;
+        let (asked, answered) = (at_ms as u32, 5_000_000 + at_ms as u32 + 20);
+        segments.push(segment(at_ms * MS, asked).echo(answered - 33).port(port));
+        segments.push(segment((at_ms + 20 + ahead_ms) * MS, answered).echo(asked).back().port(port));
+        segments.push(segment((at_ms + 21) * MS, asked + 21).echo(answered).bare().port(port));
+    }
+    segments.sort_by_key(|made| made.record().time_ns);
+    segments
+}
+
+fn report_of(segments: &[Made]) -> Report {
+    run(Options::default(), segments).report(u64::MAX, |_| SideClock::default())
+}
+
+#[test]
+fn round_trips_that_two_clocks_stamped_are_left_out() {
+    for ahead_ms in [5, 50] {
+        let report = report_of(&stamped_by_two_clocks(1, 60, ahead_ms));
+        let two_clocks = report.two_clocks.expect("told");
+        assert_eq!((two_clocks.connections, two_clocks.ahead_ns), (1, (ahead_ms - 1) * MS));
+        assert!(report.counts.disordered > 40, "{:?}", report.counts);
+        assert!(report.counts.unseen < 20, "{:?}", report.counts);
+        assert!(report.directions.iter().all(|direction| direction.rtt.is_none()));
+        assert!(report.machines.is_empty() && report.prefixes.is_empty() && report.total.is_none());
+    }
+    // The other way, or with one clock, nothing tells it.
+    assert_eq!(report_of(&stamped_by_two_clocks(1, 60, 0)).two_clocks, None);
+}
+
+#[test]
+fn connections_of_one_clock_stay_beside_those_of_two() {
+    let client = segment(0, 0).record().segment.src;
+    let elsewhere = |made: &Made| {
+        let mut record = made.record();
+        for address in [&mut record.segment.src, &mut record.segment.dst] {
+            *address = Address::from_ip4(if *address == client { [192, 0, 2, 1] } else { [203, 0, 113, 1] });
+        }
+        Made::from(record)
+    };
+    let mut segments = stamped_by_two_clocks(1, 60, 5);
+    segments.extend(stamped_by_two_clocks(2, 60, 0).iter().map(elsewhere));
+    let report = report_of(&segments);
+    assert_eq!(report.two_clocks.map(|told| told.connections), Some(1));
+    let total = report.total.expect("of the other connection");
+    assert_eq!((total.count, total.min / MS, total.max / MS), (120, 1, 20));
+    assert_eq!(report.prefixes.iter().map(|(_, rtt, _)| rtt.count).sum::<u64>(), 120);
+    assert_eq!(report.machines.iter().map(|machine| machine.rtt.count).sum::<u64>(), 120);
+}
+
+#[test]
+fn short_connections_tell_two_clocks_together() {
+    let segments: Vec<Made> = (1..=5).flat_map(|port| stamped_by_two_clocks(port, 4, 15)).collect();
+    assert_eq!(report_of(&segments).two_clocks.map(|told| told.connections), Some(5));
+    assert_eq!(report_of(&segments[..12]).two_clocks, None, "fewer than ten echoes");
+}
+
+/// A capture that has one segment in so many: echoes then often come before another segment of their tick.
+#[test]
+fn segments_that_share_a_tick_and_are_not_captured_are_no_second_clock() {
+    let mut segments = Vec::new();
+    for tick in 0..200u32 {
+        let at_ns = u64::from(tick) * 10 * MS;
+        segments.push(segment(at_ns + 2 * MS, 9_000 + tick).echo(100 + tick).back().bare());
+        segments.push(segment(at_ns + 9 * MS, 100 + tick));
+    }
+    let report = report_of(&segments);
+    assert_eq!((report.two_clocks, report.counts.disordered), (None, 0));
+    assert!(report.counts.unseen > 150, "{:?}", report.counts);
+}
+
 #[test]
 fn prefixes_of_both_versions_and_of_any_length() {
     let of = |text: &str, ip4, ip6| {
