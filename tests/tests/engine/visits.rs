@@ -4,11 +4,12 @@
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tmap::engine::snapshot::AddressReport;
-use tmap_tests::simulate::{Offsets, Scenario};
+use tmap_common::Address;
+use tmap_tests::simulate::{Offsets, SHARED, Scenario};
 
 use crate::{
     odd_clocks::{of_present, shared, two_minutes},
-    rewritten::figures,
+    rewritten::{Client, figures, reports},
 };
 
 /// Machines that NTP disciplines, with a connection or two in each second.
@@ -120,4 +121,35 @@ fn machines_that_draw_offsets_in_two_ways_count_once() {
         exact += usize::from(report.machines == Some(truth));
     }
     assert!(exact >= 6, "{exact} of 8");
+}
+
+/// The report on fifteen machines with offsets by pair that load eighty pages in turn: one to three servers
+/// of thirty, each with one to three connections at once.
+fn pages_by_pair(seed: u64) -> AddressReport {
+    let mut random = Pcg64::seed_from_u64(seed);
+    let (mut records, mut port) = (Vec::new(), 20_000);
+    for machine in 0..15_u64 {
+        let mut client = Client::new(100 * seed + machine);
+        let offsets: Vec<u32> = (0..30).map(|_| client.random.random()).collect();
+        for page in (machine..80).step_by(15) {
+            for _ in 0..random.random_range(1..=3) {
+                let peer: usize = random.random_range(0..30);
+                for _ in 0..random.random_range(1..=3) {
+                    port += 1;
+                    client.connect(port, peer as u8, 20 * page, offsets[peer]);
+                }
+            }
+        }
+        client.records.iter_mut().for_each(|record| record.time_ns += 617_034 * machine % 1_000_000);
+        records.extend(client.records);
+    }
+    reports(records, 1).remove(&Address::from_ip4(SHARED.octets())).expect("the shared address")
+}
+
+/// Connections of one visit share a counter in any case, and don't show that the server meets few machines.
+#[test]
+fn connections_of_one_visit_count_once() {
+    let told: Vec<String> =
+        (1..=10).map(pages_by_pair).filter(|report| !holds(report, 15)).map(|r| figures(&r)).collect();
+    assert!(told.len() <= 2, "{told:?}");
 }

@@ -396,6 +396,25 @@ fn in_a_time_namespace_times_are_right() {
     );
 }
 
+/// As in a chroot. What the links are attached to isn't known there.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn without_proc_nobody_is_said_to_have_detached_tmap() {
+    let wire = wire();
+    let mut command = wire.far.command("unshare");
+    let without = "umount --lazy /proc && exec \"$0\" \"$@\"";
+    command.args(["--mount", "sh", "-c", without]).arg(binary());
+    command.args(["-i", INTERFACE, "--egress", "--json", "--duration", "7s"]);
+    let mut sensor = Running::spawn(command);
+    converse(&wire, &vec![SERVER.to_owned(); 3]);
+    assert_eq!(sensor.end().code(), Some(0), "{}", sensor.err());
+    let err = sensor.err();
+    assert!(err.contains("interfaces cannot be checked") && err.contains("mount /proc"), "{err}");
+    assert!(!err.contains("detached"), "{err}");
+    let summary = &sensor.lines("summary")[0];
+    assert!(summary["addresses"].as_u64() >= Some(1), "{summary}");
+}
+
 /// Frames of a scenario, at their times.
 fn replay(wire: &Wire, scenario: &Scenario) {
     send_in_time(wire, &scenario.run().records);

@@ -31,21 +31,23 @@ pub(super) struct OwnLinks {
 
 impl OwnLinks {
     /// What they are attached to now. Those that were known are looked up where they were, which costs far
-    /// less than a look at all descriptors.
-    pub(super) fn look(&mut self) -> Vec<HeldLink> {
+    /// less than a look at all descriptors. An error where `/proc` doesn't tell: then nothing is known of
+    /// them.
+    pub(super) fn look(&mut self) -> io::Result<Vec<HeldLink>> {
         let again = |(place, id): &(PathBuf, u32)| {
             held_link(&fs::read_to_string(place).ok()?).filter(|link| link.id == *id)
         };
         if let Some(links) = self.known.iter().map(again).collect::<Option<Vec<_>>>()
             && !links.is_empty()
         {
-            return links;
+            return Ok(links);
         }
+        fs::read_dir("/proc/self/fd")?;
         let infos = descriptors(Path::new("/proc/self"), &mut MAX_DESCRIPTORS.clone());
         let links = infos.into_iter().filter_map(|(place, info)| Some((place, held_link(&info)?)));
         let links: Vec<(PathBuf, HeldLink)> = links.collect();
         self.known = links.iter().map(|(place, link)| (place.clone(), link.id)).collect();
-        links.into_iter().map(|(_, link)| link).collect()
+        Ok(links.into_iter().map(|(_, link)| link).collect())
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use aya::Ebpf;
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -245,8 +245,9 @@ impl Watch {
         self.reserve = None;
         // Links before interfaces: one that was deleted in between is missing from the interfaces.
         let links = self.handles.own_links.look();
-        let all = match interface::list() {
-            Ok(all) => all,
+        let links = links.context("cannot read /proc/self/fd (mount /proc where tmap runs)");
+        let (links, all) = match links.and_then(|links| Ok((links, interface::list()?))) {
+            Ok(both) => both,
             Err(error) => return self.cannot_check(&error),
         };
         self.is_unchecked = false;
@@ -282,7 +283,7 @@ impl Watch {
         changes
     }
 
-    /// Says once that interfaces can't be listed, and what that means.
+    /// Says once that interfaces or links can't be listed, and what that means.
     fn cannot_check(&mut self, error: &anyhow::Error) -> Vec<Change> {
         self.reserve = reserve();
         if std::mem::replace(&mut self.is_unchecked, true) {
@@ -459,7 +460,8 @@ impl Watched {
             |held: &Held, links: &[HeldLink]| held.interface(links).is_some() && !held.is_replaced(links);
         let Some(held) = self.held.iter().find(|held| is_attached(held, links)) else { return false };
         // Listed anew: it may have been detached in between.
-        !tools.is_on(held, interface) && is_attached(held, &tools.handles.own_links.look())
+        !tools.is_on(held, interface)
+            && is_attached(held, &tools.handles.own_links.look().unwrap_or_default())
     }
 
     /// Notes down what became of a listed interface. Returns whether it came up.
@@ -592,7 +594,7 @@ impl Watched {
     /// Notes down that the interface isn't listed any more: deleted, or in another network namespace, where
     /// its links go on.
     fn leave(&mut self, tools: &mut Tools<'_>, now: Instant, changes: &mut Vec<Change>) {
-        let links = tools.handles.own_links.look();
+        let links = tools.handles.own_links.look().unwrap_or_default();
         let is_link =
             |held: &Held| !matches!(held.hook, super::Hook::EgressClsact | super::Hook::IngressClsact);
         self.held.retain(|held| is_link(held) && held.interface(&links).is_some());

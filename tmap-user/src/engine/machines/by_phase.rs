@@ -19,6 +19,7 @@ use super::{
     one_clock, presence,
     regime::{Own, Random},
     source_ports::SourcePorts,
+    visits,
 };
 use crate::engine::{
     clock::fit::{Clock, SKEW_PRIOR_SIGMA},
@@ -119,7 +120,7 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
         let changes = || fewest < lines::machines(&machine_of_line) || presence::is_uneven(&lives);
         if set.regime == Regime::PerConnection && changes() { told.changing() } else { told }
     };
-    let Some(occupancy) = occupancy(set) else {
+    let Some(occupancy) = occupancy(set, &random, connections) else {
         return findings(&fit(Vec::new()));
     };
     let by_pairs = if occupancy.fewest > MOST_BY_PHASE {
@@ -272,10 +273,13 @@ fn do_pairs_tell(random: &Random) -> bool {
 }
 
 /// What pairs of addresses show of the number of machines, where they tell it.
-fn occupancy(random: &Random) -> Option<Occupancy> {
-    do_pairs_tell(random).then(|| match random.own {
-        Own::No => Occupancy::of(&random.sizes),
-        Own::Maybe | Own::Mostly => Occupancy::of_two_ways(&random.sizes),
+fn occupancy(set: &Random, random: &[&Cluster], connections: &[&Connection]) -> Option<Occupancy> {
+    do_pairs_tell(set).then(|| {
+        let sizes = visits::sizes(random, connections);
+        match set.own {
+            Own::No => Occupancy::of(&sizes),
+            Own::Maybe | Own::Mostly => Occupancy::of_two_ways(&sizes),
+        }
     })
 }
 

@@ -49,4 +49,5 @@ mod two_rates;
 mod two_ways;
 mod unlisted;
 mod urns;
+mod visits;
 mod without_timestamps;

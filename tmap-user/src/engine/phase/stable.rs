@@ -9,6 +9,7 @@ use super::{
     mixture::{Data, Mixture},
     search::Found,
 };
+use crate::engine::types::Doubt;
 
 /// Numbers of lines are as good as likely if their evidence is this near to the largest, in nats.
 const NEARLY_AS_LIKELY_NATS: f64 = 10.0;
@@ -28,8 +29,9 @@ const MOST_APART: f64 = 0.1;
 /// For each of the lines that are `told`, those of `best`, whether it holds, with clocks of `hz`.
 pub(super) fn holding(told: &Lines, best: &Mixture, data: &Data, found: &Found, hz: f64) -> Vec<bool> {
     let count = told.lines.len();
-    // One of fewer lines is several of these.
-    if told.low < count || best.none > MOST_UNEXPLAINED {
+    // One of fewer lines is several of these, and where delays hide the phases, any line may be.
+    let are_hidden = told.doubt == Some(Doubt::JitterTooLarge);
+    if told.low < count || best.none > MOST_UNEXPLAINED || are_hidden {
         return vec![false; count];
     }
     let others = nearly_as_likely(count, data, found, hz);
