@@ -42,8 +42,7 @@ impl OwnLinks {
         {
             return Ok(links);
         }
-        fs::read_dir("/proc/self/fd")?;
-        let infos = descriptors(Path::new("/proc/self"), &mut MAX_DESCRIPTORS.clone());
+        let infos = descriptors(Path::new("/proc/self"), &mut MAX_DESCRIPTORS.clone())?;
         let links = infos.into_iter().filter_map(|(place, info)| Some((place, held_link(&info)?)));
         let links: Vec<(PathBuf, HeldLink)> = links.collect();
         self.known = links.iter().map(|(place, link)| (place.clone(), link.id)).collect();
@@ -80,9 +79,9 @@ pub(super) fn of_program(program: u32) -> Holder {
             continue;
         }
         let process = entry.path();
-        is_any_hidden |= fs::read_dir(process.join("fd"))
-            .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-        for (_, info) in descriptors(&process, &mut left) {
+        let infos = descriptors(&process, &mut left);
+        is_any_hidden |= infos.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+        for (_, info) in infos.unwrap_or_default() {
             if number(&info, "prog_id") != Some(program) {
                 continue;
             }
@@ -107,8 +106,9 @@ fn name_of(process: &Path) -> String {
 }
 
 /// The fdinfo of each BPF link and program of a process, and where it is. Takes what it looks at off `left`.
-fn descriptors(process: &Path, left: &mut usize) -> Vec<(PathBuf, String)> {
-    let Ok(entries) = fs::read_dir(process.join("fd")) else { return Vec::new() };
+/// An error where its descriptors can't be listed.
+fn descriptors(process: &Path, left: &mut usize) -> io::Result<Vec<(PathBuf, String)>> {
+    let entries = fs::read_dir(process.join("fd"))?;
     let mut infos = Vec::new();
     for entry in entries.flatten().take(*left) {
         *left -= 1;
@@ -119,7 +119,7 @@ fn descriptors(process: &Path, left: &mut usize) -> Vec<(PathBuf, String)> {
             infos.extend(fs::read_to_string(&place).map(|info| (place, info)));
         }
     }
-    infos
+    Ok(infos)
 }
 
 /// The number in the line `name:`.

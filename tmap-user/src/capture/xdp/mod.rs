@@ -175,6 +175,8 @@ pub enum ChangeKind {
     LeftOut,
     /// It is there and can't be watched.
     Failed,
+    /// Interfaces can't be checked; those that are watched stay so.
+    Unchecked,
     /// It was set to promiscuous mode, or can't be.
     Promiscuous,
 }
@@ -194,14 +196,14 @@ impl ChangeKind {
             Self::Detached => "detached",
             Self::Beside => "beside",
             Self::LeftOut => "left_out",
-            Self::Failed => "failed",
+            Self::Failed | Self::Unchecked => "failed",
             Self::Promiscuous => "promiscuous",
         }
     }
 
     /// Whether frames were missed, or may have been.
     pub fn is_loss(self) -> bool {
-        matches!(self, Self::Gone | Self::Detached | Self::Beside | Self::Failed)
+        matches!(self, Self::Gone | Self::Detached | Self::Beside | Self::Failed | Self::Unchecked)
     }
 }
 

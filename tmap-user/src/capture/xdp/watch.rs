@@ -289,7 +289,7 @@ impl Watch {
         if std::mem::replace(&mut self.is_unchecked, true) {
             return Vec::new();
         }
-        let (interface, kind) = ("any".to_owned(), ChangeKind::Failed);
+        let (interface, kind) = ("any".to_owned(), ChangeKind::Unchecked);
         let text = format!("interfaces cannot be checked, so changes of them stay unseen: {error:#}");
         vec![Change { interface, kind, text }]
     }

@@ -77,7 +77,10 @@ fn forgotten(frozen: &FrozenSource) -> u64 {
 /// How many of them a machine keeps the number of.
 fn told(history: &SourceHistory, last_pass: &LastPass, frozen: &FrozenSource) -> u64 {
     let machines = (&last_pass.analysis.groups[..], &last_pass.numbers[..]);
-    loads::told(&history.discarded, machines, &frozen.connections).min(forgotten(frozen))
+    match forgotten(frozen) {
+        0 => 0,
+        all => loads::told(&history.discarded, machines, &frozen.connections).min(all),
+    }
 }
 
 /// Why no connection shows a clock.

@@ -19,7 +19,6 @@ use super::{
     one_clock, presence,
     regime::{Own, Random},
     source_ports::SourcePorts,
-    visits,
 };
 use crate::engine::{
     clock::fit::{Clock, SKEW_PRIOR_SIGMA},
@@ -120,7 +119,7 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
         let changes = || fewest < lines::machines(&machine_of_line) || presence::is_uneven(&lives);
         if set.regime == Regime::PerConnection && changes() { told.changing() } else { told }
     };
-    let Some(occupancy) = occupancy(set, &random, connections) else {
+    let Some(occupancy) = occupancy(set) else {
         return findings(&fit(Vec::new()));
     };
     let by_pairs = if occupancy.fewest > MOST_BY_PHASE {
@@ -273,13 +272,10 @@ fn do_pairs_tell(random: &Random) -> bool {
 }
 
 /// What pairs of addresses show of the number of machines, where they tell it.
-fn occupancy(set: &Random, random: &[&Cluster], connections: &[&Connection]) -> Option<Occupancy> {
-    do_pairs_tell(set).then(|| {
-        let sizes = visits::sizes(random, connections);
-        match set.own {
-            Own::No => Occupancy::of(&sizes),
-            Own::Maybe | Own::Mostly => Occupancy::of_two_ways(&sizes),
-        }
+fn occupancy(random: &Random) -> Option<Occupancy> {
+    do_pairs_tell(random).then(|| match random.own {
+        Own::No => Occupancy::of(&random.sizes),
+        Own::Maybe | Own::Mostly => Occupancy::of_two_ways(&random.sizes),
     })
 }
 
@@ -372,10 +368,7 @@ impl Findings {
             }
             let by_pairs = high.map(|high| high as u32);
             self.count.high = [self.count.high, by_pairs].into_iter().flatten().min();
-            if own != Own::No {
-                return self.or_as_many(occupancy);
-            }
-            return self;
+            return if own == Own::No { self } else { self.or_as_many(occupancy) };
         }
         self.groups.clear();
         self.count.high = high.map(|high| high as u32).or(self.count.high.filter(|high| *high >= low as u32));

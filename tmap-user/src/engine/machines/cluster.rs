@@ -8,7 +8,7 @@ use super::{
     coincidence::Join,
     counters::{Behaviour, Moved},
     path_spread::PathSpread,
-    sharing::{Sharing, draws_offsets},
+    sharing::{Contact, Sharing, draws_offsets},
     tuples::{self, Certainty},
 };
 use crate::engine::{
@@ -63,11 +63,13 @@ impl Cluster {
     pub(super) fn sharing(&self, connections: &[&Connection]) -> Sharing {
         let distinct =
             |certainty| tuples::distinct(self.members.iter().map(|&member| connections[member]), certainty);
-        let peers: Vec<Address> = distinct(Certainty::Likely).into_iter().map(Connection::peer).collect();
+        let contact =
+            |connection: &Connection| Contact { peer: connection.peer(), begin_ns: connection.flow.first_ns };
+        let contacts: Vec<Contact> = distinct(Certainty::Likely).into_iter().map(contact).collect();
         // What surely differs likely does.
         let is_sure =
-            peers.len() > 1 && (!draws_offsets(self.clock.hz) || distinct(Certainty::Sure).len() > 1);
-        Sharing { peers, is_sure }
+            contacts.len() > 1 && (!draws_offsets(self.clock.hz) || distinct(Certainty::Sure).len() > 1);
+        Sharing { contacts, is_sure }
     }
 
     /// The peers that see it, where `connections` are the caller's.

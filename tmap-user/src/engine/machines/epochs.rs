@@ -170,6 +170,7 @@ fn chance(counters: &[Counter], first: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::machines::sharing::Contact;
 
     fn counters(of: &[(u8, &[u64])]) -> Vec<Counter> {
         let counter = |&(peer, begins_ns): &(u8, &[u64])| Counter {
@@ -184,7 +185,11 @@ mod tests {
     fn fewest(of: &[(u8, &[u64])]) -> Option<usize> {
         let counters = counters(of);
         let shared = |counter: &Counter| Sharing {
-            peers: vec![counter.peer; counter.begins_ns.len()],
+            contacts: counter
+                .begins_ns
+                .iter()
+                .map(|&at| Contact { peer: counter.peer, begin_ns: at })
+                .collect(),
             is_sure: counter.begins_ns.len() > 1,
         };
         fewest_of(&counters, &counters.iter().map(shared).collect::<Vec<_>>(), 9)

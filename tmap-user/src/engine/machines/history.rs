@@ -227,17 +227,17 @@ impl SourceHistory {
         self.forget_gone(&numbers, connections);
         let last_pass =
             LastPass { analysis, depth: circumstances.depth, connections: connections.len(), numbers };
-        Before { discarded, ..self.replace(last_pass, assigned) }
+        self.replace(last_pass, assigned, discarded)
     }
 
-    /// Takes in the outcome of a pass. Returns what was known before.
-    fn replace(&mut self, last_pass: LastPass, assigned: Vec<Known>) -> Before {
+    /// Takes in the outcome of a pass. Returns what was known before, when these were the `discarded`.
+    fn replace(&mut self, last_pass: LastPass, assigned: Vec<Known>, discarded: Discarded) -> Before {
         let leaves_machines = last_pass.depth == Depth::Offsets && last_pass.analysis.random_offsets > 0;
         let before = Before {
             last_pass: self.last_pass.take(),
             older: self.older.take(),
             assigned: std::mem::replace(&mut self.assigned, assigned),
-            discarded: Discarded::default(),
+            discarded,
         };
         if leaves_machines {
             let was_by_phase = |pass: &&LastPass| pass.depth == Depth::Phases;

@@ -21,18 +21,19 @@ const EXPECTED: f64 = 0.01;
 /// whose connections surely had other addresses and ports are none. What repeats with one peer only is left
 /// to those who ask whether offsets are drawn by pair.
 pub(super) fn leave_out_redrawn(clusters: &mut [Sharing]) {
-    let once = clusters.iter().filter(|cluster| cluster.peers.len() == 1).count();
-    let twice = clusters.iter().filter(|cluster| cluster.peers.len() == 2 && may_be_redrawn(cluster)).count();
+    let once = clusters.iter().filter(|cluster| cluster.contacts.len() == 1).count();
+    let twice =
+        clusters.iter().filter(|cluster| cluster.contacts.len() == 2 && may_be_redrawn(cluster)).count();
     let most = most_drawn(once as f64, twice as f64);
     for cluster in clusters.iter_mut().filter(|cluster| may_be_redrawn(cluster)) {
-        if cluster.peers.len() <= most {
-            cluster.peers.truncate(1);
+        if cluster.contacts.len() <= most {
+            cluster.contacts.truncate(1);
         }
     }
 }
 
-fn may_be_redrawn(Sharing { peers, is_sure }: &Sharing) -> bool {
-    !is_sure && peers.iter().any(|peer| *peer != peers[0])
+fn may_be_redrawn(Sharing { contacts, is_sure }: &Sharing) -> bool {
+    !is_sure && contacts.iter().any(|contact| contact.peer != contacts[0].peer)
 }
 
 /// How often a port may have been drawn, where so many were drawn once and twice.

@@ -13,10 +13,11 @@ use tmap_common::Address;
 use super::{
     coincidence,
     one_clock::Alike,
-    sharing::{Sharing, draws_offsets},
+    sharing::{Contact, Sharing, draws_offsets},
     together::CLEARLY_NEAR_NATS,
     two_ways::TwoWays,
     urns::{self, OfOnePeer},
+    visits,
 };
 use crate::engine::types::Regime;
 
@@ -73,7 +74,8 @@ pub(super) struct Random {
     pub own: Own,
     /// The clusters.
     pub clusters: Vec<usize>,
-    /// Their sizes, for each peer.
+    /// How many connections of each peer share each of their counters, or how many visits. Empty where pairs
+    /// of addresses say nothing of the number of machines.
     pub sizes: Vec<Vec<usize>>,
 }
 
@@ -87,7 +89,7 @@ impl Judgement {
     ) {
         for random in &mut self.random {
             if !random.is_left_to_phases() && is_one(&random.clusters) {
-                random.leave_to_phases();
+                random.sizes.clear();
             }
         }
         self.fewest = self.fewest.min(fewest);
@@ -120,19 +122,12 @@ impl Judgement {
 impl Random {
     /// Clusters of which pairs of addresses say nothing.
     fn by_phase(regime: Regime, clusters: Vec<usize>) -> Self {
-        let mut random = Self { regime, own: Own::Mostly, clusters, sizes: Vec::new() };
-        random.leave_to_phases();
-        random
+        Self { regime, own: Own::Mostly, clusters, sizes: Vec::new() }
     }
 
     /// Whether pairs of addresses say nothing of the number of machines.
     pub(super) fn is_left_to_phases(&self) -> bool {
-        self.sizes.iter().flatten().all(|&size| size == 1)
-    }
-
-    /// Pairs of addresses say nothing here.
-    fn leave_to_phases(&mut self) {
-        self.sizes = vec![vec![1]; self.clusters.len()];
+        self.sizes.is_empty()
     }
 }
 
@@ -208,7 +203,8 @@ pub(super) fn sizes(clusters: &[Sharing]) -> Vec<Vec<usize>> {
 }
 
 /// Counts of clusters, connections and peers.
-struct Tally {
+struct Tally<'a> {
+    sharing: &'a [Sharing],
     connections: usize,
     /// How many connections each peer has.
     per_peer: BTreeMap<Address, usize>,
@@ -227,18 +223,18 @@ struct Tally {
     repeated_pairs: usize,
 }
 
-impl Tally {
-    fn of(sharing: &[Sharing]) -> Self {
+impl<'a> Tally<'a> {
+    fn of(sharing: &'a [Sharing]) -> Self {
         let (mut across, mut within, mut singles) = (Vec::new(), Vec::new(), Vec::new());
         let mut per_peer: BTreeMap<Address, usize> = BTreeMap::new();
         let mut clusters = Vec::with_capacity(sharing.len());
-        for (index, Sharing { peers, .. }) in sharing.iter().enumerate() {
+        for (index, Sharing { contacts, .. }) in sharing.iter().enumerate() {
             let mut by_peer: BTreeMap<Address, usize> = BTreeMap::new();
-            for peer in peers {
+            for Contact { peer, .. } in contacts {
                 *by_peer.entry(*peer).or_default() += 1;
                 *per_peer.entry(*peer).or_default() += 1;
             }
-            match (by_peer.len(), peers.len()) {
+            match (by_peer.len(), contacts.len()) {
                 (2.., _) => across.push(index),
                 (_, 2..) => within.push(index),
                 _ => singles.push(index),
@@ -246,6 +242,7 @@ impl Tally {
             clusters.push(by_peer);
         }
         Self {
+            sharing,
             connections: per_peer.values().sum(),
             repeated_pairs: per_peer.values().filter(|&&count| count >= 2).count(),
             per_peer,
@@ -281,7 +278,10 @@ impl Tally {
 
     /// Clusters whose offsets are drawn in the same way.
     fn random(&self, regime: Regime, own: Own, clusters: Vec<usize>) -> Random {
-        Random { regime, own, sizes: self.sizes(clusters.iter().copied()), clusters }
+        let is_shared = |&index: &usize| self.clusters[index].values().any(|&count| count > 1);
+        let do_pairs_tell = clusters.iter().any(is_shared);
+        let sizes = if do_pairs_tell { visits::sizes(self.sharing, &clusters) } else { Vec::new() };
+        Random { regime, own, clusters, sizes }
     }
 
     /// Judges clusters of which some are shared.
@@ -475,8 +475,12 @@ mod tests {
 
     /// A cluster from its peers' last octets.
     fn sharing(hosts: &[u8]) -> Sharing {
-        let peers: Vec<Address> = hosts.iter().map(|&host| Address::from_ip4([203, 0, 113, host])).collect();
-        Sharing { is_sure: peers.len() > 1, peers }
+        let contact = |(number, &host): (u64, &u8)| Contact {
+            peer: Address::from_ip4([203, 0, 113, host]),
+            begin_ns: 60_000_000_000 * number,
+        };
+        let contacts: Vec<Contact> = (0..).zip(hosts).map(contact).collect();
+        Sharing { is_sure: contacts.len() > 1, contacts }
     }
 
     /// Judges such clusters.

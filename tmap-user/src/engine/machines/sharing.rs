@@ -18,9 +18,18 @@ pub(super) fn draws_offsets(hz: f64) -> bool {
 /// A cluster, as far as it shows how offsets are drawn.
 #[derive(Clone, Debug)]
 pub(super) struct Sharing {
-    /// The peer of each connection that likely had other addresses and ports than the others where its offset
-    /// was drawn.
-    pub peers: Vec<Address>,
+    /// Its connections that likely had other addresses and ports than the others where their offset was
+    /// drawn.
+    pub contacts: Vec<Contact>,
     /// Whether some surely had; likely is enough for clocks of systems that draw no offsets.
     pub is_sure: bool,
+}
+
+/// A connection, as far as it tells when the cluster met which peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Contact {
+    /// The peer.
+    pub peer: Address,
+    /// When the connection began, engine time in nanoseconds.
+    pub begin_ns: u64,
 }

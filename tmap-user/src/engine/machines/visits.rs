@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 
 use tmap_common::Address;
 
-use super::cluster::Cluster;
-use crate::engine::flows::connection::Connection;
+use super::sharing::{Contact, Sharing};
 
 /// Connections of a pair that begin within this time of each other may be of one visit, in nanoseconds.
 const VISIT_NS: u64 = 5_000_000_000;
@@ -20,13 +19,13 @@ const CLEAR_DEVIATIONS: f64 = 3.0;
 /// One connection of a peer: when it begins, in nanoseconds, and its counter.
 type Begun = (u64, usize);
 
-/// How many connections of each peer share each counter of `clusters`; where they come in visits, how many
-/// visits do.
-pub(super) fn sizes(clusters: &[&Cluster], connections: &[&Connection]) -> Vec<Vec<usize>> {
+/// How many connections of each peer share the counter of each of these `clusters`; where they come in
+/// visits, how many visits do.
+pub(super) fn sizes(sharing: &[Sharing], clusters: &[usize]) -> Vec<Vec<usize>> {
     let mut of_peer: BTreeMap<Address, Vec<Begun>> = BTreeMap::new();
-    for (counter, cluster) in clusters.iter().enumerate() {
-        for connection in cluster.members.iter().map(|&member| connections[member]) {
-            of_peer.entry(connection.peer()).or_default().push((connection.flow.first_ns, counter));
+    for &cluster in clusters {
+        for &Contact { peer, begin_ns } in &sharing[cluster].contacts {
+            of_peer.entry(peer).or_default().push((begin_ns, cluster));
         }
     }
     of_peer.values_mut().for_each(|begun| begun.sort_unstable());

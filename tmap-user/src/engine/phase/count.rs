@@ -164,13 +164,11 @@ impl Outliers {
 ///
 /// O(m^2 n) for m machines and n lines.
 pub(super) fn by_phases(found: &Found, most: usize) -> Vec<f64> {
-    let information = found.likeliest().lines.iter().map(|line| line.information.at(0, 0)).sum::<f64>();
+    let information = information(found.likeliest());
     if information <= 0.0 {
         return Vec::new();
     }
-    let evidences = found.of_phases();
-    let top = evidences.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = evidences.iter().map(|e| (TRUST_IN_LAW * (e - top)).exp()).collect();
+    let weights = weights(&found.of_phases(), TRUST_IN_LAW);
     let log = |machines: usize| {
         let merge = least_apart(information / machines as f64);
         let lines = lines_of(merge, machines, weights.len() - 1);
@@ -184,6 +182,17 @@ pub(super) fn by_phases(found: &Found, most: usize) -> Vec<f64> {
     (1..=most).map(log).collect()
 }
 
+/// The weight of each number of lines, from log evidences that are trusted so much: 1 for the likeliest.
+fn weights(evidences: &[f64], trust: f64) -> Vec<f64> {
+    let top = evidences.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    evidences.iter().map(|evidence| (trust * (evidence - top)).exp()).collect()
+}
+
+/// What all connections on lines tell of phases, in inverse square ticks.
+fn information(mixture: &Mixture) -> f64 {
+    mixture.lines.iter().map(|line| line.information.at(0, 0)).sum()
+}
+
 /// The least distance of two lines that are told apart, in ticks, if each has this information about its
 /// phase, in inverse square ticks. Of two lines at a distance `d`, each with the information `i`, connections
 /// gain about `i d^2 / 4` by being two: there, that is the cost of a line.
@@ -193,9 +202,7 @@ fn least_apart(information: f64) -> f64 {
 
 /// The interval of the number of machines, from the evidence for each number of lines and the observability.
 pub(super) fn count(found: &Found, observability: &Observability) -> Count {
-    let evidences = found.evidences();
-    let top = evidences.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = evidences.iter().map(|e| (observability.trust * (e - top)).exp()).collect();
+    let weights = weights(&found.evidences(), observability.trust);
     let most_lines = weights.len() - 1;
     let drawn = weights.iter().rposition(|w| *w > 1e-3).unwrap_or(0);
     let most = (drawn * MOST_PER_LINE + 8).min(observability.connections as usize).max(drawn).max(1);
@@ -277,7 +284,7 @@ impl Merging {
         // With few lines, the spread of drifts isn't known. It is at least a tenth of a ppm at 1 kHz.
         let sigma = (squares / (lines.len() as f64 - 1.0).max(1.0)).sqrt().max(1e-4);
         Self {
-            information: lines.iter().map(|l| l.information.at(0, 0)).sum(),
+            information: information(mixture),
             apart: (std::f64::consts::SQRT_2 * sigma * spread_s).max(LEAST_TICKS),
         }
     }

@@ -283,6 +283,7 @@ impl Task<'_> {
             lines.high = None;
         }
         lines.reference_ns = zero_ns;
+        lines.of_phases = count::by_phases(found, found.prior.len().saturating_sub(1));
         let parts = tables.parts();
         let agrees = chains::agree(best, &data, &parts);
         let ways = chains.ways(tracks);
@@ -440,7 +441,7 @@ fn report(data: &Data, found: &Found, hz: f64, alone: f64) -> Lines {
         lines: best.lines.iter().map(|line| line.estimate(data, hz)).collect(),
         posteriors: Vec::new(),
         evidences: found.evidences(),
-        of_phases: count::by_phases(found, found.prior.len().saturating_sub(1)),
+        of_phases: Vec::new(),
         related_nats: f64::NEG_INFINITY,
     }
 }
