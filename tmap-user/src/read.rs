@@ -200,7 +200,10 @@ fn lacks(source: &Location, capture: &Capture) -> Vec<String> {
     let mut warnings = Vec::new();
     let (untimed, Told { dropped, .. }) = (capture.untimed(), capture.told());
     if untimed > 0 {
-        warnings.push(format!("{source}: skipped {} without a capture time", count(untimed, "packet")));
+        warnings.push(format!(
+            "{source}: skipped {} without a capture time that a clock can have",
+            count(untimed, "packet")
+        ));
     }
     if dropped > 0 {
         warnings.push(format!(
@@ -697,6 +700,7 @@ impl<'a> Reading<'a> {
     /// Warnings of what was lost so far, and of what failed, unless they were printed already.
     fn late_warnings(&self, snapshot: &Snapshot) -> Vec<String> {
         let mut late = losses::heavy(snapshot, &self.counters);
+        late.extend(losses::coarse_round_trips(snapshot, self.resolution_ns));
         late.extend(losses::failures(&self.workers.failed()));
         late.retain(|warning| !self.warnings.contains(warning));
         late

@@ -668,6 +668,38 @@ fn packets_without_a_time_are_counted_and_said() {
     assert!(three_machines(&run), "{}", run.out);
 }
 
+/// Nanoseconds where microseconds were declared: the year would be 58,000.
+#[test]
+fn impossible_times_are_no_times() {
+    let mut capture = PcapNg::new(Order::Little);
+    capture.interface(1, 6, 0);
+    capture.interface(1, 9, 0);
+    let packets = mail_packets();
+    packets.iter().for_each(|packet| capture.packet(1, packet.time_ns, &packet.bytes));
+    packets.iter().take(100).for_each(|packet| capture.packet(0, packet.time_ns, &packet.bytes));
+    let run = Folder::new().read(&capture.into_bytes());
+    assert_eq!(run.code, 1);
+    assert!(
+        run.err.contains("skipped 100 packets without a capture time that a clock can have"),
+        "{}",
+        run.err
+    );
+    assert!(three_machines(&run), "{}", run.out);
+}
+
+/// Whatever wrote it, or made it anonymous, gave all packets one time.
+#[test]
+fn a_capture_whose_time_stands_still_tells_no_clock() {
+    for time_ns in [0, 1_764_000_000_123_456_789] {
+        let mut packets = mail_packets();
+        packets.iter_mut().for_each(|packet| packet.time_ns = time_ns);
+        let run = Folder::new().read(&pcapng(&packets, 1, Order::Little));
+        assert!(run.out.contains("the capture times are too coarse to tell clocks apart"), "{}", run.out);
+        assert!(!run.out.contains(" Hz") && !run.out.contains("MHz"), "{}", run.out);
+        assert!(!run.out.contains("random offsets"), "{}", run.out);
+    }
+}
+
 /// The mail cluster, and then blocks of statistics: interface, codes and counts.
 fn mail_with_statistics(order: Order, blocks: &[(u32, &[(u16, u64)])]) -> PcapNg {
     let mut capture = PcapNg::new(order);
@@ -775,7 +807,8 @@ fn order_of_arrival_is_not_taken_for_granted() {
     packets[middle].time_ns = u64::from(u32::MAX) * 1_000_000_000;
     assert_eq!(folder.read(&pcap(&packets, 1, Order::Little, true)).code, 0);
     packets[middle].time_ns = u64::MAX;
-    assert_eq!(folder.read(&pcapng(&packets, 1, Order::Little)).code, 0);
+    let run = folder.read(&pcapng(&packets, 1, Order::Little));
+    assert!(run.code == 1 && run.err.contains("skipped 1 packet without a capture time"), "{}", run.err);
 }
 
 #[test]

@@ -157,6 +157,22 @@ fn one_direction_is_named_as_the_reason() {
 
 /// A tap with two ports, whose clocks differ: what the server sends is stamped 5 ms late.
 #[test]
+fn round_trips_of_coarse_times_are_warned_of() {
+    let folder = TempDir::new().expect("a folder");
+    for (grain_ns, says) in [(10 * MS, "multiples of 10 ms, so round trips"), (1, "")] {
+        let mut packets = requests(40_000, 40).packets;
+        for (packet, at) in packets.iter_mut().zip(0..) {
+            packet.time_ns += 1_370_019 * at;
+            packet.time_ns -= packet.time_ns % grain_ns;
+        }
+        let path = write(&folder, "coarse.pcap", &packets);
+        let run = tmap(["rtt", "-s", path.to_str().expect("a plain path")]);
+        assert_eq!(run.code, i32::from(!says.is_empty()), "{}", run.err);
+        assert!(run.err.contains(says) && run.out.contains(says), "{}{}", run.err, run.out);
+    }
+}
+
+#[test]
 fn round_trips_that_two_clocks_stamped_are_left_out_with_a_warning() {
     let folder = TempDir::new().expect("a folder");
     let mut packets = requests(40_000, 20).packets;

@@ -97,6 +97,37 @@ fn machines_that_load_a_few_pages_are_as_many_or_more() {
     }
 }
 
+/// One machine that makes a dozen visits of a minute in an hour, or thirty in six hours. The visits seemed to
+/// keep a period, so there was no upper end but the number of connections; and skews were those of lines that
+/// no visit told where to go on, off by hundreds of errors.
+#[test]
+fn a_machine_that_makes_long_visits_is_one_with_its_own_skew() {
+    for (hours, visits) in [(1.0, 12), (1.0, 25), (6.0, 30)] {
+        for seed in 0..8 {
+            let duration_s = hours * 3600.0;
+            let mut random = Pcg64::seed_from_u64(seed);
+            let begins_s: Vec<f64> = (0..visits).map(|_| random.random_range(0.0..duration_s)).collect();
+            let visits_then =
+                |_: usize, at_s: f64| begins_s.iter().any(|begin_s| (0.0..60.0).contains(&(at_s - begin_s)));
+            let scenario = Scenario {
+                connections: (0.2 * duration_s) as usize,
+                skew_spread_ppm: 15.0,
+                jitter_s: 50e-6,
+                segments: (6.0, 6.0),
+                length_s: Some(3.0),
+                ..disciplined(1, duration_s, seed)
+            };
+            let true_ppm = scenario.run().truth.clocks[0].skew_ppm;
+            let report = shared(of_present(&scenario, visits_then));
+            let said = format!("{hours} h, {visits} visits, {seed}: {}", figures(&report));
+            let [machine] = &report.machine_list[..] else { panic!("{said}") };
+            let skew = machine.skew_ppm.unwrap_or_else(|| panic!("no skew: {said}"));
+            assert!((skew.value - true_ppm).abs() < 6.0 * skew.sigma, "{skew:?}, not {true_ppm}: {said}");
+            assert!(skew.sigma < 1.0 && report.machines_high.is_none_or(|high| high <= 2), "{said}");
+        }
+    }
+}
+
 /// One with offsets by pair and one or two with random offsets, and twenty peers that each see few
 /// connections: one that is alone with its counter may be of either kind.
 #[test]

@@ -87,6 +87,7 @@ impl Coverage {
             let only_counted = report.machines.is_some() && report.doubt.is_none();
             let rest = match report.doubt {
                 Some(Doubt::BudgetSpent | Doubt::Interrupted) => Reason::NotAnalysed,
+                Some(Doubt::CaptureTooCoarse) => Reason::RateOpen,
                 _ if only_counted => Reason::OnlyCounted,
                 _ => Reason::OffsetsRandom,
             };

@@ -86,7 +86,8 @@ fn steps(histogram: &[Bucket]) -> Vec<Step> {
     let total: u64 = histogram.iter().map(|bucket| bucket.count).sum();
     let seconds = |ns: u64| (ns as f64 * 1e-9).max(SMALLEST_S);
     let growth = match histogram {
-        [first, second, ..] => seconds(second.to) / seconds(first.to),
+        // The last two: the first bar may be that of values of 0.
+        [.., before, last] => seconds(last.to) / seconds(before.to),
         _ => 1.25,
     };
     let mut from_s = histogram.first().map_or(SMALLEST_S, |first| seconds(first.to) / growth.max(1.01));

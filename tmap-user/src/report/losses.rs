@@ -37,7 +37,8 @@ pub enum Capturing {
 }
 
 /// Warnings of losses that make a report untrue: addresses that are missing from it although they showed
-/// something, more than [`HEAVY_PERCENT`] of the records, and round trips that two clocks make wrong.
+/// something, more than [`HEAVY_PERCENT`] of the records, and round trips that two clocks or two places make
+/// wrong.
 pub(crate) fn heavy(snapshot: &Snapshot, counters: &Counters) -> Vec<String> {
     let losses = &snapshot.losses;
     let (kept, lost) = (counters.emitted, counters.ring_full);
@@ -55,7 +56,10 @@ pub(crate) fn heavy(snapshot: &Snapshot, counters: &Counters) -> Vec<String> {
             count(told, "address")
         ));
     }
-    warnings.extend(snapshot.rtt.as_ref().and_then(|report| report.two_clocks).map(two_clocks));
+    if let Some(rtt) = &snapshot.rtt {
+        warnings.extend(rtt.two_clocks.map(two_clocks));
+        warnings.extend((rtt.two_places > 0).then(|| two_places(rtt.two_places)));
+    }
     if let Some(share) = heavy_share(losses.records_refused, kept) {
         warnings.push(format!(
             "{share} of the records were of connections for which there was no room; raise --max-flows or \
@@ -65,6 +69,25 @@ pub(crate) fn heavy(snapshot: &Snapshot, counters: &Counters) -> Vec<String> {
     warnings
 }
 
+/// Capture times that are coarser than this part of the median round trip, one in so many, falsify it. Finer
+/// ones than this, in nanoseconds, do so no more than the capturing does.
+const NOTABLE_PART: u64 = 10;
+const LEAST_NOTABLE_NS: u64 = 100_000;
+
+/// The warning of capture times of `resolution_ns` that are too coarse for the round trips.
+pub(crate) fn coarse_round_trips(snapshot: &Snapshot, resolution_ns: u64) -> Option<String> {
+    let median_ns = snapshot.rtt.as_ref()?.total?.median;
+    let is_notable =
+        resolution_ns >= LEAST_NOTABLE_NS && resolution_ns.saturating_mul(NOTABLE_PART) > median_ns;
+    is_notable.then(|| {
+        format!(
+            "the capture times are multiples of {}, so round trips are right to that only; capture with finer \
+             times",
+            span(resolution_ns as f64 / 1e9)
+        )
+    })
+}
+
 /// The warning of connections whose directions were stamped by two clocks.
 fn two_clocks(TwoClocks { connections, ahead_ns }: TwoClocks) -> String {
     format!(
@@ -72,6 +95,15 @@ fn two_clocks(TwoClocks { connections, ahead_ns }: TwoClocks) -> String {
          come up to {} before what they echo; capture both directions with one clock",
         count(connections, "connection"),
         span(ahead_ns as f64 / 1e9)
+    )
+}
+
+/// The warning of so many connections that were captured at two places.
+fn two_places(connections: u64) -> String {
+    format!(
+        "the round trips of {} are left out, because their segments were captured at two places: they come again \
+         later; read or watch one place alone",
+        count(connections, "connection")
     )
 }
 

@@ -139,7 +139,7 @@ impl PcapNg {
                 }
                 let is_cut = packet.caplen < packet.origlen;
                 self.add_dropped(packet.if_id, before_packet(&packet.options, self.big_endian));
-                return self.packet(packet.if_id, stamp, data_bytes, is_cut).map(Some);
+                return self.packet(packet.if_id, stamp, data_bytes, is_cut);
             }
             Block::InterfaceStatistics(statistics) => {
                 // Those of an interface that isn't described are nobody's.
@@ -149,7 +149,7 @@ impl PcapNg {
             }
             Block::SimplePacket(_) => self.untimed += 1,
             Block::Unknown(unknown) if self.native(unknown.block_type) == PACKET_OBSOLETE => {
-                return self.obsolete_packet(unknown.data).map(Some);
+                return self.obsolete_packet(unknown.data);
             }
             _ => {}
         }
@@ -166,7 +166,7 @@ impl PcapNg {
     }
 
     /// The packet block of before 2009: interface and drop count share a word.
-    fn obsolete_packet(&mut self, content: &[u8]) -> Result<Packet, &'static str> {
+    fn obsolete_packet(&mut self, content: &[u8]) -> Result<Option<Packet>, &'static str> {
         let words = [0, 4, 8, 12].map(|at| self.word(content, at));
         let [Some(first), Some(high), Some(low), Some(length)] = words else {
             return Err("packet block too short");
@@ -189,17 +189,22 @@ impl PcapNg {
         }
     }
 
+    /// A packet of an interface; `None` where its time is none that a clock can have.
     fn packet(
-        &self,
+        &mut self,
         interface: u32,
         stamp: u64,
         data_bytes: usize,
         is_cut: bool,
-    ) -> Result<Packet, &'static str> {
+    ) -> Result<Option<Packet>, &'static str> {
         let interface =
             self.interfaces.get(interface as usize).ok_or("packet of an undescribed interface")?;
-        let (time_ns, link) = (interface.time_ns(stamp), interface.link);
-        Ok(Packet { time_ns, link, data_at: PACKET_HEADER_BYTES, data_bytes, is_cut })
+        let Some(time_ns) = interface.time_ns(stamp) else {
+            self.untimed += 1;
+            return Ok(None);
+        };
+        let link = interface.link;
+        Ok(Some(Packet { time_ns, link, data_at: PACKET_HEADER_BYTES, data_bytes, is_cut }))
     }
 
     fn add_interface(&mut self, description: &InterfaceDescriptionBlock<'_>) -> Result<(), &'static str> {
@@ -236,15 +241,17 @@ struct Packet {
 }
 
 impl Interface {
-    fn time_ns(&self, stamp: u64) -> u64 {
+    /// The time of a stamp, in nanoseconds since the Unix epoch; `None` before that and beyond
+    /// [`MAX_TIME_NS`]. Such stamps come of wrong units or offsets.
+    fn time_ns(&self, stamp: u64) -> Option<u64> {
         let since_offset_ns = match self.units {
-            Units::Nanoseconds(each) => stamp.saturating_mul(each),
+            Units::Nanoseconds(each) => stamp.checked_mul(each)?,
             Units::PerSecond(units) => {
-                u64::try_from(u128::from(stamp) * 1_000_000_000 / units).unwrap_or(u64::MAX)
+                u64::try_from(u128::from(stamp).checked_mul(1_000_000_000)? / units).ok()?
             }
         };
-        let offset_ns = self.offset_s.saturating_mul(1_000_000_000);
-        since_offset_ns.saturating_add_signed(offset_ns).min(MAX_TIME_NS)
+        let offset_ns = self.offset_s.checked_mul(1_000_000_000)?;
+        since_offset_ns.checked_add_signed(offset_ns).filter(|&time_ns| time_ns <= MAX_TIME_NS)
     }
 }
 
@@ -281,20 +288,24 @@ mod tests {
 
     #[test]
     fn stamps_become_nanoseconds() {
-        assert_eq!(interface(6, 0).time_ns(1_500_000), 1_500_000_000);
-        assert_eq!(interface(9, 0).time_ns(1_500_000_007), 1_500_000_007);
-        assert_eq!(interface(3, 0).time_ns(1_500), 1_500_000_000);
-        assert_eq!(interface(12, 0).time_ns(1_500_000_007_900), 1_500_000_007);
-        assert_eq!(interface(0x80 | 10, 0).time_ns(1536), 1_500_000_000);
-        assert_eq!(interface(6, 1_000).time_ns(1), 1_000_000_001_000);
-        assert_eq!(interface(6, -1).time_ns(3_000_000), 2_000_000_000);
+        assert_eq!(interface(6, 0).time_ns(1_500_000), Some(1_500_000_000));
+        assert_eq!(interface(9, 0).time_ns(1_500_000_007), Some(1_500_000_007));
+        assert_eq!(interface(3, 0).time_ns(1_500), Some(1_500_000_000));
+        assert_eq!(interface(12, 0).time_ns(1_500_000_007_900), Some(1_500_000_007));
+        assert_eq!(interface(0x80 | 10, 0).time_ns(1536), Some(1_500_000_000));
+        assert_eq!(interface(6, 1_000).time_ns(1), Some(1_000_000_001_000));
+        assert_eq!(interface(6, -1).time_ns(3_000_000), Some(2_000_000_000));
     }
 
     #[test]
-    fn absurd_stamps_saturate() {
-        assert_eq!(interface(0, 0).time_ns(u64::MAX), MAX_TIME_NS);
-        assert_eq!(interface(6, i64::MIN).time_ns(1), 0);
-        assert_eq!(interface(0x80, i64::MAX).time_ns(u64::MAX), MAX_TIME_NS);
+    fn absurd_stamps_are_no_times() {
+        assert_eq!(interface(0, 0).time_ns(u64::MAX), None);
+        assert_eq!(interface(6, i64::MIN).time_ns(1), None);
+        assert_eq!(interface(0x80, i64::MAX).time_ns(u64::MAX), None);
+        assert_eq!(interface(6, -1).time_ns(999_999), None, "before 1970");
+        // Nanoseconds where microseconds were declared.
+        assert_eq!(interface(6, 0).time_ns(1_764_000_000_000_000_000), None);
+        assert_eq!(interface(9, 0).time_ns(MAX_TIME_NS), Some(MAX_TIME_NS));
     }
 
     #[test]

@@ -19,6 +19,9 @@ const SOME: f64 = 0.2;
 /// share, it is no chance.
 const CLEARLY: f64 = 0.5;
 
+/// The resolution of times that are all alike, in nanoseconds: too coarse for any clock.
+const STILL_NS: u64 = 1_000_000_000;
+
 /// Powers of ten up to a second.
 const POWERS: usize = 9;
 
@@ -27,6 +30,8 @@ const POWERS: usize = 9;
 pub struct Resolution {
     declared_ns: u64,
     last_ns: u64,
+    /// Packets, up to [`ENOUGH`].
+    packets: u32,
     /// Distinct stamps, up to [`SAMPLED`].
     distinct: u32,
     /// Of them, the multiples of 10 ns, 100 ns and so on.
@@ -36,7 +41,7 @@ pub struct Resolution {
 impl Resolution {
     /// The resolution that the file's header declares.
     pub fn new(declared_ns: u64) -> Self {
-        Self { declared_ns, last_ns: 0, distinct: 0, multiples: [0; POWERS] }
+        Self { declared_ns, last_ns: 0, packets: 0, distinct: 0, multiples: [0; POWERS] }
     }
 
     /// Adds the resolution of another interface: the coarsest counts.
@@ -47,6 +52,7 @@ impl Resolution {
     /// Takes in a capture time.
     #[inline]
     pub fn observe(&mut self, time_ns: u64) {
+        self.packets = (self.packets + 1).min(ENOUGH);
         if self.distinct < SAMPLED && time_ns != self.last_ns {
             self.sample(time_ns);
         }
@@ -68,6 +74,9 @@ impl Resolution {
     /// The resolution, in nanoseconds: as declared, or the coarser power of ten that all stamps are
     /// multiples of, or more of them than chance explains.
     pub fn ns(&self) -> u64 {
+        if self.packets == ENOUGH && self.distinct <= 1 {
+            return STILL_NS;
+        }
         let is_coarse = |multiples: u32, finer: u32| match self.distinct {
             ..ENOUGH => false,
             ENOUGH..ENOUGH_FOR_PARTS => multiples == self.distinct,
@@ -100,6 +109,20 @@ mod tests {
     }
 
     #[test]
+    fn times_that_stand_still_have_no_resolution() {
+        for time_ns in [0, 1, 1_764_000_000_123_456_789] {
+            let mut resolution = Resolution::new(1_000);
+            (1..ENOUGH).for_each(|_| resolution.observe(time_ns));
+            assert_eq!(resolution.ns(), 1_000);
+            resolution.observe(time_ns);
+            assert_eq!(resolution.ns(), STILL_NS);
+            resolution.observe(time_ns + 1_000);
+            resolution.observe(time_ns + 2_000);
+            assert_eq!(resolution.ns(), 1_000, "they went on");
+        }
+    }
+
+    #[test]
     fn coarse_stamps_in_a_fine_file_are_found_out() {
         assert_eq!(shown(1, 1_000, 100), 1_000);
         assert_eq!(shown(1_000, 1_000_000, 100), 1_000_000);
@@ -108,11 +131,8 @@ mod tests {
     }
 
     #[test]
-    fn few_stamps_prove_nothing_and_repeats_are_no_stamps() {
+    fn few_stamps_prove_nothing() {
         assert_eq!(shown(1_000, 1_000_000, 20), 1_000);
-        let mut resolution = Resolution::new(1_000);
-        (0..1000).for_each(|_| resolution.observe(5_000_000_000));
-        assert_eq!(resolution.ns(), 1_000);
     }
 
     /// The resolution of a microsecond's stamps of which every `n`-th is fine, and the others coarse.

@@ -802,13 +802,10 @@ impl Builder<'_> {
                 out.count.high = None;
             }
         }
-        let is_coarse = self.resolution_ns >= COARSEST_NS;
-        if is_coarse || times_stand_still(self.connections) {
-            (out.doubt, out.count.best, out.count.high) = (Some(Doubt::CaptureTooCoarse), None, None);
-        }
-        if is_coarse {
+        if self.resolution_ns >= COARSEST_NS || times_stand_still(self.connections) {
             out.groups.clear();
-            (out.count.low, out.count.proven) = (1, 1);
+            out.doubt = Some(Doubt::CaptureTooCoarse);
+            out.count = Count { best: None, low: 1, high: None, proven: 1 };
         }
         let any = !out.groups.is_empty() || out.count.low > 0;
         out.count.proven = out.count.proven.max(u32::from(any));

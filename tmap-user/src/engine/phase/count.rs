@@ -121,8 +121,8 @@ const TRUST_IN_LAW: f64 = 0.5;
 
 /// Connections of a mean gain below this, in nats, show the law badly: they are short, or their paths vary.
 /// The weight of their evidence falls with the gain, down to this share. Measured on simulated short ones.
-const SHARP: f64 = 1.5;
-const LEAST_TRUST: f64 = 0.3;
+const SHARP: f64 = 1.8;
+const LEAST_TRUST: f64 = 0.25;
 
 /// The weight of evidence falls with the number of chains, as a share of that of tracks, down to this.
 const LEAST_ALONE: f64 = 0.5;
@@ -200,11 +200,33 @@ fn least_apart(information: f64) -> f64 {
     (4.0 * DRAWN_AT / information.max(1.0)).sqrt().min(0.5)
 }
 
+/// Numbers of lines of less weight are left out.
+const LEAST_WEIGHT: f64 = 1e-3;
+
+/// Adds numbers of lines beyond those tried. A search ends where the evidence has fallen for a while; where
+/// it fell slowly, as in short connections, more lines are nearly as likely. It is taken to fall on as it did
+/// from the likeliest number on.
+fn go_on(weights: &mut Vec<f64>) {
+    let Some(last) = weights.iter().rposition(|&weight| weight > 0.0) else { return };
+    let likeliest = weights.iter().position(|&weight| weight >= 1.0).unwrap_or(last);
+    if likeliest == last {
+        return;
+    }
+    let ratio = weights[last].powf(1.0 / (last - likeliest) as f64);
+    weights.truncate(last + 1);
+    let mut weight = weights[last] * ratio;
+    while weight > LEAST_WEIGHT && weights.len() <= MOST_PER_LINE * last {
+        weights.push(weight);
+        weight *= ratio;
+    }
+}
+
 /// The interval of the number of machines, from the evidence for each number of lines and the observability.
 pub(super) fn count(found: &Found, observability: &Observability) -> Count {
-    let weights = weights(&found.evidences(), observability.trust);
+    let mut weights = weights(&found.evidences(), observability.trust);
+    let drawn = weights.iter().rposition(|w| *w > LEAST_WEIGHT).unwrap_or(0);
+    go_on(&mut weights);
     let most_lines = weights.len() - 1;
-    let drawn = weights.iter().rposition(|w| *w > 1e-3).unwrap_or(0);
     let most = (drawn * MOST_PER_LINE + 8).min(observability.connections as usize).max(drawn).max(1);
     let posterior: Vec<f64> = (1..=most)
         .map(|machines| {

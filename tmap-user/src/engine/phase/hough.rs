@@ -20,8 +20,10 @@ pub(super) struct Candidate {
     pub phase: f64,
     /// Drift, in ticks per second.
     pub drift: f64,
-    /// The middle of the time in which it was found, in seconds.
+    /// The middle of the window in which it was found, in seconds.
     pub about: f64,
+    /// The length of that window, in seconds.
+    pub window_s: f64,
     /// Gain in log likelihood, roughly.
     pub gain: f32,
 }
@@ -30,7 +32,7 @@ pub(super) struct Candidate {
 const STEP_TICKS: f64 = 0.04;
 
 /// The most trial drifts: bounds the time.
-const MAX_DRIFTS: usize = 1500;
+const MAX_DRIFTS: usize = 9000;
 
 /// The most pieces used: candidates don't need all of them.
 const MAX_PIECES: usize = 1024;
@@ -42,7 +44,18 @@ fn trial_weight(lines: usize) -> f32 {
 
 /// The length of the windows in which lines that may bend are searched, in seconds: within one, they
 /// hardly bend.
-pub(super) const WINDOW_S: f64 = 600.0;
+const WINDOW_S: f64 = 600.0;
+
+/// Few occasions need a longer window, up to an hour, in which a wandering clock of 1 kHz is off by a quarter
+/// of a tick: between two of them, a line may drift by any number of ticks, and only several tell by how
+/// many.
+const LONGEST_WINDOW_S: f64 = 3600.0;
+
+/// As many occasions as a window should hold.
+const ENOUGH_OCCASIONS: f64 = 6.0;
+
+/// Pieces that follow each other within this time are one occasion, in seconds.
+const OCCASION_S: f64 = 30.0;
 
 /// The most windows searched, spread evenly.
 const MAX_WINDOWS: usize = 4;
@@ -71,16 +84,25 @@ pub(super) fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Ca
                 number += 1;
             }
         }
-        votes.peaks(about)
+        votes.peaks(about, span)
     };
     if data.knots.none() {
         return spread_out(all(middle_s, span_s * 1.001), span_s, count);
     }
-    let windows = ((span_s / WINDOW_S).ceil() as usize).clamp(1, MAX_WINDOWS);
+    let enough_s = span_s * ENOUGH_OCCASIONS / occasions(data) as f64;
+    let window_s = enough_s.clamp(WINDOW_S, LONGEST_WINDOW_S).min(span_s);
+    let windows = ((span_s / window_s).ceil() as usize).clamp(1, MAX_WINDOWS);
     let step = span_s / windows as f64;
     let low = middle_s - span_s / 2.0;
-    let found = (0..windows).flat_map(|w| all(low + step * (w as f64 + 0.5), WINDOW_S)).collect();
-    spread_out(found, WINDOW_S, count)
+    let found = (0..windows).flat_map(|w| all(low + step * (w as f64 + 0.5), window_s)).collect();
+    spread_out(found, window_s, count)
+}
+
+/// How many occasions the pieces are, at least one.
+fn occasions(data: &Data) -> usize {
+    let mut times: Vec<f64> = data.factors.times().collect();
+    times.sort_unstable_by(f64::total_cmp);
+    1 + times.windows(2).filter(|pair| pair[1] - pair[0] > OCCASION_S).count()
 }
 
 /// The largest sum of votes: what the type of sums holds, with a margin for rounding.
@@ -158,7 +180,7 @@ impl Votes {
     }
 
     /// The two best phases at every second trial drift, and at the others where these are best.
-    fn peaks(&self, about: f64) -> Vec<Candidate> {
+    fn peaks(&self, about: f64, window_s: f64) -> Vec<Candidate> {
         let Ladder { low, step, rows: drifts } = self.drifts;
         let (counted, vote) = self.counted();
         let mut found: Vec<Peak> = Vec::new();
@@ -170,7 +192,7 @@ impl Votes {
             let drift = low + step * drift as f64;
             // The middle of four bins.
             let phase = (bin as f64 + 0.375) / COARSE as f64 - drift * about;
-            Candidate { phase, drift, about, gain: f32::from(votes) * vote }
+            Candidate { phase, drift, about, window_s, gain: f32::from(votes) * vote }
         };
         found.into_iter().map(candidate).collect()
     }

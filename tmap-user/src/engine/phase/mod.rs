@@ -59,7 +59,7 @@ mod ways;
 pub use crate::engine::types::Point;
 use crate::engine::{
     os::likeness::Switches,
-    types::{Doubt, Estimate, log_mean_exp, seconds_between},
+    types::{Doubt, Estimate, joint, log_mean_exp, seconds_between},
 };
 use chains::{Chains, Part};
 use drift::Window;
@@ -290,10 +290,10 @@ impl Task<'_> {
         let along =
             (best.lines.len() != 1).then(|| paths::one_machine(&data, found.best_lines()?, &ways)).flatten();
         let single = simpler(found, along.as_ref());
-        let evidence = single.map_or(found.best_evidence(), |(_, evidence)| evidence);
-        if let Some((single, _)) = single {
-            best = single;
-            lines.are_one(best.lines[0].estimate(&data, hz));
+        let evidence = single.as_ref().map_or(found.best_evidence(), |single| single.evidence);
+        if let Some(single) = &single {
+            best = single.mixture;
+            lines.are_one(self.shifted(best.lines[0].estimate(&data, hz), single.told));
         }
         let related_nats = evidence - unrelated_nats(best, &data);
         if single.is_none() {
@@ -308,7 +308,16 @@ impl Task<'_> {
             line.open_ppm = self.most_open_ppm();
         }
         lines.posteriors = self.posteriors(best, &data, chains, &parts);
-        Some((self.with_open_skews(lines.sorted()), agrees))
+        Some((self.with_open_skews(lines.sorted(), chains), agrees))
+    }
+
+    /// The line whose drift is known by this share only, because it is shifted by unknown times.
+    fn shifted(&self, mut line: Line, told: f64) -> Line {
+        line.skew_ppm.sigma /= told.max(f64::MIN_POSITIVE).sqrt();
+        if told < LEAST_TOLD {
+            line.open_ppm = self.most_open_ppm();
+        }
+        line
     }
 
     /// When the tracks on each of the best lines begin, and how long they last.
@@ -331,16 +340,19 @@ impl Task<'_> {
         tracks.filter_map(shown).collect()
     }
 
-    /// These lines, with what regular times and few visits leave open of their skews.
-    fn with_open_skews(&self, mut lines: Lines) -> Lines {
+    /// These lines through the tracks of `chains`, with what regular times and few visits leave open of their
+    /// skews.
+    fn with_open_skews(&self, mut lines: Lines, chains: &Chains) -> Lines {
         let width = self.window.width();
         let are_several = lines.lines.len() > 1;
         for (number, line) in lines.lines.iter_mut().enumerate() {
             let is_on = |track: &usize| lines.posteriors[*track].get(number).is_some_and(|&p| p > 0.5);
-            let shown = self.of_tracks((0..self.tracks.len()).filter(is_on));
+            let shown = self.of_tracks(chains.iter().flatten().copied().filter(is_on));
             let may_be_image = || {
                 are_several && (regular::are_few_visits(&shown) || regular::is_partly_regular(&shown, width))
             };
+            let slipped_ppm = regular::slipped(&shown, MOST_BRIDGED * coherence_s(self.hz)) / self.hz * 1e6;
+            line.skew_ppm.sigma = joint(line.skew_ppm.sigma, slipped_ppm);
             if regular::is_open(&shown, width) || may_be_image() {
                 line.open_ppm = self.most_open_ppm();
             }
@@ -399,19 +411,37 @@ const CLEARLY_SEVERAL_NATS: f64 = 3.0;
 /// Where no line explains the tracks, one machine along several paths is told if it does so by this, in nats.
 const CLEARLY_ONE_NATS: f64 = 5.0;
 
+/// Below this share of what tells a drift, where it is shifted by unknown times, what is left tells it no
+/// more: a line finds a way through phases that may all be shifted.
+const LEAST_TOLD: f64 = 0.04;
+
+/// An explanation by one machine.
+#[derive(Debug)]
+struct Single<'a> {
+    mixture: &'a Mixture,
+    evidence: f64,
+    /// The share of what tells its drift that remains where shifts are unknown.
+    told: f64,
+}
+
 /// The explanation by one machine, where it is better than no line and several lines aren't clearly better
-/// than it, with its evidence: one line, or one that the paths shift.
-fn simpler<'a>(found: &'a Found, along: Option<&'a AlongPaths>) -> Option<(&'a Mixture, f64)> {
+/// than it: one line, or one that is shifted by the paths or by silences.
+fn simpler<'a>(found: &'a Found, along: Option<&'a AlongPaths>) -> Option<Single<'a>> {
     let margin = match found.best().lines.len() {
         0 => -CLEARLY_ONE_NATS,
         1 => return None,
         _ => CLEARLY_SEVERAL_NATS,
     };
+    let prior = found.prior.of(1);
     let one = found.by_count.get(1).and_then(Option::as_ref);
-    let one = one.map(|(mixture, evidence)| (mixture, *evidence + found.prior.of(1)));
-    let along = along.map(|along| (&along.mixture, along.evidence + found.prior.of(1)));
-    let (single, evidence) = one.into_iter().chain(along).max_by(|a, b| a.1.total_cmp(&b.1))?;
-    (found.best_evidence() < evidence + margin).then_some((single, evidence))
+    let one = one.map(|(mixture, evidence)| Single { mixture, evidence: evidence + prior, told: 1.0 });
+    let along = along.map(|AlongPaths { mixture, evidence, told }| Single {
+        mixture,
+        evidence: evidence + prior,
+        told: *told,
+    });
+    let single = one.into_iter().chain(along).max_by(|a, b| a.evidence.total_cmp(&b.evidence))?;
+    (found.best_evidence() < single.evidence + margin).then_some(single)
 }
 
 /// What `found` says of the lines; `alone` is the number of chains as a share of that of tracks.
@@ -519,6 +549,10 @@ fn coherence_s(hz: f64) -> f64 {
 
 /// Tracks further apart than this many times [`coherence_s`] say nothing of each other.
 const MOST_APART: f64 = 3.0;
+
+/// A line that bends may slip by a tick where it has no track for longer than this share of [`coherence_s`]:
+/// from there on, half a tick is less than four standard deviations of what its bends may be.
+const MOST_BRIDGED: f64 = 0.6;
 
 /// The median time from the beginning of one track to that of the next, in seconds.
 fn median_gap_s(tracks: &[Track<'_>], usable: &[usize]) -> f64 {

@@ -35,6 +35,8 @@ pub(super) struct AlongPaths {
     pub mixture: Mixture,
     /// Log evidence, on the scale of [`Mixture::log_evidence`].
     pub evidence: f64,
+    /// The share of what tells the line's drift that remains where each shift is unknown, 0 to 1.
+    pub told: f64,
 }
 
 /// The log odds of a machine that sleeps against one that doesn't, in nats.
@@ -98,6 +100,7 @@ impl Paths {
         let mut single = Mixture::new(data, vec![line], lines.none);
         let mut best: Option<AlongPaths> = None;
         let mut shifted = data.to_change();
+        let told = self.told(data);
         for _ in (0..ROUNDS).take_while(|_| !data.work.is_hurried()) {
             self.shift_back(&mut shifted, &single);
             single = Mixture::new(&shifted, single.lines, single.none);
@@ -105,13 +108,21 @@ impl Paths {
             let evidence = self.evidence(&shifted, &single);
             let before = best.as_ref().map_or(f64::NEG_INFINITY, |best| best.evidence);
             if evidence > before {
-                best = Some(AlongPaths { mixture: single.clone(), evidence });
+                best = Some(AlongPaths { mixture: single.clone(), evidence, told });
             }
             if evidence < before + SETTLED {
                 break;
             }
         }
-        best.unwrap_or(AlongPaths { mixture: single, evidence: f64::NEG_INFINITY })
+        best.unwrap_or(AlongPaths { mixture: single, evidence: f64::NEG_INFINITY, told })
+    }
+
+    /// The share of the spread of times that lies within paths: a shift takes what lies between them.
+    fn told(&self, data: &Data) -> f64 {
+        let time = |track: &usize| data.factors.x(data.tracks[*track].start);
+        let of = |tracks: &[usize]| spread(tracks.iter().map(time));
+        let within: f64 = self.0.iter().map(|tracks| of(tracks)).sum();
+        within / of(&self.0.concat()).max(f64::MIN_POSITIVE)
     }
 
     /// Shifts each path to where the line makes it likeliest, as if its delay were that of all.
@@ -138,6 +149,12 @@ impl Paths {
         let phase_volume = 0.5 * (std::f64::consts::TAU / single.lines[0].information.at(0, 0)).ln();
         single.log_evidence(shifted) + of_shifts - phase_volume
     }
+}
+
+/// The sum of the squares of the distances of times from their mean.
+fn spread(times: impl Iterator<Item = f64> + Clone) -> f64 {
+    let mean = times.clone().sum::<f64>() / times.clone().count().max(1) as f64;
+    times.map(|time| (time - mean).powi(2)).sum()
 }
 
 /// The log likelihood of a path's tracks for each shift, in bins.

@@ -117,8 +117,57 @@ pub(super) fn step(lines: &[Vec<Shown>], most: f64) -> Option<f64> {
         let beside = [at.wrapping_sub(1), at + 1].map(|at| power.get(at).copied().unwrap_or(0.0));
         power[*at] > least && power[*at] >= beside[0] && power[*at] >= beside[1]
     };
-    (first..count).find(is_peak).map(|at| at as f64 * step_hz)
+    let peaks = (first..count).filter(is_peak).map(|at| at as f64 * step_hz);
+    peaks.into_iter().find(|&hz| agreement_nats(lines, hz) > SURELY_NATS)
 }
+
+/// A period is one if occasions agree with it by so many nats: of thousands of frequencies of random times,
+/// one in some hundred cases has one with which they agree so well.
+const SURELY_NATS: f64 = 13.0;
+
+/// What a line's own angle costs, in nats.
+const ANGLE_NATS: f64 = 1.0;
+
+/// How much better occasions of these lines agree with a period than random ones do, in nats.
+fn agreement_nats(lines: &[Vec<Shown>], hz: f64) -> f64 {
+    lines.iter().map(|line| (of_line_nats(line, hz) - ANGLE_NATS).max(0.0)).sum()
+}
+
+/// How much better those of one line do. Its connections of one visit are one occasion: they agree with each
+/// other, whatever the period is.
+fn of_line_nats(line: &[Shown], hz: f64) -> f64 {
+    let counting = line.iter().filter(|shown| shown.reach_hz() >= hz);
+    let mut begins: Vec<f64> = counting.map(|shown| shown.begin_s * hz).collect();
+    begins.sort_unstable_by(f64::total_cmp);
+    let occasions = begins.chunk_by(|one, next| next - one < WITHIN_PERIODS);
+    let (mut count, mut sum) = (0.0, (0.0, 0.0));
+    for occasion in occasions.flat_map(cut) {
+        let middle = occasion.iter().sum::<f64>() / occasion.len() as f64;
+        let (sin, cos) = (TAU * middle).sin_cos();
+        sum = (sum.0 + cos, sum.1 + sin);
+        count += 1.0;
+    }
+    count * gain_nats(sum.0.hypot(sum.1) / f64::max(count, 1.0))
+}
+
+/// Connections of one occasion follow each other within this part of a period.
+const WITHIN_PERIODS: f64 = 0.25;
+
+/// Cuts connections that go on for longer than half a period, so that dense ones are several occasions.
+fn cut(begins: &[f64]) -> impl Iterator<Item = &[f64]> {
+    let first = begins[0];
+    begins.chunk_by(move |one, next| ((one - first) * 2.0).floor() == ((next - first) * 2.0).floor())
+}
+
+/// How much likelier each of many angles is by the wrapped normal law of this resultant than if all angles
+/// are alike, in nats.
+fn gain_nats(resultant: f64) -> f64 {
+    let variance = -2.0 * resultant.clamp(1e-9, LARGEST_RESULTANT).ln();
+    resultant.powi(2).max(0.5 * (TAU.ln() - 1.0 - variance.ln()))
+}
+
+/// Angles aren't known better than this resultant says.
+const LARGEST_RESULTANT: f64 = 0.99;
 
 /// Connections that begin within this time of each other are one visit, in seconds: what a page takes to
 /// load.
@@ -167,6 +216,15 @@ pub(super) fn is_open(shown: &[Shown], most: f64) -> bool {
     let shares = spectrum(shown, step_hz, count);
     let beyond = shares.iter().position(|share| *share < DISAGREE * DISAGREE);
     beyond.is_some_and(|from| shares[from..].iter().any(|share| *share > AGREE * AGREE))
+}
+
+/// How far a line's drift may be off because it slipped by a tick wherever it had no connection for longer
+/// than `bridged_s`, in ticks per second: standard deviation.
+pub(super) fn slipped(shown: &[Shown], bridged_s: f64) -> f64 {
+    let mut begins_s: Vec<f64> = shown.iter().map(|shown| shown.begin_s).collect();
+    begins_s.sort_unstable_by(f64::total_cmp);
+    let wide = begins_s.windows(2).filter(|pair| pair[1] - pair[0] > bridged_s).count();
+    if wide == 0 { 0.0 } else { (wide as f64).sqrt() / span_s(shown.iter()) }
 }
 
 /// The share of a line's times that must agree with a period for it to hold a machine that connects in step
@@ -265,6 +323,22 @@ mod tests {
             };
             assert!((0..200).filter(is_regular).count() <= 2, "{length_s}");
         }
+    }
+
+    /// Connections of a visit agree with each other, so a dozen visits had a period that nobody kept.
+    #[test]
+    fn visits_of_a_minute_are_not_regular() {
+        let long_visits = |seed: u64| {
+            let visits = at_random(3600.0, 12 + seed as usize % 15, seed).into_iter().enumerate();
+            let within = |(k, one): (usize, Shown)| {
+                at_random(60.0, 12, 1_000 * seed + k as u64)
+                    .into_iter()
+                    .map(move |s| Shown { begin_s: one.begin_s + s.begin_s, ..s })
+            };
+            visits.flat_map(within).collect::<Vec<_>>()
+        };
+        let is_regular = |seed: &u64| step(&[long_visits(*seed)], 0.2).is_some();
+        assert_eq!((0..200).filter(is_regular).count(), 0);
     }
 
     /// Six connections at once each minute: frequencies next to this have much power, too.

@@ -228,11 +228,11 @@ fn birth(data: &Data, current: &Mixture, place: &Candidate) -> Mixture {
     let newest = current.lines.len();
     if !data.knots.none() {
         // A candidate is right only near the time where it was found, so a bending line grows from there.
-        let mut within_s = hough::WINDOW_S / 2.0;
+        let mut within_s = place.window_s / 2.0;
         while within_s < span_s(data) {
             let reach = Reach { about: place.about, within_s };
             mixture.fit_some(data, GROWTH_ROUNDS, |j| j == newest, reach);
-            within_s += (hough::WINDOW_S / 4.0).max(within_s * GROWTH_SHARE - MOST_EVEN_S);
+            within_s += (place.window_s / 4.0).max(within_s * GROWTH_SHARE - MOST_EVEN_S);
         }
     }
     // The nearest line moves as well; the others hardly would.

@@ -185,11 +185,18 @@ impl Distribution {
         }
         let histogram = self.histogram();
         let first = histogram.min_nz().clamp(1, self.max.max(1));
-        let mut buckets: Vec<Bucket> = histogram
-            .iter_log(first, BUCKET_GROWTH)
-            .map(|step| Bucket { to: step.value_iterated_to(), count: step.count_since_last_iteration() })
-            .skip_while(|bucket| bucket.count == 0)
-            .collect();
+        // The first step also counts values of 0, which no factor leads to: they have a bar of their own.
+        let zeros = u64::from(histogram.count_at(0));
+        let mut left = zeros;
+        let steps = histogram.iter_log(first, BUCKET_GROWTH).map(|step| {
+            let count = step.count_since_last_iteration();
+            let taken = left.min(count);
+            left -= taken;
+            Bucket { to: step.value_iterated_to(), count: count - taken }
+        });
+        let of_zero = (zeros > 0).then_some(Bucket { to: 0, count: zeros });
+        let mut buckets: Vec<Bucket> =
+            of_zero.into_iter().chain(steps.skip_while(|bucket| bucket.count == 0)).collect();
         while buckets.last().is_some_and(|bucket| bucket.count == 0) {
             buckets.pop();
         }
@@ -297,6 +304,16 @@ mod tests {
         let summary = merged.summary().unwrap();
         assert_eq!((summary.count, summary.min, summary.max), (799, 1, 2299));
         assert!((395..=405).contains(&summary.median), "{summary:?}");
+    }
+
+    #[test]
+    fn zero_has_a_bar_of_its_own() {
+        let bars = |values: &[u64]| -> Vec<(u64, u64)> {
+            of(values, 1).buckets().iter().map(|bucket| (bucket.to, bucket.count)).collect()
+        };
+        assert_eq!(bars(&[0, 0, 0]), [(0, 3)]);
+        let mixed = bars(&[0, 0, 10_000, 10_000]);
+        assert!(mixed.len() == 2 && mixed[0] == (0, 2) && mixed[1].1 == 2, "{mixed:?}");
     }
 
     proptest! {

@@ -10,6 +10,7 @@ use super::{
     options::Options,
     paws::{Arrival, Oddity, Seen, Tsvals},
     sample::Counts,
+    sights::Sights,
 };
 
 /// How long after a bare acknowledgement data with the same TSval may come, in nanoseconds, so that data in
@@ -111,6 +112,8 @@ pub struct HalfConnection {
     pub host: Distribution,
     /// The TSvals that it sends, in order.
     pub tsvals: Tsvals,
+    /// How many of its segments were seen twice.
+    pub(super) sights: Sights,
     /// TSvals that it sent and the peer hasn't echoed, the oldest first.
     waiting: VecDeque<Waiting>,
     /// Echoes of TSvals that it wasn't seen to send before.
@@ -222,6 +225,12 @@ impl HalfConnection {
         let (arrival, oddity) = self.tsvals.see(&Seen::of(record));
         let asks = asks(segment);
         let time_ns = record.time_ns;
+        match arrival {
+            Arrival::Restart(_) | Arrival::New(_) => self.sights.new_tsval(segment, time_ns),
+            Arrival::Repeat(_) => self.sights.old_tsval(segment, time_ns, true),
+            Arrival::Late(_) => self.sights.old_tsval(segment, time_ns, false),
+            Arrival::Odd => {}
+        }
         match arrival {
             Arrival::Restart(ticks) | Arrival::New(ticks) => {
                 let was_echoed = self.begins(arrival, ticks, time_ns);

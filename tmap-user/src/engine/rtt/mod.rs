@@ -42,6 +42,9 @@
 //! - *Two clocks*, one for each direction, as at a tap with two ports: where they differ, echoes come before
 //!   what they echo ([`Counts::disordered`]). Where many do, no round trip of such a connection is right
 //!   ([`Report::two_clocks`]). Smaller differences are not told.
+//! - *Two places*: where each segment was captured at two places, it comes again later, with another hop
+//!   limit, or as a SYN that nobody can have sent again so soon. No round trip of such a connection is that
+//!   of either place ([`Report::two_places`]).
 //! - With clocks coarser than the round trip, all segments of a tick share its TSval; the first counts.
 //!
 //! # What the host itself computes
@@ -77,11 +80,13 @@ pub mod paws;
 pub mod report;
 mod reporting;
 mod sample;
+mod sights;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod two_clocks;
+mod two_places;
 
 pub use engine::{News, RttEngine};
 pub use options::Options;

@@ -150,7 +150,7 @@ pub struct Interval {
 /// Everything known about round trips.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// All round trips, in nanoseconds; `None` without any. Where two clocks stamped some, those of the other
+    /// All round trips, in nanoseconds; `None` without any. Where some are left out, those of the other
     /// connections held.
     pub total: Option<Summary>,
     /// Histogram of all round trips, in nanoseconds.
@@ -167,6 +167,8 @@ pub struct Report {
     pub one_way: u64,
     /// Connections that two clocks stamped, whose round trips are left out; `None` without any.
     pub two_clocks: Option<TwoClocks>,
+    /// Connections beside these that were captured at two places, whose round trips are left out.
+    pub two_places: u64,
     /// The first anomalies (time stamps that no clock makes), in order of time.
     pub anomalies: Vec<Anomaly>,
     /// What became of segments and echoes.

@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 use tmap_common::Address;
 
 use super::{
+    connection::Connection,
     distribution::Distribution,
     engine::RttEngine,
     half_connection::HalfConnection,
     report::{Direction, Machine, Prefix, Report, SideClock, TwoClocks},
     two_clocks::Doubts,
+    two_places::Places,
 };
 use crate::engine::types::FlowKey;
 
 impl RttEngine {
-    /// Everything known at `now_ns`, but for the round trips of connections that two clocks stamped.
+    /// Everything known at `now_ns`, but for the round trips of connections that two clocks stamped, or that
+    /// were captured at two places.
     /// `clock_of` returns the machine and clock behind a connection side.
     pub fn report(&mut self, now_ns: u64, clock_of: impl Fn(&FlowKey) -> SideClock) -> Report {
         self.settle(now_ns);
@@ -26,7 +29,9 @@ impl RttEngine {
             counts: self.counts,
             ..Report::default()
         };
-        let doubts = Doubts::of(self.connections.iter().map(|(_, connection)| connection));
+        let all = || self.connections.iter().map(|(_, connection)| connection);
+        let (doubts, places) = (Doubts::of(all()), Places::of(all()));
+        let is_sound = |one: &Connection| doubts.ahead_ns(one).is_none() && !places.are_two(one);
         let mut machines: BTreeMap<Whose, Vec<(&HalfConnection, SideClock)>> = BTreeMap::new();
         for (_, connection) in &self.connections {
             let [a, b] = &connection.halves;
@@ -36,7 +41,8 @@ impl RttEngine {
                 let (connections, ahead_ns) = (before.connections + 1, before.ahead_ns.max(ahead_ns));
                 report.two_clocks = Some(TwoClocks { connections, ahead_ns });
             }
-            let is_sound = ahead_ns.is_none();
+            let is_sound = is_sound(connection);
+            report.two_places += u64::from(ahead_ns.is_none() && !is_sound);
             report.one_way += u64::from(a.segments == 0 || b.segments == 0);
             for (own, peer, key) in [(a, b, connection.key_of(0)), (b, a, connection.key_of(1))] {
                 let clock = clock_of(&key);
@@ -62,18 +68,18 @@ impl RttEngine {
         report.prefixes =
             prefixes.filter_map(|(prefix, rtt)| Some((*prefix, rtt.summary()?, rtt.buckets()))).collect();
         report.prefixes.sort_by_key(|(prefix, ..)| *prefix);
-        if report.two_clocks.is_some() {
-            self.leave_out(&doubts, &mut report);
+        if report.two_clocks.is_some() || report.two_places > 0 {
+            self.sum_up_again(is_sound, &mut report);
         }
         report
     }
 
-    /// Sums up once more, without the connections that two clocks stamped: sums that were made on the way
-    /// have their round trips.
-    fn leave_out(&self, doubts: &Doubts, report: &mut Report) {
+    /// Sums up once more, with the connections that are sound: sums that were made on the way have the round
+    /// trips of the others, too.
+    fn sum_up_again(&self, is_sound: impl Fn(&Connection) -> bool, report: &mut Report) {
         let mut total = Distribution::default();
         let mut prefixes: BTreeMap<Prefix, Vec<&HalfConnection>> = BTreeMap::new();
-        for (_, connection) in self.connections.iter().filter(|(_, one)| doubts.ahead_ns(one).is_none()) {
+        for (_, connection) in self.connections.iter().filter(|(_, one)| is_sound(one)) {
             for (side, half) in connection.halves.iter().enumerate().filter(|(_, half)| half.rtt.count() > 0)
             {
                 total.merge(&half.rtt);

@@ -464,6 +464,33 @@ fn short_connections_tell_two_clocks_together() {
     assert_eq!(report_of(&segments[..12]).two_clocks, None, "fewer than ten echoes");
 }
 
+/// Exchanges of 30 a second, each segment captured once more `later_ms` later, three hops on.
+fn captured_at_two_places(exchanges: u64, later_ms: u64) -> Vec<Made> {
+    let again = |made: &Made| {
+        let mut record = made.record();
+        record.time_ns += later_ms * MS;
+        record.segment.hop_limit -= 3;
+        Made::from(record)
+    };
+    let once = stamped_by_two_clocks(1, exchanges, 0);
+    let mut segments: Vec<Made> = once.iter().chain(&once).copied().collect();
+    segments.iter_mut().skip(once.len()).for_each(|made| *made = again(made));
+    segments.sort_by_key(|made| made.record().time_ns);
+    segments
+}
+
+#[test]
+fn round_trips_of_connections_that_were_captured_at_two_places_are_left_out() {
+    for later_ms in [2, 10, 60] {
+        let report = report_of(&captured_at_two_places(60, later_ms));
+        assert_eq!((report.two_places, report.two_clocks), (1, None), "{later_ms} ms");
+        assert!(report.machines.is_empty() && report.total.is_none());
+    }
+    // On its way into a router and out of it, a segment takes the same round trip.
+    let report = report_of(&captured_at_two_places(60, 0));
+    assert_eq!((report.two_places, report.total.map(|total| total.count)), (0, Some(120)));
+}
+
 /// A capture that has one segment in so many: echoes then often come before another segment of their tick.
 #[test]
 fn segments_that_share_a_tick_and_are_not_captured_are_no_second_clock() {
