@@ -56,7 +56,7 @@ impl Observability {
         // The gain of a connection from its line, given the other lines: less, the more lines there are.
         let lost: f64 = (0..mixture.lines.len()).map(|j| mixture.loss_without(data, j)).sum();
         let told = lost / on_lines.max(1.0);
-        let sharp = (sharpness / SHARP).clamp(LEAST_TRUST, 1.0);
+        let sharp = (sharpness / SHARP).clamp(0.0, 1.0).powf(FALLS_AS).max(LEAST_TRUST);
         // A chain's connections were joined by evidence that may be wrong.
         let sharp = sharp * alone.max(LEAST_ALONE);
         let left = sharp * evidence / (evidence + DRAWN_AT * lines);
@@ -120,8 +120,10 @@ const OUTLIER_STEPS: usize = 100;
 const TRUST_IN_LAW: f64 = 0.5;
 
 /// Connections of a mean gain below this, in nats, show the law badly: they are short, or their paths vary.
-/// The weight of their evidence falls with the gain, down to this share. Measured on simulated short ones.
-const SHARP: f64 = 1.8;
+/// The weight of their evidence falls as this power of the gain, down to the last share. Measured on simulated
+/// short ones.
+const SHARP: f64 = 1.5;
+const FALLS_AS: f64 = 1.3;
 const LEAST_TRUST: f64 = 0.25;
 
 /// The weight of evidence falls with the number of chains, as a share of that of tracks, down to this.
