@@ -92,6 +92,26 @@ fn hours_of_many_connections_are_followed() {
     }
 }
 
+/// Some line takes most of a dozen connections, whoever they are of: one skew in two was no clock's.
+#[test]
+fn a_dozen_connections_of_several_machines_show_no_skew() {
+    let (mut all, mut wrong) = (0, Vec::new());
+    for seed in 0..60 {
+        let few = Scenario { duration_s: 600.0, wander_ppm: 0.0, ..scenario(0.1, 3, 4, seed) };
+        let (report, truth) = told(&few);
+        let skews = report.machine_list.iter().filter_map(|machine| machine.skew_ppm);
+        let is_off = |skew: &Estimate| {
+            truth.clocks.iter().all(|clock| (skew.value - clock.skew_ppm).abs() > 5.0 * skew.sigma)
+        };
+        let told: Vec<Estimate> = skews.collect();
+        all += told.len();
+        wrong.extend(
+            told.into_iter().filter(is_off).map(|skew| format!("{seed}: {skew:?}, {}", figures(&report))),
+        );
+    }
+    assert!(wrong.len() <= 2, "{} of {all}: {wrong:#?}", wrong.len());
+}
+
 /// With as few connections, one line may be several machines: a rate between those of two machines was told.
 #[test]
 fn where_machines_may_be_fewer_no_skew_is_told_that_no_clock_has() {

@@ -504,13 +504,18 @@ fn proven(
     for index in shared {
         let cluster = &clusters[index];
         let peers = cluster.peers(connections);
-        let is_fixed = judgement.machines.binary_search(&index).is_ok();
+        let is_among = |some: &[usize]| some.binary_search(&index).is_ok();
+        let is_fixed = is_among(&judgement.machines) && !is_among(&judgement.maybe_of_pairs);
         if is_fixed && (judgement.random.is_empty() || peers.len() > 1) {
             fixed.push(cluster);
         }
         peers.into_iter().for_each(|peer| of_pair.entry(peer).or_default().push(cluster));
     }
-    let of_pair = of_pair.values().map(|clusters| together::most_at_once(clusters)).max();
+    let at_once = |clusters: &Vec<&Cluster>| match draws_offsets(clusters[0].clock.hz) {
+        true => together::most_at_once(clusters).min(one_clock::surely_distinct(clusters)),
+        false => together::most_at_once(clusters),
+    };
+    let of_pair = of_pair.values().map(at_once).max();
     together::most_at_once(&fixed).max(of_pair.unwrap_or(0)).clamp(1, distinct.max(1))
 }
 
@@ -627,9 +632,10 @@ impl Builder<'_> {
         let told =
             judgement.machines.iter().chain(judgement.random.iter().flat_map(|random| &random.clusters));
         self.out.counters.extend(told.map(|&index| class.clusters[index].members.clone()));
-        let regime = judgement.of_machines;
         for &index in &judgement.machines {
             let cluster = &class.clusters[index];
+            let is_open = judgement.maybe_of_pairs.binary_search(&index).is_ok();
+            let regime = if is_open { Regime::Undetermined } else { judgement.of_machines };
             if let Some(rate_hz) = cluster.unlisted_hz {
                 self.out.doubt = Some(Doubt::Unsteady);
                 self.out.groups.push(unlisted(&cluster.members, rate_hz, regime));

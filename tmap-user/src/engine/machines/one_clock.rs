@@ -68,6 +68,22 @@ pub(super) fn distinct(clusters: &[Cluster], of: &[usize], may_be_of_pairs: bool
     if may_be_of_pairs && may_all_be_one(clusters, of) { 1 } else { groups(clusters, of).len() }
 }
 
+/// How many machines these counters of one pair surely show: as many as there are clocks none of which may be
+/// another's. What is known too badly may be any other's, as counters of containers of one kernel are.
+///
+/// O(n m) for n counters of m clocks.
+pub(super) fn surely_distinct(clusters: &[&Cluster]) -> usize {
+    let mut clocks: Vec<&Clock> = clusters.iter().map(|cluster| &cluster.clock).collect();
+    clocks.sort_by(|a, b| a.offset_ticks.sigma.total_cmp(&b.offset_ticks.sigma));
+    let mut apart: Vec<&Clock> = Vec::new();
+    for clock in clocks.into_iter().take(MOST_COUNTERS) {
+        if apart.iter().all(|other| agreement(other, clock).is_some_and(|agreement| !agreement.is_one)) {
+            apart.push(clock);
+        }
+    }
+    apart.len()
+}
+
 /// Whether the clocks of the clusters of these indices differ by no more than their errors explain: those of
 /// a service behind a balancer, which makes a counter of each of its own addresses, do. Where little is known
 /// of each clock, they all may be one.
@@ -195,4 +211,32 @@ fn agreement(a: &Clock, b: &Clock) -> Option<Agreement> {
     let chance = 2.0 * within_ticks;
     let is_one = phase_ticks <= within_ticks && (a.skew.value - b.skew.value).abs() <= within_skew;
     (chance <= MOST_CHANCE).then_some(Agreement { is_one, chance })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{clock::envelope::Envelope, types::Estimate};
+
+    /// A counter of 1 kHz with this offset, in ticks.
+    fn counter(offset: f64, sigma: f64) -> Cluster {
+        let clock = Clock {
+            hz: 1000.0,
+            rate_hz: Estimate { value: 1000.0, sigma: 0.01 },
+            skew: Estimate { value: 0.0, sigma: 1e-5 },
+            reference_ns: 0,
+            offset_ticks: Estimate { value: offset, sigma },
+        };
+        Cluster::new(vec![0], Envelope::default(), clock)
+    }
+
+    #[test]
+    fn counters_of_unknown_phase_prove_nothing() {
+        let surely = |counters: &[Cluster]| surely_distinct(&counters.iter().collect::<Vec<_>>());
+        let apart = [counter(5e6, 0.01), counter(7e6 + 0.3, 0.01), counter(9e6 + 0.6, 0.01)];
+        assert_eq!(surely(&apart), 3);
+        assert_eq!(surely(&[counter(5e6, 0.01), counter(7e6 + 0.02, 0.01)]), 1, "one phase");
+        assert_eq!(surely(&[counter(5e6, 0.2), counter(7e6 + 0.3, 0.2), counter(9e6 + 0.6, 0.2)]), 1);
+        assert_eq!(surely(&[counter(5e6, 0.01), counter(7e6 + 0.3, 0.01), counter(9e6 + 0.6, 0.3)]), 2);
+    }
 }

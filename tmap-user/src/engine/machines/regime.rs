@@ -61,6 +61,9 @@ pub(super) struct Judgement {
     pub fewest: usize,
     /// Their regime: open where all have the same peer.
     pub of_machines: Regime,
+    /// Those of them that one peer each sees, beside others that several see. Offsets of a machine that draws
+    /// them by pair look so, too.
+    pub maybe_of_pairs: Vec<usize>,
     /// Clusters (often of one connection) whose offsets are random, for an analysis by phase.
     pub random: Vec<Random>,
 }
@@ -160,6 +163,7 @@ pub(super) fn judge(hz: f64, clusters: &[Sharing], serves: bool, together_nats: 
         fewest: machines.len(),
         machines,
         of_machines,
+        maybe_of_pairs: Vec::new(),
         random,
     };
     if tally.connections < 2 {
@@ -183,6 +187,7 @@ pub(super) fn judge(hz: f64, clusters: &[Sharing], serves: bool, together_nats: 
             fewest: all.len(),
             machines: all,
             of_machines,
+            maybe_of_pairs: Vec::new(),
             random: Vec::new(),
         };
     }
@@ -342,7 +347,24 @@ impl<'a> Tally<'a> {
             ([], [only]) => (only.regime, decisive_nats),
             _ => (Regime::Mixed, decisive_nats),
         };
-        judgement(regime, machines, random, nats)
+        let (maybe_of_pairs, fewest) = self.maybe_of_pairs(&machines);
+        Judgement { maybe_of_pairs, fewest, ..judgement(regime, machines, random, nats) }
+    }
+
+    /// Those of these machines that one peer sees, beside others that several see, and the fewest machines
+    /// that all are: one that draws its offsets by pair shows each of several peers a counter.
+    fn maybe_of_pairs(&self, machines: &[usize]) -> (Vec<usize>, usize) {
+        let peers = |index: usize| &self.clusters[index];
+        let (of_one, across): (Vec<usize>, Vec<usize>) =
+            machines.iter().partition(|&&index| peers(index).len() <= 1);
+        let mut of_peer: BTreeMap<Address, usize> = BTreeMap::new();
+        let all = of_one.iter().flat_map(|&index| peers(index).keys());
+        all.for_each(|peer| *of_peer.entry(*peer).or_default() += 1);
+        if across.is_empty() || of_peer.len() < 2 {
+            return (Vec::new(), machines.len());
+        }
+        let fewest = across.len() + of_peer.into_values().max().unwrap_or(0);
+        (of_one, fewest)
     }
 
     /// Whether connections that share their offset with none may each have drawn their own, where the log of
@@ -484,6 +506,17 @@ mod tests {
     }
 
     /// Judges such clusters.
+    /// One machine with a fixed offset beside one that draws its own by pair: two, not one for each pair.
+    #[test]
+    fn counters_of_one_peer_each_beside_a_fixed_one_may_be_one_machine() {
+        let beside = judge_at(1000.0, &[&[1, 1, 2, 2, 3, 3, 4, 4, 4], &[1, 1], &[2], &[3], &[4]]);
+        assert_eq!((beside.machines.len(), beside.fewest), (5, 2));
+        assert_eq!(beside.maybe_of_pairs, [1, 2, 3, 4]);
+        let of_one_peer = judge_at(1000.0, &[&[1, 1, 2, 2, 3, 3], &[1, 1], &[1]]);
+        assert_eq!((of_one_peer.machines.len(), of_one_peer.fewest), (3, 3));
+        assert!(of_one_peer.maybe_of_pairs.is_empty());
+    }
+
     fn judge_at(hz: f64, clusters: &[&[u8]]) -> Judgement {
         judge(hz, &clusters.iter().map(|hosts| sharing(hosts)).collect::<Vec<_>>(), false, 0.0)
     }

@@ -120,8 +120,8 @@ const OUTLIER_STEPS: usize = 100;
 const TRUST_IN_LAW: f64 = 0.5;
 
 /// Connections of a mean gain below this, in nats, show the law badly: they are short, or their paths vary.
-/// The weight of their evidence falls as this power of the gain, down to the last share. Measured on simulated
-/// short ones.
+/// The weight of their evidence falls as this power of the gain, down to the last share. Measured on
+/// simulated short ones.
 const SHARP: f64 = 1.5;
 const FALLS_AS: f64 = 1.3;
 const LEAST_TRUST: f64 = 0.25;

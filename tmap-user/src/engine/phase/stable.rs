@@ -34,6 +34,9 @@ pub(super) fn holding(told: &Lines, best: &Mixture, data: &Data, found: &Found, 
     if told.low < count || best.none > MOST_UNEXPLAINED || are_hidden {
         return vec![false; count];
     }
+    if count == 1 && !is_clearly_one(found) {
+        return vec![false];
+    }
     let others = nearly_as_likely(count, data, found, hz);
     let is_followed = |line: &Line| {
         let apart_s = data.span_s().0 / (line.weight * data.tracks.len() as f64);
@@ -43,6 +46,20 @@ pub(super) fn holding(told: &Lines, best: &Mixture, data: &Data, found: &Found, 
         is_followed(line) && others.iter().all(|other| other.iter().any(|one| is_same(line, one)))
     };
     told.lines.iter().map(holds).collect()
+}
+
+/// A single line is one machine's where the evidence for it is as large as this, in nats, or where two lines
+/// explain the tracks worse by so much. Of a dozen connections of several machines, some line takes most, and
+/// a second one takes more.
+const SURELY_ONE_NATS: f64 = 12.0;
+const CLEARLY_ONE_NATS: f64 = 4.0;
+
+/// Whether one line is clearly likelier than none or two.
+fn is_clearly_one(found: &Found) -> bool {
+    match found.evidences()[..] {
+        [_, one, two, ..] => one > SURELY_ONE_NATS || one - two > CLEARLY_ONE_NATS,
+        _ => true,
+    }
 }
 
 /// The lines of each other number than `count` that is nearly as likely as the likeliest.
