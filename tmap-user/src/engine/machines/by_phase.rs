@@ -44,10 +44,6 @@ pub(super) struct Findings {
 /// The lowest probability of a group's member: less means "not this machine".
 const MIN_PROBABILITY: f64 = 0.01;
 
-/// A number of machines that pairs of addresses show with at least this probability is told even where phases
-/// don't tell them apart.
-const LIKELY: f64 = 0.5;
-
 /// Where connections may have offsets of their own, a number of machines that phases tell is believed unless
 /// pairs make it less likely than others by this, in nats: a thousand times.
 const EXCLUDED_NATS: f64 = 7.0;
@@ -274,6 +270,7 @@ fn do_pairs_tell(random: &Random) -> bool {
 /// What pairs of addresses show of the number of machines, where they tell it.
 fn occupancy(random: &Random) -> Option<Occupancy> {
     do_pairs_tell(random).then(|| match random.own {
+        Own::No if random.are_visits => Occupancy::of(&random.sizes).of_visits(),
         Own::No => Occupancy::of(&random.sizes),
         Own::Maybe | Own::Mostly => Occupancy::of_two_ways(&random.sizes),
     })
@@ -356,7 +353,7 @@ impl Findings {
     /// Adds what pairs of addresses show. Where connections may have offsets of their `own`, pairs may show
     /// nothing, and set no lower bound alone.
     fn with(mut self, occupancy: &Occupancy, hz: f64, clusters: &[&Cluster], own: Own) -> Self {
-        let ((likeliest, probability), (low, high)) = (occupancy.best(), occupancy.interval());
+        let (best, (low, high)) = (occupancy.told(), occupancy.interval());
         let holds = |count: u32| {
             let is_within = low as u32 <= count && high.is_none_or(|high| count <= high as u32);
             is_within || own == Own::Maybe && occupancy.nats_of(count as usize) > -EXCLUDED_NATS
@@ -372,7 +369,7 @@ impl Findings {
         }
         self.groups.clear();
         self.count.high = high.map(|high| high as u32).or(self.count.high.filter(|high| *high >= low as u32));
-        self.count.best = (probability >= LIKELY).then_some(likeliest as u32);
+        self.count.best = best.map(|best| best as u32);
         self.count.low = if own != Own::Mostly { low as u32 } else { self.count.low.min(low as u32) };
         if self.count.best == Some(1) {
             self.groups.extend(alone(hz, clusters));

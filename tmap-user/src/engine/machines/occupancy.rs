@@ -18,6 +18,16 @@ const MOST_BESIDE: usize = 24;
 /// Each tail of the interval.
 const TAIL: f64 = 0.05;
 
+/// A number of machines of at least this probability is told, whatever phases show.
+const LIKELY: f64 = 0.5;
+
+/// Where pairs show visits, as few machines as can be are told unless more explain them better by this, in
+/// nats: some peer that all go to has met each of them, and visits are too few to tell one more from none.
+const CLEARLY_MORE_NATS: f64 = 3.0;
+
+/// Then the fewest and so many more hold the truth as likely as not.
+const NEAR_FEWEST: usize = 3;
+
 /// The probability of each number of machines.
 #[derive(Clone, Debug)]
 pub(super) struct Occupancy {
@@ -32,6 +42,8 @@ pub(super) struct Occupancy {
     posterior: Vec<f64>,
     /// As few machines as show all counters where each opens as many connections as any other.
     fewest_even: usize,
+    /// Whether the fewest are told unless more are clearly likelier.
+    prefers_fewest: bool,
 }
 
 impl Occupancy {
@@ -78,7 +90,7 @@ impl Occupancy {
         let prior: f64 = (1..fewest + nats.len()).map(|machines| 1.0 / machines as f64).sum();
         let evidence_nats = top + (total / prior).ln();
         let posterior = weights.map(|weight| weight / total).collect();
-        Self { fewest, posterior, nats, most: top, evidence_nats, fewest_even }
+        Self { fewest, posterior, nats, most: top, evidence_nats, fewest_even, prefers_fewest: false }
     }
 
     /// A log prior for as many numbers of lines, from 0, that prefers none.
@@ -92,8 +104,28 @@ impl Occupancy {
         more.and_then(|more| self.nats.get(more)).copied().unwrap_or(f64::NEG_INFINITY)
     }
 
+    /// The same, where pairs show visits instead of connections.
+    pub(super) fn of_visits(mut self) -> Self {
+        if self.nats.first().is_some_and(|nats| *nats > -CLEARLY_MORE_NATS) {
+            self.nats.iter_mut().skip(1).for_each(|nats| *nats -= CLEARLY_MORE_NATS);
+            self.nats[0] = 0.0;
+            self.prefers_fewest = true;
+        }
+        self
+    }
+
+    /// The number that is told; `None` where none is likely.
+    pub(super) fn told(&self) -> Option<usize> {
+        let (likeliest, probability) = self.best();
+        if self.prefers_fewest {
+            let near: f64 = self.posterior.iter().take(NEAR_FEWEST).sum();
+            return (near >= LIKELY).then_some(self.fewest);
+        }
+        (probability >= LIKELY).then_some(likeliest)
+    }
+
     /// The likeliest number and its probability.
-    pub(super) fn best(&self) -> (usize, f64) {
+    fn best(&self) -> (usize, f64) {
         let best = self.posterior.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
         best.map_or((self.fewest, 0.0), |(more, p)| (self.fewest + more, *p))
     }
@@ -202,6 +234,21 @@ mod tests {
             sizes
         };
         connections.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn of_visits_as_few_machines_as_can_be_are_told() {
+        // A peer that meets all three, and others that meet some: four are likelier, but not clearly so.
+        let pairs = [vec![2, 1, 1], vec![1, 1], vec![1, 1], vec![1, 1], vec![2]];
+        let connections = Occupancy::of(&pairs);
+        let visits = Occupancy::of(&pairs).of_visits();
+        assert!(connections.best().0 > 3 && connections.nats[0] > -CLEARLY_MORE_NATS, "{connections:?}");
+        assert!(visits.nats[1..].iter().all(|nats| *nats <= -CLEARLY_MORE_NATS));
+        assert_eq!(visits.interval(), connections.interval());
+        assert!(visits.told().is_none_or(|told| told == 3), "{visits:?}");
+        // Of many peers that meet two of many, two are clearly too few.
+        let many: Vec<Vec<usize>> = vec![vec![1, 1]; 30];
+        assert!(Occupancy::of(&many).of_visits().told().is_none_or(|told| told > 2));
     }
 
     #[test]

@@ -80,6 +80,8 @@ pub(super) struct Random {
     /// How many connections of each peer share each of their counters, or how many visits. Empty where pairs
     /// of addresses say nothing of the number of machines.
     pub sizes: Vec<Vec<usize>>,
+    /// Whether these are visits.
+    pub are_visits: bool,
 }
 
 impl Judgement {
@@ -125,7 +127,7 @@ impl Judgement {
 impl Random {
     /// Clusters of which pairs of addresses say nothing.
     fn by_phase(regime: Regime, clusters: Vec<usize>) -> Self {
-        Self { regime, own: Own::Mostly, clusters, sizes: Vec::new() }
+        Self { regime, own: Own::Mostly, clusters, sizes: Vec::new(), are_visits: false }
     }
 
     /// Whether pairs of addresses say nothing of the number of machines.
@@ -285,8 +287,9 @@ impl<'a> Tally<'a> {
     fn random(&self, regime: Regime, own: Own, clusters: Vec<usize>) -> Random {
         let is_shared = |&index: &usize| self.clusters[index].values().any(|&count| count > 1);
         let do_pairs_tell = clusters.iter().any(is_shared);
-        let sizes = if do_pairs_tell { visits::sizes(self.sharing, &clusters) } else { Vec::new() };
-        Random { regime, own, clusters, sizes }
+        let of_pairs = do_pairs_tell.then(|| visits::sizes(self.sharing, &clusters));
+        let (sizes, are_visits) = of_pairs.unwrap_or_default();
+        Random { regime, own, clusters, sizes, are_visits }
     }
 
     /// Judges clusters of which some are shared.

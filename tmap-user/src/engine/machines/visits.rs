@@ -20,8 +20,8 @@ const CLEAR_DEVIATIONS: f64 = 3.0;
 type Begun = (u64, usize);
 
 /// How many connections of each peer share the counter of each of these `clusters`; where they come in
-/// visits, how many visits do.
-pub(super) fn sizes(sharing: &[Sharing], clusters: &[usize]) -> Vec<Vec<usize>> {
+/// visits, how many visits do, and whether they come so.
+pub(super) fn sizes(sharing: &[Sharing], clusters: &[usize]) -> (Vec<Vec<usize>>, bool) {
     let mut of_peer: BTreeMap<Address, Vec<Begun>> = BTreeMap::new();
     for &cluster in clusters {
         for &Contact { peer, begin_ns } in &sharing[cluster].contacts {
@@ -30,7 +30,7 @@ pub(super) fn sizes(sharing: &[Sharing], clusters: &[usize]) -> Vec<Vec<usize>> 
     }
     of_peer.values_mut().for_each(|begun| begun.sort_unstable());
     let of_visits = come_in_visits(of_peer.values());
-    of_peer.values().map(|begun| sizes_of(begun, of_visits)).collect()
+    (of_peer.values().map(|begun| sizes_of(begun, of_visits)).collect(), of_visits)
 }
 
 /// Whether connections that begin soon after another one of their peer share its counter clearly more often
