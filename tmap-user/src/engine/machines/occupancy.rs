@@ -104,7 +104,7 @@ impl Occupancy {
         more.and_then(|more| self.nats.get(more)).copied().unwrap_or(f64::NEG_INFINITY)
     }
 
-    /// The same, where pairs show visits instead of connections.
+    /// What pairs show that count visits instead of connections.
     pub(super) fn of_visits(mut self) -> Self {
         if self.nats.first().is_some_and(|nats| *nats > -CLEARLY_MORE_NATS) {
             self.nats.iter_mut().skip(1).for_each(|nats| *nats -= CLEARLY_MORE_NATS);
