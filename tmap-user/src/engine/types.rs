@@ -22,6 +22,12 @@ impl Estimate {
 /// The 90 % interval of a normal distribution is this many standard deviations long on either side.
 pub const NINE_IN_TEN: f64 = 1.645;
 
+/// The sum of the squares of the distances of values from their mean; 0 without any.
+pub fn squares(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let mean = values.clone().sum::<f64>() / values.clone().count().max(1) as f64;
+    values.map(|value| (value - mean).powi(2)).sum()
+}
+
 /// The standard error of a sum or difference of two independent values with errors `a` and `b`.
 ///
 /// `hypot` would also guard against overflow and underflow, which standard errors don't cause.

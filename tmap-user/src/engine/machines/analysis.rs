@@ -494,7 +494,8 @@ fn proven(
     let by_phase: BTreeSet<usize> = by_phase.flat_map(|random| &random.clusters).copied().collect();
     let proves = |c: &usize| sharing[*c].is_sure && !by_phase.contains(c);
     let shared: Vec<usize> = (0..clusters.len()).filter(proves).collect();
-    let distinct = if draws_offsets(clusters[0].clock.hz) {
+    let may_draw = draws_offsets(clusters[0].clock.hz);
+    let distinct = if may_draw {
         one_clock::distinct(clusters, &shared, may_be_of_pairs(clusters, serves))
     } else {
         shared.len()
@@ -511,9 +512,9 @@ fn proven(
         }
         peers.into_iter().for_each(|peer| of_pair.entry(peer).or_default().push(cluster));
     }
-    let at_once = |clusters: &Vec<&Cluster>| match draws_offsets(clusters[0].clock.hz) {
-        true => together::most_at_once(clusters).min(one_clock::surely_distinct(clusters)),
-        false => together::most_at_once(clusters),
+    let at_once = |clusters: &Vec<&Cluster>| {
+        let fewest = if may_draw { one_clock::surely_distinct(clusters) } else { usize::MAX };
+        together::most_at_once(clusters).min(fewest)
     };
     let of_pair = of_pair.values().map(at_once).max();
     together::most_at_once(&fixed).max(of_pair.unwrap_or(0)).clamp(1, distinct.max(1))

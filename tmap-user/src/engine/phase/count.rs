@@ -8,6 +8,7 @@ use super::{
     mixture::{Data, Mixture},
     search::Found,
 };
+use crate::engine::types::squares;
 
 /// The interval of the number of machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -301,12 +302,10 @@ impl Merging {
     fn of(data: &Data, mixture: &Mixture) -> Self {
         let lines = &mixture.lines;
         let times: Vec<f64> = data.factors.times().collect();
-        let mean = times.iter().sum::<f64>() / times.len() as f64;
-        let spread_s = (times.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / times.len() as f64).sqrt();
-        let drift = lines.iter().map(|l| l.drift()).sum::<f64>() / lines.len().max(1) as f64;
-        let squares: f64 = lines.iter().map(|l| (l.drift() - drift).powi(2)).sum();
+        let spread_s = (squares(times.iter().copied()) / times.len() as f64).sqrt();
+        let of_drifts = squares(lines.iter().map(|line| line.drift()));
         // With few lines, the spread of drifts isn't known. It is at least a tenth of a ppm at 1 kHz.
-        let sigma = (squares / (lines.len() as f64 - 1.0).max(1.0)).sqrt().max(1e-4);
+        let sigma = (of_drifts / (lines.len() as f64 - 1.0).max(1.0)).sqrt().max(1e-4);
         Self {
             information: information(mixture),
             apart: (std::f64::consts::SQRT_2 * sigma * spread_s).max(LEAST_TICKS),

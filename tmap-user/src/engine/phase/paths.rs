@@ -14,7 +14,7 @@ use super::{
     mixing,
     mixture::{Data, Mixture},
 };
-use crate::engine::types::log_mean_exp;
+use crate::engine::types::{log_mean_exp, squares};
 
 /// The lines of a mixture that are tried as the machine's only one, the heaviest first.
 const STARTS: usize = 4;
@@ -62,7 +62,8 @@ fn fit<T: Ord>(data: &Data, lines: &Mixture, of: &[T]) -> Option<AlongPaths> {
     let paths = Paths::new(of)?;
     let mut starts: Vec<usize> = (0..lines.lines.len()).collect();
     starts.sort_by(|&a, &b| lines.lines[b].weight.total_cmp(&lines.lines[a].weight));
-    let found = starts.into_iter().take(STARTS).map(|j| paths.fit(data, lines, j));
+    let told = paths.told(data);
+    let found = starts.into_iter().take(STARTS).map(|j| paths.fit(data, lines, j, told));
     found.max_by(|a, b| a.evidence.total_cmp(&b.evidence))
 }
 
@@ -93,14 +94,14 @@ impl Paths {
         (paths.len() > 1).then(|| Self(paths.into_values().collect()))
     }
 
-    /// Fits the line and the shifts in turn, from line `j` of `lines`.
-    fn fit(&self, data: &Data, lines: &Mixture, j: usize) -> AlongPaths {
+    /// Fits the line and the shifts in turn, from line `j` of `lines`. `told` is the share of its drift that
+    /// unknown shifts leave.
+    fn fit(&self, data: &Data, lines: &Mixture, j: usize, told: f64) -> AlongPaths {
         let mut line = lines.lines[j].clone();
         line.weight = 1.0 - lines.none;
         let mut single = Mixture::new(data, vec![line], lines.none);
         let mut best: Option<AlongPaths> = None;
         let mut shifted = data.to_change();
-        let told = self.told(data);
         for _ in (0..ROUNDS).take_while(|_| !data.work.is_hurried()) {
             self.shift_back(&mut shifted, &single);
             single = Mixture::new(&shifted, single.lines, single.none);
@@ -120,7 +121,7 @@ impl Paths {
     /// The share of the spread of times that lies within paths: a shift takes what lies between them.
     fn told(&self, data: &Data) -> f64 {
         let time = |track: &usize| data.factors.x(data.tracks[*track].start);
-        let of = |tracks: &[usize]| spread(tracks.iter().map(time));
+        let of = |tracks: &[usize]| squares(tracks.iter().map(time));
         let within: f64 = self.0.iter().map(|tracks| of(tracks)).sum();
         within / of(&self.0.concat()).max(f64::MIN_POSITIVE)
     }
@@ -149,12 +150,6 @@ impl Paths {
         let phase_volume = 0.5 * (std::f64::consts::TAU / single.lines[0].information.at(0, 0)).ln();
         single.log_evidence(shifted) + of_shifts - phase_volume
     }
-}
-
-/// The sum of the squares of the distances of times from their mean.
-fn spread(times: impl Iterator<Item = f64> + Clone) -> f64 {
-    let mean = times.clone().sum::<f64>() / times.clone().count().max(1) as f64;
-    times.map(|time| (time - mean).powi(2)).sum()
 }
 
 /// The log likelihood of a path's tracks for each shift, in bins.

@@ -117,8 +117,14 @@ pub(super) fn step(lines: &[Vec<Shown>], most: f64) -> Option<f64> {
         let beside = [at.wrapping_sub(1), at + 1].map(|at| power.get(at).copied().unwrap_or(0.0));
         power[*at] > least && power[*at] >= beside[0] && power[*at] >= beside[1]
     };
-    let peaks = (first..count).filter(is_peak).map(|at| at as f64 * step_hz);
-    peaks.into_iter().find(|&hz| agreement_nats(lines, hz) > SURELY_NATS)
+    let mut peaks = (first..count).filter(is_peak).map(|at| at as f64 * step_hz);
+    peaks.find(|&hz| agreement_nats(lines, hz) > SURELY_NATS)
+}
+
+fn in_order(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values
 }
 
 /// A period is one if occasions agree with it by so many nats: of thousands of frequencies of random times,
@@ -137,8 +143,7 @@ fn agreement_nats(lines: &[Vec<Shown>], hz: f64) -> f64 {
 /// other, whatever the period is.
 fn of_line_nats(line: &[Shown], hz: f64) -> f64 {
     let counting = line.iter().filter(|shown| shown.reach_hz() >= hz);
-    let mut begins: Vec<f64> = counting.map(|shown| shown.begin_s * hz).collect();
-    begins.sort_unstable_by(f64::total_cmp);
+    let begins = in_order(counting.map(|shown| shown.begin_s * hz));
     let occasions = begins.chunk_by(|one, next| next - one < WITHIN_PERIODS);
     let (mut count, mut sum) = (0.0, (0.0, 0.0));
     for occasion in occasions.flat_map(cut) {
@@ -188,8 +193,7 @@ pub(super) fn are_few(lines: &[Vec<Shown>]) -> bool {
 /// Whether a line's connections came in a few visits of several each. Each visit shows one phase, however
 /// many connections it has, and the machine was drawn once.
 pub(super) fn are_few_visits(shown: &[Shown]) -> bool {
-    let mut begins_s: Vec<f64> = shown.iter().map(|shown| shown.begin_s).collect();
-    begins_s.sort_unstable_by(f64::total_cmp);
+    let begins_s = in_order(shown.iter().map(|shown| shown.begin_s));
     let [first, .., last] = begins_s[..] else { return false };
     let gaps = begins_s.len() - 1;
     let visits = 1 + begins_s.windows(2).filter(|pair| pair[1] - pair[0] > VISIT_S).count();
@@ -221,8 +225,7 @@ pub(super) fn is_open(shown: &[Shown], most: f64) -> bool {
 /// How far a line's drift may be off because it slipped by a tick wherever it had no connection for longer
 /// than `bridged_s`, in ticks per second: standard deviation.
 pub(super) fn slipped(shown: &[Shown], bridged_s: f64) -> f64 {
-    let mut begins_s: Vec<f64> = shown.iter().map(|shown| shown.begin_s).collect();
-    begins_s.sort_unstable_by(f64::total_cmp);
+    let begins_s = in_order(shown.iter().map(|shown| shown.begin_s));
     let wide = begins_s.windows(2).filter(|pair| pair[1] - pair[0] > bridged_s).count();
     if wide == 0 { 0.0 } else { (wide as f64).sqrt() / span_s(shown.iter()) }
 }

@@ -3,15 +3,15 @@
 
 use std::collections::VecDeque;
 
+use super::notable::are_notable;
+
 /// The tick of a clock whose rate isn't known yet, in nanoseconds: the longest of a usual one (100 Hz).
 const UNKNOWN_TICK_NS: f64 = 10e6;
 
 /// A time beyond this many ticks is longer than a tick, however well the rate is known.
 const TOLERANCE: f64 = 1.1;
 
-/// The least number of early echoes that says something, and the part of all echoes that they exceed then:
-/// one in so many.
-const LEAST_EARLY: u64 = 10;
+/// Early echoes say something where they exceed this part of all, one in so many.
 const LEAST_PART: u64 = 5;
 
 /// How many first echoes came before what they echo.
@@ -38,7 +38,7 @@ impl Tally {
 
     /// Whether so many echoes came early that two clocks must have stamped them.
     pub(super) fn tells_two_clocks(self) -> bool {
-        self.early >= LEAST_EARLY && self.early.saturating_mul(LEAST_PART) > self.judged
+        are_notable(self.early, self.judged, LEAST_PART)
     }
 
     /// Both together.

@@ -74,6 +74,7 @@ mod early;
 mod engine;
 pub mod half_connection;
 mod nat;
+mod notable;
 mod options;
 mod order;
 pub mod paws;

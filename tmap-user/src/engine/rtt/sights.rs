@@ -2,13 +2,13 @@
 
 use tmap_common::{Flags, Segment};
 
+use super::notable::are_notable;
+
 /// The least time in nanoseconds after which a segment that is repeated comes from another place. Sooner, it
 /// is on its way out of the router that it was seen to enter, and round trips are the same.
 const ELSEWHERE_NS: u64 = 1_000_000;
 
-/// The least number of segments seen again that says something, and the part of all that they exceed then:
-/// one in so many.
-const LEAST_AGAIN: u64 = 10;
+/// Segments seen again say something where they exceed this part of all, one in so many.
 const LEAST_PART: u64 = 4;
 
 /// The longest time in nanoseconds after which a SYN or SYN-ACK that is repeated comes from another place.
@@ -70,7 +70,7 @@ impl Sights {
 
     /// Whether so many were that they were captured at two places.
     pub(super) fn tell_two_places(self) -> bool {
-        (self.again >= LEAST_AGAIN && self.again.saturating_mul(LEAST_PART) > self.all)
+        are_notable(self.again, self.all, LEAST_PART)
             || (self.openings_again >= LEAST_OPENINGS && 2 * self.openings_again > self.openings)
     }
 }
