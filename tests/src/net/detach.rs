@@ -38,7 +38,8 @@ pub fn replace_links_of<'a>(pid: u32, program: impl Fn(&str) -> BorrowedFd<'a>) 
     links.len()
 }
 
-/// The links by which a process has programs on interfaces, and their types.
+/// The links by which a process has programs on interfaces, and their types. A link that the process closes
+/// between our two looks (its file, then the link) isn't among them.
 fn links_of(pid: u32) -> Vec<(OwnedFd, String)> {
     let folder = format!("/proc/{pid}/fdinfo");
     let infos = fs::read_dir(&folder).expect("the process is there").flatten();
@@ -48,11 +49,14 @@ fn links_of(pid: u32) -> Vec<(OwnedFd, String)> {
         let word =
             |name: &str| info.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
         let id = word("link_id:").and_then(|id| id.parse().ok()).expect("a link has an id");
-        let fd = bpf(BPF_LINK_GET_FD_BY_ID, [id, 0, 0]).expect("the link is there");
+        let fd = match bpf(BPF_LINK_GET_FD_BY_ID, [id, 0, 0]) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return None,
+            fd => fd.expect("root may open a link"),
+        };
         // SAFETY: the kernel has just given us this descriptor, which nothing else owns.
-        (unsafe { OwnedFd::from_raw_fd(fd) }, word("link_type:").expect("a link has a type"))
+        Some((unsafe { OwnedFd::from_raw_fd(fd) }, word("link_type:").expect("a link has a type")))
     };
-    attached.map(link).collect()
+    attached.filter_map(link).collect()
 }
 
 /// Calls bpf(2) with an attribute of three numbers.
