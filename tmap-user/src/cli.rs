@@ -223,7 +223,7 @@ struct EngineArgs {
     #[arg(default_value_t = Options::default().max_connections_per_address)]
     max_connections: usize,
     /// Time without segments after which a connection is finished
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = positive_time, hide = true)]
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = positive_time, hide = true)]
     idle_timeout: Duration,
     /// Work of one search for machines with random offsets, in million look-ups
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, hide = true)]
@@ -614,6 +614,8 @@ mod tests {
         assert_eq!(config.ring_bytes, Some(65_536));
         assert_eq!(config.common.engine.idle_timeout_ns, 10_000_000_000);
         assert_eq!(config.common.engine.rate_delta_ppm, 0.5);
+        let idle_timeout_ns = live("tmap -i e").common.engine.idle_timeout_ns;
+        assert_eq!(idle_timeout_ns, Options::default().idle_timeout_ns);
     }
 
     #[test]

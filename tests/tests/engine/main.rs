@@ -9,6 +9,7 @@ mod few_clocks;
 mod field;
 mod fuzz;
 mod handshakes;
+mod heartbeats;
 mod hurry;
 mod invariants;
 mod loads;

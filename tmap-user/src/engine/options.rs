@@ -7,6 +7,7 @@ use crate::engine::{
     os::{database::Database, likeness::Switches},
     phase::{limits::Limits, room::Room},
     rtt,
+    tsval::IDLE_TIMEOUT_NS,
 };
 
 /// Settings of the engine.
@@ -59,7 +60,7 @@ impl Default for Options {
             max_history_bytes: 512 << 20,
             max_addresses: 1 << 16,
             max_connections_per_address: 4096,
-            idle_timeout_ns: 300_000_000_000,
+            idle_timeout_ns: IDLE_TIMEOUT_NS,
             rtt: None,
             evidence: Switches::ALL,
             ports: true,

@@ -1,5 +1,7 @@
 //! Settings of round trips.
 
+use crate::engine::tsval::IDLE_TIMEOUT_NS;
+
 /// Settings of round-trip measurement: bounds, and choices of the user.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -36,7 +38,7 @@ impl Default for Options {
         Self {
             quiet: false,
             expire_ns: 10_000_000_000,
-            idle_timeout_ns: 300_000_000_000,
+            idle_timeout_ns: IDLE_TIMEOUT_NS,
             max_connections: 1 << 16,
             max_waiting: 128,
             max_histograms: 4_096,

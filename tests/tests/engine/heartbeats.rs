@@ -1,0 +1,79 @@
+//! Connections that are kept open for hours and say something now and then: mail, push services.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use tmap::engine::{Engine, Options, Wanted, snapshot::AddressReport};
+use tmap_common::{Address, Flags, Record, Segment};
+use tmap_tests::{simulate::received, wire::frame::LINUX_SYN};
+
+use crate::rewritten::figures;
+
+const HOURS_S: f64 = 6.0 * 3600.0;
+
+/// Connections of the machine that keeps its own open, and of the one that browses.
+const KEPT: u16 = 4;
+const BROWSED: u16 = 40;
+
+/// Two machines behind one address, whose counters tick at `hz`: one keeps its connections open with a
+/// heartbeat every `every_s` seconds, the other browses. Returns what is told of them.
+fn of_one_that_keeps_connections_open(hz: f64, every_s: f64, seed: u64) -> AddressReport {
+    let mut random = Pcg64::seed_from_u64(seed);
+    let mut records = Vec::new();
+    for (count, offset) in [(KEPT, 3e8), (BROWSED, 1e9)] {
+        for number in 0..count {
+            let is_kept = count == KEPT;
+            let begin_s = random.random_range(1.0..if is_kept { 60.0 } else { HOURS_S - 60.0 });
+            let mut times_s: Vec<f64> = (0..10).map(|i| begin_s + 0.5 * f64::from(i)).collect();
+            let mut at_s = begin_s + every_s;
+            while is_kept && at_s < HOURS_S {
+                times_s.extend([at_s, at_s + 0.2]);
+                at_s += every_s * random.random_range(0.98..1.0);
+            }
+            let port = 10_000 + 1_000 * count + number;
+            records.extend(times_s.iter().enumerate().map(|(i, &sent_s)| {
+                let delay_s = 3e-4 - 5e-5 * (1.0 - random.random::<f64>()).ln();
+                sent(port, (offset + hz * sent_s) as u64 as u32, i == 0, sent_s + delay_s)
+            }));
+        }
+    }
+    records.sort_by_key(|record| record.time_ns);
+    let mut engine = Engine::new(Options::default());
+    engine.set_resolution_ns(1);
+    engine.observe_all(&records);
+    engine.snapshot((HOURS_S * 1e9) as u64, Wanted::default()).addresses.swap_remove(0)
+}
+
+/// A SYN, or a segment with data.
+fn sent(src_port: u16, tsval: u32, is_syn: bool, at_s: f64) -> Record {
+    let segment = Segment {
+        src: Address::from_ip4([198, 51, 100, 1]),
+        dst: Address::from_ip4([203, 0, 113, 1]),
+        src_port,
+        dst_port: 443,
+        flags: if is_syn { Flags::SYN } else { Flags::ACK },
+        has_payload: !is_syn,
+        hop_limit: 63,
+        tsval,
+        tsecr: u32::from(!is_syn),
+        syn: is_syn.then_some(LINUX_SYN),
+        ..Segment::default()
+    };
+    received((at_s * 1e9) as u64, segment)
+}
+
+/// Silences of up to half an hour, at the fastest rate, too.
+#[test]
+fn a_connection_with_heartbeats_is_one_connection() {
+    for (hz, every_s) in [(1e3, 540.0), (1e3, 1740.0), (1e6, 540.0), (1e6, 1740.0), (100.0, 1740.0)] {
+        for seed in 0..3 {
+            let report = of_one_that_keeps_connections_open(hz, every_s, seed);
+            let told = format!("{hz} Hz, {every_s} s, {seed}: {}", figures(&report));
+            assert_eq!(report.connections, u64::from(KEPT + BROWSED), "{told}");
+            let mut loads: Vec<f64> = report.machine_list.iter().map(|one| one.load_percent).collect();
+            loads.sort_by(f64::total_cmp);
+            let truth = 100.0 * f64::from(KEPT) / f64::from(KEPT + BROWSED);
+            let are_near = loads.len() == 2 && (loads[0] - truth).abs() < 0.1;
+            assert!(are_near && (loads[1] + truth - 100.0).abs() < 0.1, "{told} {loads:?}");
+        }
+    }
+}
