@@ -1,5 +1,6 @@
 //! Tests of the library: what is found against what is true, golden tables, properties.
 
+mod beside;
 mod captures;
 mod crowded;
 mod days;

@@ -716,6 +716,31 @@ fn a_mirror_port_that_comes_up_later_is_promiscuous() {
     assert_eq!(promiscuity(far, "span"), 0);
 }
 
+/// A mirror port that hears a router gives itself one, before tmap starts and while it runs.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_mirror_port_that_hears_a_router_stays_one() {
+    let pairs = Pairs::new(&["one", "two"]);
+    let far = &pairs.far;
+    // As the kernel does it for an advertisement: for a time.
+    let hear = |name: &str, net: u8| {
+        let allow = format!("echo 0 > /proc/sys/net/ipv6/conf/{name}/disable_ipv6");
+        assert!(far.command("sh").args(["-c", &allow]).status().expect("a shell").success());
+        far.ip(&format!("-6 addr add 2001:db8:{net}::2/64 dev {name} valid_lft 600 preferred_lft 600"));
+    };
+    hear("one", 1);
+    let mut tmap = Running::start(far, &["--json", "-i", "one,two"]);
+    wait_for("promiscuous mode", || ["one", "two"].iter().all(|name| promiscuity(far, name) == 1));
+    hear("two", 2);
+    // What comes after it is noticed, so it was, too.
+    far.ip("addr add 192.0.2.2/24 dev one");
+    wait_for("the end of the mode", || promiscuity(far, "one") == 0);
+    assert_eq!(promiscuity(far, "two"), 1);
+    assert_eq!(texts(&tmap, "promiscuous").len(), 3, "{:?}", texts(&tmap, "promiscuous"));
+    tmap.send(Signal::SIGTERM);
+    assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+}
+
 /// As DHCP gives it one.
 #[test]
 #[ignore = "needs root: cargo xtask test"]

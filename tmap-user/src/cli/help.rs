@@ -44,8 +44,9 @@ Examples:
   sudo tmap top -i eth0           a screen of addresses, machines and pictures
   tmap plot phases a.pcap -o a.svg  draw the machines' clocks
 
-`tmap COMMAND --help` explains a command, its filters and its report. Watching
-an interface needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+`tmap COMMAND --help` explains a command, its filters and its report, and
+`tmap COMMAND --help-all` its options for experts, too. Watching an interface
+needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
 
 Exit code: 0 success; 1 failed, or finished with a warning (such as a truncated
 capture); 2 a mistake on the command line.";

@@ -47,7 +47,7 @@ pub(super) struct RttArgs {
     /// Print only intervals and summaries, not every round trip
     #[arg(short, long)]
     summary: bool,
-    /// Print the round trips of each interval of this length, e.g. 10s
+    /// Print the round trips of each whole interval of this length, e.g. 10s
     #[arg(long, value_name = "INTERVAL", value_parser = positive_time)]
     every: Option<Duration>,
     /// Measure echoes of bare acknowledgements too; they may include idle time

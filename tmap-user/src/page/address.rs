@@ -113,7 +113,9 @@ fn no_limit(report: &AddressReport) -> &'static str {
     match (report.machines_low, report.machines_high) {
         (Some(low), Some(high)) if low == high => "Nothing that tmap knows of.",
         (None, _) => "Too little was seen.",
-        _ => "Nothing in particular. More connections, or longer ones, narrow the interval.",
+        _ => {
+            "The number and the length of its connections. More of them, or longer ones, narrow the interval."
+        }
     }
 }
 

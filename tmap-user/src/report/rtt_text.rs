@@ -96,8 +96,8 @@ fn connections(out: &mut impl Write, report: &Report) -> io::Result<()> {
         report.directions.iter().filter_map(|direction| Some((direction, direction.rtt?))).collect();
     directions.sort_by_key(|(direction, rtt)| (Reverse(rtt.count), direction.key));
     let rows = directions.iter().map(|(direction, rtt)| {
-        let host = match (direction.host_ticks, direction.host_median_ms()) {
-            (Some(_), Some(ms)) => number::span(ms / 1e3),
+        let host = match (direction.host_ticks, direction.clock.tick_hz) {
+            (Some(host), Some(tick_hz)) => of_ticks(host.median, tick_hz),
             (Some(host), None) => count(host.median, "tick"),
             (None, _) => "-".to_owned(),
         };
@@ -112,10 +112,19 @@ fn machines(out: &mut impl Write, report: &Report) -> io::Result<()> {
             Some(number) => format!("{} machine {number}", machine.address),
             None => format!("{} (machine unknown)", machine.address),
         };
-        let host = machine.host_median_ms().map_or("-".to_owned(), |ms| number::span(ms / 1e3));
+        let host = machine.host_ticks.zip(machine.tick_hz);
+        let host = host.map_or("-".to_owned(), |(host, tick_hz)| of_ticks(host.median, tick_hz));
         (name, machine.rtt, host)
     });
     table(out, "Machines", "machine", rows.collect())
+}
+
+/// A time that a host measures in its own ticks: `12 ms`, or `< 1 ms` where it has seen none pass.
+fn of_ticks(ticks: u64, tick_hz: f64) -> String {
+    match ticks {
+        0 => format!("< {}", number::span(1.0 / tick_hz)),
+        ticks => number::span(ticks as f64 / tick_hz),
+    }
 }
 
 fn prefixes(out: &mut impl Write, report: &Report) -> io::Result<()> {

@@ -257,10 +257,8 @@ fn share_in_short(machine: &MachineReport) -> String {
     if ports.is_empty() { share } else { format!("{share}, {ports}{peers}") }
 }
 
-/// With fewer connections than this, a boot time that depends on fixed offsets is told only if these are
-/// likely: with one connection, nothing speaks for them.
-const SOME_CONNECTIONS: f64 = 1.5;
-const LIKELY_FIXED: f64 = 0.2;
+/// A boot time that depends on fixed offsets is told only if these are at least as likely as others.
+const LIKELY_FIXED: f64 = 0.5;
 
 /// A machine's clock and system and, on a second line, its boot, indented:
 /// `clock 1000 Hz, +20.1 ± 0.4 ppm; Linux (99 %), 1 hop away`.
@@ -272,10 +270,8 @@ fn clock_in_short(machine: &MachineReport, calendar: &Calendar<'_>) -> String {
     if let Some(boot) = machine.boot {
         text.push_str(&format!("\n      up since {}", words::up_since_in_short(boot, calendar)));
     }
-    let is_telling = |probability| machine.connections >= SOME_CONNECTIONS || probability >= LIKELY_FIXED;
-    if let Some((boot, probability)) =
-        machine.boot_if_fixed.filter(|(_, probability)| is_telling(*probability))
-    {
+    let likely = machine.boot_if_fixed.filter(|(_, probability)| *probability >= LIKELY_FIXED);
+    if let Some((boot, probability)) = likely {
         text.push_str(&format!(
             "\n      up since {}, if its offset is fixed ({:.0} % likely)",
             words::up_since_in_short(boot, calendar),

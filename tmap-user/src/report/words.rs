@@ -98,10 +98,9 @@ pub(crate) fn side(side: Side) -> &'static str {
 }
 
 /// What [`Doubt::Unanswered`] says, and where connections in tunnels are left out, too.
-const UNANSWERED: &str =
-    "connections completed no handshake (scans, forged, or answered on another path) and are left out";
-const UNANSWERED_OUTSIDE: &str = "connections completed no handshake outside of tunnels (scans, forged, or answered on another path) \
-     and are left out";
+const UNANSWERED: &str = "completed no handshake (scans, forged, or answered on another path)";
+const UNANSWERED_OUTSIDE: &str =
+    "completed no handshake outside of tunnels (scans, forged, or answered on another path)";
 
 /// What limits the answer, in plain words.
 pub(crate) fn doubt(doubt: Doubt) -> &'static str {
@@ -122,7 +121,7 @@ pub(crate) fn doubt(doubt: Doubt) -> &'static str {
         Doubt::BudgetSpent => {
             "the search for machines spent its budget, so some may be missing (--search-budget)"
         }
-        Doubt::Unanswered => UNANSWERED,
+        Doubt::Unanswered => "connections without a handshake are left out",
         Doubt::Unrelated => {
             "the clocks of most connections are unrelated (or forged), so machines cannot be counted"
         }
@@ -282,7 +281,8 @@ pub(crate) fn doubt_here(report: &AddressReport, shortage: Option<Shortage>) -> 
     if let (Doubt::Unanswered, Some(rest)) = (what, &report.unassigned) {
         let is_tunnelled = report.tunnels.iter().any(|tunnel| tunnel.is_over_ip);
         let which = if is_tunnelled { UNANSWERED_OUTSIDE } else { UNANSWERED };
-        return Some(format!("{} {which}", grouped(rest.unanswered)));
+        let are = if rest.unanswered == 1 { "is" } else { "are" };
+        return Some(format!("{} {which} and {are} left out", count(rest.unanswered, "connection")));
     }
     let unassigned = report.unassigned.as_ref().filter(|_| what == Doubt::TooFewSegments);
     let Some(Unassigned { connections, longest_s, most_tsvals, .. }) = unassigned else {

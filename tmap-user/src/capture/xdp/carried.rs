@@ -13,7 +13,7 @@ pub(super) enum Carried {
     Plainly,
     /// Wrapped in what tmap unwraps, unless decapsulation is off, on interfaces of this network namespace.
     Wrapped,
-    /// As tmap can't read them, or in another network namespace.
+    /// As tmap can't read them, on the loopback, or in another network namespace.
     Hidden,
 }
 
@@ -28,9 +28,7 @@ pub(super) fn carried(setup: Option<&InfoData>, is_elsewhere: bool) -> Carried {
 fn unwraps(setup: &InfoData) -> Option<bool> {
     match setup {
         InfoData::Vxlan(attributes) => Some(unwraps_vxlan(attributes)),
-        InfoData::Geneve(attributes) => Some(attributes.iter().any(
-            |attribute| matches!(attribute, InfoGeneve::Port(port) if Kind::GENEVE.has_udp_port(*port)),
-        )),
+        InfoData::Geneve(attributes) => Some(unwraps_geneve(attributes)),
         InfoData::GreTun(attributes) | InfoData::GreTap(attributes) | InfoData::ErSpan(attributes) => {
             Some(unwraps_gre(attributes))
         }
@@ -51,13 +49,34 @@ fn unwraps(setup: &InfoData) -> Option<bool> {
 }
 
 /// Whether tmap unwraps VXLAN on its UDP port. What has the port of the generic extension is read by flags,
-/// so that frames without an extension are read there, too.
+/// so that frames without an extension are read there, too. What a relay hands over on the loopback isn't
+/// watched there.
 fn unwraps_vxlan(attributes: &[InfoVxlan]) -> bool {
+    let is_relayed = attributes.iter().any(|attribute| match attribute {
+        InfoVxlan::Group(remote) => remote.is_loopback(),
+        InfoVxlan::Group6(remote) => remote.is_loopback(),
+        _ => false,
+    });
     let is_generic = attributes.contains(&InfoVxlan::Gpe);
     attributes.iter().any(|attribute| {
         let InfoVxlan::Port(port) = attribute else { return false };
-        Kind::VXLAN_GPE.has_udp_port(*port) || !is_generic && Kind::VXLAN.has_udp_port(*port)
+        let is_known = Kind::VXLAN_GPE.has_udp_port(*port) || !is_generic && Kind::VXLAN.has_udp_port(*port);
+        is_known && !is_relayed
     })
+}
+
+/// Whether tmap unwraps GENEVE on its UDP port, unless a relay hands it over on the loopback.
+fn unwraps_geneve(attributes: &[InfoGeneve]) -> bool {
+    let is_relayed = attributes.iter().any(|attribute| match attribute {
+        InfoGeneve::Remote(remote) => remote.is_loopback(),
+        InfoGeneve::Remote6(remote) => remote.is_loopback(),
+        _ => false,
+    });
+    let is_known = |attribute: &InfoGeneve| {
+        let InfoGeneve::Port(port) = attribute else { return false };
+        Kind::GENEVE.has_udp_port(*port)
+    };
+    !is_relayed && attributes.iter().any(is_known)
 }
 
 /// Whether tmap unwraps GRE over IPv4: by itself, or in UDP of its own port.
@@ -115,6 +134,18 @@ mod tests {
             assert_eq!(read, ports);
             assert_eq!(carried(12_345), Carried::Hidden);
         }
+    }
+
+    #[test]
+    fn what_a_relay_hands_over_on_the_loopback_is_hidden() {
+        let vxlan = |remote: [u8; 4]| {
+            here(InfoData::Vxlan(vec![InfoVxlan::Group(remote.into()), InfoVxlan::Port(4789)]))
+        };
+        let geneve = |remote: u128| {
+            here(InfoData::Geneve(vec![InfoGeneve::Port(6081), InfoGeneve::Remote6(remote.into())]))
+        };
+        assert_eq!([vxlan([127, 0, 0, 1]), geneve(1)], [Carried::Hidden; 2]);
+        assert_eq!([vxlan([192, 0, 2, 1]), geneve(0x2001 << 112)], [Carried::Wrapped; 2]);
     }
 
     #[test]

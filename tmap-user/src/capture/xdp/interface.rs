@@ -6,8 +6,8 @@ use std::ops::Range;
 use anyhow::{Context as _, Result, bail};
 use netlink_packet_core::{NLA_HEADER_SIZE, NetlinkMessage, NetlinkPayload, NlasIterator};
 use netlink_packet_route::{
-    RouteNetlinkMessage,
-    address::{AddressMessage, AddressScope},
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressHeader, AddressHeaderFlags, AddressMessage, AddressScope},
     link::{
         InfoData, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, Prop,
     },
@@ -113,18 +113,24 @@ pub(super) fn list() -> Result<Vec<Interface>> {
     Ok(links.chain(answer.unread.into_iter().filter_map(oddly_named)).collect())
 }
 
-/// The indices of interfaces with an address of their own: IPv4, or IPv6 but link-local, which every
-/// interface gives itself.
+/// The indices of interfaces with an address of their own, which somebody gave them: not a link-local one,
+/// and not one of IPv6 that ends some time, which a router advertisement gives (RFC 4862). A mirror port gets
+/// such an address where it mirrors a router.
 pub(super) fn with_addresses() -> Result<Vec<u32>> {
     let answer = netlink::dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))
         .context("cannot list addresses by rtnetlink")?;
     let own = answer.replies.iter().filter_map(|reply| match reply {
-        RouteNetlinkMessage::NewAddress(address) if address.header.scope != AddressScope::Link => {
-            Some(address.header.index)
-        }
+        RouteNetlinkMessage::NewAddress(address) if is_given(&address.header) => Some(address.header.index),
         _ => None,
     });
     Ok(own.collect())
+}
+
+/// Whether somebody gave an interface this address.
+fn is_given(address: &AddressHeader) -> bool {
+    let is_kept =
+        address.family != AddressFamily::Inet6 || address.flags.contains(AddressHeaderFlags::Permanent);
+    is_kept && address.scope != AddressScope::Link
 }
 
 /// An interface from a netlink message that isn't understood, where its names are the reason: it is read with

@@ -202,7 +202,7 @@ const FASTEST_UNSTEADY: f64 = 1.01;
 
 impl<'a> Sorted<'a> {
     fn add(&mut self, index: usize, connection: &'a Connection, clock: Clock) {
-        let item = Item { index, envelope: &connection.flow.envelope, clock };
+        let item = Item { index, peer: connection.peer(), envelope: &connection.flow.envelope, clock };
         self.steady.entry(clock.hz.to_bits()).or_default().push(item);
     }
 
@@ -506,7 +506,7 @@ fn proven(
         let cluster = &clusters[index];
         let peers = cluster.peers(connections);
         let is_among = |some: &[usize]| some.binary_search(&index).is_ok();
-        let is_fixed = is_among(&judgement.machines) && !is_among(&judgement.maybe_of_pairs);
+        let is_fixed = is_among(&judgement.machines) && !is_among(&judgement.open);
         if is_fixed && (judgement.random.is_empty() || peers.len() > 1) {
             fixed.push(cluster);
         }
@@ -635,7 +635,7 @@ impl Builder<'_> {
         self.out.counters.extend(told.map(|&index| class.clusters[index].members.clone()));
         for &index in &judgement.machines {
             let cluster = &class.clusters[index];
-            let is_open = judgement.maybe_of_pairs.binary_search(&index).is_ok();
+            let is_open = judgement.open.binary_search(&index).is_ok();
             let regime = if is_open { Regime::Undetermined } else { judgement.of_machines };
             if let Some(rate_hz) = cluster.unlisted_hz {
                 self.out.doubt = Some(Doubt::Unsteady);

@@ -5,7 +5,10 @@
 //! (which is how the tool of 2006 split machines in two). With 2^32 possible counter values, an agreement
 //! within milliseconds is seldom an accident; `coincidence` tells when it may be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+
+use foldhash::fast::RandomState;
+use tmap_common::Address;
 
 use super::{
     cluster::Cluster,
@@ -34,6 +37,8 @@ const MAX_DEVIATION: f64 = 5.0;
 pub(super) struct Item<'a> {
     /// The caller's index.
     pub index: usize,
+    /// The other side.
+    pub peer: Address,
     /// First arrivals.
     pub envelope: &'a Envelope,
     /// The line through them.
@@ -89,8 +94,7 @@ fn cluster_within(
         ((clock.skew.sigma + clock.offset_ticks.sigma / clock.hz).to_bits(), *index)
     });
     let reference_ns = items.first().map_or(0, |item| item.clock.reference_ns);
-    let mut index =
-        Index { reference_ns, skew_sigma, clusters: Vec::new(), by_value: CounterValues::default() };
+    let mut index = Index::new(reference_ns, skew_sigma, items);
     for item in &*items {
         match index.nearest(&item.clock, options) {
             Some((found, agreement)) => index.grow(found, item, &agreement, resolution_ns),
@@ -198,9 +202,33 @@ struct Index {
     skew_sigma: f64,
     clusters: Vec<Cluster>,
     by_value: CounterValues,
+    /// The largest distance of any cluster's time from the reference, in seconds.
+    farthest_s: f64,
+    /// The connections with each peer: all of them, and those in each cluster.
+    of_peers: HashMap<Address, usize, RandomState>,
+    in_cluster: HashMap<(usize, Address), usize, RandomState>,
 }
 
 impl Index {
+    fn new(reference_ns: u64, skew_sigma: f64, items: &[Item<'_>]) -> Self {
+        let mut of_peers = HashMap::<_, _, RandomState>::default();
+        items.iter().for_each(|item| *of_peers.entry(item.peer).or_default() += 1);
+        Self {
+            reference_ns,
+            skew_sigma,
+            clusters: Vec::new(),
+            by_value: CounterValues::default(),
+            farthest_s: 0.0,
+            of_peers,
+            in_cluster: HashMap::default(),
+        }
+    }
+
+    /// How far a clock's time is from the reference, in seconds.
+    fn distance_s(&self, clock: &Clock) -> f64 {
+        seconds_between(self.reference_ns, clock.reference_ns).abs()
+    }
+
     fn value(&self, clock: &Clock) -> u32 {
         clock.counter_at(self.reference_ns) as u32
     }
@@ -208,11 +236,11 @@ impl Index {
     /// The cluster that agrees best with `clock`, and how well; `None` where none does. Where none agrees
     /// within the errors, one whose path is later or earlier does.
     fn nearest(&self, clock: &Clock, options: &Options) -> Option<(usize, Agreement)> {
-        let elapsed_s = seconds_between(self.reference_ns, clock.reference_ns).abs();
         // The drift of every cluster, and that of this clock, is bounded by the prior.
+        let apart_s = self.distance_s(clock) + self.farthest_s;
         let reach_s = options.offset_delta_s
             + LATE_PATH_S
-            + MAX_DEVIATION * 2.0 * self.skew_sigma * elapsed_s
+            + MAX_DEVIATION * 2.0 * self.skew_sigma * apart_s
             + MAX_DEVIATION * 2.0 * clock.offset_ticks.sigma / clock.hz
             + 1.0;
         let reach = (reach_s * clock.hz).min(WRAP_TICKS / 4.0) as u32;
@@ -228,7 +256,9 @@ impl Index {
 
     fn insert(&mut self, item: &Item<'_>) {
         self.by_value.insert(self.value(&item.clock), self.clusters.len());
+        self.in_cluster.insert((self.clusters.len(), item.peer), 1);
         self.clusters.push(item.alone());
+        self.farthest_s = self.farthest_s.max(self.distance_s(&item.clock));
     }
 
     /// Adds a member to a cluster and fits its line anew.
@@ -239,11 +269,15 @@ impl Index {
         let is_late = agreement.deviation > 1.0;
         cluster.paths.observe(agreement.difference_s, agreement.error_s);
         let allowed_s = agreement.allowed_s + if is_late { LATE_PATH_S } else { 0.0 };
-        cluster.join([item.index], 2.0 * allowed_s * item.clock.hz);
+        let of_peer = self.in_cluster.entry((found, item.peer)).or_default();
+        let share = *of_peer as f64 / self.of_peers[&item.peer] as f64;
+        *of_peer += 1;
+        cluster.join_of_peer([item.index], 2.0 * allowed_s * item.clock.hz, share);
         cluster.envelope.absorb(item.envelope, shift);
         cluster.fit(resolution_ns, self.skew_sigma);
-        let after = self.value(&self.clusters[found].clock);
-        self.by_value.replace(before, after, found);
+        let after = &self.clusters[found].clock;
+        self.farthest_s = self.farthest_s.max(self.distance_s(after));
+        self.by_value.replace(before, self.value(after), found);
     }
 
     /// Fits all lines anew with the spread of paths that all clusters show: they have the same network.
@@ -372,7 +406,7 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(index, envelope)| match fit(envelope, 1) {
-                Fitted::Steady(clock) => Item { index, envelope, clock },
+                Fitted::Steady(clock) => Item { index, peer: Address::default(), envelope, clock },
                 other => panic!("no clock: {other:?}"),
             })
             .collect();
@@ -423,7 +457,7 @@ mod tests {
             .iter()
             .enumerate()
             .filter_map(|(index, envelope)| match fit(envelope, 1) {
-                Fitted::Steady(clock) => Some(Item { index, envelope, clock }),
+                Fitted::Steady(clock) => Some(Item { index, peer: Address::default(), envelope, clock }),
                 _ => None,
             })
             .collect();

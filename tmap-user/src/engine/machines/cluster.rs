@@ -55,7 +55,17 @@ impl Cluster {
 
     /// Takes members in that came to it together, in a window of `width_ticks`.
     pub(super) fn join(&mut self, members: impl IntoIterator<Item = usize>, width_ticks: f64) {
-        self.joins.push((self.members.len(), width_ticks));
+        self.join_of_peer(members, width_ticks, 0.0);
+    }
+
+    /// Likewise, where it holds this share of their peer's connections.
+    pub(super) fn join_of_peer(
+        &mut self,
+        members: impl IntoIterator<Item = usize>,
+        width_ticks: f64,
+        of_peer: f64,
+    ) {
+        self.joins.push(Join { members: self.members.len(), of_peer, width_ticks });
         self.members.extend(members);
     }
 

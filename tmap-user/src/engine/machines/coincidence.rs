@@ -50,9 +50,26 @@ pub(super) fn most_by_chance(expected: f64, tail: f64) -> u32 {
     count
 }
 
-/// How a connection came to share a counter: the connections that did before it, and the width in ticks
-/// within which they predicted it.
-pub(super) type Join = (usize, f64);
+/// How a connection came to share a counter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Join {
+    /// The connections that shared it before.
+    pub members: usize,
+    /// Those of its own peer among these, as a share of all connections with that peer: where offsets are
+    /// drawn by pair, only they can share it. 0 where that isn't known.
+    pub of_peer: f64,
+    /// The width in ticks within which they predicted it.
+    pub width_ticks: f64,
+}
+
+impl Join {
+    /// Log of the prior times the density of this join among so many connections: a counter is joined as
+    /// often as it was before, by all connections or by those of the peer.
+    fn nats(&self, seen: f64) -> f64 {
+        let of_all = self.members as f64 / seen.max(1.0);
+        (0.5 * (of_all + self.of_peer)).ln() - self.width_ticks.clamp(1.0, WRAP_TICKS).ln()
+    }
+}
 
 /// The log evidence of connections that share counters: of each counter, how all but the first came to it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,7 +84,7 @@ impl Evidence {
     pub(super) fn of<'a>(counters: impl Iterator<Item = &'a [Join]> + Clone) -> Self {
         let mut evidence = Self::default();
         counters.clone().for_each(|_| evidence.opens());
-        counters.flatten().for_each(|&(members, width_ticks)| evidence.joins(members, width_ticks));
+        counters.flatten().for_each(|join| evidence.joins(join));
         evidence
     }
 
@@ -77,9 +94,9 @@ impl Evidence {
         self.nats += ANYWHERE_NATS;
     }
 
-    /// A connection that joins a counter of `members`, predicted to within `width_ticks`.
-    fn joins(&mut self, members: usize, width_ticks: f64) {
-        self.nats += (members as f64 / self.seen).ln() - width_ticks.clamp(1.0, WRAP_TICKS).ln();
+    /// A connection that joins a counter.
+    fn joins(&mut self, join: &Join) {
+        self.nats += join.nats(self.seen);
         self.seen += 1.0;
         self.joined += 1.0;
     }
@@ -90,18 +107,15 @@ impl Evidence {
     }
 
     /// What one join is worth against a counter of its own, in nats.
-    fn gain(&self, members: usize, width_ticks: f64) -> f64 {
+    fn gain(&self, join: &Join) -> f64 {
         let odds = self.joined.max(0.5) / (self.seen - self.joined).max(0.5);
-        odds.ln() + (members as f64 / self.seen.max(1.0)).ln()
-            - width_ticks.clamp(1.0, WRAP_TICKS).ln()
-            - ANYWHERE_NATS
+        odds.ln() + join.nats(self.seen) - ANYWHERE_NATS
     }
 
     /// Whether connections share an offset by chance: a real counter is shared by more connections, or more
     /// sharply.
     pub(super) fn is_chance(&self, joins: &[Join]) -> bool {
-        let gains = joins.iter().map(|&(members, width_ticks)| self.gain(members, width_ticks));
-        !joins.is_empty() && gains.sum::<f64>() < LEAST_SHARED_NATS
+        !joins.is_empty() && joins.iter().map(|join| self.gain(join)).sum::<f64>() < LEAST_SHARED_NATS
     }
 }
 

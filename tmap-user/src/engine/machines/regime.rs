@@ -6,7 +6,7 @@
 //! there may be machines of each kind, so the regime is a property of a machine. What each counter is, is
 //! decided by likelihood ratios.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tmap_common::Address;
 
@@ -61,9 +61,10 @@ pub(super) struct Judgement {
     pub fewest: usize,
     /// Their regime: open where all have the same peer.
     pub of_machines: Regime,
-    /// Those of them that one peer each sees, beside others that several see. Offsets of a machine that draws
-    /// them by pair look so, too.
-    pub maybe_of_pairs: Vec<usize>,
+    /// Those of them that a machine with other offsets may have made, beside others that several peers see:
+    /// one that draws them by pair shows each peer a counter, and one that draws them by connection shows
+    /// each connection one. In ascending order.
+    pub open: Vec<usize>,
     /// Clusters (often of one connection) whose offsets are random, for an analysis by phase.
     pub random: Vec<Random>,
 }
@@ -165,7 +166,7 @@ pub(super) fn judge(hz: f64, clusters: &[Sharing], serves: bool, together_nats: 
         fewest: machines.len(),
         machines,
         of_machines,
-        maybe_of_pairs: Vec::new(),
+        open: Vec::new(),
         random,
     };
     if tally.connections < 2 {
@@ -189,7 +190,7 @@ pub(super) fn judge(hz: f64, clusters: &[Sharing], serves: bool, together_nats: 
             fewest: all.len(),
             machines: all,
             of_machines,
-            maybe_of_pairs: Vec::new(),
+            open: Vec::new(),
             random: Vec::new(),
         };
     }
@@ -304,7 +305,7 @@ impl<'a> Tally<'a> {
         // Most addresses have too few counters seen once for the question, which is dear to answer.
         let may_be_random = self.singles.len() >= MIN_RANDOM;
         let urns = may_be_random.then(|| self.urns(is_by_pair));
-        let two_ways = urns.as_ref().filter(|_| is_by_pair).map(|urns| TwoWays::of(urns));
+        let two_ways = urns.as_ref().map(|urns| TwoWays::of(urns));
         let random_nats = urns.map_or(0.0, |urns| urns::random_nats(&urns, two_ways.as_ref()));
         let is_clear = random_nats > CLEAR_NATS;
         // Connections that are alone with a peer show nothing of how that pair's offsets are drawn.
@@ -313,7 +314,8 @@ impl<'a> Tally<'a> {
             && self.singles.len() > 2 * (self.across.len() + self.within.len());
         let are_random = may_be_random && (is_clear || is_open);
         let shows_twice = |two_ways: &TwoWays| two_ways.alone_of_each > SHOWN_TWICE;
-        let are_together = self.is_sure_within && is_clear && two_ways.as_ref().is_some_and(shows_twice);
+        let may_be_twice = is_by_pair && two_ways.as_ref().is_some_and(shows_twice);
+        let are_together = self.is_sure_within && is_clear && may_be_twice;
         let (mut machines, mut pairs) = (self.across.clone(), Vec::new());
         if is_by_pair { &mut pairs } else { &mut machines }.extend(&self.within);
         let mut random = Vec::new();
@@ -350,24 +352,52 @@ impl<'a> Tally<'a> {
             ([], [only]) => (only.regime, decisive_nats),
             _ => (Regime::Mixed, decisive_nats),
         };
-        let (maybe_of_pairs, fewest) = self.maybe_of_pairs(&machines);
-        Judgement { maybe_of_pairs, fewest, ..judgement(regime, machines, random, nats) }
+        let are_alone_open = random_nats > -CLEAR_NATS;
+        let (open, fewest) = self.open(&machines, by_pair_nats, are_alone_open, !random.is_empty());
+        Judgement { open, fewest, ..judgement(regime, machines, random, nats) }
     }
 
-    /// Those of these machines that one peer sees, beside others that several see, and the fewest machines
-    /// that all are: one that draws its offsets by pair shows each of several peers a counter.
-    fn maybe_of_pairs(&self, machines: &[usize]) -> (Vec<usize>, usize) {
-        let peers = |index: usize| &self.clusters[index];
-        let (of_one, across): (Vec<usize>, Vec<usize>) =
-            machines.iter().partition(|&&index| peers(index).len() <= 1);
-        let mut of_peer: BTreeMap<Address, usize> = BTreeMap::new();
-        let all = of_one.iter().flat_map(|&index| peers(index).keys());
-        all.for_each(|peer| *of_peer.entry(*peer).or_default() += 1);
-        if across.is_empty() || of_peer.len() < 2 {
-            return (Vec::new(), machines.len());
+    /// Those of these machines whose counters others may have made, and the fewest machines that all are.
+    /// `by_pair_nats` speak for counters of pairs; `are_alone_open` tells that connections which are alone
+    /// with their counter may have drawn it, and `is_beside` that other clusters are judged for themselves.
+    fn open(
+        &self,
+        machines: &[usize],
+        by_pair_nats: f64,
+        are_alone_open: bool,
+        is_beside: bool,
+    ) -> (Vec<usize>, usize) {
+        let is_of_one = |index: &&usize| self.clusters[**index].len() == 1;
+        let of_one: Vec<usize> = machines.iter().filter(is_of_one).copied().collect();
+        let is_alone = |index: &&usize| self.clusters[**index].values().all(|&count| count == 1);
+        let (alone, shared): (Vec<usize>, Vec<usize>) = of_one.iter().partition(is_alone);
+        let of_alone = if are_alone_open { alone.len().min(1) } else { alone.len() };
+        let may_be_of_pairs = by_pair_nats > 0.0 || self.peers_of(&of_one) > 1;
+        let (mut fewest, open) = if may_be_of_pairs {
+            let by_pair = self.most_of_a_peer(&of_one).min(self.most_of_a_peer(&shared) + of_alone);
+            (by_pair, of_one.clone())
+        } else {
+            (shared.len() + of_alone, if of_alone < alone.len() { alone } else { Vec::new() })
+        };
+        if is_beside && by_pair_nats > 0.0 {
+            // One that draws its offsets by pair may be among those.
+            fewest = fewest.saturating_sub(1);
         }
-        let fewest = across.len() + of_peer.into_values().max().unwrap_or(0);
-        (of_one, fewest)
+        (open, machines.len() - of_one.len() + fewest)
+    }
+
+    /// How many peers these clusters have, of one peer each.
+    fn peers_of(&self, clusters: &[usize]) -> usize {
+        clusters.iter().flat_map(|&index| self.clusters[index].keys()).collect::<BTreeSet<_>>().len()
+    }
+
+    /// The most of these clusters that one peer sees: as many machines at least, if each draws its offsets by
+    /// pair.
+    fn most_of_a_peer(&self, clusters: &[usize]) -> usize {
+        let mut of_peer: BTreeMap<Address, usize> = BTreeMap::new();
+        let peers = clusters.iter().flat_map(|&index| self.clusters[index].keys());
+        peers.for_each(|peer| *of_peer.entry(*peer).or_default() += 1);
+        of_peer.into_values().max().unwrap_or(0)
     }
 
     /// Whether connections that share their offset with none may each have drawn their own, where the log of
@@ -514,10 +544,10 @@ mod tests {
     fn counters_of_one_peer_each_beside_a_fixed_one_may_be_one_machine() {
         let beside = judge_at(1000.0, &[&[1, 1, 2, 2, 3, 3, 4, 4, 4], &[1, 1], &[2], &[3], &[4]]);
         assert_eq!((beside.machines.len(), beside.fewest), (5, 2));
-        assert_eq!(beside.maybe_of_pairs, [1, 2, 3, 4]);
+        assert_eq!(beside.open, [1, 2, 3, 4]);
         let of_one_peer = judge_at(1000.0, &[&[1, 1, 2, 2, 3, 3], &[1, 1], &[1]]);
         assert_eq!((of_one_peer.machines.len(), of_one_peer.fewest), (3, 3));
-        assert!(of_one_peer.maybe_of_pairs.is_empty());
+        assert!(of_one_peer.open.is_empty());
     }
 
     fn judge_at(hz: f64, clusters: &[&[u8]]) -> Judgement {

@@ -6,7 +6,7 @@
 //! connections begins as near to the end of the last one as such a clock can have come by then, and no
 //! other machine's counter is that near by chance.
 
-use super::{cluster::Cluster, counter_values::CounterValues};
+use super::{cluster::Cluster, coincidence::Join, counter_values::CounterValues};
 use crate::engine::{
     clock::fit::Clock,
     types::{WRAP_TICKS, joint, wrap_difference},
@@ -103,7 +103,8 @@ impl Chain {
         let mut members = std::mem::take(&mut self.joined.members);
         let mut joins = std::mem::take(&mut self.joined.joins);
         // What is common to both was predicted as the first of the later stretch was.
-        joins.push((members.len(), reach_ticks(cluster.clock.hz)));
+        let width_ticks = reach_ticks(cluster.clock.hz);
+        joins.push(Join { members: members.len(), of_peer: 0.0, width_ticks });
         joins.extend(&cluster.joins);
         members.extend(&cluster.members);
         if stretch.last_ns >= self.latest.last_ns {
