@@ -1,6 +1,7 @@
 //! Tests of the library: what is found against what is true, golden tables, properties.
 
 mod beside;
+mod brief;
 mod captures;
 mod crowded;
 mod days;

@@ -9,6 +9,7 @@ use tmap_common::Address;
 
 use super::{
     anew,
+    brief::Brief,
     by_offset::{self, Attachable, Item},
     by_phase,
     cluster::Cluster,
@@ -246,6 +247,7 @@ impl<'a> Sorted<'a> {
             .iter()
             .map(|&index| Seen {
                 envelope: &connections[index].flow.envelope,
+                brief: Brief::of(connections[index]),
                 known_hz: match fitted(index) {
                     Fitted::Steady(clock) => Some(clock.hz),
                     _ => None,

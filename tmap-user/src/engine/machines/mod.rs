@@ -7,6 +7,7 @@ pub(super) mod analysis;
 pub(super) mod analyst;
 mod anew;
 mod assemble;
+mod brief;
 mod by_offset;
 mod by_phase;
 mod clock_moved;

@@ -11,7 +11,10 @@
 
 use multiversion::multiversion;
 
-use super::shared_counters::{self, SharedCounters};
+use super::{
+    brief::{self, Brief, Rates},
+    shared_counters::{self, SharedCounters},
+};
 use crate::engine::{
     clock::{
         envelope::Envelope,
@@ -44,6 +47,8 @@ pub(super) struct Seen<'a> {
     pub envelope: &'a Envelope,
     /// The nominal rate in Hz that its own points tell.
     pub known_hz: Option<f64>,
+    /// What it shows where it was closed soon.
+    pub brief: Option<Brief>,
 }
 
 /// A nominal rate in Hz, and its probability.
@@ -64,6 +69,7 @@ pub(super) fn tell(seen: &[Seen<'_>], by_system: &[(f64, f64)]) -> Vec<Option<To
             None => sought.push(Sought::of(at, one.envelope, &prior)),
         }
     }
+    weigh_brief(seen, &mut sought, &prior);
     link(seen, &mut sought);
     for _ in 0..ROUNDS {
         estimate(&fixed, &mut sought);
@@ -76,9 +82,6 @@ pub(super) fn tell(seen: &[Seen<'_>], by_system: &[(f64, f64)]) -> Vec<Option<To
     }
     told
 }
-
-/// One value for each nominal rate.
-type Rates = [f64; RATES];
 
 /// A connection whose rate is sought.
 struct Sought {
@@ -164,6 +167,17 @@ fn estimate(fixed: &Rates, sought: &mut [Sought]) {
     }
 }
 
+/// Weighs rates anew by the ticks of connections that were closed soon, where their delays are steady.
+fn weigh_brief(seen: &[Seen<'_>], sought: &mut [Sought], prior: &Rates) {
+    let (places, all): (Vec<usize>, Vec<Brief>) =
+        sought.iter().enumerate().filter_map(|(place, one)| Some((place, seen[one.at].brief?))).unzip();
+    for (place, weights) in places.into_iter().zip(brief::weights(&all, prior)) {
+        let Some(weights) = weights else { continue };
+        sought[place].weights = weights;
+        sought[place].estimate(prior);
+    }
+}
+
 /// Weighs rates by the counters that connections share at them.
 fn link(seen: &[Seen<'_>], sought: &mut [Sought]) {
     let known = |one: &Seen<'_>| one.known_hz.and_then(known_rate).map_or(0, |rate| 1 << rate);
@@ -219,7 +233,7 @@ mod tests {
 
     fn told(envelopes: &[Envelope]) -> Vec<Option<f64>> {
         let seen: Vec<Seen<'_>> =
-            envelopes.iter().map(|envelope| Seen { envelope, known_hz: None }).collect();
+            envelopes.iter().map(|envelope| Seen { envelope, known_hz: None, brief: None }).collect();
         tell(&seen, &[]).into_iter().map(|told| told.map(|(hz, _)| hz)).collect()
     }
 
@@ -278,7 +292,7 @@ mod tests {
     #[test]
     fn handshakes_tell_what_points_leave_open() {
         let envelope = connection(1000.0, 5.0, 10.0, 0.02, 3, 1);
-        let seen = [Seen { envelope: &envelope, known_hz: None }];
+        let seen = [Seen { envelope: &envelope, known_hz: None, brief: None }];
         let by_handshake = tell(&seen, &[(1000.0, 1.0)])[0].map(|(hz, _)| hz);
         assert_eq!(by_handshake, Some(1000.0));
     }
