@@ -51,7 +51,7 @@ struct Args {
     /// Only short connections, as the web has them: clients, balancers, crawlers, mail and more.
     #[arg(long, conflicts_with_all = ["peers", "segments", "field"])]
     short: bool,
-    /// Only the table of lengths: three machines whose connections last 0.05 s to 30 s, 3 to 200 of each.
+    /// Only the table of lengths: three machines whose connections last 1 ms to 30 s, 3 to 200 of each.
     #[arg(long, conflicts_with_all = ["peers", "segments", "field", "short"])]
     lengths: bool,
     /// Only the table of source ports: machines whose ports follow Linux's rule, with this evidence and

@@ -95,6 +95,8 @@ pub struct Scenario {
     /// The length of every connection in seconds, in which its segments are spread at random; `None` for
     /// connections as long as their segments take, in bursts.
     pub length_s: Option<f64>,
+    /// Whether the last segment of each connection is a FIN.
+    pub closes: bool,
     /// Share of segments sent by a timer, hence just after a tick.
     pub timer_share: f64,
     /// Resolution of the sensor's time stamps.
@@ -121,6 +123,7 @@ impl Default for Scenario {
             wander_ppm: 0.0,
             segments: (5.0, 500.0),
             length_s: None,
+            closes: false,
             timer_share: 0.1,
             resolution_ns: 1,
             seed: 1,
@@ -247,6 +250,7 @@ impl Path<'_> {
     ) {
         let scenario = self.scenario;
         let (least, most) = scenario.segments;
+        let first = records.len();
         let segments = random.uniform(least.ln(), most.ln()).exp().round() as usize;
         let times = match scenario.length_s {
             Some(length_s) => spread(segments, length_s, scenario.duration_s, random),
@@ -279,6 +283,9 @@ impl Path<'_> {
             let time_ns = (arrival * 1e9) as u64 / scenario.resolution_ns * scenario.resolution_ns;
             let tsval = (clock.ticks_at(sent).floor() as i64 as u32).wrapping_add(offset);
             records.push(record(time_ns, key, tsval, i == 0));
+        }
+        if let Some(last) = records[first..].last_mut().filter(|_| scenario.closes) {
+            last.segment.flags = last.segment.flags | Flags::FIN;
         }
     }
 }

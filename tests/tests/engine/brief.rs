@@ -1,9 +1,6 @@
 //! Connections that last some milliseconds, as those between servers do.
 
-use std::collections::HashMap;
-
 use tmap::engine::snapshot::AddressReport;
-use tmap_common::{Flags, Record};
 use tmap_tests::simulate::{Offsets, Scenario};
 
 use crate::{
@@ -11,21 +8,18 @@ use crate::{
     rewritten::figures,
 };
 
-/// Connections of `length_s` and some segments each, which end with a FIN.
-fn closed_soon(scenario: Scenario, length_s: f64) -> Vec<Record> {
-    let scenario = Scenario { length_s: Some(length_s), segments: (5.0, 7.0), ..scenario };
-    let mut records = scenario.run().records;
-    let last: HashMap<u16, usize> =
-        records.iter().enumerate().map(|(place, record)| (record.segment.src_port, place)).collect();
-    last.values().for_each(|&place| records[place].segment.flags = Flags::ACK | Flags::FIN);
-    records
-}
-
 /// A hundred connections of each of some machines with random offsets.
 fn brief(machines: usize, hz: f64, (length_s, jitter_s): (f64, f64), seed: u64) -> AddressReport {
-    let two_minutes = two_minutes(machines, Offsets::PerConnection, seed);
-    let scenario = Scenario { tick_hz: hz, jitter_s, connections: 100, ..two_minutes };
-    shared(closed_soon(scenario, length_s))
+    let scenario = Scenario {
+        tick_hz: hz,
+        jitter_s,
+        connections: 100,
+        segments: (5.0, 7.0),
+        length_s: Some(length_s),
+        closes: true,
+        ..two_minutes(machines, Offsets::PerConnection, seed)
+    };
+    shared(scenario.run().records)
 }
 
 /// One tick in a millisecond is no slow clock's, where delays are steady.

@@ -47,7 +47,7 @@ impl Saver {
                 let hint = match error.kind() {
                     io::ErrorKind::PermissionDenied => {
                         let user = geteuid().as_raw();
-                        format!("; start tmap in a folder where the user of UID {user} may make files")
+                        format!("; start tmap where the user of UID {user} may make files, as in /tmp")
                     }
                     _ => String::new(),
                 };

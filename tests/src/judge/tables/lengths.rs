@@ -9,8 +9,8 @@ use crate::{
 };
 
 /// Lengths of connections, in seconds: two of them on either side of 2 s, where shorter connections once
-/// counted for nothing.
-const LENGTHS_S: [f64; 7] = [0.05, 0.2, 0.5, 1.0, 1.9, 2.05, 30.0];
+/// counted for nothing. Those of a millisecond are servers' among each other.
+const LENGTHS_S: [f64; 10] = [0.001, 0.002, 0.01, 0.05, 0.2, 0.5, 1.0, 1.9, 2.05, 30.0];
 
 /// Connections of each machine.
 const CONNECTIONS: [usize; 6] = [3, 5, 10, 20, 50, 200];
@@ -57,6 +57,7 @@ fn judge(offsets: Offsets, length_s: f64, connections: usize, seeds: &Range<u64>
         connections,
         segments: (SEGMENTS, SEGMENTS),
         length_s: Some(length_s),
+        closes: true,
         ..Scenario::default()
     };
     seeds.clone().map(|seed| evaluate::simulated(&Scenario { seed, ..scenario.clone() })).collect()
