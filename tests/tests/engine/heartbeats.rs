@@ -4,9 +4,15 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tmap::engine::{Engine, Options, Wanted, snapshot::AddressReport};
 use tmap_common::{Address, Flags, Record, Segment};
-use tmap_tests::{simulate::received, wire::frame::LINUX_SYN};
+use tmap_tests::{
+    simulate::{Offsets, Scenario, received},
+    wire::frame::LINUX_SYN,
+};
 
-use crate::rewritten::figures;
+use crate::{
+    odd_clocks::{shared, two_minutes},
+    rewritten::figures,
+};
 
 const HOURS_S: f64 = 6.0 * 3600.0;
 
@@ -76,4 +82,31 @@ fn a_connection_with_heartbeats_is_one_connection() {
             assert!(are_near && (loads[1] + truth - 100.0).abs() < 0.1, "{told} {loads:?}");
         }
     }
+}
+
+/// Forty connections of each of two machines with random offsets, in an hour: of half an hour and of seconds.
+#[test]
+fn a_machine_with_long_connections_hides_none_with_short_ones() {
+    let (mut held, mut exact) = (0, 0);
+    for seed in 0..12 {
+        let of = |length_s: f64, segments: f64, seed: u64| {
+            let scenario = Scenario {
+                connections: 40,
+                duration_s: 3600.0,
+                length_s: Some(length_s),
+                segments: (segments, 2.0 * segments),
+                ..two_minutes(1, Offsets::PerConnection, seed)
+            };
+            scenario.run().records
+        };
+        let (mut all, mut short) = (of(1800.0, 40.0, seed), of(4.0, 12.0, seed + 50));
+        short.iter_mut().for_each(|record| record.segment.src_port += 20_000);
+        all.extend(short);
+        all.sort_by_key(|record| record.time_ns);
+        let report = shared(all);
+        let (low, high) = (report.machines_low.unwrap_or(0), report.machines_high);
+        held += usize::from(low <= 2 && high.is_none_or(|high| high >= 2));
+        exact += usize::from(report.machines == Some(2));
+    }
+    assert!(held >= 11 && exact >= 2, "held {held}, exact {exact} of 12");
 }

@@ -54,8 +54,10 @@ const LONGEST_WINDOW_S: f64 = 3600.0;
 /// As many occasions as a window should hold.
 const ENOUGH_OCCASIONS: f64 = 6.0;
 
-/// Pieces that follow each other within this time are one occasion, in seconds.
+/// Pieces that follow each other within this time are one occasion, in seconds, which lasts for so long at
+/// most: where pieces never pause, they are many.
 const OCCASION_S: f64 = 30.0;
+const LONGEST_OCCASION_S: f64 = 120.0;
 
 /// The most windows searched, spread evenly.
 const MAX_WINDOWS: usize = 4;
@@ -102,7 +104,15 @@ pub(super) fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Ca
 fn occasions(data: &Data) -> usize {
     let mut times: Vec<f64> = data.factors.times().collect();
     times.sort_unstable_by(f64::total_cmp);
-    1 + times.windows(2).filter(|pair| pair[1] - pair[0] > OCCASION_S).count()
+    let [first, ..] = times[..] else { return 1 };
+    let (mut count, mut began_s, mut before_s) = (1, first, first);
+    for time_s in times {
+        if time_s - before_s > OCCASION_S || time_s - began_s > LONGEST_OCCASION_S {
+            (count, began_s) = (count + 1, time_s);
+        }
+        before_s = time_s;
+    }
+    count
 }
 
 /// The largest sum of votes: what the type of sums holds, with a margin for rounding.

@@ -93,6 +93,9 @@ const LEAST_SHARPNESS: f64 = 0.2;
 /// what one line costs.
 const LEAST_BOUND_NATS: f64 = 9.0;
 
+/// Where more tracks than this share are on no line, the lines that were found set no upper bound.
+const MOST_ON_NONE: f64 = 0.25;
+
 /// Settings of a [`fit`].
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -462,7 +465,12 @@ fn report(data: &Data, found: &Found, hz: f64, alone: f64) -> Lines {
         count: best.lines.len(),
         low: count.low.min(best.lines.len()).max(1),
         // A search that was cut short may have left lines out, and lines that hardly pay exclude nothing.
-        high: if doubt.is_some() || data.work.is_over() || found.best_evidence() < LEAST_BOUND_NATS {
+        // Where many tracks are on no line, one wasn't found.
+        high: if doubt.is_some()
+            || data.work.is_over()
+            || found.best_evidence() < LEAST_BOUND_NATS
+            || best.none > MOST_ON_NONE
+        {
             None
         } else {
             count.high.map(|h| h.max(best.lines.len()))
