@@ -208,7 +208,8 @@ fn more_events(events: &Events, shown: usize) -> Option<String> {
 fn sibling_lines(summary: &Summary) -> Vec<String> {
     let mut text = Vec::new();
     // Writing into memory can't fail.
-    let _ = siblings::text(&mut text, &summary.snapshot.siblings);
+    let _ =
+        siblings::text(&mut text, &summary.snapshot.siblings, summary.snapshot.losses.machines_uncompared);
     let text = String::from_utf8_lossy(&text);
     // The first line is the heading.
     text.lines().filter(|line| line.starts_with(' ')).map(|line| line.trim().to_owned()).collect()

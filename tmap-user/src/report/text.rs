@@ -113,7 +113,7 @@ pub fn summary(
         table::write(out, &chosen, Shortage::of(&summary.snapshot), calendar, &styles)?;
     }
     let mut text = Vec::new();
-    siblings::text(&mut text, &summary.snapshot.siblings)?;
+    siblings::text(&mut text, &summary.snapshot.siblings, summary.snapshot.losses.machines_uncompared)?;
     writeln!(text)?;
     totals(&mut text, summary, calendar, &styles)?;
     out.write_all(fold(&String::from_utf8_lossy(&text)).as_bytes())

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tmap_common::Tunnel;
 
 use super::{
+    alike::Candidate,
     analysis::Analysis,
     counters::{Behaviour, LEAST_LOST, OLD_APPLE_HZ},
     group::{Group, SURE},
     history::{LastPass, SourceHistory},
     loads,
-    siblings::Candidate,
 };
 use crate::engine::{
     clock::{

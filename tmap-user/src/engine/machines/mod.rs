@@ -3,6 +3,7 @@
 //! [`analysis`] is pure: connections in, machines out. [`analyst`] keeps what must outlive one
 //! analysis pass (the numbers given to machines) and builds snapshots.
 
+mod alike;
 pub(super) mod analysis;
 pub(super) mod analyst;
 mod anew;
@@ -17,6 +18,7 @@ mod copies;
 mod counter_values;
 pub(super) mod counters;
 mod credible;
+mod crowds;
 mod discarded;
 pub(super) mod epochs;
 mod group;

@@ -3,7 +3,8 @@
 use tmap_common::Address;
 
 use super::{
-    siblings::{self, Candidate, MAX_CANDIDATES},
+    alike::Candidate,
+    siblings::{self, MAX_CANDIDATES},
     without_timestamps,
 };
 use crate::engine::{

@@ -8,48 +8,24 @@
 //! begin anew, that tells them apart, too. (Beverly and Berger 2015 and Scheitle et al. 2017 matched siblings
 //! by skew and by offset; random offsets end the second, and NTP nearly ends the first.)
 
+use std::collections::BTreeSet;
+
 use tmap_common::Address;
 
+use super::{
+    alike::{Candidate, normal, same, spread},
+    crowds::{self, Link, Links},
+};
 use crate::engine::{
-    clock::fit::{Clock, SKEW_PRIOR_SIGMA},
-    ports::boundary::{PERIOD_S, Told},
     snapshot::{Basis, Sibling},
-    types::{Estimate, NINE_IN_TEN, WRAP_TICKS, seconds_between, wrap_difference},
+    types::{Estimate, WRAP_TICKS, wrap_difference},
 };
 
-/// A machine as seen behind one address.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate {
-    /// The address.
-    pub address: Address,
-    /// The machine's number there.
-    pub machine: u32,
-    /// Its clock.
-    pub clock: Clock,
-    /// The probability that the whole ticks of the offset are the machine's own rather than random: 1 in
-    /// the global regime, 0 where offsets are random, between where the regime isn't known.
-    pub global: f64,
-    /// When its walks of source ports begin anew, counted from the clock's reference time; `None` where that
-    /// is unknown.
-    pub boundary: Option<Told>,
-}
-
-/// The most machines compared with each other: the cost grows with their square.
+/// The most machines compared with each other: where clocks differ, the time grows with their square.
 pub(super) const MAX_CANDIDATES: usize = 4096;
 
 /// The lowest probability of a link that is reported.
 const MIN_PROBABILITY: f64 = 0.5;
-
-/// How far the least delays of paths to different addresses differ, in seconds (one standard deviation).
-const PATH_SIGMA_S: f64 = 30e-6;
-
-/// The smallest standard error with which offsets are compared, in ticks, whatever the fits claim.
-const MIN_OFFSET_SIGMA_TICKS: f64 = 1.0;
-
-/// The spread of skews over machines: this share of them is disciplined, with this relative standard
-/// deviation. The others run free, within [`SKEW_PRIOR_SIGMA`].
-const DISCIPLINED_SHARE: f64 = 0.5;
-const DISCIPLINED_SIGMA: f64 = 0.3e-6;
 
 /// The highest odds of a pair before its clocks are compared, however many siblings there are.
 const HIGHEST_PRIOR: f64 = 0.1;
@@ -60,38 +36,18 @@ const FEWEST_SIBLINGS: f64 = 0.5;
 /// How often the number of siblings is estimated anew. It converges geometrically.
 const ROUNDS: usize = 40;
 
-/// Two machines that may be one.
-struct Link {
-    /// How many times likelier their clocks are of one machine than of two.
-    factor: f64,
-    /// The machines' places.
-    pair: (usize, usize),
-    basis: Basis,
-}
-
 /// Finds machines that stand behind several addresses. Machines beyond [`MAX_CANDIDATES`] are ignored; the
 /// caller counts them.
 pub(super) fn find(candidates: &[Candidate]) -> Vec<Sibling> {
     let candidates = &candidates[..candidates.len().min(MAX_CANDIDATES)];
-    let (mut links, mut pairs) = (Vec::new(), 0);
-    for (i, a) in candidates.iter().enumerate() {
-        for (j, b) in candidates.iter().enumerate().skip(i + 1) {
-            if a.address == b.address || a.clock.hz != b.clock.hz {
-                continue;
-            }
-            pairs += 1;
-            let (factor, basis) = same(a, b);
-            // Others can't become probable.
-            if factor * HIGHEST_PRIOR >= MIN_PROBABILITY {
-                links.push(Link { factor, pair: (i, j), basis });
-            }
-        }
-    }
-    for link in &mut links {
+    // Others can't become probable.
+    let mut links = crowds::search(candidates, MIN_PROBABILITY / HIGHEST_PRIOR);
+    for link in &mut links.list {
         link.factor *= crowding(candidates, link);
     }
-    let of_links = probabilities(&links, candidates.len(), pairs);
-    let probable = of_links.into_iter().zip(links).filter(|(probability, _)| *probability >= MIN_PROBABILITY);
+    let of_links = probabilities(&links, crowds::pairs(candidates));
+    let probable =
+        of_links.into_iter().zip(links.list).filter(|(probability, _)| *probability >= MIN_PROBABILITY);
     join(candidates, probable.collect())
 }
 
@@ -144,78 +100,61 @@ fn highest_density(mut apart_ticks: Vec<f64>) -> f64 {
 /// The probability of each link. The odds before clocks are compared are the share of siblings among the
 /// other pairs, as far as these together tell (empirical Bayes): among many unrelated machines, some clocks
 /// agree by chance.
-fn probabilities(links: &[Link], machines: usize, pairs: usize) -> Vec<f64> {
+fn probabilities(links: &Links, pairs: usize) -> Vec<f64> {
     let probability = |link: &Link, siblings: f64| {
         let prior = (siblings.max(FEWEST_SIBLINGS) / pairs.max(1) as f64).min(HIGHEST_PRIOR);
         let odds = link.factor * prior;
         if odds.is_finite() { odds / (1.0 + odds) } else { 1.0 }
     };
     let mut siblings = pairs as f64;
-    let mut shares = vec![0.0; machines];
+    let mut shares = Vec::new();
     for _ in 0..ROUNDS {
-        shares = shares_of_groups(links, machines, |link| probability(link, siblings));
+        shares = shares_of_groups(links, |link| probability(link, siblings));
         siblings = shares.iter().sum();
     }
     let others = |link: &Link| siblings - shares[link.pair.0] - shares[link.pair.1];
-    links.iter().map(|link| probability(link, others(link))).collect()
+    links.list.iter().map(|link| probability(link, others(link))).collect()
 }
 
 /// Each machine's share of a group of siblings: a group counts once, however many there are in it. A host
 /// with twenty addresses tells nothing of whether others have two.
-fn shares_of_groups(links: &[Link], machines: usize, probability: impl Fn(&Link) -> f64) -> Vec<f64> {
-    let mut siblings = vec![0.0_f64; machines];
-    for link in links {
-        siblings[link.pair.0] += probability(link);
-        siblings[link.pair.1] += probability(link);
+fn shares_of_groups(links: &Links, probability: impl Fn(&Link) -> f64) -> Vec<f64> {
+    let mut siblings = vec![0.0_f64; links.stand_for.len()];
+    for link in &links.list {
+        let (earlier, later) = link.pair;
+        let probability = probability(link);
+        siblings[earlier] += probability;
+        siblings[later] += probability * links.stand_for[later];
     }
     siblings.into_iter().map(|own| own.min(1.0) / (1.0 + own.max(1.0))).collect()
-}
-
-/// How many times likelier two clocks are of one machine than of two, and by what.
-fn same(a: &Candidate, b: &Candidate) -> (f64, Basis) {
-    let Estimate { value: ticks, sigma } = a.clock.ahead_of(&b.clock);
-    let sigma = sigma.hypot(PATH_SIGMA_S * a.clock.hz);
-    let meet = |period: f64, sigma: f64| normal(ticks - period * (ticks / period).round(), sigma) * period;
-    let comparable = a.global * b.global;
-    let by_offset = comparable * meet(WRAP_TICKS, sigma.max(MIN_OFFSET_SIGMA_TICKS));
-    let by_phase = (1.0 - comparable) * meet(1.0, sigma);
-    let basis = if by_offset > by_phase { Basis::Offset } else { Basis::Phase };
-    let skew_sigma = a.clock.skew.sigma.hypot(b.clock.skew.sigma);
-    let by_skew =
-        normal(a.clock.skew.value - b.clock.skew.value, skew_sigma) / spread(a.clock.skew.value, skew_sigma);
-    let by_ports = by_boundary(a, b);
-    ((by_offset + by_phase) * by_skew * by_ports, basis)
-}
-
-/// The share of boundaries that are told wrongly: their intervals hold the truth nine times in ten.
-const WRONG_BOUNDARY: f64 = 0.1;
-
-/// How many times likelier two boundaries are of one machine than of two; 1 where one is unknown.
-fn by_boundary(a: &Candidate, b: &Candidate) -> f64 {
-    let meeting_ns = a.clock.meeting_ns(&b.clock);
-    let behind = |candidate: &Candidate| {
-        let told = candidate.boundary?;
-        let since_s = seconds_between(candidate.clock.reference_ns, meeting_ns);
-        Some((since_s * (1.0 + candidate.clock.skew.value) - told.at_s, told.within_s / NINE_IN_TEN))
-    };
-    let (Some((a_s, a_sigma)), Some((b_s, b_sigma))) = (behind(a), behind(b)) else { return 1.0 };
-    let apart_s = (a_s - b_s) - PERIOD_S * ((a_s - b_s) / PERIOD_S).round();
-    WRONG_BOUNDARY + (1.0 - WRONG_BOUNDARY) * normal(apart_s, a_sigma.hypot(b_sigma)) * PERIOD_S
-}
-
-/// Density of the skews of unrelated machines around `skew`, blurred by the measurement.
-fn spread(skew: f64, sigma: f64) -> f64 {
-    DISCIPLINED_SHARE * normal(skew, sigma.hypot(DISCIPLINED_SIGMA))
-        + (1.0 - DISCIPLINED_SHARE) * normal(skew, sigma.hypot(SKEW_PRIOR_SIGMA))
-}
-
-fn normal(x: f64, sigma: f64) -> f64 {
-    (-0.5 * (x / sigma).powi(2)).exp() / (sigma * std::f64::consts::TAU.sqrt())
 }
 
 /// Two machines whose clocks are less than this many times likelier of one than of two are in no group
 /// together, whatever joins them to others.
 const CONTRADICTED: f64 = 0.5;
+
+/// For each group, the groups that contradict it. Groups only grow, so this stays; and so no two machines are
+/// compared twice.
+struct Contradictions(Vec<BTreeSet<usize>>);
+
+impl Contradictions {
+    fn are_known(&self, one: usize, other: usize) -> bool {
+        self.0[one].contains(&other)
+    }
+
+    fn add(&mut self, one: usize, other: usize) {
+        self.0[one].insert(other);
+        self.0[other].insert(one);
+    }
+
+    /// The group `into` takes in the group `from`, which ends.
+    fn inherit(&mut self, into: usize, from: usize) {
+        for other in std::mem::take(&mut self.0[from]) {
+            self.0[other].remove(&from);
+            self.add(into, other);
+        }
+    }
+}
 
 /// Joins links into groups, the strongest first. Machines of one address are different machines, and so are
 /// those whose fixed counters differ: a link that would put two of them into one group is dropped.
@@ -224,9 +163,10 @@ fn join(candidates: &[Candidate], mut links: Vec<(f64, Link)>) -> Vec<Sibling> {
     let mut group_of: Vec<usize> = (0..candidates.len()).collect();
     let mut groups: Vec<(Vec<usize>, f64, Basis)> =
         (0..candidates.len()).map(|i| (vec![i], 1.0, Basis::Offset)).collect();
+    let mut contradictions = Contradictions(vec![BTreeSet::new(); candidates.len()]);
     for (probability, Link { pair: (i, j), basis, .. }) in links {
         let (gi, gj) = (group_of[i], group_of[j]);
-        if gi == gj {
+        if gi == gj || contradictions.are_known(gi, gj) {
             continue;
         }
         let is_contradicted = |&(x, y): &(usize, usize)| {
@@ -235,9 +175,11 @@ fn join(candidates: &[Candidate], mut links: Vec<(f64, Link)>) -> Vec<Sibling> {
         };
         let (left, right) = (&groups[gi].0, &groups[gj].0);
         if left.iter().flat_map(|&x| right.iter().map(move |&y| (x, y))).any(|pair| is_contradicted(&pair)) {
+            contradictions.add(gi, gj);
             continue;
         }
         let (members, weakest, other) = std::mem::replace(&mut groups[gj], (Vec::new(), 1.0, basis));
+        contradictions.inherit(gi, gj);
         for &member in &members {
             group_of[member] = gi;
         }
@@ -263,6 +205,7 @@ fn join(candidates: &[Candidate], mut links: Vec<(f64, Link)>) -> Vec<Sibling> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{clock::fit::Clock, ports::boundary::Told};
 
     fn candidate(host: u8, ticks: f64, skew_ppm: f64, global: f64) -> Candidate {
         Candidate {
@@ -332,6 +275,60 @@ mod tests {
         };
         assert!(alike(0.02) > 0.95, "{}", alike(0.02));
         assert!(alike(4.0) < 0.5, "{}", alike(4.0));
+    }
+
+    /// A machine at an address of its own, of thousands.
+    fn one_of_many(number: u16, ticks: f64, global: f64) -> Candidate {
+        let [high, low] = number.to_be_bytes();
+        let address = Address::from_ip4([10, 0, high, low]);
+        Candidate { address, ..candidate(0, ticks, 2.0, global) }
+    }
+
+    #[test]
+    fn thousands_of_addresses_with_one_clock_are_one_group_of_few_pairs() {
+        const MACHINES: u16 = 3000;
+        for (global, apart_ticks, basis) in
+            [(1.0, 0.0, Basis::Offset), (0.5, 0.0, Basis::Offset), (0.0, 7919.0, Basis::Phase)]
+        {
+            let of = |number: u16| one_of_many(number, 5e8 + apart_ticks * f64::from(number), global);
+            let mut all: Vec<Candidate> = (0..MACHINES).map(of).collect();
+            // Two others, of another clock, after all of these.
+            let other = |number| one_of_many(number, 9e8 + 0.5, global);
+            all.extend([other(MACHINES), other(MACHINES + 1)]);
+            let links = crowds::search(&all, MIN_PROBABILITY / HIGHEST_PRIOR);
+            assert!(links.list.len() <= all.len() * crowds::MOST_COMPARED, "{}", links.list.len());
+            let found = find(&all);
+            let sizes: Vec<usize> = found.iter().map(|sibling| sibling.members.len()).collect();
+            assert_eq!((sizes[0], found[0].basis), (usize::from(MACHINES), basis), "{global}: {sizes:?}");
+            // Phases alone tell little of two machines.
+            assert_eq!(&sizes[1..], if basis == Basis::Offset { &[2][..] } else { &[] }, "{global}");
+        }
+    }
+
+    /// Up to as many machines as are compared, each link is listed; a group counts once where not all are.
+    #[test]
+    fn links_that_are_not_listed_count() {
+        for machines in [2, 17, 18, 400] {
+            let all: Vec<Candidate> = (0..machines).map(|number| one_of_many(number, 5e8, 1.0)).collect();
+            let links = crowds::search(&all, MIN_PROBABILITY / HIGHEST_PRIOR);
+            let is_whole = links.list.len() == crowds::pairs(&all);
+            assert_eq!(is_whole, machines <= 17, "{machines}");
+            let siblings: f64 = shares_of_groups(&links, |_| 1.0).iter().sum();
+            assert!((siblings - 1.0).abs() < 0.01, "{machines}: {siblings}");
+        }
+    }
+
+    /// A counter that a little is between each two: neighbours agree, and the ends don't.
+    #[test]
+    fn a_crowd_of_counters_side_by_side_is_several() {
+        let all: Vec<Candidate> =
+            (0..2000).map(|number| one_of_many(number, 5e8 + 0.02 * f64::from(number), 1.0)).collect();
+        let place = |address: &Address| all.iter().position(|one| one.address == *address).expect("one");
+        for sibling in find(&all) {
+            let places: Vec<usize> = sibling.members.iter().map(|(address, _)| place(address)).collect();
+            let (first, last) = (places.iter().min().expect("two"), places.iter().max().expect("two"));
+            assert!(same(&all[*first], &all[*last]).0 >= CONTRADICTED, "{first} to {last}");
+        }
     }
 
     #[test]
