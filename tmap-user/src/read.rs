@@ -10,6 +10,7 @@ mod repeats;
 mod replay;
 mod silence;
 mod source;
+mod window;
 mod worker;
 
 use std::{
@@ -53,6 +54,7 @@ use repeats::Repeats;
 use replay::Replay;
 use silence::Silence;
 use source::{Frames, Opener, Single};
+use window::Window;
 use worker::{Waiting, Workers};
 
 /// How often the engine reviews what changed, in capture time.
@@ -251,11 +253,14 @@ struct Reading<'a> {
     /// For the picture of machines' lives.
     reboots: Vec<Event>,
     order: Order,
+    window: Window,
     repeats: RefCell<Repeats>,
     /// The range of time that the user wants, as written and, once a packet has told the day, in nanoseconds.
     wanted: (Option<When>, Option<When>),
     range_ns: Option<(u64, u64)>,
     next_review_ns: u64,
+    /// When the resolution is to be settled again, engine time.
+    next_settling_ns: u64,
     /// The resolution that the engine uses.
     resolution_ns: u64,
     stats: Option<Interval>,
@@ -272,13 +277,15 @@ struct Reading<'a> {
     waits_from_ns: u64,
 }
 
-/// The parser's visitor: it passes a frame's segment through the filter to the engine.
+/// The parser's visitor: it passes a frame's segment through the filter to the window.
 struct FrameVisitor<'a> {
     frame: &'a Frame<'a>,
     filter: &'a Program,
     repeats: &'a RefCell<Repeats>,
+    /// Engine time, in nanoseconds.
+    now_ns: u64,
     /// Taken when the segment is passed on, which happens once: a frame holds one segment at most.
-    workers: Cell<Option<&'a mut Workers>>,
+    window: Cell<Option<&'a mut Window>>,
 }
 
 /// The reason to count for a frame that the parser skipped: one that was cut when captured isn't malformed.
@@ -300,12 +307,13 @@ impl FrameVisitor<'_> {
         if !self.filter.accepts(&segment) {
             return Err(Skip::Filtered);
         }
-        if let Some(workers) = self.workers.take() {
+        if let Some(window) = self.window.take() {
             let Frame { time_ns, .. } = *self.frame;
             if segment.syn.is_some() {
                 self.repeats.borrow_mut().observe(&segment, time_ns);
             }
-            workers.observe(&Record { time_ns, direction: Direction::Ingress, suppressed: 0, segment });
+            let record = Record { time_ns, direction: Direction::Ingress, suppressed: 0, segment };
+            window.push(record, self.now_ns);
         }
         Ok(())
     }
@@ -358,10 +366,12 @@ impl<'a> Reading<'a> {
             warnings: Vec::new(),
             reboots: Vec::new(),
             order: Order::default(),
+            window: Window::default(),
             repeats: RefCell::default(),
             wanted: (*from, *to),
             range_ns: None,
             next_review_ns: 0,
+            next_settling_ns: 0,
             resolution_ns: 0,
             stats: common.stats.map(|length| Interval { length, began, before: Counters::default() }),
             checked: began,
@@ -378,6 +388,7 @@ impl<'a> Reading<'a> {
         let mut foreign = BTreeMap::new();
         let read = self.packets(frames, &mut foreign)?;
         self.settle_resolution(frames);
+        self.hand_on_all()?;
         self.is_any_open = frames.is_any_open();
         self.told = frames.told();
         // Who stops before anything came may have ended its writer, too.
@@ -448,10 +459,11 @@ impl<'a> Reading<'a> {
                     Ok(_) => self.frame(&frame),
                     Err(link_type) => *foreign.entry(link_type).or_default() += 1,
                 }
-                if self.order.now_ns() >= self.next_review_ns {
+                if self.order.now_ns() >= self.next_settling_ns {
+                    self.next_settling_ns = self.order.now_ns().saturating_add(REVIEW_NS);
                     self.settle_resolution(frames);
-                    self.review()?;
                 }
+                self.hand_on(self.order.now_ns())?;
             }
             until_look -= 1;
             if until_look == 0 {
@@ -463,8 +475,33 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Hands on the segments that were held long enough at this engine time, and reviews what is due.
+    #[inline(always)]
+    fn hand_on(&mut self, now_ns: u64) -> io::Result<()> {
+        while let Some((time_ns, record)) = self.window.pop(now_ns) {
+            self.workers.observe(&record);
+            if time_ns >= self.next_review_ns {
+                self.review(time_ns)?;
+            }
+        }
+        // Other packets show the time, too.
+        if self.order.now_ns() >= self.next_review_ns && self.window.is_empty() {
+            self.review(self.order.now_ns())?;
+        }
+        Ok(())
+    }
+
+    /// Hands on all segments that are held.
+    #[inline(never)]
+    fn hand_on_all(&mut self) -> io::Result<()> {
+        self.hand_on(u64::MAX)
+    }
+
     /// Does what is due where no packet came for a moment. False where reading ends.
     fn pause(&mut self, frames: &mut impl Frames) -> io::Result<bool> {
+        if self.window.is_at_rest(Instant::now()) {
+            self.hand_on_all()?;
+        }
         self.look()?;
         if self.signals.stop() {
             // Where packets wait for their turns, the rest would take too long.
@@ -514,8 +551,9 @@ impl<'a> Reading<'a> {
         self.counters.seen += 1;
         let Ok(link) = frame.link else { return };
         let decap = self.config.decap;
-        let workers = Cell::new(Some(&mut self.workers));
-        let visitor = FrameVisitor { frame, filter: &self.config.filter, repeats: &self.repeats, workers };
+        let (now_ns, window) = (self.order.now_ns(), Cell::new(Some(&mut self.window)));
+        let (filter, repeats) = (&self.config.filter, &self.repeats);
+        let visitor = FrameVisitor { frame, filter, repeats, now_ns, window };
         let outcome = fast::visit(frame.bytes, link, decap, &visitor);
         let outcome = outcome.unwrap_or_else(|| visitor.slow_path(link, decap));
         match outcome {
@@ -524,9 +562,9 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn review(&mut self) -> io::Result<()> {
-        self.next_review_ns = self.order.now_ns().saturating_add(REVIEW_NS);
-        self.workers.review(self.order.now_ns());
+    fn review(&mut self, now_ns: u64) -> io::Result<()> {
+        self.next_review_ns = now_ns.saturating_add(REVIEW_NS);
+        self.workers.review(now_ns);
         self.tell_news()
     }
 
@@ -557,6 +595,7 @@ impl<'a> Reading<'a> {
             return self.attend();
         }
         if self.signals.take_summary() {
+            self.hand_on_all()?;
             let snapshot = self.workers.snapshot(self.order.now_ns(), self.config.wanted);
             self.write_summary(snapshot)?;
             self.silence.ask();

@@ -8,6 +8,7 @@ mod limits;
 mod live;
 mod no_packets;
 mod nonblocking;
+mod out_of_order;
 mod panics;
 mod plot;
 mod published;

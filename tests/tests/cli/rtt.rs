@@ -24,8 +24,8 @@ const CLIENT: [u8; 4] = [192, 0, 2, 10];
 const SERVER: [u8; 4] = [198, 51, 100, 1];
 
 /// A conversation in the making, with sequence numbers, as tshark wants them.
-struct Talk {
-    packets: Vec<Packet>,
+pub(super) struct Talk {
+    pub(super) packets: Vec<Packet>,
     /// Next sequence number and latest TSval of the client and the server.
     sequence: [u32; 2],
     tsval: [u32; 2],
@@ -81,7 +81,7 @@ impl Talk {
 const DATA: Flags = Flags(0x18);
 
 /// A client beside the sensor asks a server 30 ms away ten times a second.
-fn requests(port: u16, seconds: u64) -> Talk {
+pub(super) fn requests(port: u16, seconds: u64) -> Talk {
     let mut talk = Talk::new(port, [1_900_000, 7_000_000]);
     talk.handshake(0, 30_000);
     for round in 1..seconds * 10 {

@@ -89,6 +89,8 @@ impl Order {
         }
         let late_ns = self.now_ns - time_ns;
         if late_ns <= LATE_NS {
+            // The first packet may be a little late.
+            self.began_ns = self.began_ns.min(time_ns);
             self.is_settled = true;
             return true;
         }
