@@ -1,8 +1,9 @@
 //! Segments of packets that are a little out of order, in the order of their times.
 //!
-//! A capture program writes the packets of one interface up to its timeout later than those of another: 250 ms
-//! in dumpcap. All times are right, but in the order of the file a SYN-ACK may come before its SYN. So segments
-//! are held for a second of capture time. Segments in order take a queue; the others take a heap beside it.
+//! A capture program writes the packets of one interface up to its timeout later than those of another:
+//! 250 ms in dumpcap. All times are right, but in the order of the file a SYN-ACK may come before its SYN. So
+//! segments are held for a second of capture time. Segments in order take a queue; the others take a heap
+//! beside it.
 
 use std::{
     cmp::Reverse,

@@ -61,7 +61,7 @@ const LEAST_APART: f64 = 0.25;
 const LEAST_SHARE: f64 = 0.5;
 
 /// The most connections that the spread of delays is learned from: a bound of cost.
-const LEARNED_FROM: usize = 200;
+const LEARNED_FROM: usize = 60;
 
 /// Rounds in which the shares of rates are learned.
 const ROUNDS: usize = 12;

@@ -1,9 +1,9 @@
 //! The search for pairs of machines that may be one: with a bounded list of pairs, also where thousands of
 //! addresses share one clock.
 //!
-//! A crowd is a set of machines of which the first [`MOST_COMPARED`] may all be one, each with each. A machine
-//! that may be one with all of these follows them: later machines are not compared with it. So a crowd costs
-//! in proportion to its machines, not to their pairs. Up to [`MOST_COMPARED`] machines of one clock are
+//! A crowd is a set of machines of which the first [`MOST_COMPARED`] may all be one, each with each. Where a
+//! machine may be one with all of these, it follows them: later machines are not compared with it. So a crowd
+//! costs in proportion to its machines, not to their pairs. Up to [`MOST_COMPARED`] machines of one clock are
 //! compared each with each.
 
 use std::collections::BTreeMap;
