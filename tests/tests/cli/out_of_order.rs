@@ -97,7 +97,7 @@ fn captures_out_of_order_are_merged_in_order() {
     assert_eq!((merged.code, merged.out), (0, expected.out), "{}", merged.err);
 }
 
-/// Who asks while a pipe is silent gets all that came, also the last second of it.
+/// A summary while a pipe is silent tells all that came, also the last second of it.
 #[test]
 fn a_summary_on_request_has_all_that_came() {
     const PACKETS: usize = 12;
