@@ -7,6 +7,7 @@ use tmap_tests::simulate::{Offsets, Scenario};
 use crate::{
     odd_clocks::{shared, two_minutes},
     rewritten::figures,
+    visits::holds,
 };
 
 /// Half an hour of some machines that draw their offsets in one way, with so many connections each.
@@ -22,11 +23,6 @@ fn behind_one(these: Vec<Record>, mut those: Vec<Record>) -> AddressReport {
     let mut all = [these, those].concat();
     all.sort_by_key(|record| record.time_ns);
     shared(all)
-}
-
-fn holds(report: &AddressReport, machines: u32) -> bool {
-    let is_below = report.machines_high.is_some_and(|high| high < machines);
-    report.machines_low.is_some_and(|low| low <= machines) && !is_below
 }
 
 /// A new phone among older devices, and a new server among older ones.

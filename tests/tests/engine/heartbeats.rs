@@ -12,6 +12,7 @@ use tmap_tests::{
 use crate::{
     odd_clocks::{shared, two_minutes},
     rewritten::figures,
+    visits::holds,
 };
 
 const HOURS_S: f64 = 6.0 * 3600.0;
@@ -104,8 +105,7 @@ fn a_machine_with_long_connections_hides_none_with_short_ones() {
         all.extend(short);
         all.sort_by_key(|record| record.time_ns);
         let report = shared(all);
-        let (low, high) = (report.machines_low.unwrap_or(0), report.machines_high);
-        held += usize::from(low <= 2 && high.is_none_or(|high| high >= 2));
+        held += usize::from(holds(&report, 2));
         exact += usize::from(report.machines == Some(2));
     }
     assert!(held >= 11 && exact >= 2, "held {held}, exact {exact} of 12");

@@ -44,7 +44,8 @@ fn all_seeds(duration_s: f64) -> impl Iterator<Item = u64> {
     (0..).filter(are_apart)
 }
 
-fn holds(report: &AddressReport, machines: u32) -> bool {
+/// Whether the interval of the number of machines is told, and holds this one.
+pub(crate) fn holds(report: &AddressReport, machines: u32) -> bool {
     let is_below = report.machines_high.is_some_and(|high| high < machines);
     report.machines_low.is_some_and(|low| low <= machines) && !is_below
 }

@@ -28,6 +28,13 @@ pub fn squares(values: impl Iterator<Item = f64> + Clone) -> f64 {
     values.map(|value| (value - mean).powi(2)).sum()
 }
 
+/// These values in ascending order.
+pub fn in_order(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values
+}
+
 /// The standard error of a sum or difference of two independent values with errors `a` and `b`.
 ///
 /// `hypot` would also guard against overflow and underflow, which standard errors don't cause.

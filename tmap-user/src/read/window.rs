@@ -84,8 +84,9 @@ impl Window {
         if now_ns < self.last_ns {
             // The time before was absurd.
             self.last_ns = 0;
-            let absurd = self.ordered.drain(..);
-            self.late.extend(absurd.map(|record| Reverse(Late { place: (now_ns, 0), record })));
+            let absurd = (0..).zip(self.ordered.drain(..));
+            self.late
+                .extend(absurd.map(|(number, record)| Reverse(Late { place: (now_ns, number), record })));
         }
         let place = (record.time_ns.min(now_ns), self.came);
         self.late.push(Reverse(Late { place, record }));
@@ -186,14 +187,16 @@ mod tests {
     fn a_time_that_is_not_believed_holds_nothing_up() {
         let mut window = Window::default();
         // The engine's time was absurd, and went back.
-        window.push(record(9_000_000, 0), START + 9_000_000 * MS);
-        window.push(record(10, 1), START + 10 * MS);
-        window.push(record(8_000_000, 2), START + 10 * MS);
-        window.push(record(20, 3), START + 20 * MS);
+        for number in 0..4 {
+            window.push(record(9_000_000, number), START + 9_000_000 * MS);
+        }
+        window.push(record(10, 4), START + 10 * MS);
+        window.push(record(8_000_000, 5), START + 10 * MS);
+        window.push(record(20, 6), START + 20 * MS);
         assert!(window.pop(START + 1_000 * MS).is_none());
         let numbers = std::iter::from_fn(|| window.pop(START + 1_020 * MS));
         let numbers: Vec<u32> = numbers.map(|(_, record)| record.segment.tsval).collect();
-        assert_eq!(numbers, [0, 1, 2, 3]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6]);
     }
 
     #[test]

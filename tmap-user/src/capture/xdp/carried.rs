@@ -21,14 +21,34 @@ pub(super) enum Carried {
 /// another network namespace.
 pub(super) fn carried(setup: Option<&InfoData>, is_elsewhere: bool) -> Carried {
     let Some(is_readable) = setup.and_then(unwraps) else { return Carried::Plainly };
-    if is_readable && !is_elsewhere { Carried::Wrapped } else { Carried::Hidden }
+    let is_hidden = !is_readable || is_elsewhere || setup.is_some_and(is_relayed);
+    if is_hidden { Carried::Hidden } else { Carried::Wrapped }
+}
+
+/// Whether a relay hands a tunnel's packets over on the loopback, which isn't watched.
+fn is_relayed(setup: &InfoData) -> bool {
+    match setup {
+        InfoData::Vxlan(attributes) => attributes.iter().any(|attribute| match attribute {
+            InfoVxlan::Group(remote) => remote.is_loopback(),
+            InfoVxlan::Group6(remote) => remote.is_loopback(),
+            _ => false,
+        }),
+        InfoData::Geneve(attributes) => attributes.iter().any(|attribute| match attribute {
+            InfoGeneve::Remote(remote) => remote.is_loopback(),
+            InfoGeneve::Remote6(remote) => remote.is_loopback(),
+            _ => false,
+        }),
+        _ => false,
+    }
 }
 
 /// Whether tmap unwraps the frames of a tunnel that is set up like this; `None` where it is no tunnel.
 fn unwraps(setup: &InfoData) -> Option<bool> {
     match setup {
         InfoData::Vxlan(attributes) => Some(unwraps_vxlan(attributes)),
-        InfoData::Geneve(attributes) => Some(unwraps_geneve(attributes)),
+        InfoData::Geneve(attributes) => Some(attributes.iter().any(
+            |attribute| matches!(attribute, InfoGeneve::Port(port) if Kind::GENEVE.has_udp_port(*port)),
+        )),
         InfoData::GreTun(attributes) | InfoData::GreTap(attributes) | InfoData::ErSpan(attributes) => {
             Some(unwraps_gre(attributes))
         }
@@ -49,34 +69,13 @@ fn unwraps(setup: &InfoData) -> Option<bool> {
 }
 
 /// Whether tmap unwraps VXLAN on its UDP port. What has the port of the generic extension is read by flags,
-/// so that frames without an extension are read there, too. What a relay hands over on the loopback isn't
-/// watched there.
+/// so that frames without an extension are read there, too.
 fn unwraps_vxlan(attributes: &[InfoVxlan]) -> bool {
-    let is_relayed = attributes.iter().any(|attribute| match attribute {
-        InfoVxlan::Group(remote) => remote.is_loopback(),
-        InfoVxlan::Group6(remote) => remote.is_loopback(),
-        _ => false,
-    });
     let is_generic = attributes.contains(&InfoVxlan::Gpe);
     attributes.iter().any(|attribute| {
         let InfoVxlan::Port(port) = attribute else { return false };
-        let is_known = Kind::VXLAN_GPE.has_udp_port(*port) || !is_generic && Kind::VXLAN.has_udp_port(*port);
-        is_known && !is_relayed
+        Kind::VXLAN_GPE.has_udp_port(*port) || !is_generic && Kind::VXLAN.has_udp_port(*port)
     })
-}
-
-/// Whether tmap unwraps GENEVE on its UDP port, unless a relay hands it over on the loopback.
-fn unwraps_geneve(attributes: &[InfoGeneve]) -> bool {
-    let is_relayed = attributes.iter().any(|attribute| match attribute {
-        InfoGeneve::Remote(remote) => remote.is_loopback(),
-        InfoGeneve::Remote6(remote) => remote.is_loopback(),
-        _ => false,
-    });
-    let is_known = |attribute: &InfoGeneve| {
-        let InfoGeneve::Port(port) = attribute else { return false };
-        Kind::GENEVE.has_udp_port(*port)
-    };
-    !is_relayed && attributes.iter().any(is_known)
 }
 
 /// Whether tmap unwraps GRE over IPv4: by itself, or in UDP of its own port.

@@ -77,14 +77,18 @@ impl Brief {
         is_usable.then(|| Self { elapsed_s, ticks: (last.ticks - first.ticks) as f64 })
     }
 
-    /// How likely its ticks are at each rate, where delays spread like this, in seconds.
-    fn likelihoods(self, spread_s: f64) -> Rates {
-        NOMINAL.map(|(hz, _)| {
-            let off = self.ticks - hz * self.elapsed_s;
-            let within = |spread_s: f64| chance(off, hz * spread_s);
-            (1.0 - WIDER_SHARE - LATE_SHARE) * within(spread_s)
-                + WIDER_SHARE * within(WIDER * spread_s)
-                + LATE_SHARE * within(LATE_S)
+    /// How likely its ticks are at each rate, where delays spread like each of these, in seconds.
+    fn likelihoods<const N: usize>(self, spreads_s: [f64; N]) -> [Rates; N] {
+        let within =
+            |spread_s: f64| NOMINAL.map(|(hz, _)| chance(self.ticks - hz * self.elapsed_s, hz * spread_s));
+        let late = within(LATE_S);
+        spreads_s.map(|spread_s| {
+            let (usual, wider) = (within(spread_s), within(WIDER * spread_s));
+            std::array::from_fn(|rate| {
+                (1.0 - WIDER_SHARE - LATE_SHARE) * usual[rate]
+                    + WIDER_SHARE * wider[rate]
+                    + LATE_SHARE * late[rate]
+            })
         })
     }
 }
@@ -106,29 +110,23 @@ fn chance(off: f64, sigma: f64) -> f64 {
 /// Beyond so many standard deviations there is nothing.
 const FARTHEST: f64 = 8.0;
 
-/// How likely each rate is by the ticks of each connection, against the likeliest one, where delays are
-/// steady; `None` for a connection that another rate than the commonest explains better. Empty where delays
-/// aren't steady, or where there are too few connections to tell. `prior` says how common rates are.
+/// How likely each rate is by the ticks of each connection, against the likeliest one; `None` for a
+/// connection that another rate than the commonest explains better. `None` for all where delays aren't
+/// steady, or where there are too few connections to tell. `prior` says how common rates are.
 ///
 /// O(n) for n connections, times the number of rates.
-pub(super) fn weights(all: &[Brief], prior: &Rates) -> Vec<Option<Rates>> {
-    steady_weights(all, prior).unwrap_or_default()
-}
-
-/// [`weights`], where delays are steady.
-fn steady_weights(all: &[Brief], prior: &Rates) -> Option<Vec<Option<Rates>>> {
+pub(super) fn weights(all: &[Brief], prior: &Rates) -> Option<Vec<Option<Rates>>> {
     let stride = all.len().div_ceil(LEARNED_FROM).max(1);
-    let some = || all.iter().step_by(stride);
-    let nats = SPREADS_S.map(|spread_s| {
-        let likelihoods: Vec<Rates> = some().map(|one| one.likelihoods(spread_s)).collect();
-        log_likelihood(&likelihoods, prior)
-    });
+    let some: Vec<[Rates; SPREADS_S.len()]> =
+        all.iter().step_by(stride).map(|one| one.likelihoods(SPREADS_S)).collect();
+    let nats: [f64; SPREADS_S.len()] =
+        std::array::from_fn(|spread| log_likelihood(some.iter().map(|one| &one[spread]), prior));
     let best = (0..SPREADS_S.len()).max_by(|&a, &b| nats[a].total_cmp(&nats[b]))?;
     if nats[best] < nats[UNKNOWN] + CLEARLY_STEADY_NATS {
         return None;
     }
     let relative = |one: &Brief| {
-        let likelihoods = one.likelihoods(SPREADS_S[best]);
+        let [likelihoods] = one.likelihoods([SPREADS_S[best]]);
         let most = likelihoods.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
         likelihoods.map(|likelihood| likelihood / most)
     };
@@ -160,13 +158,13 @@ fn clearly_commonest(weights: &[Rates], prior: &Rates, mean_s: f64) -> Option<us
 }
 
 /// The log-likelihood of connections under the likeliest shares of rates, in nats.
-fn log_likelihood(likelihoods: &[Rates], prior: &Rates) -> f64 {
+fn log_likelihood<'a>(likelihoods: impl Iterator<Item = &'a Rates> + Clone, prior: &Rates) -> f64 {
     let mut shares = *prior;
     let mut nats = 0.0;
     for _ in 0..ROUNDS {
         let mut counts = *prior;
         nats = 0.0;
-        for one in likelihoods {
+        for one in likelihoods.clone() {
             let joint: Rates = std::array::from_fn(|rate| shares[rate] * one[rate]);
             let sum = joint.iter().sum::<f64>().max(f64::MIN_POSITIVE);
             nats += sum.ln();
@@ -200,11 +198,11 @@ mod tests {
     /// The rate that most connections have by these weights and what is common, where they have one.
     fn told(all: &[Brief]) -> Option<f64> {
         let prior = NOMINAL.map(|(_, common)| common);
-        let weights: Vec<Rates> = weights(all, &prior).into_iter().flatten().collect();
+        let weights: Vec<Rates> = weights(all, &prior)?.into_iter().flatten().collect();
         let log = |rate: usize| weights.iter().map(|of| of[rate].max(1e-9).ln()).sum::<f64>();
         let best =
             (0..RATES).max_by(|&a, &b| (log(a) + NOMINAL[a].1.ln()).total_cmp(&(log(b) + NOMINAL[b].1.ln())));
-        best.filter(|_| !weights.is_empty()).map(|rate| NOMINAL[rate].0)
+        best.map(|rate| NOMINAL[rate].0)
     }
 
     #[test]

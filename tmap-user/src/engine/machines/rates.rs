@@ -61,26 +61,45 @@ pub(super) type Told = (f64, f64);
 pub(super) fn tell(seen: &[Seen<'_>], by_system: &[(f64, f64)]) -> Vec<Option<Told>> {
     let prior = prior(by_system);
     let mut fixed = prior.map(|prior| PRIOR_WEIGHT * prior);
-    let mut sought = Vec::with_capacity(seen.iter().filter(|one| one.known_hz.is_none()).count());
-    for (at, one) in seen.iter().enumerate() {
-        match one.known_hz {
-            Some(hz) => known_rate(hz).into_iter().for_each(|rate| fixed[rate] += 1.0),
-            // At first without shared counters: where many connections meet by chance, some do at rare rates.
-            None => sought.push(Sought::of(at, one.envelope, &prior)),
+    let known = seen.iter().filter_map(|one| known_rate(one.known_hz?));
+    known.for_each(|rate| fixed[rate] += 1.0);
+    let mut sought = seek(seen, &prior);
+    settle(seen, &fixed, &mut sought);
+    if are_open(seen, &sought) {
+        let mut again = seek(seen, &prior);
+        if weigh_brief(seen, &mut again, &prior) {
+            settle(seen, &fixed, &mut again);
+            sought = again;
         }
     }
-    weigh_brief(seen, &mut sought, &prior);
-    link(seen, &mut sought);
-    for _ in 0..ROUNDS {
-        estimate(&fixed, &mut sought);
-    }
     let mut told: Vec<Option<Told>> = seen.iter().map(|one| one.known_hz.map(|hz| (hz, 1.0))).collect();
-    for one in &sought {
-        let best = one.posterior.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-        let best = best.filter(|(_, p)| **p >= LEAST_PROBABILITY);
-        told[one.at] = best.map(|(rate, &p)| (NOMINAL[rate].0, p));
-    }
+    sought.iter().for_each(|one| told[one.at] = one.told());
     told
+}
+
+/// The connections whose rate isn't known. At first without shared counters: where many connections meet by
+/// chance, some do at rare rates.
+fn seek(seen: &[Seen<'_>], prior: &Rates) -> Vec<Sought> {
+    let unknown = seen.iter().enumerate().filter(|(_, one)| one.known_hz.is_none());
+    unknown.map(|(at, one)| Sought::of(at, one.envelope, prior)).collect()
+}
+
+/// Weighs rates by shared counters and by how common they are.
+fn settle(seen: &[Seen<'_>], fixed: &Rates, sought: &mut [Sought]) {
+    link(seen, sought);
+    for _ in 0..ROUNDS {
+        estimate(fixed, sought);
+    }
+}
+
+/// Of connections that were closed soon, so large a part whose rates stay open asks for a closer look: one in
+/// so many.
+const OPEN_PART: usize = 10;
+
+/// Whether the rates of many connections that were closed soon stay open.
+fn are_open(seen: &[Seen<'_>], sought: &[Sought]) -> bool {
+    let brief = || sought.iter().filter(|one| seen[one.at].brief.is_some());
+    brief().filter(|one| one.told().is_none()).count() * OPEN_PART > brief().count()
 }
 
 /// A connection whose rate is sought.
@@ -114,6 +133,12 @@ impl Sought {
         let total: f64 = sums.iter().sum();
         let scale = if total > 0.0 { 1.0 / total } else { 0.0 };
         self.posterior.iter_mut().for_each(|p| *p *= scale);
+    }
+
+    /// The likeliest rate, where it is likely enough.
+    fn told(&self) -> Option<Told> {
+        let best = self.posterior.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        best.filter(|(_, p)| **p >= LEAST_PROBABILITY).map(|(rate, &p)| (NOMINAL[rate].0, p))
     }
 
     /// The rates that are possible, a bit for each.
@@ -167,15 +192,18 @@ fn estimate(fixed: &Rates, sought: &mut [Sought]) {
     }
 }
 
-/// Weighs rates anew by the ticks of connections that were closed soon, where their delays are steady.
-fn weigh_brief(seen: &[Seen<'_>], sought: &mut [Sought], prior: &Rates) {
+/// Weighs rates anew by the ticks of connections that were closed soon; false where their delays aren't
+/// steady.
+fn weigh_brief(seen: &[Seen<'_>], sought: &mut [Sought], prior: &Rates) -> bool {
     let (places, all): (Vec<usize>, Vec<Brief>) =
         sought.iter().enumerate().filter_map(|(place, one)| Some((place, seen[one.at].brief?))).unzip();
-    for (place, weights) in places.into_iter().zip(brief::weights(&all, prior)) {
+    let Some(weights) = brief::weights(&all, prior) else { return false };
+    for (place, weights) in places.into_iter().zip(weights) {
         let Some(weights) = weights else { continue };
         sought[place].weights = weights;
         sought[place].estimate(prior);
     }
+    true
 }
 
 /// Weighs rates by the counters that connections share at them.

@@ -538,7 +538,6 @@ mod tests {
         Sharing { is_sure: contacts.len() > 1, contacts }
     }
 
-    /// Judges such clusters.
     /// One machine with a fixed offset beside one that draws its own by pair: two, not one for each pair.
     #[test]
     fn counters_of_one_peer_each_beside_a_fixed_one_may_be_one_machine() {
@@ -550,6 +549,7 @@ mod tests {
         assert!(of_one_peer.open.is_empty());
     }
 
+    /// Judges such clusters.
     fn judge_at(hz: f64, clusters: &[&[u8]]) -> Judgement {
         judge(hz, &clusters.iter().map(|hosts| sharing(hosts)).collect::<Vec<_>>(), false, 0.0)
     }

@@ -12,6 +12,7 @@ use super::{
     line::phases_apart,
     mixture::{Data, Mixture},
 };
+use crate::engine::types::in_order;
 
 /// A candidate for a new line.
 #[derive(Clone, Copy, Debug)]
@@ -102,8 +103,7 @@ pub(super) fn candidates(data: &Data, mixture: &Mixture, count: usize) -> Vec<Ca
 
 /// How many occasions the pieces are, at least one.
 fn occasions(data: &Data) -> usize {
-    let mut times: Vec<f64> = data.factors.times().collect();
-    times.sort_unstable_by(f64::total_cmp);
+    let times = in_order(data.factors.times());
     let [first, ..] = times[..] else { return 1 };
     let (mut count, mut began_s, mut before_s) = (1, first, first);
     for time_s in times {

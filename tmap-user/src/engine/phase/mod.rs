@@ -59,7 +59,7 @@ mod ways;
 pub use crate::engine::types::Point;
 use crate::engine::{
     os::likeness::Switches,
-    types::{Doubt, Estimate, joint, log_mean_exp, seconds_between},
+    types::{Doubt, Estimate, in_order, joint, log_mean_exp, seconds_between},
 };
 use chains::{Chains, Part};
 use drift::Window;
@@ -609,10 +609,8 @@ fn rough_window(tracks: &[Track<'_>], hz: f64) -> Window {
     if slopes.len() < 3 {
         return Window { low: -USUAL_SKEW * hz, high: USUAL_SKEW * hz };
     }
-    let mut lows: Vec<f64> = slopes.iter().map(|(drift, error)| drift - error).collect();
-    let mut highs: Vec<f64> = slopes.iter().map(|(drift, error)| drift + error).collect();
-    lows.sort_unstable_by(f64::total_cmp);
-    highs.sort_unstable_by(f64::total_cmp);
+    let lows = in_order(slopes.iter().map(|(drift, error)| drift - error));
+    let highs = in_order(slopes.iter().map(|(drift, error)| drift + error));
     let trim = slopes.len() / 20;
     let margin = WINDOW_MARGIN * hz;
     let limit = LARGEST_SKEW * hz;

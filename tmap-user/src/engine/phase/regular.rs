@@ -7,6 +7,8 @@
 
 use std::f64::consts::TAU;
 
+use crate::engine::types::in_order;
+
 /// Drifts of lines that differ by more than this share of a step can be told apart: the trial frequencies
 /// are that dense.
 const PER_LOBE: f64 = 4.0;
@@ -119,12 +121,6 @@ pub(super) fn step(lines: &[Vec<Shown>], most: f64) -> Option<f64> {
     };
     let mut peaks = (first..count).filter(is_peak).map(|at| at as f64 * step_hz);
     peaks.find(|&hz| agreement_nats(lines, hz) > SURELY_NATS)
-}
-
-fn in_order(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values
 }
 
 /// A period is one if occasions agree with it by so many nats: of thousands of frequencies of random times,
