@@ -388,6 +388,33 @@ fn links_in_documents_lead_somewhere() {
     report("links that lead nowhere", &broken);
 }
 
+/// Whether a test or a module of tests has this name.
+fn is_a_test(name: &str, sources: &BTreeMap<String, String>) -> bool {
+    let function = format!("fn {name}(");
+    let module = format!("/{}.rs", name.replace("::", "/"));
+    sources.iter().any(|(path, text)| path.ends_with(&module) || text.contains(&function))
+}
+
+#[test]
+fn tests_that_hold_promises_exist() {
+    let sources = sources();
+    let trust = fs::read_to_string(root().join("docs/trust.md")).expect("docs/trust.md");
+    let promises = trust.split("\n## ").find(|part| part.starts_with("Promises")).expect("the promises");
+    let cells =
+        promises.lines().filter(|line| line.starts_with("| ")).filter_map(|row| row.rsplit('|').nth(1));
+    let held_by = cells.filter(|cell| *cell != " held by ");
+    let mut broken = Vec::new();
+    let mut names = 0;
+    for cell in held_by {
+        let found: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+        names += found.len();
+        broken.extend(found.iter().filter(|name| !is_a_test(name, &sources)).map(|name| (*name).to_owned()));
+        broken.extend(found.is_empty().then(|| format!("a row without a test: {cell}")));
+    }
+    assert!(names > 100, "only {names} tests were found");
+    report("promises in docs/trust.md that no test of this name holds", &broken);
+}
+
 #[test]
 fn nothing_is_read_outside_the_repository() {
     let mut broken = Vec::new();
