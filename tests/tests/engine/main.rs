@@ -32,5 +32,6 @@ mod streaming;
 mod suppress;
 mod tables;
 mod tidy;
+mod translated;
 mod tunnels;
 mod visits;

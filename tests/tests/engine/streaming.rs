@@ -337,3 +337,23 @@ fn what_a_snapshot_finds_is_announced_at_the_next_review() {
         assert_eq!(new_machines(&engine.review(now_ns + S)), 0);
     }
 }
+
+#[test]
+fn random_offsets_are_told_beside_clocks_without_a_constant_rate() {
+    let machines = [
+        // It comes when the other one's clocks are known.
+        Machine { name: 'a', ticks: |t| (t > 200.0).then_some(1000.0 * t + 5e8) },
+        Machine { name: 'b', ticks: |t| Some(1000.0 * t + 2000.0 * (t / 7.0).sin() + 9e8) },
+    ];
+    let (records, _) = traffic(&machines, true);
+    let mut engine = Engine::new(Options::default());
+    let (mut at, mut events) = (0, Vec::new());
+    for second in 1..=HOURS_S / 12 {
+        let until = at + records[at..].partition_point(|record| record.time_ns < second * S);
+        engine.observe_all(&records[at..until]);
+        at = until;
+        events.extend(engine.review(second * S));
+    }
+    let random = events.iter().filter(|event| matches!(event, Event::OffsetsRandom { .. })).count();
+    assert_eq!(random, 1, "{events:?}");
+}

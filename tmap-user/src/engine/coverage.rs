@@ -84,14 +84,7 @@ impl Coverage {
             self.leave_out(rate, without_rate);
             let unanswered = unassigned.unanswered.min(connections - without_rate);
             self.leave_out(Reason::Unanswered, unanswered);
-            let only_counted = report.machines.is_some() && report.doubt.is_none();
-            let rest = match report.doubt {
-                Some(Doubt::BudgetSpent | Doubt::Interrupted) => Reason::NotAnalysed,
-                Some(Doubt::CaptureTooCoarse) => Reason::RateOpen,
-                _ if only_counted => Reason::OnlyCounted,
-                _ => Reason::OffsetsRandom,
-            };
-            self.leave_out(rest, connections - without_rate - unanswered);
+            self.leave_out(of_rest(report), connections - without_rate - unanswered);
         }
     }
 
@@ -99,6 +92,29 @@ impl Coverage {
         if connections > 0 {
             *self.left_out.entry(reason).or_default() += connections;
         }
+    }
+}
+
+/// Why the connections are no machine's whose rate is known and that completed a handshake.
+fn of_rest(report: &AddressReport) -> Reason {
+    match report.doubt {
+        Some(Doubt::BudgetSpent | Doubt::Interrupted | Doubt::OffsetsRandom) => Reason::NotAnalysed,
+        Some(Doubt::CaptureTooCoarse | Doubt::TooFewSegments | Doubt::ZeroTsvals | Doubt::Unsteady) => {
+            Reason::RateOpen
+        }
+        None if report.machines.is_some() => Reason::OnlyCounted,
+        None
+        | Some(
+            Doubt::TooFewConnections
+            | Doubt::InStep
+            | Doubt::JitterTooLarge
+            | Doubt::TooFarApart
+            | Doubt::Unanswered
+            | Doubt::Unrelated
+            | Doubt::Contradicted
+            | Doubt::ComeAndGo
+            | Doubt::BusiestHours,
+        ) => Reason::OffsetsRandom,
     }
 }
 

@@ -177,6 +177,17 @@ impl Doubt {
     pub fn is_of_time(self) -> bool {
         matches!(self, Self::ComeAndGo | Self::BusiestHours)
     }
+
+    /// Whether it says at least as much of an address as another doubt: what is about time says least, and
+    /// clocks without a constant rate are counted beside others, whatever is the matter with these.
+    pub fn says_as_much_as(self, other: Self) -> bool {
+        let weight = |doubt: Self| match doubt {
+            Self::ComeAndGo | Self::BusiestHours => 0,
+            Self::Unsteady => 1,
+            _ => 2,
+        };
+        weight(self) >= weight(other)
+    }
 }
 
 /// How deep an analysis pass goes.

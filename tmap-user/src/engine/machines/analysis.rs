@@ -468,6 +468,7 @@ fn judge(
     if draws_offsets(hz) {
         let alike = one_clock::alike(clusters, &judgement.machines, may_be_of_pairs(clusters, serves));
         judgement.leave_to_phases(|of| one_clock::is_one_in_pairs(clusters, of, connections), alike);
+        judgement.leave_open(|index| clusters[index].may_have_one_peer(connections));
     }
     judgement
 }
@@ -619,6 +620,13 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
+    /// Tells this doubt, unless another one says more.
+    fn doubt(&mut self, doubt: Doubt) {
+        if self.out.doubt.is_none_or(|told| doubt.says_as_much_as(told)) {
+            self.out.doubt = Some(doubt);
+        }
+    }
+
     fn add_class(&mut self, class: &Class) {
         let (others, first) = (std::mem::replace(&mut self.out.count, Count::NONE), self.out.groups.len());
         self.add_machines(class);
@@ -640,10 +648,10 @@ impl Builder<'_> {
             let is_open = judgement.open.binary_search(&index).is_ok();
             let regime = if is_open { Regime::Undetermined } else { judgement.of_machines };
             if let Some(rate_hz) = cluster.unlisted_hz {
-                self.out.doubt = Some(Doubt::Unsteady);
+                self.doubt(Doubt::Unsteady);
                 self.out.groups.push(unlisted(&cluster.members, rate_hz, regime));
             } else if cluster.behaviour == Behaviour::Losing {
-                self.out.doubt = Some(Doubt::Unsteady);
+                self.doubt(Doubt::Unsteady);
                 self.out.groups.push(self.unsteady(&cluster.members));
             } else {
                 self.out.groups.push(by_offset(class, cluster, regime));
@@ -673,7 +681,7 @@ impl Builder<'_> {
         self.out.random_offsets += random.clusters.len();
         if self.depth == Depth::Offsets {
             let most = Some(random.clusters.len() as u32);
-            self.out.doubt = Some(Doubt::OffsetsRandom);
+            self.doubt(Doubt::OffsetsRandom);
             self.out.count.add(Count { best: None, low: 1, high: most, proven: 0 });
             return;
         }
@@ -691,8 +699,7 @@ impl Builder<'_> {
         if findings.of_several_addresses {
             self.out.count.proven = self.out.count.proven.min(self.out.count.low);
         }
-        let (here, others) = (findings.doubt, self.out.doubt);
-        self.out.doubt = here.filter(|doubt| !doubt.is_of_time()).or(others).or(here);
+        findings.doubt.into_iter().for_each(|doubt| self.doubt(doubt));
     }
 
     /// Clocks of a rate that is no nominal one: what they are counted by elsewhere rests on the rate.
@@ -701,7 +708,7 @@ impl Builder<'_> {
         let fewest = u32::from(self.out.groups.is_empty() && self.out.random_offsets == 0);
         let best = are_one.then_some(1);
         let most = Some(*counters as u32);
-        self.out.doubt = Some(Doubt::Unsteady);
+        self.doubt(Doubt::Unsteady);
         self.out.count.add(Count { best, low: fewest, high: most, proven: fewest });
         self.regimes.push((*regime, format!("clocks of no usual rate in {} connections", members.len())));
         if *are_one {
@@ -725,7 +732,7 @@ impl Builder<'_> {
             odd.iter().map(|&(index, rate)| (&self.connections[index].flow.envelope, rate)),
         );
         let counters = if one { vec![members] } else { losing_counters(&members, self.connections) };
-        self.out.doubt = Some(Doubt::Unsteady);
+        self.doubt(Doubt::Unsteady);
         let counted = Some(counters.len() as u32).filter(|counted| *counted > 0);
         // Beside others they may be one of these, whose clock was slewed while they were open.
         let fewest = u32::from(!beside_others);
@@ -764,67 +771,98 @@ impl Builder<'_> {
     /// `unplaced` connections show no clock and are no known machine's; `unanswered` ones completed no
     /// handshake.
     fn finish(mut self, unplaced: usize, unanswered: usize) -> Analysis {
-        let out = &mut self.out;
-        (out.without_rate, out.unanswered) = (unplaced, unanswered);
-        let placed: usize = out.groups.iter().map(|group| group.members.len()).sum();
-        out.count.add_unplaced(unplaced, placed);
-        if unplaced > MOST_UNPLACED * placed {
-            out.count.best = None;
-            // Those few say nothing of how many machines the others are.
-            out.count.high = None;
-            out.doubt = Some(Doubt::TooFewSegments);
-        }
+        let placed: usize = self.out.groups.iter().map(|group| group.members.len()).sum();
+        (self.out.without_rate, self.out.unanswered) = (unplaced, unanswered);
+        self.out.count.add_unplaced(unplaced, placed);
+        self.tell_regime();
+        // What comes later says more, whatever was told before.
+        self.doubt_few_clocks(unplaced, placed);
+        self.count_only_connection();
+        self.doubt_two_clocks();
+        self.doubt_unanswered(unanswered, placed);
+        self.doubt_coarse_times();
+        self.prove();
+        self.out
+    }
+
+    fn tell_regime(&mut self) {
         let mut distinct: Vec<Regime> = self.regimes.iter().map(|(regime, _)| *regime).collect();
         distinct.dedup();
-        out.regime = match distinct[..] {
+        self.out.regime = match distinct[..] {
             [] => Regime::Undetermined,
             [only] => only,
             _ => Regime::Mixed,
         };
         let evidence: Vec<&str> = self.regimes.iter().map(|(_, evidence)| evidence.as_str()).collect();
-        out.evidence = evidence.join("; ");
-        if self.regimes.is_empty() {
-            out.doubt = Some(Doubt::TooFewSegments);
-            out.count.best = None;
+        self.out.evidence = evidence.join("; ");
+    }
+
+    /// Gives the count up where few connections show a clock, or none.
+    fn doubt_few_clocks(&mut self, unplaced: usize, placed: usize) {
+        if unplaced > MOST_UNPLACED * placed {
+            // Those few say nothing of how many machines the others are.
+            (self.out.count.best, self.out.count.high) = (None, None);
+            self.out.doubt = Some(Doubt::TooFewSegments);
         }
+        if self.regimes.is_empty() {
+            self.out.count.best = None;
+            self.out.doubt = Some(Doubt::TooFewSegments);
+        }
+    }
+
+    /// One connection is one machine's, and says nothing of how many others there are.
+    fn count_only_connection(&mut self) {
         if let [only] = self.connections
             && only.flow.segments > only.flow.zero_tsvals
         {
-            // One connection is one machine's, and says nothing of how many others there are.
-            out.count = Count { best: Some(1), low: 1, high: None, proven: out.count.proven };
+            self.out.count = Count { best: Some(1), low: 1, high: None, proven: self.out.count.proven };
         }
+    }
+
+    /// Connections that show two clocks each name whatever else is odd here.
+    fn doubt_two_clocks(&mut self) {
         let credible = &self.connections[..self.credible];
         let two_clocks = credible.iter().filter(|connection| connection.flow.jumps > 0).count();
-        // It names whatever else is odd here.
         if two_clocks > credible.len() / NOTABLE {
-            out.doubt = Some(Doubt::Contradicted);
+            self.out.doubt = Some(Doubt::Contradicted);
         }
-        let is_slight = out.doubt.is_none_or(|doubt| {
+    }
+
+    fn doubt_unanswered(&mut self, unanswered: usize, placed: usize) {
+        let is_slight = self.out.doubt.is_none_or(|doubt| {
             doubt.is_of_time() || matches!(doubt, Doubt::TooFewConnections | Doubt::TooFewSegments)
         });
-        if is_slight && unanswered > placed / NOTABLE {
-            out.doubt = Some(Doubt::Unanswered);
-            let doubtful = &self.connections[self.credible..];
-            let half_open = doubtful.iter().filter(|c| c.handshake == Handshake::HalfOpen).count();
-            if self.credible < FEW_COMPLETE && unanswered.saturating_sub(half_open) > self.credible {
-                // The few may be all that the sensor sees of both directions, and the others as real.
-                out.count.high = None;
-            }
+        if !is_slight || unanswered <= placed / NOTABLE {
+            return;
         }
+        self.out.doubt = Some(Doubt::Unanswered);
+        let doubtful = &self.connections[self.credible..];
+        let half_open = doubtful.iter().filter(|c| c.handshake == Handshake::HalfOpen).count();
+        if self.credible < FEW_COMPLETE && unanswered.saturating_sub(half_open) > self.credible {
+            // The few may be all that the sensor sees of both directions, and the others as real.
+            self.out.count.high = None;
+        }
+    }
+
+    fn doubt_coarse_times(&mut self) {
         if self.resolution_ns >= COARSEST_NS || times_stand_still(self.connections) {
-            out.groups.clear();
-            out.doubt = Some(Doubt::CaptureTooCoarse);
-            out.count = Count { best: None, low: 1, high: None, proven: 1 };
+            self.out.groups.clear();
+            self.out.doubt = Some(Doubt::CaptureTooCoarse);
+            self.out.count = Count { best: None, low: 1, high: None, proven: 1 };
         }
-        let any = !out.groups.is_empty() || out.count.low > 0;
-        out.count.proven = out.count.proven.max(u32::from(any));
-        out.count = out.count.in_order();
+    }
+
+    /// Brings the count in order, and adds what source ports prove.
+    fn prove(&mut self) {
+        let Analysis { groups, count, source_ports, .. } = &mut self.out;
+        let any = !groups.is_empty() || count.low > 0;
+        count.proven = count.proven.max(u32::from(any));
+        *count = count.in_order();
         // A port may be chosen on purpose, and clocks alone are statistics.
-        if out.count.proven < out.count.low {
-            let by_ports = out.source_ports.ports.fewest_machines() as u32;
-            out.count.proven = out.count.proven.max(by_ports.min(out.count.low));
+        if count.proven < count.low {
+            let by_ports = source_ports.ports.fewest_machines() as u32;
+            count.proven = count.proven.max(by_ports.min(count.low));
         }
-        self.out
     }
 }
 

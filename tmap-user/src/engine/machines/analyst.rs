@@ -386,7 +386,7 @@ fn announce(
             events.push(Event::NewMachine { address, known, machine: Box::new(machine.clone()) });
         }
     }
-    let is_random = last_pass.analysis.doubt == Some(Doubt::OffsetsRandom);
+    let is_random = last_pass.awaits_phases();
     announced.into_iter().for_each(|number| history.announce(number));
     let Some(last_pass) = &history.last_pass else { return };
     let moves: Vec<_> = history.moves(last_pass).collect();

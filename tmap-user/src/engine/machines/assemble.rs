@@ -200,6 +200,9 @@ fn machine(
     let peers = peers(voters());
     let from_client = voters().any(|(c, _)| c.flow.fingerprint.is_some_and(|f| f.side == Side::Client));
     let jiffies = os.jiffies.min(if from_client { 1.0 } else { os::jiffies_by_rate(group.hz) });
+    let first_seen_ns = surest().map(|c| c.flow.first_ns).min().unwrap_or_default();
+    let last_seen_ns = surest().map(|c| c.flow.last_ns).max().unwrap_or_default();
+    let seen_s = last_seen_ns.saturating_sub(first_seen_ns) as f64 * 1e-9;
     MachineReport {
         id: number,
         tick_hz: group.hz,
@@ -211,8 +214,8 @@ fn machine(
             .filter(|_| group.phase_ticks.is_some())
             .map(|clock| counter_value(&clock, reference_ns, 1.0)),
         reference_ns,
-        boot: clock.filter(|_| keeps_time).map(|clock| boot::boot(&with_skew(clock, group), jiffies)),
-        boot_if_fixed: boot_if_fixed(group, &os, jiffies),
+        boot: clock.filter(|_| keeps_time).map(|clock| boot::boot(&with_skew(clock, group), seen_s, jiffies)),
+        boot_if_fixed: boot_if_fixed(group, seen_s, &os, jiffies),
         connections: weight + history.discarded.of_machine(number) as f64,
         load_percent: 0.0,
         load_low_percent: 0.0,
@@ -221,8 +224,8 @@ fn machine(
         source_ports: None,
         peers_total: peers.len() as u64,
         peers: peers.into_iter().take(MAX_PEERS).collect(),
-        first_seen_ns: surest().map(|c| c.flow.first_ns).min().unwrap_or_default(),
-        last_seen_ns: surest().map(|c| c.flow.last_ns).max().unwrap_or_default(),
+        first_seen_ns,
+        last_seen_ns,
         os,
     }
 }
@@ -249,13 +252,13 @@ fn with_skew(clock: Clock, group: &Group) -> Clock {
 
 /// When the machine booted if its offset is its own, where the regime is open: with a single connection, or
 /// with a single peer. An offset that several connections share is not drawn for each connection.
-fn boot_if_fixed(group: &Group, os: &OsReport, jiffies: f64) -> Option<(Boot, f64)> {
+fn boot_if_fixed(group: &Group, seen_s: f64, os: &OsReport, jiffies: f64) -> Option<(Boot, f64)> {
     let is_open = group.regime == Regime::Undetermined && group.phase_ticks.is_none();
     let clock = group.clock.filter(|_| is_open && group.behaviour == Behaviour::Steady)?;
     let [fixed, per_pair, per_connection] = os.offsets;
     let others = if group.members.len() > 1 { per_pair } else { per_pair + per_connection };
     let probability = fixed / (fixed + others).max(f64::MIN_POSITIVE);
-    Some((boot::boot(&with_skew(clock, group), jiffies), probability))
+    Some((boot::boot(&with_skew(clock, group), seen_s, jiffies), probability))
 }
 
 /// The operating system of a machine.

@@ -9,6 +9,7 @@ use super::{
     counters::{Behaviour, Moved},
     path_spread::PathSpread,
     sharing::{Contact, Sharing, draws_offsets},
+    translated,
     tuples::{self, Certainty},
 };
 use crate::engine::{
@@ -85,6 +86,12 @@ impl Cluster {
     /// The peers that see it, where `connections` are the caller's.
     pub(super) fn peers(&self, connections: &[&Connection]) -> BTreeSet<Address> {
         self.members.iter().map(|&member| connections[member].peer()).collect()
+    }
+
+    /// Whether its machine may know all these peers by one address.
+    pub(super) fn may_have_one_peer(&self, connections: &[&Connection]) -> bool {
+        let own = connections[self.members[0]].key.src;
+        translated::may_be_one(own, self.members.iter().map(|&member| connections[member].peer()))
     }
 }
 

@@ -4,6 +4,8 @@
 //! square, and the errors with the time between them. So what clusters show is weighed against connections
 //! that all have a counter of their own.
 
+use libm::lgamma;
+
 use crate::engine::types::WRAP_TICKS;
 
 /// The density of another machine's counter at any value, as a logarithm per tick: that of 2^32 values.
@@ -37,18 +39,23 @@ pub(super) fn may_meet(counters: usize, meetings: usize, hz: f64) -> bool {
     meetings <= most_by_chance(expected, UNLIKELY) as usize
 }
 
-/// The number that a Poisson law of mean `expected` exceeds in at most this share of all cases.
+/// The number that a Poisson law of mean `expected` exceeds in at most this share of all cases. Takes time with
+/// the root of the mean: what is ten standard deviations below it has no weight.
 pub(super) fn most_by_chance(expected: f64, tail: f64) -> u32 {
-    let mut term = (-expected).exp();
-    let (mut sum, mut count) = (term, 0);
-    // A mean beyond some hundreds would underflow; connections of an address are at most some thousands.
-    while sum < 1.0 - tail && count < 4096 {
-        count += 1;
-        term *= expected / f64::from(count);
+    let deviation = expected.max(1.0).sqrt();
+    let first = (expected - FARTHEST * deviation).max(0.0).floor();
+    let mut term = (first * expected.max(f64::MIN_POSITIVE).ln() - expected - lgamma(first + 1.0)).exp();
+    let (mut sum, mut count) = (term, first);
+    while sum < 1.0 - tail && count < expected + FARTHEST * deviation {
+        count += 1.0;
+        term *= expected / count;
         sum += term;
     }
-    count
+    count as u32
 }
+
+/// Beyond so many standard deviations, a Poisson law has no weight.
+const FARTHEST: f64 = 10.0;
 
 /// How a connection came to share a counter.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +129,18 @@ impl Evidence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_mean_has_its_tail() {
+        // The first three are of tables; a large mean's tail is nearly that of a normal law.
+        for (mean, tail, most) in [(0.0, 0.05, 0), (1.0, 0.05, 3), (10.0, 0.01, 18)] {
+            assert_eq!(most_by_chance(mean, tail), most);
+        }
+        for mean in [500.0, 740.0, 746.0, 5_000.0, 8e6] {
+            let deviations = (f64::from(most_by_chance(mean, 0.01)) - mean) / mean.sqrt();
+            assert!((deviations - 2.326).abs() < 0.1, "{mean}: {deviations}");
+        }
+    }
 
     #[test]
     fn fast_counters_meet_by_chance_and_slow_ones_do_not() {

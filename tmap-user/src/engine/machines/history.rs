@@ -11,11 +11,7 @@ use super::{
     group::SURE,
     numbering,
 };
-use crate::engine::{
-    flows::connection::Connection,
-    options::Options,
-    types::{Depth, Doubt},
-};
+use crate::engine::{flows::connection::Connection, options::Options, types::Depth};
 
 /// The history of a source address.
 #[derive(Debug)]
@@ -81,6 +77,11 @@ pub(super) struct LastPass {
 }
 
 impl LastPass {
+    /// Whether it found random offsets and left them to a pass by phase.
+    pub(super) fn awaits_phases(&self) -> bool {
+        self.analysis.random_offsets > 0 && self.depth == Depth::Offsets
+    }
+
     /// Leaves out the connections that were discarded. `places` holds the new position of each connection of
     /// the address, for as many as a pass has seen.
     fn forget(&mut self, places: &[Option<usize>]) {
@@ -122,8 +123,7 @@ impl SourceHistory {
 
     /// Whether the last pass found random offsets and left them to a pass by phase.
     pub(super) fn awaits_phases(&self) -> bool {
-        self.random_offsets() > 0
-            && self.last_pass.as_ref().is_some_and(|last_pass| last_pass.depth == Depth::Offsets)
+        self.last_pass.as_ref().is_some_and(LastPass::awaits_phases)
     }
 
     /// Whether the last pass told machines.
@@ -135,7 +135,7 @@ impl SourceHistory {
     pub(super) fn has_news(&self, last_pass: &LastPass) -> bool {
         last_pass.numbers.iter().any(|number| !self.announced.contains(number))
             || self.moves(last_pass).next().is_some()
-            || (last_pass.analysis.doubt == Some(Doubt::OffsetsRandom) && !self.random_announced)
+            || (last_pass.awaits_phases() && !self.random_announced)
     }
 
     /// Moves of announced machines' clocks that weren't announced yet, each with the machine's number.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tmap_common::Address;
 
 use super::succession;
-use crate::engine::phase;
+use crate::engine::{phase, types::log_mean_exp};
 
 /// Parallel lines are told as paths of one machine where that is this much likelier than several machines, in
 /// nats: a hundred times.
@@ -80,8 +80,8 @@ fn evidence_for_paths(a: &BTreeMap<Address, usize>, b: &BTreeMap<Address, usize>
     let share = (total.0 + 0.5) / (total.0 + total.1 + 1.0);
     peers.into_iter().fold(0.0, |sum, peer| {
         let (on_a, on_b) = (of(a, peer), of(b, peer));
-        let path = |own: f64, other: f64| (1.0 - WRONG_LINE).powf(own) * WRONG_LINE.powf(other);
-        let by_path = (0.5 * (path(on_a, on_b) + path(on_b, on_a))).ln();
+        let path = |own: f64, other: f64| own * (1.0 - WRONG_LINE).ln() + other * WRONG_LINE.ln();
+        let by_path = log_mean_exp(&[path(on_a, on_b), path(on_b, on_a)]);
         sum + by_path - on_a * share.ln() - on_b * (1.0 - share).ln()
     })
 }
@@ -101,6 +101,7 @@ mod tests {
         assert!(evidence(&[18, 17, 3], &[1, 1, 15]) > CLEARLY_PATHS_NATS);
         assert!(evidence(&[5, 5, 0, 0], &[0, 0, 5, 5]) > CLEARLY_PATHS_NATS);
         assert!(evidence(&[4, 6, 5, 3], &[5, 3, 6, 4]) < 0.0, "machines share peers");
+        assert!(evidence(&[4000, 3500, 0], &[0, 0, 3800]) > CLEARLY_PATHS_NATS, "however many they are");
         assert!(evidence(&[1, 1, 1, 0, 0, 0], &[0, 0, 0, 1, 1, 1]).abs() < 1.0, "single ones tell nothing");
     }
 }

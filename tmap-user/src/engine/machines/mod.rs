@@ -47,6 +47,7 @@ mod slew;
 pub(super) mod source_ports;
 mod succession;
 mod together;
+mod translated;
 mod tuples;
 mod two_rates;
 mod two_ways;

@@ -108,6 +108,19 @@ impl Judgement {
         }
     }
 
+    /// Leaves open how those machines draw their offsets whose peers may all be one to them.
+    pub(super) fn leave_open(&mut self, are_peers_one: impl Fn(usize) -> bool) {
+        let open = |index: &usize| self.open.contains(index) || are_peers_one(*index);
+        let open: Vec<usize> = self.machines.iter().copied().filter(open).collect();
+        if open.len() > self.open.len() {
+            self.evidence.push_str("; peers with private addresses may be one to it, behind a NAT");
+        }
+        if self.regime == Regime::Global && open.len() == self.machines.len() {
+            self.regime = Regime::Undetermined;
+        }
+        self.open = open;
+    }
+
     /// Whether it names no cluster.
     pub(super) fn is_empty(&self) -> bool {
         self.machines.is_empty() && self.random.is_empty()

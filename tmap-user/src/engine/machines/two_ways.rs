@@ -111,17 +111,23 @@ fn likelihood(kinds: &BTreeMap<Kind, f64>, machines: usize, shape: f64, share: f
             - lgamma(loads + shared as f64)
             + shared as f64 * by_pair
             + alone as f64 * own;
-        // Each one more changes the likelihood by a factor.
-        let (mut term, mut sum, mut weighted) = (0.0_f64, 1.0, 0.0);
+        // Each one more changes the likelihood by a factor. All are told against the largest, since pairs of
+        // hundreds of connections have ways beyond what `exp` can hold.
+        let (mut term, mut top, mut sum, mut weighted) = (0.0_f64, 0.0_f64, 1.0, 0.0);
         for number in 0..alone.min(machines - counters) {
             let ways = (alone - number) as f64 / (number + 1) as f64;
             let unmet = (machines - counters - number) as f64;
             let chance = shape * unmet / (loads + (shared + number) as f64);
             term += ways.ln() + by_pair - own + chance.ln();
-            sum += term.exp();
-            weighted += (number + 1) as f64 * term.exp();
+            if term > top {
+                let scale = (top - term).exp();
+                (sum, weighted, top) = (sum * scale, weighted * scale, term);
+            }
+            let against_top = (term - top).exp();
+            sum += against_top;
+            weighted += (number + 1) as f64 * against_top;
         }
-        log += pairs * (none + sum.ln());
+        log += pairs * (none + top + sum.ln());
         alone_by_pair += pairs * weighted / sum;
     }
     (log, alone_by_pair)
@@ -161,6 +167,17 @@ pub(super) mod tests {
         // A machine that meets each of twenty peers twice on average meets five of them once.
         let alone = 40.0 * (19.0_f64 / 20.0).powi(39);
         assert!((expected(1, 1) - alone).abs() < 1.5, "{} of {alone}", expected(1, 1));
+    }
+
+    #[test]
+    fn pairs_of_any_size_have_a_likelihood() {
+        for (counters, alone) in [(100, 300), (100, 500), (1, 4000), (2000, 100)] {
+            let mut pair = vec![2; counters];
+            pair.extend(std::iter::repeat_n(1, alone));
+            let two_ways = TwoWays::of(&[pair]);
+            assert!(two_ways.by_pair.iter().all(|(_, log)| log.is_finite()), "{counters} and {alone}");
+            assert!(two_ways.alone_of_each.is_finite(), "{counters} and {alone}");
+        }
     }
 
     #[test]

@@ -311,6 +311,9 @@ impl Task<'_> {
             line.open_ppm = self.most_open_ppm();
         }
         lines.posteriors = self.posteriors(best, &data, chains, &parts);
+        if !stable::are_shown(best.lines.len(), found) {
+            lines.posteriors.iter_mut().for_each(|posterior| stable::evened(posterior));
+        }
         Some((self.with_open_skews(lines.sorted(), chains), agrees))
     }
 

@@ -31,7 +31,7 @@ pub(super) fn holding(told: &Lines, best: &Mixture, data: &Data, found: &Found, 
     let count = told.lines.len();
     // One of fewer lines is several of these, and where delays hide the phases, any line may be.
     let are_hidden = told.doubt == Some(Doubt::JitterTooLarge);
-    if told.low < count || best.none > MOST_UNEXPLAINED || are_hidden {
+    if told.low < count || best.none > MOST_UNEXPLAINED || are_hidden || !are_shown(count, found) {
         return vec![false; count];
     }
     if count == 1 && !is_clearly_one(found) {
@@ -46,6 +46,26 @@ pub(super) fn holding(told: &Lines, best: &Mixture, data: &Data, found: &Found, 
         is_followed(line) && others.iter().all(|other| other.iter().any(|one| is_same(line, one)))
     };
     told.lines.iter().map(holds).collect()
+}
+
+/// Phases show so many lines as pairs of addresses demand where they make them likelier than any fewer lines by
+/// this, in nats: a few tracks are on some line at one of a hundred drifts.
+const CLEARLY_SHOWN_NATS: f64 = 6.0;
+
+/// Whether phases alone show several lines. Where pairs of addresses tell the number of machines, phases may
+/// show fewer lines; the others then pass through whatever these leave.
+pub(super) fn are_shown(count: usize, found: &Found) -> bool {
+    let are_demanded = count > 1 && found.prior.of(count) > found.prior.of(count - 1);
+    let of_phases = found.of_phases();
+    let of_fewer = of_phases.iter().take(count).copied().fold(f64::NEG_INFINITY, f64::max);
+    !are_demanded || of_phases.get(count).is_some_and(|nats| *nats > of_fewer + CLEARLY_SHOWN_NATS)
+}
+
+/// The probabilities of each line, for a track, where lines may pass elsewhere: the track is as likely on any
+/// other line, in half of all cases.
+pub(super) fn evened(posterior: &mut [f32]) {
+    let even = posterior.iter().sum::<f32>() / posterior.len().max(1) as f32;
+    posterior.iter_mut().for_each(|p| *p = 0.5 * (*p + even));
 }
 
 /// A single line is one machine's where the evidence for it is as large as this, in nats, or where two lines
