@@ -19,9 +19,19 @@ use super::{
 };
 use crate::engine::types::FlowKey;
 
-/// The most samples that wait for a review, and the most anomalies that are listed.
+/// The most samples that wait for a review.
 const MAX_PENDING: usize = 16_384;
+
+/// The most anomalies that wait for a review. Reviews come about once a second, and nobody reads more lines
+/// in one; whoever forges segments mustn't fill a log faster.
+const MAX_ANOMALIES_WAITING: usize = 1_000;
+
+/// The most anomalies that a report lists: the first ones, which show what began. They are kept until the
+/// end, so they may not grow with what strangers send.
 const MAX_LISTED: usize = 1_000;
+
+// An anomaly that finds no room in the queue finds none in the list, so one count tells of both.
+const _: () = assert!(MAX_ANOMALIES_WAITING >= MAX_LISTED);
 
 /// How long a closed connection takes in its last segments, in nanoseconds.
 const LINGER_NS: u64 = 5_000_000_000;
@@ -51,7 +61,9 @@ pub struct RttEngine {
     pub(super) interval_began_ns: Option<u64>,
     pub(super) histograms_left: usize,
     pub(super) samples: Vec<Sample>,
+    /// Anomalies since the last review.
     pub(super) anomalies: Vec<Anomaly>,
+    /// The first anomalies of all, for reports.
     pub(super) listed: Vec<Anomaly>,
     pub(super) counts: Counts,
     pub(super) next_serial: u64,
@@ -161,8 +173,8 @@ impl RttEngine {
             self.sample(place, side, sample);
         }
         for oddity in exchange.oddities.into_iter().flatten() {
-            let listed = oddity.kind != Kind::NeverSent || exchange.first_anomaly;
-            self.anomaly(oddity.of(FlowKey::of(segment)), listed);
+            let is_worth_a_line = oddity.kind != Kind::NeverSent || exchange.first_anomaly;
+            self.anomaly(oddity.of(FlowKey::of(segment)), is_worth_a_line);
         }
     }
 
@@ -200,20 +212,23 @@ impl RttEngine {
         distribution.record(sample.rtt_ns, previous, &mut self.histograms_left);
     }
 
-    /// Counts an anomaly, and lists it if there is room.
-    fn anomaly(&mut self, anomaly: Anomaly, listed: bool) {
+    /// Counts an anomaly. One that is worth a line is handed out at the next review and listed in reports, each
+    /// if there is room.
+    fn anomaly(&mut self, anomaly: Anomaly, is_worth_a_line: bool) {
         *match anomaly.kind {
             Kind::Back => &mut self.counts.back,
             Kind::Leap => &mut self.counts.leaps,
             Kind::ReusedBack => &mut self.counts.reused_back,
             Kind::NeverSent => &mut self.counts.never_sent,
         } += 1;
-        if !listed || self.listed.len() >= MAX_LISTED || self.anomalies.len() >= MAX_LISTED {
-            self.counts.anomalies_unlisted += 1;
-            return;
+        if is_worth_a_line && self.anomalies.len() < MAX_ANOMALIES_WAITING {
+            self.anomalies.push(anomaly);
         }
-        self.listed.push(anomaly);
-        self.anomalies.push(anomaly);
+        if is_worth_a_line && self.listed.len() < MAX_LISTED {
+            self.listed.push(anomaly);
+        } else {
+            self.counts.anomalies_unlisted += 1;
+        }
     }
 
     /// The place and side of a SYN-ACK that answers the SYN of another key, across a NAT.

@@ -60,6 +60,7 @@ pub struct Counts {
     pub prefixes_unplaced: u64,
     /// Samples not handed out one by one, because there were too many.
     pub samples_unshown: u64,
-    /// Anomalies not handed out or listed one by one.
+    /// Anomalies that the list of a report leaves out. Those that were too many to be handed out at a review
+    /// are among them.
     pub anomalies_unlisted: u64,
 }

@@ -367,6 +367,29 @@ fn impossible_echoes_are_anomalies_once_each_connection() {
     assert_eq!(report.counts.anomalies_unlisted, 4);
 }
 
+/// Two SYNs on one port, of which the second has an older value: an anomaly.
+fn reused(at_ms: u64, port: u16) -> [Made; 2] {
+    [9_000_000, 4_000_000].map(|tsval| segment(at_ms * MS, tsval).flags(0x02).port(port))
+}
+
+/// Whoever forges a thousand segments must not hide what comes after them.
+#[test]
+fn anomalies_are_handed_out_after_the_list_is_full() {
+    let mut engine = RttEngine::new(Options::default());
+    let mut handed_out = |second: u64, ports: std::ops::Range<u16>| {
+        for made in ports.flat_map(|port| reused(1_000 * second, port)) {
+            engine.observe(&made.record());
+        }
+        let news = engine.review((second + 1) * 1_000 * MS);
+        (news.anomalies.len(), engine.report(0, |_| SideClock::default()))
+    };
+    let (first, report) = handed_out(1, 1_000..2_500);
+    assert_eq!((first, report.anomalies.len(), report.counts.anomalies_unlisted), (1_000, 1_000, 500));
+    let (later, report) = handed_out(3, 3_000..3_007);
+    assert_eq!((later, report.anomalies.len(), report.counts.anomalies_unlisted), (7, 1_000, 507));
+    assert_eq!(report.counts.reused_back, 1_507);
+}
+
 #[test]
 fn a_reopened_connection_starts_afresh() {
     let segments = [
