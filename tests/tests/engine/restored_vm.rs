@@ -62,5 +62,5 @@ fn round_trips_tell_it_once() {
     let records = records();
     records.iter().for_each(|record| engine.observe(record));
     let news = engine.review(u64::MAX);
-    assert_eq!(news.anomalies.iter().map(|anomaly| anomaly.kind).collect::<Vec<_>>(), [Kind::Back]);
+    assert_eq!(news.anomalies.iter().map(|anomaly| anomaly.oddity.kind).collect::<Vec<_>>(), [Kind::Back]);
 }

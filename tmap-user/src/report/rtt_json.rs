@@ -314,13 +314,14 @@ fn prefix_line(prefix: Prefix, rtt: &Summary, buckets: &[Bucket]) -> PrefixLine 
 }
 
 fn anomaly_line(anomaly: &Anomaly, listed_before: bool, calendar: &Calendar<'_>) -> AnomalyLine {
+    let Anomaly { key, oddity } = anomaly;
     AnomalyLine {
-        time: calendar.rfc3339(anomaly.time_ns),
-        ends: ends(&anomaly.key),
-        kind: kind(anomaly.kind),
-        cause: cause(anomaly.cause),
-        value: anomaly.value,
-        newest: anomaly.newest,
+        time: calendar.rfc3339(oddity.time_ns),
+        ends: ends(key),
+        kind: kind(oddity.kind),
+        cause: cause(oddity.cause),
+        value: oddity.value,
+        newest: oddity.newest,
         listed_before,
     }
 }

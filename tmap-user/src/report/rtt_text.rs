@@ -17,7 +17,7 @@ use super::{
 use crate::engine::{
     rtt::{
         Counts, Interval, News, Report, Sample,
-        paws::{Anomaly, Cause, Kind},
+        paws::{Anomaly, Cause, Kind, Oddity},
         report::{Bucket, Summary},
     },
     types::FlowKey,
@@ -192,7 +192,7 @@ fn anomalies(out: &mut impl Write, report: &Report, calendar: &Calendar<'_>) -> 
 }
 
 fn anomaly_line(anomaly: &Anomaly, calendar: &Calendar<'_>) -> String {
-    let Anomaly { time_ns, key, kind, cause, value, newest } = anomaly;
+    let Anomaly { key, oddity: Oddity { time_ns, kind, cause, value, newest } } = anomaly;
     let what = match kind {
         Kind::Back => format!("TSval goes back from {newest} to {value}"),
         Kind::Leap => format!("TSval leaps from {newest} to {value}"),

@@ -57,23 +57,6 @@ pub enum Cause {
 
 /// Something that no clock makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Anomaly {
-    /// When the odd segment was seen, engine time.
-    pub time_ns: u64,
-    /// The side that sent it.
-    pub key: FlowKey,
-    /// What was odd.
-    pub kind: Kind,
-    /// What most likely made it.
-    pub cause: Cause,
-    /// The odd value: a TSval, or for [`Kind::NeverSent`] a TSecr.
-    pub value: u32,
-    /// The newest TSval before it, of the side that the value belongs to.
-    pub newest: u32,
-}
-
-/// An oddity before its connection is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Oddity {
     /// When the odd segment was seen, engine time.
     pub time_ns: u64,
@@ -87,12 +70,13 @@ pub struct Oddity {
     pub newest: u32,
 }
 
-impl Oddity {
-    /// The oddity of the side that `key` names.
-    pub fn of(self, key: FlowKey) -> Anomaly {
-        let Self { time_ns, kind, cause, value, newest } = self;
-        Anomaly { time_ns, key, kind, cause, value, newest }
-    }
+/// An oddity, and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anomaly {
+    /// The side that sent the odd segment.
+    pub key: FlowKey,
+    /// What was odd about it.
+    pub oddity: Oddity,
 }
 
 /// What a TSval means in the order of its connection.

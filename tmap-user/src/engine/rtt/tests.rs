@@ -363,7 +363,7 @@ fn impossible_echoes_are_anomalies_once_each_connection() {
     let mut engine = run(Options::default(), &segments);
     let report = engine.report(MS, |_| SideClock::default());
     assert_eq!((report.counts.never_sent, report.anomalies.len()), (5, 1));
-    assert_eq!(report.anomalies[0].cause, Cause::Middlebox);
+    assert_eq!(report.anomalies[0].oddity.cause, Cause::Middlebox);
     assert_eq!(report.counts.anomalies_unlisted, 4);
 }
 
@@ -390,6 +390,30 @@ fn anomalies_are_handed_out_after_the_list_is_full() {
     assert_eq!(report.counts.reused_back, 1_507);
 }
 
+/// Only connections that were active are spared; those that are over don't count.
+#[test]
+fn an_active_connection_outlasts_an_idle_one_behind_many_that_are_over() {
+    let mut engine = RttEngine::new(Options { max_connections: 12, ..Options::default() });
+    let mut second = 0;
+    let mut see = |engine: &mut RttEngine, port: u16, flags: u8| {
+        second += 1;
+        engine.observe(&segment(second * 1_000 * MS, 1_000 * second as u32).flags(flags).port(port).record());
+    };
+    let (over, active, idle, later) = (1..11, 20, 21, 31..41);
+    over.clone().for_each(|port| see(&mut engine, port, 0x11));
+    [active, idle].iter().for_each(|&port| see(&mut engine, port, 0x10));
+    (0..16).for_each(|_| drop(engine.review(30_000 * MS)));
+    assert_eq!(engine.finished.len(), over.len());
+    later.for_each(|port| see(&mut engine, port, 0x10));
+    for (_, connection) in &mut engine.connections {
+        connection.active = [connection.key.src_port, connection.key.dst_port].contains(&active);
+    }
+    see(&mut engine, 50, 0x10);
+    engine.settle(u64::MAX);
+    let is_open = |port: u16| engine.open.keys().any(|key| key.src_port == port || key.dst_port == port);
+    assert!(is_open(active) && !is_open(idle));
+}
+
 #[test]
 fn a_reopened_connection_starts_afresh() {
     let segments = [
@@ -403,7 +427,7 @@ fn a_reopened_connection_starts_afresh() {
     let mut engine = run(Options::default(), &segments);
     let report = engine.report(1_000 * MS, |_| SideClock::default());
     assert_eq!((report.connections, report.counts.reused_back), (2, 1));
-    assert_eq!(report.anomalies[0].cause, Cause::PortReuse);
+    assert_eq!(report.anomalies[0].oddity.cause, Cause::PortReuse);
 }
 
 #[test]
