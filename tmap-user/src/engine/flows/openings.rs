@@ -41,10 +41,11 @@ impl Openings {
         let hash = self.awaited.hasher().hash_one(answerer);
         let fresh = Awaited { tsvals: [tsval; SYNS], is_answered: false };
         if let Some(awaited) = self.awaited.get_mut(&hash) {
-            if awaited.is_answered && awaited.tsvals.contains(&tsval) {
-                // It was sent again.
-            } else if awaited.is_answered {
-                *awaited = fresh;
+            if awaited.is_answered {
+                // One that was answered, and is sent again, opens nothing.
+                if !awaited.tsvals.contains(&tsval) {
+                    *awaited = fresh;
+                }
             } else if awaited.tsvals[0] != tsval {
                 awaited.tsvals.rotate_right(1);
                 awaited.tsvals[0] = tsval;

@@ -41,13 +41,6 @@ pub(super) struct Piece {
     pub ladder: Ladder,
 }
 
-/// What [`Piece::scores`] returns besides the scores.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lowest {
-    /// Score `g` belongs to this phase of the clock (modulo 1) plus `g` bins.
-    pub phase_of_first: f64,
-}
-
 impl Piece {
     /// Cuts `track` into pieces that have few drifts in the window. Points are relative to `zero_ns`.
     pub(super) fn cut(track: &Track<'_>, hz: f64, zero_ns: u64, window: Window) -> Vec<Self> {
@@ -133,8 +126,9 @@ impl Piece {
         (lowest, of_sample)
     }
 
-    /// Writes the log likelihood at `drift` of each phase to `scores`, one per bin. The first phase is the
-    /// one at which the smallest residual lies [`EARLY_BINS`] before zero.
+    /// Writes the log likelihood at `drift` of each phase to `scores`, one per bin. Returns the phase of the
+    /// first, in ticks: the one at which the smallest residual lies [`EARLY_BINS`] before zero. Score `g`
+    /// belongs to the phase (modulo 1) that is `g` bins later.
     ///
     /// Exact for independent residuals. Sampled points count by their density. Of the others only the
     /// smallest is known, so it counts by its density, and the rest by the survival function.
@@ -144,7 +138,7 @@ impl Piece {
         density: &Density,
         scores: &mut [f32; PHASES],
         scratch: &mut Vec<f32>,
-    ) -> Lowest {
+    ) -> f64 {
         let (lowest, of_sample) = self.lateness(drift, scratch);
         scores.fill(0.0);
         density.add_log(scratch, &self.gaps, scores);
@@ -156,7 +150,7 @@ impl Piece {
         if others > 0.0 {
             density.add_log_survival(others, scores);
         }
-        Lowest { phase_of_first: -f64::from(lowest) - self.base - EARLY_BINS as f64 / BINS as f64 }
+        -f64::from(lowest) - self.base - EARLY_BINS as f64 / BINS as f64
     }
 
     /// Adds the residuals at `drift` to a histogram, weighted by the posterior of the phase in the layout of

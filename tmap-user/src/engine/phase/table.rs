@@ -82,9 +82,9 @@ impl Scores {
             all.grids.push(Grid { x: piece.x, ladder, covered, first_row: all.first_bins.len() });
             for drift in ladder.drifts() {
                 let mut scores = [0.0; PHASES];
-                let lowest = piece.scores(drift, density, &mut scores, &mut scratch);
+                let phase_of_first = piece.scores(drift, density, &mut scores, &mut scratch);
                 all.scores.push(scores);
-                let phase = lowest.phase_of_first - lowest.phase_of_first.floor();
+                let phase = phase_of_first - phase_of_first.floor();
                 all.first_bins.push((phase * BINS as f64).round() as usize % BINS);
             }
         }
