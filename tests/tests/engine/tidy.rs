@@ -181,22 +181,26 @@ fn modules(folder: &str, sources: &BTreeMap<String, String>) -> BTreeMap<Vec<Str
     modules
 }
 
-/// The rows of a table in `docs/ARCHITECTURE.md`: for each name of the first column, the second one's.
-fn allowed(heading: &str) -> BTreeMap<String, BTreeSet<String>> {
+/// The rows of the table under a heading of `docs/ARCHITECTURE.md`: the names of the first and of the second
+/// column.
+fn rows(heading: &str) -> Vec<(Vec<String>, Vec<String>)> {
     let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).expect("docs/ARCHITECTURE.md");
     let (_, section) = text.split_once(heading).unwrap_or_else(|| panic!("no heading {heading}"));
     let rows =
         section.lines().skip_while(|line| !line.starts_with("| `")).take_while(|line| line.starts_with('|'));
     let names =
         |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let rows: Vec<_> = rows.map(|row| row.split('|').map(names).collect::<Vec<_>>()).collect();
+    assert!(rows.len() > 5, "the table under {heading} was not found");
+    rows.into_iter().map(|mut cells| (cells.swap_remove(1), cells.swap_remove(2))).collect()
+}
+
+/// A table of allowed imports: for each name of the first column, the second one's.
+fn allowed(heading: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut table = BTreeMap::new();
-    for row in rows {
-        let cells: Vec<&str> = row.split('|').collect();
-        for name in names(cells[1]) {
-            table.insert(name, names(cells[2]).into_iter().collect());
-        }
+    for (rooms, imports) in rows(heading) {
+        table.extend(rooms.into_iter().map(|room| (room, imports.iter().cloned().collect())));
     }
-    assert!(table.len() > 5, "the table under {heading} was not found");
     table
 }
 
@@ -271,13 +275,12 @@ fn no_imports_run_in_a_circle() {
 }
 
 /// The nodes from which a path leads back: what remains when nodes without an arrow out, or in, are removed.
-fn circles<'a>(arrows: &BTreeMap<&'a Vec<String>, BTreeSet<&'a Vec<String>>>) -> Vec<&'a Vec<String>> {
-    let mut left: BTreeSet<&Vec<String>> = arrows.keys().copied().collect();
+fn circles<'a, T: Ord>(arrows: &BTreeMap<&'a T, BTreeSet<&'a T>>) -> Vec<&'a T> {
+    let mut left: BTreeSet<&T> = arrows.keys().copied().collect();
     loop {
-        let leads_on = |node: &&Vec<String>| arrows[*node].iter().any(|to| left.contains(to));
-        let is_reached = |node: &&Vec<String>| left.iter().any(|from| arrows[*from].contains(*node));
-        let next: BTreeSet<&Vec<String>> =
-            left.iter().copied().filter(|n| leads_on(n) && is_reached(n)).collect();
+        let leads_on = |node: &&T| arrows[*node].iter().any(|to| left.contains(to));
+        let is_reached = |node: &&T| left.iter().any(|from| arrows[*from].contains(*node));
+        let next: BTreeSet<&T> = left.iter().copied().filter(|n| leads_on(n) && is_reached(n)).collect();
         if next.len() == left.len() {
             return left.into_iter().collect();
         }
@@ -295,6 +298,38 @@ fn a_circle_would_be_found() {
     let round =
         BTreeMap::from([(&a, BTreeSet::from([&b])), (&b, BTreeSet::from([&a])), (&c, BTreeSet::from([&a]))]);
     assert_eq!(circles(&round), [&a, &b]);
+}
+
+#[test]
+fn the_tables_of_imports_have_no_circle() {
+    let mut broken = Vec::new();
+    for heading in ["### Rooms of tmap-user", "### Modules of tmap-ebpf"] {
+        let table = allowed(heading);
+        let arrows = table.iter().map(|(room, imports)| (room, imports.iter().collect())).collect();
+        broken.extend(circles(&arrows).into_iter().map(|room| format!("{heading}: {room}")));
+    }
+    report("rooms whose allowed imports lead back to them", &broken);
+}
+
+/// The heading of the list of the engine's rooms.
+const ENGINE_ROOMS: &str = "The engine's rooms: the most basic first.";
+
+#[test]
+fn rooms_of_the_engine_import_only_earlier_ones() {
+    let (table, places) = (allowed("### Rooms of tmap-user"), rows(ENGINE_ROOMS));
+    let place = |room: &str| places.iter().position(|(names, _)| names.iter().any(|name| name == room));
+    let mut broken = Vec::new();
+    for (room, imports) in table.iter().filter(|(room, _)| room.starts_with("engine/")) {
+        let Some(own) = place(room) else {
+            broken.push(format!("{room} isn't listed"));
+            continue;
+        };
+        let later = imports.iter().filter(|import| place(import).is_none_or(|place| place >= own));
+        broken.extend(later.map(|import| format!("{room}: {import}")));
+    }
+    let listed = places.iter().flat_map(|(names, _)| names);
+    broken.extend(listed.filter(|name| !table.contains_key(*name)).map(|name| format!("{name} has no row")));
+    report("rooms that may import one that is listed after them", &broken);
 }
 
 /// Phrases that the glossary replaced (`docs/CONTRIBUTING.md`, "Words"), in lower case.

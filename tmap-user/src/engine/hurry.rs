@@ -1,6 +1,7 @@
 //! Hurry: somebody waits for an answer, so analysis ends early with what it has.
 //!
-//! The engine has no clock. Its caller decides when there is hurry, and threads share it.
+//! The engine doesn't look at a clock. Its caller decides when there is hurry, and threads share it. A search
+//! that waits for memory ([`crate::engine::phase::room`]) looks every 50 ms whether there is.
 
 use std::sync::{
     Arc,

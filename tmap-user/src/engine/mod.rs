@@ -1,7 +1,8 @@
 //! The clock-fitting and machine-matching engine.
 //!
-//! Pure: no I/O, no clock of its own, no aya, no printing. Time is always an argument, so a day of
-//! traffic replays in seconds and every test is deterministic.
+//! Pure: no I/O, no clock of its own, no aya, no printing, and it starts no thread. Time is always an
+//! argument, so a day of traffic replays in seconds and every test is deterministic. Callers may run it in
+//! several threads. [`phase::room`] may then wait for another one, and [`failures`] for a mutex.
 
 pub mod clock;
 pub mod coverage;

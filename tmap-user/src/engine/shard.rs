@@ -8,7 +8,7 @@ use std::{hash::BuildHasher as _, sync::LazyLock};
 use foldhash::quality::RandomState;
 use tmap_common::{Address, Segment};
 
-use crate::engine::Options;
+use crate::engine::options::Options;
 
 /// The most shards that are useful: one thread fetches records for all of them.
 const MOST: usize = 8;
