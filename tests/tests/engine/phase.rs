@@ -3,7 +3,7 @@
 use tmap::engine::{
     clock::envelope::Envelope,
     os::likeness::{Evidence, Switches},
-    phase::{Lines, Point, Settings, Track, fit, sample::Sample},
+    phase::{Lines, Point, Settings, Track, fit, limits::Limits, sample::Sample},
     snapshot::Doubt,
 };
 use tmap_tests::{
@@ -113,6 +113,18 @@ fn one_machine_is_never_split() {
             assert_eq!(found.count, 1, "{law:?}, seed {seed}: {:?}", found.evidences);
         }
     }
+}
+
+/// Tables of some of the tracks tell the machines, and no upper end of their number.
+#[test]
+fn short_memory_leaves_out_tracks_and_says_so() {
+    let scenario = Scenario { machines: 3, connections: 60, seed: 1, ..Scenario::default() };
+    let limits = |table_bytes| Limits { table_bytes, ..Limits::default() };
+    let [whole, part] = [Limits::TABLE_BYTES, 1 << 20]
+        .map(|bytes| lines(&scenario, &Settings { limits: limits(bytes), ..Settings::default() }));
+    assert_eq!((whole.count, whole.doubt), (3, None));
+    assert_eq!((part.count, part.high, part.doubt), (3, None, Some(Doubt::BudgetSpent)));
+    assert_eq!(part.posteriors.len(), whole.posteriors.len());
 }
 
 /// Paths that differ by part of a tick of a millisecond.

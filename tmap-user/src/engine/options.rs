@@ -42,8 +42,9 @@ pub struct Options {
     /// The budget of one search for machines with random offsets, in look-ups of a part of a connection on a
     /// machine's clock. A search that spends it ends with the machines that it has.
     pub search_look_ups: u64,
-    /// The most memory of the tables of one search for machines with random offsets, in bytes. Long
-    /// connections that would need more are looked at in parts.
+    /// The most memory of the tables of one search for machines with random offsets, in bytes. Where they
+    /// would need more, parts of long connections are left out, tables are coarser, and then connections are
+    /// left out.
     pub search_bytes: usize,
     /// The memory of the tables of all searches. Engines with the same options share it.
     pub search_room: Room,

@@ -151,7 +151,7 @@ pub enum Doubt {
     ZeroTsvals,
     /// Offsets are random, and this address was not yet analysed by phase.
     OffsetsRandom,
-    /// The search for machines spent its budget, so machines may be missing.
+    /// The search for machines spent its budget of work or memory, so machines may be missing.
     BudgetSpent,
     /// Many connections never completed a handshake, unlike others of the address: scans, forged segments, or
     /// connections that are answered on another path. The machines are those of the others.

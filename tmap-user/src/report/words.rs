@@ -119,7 +119,7 @@ pub(crate) fn doubt(doubt: Doubt) -> &'static str {
         Doubt::ZeroTsvals => "every TSval is 0, which shows no clock",
         Doubt::OffsetsRandom => "offsets are random, so machines are not counted yet",
         Doubt::BudgetSpent => {
-            "the search for machines spent its budget, so some may be missing (--search-budget)"
+            "the search for machines spent its budget, so some may be missing (--search-budget, --memory)"
         }
         Doubt::Unanswered => "connections without a handshake are left out",
         Doubt::Unrelated => {
@@ -329,7 +329,9 @@ pub(crate) fn help(report: &AddressReport) -> Option<String> {
         Some(Doubt::InStep) => "a sensor beyond the link that keeps step".to_owned(),
         Some(Doubt::JitterTooLarge) => "longer connections, or a sensor nearer to it".to_owned(),
         Some(Doubt::TooFarApart) => "more connections in the same time".to_owned(),
-        Some(Doubt::BudgetSpent) => "a larger --search-budget, or a filter for fewer connections".to_owned(),
+        Some(Doubt::BudgetSpent) => {
+            "a larger --search-budget or --memory, or a filter for fewer connections".to_owned()
+        }
         Some(Doubt::ComeAndGo) => {
             "a shorter time, in which the same machines are there (--from, --to)".to_owned()
         }

@@ -49,6 +49,11 @@ impl Chains {
         Self(usable.iter().map(|&track| vec![track]).collect())
     }
 
+    /// Every so many chains.
+    pub(super) fn every(&self, stride: usize) -> Self {
+        Self(self.0.iter().step_by(stride).cloned().collect())
+    }
+
     /// Whether a chain has several tracks.
     pub(super) fn are_joined(&self) -> bool {
         self.0.iter().any(|chain| chain.len() > 1)

@@ -67,6 +67,15 @@ impl Ladder {
         Self { step: 2.0 * self.step, rows: self.rows.div_ceil(2), ..self }
     }
 
+    /// Half as many drifts from the first to the last, where there are several.
+    pub(super) fn halved(self) -> Self {
+        if self.rows < 4 {
+            return self;
+        }
+        let rows = self.rows.div_ceil(2);
+        Self { step: self.step * (self.rows - 1) as f64 / (rows - 1) as f64, rows, ..self }
+    }
+
     /// The trial drifts.
     pub(super) fn drifts(self) -> impl Iterator<Item = f32> {
         (0..self.rows).map(move |r| (self.low + self.step * r as f64) as f32)

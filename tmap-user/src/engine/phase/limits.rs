@@ -10,7 +10,8 @@ use crate::engine::hurry::Hurry;
 pub struct Limits {
     /// The budget of one search, in look-ups of a piece on a line.
     pub look_ups: u64,
-    /// The most memory of the tables of one search, in bytes.
+    /// The most memory of the tables of one search, in bytes. Where all tracks would take more, tables are
+    /// coarser, and then of some of the tracks only.
     pub table_bytes: usize,
     /// The room that the tables of all searches share.
     pub room: Room,

@@ -18,7 +18,8 @@
 //! [`tabulate::CHOSEN_FROM`] tracks, and proposing lines at most 1024 pieces. A table costs the same for any
 //! length of connection, and another noise only transforms it. EM costs connections times lines per round.
 //! In all, the cost is O(connections x lines) plus a constant, and [`limits::Work`] bounds it: a search that
-//! spends its budget ends with the lines that it has, and the count has no upper end.
+//! spends its budget ends with the lines that it has, and the count has no upper end. [`limits::Limits`]
+//! bounds the memory of tables, too: where they would take more, they are coarser, and of fewer tracks.
 //!
 //! # Limits
 //! Phase is relative to the network's least delay, and skew to the sensor's clock. Containers on one
@@ -54,6 +55,7 @@ mod stretch;
 mod symmetric;
 mod table;
 mod tabulate;
+mod thinning;
 mod ways;
 
 pub use crate::engine::types::Point;
@@ -271,6 +273,7 @@ impl Task<'_> {
         let cut = chains.cut(|t| Piece::cut(&tracks[t], hz, zero_ns, window));
         let kinds = EvidenceKinds::new(chains.first().map(|t| tracks[t].shown), settings.switches);
         let tables = Tables::new(cut, kinds, window, hz, &settings.limits)?;
+        let chains = &chains.every(tables.every());
         let most = settings.max_lines.min(chains.len() / FEWEST_PER_LINE + 1);
         let prior = Prior::new(&settings.prior);
         let (mut data, found) = noise::choose(&tables, most, &prior)?;
@@ -314,7 +317,8 @@ impl Task<'_> {
         if !stable::are_shown(best.lines.len(), found) {
             lines.posteriors.iter_mut().for_each(|posterior| stable::evened(posterior));
         }
-        Some((self.with_open_skews(lines.sorted(), chains), agrees))
+        let lines = self.with_open_skews(lines.sorted(), chains);
+        Some((if tables.every() > 1 { lines.of_some_tracks() } else { lines }, agrees))
     }
 
     /// The line whose drift is known by this share only, because it is shifted by unknown times.
@@ -519,6 +523,11 @@ impl Lines {
             self.doubt = Some(Doubt::TooFarApart);
         }
         self
+    }
+
+    /// They are those of some of the tracks, as many as memory allows: others may be other machines'.
+    fn of_some_tracks(self) -> Self {
+        Self { high: None, doubt: self.doubt.or(Some(Doubt::BudgetSpent)), ..self }
     }
 
     /// The lines are those of one machine along several paths, which `line` explains better.

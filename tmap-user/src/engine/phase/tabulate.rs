@@ -20,6 +20,7 @@ use super::{
     piece::Piece,
     room::Taken,
     table::{Circles, Noise, Scores},
+    thinning::Thinned,
 };
 
 /// The most pieces that the law of delay is learned from.
@@ -34,6 +35,8 @@ pub(super) const CHOSEN_FROM: usize = 400;
 /// Tabulates pieces under any noise.
 pub(super) struct Tables {
     cut: Vec<Vec<Piece>>,
+    /// From one track that is tabulated to the next.
+    every: usize,
     window: Window,
     density: Density,
     drift_range: f64,
@@ -75,7 +78,8 @@ const GOOD_POINTS: usize = 8;
 const ENOUGH_POINTS: usize = 400;
 
 impl Tables {
-    /// Learns the law of residuals from `cut`, the pieces of each track; `kinds` are in the same order.
+    /// Learns the law of residuals from `cut`, the pieces of each track; `kinds` are in the same order. Where
+    /// memory is short, only some of the tracks are tabulated ([`Self::every`]).
     /// `None` where somebody waits before there is room for tables.
     pub(super) fn new(
         mut cut: Vec<Vec<Piece>>,
@@ -92,26 +96,35 @@ impl Tables {
         some.iter_mut().for_each(|piece| piece.narrow(window, &learned.density));
         learned.again(&some.iter().collect::<Vec<_>>(), learn::NEARER_ROUNDS);
         cut.iter_mut().flatten().for_each(|piece| piece.narrow(window, &learned.density));
-        let rows = fit_into(&mut cut, limits.table_bytes / TABLES_AT_ONCE / ROW_BYTES);
-        let room = limits.room.take(rows * ROW_BYTES * TABLES_AT_ONCE, || limits.hurry.ends_searches())?;
+        let thinned = Thinned::to_fit(&mut cut, limits.table_bytes / TABLES_AT_ONCE / ROW_BYTES);
+        let bytes = thinned.rows * ROW_BYTES * TABLES_AT_ONCE;
+        let room = limits.room.take(bytes, || limits.hurry.ends_searches())?;
         learned.again(&teachers(&cut, LEARNED_FROM), learn::LAST_ROUNDS);
         let congestion = Congestion::observe(cut.iter().flatten(), &learned.density);
         if congestion.is_seen() {
             cut.iter_mut().flatten().for_each(|piece| piece.mark(|x| congestion.at(x)));
             learned.again(&teachers(&cut, LEARNED_FROM), learn::MORE_ROUNDS);
         }
+        thinned.coarsen(&mut cut);
         Some(Self {
             cut,
+            every: thinned.every,
             window,
             density: learned.density,
             drift_range: DRIFT_RANGE * hz,
             knots,
-            kinds,
+            kinds: kinds.every(thinned.every),
             limits: limits.clone(),
             chosen: OnceCell::new(),
             circles: RefCell::default(),
             _room: room,
         })
+    }
+
+    /// From one track that is tabulated to the next: more than 1 where the tables of all would take too much
+    /// memory.
+    pub(super) fn every(&self) -> usize {
+        self.every
     }
 
     /// The most rows of which scores and circles are made at a time.
@@ -217,21 +230,6 @@ impl Tables {
     pub(super) fn is_hurried(&self) -> bool {
         self.limits.hurry.ends_searches()
     }
-}
-
-/// Leaves out pieces of the tracks that have most, evenly, until all have at most `most` rows, and returns
-/// how many they have; each track keeps one piece at least.
-fn fit_into(cut: &mut [Vec<Piece>], most: usize) -> usize {
-    let all = |cut: &[Vec<Piece>]| cut.iter().map(|cut| rows_of(cut)).sum::<usize>();
-    let mut pieces = cut.iter().map(Vec::len).max().unwrap_or(0);
-    while pieces > 1 && all(cut) > most {
-        pieces = pieces.div_ceil(2);
-        for cut in cut.iter_mut().filter(|cut| cut.len() > pieces) {
-            let stride = cut.len().div_ceil(pieces);
-            *cut = std::mem::take(cut).into_iter().step_by(stride).collect();
-        }
-    }
-    all(cut)
 }
 
 fn rows_of(cut: &[Piece]) -> usize {
