@@ -199,7 +199,7 @@ fn follow(tracks: &[Track<'_>], hz: f64, settings: &Settings, usable: &[usize]) 
     if median_gap_s(tracks, usable) > MOST_APART * coherence_s(hz) {
         return nothing(Doubt::TooFarApart);
     }
-    let window = rough_window(tracks, hz);
+    let window = rough_window(tracks, usable, hz);
     let task = Task { tracks, hz, zero_ns, window, settings };
     let joined = Chains::of(tracks, usable, FEWEST_TRACKS);
     let lines = task.lines(&joined, usable);
@@ -614,9 +614,9 @@ const WINDOW_MARGIN: f64 = 5e-6;
 /// How far a hull's edge is off the clock over its whole span, in ticks: within about a third.
 const HULL_ERROR_TICKS: f64 = 0.3;
 
-/// The window of drifts that the tracks' own hulls suggest, without a twentieth of them at either end.
-fn rough_window(tracks: &[Track<'_>], hz: f64) -> Window {
-    let mut slopes: Vec<(f64, f64)> = tracks.iter().filter_map(|t| hull_drift(t, hz)).collect();
+/// The window of drifts that the usable tracks' own hulls suggest, without a twentieth of them at either end.
+fn rough_window(tracks: &[Track<'_>], usable: &[usize], hz: f64) -> Window {
+    let mut slopes: Vec<(f64, f64)> = usable.iter().filter_map(|&t| hull_drift(&tracks[t], hz)).collect();
     slopes.retain(|(drift, error)| *error < USEFUL_SKEW * hz && drift.abs() < LARGEST_SKEW * hz);
     if slopes.len() < 3 {
         return Window { low: -USUAL_SKEW * hz, high: USUAL_SKEW * hz };
@@ -641,4 +641,27 @@ fn hull_drift(track: &Track<'_>, hz: f64) -> Option<(f64, f64)> {
     let span_s = (last.time_ns - first.time_ns) as f64 * 1e-9;
     let drift = (edge[1].ticks - edge[0].ticks) as f64 / seconds - hz;
     (seconds > 0.0).then_some((drift, HULL_ERROR_TICKS / span_s))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HZ: f64 = 1000.0;
+
+    /// The two corners of the hull of a minute at this skew.
+    fn minute(skew_ppm: f64) -> [Point; 2] {
+        let ticks = (60.0 * HZ * (1.0 + skew_ppm * 1e-6)).round() as i64;
+        [Point { time_ns: 0, ticks: 0 }, Point { time_ns: 60 * SECOND_NS, ticks }]
+    }
+
+    #[test]
+    fn tracks_that_are_not_usable_shape_no_window() {
+        let (own, odd) = (minute(0.0), minute(400.0));
+        let tracks: Vec<Track<'_>> =
+            (0..20).map(|i| Track { hull: if i < 10 { &own } else { &odd }, ..Track::default() }).collect();
+        let of = |usable: std::ops::Range<usize>| rough_window(&tracks, &usable.collect::<Vec<_>>(), HZ);
+        assert!(of(0..20).high > 400e-6 * HZ);
+        assert!(of(0..10).high < 20e-6 * HZ, "{:?}", of(0..10));
+    }
 }
