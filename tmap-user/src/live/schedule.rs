@@ -123,6 +123,8 @@ impl Schedule {
     fn begin_snapshot(&mut self, flows: &Flows, now_ns: u64) {
         let Some((scope, asker)) = self.waiting.pop_front() else { return };
         self.now_ns = now_ns;
+        // The last review may have waited for an answer. Nobody waits for its end any more.
+        self.finishing = false;
         if self.analysis.send(Job::Begin(now_ns, scope.wanted)) {
             self.task = Some(Task::Snapshot(flows.within(scope.only).into(), scope, asker));
         }
@@ -197,3 +199,70 @@ impl Schedule {
 
 /// An analysis thread is gone.
 struct Failed;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::Arc,
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use tmap_common::{Address, Record, Segment, record::Direction};
+
+    use super::*;
+    use crate::{
+        engine::{Engine, Options, Wanted, failures::Failures},
+        live::{analysis::Events, common::Backlog, progress::Analysed as Progress},
+    };
+
+    const S: u64 = 1_000_000_000;
+
+    /// A schedule, and flows of one address that is due.
+    fn busy() -> (Schedule, Flows) {
+        let mut engine = Engine::new(Options::default());
+        for second in 1..=3 {
+            let segment = Segment {
+                src: Address::from_ip4([192, 0, 2, 1]),
+                dst: Address::from_ip4([198, 51, 100, 1]),
+                src_port: 40_000,
+                dst_port: 443,
+                tsval: 1_000 * second,
+                ..Segment::default()
+            };
+            let time_ns = u64::from(second) * S;
+            engine.observe(&Record { time_ns, direction: Direction::Ingress, suppressed: 0, segment });
+        }
+        let (flows, analyst) = engine.halves();
+        let (sender, _) = tokio::sync::mpsc::channel(16);
+        let events = Events { sender, backlog: Backlog::default(), missed: Arc::default() };
+        let analysis = Analysis::start(analyst, events, Progress::default(), Failures::default());
+        (Schedule::new(analysis.expect("threads")), flows)
+    }
+
+    /// Somebody doesn't wait for the last review, and wants what is known.
+    #[test]
+    fn a_snapshot_comes_while_the_last_review_waits_for_an_answer() {
+        let (mut schedule, mut flows) = busy();
+        let (end, _ended) = oneshot::channel();
+        schedule.last_review(&mut flows, 10 * S, end);
+        assert!(schedule.step(&mut flows, 10 * S));
+        assert!(schedule.finishing, "the review waits for its source");
+        let (asker, mut answer) = oneshot::channel();
+        let wanted = Wanted { connections: false, siblings: false };
+        schedule.snapshot(Scope { wanted, only: None }, asker);
+        // Before the answer is taken, as where an analysis pass takes long.
+        schedule.begin_snapshot(&flows, 10 * S);
+        let until = Instant::now() + Duration::from_secs(10);
+        let found = loop {
+            assert!(schedule.step(&mut flows, 10 * S));
+            if let Ok(found) = answer.try_recv() {
+                break found;
+            }
+            assert!(Instant::now() < until, "the snapshot doesn't come");
+            thread::sleep(Duration::from_millis(1));
+        };
+        assert_eq!(PartialSnapshot::join(vec![found.0]).addresses.len(), 1);
+        assert!(!schedule.has_task());
+    }
+}
