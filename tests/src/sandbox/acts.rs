@@ -43,6 +43,8 @@ pub const PERMITTED: &[Act] = &[
         one.write_all(b"x")?;
         other.read_exact(&mut [0])
     }),
+    ("read own limits", |_| limit(0)),
+    ("keep own priority", |_| renice(libc::PRIO_PROCESS, 0)),
     ("sleep", |_| {
         thread::sleep(Duration::from_millis(1));
         Ok(())
@@ -66,10 +68,40 @@ pub const FORBIDDEN: &[Act] = &[
     ("call a daemon", |_| UnixStream::connect("/run/systemd/journal/stdout").map(drop)),
     ("trace a process", |_| Ok(ptrace::attach(getppid())?)),
     ("signal a process", |_| Ok(kill(getppid(), None)?)),
+    // Own numbers stand for others': what these may do depends on whose they are.
+    ("limit a process by its number", |_| limit(std::process::id())),
+    ("renice a process by its number", |_| renice(libc::PRIO_PROCESS, std::process::id())),
+    ("renice a group of processes", |_| renice(libc::PRIO_PGRP, 0)),
     ("mount", |_| Ok(mount(Some("none"), "/mnt", Some("tmpfs"), MsFlags::empty(), None::<&str>)?)),
     ("unshare", |_| Ok(unshare(CloneFlags::CLONE_NEWUSER)?)),
     ("become root", |_| Ok(setuid(Uid::from_raw(0))?)),
 ];
+
+/// Reads a process's limit of open files, by the call that also sets it. 0 is the calling process.
+fn limit(process: u32) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: prlimit(2) reads no new limit from a null pointer, and writes the old one into `limit`.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            process,
+            libc::RLIMIT_NOFILE,
+            std::ptr::null::<libc::rlimit>(),
+            &raw mut limit,
+        )
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Sets the priority of these to that of the calling thread, which usually changes nothing.
+fn renice(kind: libc::__priority_which_t, who: u32) -> io::Result<()> {
+    // SAFETY: both calls take numbers only.
+    let done = unsafe {
+        let own = libc::getpriority(libc::PRIO_PROCESS, 0);
+        libc::setpriority(kind, who, own)
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
 
 /// What a sensor's control loop may do, and nothing else may.
 pub const CONTROL: &[Act] = &[

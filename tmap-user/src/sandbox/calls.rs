@@ -41,7 +41,6 @@ const ALL: &[c_long] = &[
     libc::SYS_sched_yield,
     libc::SYS_set_robust_list,
     libc::SYS_set_tid_address,
-    libc::SYS_setpriority,
     libc::SYS_clock_getres,
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
@@ -71,7 +70,6 @@ const ALL: &[c_long] = &[
     libc::SYS_getsid,
     libc::SYS_gettid,
     libc::SYS_getuid,
-    libc::SYS_prlimit64,
     libc::SYS_sysinfo,
     libc::SYS_times,
     libc::SYS_uname,
@@ -183,6 +181,9 @@ const IOCTLS: [u64; 15] = [
 const PRCTLS: [libc::c_int; 5] =
     [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA, 0x4155_5856, libc::PR_SET_NO_NEW_PRIVS];
 
+/// Of setpriority(2), whose type differs between libraries of C.
+const PRIO_PROCESS: u64 = 0;
+
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
 /// Limits the calling thread and those that it starts to the calls of its role. Returns what can't be done.
@@ -216,6 +217,10 @@ fn allowed(role: Role) -> Result<Rules, Error> {
     // New threads, and no new processes. Of clone3 nothing can be seen, so libc is told that there is none.
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_clone, vec![rule(0, SeccompCmpOp::MaskedEq(thread), thread)?]);
+    // Limits of this process, and the priority of the calling thread.
+    rules.insert(libc::SYS_prlimit64, with(0, [0])?);
+    let own = [condition(0, SeccompCmpOp::Eq, PRIO_PROCESS)?, condition(1, SeccompCmpOp::Eq, 0)?];
+    rules.insert(libc::SYS_setpriority, vec![SeccompRule::new(own.into())?]);
     // Signals to a thread of this process, for an abort.
     rules.insert(libc::SYS_tgkill, with(0, [std::process::id().into()])?);
     // Without an address: to the other end.
@@ -246,7 +251,11 @@ fn with(argument: u8, values: impl IntoIterator<Item = u64>) -> Result<Vec<Secco
 }
 
 fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, Error> {
-    Ok(SeccompRule::new(vec![SeccompCondition::new(argument, Dword, operator, value)?])?)
+    Ok(SeccompRule::new(vec![condition(argument, operator, value)?])?)
+}
+
+fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, Error> {
+    Ok(SeccompCondition::new(argument, Dword, operator, value)?)
 }
 
 /// A filter with `otherwise` for calls without a rule.
