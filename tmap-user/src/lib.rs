@@ -1,7 +1,8 @@
 //! tmap's user space, as a library so that tests and tools drive the same code as the binary.
 //!
 //! ```text
-//! frame -> parse -> Segment -> Record -> ring -> Engine::observe -> Flow -> Machines -> Snapshot -> report
+//! live   frame -> parse -> Segment -> Record -> ring --.
+//! files  frame -> parse -> Segment -> Record -> window -'-> Flows -> Analyst -> Snapshot -> report
 //! ```
 
 #![deny(unsafe_code)]
@@ -123,6 +124,17 @@ pub enum Outcome {
     Warned,
     /// Ended with a report of what is known, because the user asked for that twice.
     Interrupted,
+}
+
+impl Outcome {
+    /// That of a run that told all (`is_complete`) or was ended early, with these warnings.
+    fn new(is_complete: bool, warnings: &[String]) -> Self {
+        match (is_complete, warnings) {
+            (false, _) => Self::Interrupted,
+            (true, []) => Self::Fine,
+            (true, _) => Self::Warned,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -506,11 +506,8 @@ impl Control<'_> {
         let found = self.take_the_last(signals).await?;
         self.pass_on_the_rest(signals).await?;
         self.warn_of_what_is_not_written();
-        Ok(match (self.conclude(found, signals).await?, self.warnings.is_empty()) {
-            (false, _) => Outcome::Interrupted,
-            (true, true) => Outcome::Fine,
-            (true, false) => Outcome::Warned,
-        })
+        let is_complete = self.conclude(found, signals).await?;
+        Ok(Outcome::new(is_complete, &self.warnings))
     }
 
     /// Takes in the rest and then a snapshot, while a summary that was ordered before is written: its reader

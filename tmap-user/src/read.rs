@@ -6,10 +6,12 @@ mod canvas;
 mod ending;
 mod merge;
 mod order;
+mod progress;
 mod repeats;
 mod replay;
 mod silence;
 mod source;
+mod visitor;
 mod window;
 mod worker;
 
@@ -19,13 +21,12 @@ use std::{
     fmt::Display,
     io::{self, IsTerminal as _},
     os::unix::fs::MetadataExt,
-    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use tmap_common::{Counters, Link, Record, Segment, Skip, fast, parse, record::Direction};
+use tmap_common::{Counters, fast};
 
 use crate::{
     Outcome,
@@ -33,8 +34,8 @@ use crate::{
     config::{Common, ReadConfig, TopConfig},
     deadline::Deadline,
     engine::{Event, Snapshot, Wanted},
-    filter::Program,
-    printable, progress_bar,
+    picture::MOST_REBOOTS,
+    printable,
     report::{
         Capturing, Format, Sink, Stats, Summary, losses,
         number::{Calendar, count, grouped, span},
@@ -50,10 +51,12 @@ use canvas::Canvas;
 use ending::Ending;
 use merge::Merge;
 use order::Order;
+use progress::Progress;
 use repeats::Repeats;
 use replay::Replay;
 use silence::Silence;
 use source::{Frames, Opener, Single};
+use visitor::{FrameVisitor, reason};
 use window::Window;
 use worker::{Waiting, Workers};
 
@@ -65,12 +68,6 @@ const PACKETS_PER_LOOK: u32 = 256;
 
 /// The time between two checks of signals, progress and statistics.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
-
-/// A run that takes no longer than this needs no progress bar.
-const PROGRESS_AFTER: Duration = Duration::from_millis(700);
-
-/// The most reboots kept for a picture.
-const MOST_REBOOTS: usize = 1_000;
 
 /// Captures carry wall-clock time themselves.
 const WALL: WallClock = WallClock { unix_minus_engine_ns: 0 };
@@ -144,7 +141,7 @@ fn run_with(
     // A picture alone and a screen are no summaries.
     reading.deadline.follow(&reading.signals, !is_alone && top.is_none(), takes_drafts);
     if let Some(top) = top {
-        reading.progress.is_hidden.set(true);
+        reading.progress.hide(true);
         reading.replay = Some(Replay::open(config, top, &reading.signals)?);
         reading.waits_from_ns = if top.speed.is_some() { 0 } else { u64::MAX };
     }
@@ -266,7 +263,7 @@ struct Reading<'a> {
     stats: Option<Interval>,
     checked: Instant,
     /// Whether any capture could be opened, and has begun.
-    is_any_open: bool,
+    has_any_begun: bool,
     /// What the captures tell of dropped packets; nothing before they were read.
     told: Told,
     /// The screen of `tmap top`, which then hears what the reporter would.
@@ -275,62 +272,6 @@ struct Reading<'a> {
     closed: anyhow::Result<()>,
     /// Packets from this time on wait until it is their turn, in nanoseconds.
     waits_from_ns: u64,
-}
-
-/// The parser's visitor: it passes a frame's segment through the filter to the window.
-struct FrameVisitor<'a> {
-    frame: &'a Frame<'a>,
-    filter: &'a Program,
-    repeats: &'a RefCell<Repeats>,
-    /// Engine time, in nanoseconds.
-    now_ns: u64,
-    /// Taken when the segment is passed on, which happens once: a frame holds one segment at most.
-    window: Cell<Option<&'a mut Window>>,
-}
-
-/// The reason to count for a frame that the parser skipped: one that was cut when captured isn't malformed.
-fn reason(skip: Skip, is_cut: bool) -> Skip {
-    let ends_early =
-        matches!(skip, Skip::LinkTruncated | Skip::IpTruncated | Skip::TunnelTruncated | Skip::TcpTruncated);
-    if is_cut && ends_early { Skip::SnapCut } else { skip }
-}
-
-impl FrameVisitor<'_> {
-    /// Parses what the fast path leaves: handshakes, tunnels, whatever is rare.
-    #[inline(never)]
-    fn slow_path(&self, link: Link, decap: bool) -> Result<(), Skip> {
-        self.take(parse::walk(self.frame.bytes, link, decap)?)
-    }
-
-    #[inline(always)]
-    fn take(&self, segment: Segment) -> Result<(), Skip> {
-        if !self.filter.accepts(&segment) {
-            return Err(Skip::Filtered);
-        }
-        if let Some(window) = self.window.take() {
-            let Frame { time_ns, .. } = *self.frame;
-            if segment.syn.is_some() {
-                self.repeats.borrow_mut().observe(&segment, time_ns);
-            }
-            let record = Record { time_ns, direction: Direction::Ingress, suppressed: 0, segment };
-            window.push(record, self.now_ns);
-        }
-        Ok(())
-    }
-}
-
-impl fast::Visitor for FrameVisitor<'_> {
-    type Outcome = Result<(), Skip>;
-
-    #[inline(always)]
-    fn segment(&self, offsets: &fast::HeaderOffsets) -> Self::Outcome {
-        self.take(offsets.segment(self.frame.bytes).ok_or(Skip::TcpTruncated)?)
-    }
-
-    #[inline(always)]
-    fn skip(&self, skip: Skip) -> Self::Outcome {
-        Err(skip)
-    }
 }
 
 /// The running `--stats` interval.
@@ -375,7 +316,7 @@ impl<'a> Reading<'a> {
             resolution_ns: 0,
             stats: common.stats.map(|length| Interval { length, began, before: Counters::default() }),
             checked: began,
-            is_any_open: false,
+            has_any_begun: false,
             told: Told::NOTHING,
             replay: None,
             closed: Ok(()),
@@ -389,12 +330,12 @@ impl<'a> Reading<'a> {
         let read = self.packets(frames, &mut foreign)?;
         self.settle_resolution(frames);
         self.hand_on_all()?;
-        self.is_any_open = frames.is_any_open();
+        self.has_any_begun = frames.has_any_begun();
         self.told = frames.told();
         // Who stops before anything came may have ended its writer, too.
-        if self.is_any_open || !self.signals.stop() || self.ending.was_put_off() {
+        if self.has_any_begun || !self.signals.stop() || self.ending.was_put_off() {
             if let Err(error) = read {
-                self.warn(fault(&name, &error, self.is_any_open));
+                self.warn(fault(&name, &error, self.has_any_begun));
             }
             frames.take_faults().into_iter().for_each(|fault| self.warn(fault));
         }
@@ -644,11 +585,7 @@ impl<'a> Reading<'a> {
         self.late_warnings(&snapshot).into_iter().for_each(|warning| self.warn(warning));
         let warning = self.write(snapshot, &mut canvas.as_mut())?;
         warning.into_iter().for_each(|warning| self.warn(warning));
-        Ok(match (is_whole, self.warnings.is_empty()) {
-            (false, _) => Outcome::Interrupted,
-            (true, true) => Outcome::Fine,
-            (true, false) => Outcome::Warned,
-        })
+        Ok(Outcome::new(is_whole, &self.warnings))
     }
 
     /// Everything known at the end. Where somebody waits, what is known soon is written first. `None` where
@@ -691,7 +628,7 @@ impl<'a> Reading<'a> {
         let Some(canvas) = canvas.as_mut().filter(|canvas| canvas.is_alone()) else {
             let wants_connections = Wanted { connections: true, siblings: false };
             // Where nothing could be read, the error says it all.
-            if self.is_any_open || self.warnings.is_empty() || is_json {
+            if self.has_any_begun || self.warnings.is_empty() || is_json {
                 self.write_summary(snapshot)?;
             }
             let Some(canvas) = canvas else { return Ok(None) };
@@ -703,7 +640,7 @@ impl<'a> Reading<'a> {
     }
 
     fn draw(&self, canvas: &mut Canvas<'_>, snapshot: &Snapshot) -> anyhow::Result<Option<String>> {
-        if !self.is_any_open && !self.warnings.is_empty() {
+        if !self.has_any_begun && !self.warnings.is_empty() {
             return Ok(None);
         }
         let calendar = Calendar { wall: WALL, zone: &self.config.zone };
@@ -758,55 +695,5 @@ impl<'a> Reading<'a> {
         let text = printable(&with_advice(text, self.captures));
         self.note(&text);
         self.warnings.push(text);
-    }
-}
-
-/// A progress bar on standard error, if that is a terminal and the run takes long.
-#[derive(Clone)]
-struct Progress {
-    bar: ProgressBar,
-    began: Instant,
-    is_shown: Cell<bool>,
-    /// Machines recognised.
-    found: Cell<u64>,
-    /// Whether it stays hidden, and nothing is said on standard error, because a screen is shown.
-    is_hidden: Rc<Cell<bool>>,
-}
-
-impl Progress {
-    fn new(bar: ProgressBar) -> Self {
-        Self {
-            bar,
-            began: Instant::now(),
-            is_shown: Cell::new(false),
-            is_hidden: Rc::default(),
-            found: Cell::default(),
-        }
-    }
-
-    /// Shows what was found so far.
-    fn found<'a>(&self, news: impl Iterator<Item = &'a Event>) {
-        let new = news.filter(|event| matches!(event, Event::NewMachine { .. })).count();
-        self.found.set(self.found.get() + new as u64);
-        self.bar.set_prefix(format!("; {} so far", count(self.found.get(), "machine")));
-    }
-
-    fn show_if_slow(&self) {
-        if !self.is_hidden.get() && !self.is_shown.get() && self.began.elapsed() > PROGRESS_AFTER {
-            self.is_shown.set(true);
-            // It stays hidden if standard error is no terminal.
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
-    }
-
-    /// Shows how many addresses were analysed.
-    fn show_analysis(&self, analysed: u64, all: u64) {
-        if self.is_hidden.get() {
-            return;
-        }
-        self.show_if_slow();
-        progress_bar::set_template(&self.bar, progress_bar::ANALYSING);
-        self.bar.set_length(all);
-        self.bar.set_position(analysed);
     }
 }

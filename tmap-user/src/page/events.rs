@@ -4,15 +4,13 @@ use tmap_common::Address;
 
 use crate::{
     engine::Event,
+    picture::MOST_REBOOTS,
     printable,
     report::{number::Calendar, sensor::Notice, text},
 };
 
 /// The most events kept; more are counted.
 const MAX_EVENTS: usize = 20_000;
-
-/// The most reboots for pictures.
-const MAX_REBOOTS: usize = 1_000;
 
 /// What happened during a run.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +39,7 @@ pub(super) struct Happened {
 impl Events {
     /// Takes an event that was noticed at engine time `now_ns`. Round trips are no events here.
     pub fn push(&mut self, event: &Event, now_ns: u64, calendar: &Calendar<'_>) {
-        if matches!(event, Event::Reboot { .. }) && self.reboots.len() < MAX_REBOOTS {
+        if matches!(event, Event::Reboot { .. }) && self.reboots.len() < MOST_REBOOTS {
             self.reboots.push(event.clone());
         }
         if let Some(address) = event.address() {

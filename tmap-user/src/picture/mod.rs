@@ -28,6 +28,9 @@ use chart::Chart;
 /// The most charts below each other in one picture.
 pub const MOST_STACKED: usize = 8;
 
+/// The most reboots that are kept for a picture of machines' lives.
+pub const MOST_REBOOTS: usize = 1_000;
+
 /// What a picture shows of the connections of one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {

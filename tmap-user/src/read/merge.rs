@@ -259,7 +259,7 @@ impl Frames for Merge<'_> {
         faults
     }
 
-    fn is_any_open(&self) -> bool {
+    fn has_any_begun(&self) -> bool {
         let has_begun = |part: &Part| matches!(&part.state, State::Open(open) if open.capture.has_begun());
         self.has_any_begun || self.parts.iter().any(has_begun)
     }

@@ -277,8 +277,8 @@ impl Reading<'_> {
             self.closed = replay.session.close();
         }
         // The screen is gone.
-        self.progress.is_hidden.set(false);
-        if !self.is_any_open {
+        self.progress.hide(false);
+        if !self.has_any_begun {
             // There will be no summary to tell them.
             self.warnings.iter().for_each(|warning| say(warning));
         }

@@ -25,7 +25,7 @@ pub(super) trait Frames {
     fn take_faults(&mut self) -> Vec<String>;
 
     /// Whether any capture could be opened, and has begun.
-    fn is_any_open(&self) -> bool;
+    fn has_any_begun(&self) -> bool;
 
     /// The pipe for whose next packet reading waits, if that is why it is the caller's turn.
     fn awaited(&self) -> Option<Awaited<'_>>;
@@ -112,7 +112,7 @@ impl Frames for Single<'_> {
         faults
     }
 
-    fn is_any_open(&self) -> bool {
+    fn has_any_begun(&self) -> bool {
         self.capture.as_ref().is_some_and(Capture::has_begun)
     }
 

@@ -21,7 +21,7 @@ use tmap_common::{
     record::{MAX_SLOTS, Slot, Tells},
 };
 
-use super::Progress;
+use super::progress::Progress;
 use crate::{
     engine::{
         Engine, Event, Holdings, Options, Pace, PartialSnapshot, Snapshot, Wanted,
@@ -65,7 +65,7 @@ impl Waiting {
     fn tell(&mut self) {
         let [analysed, all] = [0, 1].map(|index: usize| self.analysed[index].load(Ordering::Relaxed));
         self.progress.show_analysis(analysed, all);
-        if self.is_to_tell && self.signals.stop() && !self.progress.is_hidden.get() {
+        if self.is_to_tell && self.signals.stop() && !self.progress.is_hidden() {
             self.is_to_tell = false;
             let text = "analysing what was read; another ^C ends with what is known";
             self.progress.bar.suspend(|| say(text));
