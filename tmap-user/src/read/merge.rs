@@ -3,6 +3,8 @@
 //! Files are opened when the time of their first packet has come, so that a thousand rotated captures need no
 //! more than those that overlap. Pipes are opened first, because their writers wait for that.
 
+use std::{cmp::Reverse, collections::BinaryHeap};
+
 use crate::{
     capture::file::{Capture, Frame, LinkType, Location, ReadError, Told},
     report::number::count,
@@ -48,6 +50,9 @@ pub(super) struct Merge<'a> {
     /// How many parts' first packets are known, and the part after them while its first one is looked for.
     known: usize,
     looking: Option<Box<Capture>>,
+    /// The known parts that may have more packets, by the time of the next one, then by their place. Only the
+    /// first entry can be out of date.
+    order: BinaryHeap<Reverse<(u64, usize)>>,
     opener: &'a Opener,
     resolution_ns: u64,
     /// What finished captures tell of dropped packets.
@@ -78,6 +83,7 @@ impl<'a> Merge<'a> {
             parts,
             known: 0,
             looking: None,
+            order: BinaryHeap::with_capacity(sources.len()),
             opener,
             resolution_ns: 0,
             told: Told::default(),
@@ -103,6 +109,8 @@ impl<'a> Merge<'a> {
             }
         }
         self.looking = None;
+        // Of an open pipe, the next packet isn't known, which comes first.
+        self.order.push(Reverse((self.parts[self.known].first_ns, self.known)));
         self.known += 1;
         Err(ReadError::idle())
     }
@@ -203,20 +211,24 @@ impl<'a> Merge<'a> {
         if self.known < self.parts.len() {
             self.look_at_next()?;
         }
-        loop {
-            // A capture whose next packet isn't known comes first, then the earliest packet.
-            let time = |part: &Part| match &part.state {
-                State::Unopened => Some(part.first_ns),
-                State::Open(open) => Some(if open.has_next { open.time_ns } else { 0 }),
-                State::Finished => None,
-            };
-            let times = self.parts.iter().enumerate().filter_map(|(index, part)| Some((time(part)?, index)));
-            let Some((_, index)) = times.min() else { return Ok(None) };
+        while let Some(&Reverse((_, index))) = self.order.peek() {
             match &self.parts[index].state {
                 State::Unopened => self.open(index)?,
                 State::Open(open) if open.has_next => return Ok(Some(index)),
-                _ => self.advance(index)?,
+                State::Open(_) => {
+                    self.advance(index)?;
+                    self.put_in_order(index);
+                }
+                State::Finished => drop(self.order.pop()),
             }
+        }
+        Ok(None)
+    }
+
+    /// Puts the part that comes first where its next packet belongs.
+    fn put_in_order(&mut self, first: usize) {
+        if let (State::Open(open), Some(mut entry)) = (&self.parts[first].state, self.order.peek_mut()) {
+            *entry = Reverse((open.time_ns, first));
         }
     }
 }
@@ -275,5 +287,73 @@ impl Frames for Merge<'_> {
         let can_go_on = (self.give_up_awaited() || has_pipe_ended) && self.unfinished().next().is_some();
         self.reads_rest |= can_go_on;
         can_go_on
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use indicatif::ProgressBar;
+
+    use super::*;
+    use crate::capture::file::{Room, Stop};
+
+    /// A capture in nanoseconds: of each packet its time, and its one byte.
+    fn capture(packets: &[(u32, u8)]) -> Vec<u8> {
+        let mut bytes = [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 65_535, 1].map(u32::to_le_bytes).concat();
+        for &(time_ns, byte) in packets {
+            bytes.extend([1_700_000_000, time_ns, 1, 1].map(u32::to_le_bytes).concat());
+            bytes.push(byte);
+        }
+        bytes
+    }
+
+    /// The packets of these captures, in the order in which they are handed out.
+    fn merged(captures: &[Vec<(u32, u8)>]) -> Vec<(u32, u8)> {
+        let folder = std::env::temp_dir().join(format!("tmap-merge-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let write = |(number, packets): (usize, &Vec<(u32, u8)>)| {
+            let path = folder.join(format!("{number}.pcap"));
+            fs::write(&path, capture(packets)).expect("written");
+            Location::new(&path)
+        };
+        let sources: Vec<Location> = captures.iter().enumerate().map(write).collect();
+        let room = Room::within(1 << 30);
+        let opener = Opener::new(ProgressBar::hidden(), Stop::new(|| false).with_turns(), room);
+        let mut merge = Merge::new(&sources, &opener);
+        let mut packets = Vec::new();
+        loop {
+            match merge.next_frame() {
+                Ok(Some(frame)) => {
+                    packets.push(((frame.time_ns % 1_000_000_000) as u32, frame.bytes[0]));
+                }
+                Ok(None) => break,
+                Err(error) => assert!(error.is_idle(), "{error}"),
+            }
+        }
+        fs::remove_dir_all(&folder).expect("removed");
+        packets
+    }
+
+    /// Captures that begin and end at different times, and share many times.
+    #[test]
+    fn packets_come_by_time_and_those_of_one_time_by_the_place_of_their_capture() {
+        let capture = |number: u32| {
+            let times = (number..40 + 3 * number).filter(|time| (time * 7 + number) % 5 < 3);
+            times.map(|time| (time / 2, number as u8)).collect::<Vec<_>>()
+        };
+        let captures: Vec<_> = [4, 0, 9, 2, 2, 30].map(capture).into_iter().chain([Vec::new()]).collect();
+        let mut expected = captures.concat();
+        expected.sort_by_key(|&(time_ns, _)| time_ns);
+        assert!(expected.len() > 100);
+        assert_eq!(merged(&captures), expected);
+    }
+
+    /// A packet that comes late in its capture comes next.
+    #[test]
+    fn a_late_packet_comes_as_soon_as_its_capture_hands_it_out() {
+        let captures = [vec![(10, 0), (5, 0), (20, 0)], vec![(9, 1), (11, 1), (21, 1)]];
+        assert_eq!(merged(&captures), [(9, 1), (10, 0), (5, 0), (11, 1), (20, 0), (21, 1)]);
     }
 }
