@@ -4,8 +4,8 @@
 
 use anyhow::{Context as _, Result};
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload, NetlinkSerializable, ParseableParametrized,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable, ParseableParametrized,
 };
 use netlink_packet_generic::{
     GenlFamily, GenlHeader, GenlMessage,
@@ -25,11 +25,29 @@ pub(super) struct Answer<T> {
     pub(super) replies: Vec<T>,
     /// Messages that aren't understood, such as an interface whose name is no UTF-8, from their headers on.
     pub(super) unread: Vec<Vec<u8>>,
+    /// Whether the list changed while the kernel told it: something may be missing, or there twice.
+    is_torn: bool,
 }
+
+/// How often a list is asked for again that changed while the kernel told it.
+const MOST_AGAIN: usize = 5;
 
 /// All that rtnetlink has of what `request` asks for.
 pub(super) fn dump(request: RouteNetlinkMessage) -> Result<Answer<RouteNetlinkMessage>> {
-    ask(NETLINK_ROUTE, NLM_F_DUMP, request)
+    whole(|| ask(NETLINK_ROUTE, NLM_F_DUMP, request.clone()))
+}
+
+/// Asks until the answer is not torn. One that is torn each time is taken as it is: what it lacks comes with
+/// the next check.
+fn whole<T>(mut ask: impl FnMut() -> Result<Answer<T>>) -> Result<Answer<T>> {
+    let mut answer = ask()?;
+    for _ in 0..MOST_AGAIN {
+        if !answer.is_torn {
+            break;
+        }
+        answer = ask()?;
+    }
+    Ok(answer)
 }
 
 /// What the generic netlink family of `request` answers.
@@ -66,16 +84,24 @@ fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
     let mut bytes = vec![0; request.buffer_len()];
     request.serialize(&mut bytes);
     socket.send(&bytes, 0)?;
-    let mut answer = Answer { replies: Vec::new(), unread: Vec::new() };
+    let mut answer = Answer { replies: Vec::new(), unread: Vec::new(), is_torn: false };
     loop {
         let (datagram, from) = socket.recv_from_full()?;
         // The kernel's own port. The socket isn't connected to it, because a sandboxed process connects none.
-        if from.port_number() != 0 {
-            continue;
+        if from.port_number() == 0 && answer.take(&datagram)? {
+            return Ok(answer);
         }
-        let mut rest = &datagram[..];
+    }
+}
+
+impl<T: NetlinkDeserializable> Answer<T> {
+    /// Takes in the messages of a datagram. Returns whether the last reply is among them.
+    fn take(&mut self, datagram: &[u8]) -> Result<bool> {
+        let mut rest = datagram;
         while !rest.is_empty() {
-            let length = NetlinkBuffer::new_checked(rest)?.length() as usize;
+            let header = NetlinkBuffer::new_checked(rest)?;
+            let length = header.length() as usize;
+            self.is_torn |= header.flags() & NLM_F_DUMP_INTR != 0;
             // Messages are padded to four bytes.
             let next = rest.get(length.next_multiple_of(4).max(4)..).unwrap_or_default();
             let message = NetlinkMessage::<T>::deserialize(rest);
@@ -83,17 +109,54 @@ fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
             rest = next;
             // One that isn't understood costs no other.
             let Ok(message) = message else {
-                answer.unread.push(bytes.to_vec());
+                self.unread.push(bytes.to_vec());
                 continue;
             };
             match message.payload {
-                NetlinkPayload::InnerMessage(reply) => answer.replies.push(reply),
-                NetlinkPayload::Done(_) => return Ok(answer),
+                NetlinkPayload::InnerMessage(reply) => self.replies.push(reply),
+                NetlinkPayload::Done(_) => return Ok(true),
                 // An error of no code acknowledges the request.
-                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answer),
+                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(true),
                 NetlinkPayload::Error(error) => return Err(error.to_io().into()),
                 _ => {}
             }
         }
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::DoneMessage;
+
+    use super::*;
+
+    /// The last message of a list, with these flags.
+    fn last(flags: u16) -> Vec<u8> {
+        let done = NetlinkPayload::<RouteNetlinkMessage>::Done(DoneMessage::default());
+        let mut message = NetlinkMessage::new(NetlinkHeader::default(), done);
+        message.header.flags = flags;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn a_list_that_changed_while_it_was_told_is_asked_for_again_but_not_for_ever() {
+        let asked_of = |torn: usize| {
+            let mut asked = 0;
+            let answer = whole(|| {
+                asked += 1;
+                let mut answer = Answer { replies: Vec::new(), unread: Vec::new(), is_torn: false };
+                let flags = if asked <= torn { NLM_F_DUMP_INTR } else { 0 };
+                assert!(Answer::<RouteNetlinkMessage>::take(&mut answer, &last(flags))?, "the last message");
+                Ok(answer)
+            });
+            (asked, answer.expect("an answer").is_torn)
+        };
+        assert_eq!(asked_of(0), (1, false));
+        assert_eq!(asked_of(2), (3, false));
+        assert_eq!(asked_of(usize::MAX), (1 + MOST_AGAIN, true));
     }
 }
