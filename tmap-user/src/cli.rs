@@ -4,6 +4,7 @@ mod habits;
 mod help;
 mod page;
 mod plot;
+mod range;
 mod report;
 mod rtt;
 mod sensor;
@@ -26,7 +27,7 @@ use clap::{
 use jiff::tz::TimeZone;
 
 use crate::{
-    capture::{file::Location, xdp::XdpMode},
+    capture::file::Location,
     config::{Common, Config, LiveConfig, Picture, ReadConfig},
     engine::{
         Options,
@@ -40,7 +41,6 @@ use crate::{
     picture::{Kind, svg::Theme},
     printable,
     report::Format,
-    time::When,
     without_error_codes,
 };
 use habits::{is_file, is_interface, with_implied_command};
@@ -95,23 +95,11 @@ struct LiveArgs {
     /// Use only segments that match, e.g. src net 10.0.0.0/8 and not port 22
     #[arg(value_name = "FILTER", conflicts_with = "filter")]
     words: Vec<String>,
-    /// Watch outgoing segments too (XDP sees only incoming ones)
-    #[arg(long)]
-    egress: bool,
     #[command(flatten)]
     sensor: sensor::SensorArgs,
     /// Print a sign of life and what changed this often, e.g. 10s
     #[arg(long, value_name = "INTERVAL", value_parser = positive_time)]
     every: Option<Duration>,
-    /// Stop after this time, e.g. 90s or 10m
-    #[arg(long, value_name = "TIME", value_parser = positive_time)]
-    duration: Option<Duration>,
-    /// Hook: native or generic XDP, tc (beside other programs), or auto
-    #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
-    xdp_mode: XdpMode,
-    /// Size of the ring buffer per CPU, e.g. 8M; rounded up to a power of two, at least 2K
-    #[arg(long, value_name = "BYTES", value_parser = size, allow_negative_numbers = true, hide = true)]
-    ring_size: Option<usize>,
     /// For debugging: do not suppress repeats in the kernel
     #[arg(long, hide = true)]
     every_packet: bool,
@@ -132,12 +120,8 @@ struct ReadArgs {
     /// Capture to read, as with tcpdump: the words after it are then a filter
     #[arg(short, long, value_name = "FILE", action = ArgAction::Append, hide = true)]
     read: Vec<PathBuf>,
-    /// Ignore packets before this time, e.g. 03:00 or '2026-11-21 03:00'
-    #[arg(long, value_name = "TIME")]
-    from: Option<When>,
-    /// Ignore packets after this time
-    #[arg(long, value_name = "TIME")]
-    to: Option<When>,
+    #[command(flatten)]
+    range: range::RangeArgs,
     /// Draw phase against time into this file, as SVG or PNG
     #[arg(long, value_name = "FILE.svg", value_parser = picture)]
     plot: Option<PathBuf>,
@@ -301,11 +285,7 @@ impl LiveArgs {
         let filter = self.common.filter.clone().unwrap_or_else(|| self.words.join(" "));
         let common = self.common.resolve("live", &filter, &self.report)?;
         Ok(Config::Live(LiveConfig {
-            xdp_mode: self.xdp_mode,
-            egress: self.egress,
             every: self.every,
-            duration: self.duration,
-            ring_bytes: self.ring_size,
             every_packet: self.every_packet,
             shards: self.shards,
             ..self.sensor.watch(common, self.interface)
@@ -330,11 +310,12 @@ impl ReadArgs {
                 files = self.read;
             }
         }
+        let (from, to) = self.range.resolve("read")?;
         Ok(Config::Read(ReadConfig {
             common: self.common.resolve("read", &filter, &self.report)?,
             files: sources("read", &files)?,
-            from: self.from,
-            to: self.to,
+            from,
+            to,
             plot: self.plot.map(|path| Picture {
                 kind: Kind::Phases,
                 out: Some(path),
@@ -628,6 +609,16 @@ mod tests {
             ("tmap top --json -i e", "a screen has no JSON"),
             ("tmap top --realtime -i e", "--speed and --realtime are for captures"),
             ("tmap top --speed 0 a.pcap", "expected a number above 0"),
+            ("tmap top a.pcap --egress", "--egress is for interfaces; leave it out, or name an interface"),
+            ("tmap top a.pcap --xdp-mode auto", "--xdp-mode is for interfaces"),
+            ("tmap rtt a.pcap --xdp-mode native", "--xdp-mode is for interfaces"),
+            ("tmap rtt -r a.pcap --wait", "--wait is for interfaces"),
+            ("tmap report a.pcap -o a.html --promisc", "--promisc is for interfaces"),
+            ("tmap report -r a.pcap -o a.html --no-promisc", "--no-promisc is for interfaces"),
+            ("tmap top a.pcap --duration 1s --ring-size 64K", "--duration is for interfaces"),
+            ("tmap top -i e --from 03:00", "--from is for captures; leave it out, or name captures"),
+            ("tmap rtt -i e --to 03:00", "--to is for captures"),
+            ("tmap report -i e -o a.html --from 03:00", "--from is for captures"),
             ("tmap rtt", "name captures to read, or an interface to watch with -i"),
             ("tmap rtt --top 3 a.pcap", "--top is for `tmap live` and `tmap read`"),
             ("tmap rtt -v a.pcap", "-v is for `tmap live` and `tmap read`"),
@@ -648,6 +639,8 @@ mod tests {
             ("tmap read -c 5 a", "--from and --to"),
             ("tmap live nosuch0", "name an interface to watch, such as -i eth0"),
             ("tmap read --from noon a", "expected a time such as"),
+            ("tmap read --from 2026-11-22 --to 2026-11-21 a", "--from is later than --to"),
+            ("tmap plot phases --from 2026-11-22 --to 2026-11-21T03:00:00Z a", "swap the two"),
             ("tmap read --connection a a", "expected an address and a port"),
             (
                 "tmap read --plot a.pdf a.pcap",

@@ -116,6 +116,15 @@ impl When {
         // No packet is before 1970 or after 2554: these limits are as good as any that lie further away.
         Some(u64::try_from(zoned.timestamp().as_nanosecond().max(0)).unwrap_or(u64::MAX))
     }
+
+    /// Whether this is later than `other` in every capture. A time of day may be of any day.
+    pub fn is_later(&self, other: &Self, zone: &TimeZone) -> bool {
+        let unix_ns = |when: &Self| match when {
+            Self::Clock(_) => None,
+            when => when.unix_ns(0, None, zone),
+        };
+        unix_ns(self).zip(unix_ns(other)).is_some_and(|(own_ns, others_ns)| own_ns > others_ns)
+    }
 }
 
 fn tomorrow(zoned: &Zoned) -> Option<Zoned> {
@@ -186,6 +195,18 @@ mod tests {
         ] {
             assert_eq!(resolved(first, text), expected, "{text} in a capture that begins at {first}");
         }
+    }
+
+    #[test]
+    fn a_time_of_day_is_later_than_no_other() {
+        let is_later = |one: &str, other: &str| {
+            let when = |text: &str| text.parse::<When>().unwrap();
+            when(one).is_later(&when(other), &TimeZone::UTC)
+        };
+        assert!(is_later("2026-11-22", "2026-11-21T23:59:59Z"));
+        assert!(!is_later("2026-11-21 03:00", "2026-11-21T03:00:00Z"));
+        assert!(!is_later("23:00", "03:00") && !is_later("2026-11-22", "03:00"));
+        assert!(!is_later("03:00", "2026-11-22"));
     }
 
     #[test]

@@ -4,23 +4,17 @@ use std::{
     ffi::OsString,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use clap::{ArgAction, Args, error::ErrorKind};
 
 use super::{
-    CommonArgs,
-    report::ReportArgs,
-    sensor::SensorArgs,
-    sources, spoken, usage,
-    values::{positive_time, shards, size},
+    CommonArgs, range::RangeArgs, report::ReportArgs, sensor::SensorArgs, sources, spoken, usage,
+    values::shards,
 };
 use crate::{
-    capture::xdp::XdpMode,
     config::{Common, Config, LiveConfig, PageConfig, ReadConfig},
     engine::Wanted,
-    time::When,
 };
 
 #[derive(Debug, Args)]
@@ -38,30 +32,13 @@ pub(super) struct PageArgs {
     /// Interface to watch; a,b or -i again for more; any: all that are up
     #[arg(short, long, value_name = "IFACE", action = ArgAction::Append, value_delimiter = ',')]
     interface: Vec<String>,
-    /// Watch outgoing segments too (XDP sees only incoming ones)
-    #[arg(long, conflicts_with_all = ["files", "read"])]
-    egress: bool,
     #[command(flatten)]
     sensor: SensorArgs,
-    /// Stop after this time, e.g. 90s or 10m
-    #[arg(long, value_name = "TIME", value_parser = positive_time, conflicts_with_all = ["files", "read"])]
-    duration: Option<Duration>,
     /// Measure round trips on interfaces too; in captures they are measured anyway
     #[arg(long)]
     rtt: bool,
-    /// Ignore packets of captures before this time, e.g. 03:00 or '2026-11-21 03:00'
-    #[arg(long, value_name = "TIME", conflicts_with = "interface")]
-    from: Option<When>,
-    /// Ignore packets of captures after this time
-    #[arg(long, value_name = "TIME", conflicts_with = "interface")]
-    to: Option<When>,
-    /// Hook: native or generic XDP, tc (beside other programs), or auto
-    #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
-    xdp_mode: XdpMode,
-    /// Size of the ring buffer per CPU, e.g. 8M; rounded up to a power of two, at least 2K
-    #[arg(long, value_name = "BYTES", value_parser = size, allow_negative_numbers = true, hide = true)]
-    #[arg(conflicts_with_all = ["files", "read"])]
-    ring_size: Option<usize>,
+    #[command(flatten)]
+    range: RangeArgs,
     /// Engine threads, which share addresses and limits [default: chosen by the number of cores]
     #[arg(long, value_name = "N", value_parser = shards, allow_negative_numbers = true, hide = true)]
     shards: Option<usize>,
@@ -82,26 +59,22 @@ impl PageArgs {
         self.common.refuse_lines("report", message)?;
         let mut common = self.common(words)?;
         if self.interface.is_empty() {
+            self.sensor.refuse("report")?;
+            let (from, to) = self.range.resolve("report")?;
             common.engine.rtt = Some(self.common.round_trips().for_pictures());
             let files = if self.files.is_empty() { &self.read } else { &self.files };
             return Ok(Config::Read(ReadConfig {
                 common,
                 files: sources("report", files)?,
-                from: self.from,
-                to: self.to,
+                from,
+                to,
                 plot: None,
                 shards: self.shards,
             }));
         }
+        self.range.refuse("report")?;
         common.engine.rtt = self.rtt.then(|| self.common.round_trips().for_pictures());
-        Ok(Config::Live(LiveConfig {
-            xdp_mode: self.xdp_mode,
-            egress: self.egress,
-            duration: self.duration,
-            ring_bytes: self.ring_size,
-            shards: self.shards,
-            ..self.sensor.watch(common, self.interface)
-        }))
+        Ok(Config::Live(LiveConfig { shards: self.shards, ..self.sensor.watch(common, self.interface) }))
     }
 
     /// The settings of both kinds of run, with those of the page.

@@ -7,6 +7,7 @@ use tmap_common::Address;
 
 use super::{
     CommonArgs,
+    range::RangeArgs,
     report::ReportArgs,
     sources,
     values::{picture, shards},
@@ -15,7 +16,6 @@ use crate::{
     config::{Config, Picture, ReadConfig},
     engine::Wanted,
     picture::{Kind, svg::Theme},
-    time::When,
 };
 
 #[derive(Debug, Args)]
@@ -35,12 +35,8 @@ pub(super) struct PlotArgs {
     /// Draw on a dark background
     #[arg(long)]
     dark: bool,
-    /// Ignore packets before this time, e.g. 03:00 or '2026-11-21 03:00'
-    #[arg(long, value_name = "TIME")]
-    from: Option<When>,
-    /// Ignore packets after this time
-    #[arg(long, value_name = "TIME")]
-    to: Option<When>,
+    #[command(flatten)]
+    range: RangeArgs,
     /// Engine threads, which share addresses and limits [default: 2 per core, at most 8]
     #[arg(long, value_name = "N", value_parser = shards, allow_negative_numbers = true, hide = true)]
     shards: Option<usize>,
@@ -60,13 +56,14 @@ impl PlotArgs {
         if self.kind == Kind::Rtt {
             common.engine.rtt = Some(self.common.round_trips().for_pictures());
         }
+        let (from, to) = self.range.resolve("plot")?;
         let address = self.address.map(Address::from);
         let theme = if self.dark { Theme::Dark } else { Theme::Light };
         Ok(Config::Read(ReadConfig {
             common,
             files: sources("plot", &self.files)?,
-            from: self.from,
-            to: self.to,
+            from,
+            to,
             plot: Some(Picture {
                 kind: self.kind,
                 out: self.output.filter(|path| path.as_os_str() != "-"),

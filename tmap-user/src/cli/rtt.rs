@@ -6,16 +6,15 @@ use clap::{ArgAction, Args, error::ErrorKind};
 
 use super::{
     CommonArgs,
+    range::RangeArgs,
     report::ReportArgs,
     sensor::SensorArgs,
     sources, usage,
-    values::{at_least_one, positive_time, size},
+    values::{at_least_one, positive_time},
 };
 use crate::{
-    capture::xdp::XdpMode,
-    config::{Config, LiveConfig, ReadConfig},
+    config::{Config, ReadConfig},
     engine::rtt::Options,
-    time::When,
 };
 
 #[derive(Debug, Args)]
@@ -30,20 +29,10 @@ pub(super) struct RttArgs {
     /// Interface to watch; a,b or -i again for more; any: all that are up
     #[arg(short, long, value_name = "IFACE", action = ArgAction::Append, value_delimiter = ',')]
     interface: Vec<String>,
-    /// Watch outgoing segments too (XDP sees only incoming ones)
-    #[arg(long, conflicts_with_all = ["files", "read"])]
-    egress: bool,
     #[command(flatten)]
     sensor: SensorArgs,
-    /// Stop after this time, e.g. 90s or 10m
-    #[arg(long, value_name = "TIME", value_parser = positive_time, conflicts_with_all = ["files", "read"])]
-    duration: Option<Duration>,
-    /// Ignore packets of captures before this time, e.g. 03:00 or '2026-11-21 03:00'
-    #[arg(long, value_name = "TIME", conflicts_with = "interface")]
-    from: Option<When>,
-    /// Ignore packets of captures after this time
-    #[arg(long, value_name = "TIME", conflicts_with = "interface")]
-    to: Option<When>,
+    #[command(flatten)]
+    range: RangeArgs,
     /// Print only intervals and summaries, not every round trip
     #[arg(short, long)]
     summary: bool,
@@ -67,13 +56,6 @@ pub(super) struct RttArgs {
     /// Limit of connections held for round trips [default: by --memory, 65536 of 2G]
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, hide = true)]
     rtt_connections: Option<usize>,
-    /// Hook: native or generic XDP, tc (beside other programs), or auto
-    #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
-    xdp_mode: XdpMode,
-    /// Size of the ring buffer per CPU, e.g. 8M; rounded up to a power of two, at least 2K
-    #[arg(long, value_name = "BYTES", value_parser = size, allow_negative_numbers = true, hide = true)]
-    #[arg(conflicts_with_all = ["files", "read"])]
-    ring_size: Option<usize>,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -92,22 +74,12 @@ impl RttArgs {
         if self.interface.is_empty() {
             let files = if self.files.is_empty() { &self.read } else { &self.files };
             let files = sources("rtt", files)?;
-            return Ok(Config::Read(ReadConfig {
-                common,
-                files,
-                from: self.from,
-                to: self.to,
-                plot: None,
-                shards: None,
-            }));
+            self.sensor.refuse("rtt")?;
+            let (from, to) = self.range.resolve("rtt")?;
+            return Ok(Config::Read(ReadConfig { common, files, from, to, plot: None, shards: None }));
         }
-        Ok(Config::Live(LiveConfig {
-            xdp_mode: self.xdp_mode,
-            egress: self.egress,
-            duration: self.duration,
-            ring_bytes: self.ring_size,
-            ..self.sensor.watch(common, self.interface)
-        }))
+        self.range.refuse("rtt")?;
+        Ok(Config::Live(self.sensor.watch(common, self.interface)))
     }
 
     fn options(&self, idle_timeout_ns: u64) -> Options {

@@ -6,16 +6,15 @@ use clap::{ArgAction, Args, error::ErrorKind};
 
 use super::{
     CommonArgs,
+    range::RangeArgs,
     report::ReportArgs,
     sensor::SensorArgs,
     sources, spoken, usage,
-    values::{positive_time, shards, size, speed},
+    values::{positive_time, shards, speed},
 };
 use crate::{
-    capture::xdp::XdpMode,
     config::{Common, Config, LiveConfig, ReadConfig, TopConfig, TopSource},
     engine::rtt,
-    time::When,
 };
 
 #[derive(Debug, Args)]
@@ -42,26 +41,10 @@ pub(super) struct TopArgs {
     /// Use the mouse: a click chooses, the wheel scrolls (and marking text takes Shift)
     #[arg(long)]
     mouse: bool,
-    /// Watch outgoing segments too (XDP sees only incoming ones)
-    #[arg(long)]
-    egress: bool,
     #[command(flatten)]
     sensor: SensorArgs,
-    /// Stop after this time, e.g. 90s or 10m
-    #[arg(long, value_name = "TIME", value_parser = positive_time)]
-    duration: Option<Duration>,
-    /// Hook: native or generic XDP, tc (beside other programs), or auto
-    #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
-    xdp_mode: XdpMode,
-    /// Of captures, ignore packets before this time
-    #[arg(long, value_name = "TIME")]
-    from: Option<When>,
-    /// Of captures, ignore packets after this time
-    #[arg(long, value_name = "TIME")]
-    to: Option<When>,
-    /// Size of the ring buffer per CPU, e.g. 8M; rounded up to a power of two, at least 2K
-    #[arg(long, value_name = "BYTES", value_parser = size, allow_negative_numbers = true, hide = true)]
-    ring_size: Option<usize>,
+    #[command(flatten)]
+    range: RangeArgs,
     /// Engine threads, which share addresses and limits
     #[arg(long, value_name = "N", value_parser = shards, allow_negative_numbers = true, hide = true)]
     shards: Option<usize>,
@@ -107,6 +90,7 @@ impl TopArgs {
     }
 
     fn live(self) -> Result<TopSource, clap::Error> {
+        self.range.refuse("top")?;
         let filter = match (&self.common.filter, self.words.is_empty()) {
             (Some(_), false) => {
                 let message = "give the filter once: as words, or by --filter";
@@ -116,24 +100,19 @@ impl TopArgs {
             (None, _) => self.words.join(" "),
         };
         let common = self.common(&filter)?;
-        Ok(TopSource::Live(LiveConfig {
-            xdp_mode: self.xdp_mode,
-            egress: self.egress,
-            duration: self.duration,
-            ring_bytes: self.ring_size,
-            shards: self.shards,
-            ..self.sensor.watch(common, self.interface)
-        }))
+        Ok(TopSource::Live(LiveConfig { shards: self.shards, ..self.sensor.watch(common, self.interface) }))
     }
 
     fn files(self) -> Result<TopSource, clap::Error> {
+        self.sensor.refuse("top")?;
+        let (from, to) = self.range.resolve("top")?;
         let common = self.common(self.common.filter.as_deref().unwrap_or_default())?;
         let files: Vec<PathBuf> = self.words.iter().map(PathBuf::from).collect();
         Ok(TopSource::Files(ReadConfig {
             common,
             files: sources("top", &files)?,
-            from: self.from,
-            to: self.to,
+            from,
+            to,
             plot: None,
             shards: self.shards,
         }))
