@@ -97,7 +97,7 @@ impl Suppressed {
 impl Record {
     /// Makes it tell of the segments that were suppressed before it.
     #[inline(always)]
-    pub fn count(&mut self, suppressed: Suppressed) {
+    pub fn add_suppressed(&mut self, suppressed: Suppressed) {
         self.suppressed = suppressed.count;
         self.segment.payload_bytes = self.segment.payload_bytes.wrapping_add(suppressed.payload_bytes);
     }

@@ -85,7 +85,7 @@ impl<const STOP: u8> fast::Visitor for FastPath<'_, STOP> {
             return self.cpu.count_emitted();
         }
         let mut record = Record { time_ns: 0, direction: self.direction, suppressed: 0, segment };
-        record.count(suppressed);
+        record.add_suppressed(suppressed);
         if ring::push_data::<STOP>(self.cpu, offsets.is_ip4, &record) {
             self.cpu.count_emitted();
         } else {

@@ -189,7 +189,7 @@ fn pass_on(work: &mut Work, direction: Direction) -> u64 {
     };
     let Decision::Emit(count) = decision else { return SUPPRESSED };
     record.direction = direction;
-    record.count(suppress::suppressed(cpu, hash, count));
+    record.add_suppressed(suppress::suppressed(cpu, hash, count));
     if ring::push(cpu, record) {
         EMITTED
     } else {

@@ -42,7 +42,7 @@ impl Suppressor {
             }
             Decision::Emit(count) => {
                 let mut record = *record;
-                record.count(Suppressed::new(count, *sum));
+                record.add_suppressed(Suppressed::new(count, *sum));
                 Some(record)
             }
         }

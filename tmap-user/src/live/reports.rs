@@ -9,7 +9,7 @@ use std::{
     thread::{Scope, ScopedJoinHandle},
 };
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot,
@@ -176,9 +176,13 @@ pub(super) fn joined<T>(writer: Writer<'_>, outcome: anyhow::Result<T>) -> anyho
             Err(error.into())
         }
         Ok(_) => outcome,
-        Err(_) => outcome.context("the thread that writes reports failed; please report this"),
+        // Also where all else went well: reports may be missing.
+        Err(_) => Err(outcome.err().map_or_else(|| anyhow!(FAILED), |error| error.context(FAILED))),
     }
 }
+
+/// What is said where the thread panicked.
+const FAILED: &str = "the thread that writes reports failed; please report this";
 
 /// Writes reports until nobody has more.
 fn write_all(sink: &mut (dyn Sink + Send), mut waiting: mpsc::Receiver<Report>) -> io::Result<()> {
@@ -199,4 +203,20 @@ fn write_all(sink: &mut (dyn Sink + Send), mut waiting: mpsc::Receiver<Report>) 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_thread_is_no_success() {
+        let joined_after = |outcome: anyhow::Result<()>| {
+            std::thread::scope(|scope| joined(scope.spawn(|| panic!("on purpose")), outcome))
+        };
+        for outcome in [Ok(()), Err(over())] {
+            let error = joined_after(outcome).expect_err("it panicked");
+            assert!(error.to_string().contains("please report this"), "{error:#}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Seek, Write},
+    io::{self, ErrorKind, Read as _, Seek, Write},
     os::{
         fd::AsRawFd as _,
         unix::fs::{MetadataExt, OpenOptionsExt as _},
@@ -111,7 +111,7 @@ impl Place {
             Self::File { file, path, is_empty_and_new } => {
                 let replaced = match Draft::make(path) {
                     Ok(draft) => draft.complete(content, path),
-                    Err(error) => Err(Failure { error, is_folders: true }),
+                    Err(error) => Err(Failure { is_folders: is_folders(&error), error }),
                 };
                 match replaced {
                     // In a folder that takes no new file, the old content can't be kept meanwhile.
@@ -138,7 +138,7 @@ fn is_at(file: &File, path: &Path) -> bool {
     match path.metadata() {
         Ok(there) => (there.dev(), there.ino()) == (own.dev(), own.ino()),
         // An unprivileged user may not look into the folder, but the kernel says where an open file is.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             let there = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
             own.nlink() > 0 && there.map_or(true, |there| there == path)
         }
@@ -198,6 +198,12 @@ struct Failure {
     is_folders: bool,
 }
 
+/// Whether the folder, or the draft's name in it, is why no draft could be made. It isn't where there is no
+/// room: then the content of before is better than a part of the new one.
+fn is_folders(error: &io::Error) -> bool {
+    !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 impl Draft {
     fn make(beside: &Path) -> io::Result<Self> {
         let mut name = beside.file_name().unwrap_or_default().to_owned();
@@ -213,7 +219,7 @@ impl Draft {
     fn complete(mut self, content: &[u8], wanted: &Path) -> Result<(), Failure> {
         self.file.write_all(content).map_err(|error| Failure { error, is_folders: false })?;
         fs::rename(&self.path, wanted).map_err(|error| {
-            let is_folders = error.kind() == io::ErrorKind::PermissionDenied;
+            let is_folders = error.kind() == ErrorKind::PermissionDenied;
             Failure { error, is_folders }
         })
     }
@@ -363,5 +369,32 @@ mod tests {
         let error = without_links(&first, [owner + 1, owner + 2]).unwrap_err().to_string();
         assert!(error.contains(&format!("is a link of another user (uid {owner})")), "{error}");
         [first, second, file].iter().for_each(|path| fs::remove_file(path).unwrap());
+    }
+
+    #[test]
+    fn a_folder_without_room_keeps_the_old_page() {
+        let is = |kind: ErrorKind| is_folders(&io::Error::from(kind));
+        assert!(!is(ErrorKind::StorageFull) && !is(ErrorKind::QuotaExceeded));
+        assert!(is(ErrorKind::PermissionDenied) && is(ErrorKind::ReadOnlyFilesystem));
+    }
+
+    /// As a draft that was left by a process with the same number, which a container's often have.
+    #[test]
+    fn where_the_drafts_name_cannot_be_used_the_page_is_written_in_place() {
+        let (path, long) = (path("taken"), path(&"x".repeat(220)));
+        let left = path.with_file_name(format!("{}.{}.tmp", name_of(&path), std::process::id()));
+        fs::write(&left, "").unwrap();
+        for path in [path, long] {
+            let mut place = Place::open("page", Some(&path), &[]).unwrap();
+            place.put(b"a page").unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), "a page");
+            drop(place);
+            fs::remove_file(&path).unwrap();
+        }
+        fs::remove_file(&left).unwrap();
+    }
+
+    fn name_of(path: &Path) -> String {
+        path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }

@@ -116,8 +116,7 @@ pub fn has_no_braille() -> bool {
 pub fn wait_for_keys(timeout: Duration) -> io::Result<()> {
     let out = io::stdout();
     let mut polled = [PollFd::new(&out, PollFlags::IN)];
-    let timeout = Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() };
-    match poll(&mut polled, Some(&timeout)) {
+    match poll(&mut polled, Some(&timespec(timeout))) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
@@ -127,15 +126,17 @@ pub fn wait_for_keys(timeout: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// A time as poll(2) takes it.
+fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: time.subsec_nanos().into() }
+}
+
 /// Whether what is written to this descriptor is taken, or refused, at once, now or within this time.
 pub fn takes_output(out: impl AsFd, within: Duration) -> bool {
     let until = Instant::now() + within;
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec {
-            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        };
+        let timeout = timespec(left);
         match poll(&mut [PollFd::new(&out, PollFlags::OUT)], Some(&timeout)) {
             Err(Errno::INTR) => {}
             // One that is gone refuses.
@@ -296,5 +297,12 @@ mod tests {
         assert_eq!(area(3_000, 24), Size { width: MOST_COLUMNS, height: 24 });
         assert_eq!(area(80, u16::MAX), Size { width: 80, height: MOST_ROWS });
         assert_eq!(area(0, 0), Size { width: 0, height: 0 });
+    }
+
+    #[test]
+    fn whole_seconds_are_waited_for() {
+        let of = |ms| timespec(Duration::from_millis(ms));
+        assert_eq!((of(2_500).tv_sec, of(2_500).tv_nsec), (2, 500_000_000));
+        assert_eq!((of(20).tv_sec, of(20).tv_nsec), (0, 20_000_000));
     }
 }
