@@ -17,9 +17,10 @@
 //! | a frame handed to a loaded program | [`test_run`] |
 //! | what tmap costs | [`mod@bench`] |
 //!
-//! The tests are three binaries in `tests/tests`: `engine` (the library, without rights), `cli` (the
-//! command, without rights) and `kernel` (root). A test that needs what not every machine has is
-//! ignored with its reason; `cargo xtask test` runs it where it can, and says what it left out and why.
+//! The tests are four binaries in `tests/tests`: `engine` (the library, without rights), `cli` (the
+//! command, without rights), `page` (a page in a browser) and `kernel` (root). A test that needs what not
+//! every machine has is ignored with its reason; `cargo xtask test` runs it where it can, and says what it
+//! left out and why.
 
 pub mod bench;
 pub mod captures;
