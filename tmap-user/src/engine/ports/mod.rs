@@ -13,6 +13,7 @@
 //!
 //! Ports are chosen by their sender, so a link is a probability and never a fact.
 
+mod at_once;
 pub mod boundary;
 pub mod chains;
 mod counters;
@@ -93,9 +94,9 @@ impl Ports {
     }
 
     /// The most hosts that certainly sent SYNs at once, each with an address of its own; 0 where no walks
-    /// show any. A machine may have several addresses.
+    /// show any, or where a service has too many SYNs. A machine may have several addresses.
     pub fn most_at_once(&self) -> usize {
-        self.walks.iter().map(|walks| walks.most_at_once(&self.openings)).max().unwrap_or(0)
+        self.walks.iter().map(|walks| at_once::hosts(walks, &self.openings)).max().unwrap_or(0)
     }
 }
 

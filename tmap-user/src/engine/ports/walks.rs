@@ -6,13 +6,11 @@
 
 use std::collections::HashMap;
 
-use foldhash::fast::RandomState;
-use tmap_common::Address;
-
 use super::{
     opening::{Opening, Place},
     rule::{Rule, Steps},
 };
+use foldhash::fast::RandomState;
 
 /// The most walks under way at one service; beyond them, the oldest ends. Bounds the work of a SYN.
 const MOST_UNDER_WAY: usize = 64;
@@ -239,31 +237,6 @@ impl Walks {
         }
         walks
     }
-
-    /// The most hosts that certainly sent SYNs at once: walks to one service that overlap in time. A host has
-    /// one walk at a time for each of its own addresses.
-    pub fn most_at_once(&self, openings: &[Opening]) -> usize {
-        if !self.rule.is_per_service() {
-            return 0;
-        }
-        let mut ends: Vec<((Address, u16), u64, bool)> = Vec::new();
-        for Walk(members) in self.walks().iter().filter(|walk| walk.0.len() >= LEAST_CERTAIN) {
-            let (first, last) = (&openings[members[0]], &openings[members[members.len() - 1]]);
-            ends.push((first.service(), first.time_ns, true));
-            ends.push((last.service(), last.time_ns, false));
-        }
-        // Of a beginning and an end at one time, the end comes first.
-        ends.sort_unstable();
-        let (mut most, mut now, mut place) = (0, 0_usize, None);
-        for (of, _, begins) in ends {
-            if place != Some(of) {
-                (place, now) = (Some(of), 0);
-            }
-            now = if begins { now + 1 } else { now.saturating_sub(1) };
-            most = most.max(now);
-        }
-        most
-    }
 }
 
 /// The fewest SYNs of a walk that is certain: strangers make two steps by chance once in a million.
@@ -273,8 +246,9 @@ pub(super) const LEAST_CERTAIN: usize = 4;
 mod tests {
     use rand::{RngExt as _, SeedableRng as _};
     use rand_pcg::Pcg64;
+    use tmap_common::Address;
 
-    use super::*;
+    use super::{super::at_once, *};
 
     /// Hosts that open a connection to one of two services every quarter of a second in turn, by Linux's
     /// rule; each begins its walks anew at a second of its own. Returns the host of each SYN, too.
@@ -311,7 +285,7 @@ mod tests {
             let least = [0.0, 0.9, 0.0, 0.0, 0.7][hosts.min(4)];
             assert!(right as f64 > least * openings.len() as f64 * if hosts == 16 { 0.4 } else { 1.0 });
             assert!(walks.nats() > 1_000.0 && walks.by_chance < 0.1 * walks.linked() as f64);
-            let at_once = walks.most_at_once(&openings);
+            let at_once = at_once::hosts(&walks, &openings);
             assert!(at_once <= hosts && (hosts == 16 || at_once == hosts), "{at_once} of {hosts}");
         }
     }
@@ -327,7 +301,7 @@ mod tests {
                 walks.nats(),
                 walks.linked()
             );
-            assert_eq!(walks.most_at_once(&openings), 0);
+            assert_eq!(at_once::hosts(&walks, &openings), 0);
         }
     }
 }

@@ -1,0 +1,79 @@
+//! Hosts that certainly sent SYNs at once: walks to one service that overlap in time.
+//!
+//! A host has one walk at a time at each service, for each of its own addresses. But its walk may seem to be
+//! two. Where a new walk comes by the end of the one before it, SYNs may go on from either. And where a host
+//! opens so many connections that its walk goes round all ports within seconds, or has to pass by hundreds of
+//! ports that are still busy (TIME_WAIT lasts a minute, `TCP_TIMEWAIT_LEN` in include/net/tcp.h), it comes by
+//! its own earlier ends again and again.
+
+use std::collections::BTreeMap;
+
+use tmap_common::Address;
+
+use super::{
+    opening::Opening,
+    walks::{LEAST_CERTAIN, Walk, Walks},
+};
+
+/// Walks this near each other, in ports, are taken for one: some steps.
+const NEAR: u16 = 128;
+
+/// Services with more SYNs than this within [`ROUND_NS`] tell nothing: a walk's steps are nine ports wide on
+/// average, so it then goes round a third of the 28,232 ports in that time, and two thirds of the ports that
+/// it may have are busy after a minute.
+const MOST_IN_ROUND: usize = 1_000;
+
+/// The time in which walks are followed, in nanoseconds.
+const ROUND_NS: u64 = 10_000_000_000;
+
+/// The most hosts at once, each with an address of its own; 0 where no walk is certain.
+pub(super) fn hosts(walks: &Walks, openings: &[Opening]) -> usize {
+    if !walks.rule.is_per_service() {
+        return 0;
+    }
+    let mut services: BTreeMap<(Address, u16), Vec<usize>> = BTreeMap::new();
+    for (at, opening) in openings.iter().enumerate() {
+        services.entry(opening.service()).or_default().push(at);
+    }
+    let is_crowded = |at: &[usize]| {
+        let later = at.iter().zip(at.iter().skip(MOST_IN_ROUND));
+        later.into_iter().any(|(&from, &to)| openings[to].time_ns - openings[from].time_ns < ROUND_NS)
+    };
+    let mut certain: BTreeMap<(Address, u16), Vec<Walk>> = BTreeMap::new();
+    for walk in walks.walks().into_iter().filter(|walk| walk.0.len() >= LEAST_CERTAIN) {
+        let service = openings[walk.0[0]].service();
+        if services.get(&service).is_some_and(|at| !is_crowded(at)) {
+            certain.entry(service).or_default().push(walk);
+        }
+    }
+    certain.values().map(|walks| at_once(walks, openings)).max().unwrap_or(0)
+}
+
+/// The most of these walks to one service, in order of their first SYN, that overlap and aren't near each
+/// other.
+///
+/// O(n m) for n walks of which m overlap.
+fn at_once(walks: &[Walk], openings: &[Opening]) -> usize {
+    // Walks under way, each with the number of the host that it is taken for.
+    let mut under_way: Vec<(&Walk, usize)> = Vec::new();
+    let mut most = 0;
+    for (number, walk) in walks.iter().enumerate() {
+        let first = &openings[walk.0[0]];
+        under_way.retain(|(other, _)| openings[other.0[other.0.len() - 1]].time_ns > first.time_ns);
+        let near = under_way.iter().find(|(other, _)| is_near(other, first, openings));
+        let host = near.map_or(number, |(_, host)| *host);
+        under_way.push((walk, host));
+        let mut hosts: Vec<usize> = under_way.iter().map(|(_, host)| *host).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        most = most.max(hosts.len());
+    }
+    most
+}
+
+/// Whether a walk is near a SYN when that comes.
+fn is_near(Walk(members): &Walk, opening: &Opening, openings: &[Opening]) -> bool {
+    let next = members.partition_point(|&at| openings[at].time_ns <= opening.time_ns);
+    let around = members[next.saturating_sub(1)..].iter().take(2);
+    around.into_iter().any(|&at| openings[at].port.abs_diff(opening.port) <= NEAR)
+}
