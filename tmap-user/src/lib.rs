@@ -31,7 +31,10 @@ mod voice;
 
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit};
+use rustix::{
+    io::Errno,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 
 /// How long the end of a run waits for a reader of standard error: as long as for an answer.
 const READ_WITHIN: Duration = Duration::from_secs(1);
@@ -89,6 +92,16 @@ pub fn with_advice(message: String, captures: usize) -> String {
         Some((_, advice)) => format!("{message}; {advice}"),
         None => message,
     }
+}
+
+/// Raises this process's limit of open files as far as it may: many captures and interfaces need more than
+/// the 1,024 that are usual.
+///
+/// # Errors
+/// If the system refuses.
+pub fn raise_file_limit() -> Result<(), Errno> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
 }
 
 /// Open files that are enough for what a run opens beside its captures.

@@ -13,7 +13,7 @@ use tmap::{
     is_said, live,
     output::PageWriter,
     patient::Patient,
-    read,
+    raise_file_limit, read,
     report::Sink,
     say, signals, stdout, with_advice, without_error_codes,
 };
@@ -21,6 +21,7 @@ use tmap::{
 fn main() -> ExitCode {
     // What can't be done without it can't be done at all, and then says so itself.
     let _ = signals::survive_file_limit();
+    let _ = raise_file_limit();
     // A mistake on the command line ends the process here, with exit code 2.
     let config = cli::config(env::args_os()).unwrap_or_else(|error| error.exit());
     let code = exit_code(run(&config), config.captures());

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{Write as _, pipe},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -186,27 +186,46 @@ fn too_few_descriptors_are_one_line() {
     assert!(refused > 0, "no limit was reached");
 }
 
-/// The number that is advised is enough, and more than what was too little.
-#[test]
-fn too_few_descriptors_for_many_captures_come_with_enough() {
+/// Copies of a small capture, all of which are open at once when they are read.
+fn many_captures(folder: &TempDir) -> Vec<PathBuf> {
     const CAPTURES: usize = 300;
-    let folder = TempDir::new().expect("a folder");
-    let files: Vec<PathBuf> =
-        (0..CAPTURES).map(|number| folder.path().join(format!("{number}.pcap.gz"))).collect();
+    let path = |number: usize| folder.path().join(format!("{number}.pcap.gz"));
+    let files: Vec<PathBuf> = (0..CAPTURES).map(path).collect();
     for file in &files {
         fs::copy(captures::path(THREE), file).expect("copied");
     }
+    files
+}
+
+/// Reads captures with a limit as the shell's `ulimit` takes it.
+fn read_limited(limit: &str, files: &[PathBuf]) -> Output {
     let words: Vec<&Path> =
         [Path::new("read")].into_iter().chain(files.iter().map(PathBuf::as_path)).collect();
-    let run = |limit: u64| limited(&format!("-n {limit}"), &words).output().expect("tmap runs");
-    let output = run(260);
+    limited(limit, &words).output().expect("tmap runs")
+}
+
+/// The number that is advised is enough, and more than what was too little.
+#[test]
+fn too_few_descriptors_for_many_captures_come_with_enough() {
+    let folder = TempDir::new().expect("a folder");
+    let files = many_captures(&folder);
+    let output = read_limited("-n 260", &files);
     let err = String::from_utf8_lossy(&output.stderr);
     let (_, advised) = err.trim_end().rsplit_once("such as ulimit -n ").expect("advice");
     let advised: u64 = advised.parse().expect("a number");
     assert!(advised > 260, "{err}");
-    let output = run(advised);
+    let output = read_limited(&format!("-n {advised}"), &files);
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(!output.stdout.is_empty() && !err.contains("open files"), "{advised}: {err}");
+}
+
+/// Where the limit may be raised, nobody has to.
+#[test]
+fn a_limit_that_may_be_raised_is() {
+    let folder = TempDir::new().expect("a folder");
+    let output = read_limited("-Sn 100", &many_captures(&folder));
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.stdout.is_empty() && !err.contains("open files"), "{err}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! as root, one at a time. For `cargo test` they are ignored, and each says why.
 
 mod demo;
+mod descriptors;
 mod interfaces;
 mod live;
 mod overload;

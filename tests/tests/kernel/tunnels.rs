@@ -3,17 +3,25 @@
 //! Kernels lack some types of device. Each type has a module of its own, named after it, by which
 //! `cargo xtask test` leaves out those that this kernel lacks, and says so.
 
-use std::{thread, time::Duration};
+use std::{
+    net::{SocketAddr, TcpStream, UdpSocket},
+    thread,
+    time::Duration,
+};
 
+use nix::sys::signal::Signal;
 use tmap::capture::xdp::{Config, Sensor, XdpMode};
 use tmap_common::{
     Address, Record, Skip,
     record::Direction,
     tunnel::{Kind, Tunnel},
 };
-use tmap_tests::net::{
-    namespaces::{INTERFACE, Namespace, Wire},
-    talk,
+use tmap_tests::{
+    command::{Running, wait_for},
+    net::{
+        namespaces::{INTERFACE, Namespace, Wire},
+        talk,
+    },
 };
 
 /// The addresses inside.
@@ -104,8 +112,118 @@ fn check(device: &Device) {
     }
 }
 
+/// A port of which tmap expects no tunnel.
+const RELAY_PORT: u16 = 5555;
+
+/// A far end to which a relay of its own hands over a tunnel's packets, which come to it on [`RELAY_PORT`].
+struct Relayed {
+    wire: Wire,
+    relay: UdpSocket,
+    /// The address and port of the tunnel, at the far end.
+    tunnel: SocketAddr,
+}
+
+impl Relayed {
+    /// `kind` names the tunnel; at the far end it has this port, and `words` tell where it sends.
+    fn new(kind: &str, port: u16, words: &str) -> Self {
+        let wire = Wire::new(1500, false);
+        let near = format!("remote 192.0.2.2 dstport {RELAY_PORT}");
+        let far = format!("dstport {port} {words}");
+        for (end, host, words) in [(&wire.near, 1, near.as_str()), (&wire.far, 2, far.trim_end())] {
+            end.ip(&format!("link add tun9 address 02:00:00:00:00:0{host} type {kind} id 42 {words}"));
+            end.sysctl("net.ipv6.conf.tun9.disable_ipv6", "1");
+            end.ip(&format!("addr add 198.51.100.{host}/24 dev tun9"));
+            end.ip("link set tun9 up");
+        }
+        wire.near.ip("neigh add 198.51.100.2 lladdr 02:00:00:00:00:02 dev tun9");
+        wire.far.ip("addr add 192.0.2.77/32 dev lo");
+        let relay = wire.far.run(|| UdpSocket::bind(("192.0.2.2", RELAY_PORT)).expect("bound"));
+        relay.set_nonblocking(true).expect("set");
+        Self { wire, relay, tunnel: SocketAddr::from(([192, 0, 2, 2], port)) }
+    }
+
+    /// Adds where the far end's tunnel sends to its forwarding table.
+    fn send_to(&self, address: &str) {
+        let words = format!("fdb append 00:00:00:00:00:00 dev tun9 dst {address} port {RELAY_PORT}");
+        let status = self.wire.far.command("bridge").args(words.split(' ')).status();
+        assert!(status.is_ok_and(|status| status.success()), "bridge {words}");
+    }
+
+    /// Watches `any` at the far end.
+    fn watch(&self) -> Running {
+        Running::start(&self.wire.far, &["-i", "any", "--no-promisc", "--json", "--every", "100ms"])
+    }
+
+    /// Sends one SYN through the tunnel. Nobody answers, as the far end's packets go nowhere.
+    fn knock(&self) {
+        let server = SocketAddr::from((INSIDE[1], 9));
+        let knock = || TcpStream::connect_timeout(&server, Duration::from_millis(300)).is_err();
+        assert!(self.wire.near.run(knock), "nobody answers");
+        let mut bytes = [0; 2_000];
+        while let Ok((count, _)) = self.relay.recv_from(&mut bytes) {
+            self.relay.send_to(&bytes[..count], self.tunnel).expect("handed over");
+        }
+    }
+
+    /// What `any` sees: each segment that the relay hands over once.
+    fn any_sees_what_is_handed_over(&self) {
+        let mut tmap = self.watch();
+        wait_for("the tunnel", || watched(&tmap) == [INTERFACE, "tun9"]);
+        self.knock();
+        tmap.send(Signal::SIGTERM);
+        assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+        assert_eq!(tmap.lines("summary")[0]["packets"]["emitted"], 1, "{}", tmap.out());
+    }
+}
+
+/// The interfaces that a run watches.
+fn watched(tmap: &Running) -> Vec<String> {
+    let Some(last) = tmap.lines("heartbeat").pop() else { return Vec::new() };
+    let names = last["watched"].as_array().expect("a list").iter();
+    names.map(|name| name.as_str().expect("a name").to_owned()).collect()
+}
+
 mod vxlan {
     use super::*;
+
+    /// The loopback, a second address of the host, and one of its table.
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn any_shows_what_a_relay_on_an_own_address_hands_over() {
+        for remote in ["127.0.0.1", "192.0.2.77"] {
+            Relayed::new("vxlan", 4789, &format!("remote {remote}")).any_sees_what_is_handed_over();
+        }
+        for destination in ["127.0.0.1", "192.0.2.2"] {
+            let relayed = Relayed::new("vxlan", 4789, "");
+            relayed.send_to(destination);
+            relayed.any_sees_what_is_handed_over();
+        }
+    }
+
+    /// Its frames come in on the wire as well, so that some would count twice.
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn any_lets_go_of_a_tunnel_that_also_leads_elsewhere() {
+        let relayed = Relayed::new("vxlan", 4789, "");
+        let mut tmap = relayed.watch();
+        wait_for("the first interface", || watched(&tmap) == [INTERFACE]);
+        // Without a change of interfaces, by the next check.
+        relayed.send_to("192.0.2.2");
+        wait_for("the tunnel", || watched(&tmap) == [INTERFACE, "tun9"]);
+        relayed.send_to("192.0.2.1");
+        wait_for("one fewer", || watched(&tmap) == [INTERFACE]);
+        let told = tmap.lines("interface").pop().expect("a change");
+        assert_eq!(told["change"], "left_out");
+        let text = told["text"].as_str().expect("a text");
+        assert!(text.ends_with("because its frames come in by other interfaces"), "{text}");
+        tmap.send(Signal::SIGTERM);
+        assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+        let mut tmap = relayed.watch();
+        wait_for("an interface", || !watched(&tmap).is_empty());
+        assert_eq!(watched(&tmap), [INTERFACE]);
+        tmap.send(Signal::SIGTERM);
+        tmap.end();
+    }
 
     #[test]
     #[ignore = "needs root: cargo xtask test"]
@@ -183,6 +301,12 @@ mod geneve {
     #[ignore = "needs root: cargo xtask test"]
     fn segments_are_seen_with_their_tunnel() {
         check(&Device { words: "type geneve id 4343 remote P", kind: Kind::GENEVE, id: 4343 });
+    }
+
+    #[test]
+    #[ignore = "needs root: cargo xtask test"]
+    fn any_shows_what_a_relay_on_an_own_address_hands_over() {
+        Relayed::new("geneve", 6081, "remote 192.0.2.77").any_sees_what_is_handed_over();
     }
 }
 

@@ -1,6 +1,10 @@
 //! Which files may still be opened, by Landlock.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, Ruleset, RulesetAttr as _, RulesetCreated,
@@ -8,6 +12,7 @@ use landlock::{
 };
 
 use super::Needs;
+use crate::{with_advice, without_error_codes};
 
 /// The newest rules of Landlock that tmap was tried with. Older kernels keep those that they know.
 const TRIED: ABI = ABI::V6;
@@ -20,18 +25,22 @@ fn writing() -> BitFlags<AccessFs> {
     AccessFs::WriteFile | AccessFs::Truncate | AccessFs::ReadDir | AccessFs::MakeReg | AccessFs::RemoveFile
 }
 
-/// Rules that are not enforced yet.
-pub(super) struct Fence(Result<RulesetCreated, RulesetError>);
+/// Rules that are not enforced yet, or why there are none.
+pub(super) struct Fence(Result<RulesetCreated, String>);
 
 impl Fence {
     /// The rules for what `needs` names. Names that lead nowhere have no rule.
     pub(super) fn new(needs: &Needs) -> Self {
-        Self(rules(needs))
+        let rules = has_room()
+            .map_err(|error| error.to_string())
+            .and_then(|()| rules(needs).map_err(|error| error.to_string()));
+        Self(rules.map_err(|error| with_advice(without_error_codes(&error), 0)))
     }
 
     /// Enforces the rules for this thread and those that it starts. Returns what can't be done.
     pub(super) fn close(self) -> Option<String> {
-        let enforced = self.0.and_then(RulesetCreated::restrict_self);
+        let restrict = |rules: RulesetCreated| rules.restrict_self().map_err(|error| error.to_string());
+        let enforced = self.0.and_then(restrict);
         match enforced {
             Ok(status) if status.ruleset != RulesetStatus::NotEnforced => None,
             Ok(_) => Some(
@@ -42,6 +51,13 @@ impl Fence {
             )),
         }
     }
+}
+
+/// Fails where there is no descriptor left for the rules and one for a path at a time: a path that can't be
+/// opened would have no rule, so that it couldn't be read later.
+fn has_room() -> io::Result<()> {
+    let _room = [File::open("/")?, File::open("/")?];
+    Ok(())
 }
 
 fn rules(needs: &Needs) -> Result<RulesetCreated, RulesetError> {

@@ -1,5 +1,7 @@
 //! Whether an interface's frames can be read on the interfaces that carry them: tunnels and ciphers.
 
+use std::net::IpAddr;
+
 use netlink_packet_route::link::{
     GreEncapType, InfoData, InfoGeneve, InfoGre, InfoGre6, InfoIpTunnel, InfoMacSec, InfoVxlan,
     TunnelEncapType,
@@ -13,6 +15,8 @@ pub(super) enum Carried {
     Plainly,
     /// Wrapped in what tmap unwraps, unless decapsulation is off, on interfaces of this network namespace.
     Wrapped,
+    /// Wrapped in what tmap unwraps, but nothing tells where ([`super::relays`]).
+    Unknown,
     /// As tmap can't read them, on the loopback, or in another network namespace.
     Hidden,
 }
@@ -21,25 +25,25 @@ pub(super) enum Carried {
 /// another network namespace.
 pub(super) fn carried(setup: Option<&InfoData>, is_elsewhere: bool) -> Carried {
     let Some(is_readable) = setup.and_then(unwraps) else { return Carried::Plainly };
-    let is_hidden = !is_readable || is_elsewhere || setup.is_some_and(is_relayed);
-    if is_hidden { Carried::Hidden } else { Carried::Wrapped }
+    if !is_readable || is_elsewhere { Carried::Hidden } else { Carried::Wrapped }
 }
 
-/// Whether a relay hands a tunnel's packets over on the loopback, which isn't watched.
-fn is_relayed(setup: &InfoData) -> bool {
-    match setup {
-        InfoData::Vxlan(attributes) => attributes.iter().any(|attribute| match attribute {
-            InfoVxlan::Group(remote) => remote.is_loopback(),
-            InfoVxlan::Group6(remote) => remote.is_loopback(),
-            _ => false,
+/// The address to which a tunnel in UDP sends its packets, where it is set up with one.
+pub(super) fn remote(setup: &InfoData) -> Option<IpAddr> {
+    let found: Option<IpAddr> = match setup {
+        InfoData::Vxlan(attributes) => attributes.iter().find_map(|attribute| match attribute {
+            InfoVxlan::Group(remote) => Some((*remote).into()),
+            InfoVxlan::Group6(remote) => Some((*remote).into()),
+            _ => None,
         }),
-        InfoData::Geneve(attributes) => attributes.iter().any(|attribute| match attribute {
-            InfoGeneve::Remote(remote) => remote.is_loopback(),
-            InfoGeneve::Remote6(remote) => remote.is_loopback(),
-            _ => false,
+        InfoData::Geneve(attributes) => attributes.iter().find_map(|attribute| match attribute {
+            InfoGeneve::Remote(remote) => Some((*remote).into()),
+            InfoGeneve::Remote6(remote) => Some((*remote).into()),
+            _ => None,
         }),
-        _ => false,
-    }
+        _ => None,
+    };
+    found.filter(|remote| !remote.is_unspecified())
 }
 
 /// Whether tmap unwraps the frames of a tunnel that is set up like this; `None` where it is no tunnel.
@@ -136,15 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_relay_hands_over_on_the_loopback_is_hidden() {
-        let vxlan = |remote: [u8; 4]| {
-            here(InfoData::Vxlan(vec![InfoVxlan::Group(remote.into()), InfoVxlan::Port(4789)]))
+    fn a_tunnel_tells_where_it_sends() {
+        let vxlan = |address: [u8; 4]| {
+            remote(&InfoData::Vxlan(vec![InfoVxlan::Port(4789), InfoVxlan::Group(address.into())]))
         };
-        let geneve = |remote: u128| {
-            here(InfoData::Geneve(vec![InfoGeneve::Port(6081), InfoGeneve::Remote6(remote.into())]))
-        };
-        assert_eq!([vxlan([127, 0, 0, 1]), geneve(1)], [Carried::Hidden; 2]);
-        assert_eq!([vxlan([192, 0, 2, 1]), geneve(0x2001 << 112)], [Carried::Wrapped; 2]);
+        let geneve = |address: u128| remote(&InfoData::Geneve(vec![InfoGeneve::Remote6(address.into())]));
+        assert_eq!(vxlan([192, 0, 2, 1]), Some([192, 0, 2, 1].into()));
+        assert_eq!(geneve(1), Some(std::net::Ipv6Addr::LOCALHOST.into()));
+        assert_eq!([vxlan([0; 4]), geneve(0)], [None; 2]);
     }
 
     #[test]

@@ -31,8 +31,8 @@ pub(super) struct OwnLinks {
 
 impl OwnLinks {
     /// What they are attached to now. Those that were known are looked up where they were, which costs far
-    /// less than a look at all descriptors. An error where `/proc` doesn't tell: then nothing is known of
-    /// them.
+    /// less than a look at all descriptors. It takes one descriptor at a time. An error where `/proc` doesn't
+    /// tell, or where no descriptor is left: then nothing is known of them.
     pub(super) fn look(&mut self) -> io::Result<Vec<HeldLink>> {
         let again = |(place, id): &(PathBuf, u32)| {
             held_link(&fs::read_to_string(place).ok()?).filter(|link| link.id == *id)
@@ -106,17 +106,25 @@ fn name_of(process: &Path) -> String {
 }
 
 /// The fdinfo of each BPF link and program of a process, and where it is. Takes what it looks at off `left`.
-/// An error where its descriptors can't be listed.
+/// An error where one of its descriptors can't be looked at that is still there.
 fn descriptors(process: &Path, left: &mut usize) -> io::Result<Vec<(PathBuf, String)>> {
-    let entries = fs::read_dir(process.join("fd"))?;
+    let (folder, info_folder) = (process.join("fd"), process.join("fdinfo"));
+    // The folder is closed before the first of them is looked at, which takes a descriptor, too.
+    let names = fs::read_dir(&folder)?.take(*left).map(|entry| Ok(entry?.file_name()));
+    let names = names.collect::<io::Result<Vec<_>>>()?;
+    *left -= names.len();
     let mut infos = Vec::new();
-    for entry in entries.flatten().take(*left) {
-        *left -= 1;
+    for name in names {
         // `anon_inode:bpf_link`, `anon_inode:bpf-prog`. Maps are many, and name neither.
         let is_asked_for = |to: &str| to.contains(":bpf") && !to.ends_with("map");
-        if fs::read_link(entry.path()).is_ok_and(|to| is_asked_for(&to.to_string_lossy())) {
-            let place = process.join("fdinfo").join(entry.file_name());
-            infos.extend(fs::read_to_string(&place).map(|info| (place, info)));
+        if fs::read_link(folder.join(&name)).is_ok_and(|to| is_asked_for(&to.to_string_lossy())) {
+            let place = info_folder.join(name);
+            match fs::read_to_string(&place) {
+                Ok(info) => infos.push((place, info)),
+                // It was closed since.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(infos)

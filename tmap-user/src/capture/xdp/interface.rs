@@ -1,13 +1,13 @@
 //! Network interfaces, as rtnetlink lists them: names, link types, what they are built on, XDP programs
 //! already there.
 
-use std::ops::Range;
+use std::{collections::HashSet, net::IpAddr, ops::Range};
 
 use anyhow::{Context as _, Result, bail};
 use netlink_packet_core::{NLA_HEADER_SIZE, NetlinkMessage, NetlinkPayload, NlasIterator};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressHeader, AddressHeaderFlags, AddressMessage, AddressScope},
+    address::{AddressAttribute, AddressHeader, AddressHeaderFlags, AddressMessage, AddressScope},
     link::{
         InfoData, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, Prop,
     },
@@ -59,6 +59,8 @@ pub(super) struct Interface {
     pub(super) parent: Option<u32>,
     /// How its frames look on the interfaces that carry them.
     pub(super) carried: Carried,
+    /// Where a tunnel in UDP sends its packets, where it is set up with an address.
+    pub(super) remote: Option<IpAddr>,
     /// Ids of the XDP programs attached to it.
     pub(super) xdp_programs: Vec<u32>,
 }
@@ -77,6 +79,11 @@ impl Interface {
     /// Whether it is one end of a pair of virtual interfaces.
     pub(super) fn is_veth(&self) -> bool {
         self.kind == "veth"
+    }
+
+    /// Whether it is a VXLAN, whose forwarding table tells where packets go.
+    pub(super) fn is_vxlan(&self) -> bool {
+        self.kind == "vxlan"
     }
 
     /// Whether frames have a header with addresses of the link.
@@ -117,13 +124,38 @@ pub(super) fn list() -> Result<Vec<Interface>> {
 /// and not one of IPv6 that ends some time, which a router advertisement gives (RFC 4862). A mirror port gets
 /// such an address where it mirrors a router.
 pub(super) fn with_addresses() -> Result<Vec<u32>> {
-    let answer = netlink::dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))
-        .context("cannot list addresses by rtnetlink")?;
-    let own = answer.replies.iter().filter_map(|reply| match reply {
-        RouteNetlinkMessage::NewAddress(address) if is_given(&address.header) => Some(address.header.index),
+    let own = address_messages()?.filter(|address| is_given(&address.header));
+    Ok(own.map(|address| address.header.index).collect())
+}
+
+/// All addresses of this network namespace itself.
+pub(super) fn addresses() -> Result<HashSet<IpAddr>> {
+    Ok(address_messages()?.filter_map(|message| own_address(&message.attributes)).collect())
+}
+
+/// An interface's own address among the attributes of a message. `IFA_ADDRESS` is the peer's where there is
+/// an `IFA_LOCAL`.
+fn own_address(attributes: &[AddressAttribute]) -> Option<IpAddr> {
+    let local = attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
         _ => None,
     });
-    Ok(own.collect())
+    local.or_else(|| {
+        attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    })
+}
+
+/// What the kernel tells of addresses.
+fn address_messages() -> Result<impl Iterator<Item = AddressMessage>> {
+    let answer = netlink::dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))
+        .context("cannot list addresses by rtnetlink")?;
+    Ok(answer.replies.into_iter().filter_map(|reply| match reply {
+        RouteNetlinkMessage::NewAddress(address) => Some(address),
+        _ => None,
+    }))
 }
 
 /// Whether somebody gave an interface this address.
@@ -199,6 +231,7 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         }
     }
     found.carried = carried::carried(setup, is_carried_elsewhere);
+    found.remote = setup.and_then(carried::remote);
     found.parent = found.parent.or_else(|| bound_to(setup?)).filter(|_| !is_carried_elsewhere);
     Some(found).filter(|found| !found.name.is_empty())
 }
@@ -227,6 +260,7 @@ fn unknown(index: u32, link_type: LinkLayerType) -> Interface {
         master: None,
         parent: None,
         carried: Carried::Plainly,
+        remote: None,
         xdp_programs: Vec::new(),
     }
 }

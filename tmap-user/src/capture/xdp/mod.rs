@@ -17,6 +17,7 @@ mod netlink;
 mod news;
 pub mod offload;
 mod promiscuous;
+mod relays;
 mod ring;
 mod selection;
 mod watch;
@@ -171,7 +172,7 @@ pub enum ChangeKind {
     Detached,
     /// Somebody attached an XDP program beside.
     Beside,
-    /// `any` leaves it out from now on: an interface below it shows its frames.
+    /// `any` leaves it out from now on: other interfaces show its frames.
     LeftOut,
     /// It is there and can't be watched.
     Failed,

@@ -2,6 +2,8 @@
 //!
 //! Netlink rather than sysfs, because it answers for the network namespace that the caller is in.
 
+use std::ops::ControlFlow;
+
 use anyhow::{Context as _, Result};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable,
@@ -34,6 +36,7 @@ const MOST_AGAIN: usize = 5;
 
 /// All that rtnetlink has of what `request` asks for.
 pub(super) fn dump(request: RouteNetlinkMessage) -> Result<Answer<RouteNetlinkMessage>> {
+<<<<<<< HEAD
     whole(|| ask(NETLINK_ROUTE, NLM_F_DUMP, request.clone()))
 }
 
@@ -48,6 +51,18 @@ fn whole<T>(mut ask: impl FnMut() -> Result<Answer<T>>) -> Result<Answer<T>> {
         answer = ask()?;
     }
     Ok(answer)
+=======
+    ask_all(NETLINK_ROUTE, NLM_F_DUMP, request)
+}
+
+/// What rtnetlink has of what `request` asks for, until `take` has enough. Messages that aren't understood
+/// are `None`.
+pub(super) fn dump_until(
+    request: RouteNetlinkMessage,
+    mut take: impl FnMut(Option<RouteNetlinkMessage>) -> ControlFlow<()>,
+) -> Result<()> {
+    ask(NETLINK_ROUTE, NLM_F_DUMP, request, |reply| take(reply.ok()))
+>>>>>>> 03b235b (any watches tunnels whose relay is on an own address; short of descriptors, nobody is accused and nothing is dropped)
 }
 
 /// What the generic netlink family of `request` answers.
@@ -57,25 +72,44 @@ where
 {
     let mut message = GenlMessage::from_payload(request);
     message.set_resolved_family_id(family_id(T::family_name())?);
-    let Answer { replies, .. } = ask(NETLINK_GENERIC, NLM_F_ACK, message)?;
+    let Answer { replies, .. } = ask_all(NETLINK_GENERIC, NLM_F_ACK, message)?;
     Ok(replies.into_iter().map(|reply| reply.payload).collect())
 }
 
 /// The number that the kernel gave to a generic netlink family.
 fn family_id(name: &str) -> Result<u16> {
     let request = GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![FamilyName(name.to_owned())] };
-    let Answer { replies, .. } = ask(NETLINK_GENERIC, NLM_F_ACK, GenlMessage::from_payload(request))?;
+    let Answer { replies, .. } = ask_all(NETLINK_GENERIC, NLM_F_ACK, GenlMessage::from_payload(request))?;
     let mut attributes = replies.iter().flat_map(|reply| &reply.payload.nlas);
     let id = attributes.find_map(|attribute| if let FamilyId(id) = attribute { Some(*id) } else { None });
     id.with_context(|| format!("this kernel has no {name} netlink"))
 }
 
-/// Sends `request` and takes in replies up to the last one.
-fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
+/// Sends `request` and collects all replies.
+fn ask_all<T: NetlinkSerializable + NetlinkDeserializable>(
     protocol: isize,
     flags: u16,
     request: T,
 ) -> Result<Answer<T>> {
+    let mut answer = Answer { replies: Vec::new(), unread: Vec::new() };
+    ask(protocol, flags, request, |reply| {
+        match reply {
+            Ok(reply) => answer.replies.push(reply),
+            Err(bytes) => answer.unread.push(bytes.to_vec()),
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(answer)
+}
+
+/// Sends `request` and hands replies to `take`, up to the last one or until it has enough. Of those that
+/// aren't understood it gets the bytes.
+fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
+    protocol: isize,
+    flags: u16,
+    request: T,
+    mut take: impl FnMut(Result<T, &[u8]>) -> ControlFlow<()>,
+) -> Result<()> {
     let mut socket = Socket::new(protocol)?;
     socket.bind_auto()?;
     let mut request = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(request));
@@ -84,7 +118,10 @@ fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
     let mut bytes = vec![0; request.buffer_len()];
     request.serialize(&mut bytes);
     socket.send(&bytes, 0)?;
+<<<<<<< HEAD
     let mut answer = Answer { replies: Vec::new(), unread: Vec::new(), is_torn: false };
+=======
+>>>>>>> 03b235b (any watches tunnels whose relay is on an own address; short of descriptors, nobody is accused and nothing is dropped)
     loop {
         let (datagram, from) = socket.recv_from_full()?;
         // The kernel's own port. The socket isn't connected to it, because a sandboxed process connects none.
@@ -108,6 +145,7 @@ impl<T: NetlinkDeserializable> Answer<T> {
             let bytes = rest.get(..length).unwrap_or(rest);
             rest = next;
             // One that isn't understood costs no other.
+<<<<<<< HEAD
             let Ok(message) = message else {
                 self.unread.push(bytes.to_vec());
                 continue;
@@ -119,6 +157,19 @@ impl<T: NetlinkDeserializable> Answer<T> {
                 NetlinkPayload::Error(error) if error.code.is_none() => return Ok(true),
                 NetlinkPayload::Error(error) => return Err(error.to_io().into()),
                 _ => {}
+=======
+            let reply = match message.map(|message| message.payload) {
+                Ok(NetlinkPayload::InnerMessage(reply)) => Ok(reply),
+                Ok(NetlinkPayload::Done(_)) => return Ok(()),
+                // An error of no code acknowledges the request.
+                Ok(NetlinkPayload::Error(error)) if error.code.is_none() => return Ok(()),
+                Ok(NetlinkPayload::Error(error)) => return Err(error.to_io().into()),
+                Ok(_) => continue,
+                Err(_) => Err(bytes),
+            };
+            if take(reply).is_break() {
+                return Ok(());
+>>>>>>> 03b235b (any watches tunnels whose relay is on an own address; short of descriptors, nobody is accused and nothing is dropped)
             }
         }
         Ok(false)

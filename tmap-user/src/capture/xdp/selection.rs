@@ -58,7 +58,19 @@ impl Selection {
 
     /// Whether the interfaces of this network namespace show what this one shows, as they carry it wrapped.
     fn is_unwrapped(&self, interface: &Interface) -> bool {
-        self.decap && interface.carried == Carried::Wrapped
+        self.decap && matches!(interface.carried, Carried::Wrapped | Carried::Unknown)
+    }
+
+    /// Whether what is watched is to be left out from now on, because others carry it wrapped for certain.
+    pub(super) fn is_shown_wrapped(&self, interface: &Interface) -> bool {
+        self.decap && interface.carried == Carried::Wrapped && !self.asks_for(interface)
+    }
+
+    /// Whether it matters which tunnels a relay hands over on the loopback: they are missed without a watch
+    /// on their own interfaces.
+    pub(super) fn asks_for_relays(&self, all: &[Interface]) -> bool {
+        let is_loopback_watched = || all.iter().any(|other| other.is_loopback() && self.asks_for(other));
+        self.any && self.decap && !is_loopback_watched()
     }
 
     /// The interface below this one that shows its frames already. One that is watched anyway does so even

@@ -5,13 +5,17 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use aya::Ebpf;
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    io::Errno,
+};
 
 use super::{
     Attachment, Change, ChangeKind, Config,
@@ -19,8 +23,10 @@ use super::{
     holder::{HeldLink, OwnLinks},
     interface::{self, Interface},
     promiscuous::{Membership, PacketSocket, Promiscuous},
+    relays,
     selection::Selection,
 };
+use crate::{with_advice, without_error_codes};
 
 /// How long to wait after a failure before an interface is tried again: attaching can reset a card.
 const RETRY: Duration = Duration::from_secs(30);
@@ -37,12 +43,21 @@ const MAX_DETACHED: u32 = 3;
 /// # Errors
 /// If an interface is missing, or of a type that can't be watched.
 pub(super) fn check(config: &Config) -> Result<()> {
-    let all = interface::list()?;
     let selection = Selection::new(&config.interfaces, config.decap);
+    let all = list(&selection)?;
     if !config.wait {
         selection.check(&all)?;
     }
     selection.choose(&all).iter().try_for_each(|interface| interface.link().map(drop))
+}
+
+/// The interfaces of this network namespace, with what `selection` needs to know of them.
+fn list(selection: &Selection) -> Result<Vec<Interface>> {
+    let mut all = interface::list()?;
+    if selection.asks_for_relays(&all) {
+        relays::mark(&mut all)?;
+    }
+    Ok(all)
 }
 
 /// The watched interfaces. Dropping them detaches everything.
@@ -69,8 +84,16 @@ struct Handles {
 }
 
 /// A descriptor that does nothing.
-fn reserve() -> Option<OwnedFd> {
-    eventfd(0, EventfdFlags::CLOEXEC).ok()
+///
+/// # Errors
+/// If no more may be open.
+fn reserve() -> io::Result<OwnedFd> {
+    Ok(eventfd(0, EventfdFlags::CLOEXEC)?)
+}
+
+/// An error in words, with what raises the limit that is its cause.
+fn in_words(error: &anyhow::Error) -> String {
+    with_advice(without_error_codes(&format!("{error:#}")), 0)
 }
 
 /// A watched interface.
@@ -158,6 +181,8 @@ impl<'a> Tools<'a> {
     /// Attaches to an interface.
     fn attach(&mut self, interface: &Interface) -> Result<Watched> {
         self.has_attached = true;
+        // The last descriptor is for the next check.
+        let _reserve = reserve()?;
         let held = attach::attach(self.ebpf, self.config, interface, self.all)?;
         let (state, is_up, mtu) = (State::Here(interface.index), interface.is_up, interface.mtu);
         let others = interface.xdp_programs.clone();
@@ -167,6 +192,7 @@ impl<'a> Tools<'a> {
     /// Attaches to one side of an interface.
     fn attach_side(&mut self, side: attach::Side, interface: &Interface) -> Result<Held> {
         self.has_attached = true;
+        let _reserve = reserve()?;
         attach::attach_side(self.ebpf, self.config, side, interface, self.all)
     }
 
@@ -188,8 +214,8 @@ impl Watch {
     /// Attaches to all interfaces wanted that are there. On an error, what was attached so far is detached
     /// again.
     pub(super) fn open(ebpf: &mut Ebpf, config: &Config) -> Result<(Self, Vec<Change>)> {
-        let all = interface::list()?;
         let selection = Selection::new(&config.interfaces, config.decap);
+        let all = list(&selection)?;
         let packet_socket = PacketSocket::open(config.promiscuous);
         let mut handles = Handles { packet_socket, ..Handles::default() };
         let mut tools = Tools::new(ebpf, config, &all, &mut handles, None);
@@ -212,7 +238,7 @@ impl Watch {
         watch.tell_odd(&selection, &all, &mut changes);
         watch.list_attachments();
         watch.handles = handles;
-        watch.reserve = reserve();
+        watch.reserve = Some(reserve()?);
         Ok((watch, changes))
     }
 
@@ -244,9 +270,9 @@ impl Watch {
         // gone are only released by it.
         self.reserve = None;
         // Links before interfaces: one that was deleted in between is missing from the interfaces.
-        let links = self.handles.own_links.look();
-        let links = links.context("cannot read /proc/self/fd (mount /proc where tmap runs)");
-        let (links, all) = match links.and_then(|links| Ok((links, interface::list()?))) {
+        let selection = Selection::new(&config.interfaces, config.decap);
+        let links = self.handles.own_links.look().map_err(unreadable);
+        let (links, all) = match links.and_then(|links| Ok((links, list(&selection)?))) {
             Ok(both) => both,
             Err(error) => return self.cannot_check(&error),
         };
@@ -274,7 +300,7 @@ impl Watch {
         self.interfaces.rotate_left(checked);
         self.follow_any(&mut tools, now, &mut changes);
         self.handles = handles;
-        self.reserve = reserve();
+        self.reserve = reserve().ok();
         if !changes.is_empty() {
             // There may be new links: all descriptors are looked at the next time.
             self.handles.own_links = OwnLinks::default();
@@ -285,12 +311,13 @@ impl Watch {
 
     /// Says once that interfaces or links can't be listed, and what that means.
     fn cannot_check(&mut self, error: &anyhow::Error) -> Vec<Change> {
-        self.reserve = reserve();
+        self.reserve = reserve().ok();
         if std::mem::replace(&mut self.is_unchecked, true) {
             return Vec::new();
         }
         let (interface, kind) = ("any".to_owned(), ChangeKind::Unchecked);
-        let text = format!("interfaces cannot be checked, so changes of them stay unseen: {error:#}");
+        let text =
+            format!("interfaces cannot be checked, so changes of them stay unseen: {}", in_words(error));
         vec![Change { interface, kind, text }]
     }
 
@@ -317,7 +344,7 @@ impl Watch {
         }
         selection.watched = self.interfaces.iter().filter_map(Watched::index).collect();
         // First: the kernel refuses XDP on a port if the bridge above has it.
-        self.interfaces.retain(|watched| match watched.shown_before(&selection, tools.all) {
+        self.interfaces.retain(|watched| match watched.shown_elsewhere(&selection, tools.all) {
             Some(text) => {
                 changes.push(watched.change(ChangeKind::LeftOut, text));
                 false
@@ -395,13 +422,19 @@ impl Watched {
     }
 
     /// Why `any` leaves it out, where it does: each frame is to be seen once.
-    fn shown_before(&self, selection: &Selection, all: &[Interface]) -> Option<String> {
+    fn shown_elsewhere(&self, selection: &Selection, all: &[Interface]) -> Option<String> {
         let is_own = |interface: &&Interface| match self.state {
             State::Here(index) => interface.index == index,
             State::Failed(..) => interface.name == self.name,
             State::Elsewhere | State::Gone => false,
         };
         let interface = all.iter().find(is_own).filter(|_| !self.is_named)?;
+        if selection.is_shown_wrapped(interface) {
+            let name = &self.name;
+            return Some(format!(
+                "interface {name} is not watched any more, because its frames come in by other interfaces"
+            ));
+        }
         let lower = selection.shown_before(interface, all)?;
         let (name, lower) = (&self.name, &lower.name);
         Some(format!("interface {name} shows the frames of {lower}, and is not watched any more"))
@@ -587,14 +620,15 @@ impl Watched {
         self.held.clear();
         self.promiscuous = None;
         self.state = State::Failed(index, now + RETRY);
-        let text = format!("{what}; not watched now: {error:#}");
+        let text = format!("{what}; not watched now: {}", in_words(error));
         changes.push(self.change(ChangeKind::Failed, text));
     }
 
     /// Notes down that the interface isn't listed any more: deleted, or in another network namespace, where
     /// its links go on.
     fn leave(&mut self, tools: &mut Tools<'_>, now: Instant, changes: &mut Vec<Change>) {
-        let links = tools.handles.own_links.look().unwrap_or_default();
+        // Where nothing is known of the links, the next check knows more.
+        let Ok(links) = tools.handles.own_links.look() else { return };
         let is_link =
             |held: &Held| !matches!(held.hook, super::Hook::EgressClsact | super::Hook::IngressClsact);
         self.held.retain(|held| is_link(held) && held.interface(&links).is_some());
@@ -746,6 +780,13 @@ impl Held {
             None => self.hook.name().to_owned(),
         }
     }
+}
+
+/// Why nothing is known of this process's links, and what to do.
+fn unreadable(error: io::Error) -> anyhow::Error {
+    let is_short = matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE));
+    let advice = if is_short { "" } else { " (mount /proc where tmap runs)" };
+    anyhow::Error::new(error).context(format!("cannot read /proc/self/fd{advice}"))
 }
 
 /// A change of a listed interface.
