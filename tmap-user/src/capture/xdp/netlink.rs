@@ -36,8 +36,7 @@ const MOST_AGAIN: usize = 5;
 
 /// All that rtnetlink has of what `request` asks for.
 pub(super) fn dump(request: RouteNetlinkMessage) -> Result<Answer<RouteNetlinkMessage>> {
-<<<<<<< HEAD
-    whole(|| ask(NETLINK_ROUTE, NLM_F_DUMP, request.clone()))
+    whole(|| ask_all(NETLINK_ROUTE, NLM_F_DUMP, request.clone()))
 }
 
 /// Asks until the answer is not torn. One that is torn each time is taken as it is: what it lacks comes with
@@ -51,8 +50,6 @@ fn whole<T>(mut ask: impl FnMut() -> Result<Answer<T>>) -> Result<Answer<T>> {
         answer = ask()?;
     }
     Ok(answer)
-=======
-    ask_all(NETLINK_ROUTE, NLM_F_DUMP, request)
 }
 
 /// What rtnetlink has of what `request` asks for, until `take` has enough. Messages that aren't understood
@@ -61,8 +58,8 @@ pub(super) fn dump_until(
     request: RouteNetlinkMessage,
     mut take: impl FnMut(Option<RouteNetlinkMessage>) -> ControlFlow<()>,
 ) -> Result<()> {
-    ask(NETLINK_ROUTE, NLM_F_DUMP, request, |reply| take(reply.ok()))
->>>>>>> 03b235b (any watches tunnels whose relay is on an own address; short of descriptors, nobody is accused and nothing is dropped)
+    // A list that changed meanwhile is told again by the next check.
+    ask(NETLINK_ROUTE, NLM_F_DUMP, request, |reply| take(reply.ok())).map(|_| ())
 }
 
 /// What the generic netlink family of `request` answers.
@@ -91,25 +88,25 @@ fn ask_all<T: NetlinkSerializable + NetlinkDeserializable>(
     flags: u16,
     request: T,
 ) -> Result<Answer<T>> {
-    let mut answer = Answer { replies: Vec::new(), unread: Vec::new() };
-    ask(protocol, flags, request, |reply| {
+    let (mut replies, mut unread) = (Vec::new(), Vec::new());
+    let is_torn = ask(protocol, flags, request, |reply| {
         match reply {
-            Ok(reply) => answer.replies.push(reply),
-            Err(bytes) => answer.unread.push(bytes.to_vec()),
+            Ok(reply) => replies.push(reply),
+            Err(bytes) => unread.push(bytes.to_vec()),
         }
         ControlFlow::Continue(())
     })?;
-    Ok(answer)
+    Ok(Answer { replies, unread, is_torn })
 }
 
 /// Sends `request` and hands replies to `take`, up to the last one or until it has enough. Of those that
-/// aren't understood it gets the bytes.
+/// aren't understood it gets the bytes. Returns whether the list changed while the kernel told it.
 fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
     protocol: isize,
     flags: u16,
     request: T,
     mut take: impl FnMut(Result<T, &[u8]>) -> ControlFlow<()>,
-) -> Result<()> {
+) -> Result<bool> {
     let mut socket = Socket::new(protocol)?;
     socket.bind_auto()?;
     let mut request = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(request));
@@ -118,62 +115,47 @@ fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
     let mut bytes = vec![0; request.buffer_len()];
     request.serialize(&mut bytes);
     socket.send(&bytes, 0)?;
-<<<<<<< HEAD
-    let mut answer = Answer { replies: Vec::new(), unread: Vec::new(), is_torn: false };
-=======
->>>>>>> 03b235b (any watches tunnels whose relay is on an own address; short of descriptors, nobody is accused and nothing is dropped)
+    let mut is_torn = false;
     loop {
         let (datagram, from) = socket.recv_from_full()?;
         // The kernel's own port. The socket isn't connected to it, because a sandboxed process connects none.
-        if from.port_number() == 0 && answer.take(&datagram)? {
-            return Ok(answer);
+        if from.port_number() == 0 && hand_over(&datagram, &mut is_torn, &mut take)?.is_break() {
+            return Ok(is_torn);
         }
     }
 }
 
-impl<T: NetlinkDeserializable> Answer<T> {
-    /// Takes in the messages of a datagram. Returns whether the last reply is among them.
-    fn take(&mut self, datagram: &[u8]) -> Result<bool> {
-        let mut rest = datagram;
-        while !rest.is_empty() {
-            let header = NetlinkBuffer::new_checked(rest)?;
-            let length = header.length() as usize;
-            self.is_torn |= header.flags() & NLM_F_DUMP_INTR != 0;
-            // Messages are padded to four bytes.
-            let next = rest.get(length.next_multiple_of(4).max(4)..).unwrap_or_default();
-            let message = NetlinkMessage::<T>::deserialize(rest);
-            let bytes = rest.get(..length).unwrap_or(rest);
-            rest = next;
-            // One that isn't understood costs no other.
-<<<<<<< HEAD
-            let Ok(message) = message else {
-                self.unread.push(bytes.to_vec());
-                continue;
-            };
-            match message.payload {
-                NetlinkPayload::InnerMessage(reply) => self.replies.push(reply),
-                NetlinkPayload::Done(_) => return Ok(true),
-                // An error of no code acknowledges the request.
-                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(true),
-                NetlinkPayload::Error(error) => return Err(error.to_io().into()),
-                _ => {}
-=======
-            let reply = match message.map(|message| message.payload) {
-                Ok(NetlinkPayload::InnerMessage(reply)) => Ok(reply),
-                Ok(NetlinkPayload::Done(_)) => return Ok(()),
-                // An error of no code acknowledges the request.
-                Ok(NetlinkPayload::Error(error)) if error.code.is_none() => return Ok(()),
-                Ok(NetlinkPayload::Error(error)) => return Err(error.to_io().into()),
-                Ok(_) => continue,
-                Err(_) => Err(bytes),
-            };
-            if take(reply).is_break() {
-                return Ok(());
->>>>>>> 03b235b (any watches tunnels whose relay is on an own address; short of descriptors, nobody is accused and nothing is dropped)
-            }
+/// Hands the replies of a datagram to `take`, and breaks after the last one of all.
+fn hand_over<T: NetlinkDeserializable>(
+    datagram: &[u8],
+    is_torn: &mut bool,
+    take: &mut impl FnMut(Result<T, &[u8]>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>> {
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let header = NetlinkBuffer::new_checked(rest)?;
+        let length = header.length() as usize;
+        *is_torn |= header.flags() & NLM_F_DUMP_INTR != 0;
+        // Messages are padded to four bytes.
+        let next = rest.get(length.next_multiple_of(4).max(4)..).unwrap_or_default();
+        let message = NetlinkMessage::<T>::deserialize(rest);
+        let bytes = rest.get(..length).unwrap_or(rest);
+        rest = next;
+        // One that isn't understood costs no other.
+        let reply = match message.map(|message| message.payload) {
+            Ok(NetlinkPayload::InnerMessage(reply)) => Ok(reply),
+            Ok(NetlinkPayload::Done(_)) => return Ok(ControlFlow::Break(())),
+            // An error of no code acknowledges the request.
+            Ok(NetlinkPayload::Error(error)) if error.code.is_none() => return Ok(ControlFlow::Break(())),
+            Ok(NetlinkPayload::Error(error)) => return Err(error.to_io().into()),
+            Ok(_) => continue,
+            Err(_) => Err(bytes),
+        };
+        if take(reply).is_break() {
+            return Ok(ControlFlow::Break(()));
         }
-        Ok(false)
     }
+    Ok(ControlFlow::Continue(()))
 }
 
 #[cfg(test)]
@@ -199,10 +181,11 @@ mod tests {
             let mut asked = 0;
             let answer = whole(|| {
                 asked += 1;
-                let mut answer = Answer { replies: Vec::new(), unread: Vec::new(), is_torn: false };
                 let flags = if asked <= torn { NLM_F_DUMP_INTR } else { 0 };
-                assert!(Answer::<RouteNetlinkMessage>::take(&mut answer, &last(flags))?, "the last message");
-                Ok(answer)
+                let mut is_torn = false;
+                let mut take = |_: Result<RouteNetlinkMessage, &[u8]>| ControlFlow::Continue(());
+                assert!(hand_over(&last(flags), &mut is_torn, &mut take)?.is_break(), "the last message");
+                Ok(Answer::<RouteNetlinkMessage> { replies: Vec::new(), unread: Vec::new(), is_torn })
             });
             (asked, answer.expect("an answer").is_torn)
         };
