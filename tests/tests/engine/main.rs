@@ -35,3 +35,4 @@ mod tidy;
 mod translated;
 mod tunnels;
 mod visits;
+mod wifi;

@@ -37,9 +37,9 @@ const DISCIPLINED_SIGMA: f64 = 5e-9;
 /// A disciplined clock's rate against a disciplined sensor's over hours, relative.
 const DISCIPLINED_SKEW_SIGMA: f64 = 0.3e-6;
 
-/// How far NTP lets a clock stray for minutes, in seconds. Half of all clocks are assumed to stray by less than
-/// a tenth of a millisecond, as on a wired network, and half by milliseconds, as behind a radio or far from
-/// their servers. It steers them back within minutes.
+/// How far NTP lets a clock stray for minutes, in seconds. Half of all clocks are assumed to stray by less
+/// than a tenth of a millisecond, as on a wired network, and half by milliseconds, as behind a radio or far
+/// from their servers. It steers them back within minutes.
 const STRAYS_S: [f64; 2] = [0.1e-3, 2e-3];
 
 /// NTP steers no faster than within such a time, in seconds.

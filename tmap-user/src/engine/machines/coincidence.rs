@@ -39,8 +39,8 @@ pub(super) fn may_meet(counters: usize, meetings: usize, hz: f64) -> bool {
     meetings <= most_by_chance(expected, UNLIKELY) as usize
 }
 
-/// The number that a Poisson law of mean `expected` exceeds in at most this share of all cases. Takes time with
-/// the root of the mean: what is ten standard deviations below it has no weight.
+/// The number that a Poisson law of mean `expected` exceeds in at most this share of all cases. Takes time
+/// with the root of the mean: what is ten standard deviations below it has no weight.
 pub(super) fn most_by_chance(expected: f64, tail: f64) -> u32 {
     let deviation = expected.max(1.0).sqrt();
     let first = (expected - FARTHEST * deviation).max(0.0).floor();

@@ -48,8 +48,8 @@ pub(super) fn holding(told: &Lines, best: &Mixture, data: &Data, found: &Found, 
     told.lines.iter().map(holds).collect()
 }
 
-/// Phases show so many lines as pairs of addresses demand where they make them likelier than any fewer lines by
-/// this, in nats: a few tracks are on some line at one of a hundred drifts.
+/// Phases show so many lines as pairs of addresses demand where they make them likelier than any fewer lines
+/// by this, in nats: a few tracks are on some line at one of a hundred drifts.
 const CLEARLY_SHOWN_NATS: f64 = 6.0;
 
 /// Whether phases alone show several lines. Where pairs of addresses tell the number of machines, phases may

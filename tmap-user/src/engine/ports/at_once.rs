@@ -77,3 +77,39 @@ fn is_near(Walk(members): &Walk, opening: &Opening, openings: &[Opening]) -> boo
     let around = members[next.saturating_sub(1)..].iter().take(2);
     around.into_iter().any(|&at| openings[at].port.abs_diff(opening.port) <= NEAR)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::ports::rule::Rule;
+
+    /// The SYNs of hosts whose walks begin at these ports, one a host every `gap_ms`, in steps of eight.
+    fn openings(ports: &[u16], each: u64, gap_ms: u64) -> Vec<Opening> {
+        let peer = Address::from_ip4([203, 0, 113, 1]);
+        let of_round = |round: u64| {
+            (0..).zip(ports).map(move |(host, port)| Opening {
+                time_ns: (round * gap_ms + host) * 1_000_000,
+                peer,
+                peer_port: 443,
+                port: port + 8 * round as u16,
+            })
+        };
+        (0..each).flat_map(of_round).collect()
+    }
+
+    fn told(openings: &[Opening]) -> usize {
+        hosts(&Walks::follow(Rule::LinuxWalk, openings, |_| true), openings)
+    }
+
+    #[test]
+    fn walks_near_each_other_are_one_host_s() {
+        assert_eq!(told(&openings(&[34_000, 40_000, 50_000], 20, 200)), 3);
+        assert_eq!(told(&openings(&[34_000, 34_001 + NEAR / 2, 50_000], 20, 200)), 2);
+    }
+
+    #[test]
+    fn a_service_with_a_hundred_syns_a_second_tells_nothing() {
+        assert_eq!(told(&openings(&[34_000, 50_000], 400, 20)), 2);
+        assert_eq!(told(&openings(&[34_000, 50_000], 800, 12)), 0);
+    }
+}
