@@ -1,31 +1,40 @@
 //! One analysis pass over an address: from connections to machines.
 //!
 //! Pure: the same connections give the same analysis, whatever earlier passes found. Machines keep
-//! their numbers from one pass to the next by `numbering`.
+//! their numbers from one pass to the next by `history::numbering`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tmap_common::Address;
 
 use super::{
-    anew,
-    brief::Brief,
-    by_offset::{self, Attachable, Item},
-    by_phase,
-    cluster::Cluster,
-    counters::{self, Behaviour, Explained, Explanation, Moved, OLD_APPLE_HZ, Setting, Shown},
-    credible::Credible,
+    connections::credible::Credible,
+    counters::{
+        behaviours::{self, Behaviour, Explained, Explanation, Moved, OLD_APPLE_HZ, Setting, Shown},
+        cluster::Cluster,
+        sharing::{Sharing, draws_offsets},
+    },
     group::{Count, Group, MATCH_PROBABILITY, told_skew},
-    late_paths,
-    misfits::Known,
-    near_in_pairs, one_clock, port_pool,
-    rates::{self, Seen},
-    regime::{self, Judgement, Random},
-    sharing::{Sharing, draws_offsets},
+    offsets::{
+        anew,
+        by_offset::{self, Attachable, Item},
+        late_paths,
+        misfits::Known,
+        one_clock,
+        together::{self, CLEARLY_NEAR_NATS},
+    },
+    phases::by_phase,
+    rates::{
+        brief::Brief,
+        nominal::{self, Seen},
+        two_rates::Coarse,
+        unlisted::{LeftOut, Placed},
+    },
+    regime::{
+        judgement::{self, Judgement, Random},
+        near_in_pairs, port_pool,
+    },
     source_ports::SourcePorts,
-    together::{self, CLEARLY_NEAR_NATS},
-    two_rates::Coarse,
-    unlisted::{LeftOut, Placed},
 };
 use crate::engine::{
     clock::{
@@ -255,7 +264,7 @@ impl<'a> Sorted<'a> {
             })
             .collect();
         let by_system = likely_rates(connections, options);
-        for (&index, told) in places.iter().zip(rates::tell(&seen, &by_system)) {
+        for (&index, told) in places.iter().zip(nominal::tell(&seen, &by_system)) {
             let rate_hz = match fitted(index) {
                 Fitted::Weak(rate_hz) => Some(rate_hz),
                 Fitted::Unclear => None,
@@ -463,7 +472,7 @@ fn judge(
     } else {
         0.0
     };
-    let mut judgement = regime::judge(hz, sharing, serves, together_nats);
+    let mut judgement = judgement::judge(hz, sharing, serves, together_nats);
     judgement.fewest = judgement.fewest.min(together::fewest(clusters, &judgement.machines));
     if draws_offsets(hz) {
         let alike = one_clock::alike(clusters, &judgement.machines, may_be_of_pairs(clusters, serves));
@@ -540,7 +549,7 @@ fn explain(
     let points = |index: usize| connections[index].flow.envelope.points();
     let shown: Vec<Shown<'_>> =
         members.map(|(index, simple)| Shown { index, simple, points: points(index) }).collect();
-    counters::explain(&shown, hz, simple, setting)
+    behaviours::explain(&shown, hz, simple, setting)
 }
 
 /// Clusters as an explanation has them. Each keeps the clock that it showed last.

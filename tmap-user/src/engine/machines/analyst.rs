@@ -8,10 +8,12 @@ use foldhash::fast::RandomState;
 
 use super::{
     analysis::{self, Circumstances},
-    assemble, clock_moved,
-    history::{Before, SourceHistory},
+    assemble,
+    history::{
+        clock_moved, reboot,
+        source_history::{Before, SourceHistory},
+    },
     partial::PartialSnapshot,
-    reboot,
 };
 use crate::engine::{
     flows::{Analysed, FrozenSource, SourceId, connection::Connection},

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use tmap_common::Tunnel;
 
 use super::{
-    alike::Candidate,
     analysis::Analysis,
-    counters::{Behaviour, LEAST_LOST, OLD_APPLE_HZ},
+    counters::behaviours::{Behaviour, LEAST_LOST, OLD_APPLE_HZ},
     group::{Group, SURE},
-    history::{LastPass, SourceHistory},
-    loads,
+    history::{
+        loads,
+        source_history::{LastPass, SourceHistory},
+    },
+    siblings::alike::Candidate,
 };
 use crate::engine::{
     clock::{

@@ -1,8 +1,8 @@
 //! The common result of counting by offset and by phase: groups of connections, and their count.
 
-use super::{
+use super::counters::{
+    behaviours::{Behaviour, Moved},
     coincidence::most_by_chance,
-    counters::{Behaviour, Moved},
 };
 use crate::engine::{
     clock::fit::Clock,

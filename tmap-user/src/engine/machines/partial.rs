@@ -3,8 +3,10 @@
 use tmap_common::Address;
 
 use super::{
-    alike::Candidate,
-    siblings::{self, MAX_CANDIDATES},
+    siblings::{
+        alike::Candidate,
+        search::{self, MAX_CANDIDATES},
+    },
     without_timestamps,
 };
 use crate::engine::{
@@ -56,7 +58,7 @@ impl PartialSnapshot {
         if siblings {
             candidates.sort_by_key(|candidate| (candidate.address, candidate.machine));
             snapshot.losses.machines_uncompared = candidates.len().saturating_sub(MAX_CANDIDATES) as u64;
-            snapshot.siblings = siblings::find(&candidates);
+            snapshot.siblings = search::find(&candidates);
         }
         snapshot
     }

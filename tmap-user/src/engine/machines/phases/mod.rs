@@ -1,0 +1,10 @@
+//! Machines by phase, where their offsets are random: the way into [`crate::engine::phase`] and back.
+//!
+//! Read [`by_phase`] first: it makes machines of lines. The other files say how many machines these
+//! lines are.
+
+pub(super) mod by_phase;
+mod hosts;
+mod lines;
+mod presence;
+mod succession;
