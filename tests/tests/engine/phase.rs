@@ -83,7 +83,7 @@ fn other_evidence_never_splits_a_line_by_itself() {
             hops(turn % 2)
         };
         let (found, _) = lines_of(&Scenario { seed, ..small() }, &Settings::default(), alternating);
-        assert_eq!(found.count, 1, "seed {seed}: {:?}", found.evidences);
+        assert_eq!(found.count(), 1, "seed {seed}: {:?}", found.evidences);
     }
 }
 
@@ -98,7 +98,7 @@ fn other_evidence_tells_machines_apart_that_clocks_hardly_do() {
             best.map(|(line, _)| line as u32)
         };
         let pairings: Vec<_> = machines.into_iter().zip(found.posteriors.iter().map(likeliest)).collect();
-        (found.count, agreement(&pairings).accuracy)
+        (found.count(), agreement(&pairings).accuracy)
     };
     let (_, without) = right(&Settings { switches: Switches::NONE, ..Settings::default() });
     let (count, with) = right(&Settings::default());
@@ -110,7 +110,7 @@ fn one_machine_is_never_split() {
     for law in [Law::Exponential, Law::Pareto, Law::Bursts, Law::Congestion, Law::Stalls] {
         for seed in 0..2 {
             let found = lines(&Scenario { law, seed, loss: 0.01, ..small() }, &Settings::default());
-            assert_eq!(found.count, 1, "{law:?}, seed {seed}: {:?}", found.evidences);
+            assert_eq!(found.count(), 1, "{law:?}, seed {seed}: {:?}", found.evidences);
         }
     }
 }
@@ -122,8 +122,8 @@ fn short_memory_leaves_out_tracks_and_says_so() {
     let limits = |table_bytes| Limits { table_bytes, ..Limits::default() };
     let [whole, part] = [Limits::TABLE_BYTES, 1 << 20]
         .map(|bytes| lines(&scenario, &Settings { limits: limits(bytes), ..Settings::default() }));
-    assert_eq!((whole.count, whole.doubt), (3, None));
-    assert_eq!((part.count, part.high, part.doubt), (3, None, Some(Doubt::BudgetSpent)));
+    assert_eq!((whole.count(), whole.doubt), (3, None));
+    assert_eq!((part.count(), part.high, part.doubt), (3, None, Some(Doubt::BudgetSpent)));
     assert_eq!(part.posteriors.len(), whole.posteriors.len());
 }
 
@@ -135,7 +135,7 @@ fn one_machine_along_several_paths_is_one() {
     for seed in 0..4 {
         let scenario = Scenario { seed, ..small() };
         let (found, _) = lines_along(&scenario, &Settings::default(), |_| Evidence::default(), &LATER_NS);
-        assert_eq!((found.count, found.low), (1, 1), "seed {seed}: {:?}", found.evidences);
+        assert_eq!((found.count(), found.low), (1, 1), "seed {seed}: {:?}", found.evidences);
     }
 }
 
@@ -144,7 +144,7 @@ fn machines_that_share_their_peers_are_several() {
     for seed in 7..10 {
         let scenario = Scenario { machines: 3, seed, ..small() };
         let (found, _) = lines_along(&scenario, &Settings::default(), |_| Evidence::default(), &[0; 4]);
-        assert_eq!(found.count, 3, "seed {seed}: {:?}", found.evidences);
+        assert_eq!(found.count(), 3, "seed {seed}: {:?}", found.evidences);
     }
 }
 
@@ -152,7 +152,7 @@ fn machines_that_share_their_peers_are_several() {
 fn a_wandering_clock_is_one_machine() {
     let scenario = Scenario { duration_s: 3000.0, wander_ppm: 0.15, connections: 40, ..small() };
     let found = lines(&scenario, &Settings::default());
-    assert_eq!(found.count, 1, "{:?}", found.evidences);
+    assert_eq!(found.count(), 1, "{:?}", found.evidences);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn machines_of_different_skew_are_counted_and_measured() {
     let scenario = Scenario { machines: 3, seed: 7, ..small() };
     let truth = scenario.run().truth;
     let found = lines(&scenario, &Settings::default());
-    assert_eq!(found.count, 3, "{:?}", found.evidences);
+    assert_eq!(found.count(), 3, "{:?}", found.evidences);
     assert!(found.low <= 3 && found.high.is_some_and(|high| high >= 3));
     for line in &found.lines {
         let error =

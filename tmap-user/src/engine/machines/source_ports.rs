@@ -8,8 +8,8 @@ use crate::engine::{
     ports::{
         Opening, Ports,
         boundary::Boundary,
-        chains::Chains,
         rule::Rule,
+        union_find::UnionFind,
         walks::{Link, Walks},
     },
     snapshot::{self, MachinePorts, RuleSeen, Step},
@@ -63,7 +63,7 @@ impl SourcePorts {
     /// Joins items that hold linked connections: for each item, the number of its chain. `item_of` tells the
     /// item of a connection, if it is in one.
     pub(super) fn chains(&self, items: usize, item_of: &BTreeMap<usize, usize>) -> Vec<usize> {
-        let mut chains = Chains::new(items);
+        let mut chains = UnionFind::new(items);
         for (at, &connection) in self.connection_of.iter().enumerate() {
             let Some(link) = self.ports.link(at).filter(|link| link.probability >= SURE) else { continue };
             let before = item_of.get(&self.connection_of[link.from]);

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use super::{
-    line::Line,
+    line::FittedLine,
     mixture::{Data, Mixture},
     piece::Piece,
     sample::Track,
@@ -22,7 +22,7 @@ const WRONG_LINKS: f64 = 0.03;
 
 /// How a chain's segments came, as far as one machine's explanation depends on it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Way {
+pub(super) struct Arrival {
     /// Its path, counted from 0.
     pub path: usize,
     /// Engine time of its first and last point, in nanoseconds.
@@ -86,14 +86,14 @@ impl Chains {
     }
 
     /// How each chain's segments came.
-    pub(super) fn ways(&self, tracks: &[Track<'_>]) -> Vec<Way> {
+    pub(super) fn arrivals(&self, tracks: &[Track<'_>]) -> Vec<Arrival> {
         let ends = |&track: &usize| tracks[track].hull.first().zip(tracks[track].hull.last());
-        let way = |chain: &Vec<usize>| {
+        let arrival = |chain: &Vec<usize>| {
             let times = chain.iter().filter_map(ends).map(|(first, last)| (first.time_ns, last.time_ns));
             let times_ns = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
-            Way { path: tracks[chain[0]].path, times_ns }
+            Arrival { path: tracks[chain[0]].path, times_ns }
         };
-        self.0.iter().map(way).collect()
+        self.0.iter().map(arrival).collect()
     }
 }
 
@@ -111,7 +111,7 @@ const BY_CHANCE_NATS: f64 = 1.0;
 /// one by one. Without lines, they don't.
 pub(super) fn agree(mixture: &Mixture, data: &Data, parts: &[Vec<Part>]) -> bool {
     let alone = |(_, pieces): &Part| {
-        let on = |line: &Line| line.weight * data.factor_of(pieces.clone(), line).exp();
+        let on = |line: &FittedLine| line.weight * data.factor_of(pieces.clone(), line).exp();
         (mixture.lines.iter().map(on).sum::<f64>() + mixture.none).ln()
     };
     let (mut gain, mut links) = (0.0, 0);

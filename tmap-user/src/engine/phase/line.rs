@@ -102,7 +102,7 @@ impl Knots {
     }
 
     /// Log prior density of a line's bends, without the factors of `sqrt(2 pi)`.
-    pub(super) fn log_prior(&self, line: &Line) -> f64 {
+    pub(super) fn log_prior(&self, line: &FittedLine) -> f64 {
         line.bends().iter().map(|b| -0.5 * (b / self.bend).powi(2) - self.bend.ln()).sum()
     }
 }
@@ -113,9 +113,10 @@ pub(super) fn phases_apart(one: f64, other: f64) -> f64 {
     apart.min(1.0 - apart)
 }
 
-/// A machine's clock as a line that may bend.
+/// A machine's clock as a line that may bend, as it is fitted, in ticks. What is told of it is
+/// [`super::Line`].
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(super) struct FittedLine {
     /// Phase at time zero, in ticks; gain over the nominal rate there, in ticks per second; bends.
     parameters: Numbers,
     /// Share of connections.
@@ -126,7 +127,7 @@ pub(super) struct Line {
     pub information: Symmetric,
 }
 
-impl Line {
+impl FittedLine {
     /// A straight line without connections.
     pub(super) fn at(phase: f64, drift: f64, weight: f64, knots: &Knots) -> Self {
         let mut parameters: Numbers = smallvec![0.0; knots.parameters()];
@@ -233,7 +234,7 @@ impl<'a> Update<'a> {
     pub(super) fn add(
         &mut self,
         factors: &Factors,
-        line: &Line,
+        line: &FittedLine,
         connections: impl Iterator<Item = (Range<usize>, f64)>,
     ) {
         if let &[phase, drift] = &line.parameters[..] {
@@ -285,7 +286,7 @@ impl<'a> Update<'a> {
     }
 
     /// Applies the update to the line, and sets the line's information.
-    pub(super) fn apply(&self, line: &mut Line, window: Window) {
+    pub(super) fn apply(&self, line: &mut FittedLine, window: Window) {
         let weak_drift = WEAK_INFORMATION / (window.width() * window.width());
         let prior = self.knots.prior(WEAK_INFORMATION, weak_drift);
         line.information = self.observed.plus_diagonal(&prior);
@@ -309,7 +310,7 @@ mod tests {
     fn bends_add_up_outwards() {
         let knots = Knots::new(1400.0, 1000.0);
         assert_eq!(knots.each_side, 3);
-        let mut line = Line::at(0.25, 0.01, 1.0, &knots);
+        let mut line = FittedLine::at(0.25, 0.01, 1.0, &knots);
         line.parameters[2..].copy_from_slice(&[0.001, 0.002, 0.0, -0.001, 0.0, 0.0]);
         let close = |(p, d): (f64, f64), (q, e): (f64, f64)| (p - q).abs() < 1e-12 && (d - e).abs() < 1e-12;
         assert!(close(line.at_time(50.0, &knots), (0.75, 0.01)));
@@ -320,7 +321,7 @@ mod tests {
     #[test]
     fn basis_is_the_line_s_own() {
         let knots = Knots::new(5000.0, 1000.0);
-        let mut line = Line::at(0.1, 0.02, 1.0, &knots);
+        let mut line = FittedLine::at(0.1, 0.02, 1.0, &knots);
         for (k, value) in line.parameters.iter_mut().enumerate() {
             *value += 0.001 * k as f64;
         }

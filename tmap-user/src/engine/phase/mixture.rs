@@ -11,7 +11,7 @@ use super::{
     evidence_kinds::EvidenceKinds,
     factors::{COARSE, Factors},
     limits::Work,
-    line::{Knots, Line, Update},
+    line::{FittedLine, Knots, Update},
     mixing::{self, LANES},
 };
 
@@ -61,7 +61,7 @@ impl Data {
     }
 
     /// Log Bayes factor of track `t` on a line by its evidence besides its clock.
-    fn factor_of_kind(&self, t: usize, line: &Line) -> f32 {
+    fn factor_of_kind(&self, t: usize, line: &FittedLine) -> f32 {
         if line.kinds.is_empty() {
             return 0.0;
         }
@@ -70,7 +70,7 @@ impl Data {
 
     /// Log Bayes factor of track `t` on a line: by its clock and by its other evidence.
     #[inline(always)]
-    fn factor(&self, t: usize, line: &Line) -> f32 {
+    fn factor(&self, t: usize, line: &FittedLine) -> f32 {
         let mut sum = self.factor_of_kind(t, line);
         for piece in self.tracks[t].clone() {
             let (phase, drift) = line.at_time(self.factors.x(piece), &self.knots);
@@ -80,7 +80,7 @@ impl Data {
     }
 
     /// Log Bayes factor of some pieces on a line, by their clock.
-    pub(super) fn factor_of(&self, pieces: Range<usize>, line: &Line) -> f64 {
+    pub(super) fn factor_of(&self, pieces: Range<usize>, line: &FittedLine) -> f64 {
         let on_line = |piece: usize| {
             let (phase, drift) = line.at_time(self.factors.x(piece), &self.knots);
             f64::from(self.factors.at(piece, phase, drift))
@@ -89,7 +89,7 @@ impl Data {
     }
 
     /// Log Bayes factors of track `t` on a line, and on the same line at each whole bin after it.
-    pub(super) fn circle(&self, t: usize, line: &Line) -> [f32; BINS] {
+    pub(super) fn circle(&self, t: usize, line: &FittedLine) -> [f32; BINS] {
         let mut sums = [self.factor_of_kind(t, line); BINS];
         for piece in self.tracks[t].clone() {
             let (phase, drift) = line.at_time(self.factors.x(piece), &self.knots);
@@ -103,7 +103,7 @@ impl Data {
 #[derive(Clone, Debug)]
 pub(super) struct Mixture {
     /// The lines.
-    pub lines: Vec<Line>,
+    pub lines: Vec<FittedLine>,
     /// Share of connections that are on no line.
     pub none: f64,
     /// Log likelihood, against "every connection is a clock of its own".
@@ -120,7 +120,7 @@ const MIN_NONE: f64 = 0.005;
 
 impl Mixture {
     /// A mixture of given lines, not yet fitted.
-    pub(super) fn new(data: &Data, lines: Vec<Line>, none: f64) -> Self {
+    pub(super) fn new(data: &Data, lines: Vec<FittedLine>, none: f64) -> Self {
         let factors = Vec::with_capacity(lines.len() * places(data));
         let logs = vec![0.0; places(data)];
         let mut mixture = Self { lines, none, log_likelihood: 0.0, factors, logs };
@@ -132,7 +132,7 @@ impl Mixture {
     pub(super) fn changed(
         data: &Data,
         from: &Self,
-        lines: Vec<Line>,
+        lines: Vec<FittedLine>,
         none: f64,
         differs: impl Fn(usize) -> bool,
     ) -> Self {

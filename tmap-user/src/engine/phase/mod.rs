@@ -145,9 +145,6 @@ pub struct Line {
 pub struct Lines {
     /// Engine time to which phases refer, in nanoseconds.
     pub reference_ns: u64,
-    /// The number of lines, which is the best count of machines; 0 where no lines could be fitted.
-    /// Machines that coincide or are too idle to be seen only widen the interval.
-    pub count: usize,
     /// Lower end of the count's 90 % interval, at least 1.
     pub low: usize,
     /// Upper end; `None` where the data sets none.
@@ -292,9 +289,10 @@ impl Task<'_> {
         lines.of_phases = count::by_phases(found, found.prior.len().saturating_sub(1));
         let parts = tables.parts();
         let agrees = chains::agree(best, &data, &parts);
-        let ways = chains.ways(tracks);
-        let along =
-            (best.lines.len() != 1).then(|| paths::one_machine(&data, found.best_lines()?, &ways)).flatten();
+        let arrivals = chains.arrivals(tracks);
+        let along = (best.lines.len() != 1)
+            .then(|| paths::one_machine(&data, found.best_lines()?, &arrivals))
+            .flatten();
         let single = simpler(found, along.as_ref());
         let evidence = single.as_ref().map_or(found.best_evidence(), |single| single.evidence);
         if let Some(single) = &single {
@@ -469,7 +467,6 @@ fn report(data: &Data, found: &Found, hz: f64, alone: f64) -> Lines {
     };
     Lines {
         reference_ns: 0,
-        count: best.lines.len(),
         low: count.low.min(best.lines.len()).max(1),
         // A search that was cut short may have left lines out, and lines that hardly pay exclude nothing.
         // Where many tracks are on no line, one wasn't found.
@@ -496,7 +493,6 @@ impl Lines {
     pub fn nothing(tracks: usize, reference_ns: u64, doubt: Doubt) -> Self {
         Self {
             reference_ns,
-            count: 0,
             low: 1,
             high: None,
             doubt: Some(doubt),
@@ -508,6 +504,12 @@ impl Lines {
         }
     }
 
+    /// The number of lines, which is the best count of machines; 0 where no lines could be fitted.
+    /// Machines that coincide or are too idle to be seen only widen the interval.
+    pub fn count(&self) -> usize {
+        self.lines.len()
+    }
+
     /// There may as well be as many as these others.
     fn may_be(&mut self, others: &Self) {
         self.low = self.low.min(others.low);
@@ -516,7 +518,7 @@ impl Lines {
 
     /// They are those of the busiest hours: at other times there may be other machines.
     fn of_busiest_hours(mut self) -> Self {
-        if self.count > 0 {
+        if self.count() > 0 {
             self.high = None;
             self.doubt = self.doubt.or(Some(Doubt::BusiestHours));
         } else if self.doubt == Some(Doubt::TooFewConnections) {
@@ -532,7 +534,7 @@ impl Lines {
 
     /// The lines are those of one machine along several paths, which `line` explains better.
     fn are_one(&mut self, line: Line) {
-        (self.count, self.low, self.lines) = (1, 1, vec![line]);
+        (self.low, self.lines) = (1, vec![line]);
         // That no line was found is no doubt any more.
         self.doubt = self.doubt.filter(|doubt| *doubt != Doubt::TooFewConnections);
     }
@@ -548,7 +550,7 @@ impl Lines {
     }
 }
 
-impl line::Line {
+impl line::FittedLine {
     fn estimate(&self, data: &Data, hz: f64) -> Line {
         let (low, high) = data.factors.times().fold((-1e-3_f64, 1e-3_f64), |(l, h), x| (l.min(x), h.max(x)));
         let (drift, sigma) = self.mean_drift(low, high, &data.knots);

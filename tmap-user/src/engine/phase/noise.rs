@@ -6,7 +6,7 @@
 //! chosen, and lines are fitted again.
 
 use super::{
-    line::Line,
+    line::FittedLine,
     mixture::{Data, Mixture},
     search::{self, Found, Prior, Start},
     table::Noise,
@@ -74,7 +74,7 @@ fn best_noise(tables: &Tables, found: &Found, start: Noise, steps: Steps) -> Noi
     let mixtures: Vec<&Mixture> =
         [count, count + 1].iter().filter_map(|c| found.by_count.get(*c)?.as_ref()).map(|(m, _)| m).collect();
     // Other rows would only matter if the lines moved far.
-    let lines: Vec<&Line> = mixtures.iter().flat_map(|mixture| &mixture.lines).collect();
+    let lines: Vec<&FittedLine> = mixtures.iter().flat_map(|mixture| &mixture.lines).collect();
     let near = tables.rows_near(&lines);
     let mut tried: Vec<(Noise, f64)> = Vec::new();
     let mut evidence = |noise: Noise| {

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    chains::Way,
+    chains::Arrival,
     density::BINS,
     mixing,
     mixture::{Data, Mixture},
@@ -47,9 +47,9 @@ const LEAST_SILENCE_NS: u64 = 20_000_000_000;
 
 /// The best explanation of these tracks by one machine; `None` where they have one path and no long silence,
 /// which is what lines alone explain.
-pub(super) fn one_machine(data: &Data, lines: &Mixture, ways: &[Way]) -> Option<AlongPaths> {
-    let paths: Vec<usize> = ways.iter().map(|way| way.path).collect();
-    let stretches = stretches(ways);
+pub(super) fn one_machine(data: &Data, lines: &Mixture, arrivals: &[Arrival]) -> Option<AlongPaths> {
+    let paths: Vec<usize> = arrivals.iter().map(|arrival| arrival.path).collect();
+    let stretches = stretches(arrivals);
     let awake: Vec<(usize, usize)> = paths.iter().copied().zip(stretches.iter().copied()).collect();
     let along = fit(data, lines, &paths);
     let sleeping = stretches.iter().any(|&stretch| stretch > 0).then(|| fit(data, lines, &awake)).flatten();
@@ -68,11 +68,11 @@ fn fit<T: Ord>(data: &Data, lines: &Mixture, of: &[T]) -> Option<AlongPaths> {
 }
 
 /// For each track, the number of long silences before it.
-fn stretches(ways: &[Way]) -> Vec<usize> {
-    let times = |t: usize| ways[t].times_ns;
-    let mut order: Vec<usize> = (0..ways.len()).collect();
+fn stretches(arrivals: &[Arrival]) -> Vec<usize> {
+    let times = |t: usize| arrivals[t].times_ns;
+    let mut order: Vec<usize> = (0..arrivals.len()).collect();
     order.sort_by_key(|&t| times(t));
-    let mut stretches = vec![0; ways.len()];
+    let mut stretches = vec![0; arrivals.len()];
     let (mut stretch, mut busy_until_ns) = (0, None);
     for t in order {
         let (first_ns, last_ns) = times(t);

@@ -3,7 +3,7 @@
 
 use super::{
     hough::{self, Candidate},
-    line::{Line, phases_apart},
+    line::{FittedLine, phases_apart},
     mixture::{Data, Mixture, Reach},
 };
 
@@ -221,8 +221,8 @@ fn grow(data: &Data, current: &Mixture) -> Option<Mixture> {
 
 fn birth(data: &Data, current: &Mixture, place: &Candidate) -> Mixture {
     let share = 1.0 / (current.lines.len() + 2) as f64;
-    let mut lines: Vec<Line> = current.lines.iter().map(|line| line.lighter(1.0 - share)).collect();
-    lines.push(Line::at(place.phase, place.drift, share * 0.8, &data.knots));
+    let mut lines: Vec<FittedLine> = current.lines.iter().map(|line| line.lighter(1.0 - share)).collect();
+    lines.push(FittedLine::at(place.phase, place.drift, share * 0.8, &data.knots));
     let none = (1.0 - lines.iter().map(|l| l.weight).sum::<f64>()).clamp(0.01, 1.0);
     let mut mixture = Mixture::changed(data, current, lines, none, |_| false);
     let newest = current.lines.len();

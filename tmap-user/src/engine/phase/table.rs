@@ -21,7 +21,7 @@ use super::{
     drift::{Ladder, Window},
     elementary::{exp, largest, ln, sum},
     factors::Factors,
-    line::{Knots, Line},
+    line::{FittedLine, Knots},
     piece::Piece,
     recycled::Recycled,
 };
@@ -92,14 +92,14 @@ impl Scores {
     }
 
     /// For each piece, the rows near the drifts that it has on any of these lines.
-    pub(super) fn rows_near(&self, lines: &[&Line], knots: &Knots) -> Vec<Range<usize>> {
+    pub(super) fn rows_near(&self, lines: &[&FittedLine], knots: &Knots) -> Vec<Range<usize>> {
         let near = |grid: &Grid| {
             let Ladder { low, step, rows } = grid.ladder;
             if rows == 1 || lines.is_empty() {
                 return grid.first_row..grid.first_row + 1;
             }
             // A cast takes what is below the first row as that.
-            let at = |line: &&Line| ((line.at_time(grid.x, knots).1 - low) / step) as usize;
+            let at = |line: &&FittedLine| ((line.at_time(grid.x, knots).1 - low) / step) as usize;
             let first = lines.iter().map(at).min().unwrap_or(0).min(rows).saturating_sub(ASIDE);
             let last = (lines.iter().map(at).max().unwrap_or(0).min(rows) + ASIDE).min(rows - 1);
             grid.first_row + first..grid.first_row + last + 1
@@ -420,7 +420,7 @@ mod tests {
         let circles = Circles::new(&scores, 1.4);
         let noise = Noise { temperature: 1.4, scatter: 0.01, dull_share: 0.02, outlier_share: 0.01 };
         let knots = Knots::new(12.0, HZ);
-        let line = Line::at(0.2, 0.003, 1.0, &knots);
+        let line = FittedLine::at(0.2, 0.003, 1.0, &knots);
         let near = scores.rows_near(&[&line], &knots);
         assert!(near.iter().any(|rows| rows.len() > 1), "{near:?}");
         let (all, some) = (circles.factors(&scores, &noise), circles.some_factors(&scores, &noise, &near));

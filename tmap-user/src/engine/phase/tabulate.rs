@@ -15,7 +15,7 @@ use super::{
     factors::{COARSE, Factors},
     learn::{self, Learned},
     limits::{Limits, Work},
-    line::{Knots, Line},
+    line::{FittedLine, Knots},
     mixture::Data,
     piece::Piece,
     room::Taken,
@@ -222,7 +222,7 @@ impl Tables {
     }
 
     /// For each piece that the noise is chosen on, its rows near its drifts on these lines.
-    pub(super) fn rows_near(&self, lines: &[&Line]) -> Vec<Range<usize>> {
+    pub(super) fn rows_near(&self, lines: &[&FittedLine]) -> Vec<Range<usize>> {
         self.chosen().rows_near(lines, &self.knots)
     }
 

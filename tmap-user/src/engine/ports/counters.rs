@@ -6,8 +6,8 @@
 //! likelier is told by all of them together.
 
 use super::{
-    chains::Chains,
     opening::Opening,
+    union_find::UnionFind,
     walks::{Link, Walks},
 };
 
@@ -15,7 +15,7 @@ use super::{
 /// took part in the walks.
 pub(super) fn explain(walks: &Walks, openings: &[Opening], is_free: impl Fn(usize) -> bool) -> Vec<bool> {
     let counters = Walks::counters_beside(walks.rule, openings, is_free);
-    let mut chains = Chains::new(openings.len());
+    let mut chains = UnionFind::new(openings.len());
     let links = walks.links.iter().zip(&counters.links).enumerate();
     for (at, (by_walks, by_counters)) in links {
         for Link { from, .. } in [by_walks, by_counters].into_iter().flatten() {

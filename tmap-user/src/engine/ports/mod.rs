@@ -15,11 +15,11 @@
 
 mod at_once;
 pub mod boundary;
-pub mod chains;
 mod counters;
 mod machines;
 mod opening;
 pub mod rule;
+pub mod union_find;
 pub mod walks;
 
 pub use opening::Opening;

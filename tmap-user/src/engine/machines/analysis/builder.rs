@@ -77,12 +77,12 @@ impl<'a> Builder<'a> {
             let regime = if is_open { Regime::Undetermined } else { judgement.of_machines };
             if let Some(rate_hz) = cluster.unlisted_hz {
                 self.doubt(Doubt::Unsteady);
-                self.out.groups.push(unlisted(&cluster.members, rate_hz, regime));
+                self.out.groups.push(group_of_unlisted(&cluster.members, rate_hz, regime));
             } else if cluster.behaviour == Behaviour::Losing {
                 self.doubt(Doubt::Unsteady);
                 self.out.groups.push(self.unsteady(&cluster.members));
             } else {
-                self.out.groups.push(by_offset(class, cluster, regime));
+                self.out.groups.push(group_by_offset(class, cluster, regime));
             }
         }
         let counted = judgement.machines.len() as u32;
@@ -96,7 +96,7 @@ impl<'a> Builder<'a> {
             match random.clusters[..] {
                 [] => {}
                 [only] => {
-                    self.out.groups.push(by_offset(class, &class.clusters[only], random.regime));
+                    self.out.groups.push(group_by_offset(class, &class.clusters[only], random.regime));
                     self.out.count.add(Count { best: Some(1), low: 1, high: Some(1), proven: 0 });
                 }
                 _ => self.add_random(class, random),
@@ -140,7 +140,7 @@ impl<'a> Builder<'a> {
         self.out.count.add(Count { best, low: fewest, high: most, proven: fewest });
         self.regimes.push((*regime, format!("clocks of no usual rate in {} connections", members.len())));
         if *are_one {
-            self.out.groups.push(unlisted(members, *rate_hz, *regime));
+            self.out.groups.push(group_of_unlisted(members, *rate_hz, *regime));
         }
     }
 
@@ -315,7 +315,7 @@ fn times_stand_still(connections: &[&Connection]) -> bool {
 }
 
 /// A machine that was found by its offset.
-fn by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
+fn group_by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
     let clock = cluster.clock;
     Group {
         hz: class.hz,
@@ -332,7 +332,7 @@ fn by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
 }
 
 /// A machine whose clock has a constant rate that is no nominal one: its offset tells no boot time.
-fn unlisted(members: &[usize], rate_hz: Estimate, regime: Regime) -> Group {
+fn group_of_unlisted(members: &[usize], rate_hz: Estimate, regime: Regime) -> Group {
     Group {
         hz: 0.0,
         hz_probability: 1.0,

@@ -61,10 +61,10 @@ impl Class {
         let clusters = by_offset::cluster(items, options, resolution_ns);
         let clusters = late_paths::join(clusters, |cluster| cluster.peers(connections));
         let (mut clusters, begun_anew) = anew::part(clusters, connections);
-        let mut sharing = sharing(hz, &clusters, serves, connections);
+        let mut sharing = sharing_of(hz, &clusters, serves, connections);
         let mut judgement = judge(hz, &clusters, &sharing, serves, connections);
         if near_in_pairs::join(&mut clusters, &judgement, connections) {
-            sharing = self::sharing(hz, &clusters, serves, connections);
+            sharing = sharing_of(hz, &clusters, serves, connections);
             judgement = judge(hz, &clusters, &sharing, serves, connections);
         }
         let proven = proven(&clusters, &sharing, &judgement, serves, connections);
@@ -85,7 +85,7 @@ impl Class {
             } else if let Some((left, explanation)) = better {
                 most = explanation.may_be_more.then_some(clusters.len());
                 clusters = left;
-                let sharing = self::sharing(hz, &clusters, serves, connections);
+                let sharing = sharing_of(hz, &clusters, serves, connections);
                 judgement = judge(hz, &clusters, &sharing, serves, connections);
             }
         }
@@ -147,7 +147,7 @@ fn serves<'a>(connections: impl Iterator<Item = &'a Connection>) -> bool {
 }
 
 /// How connections share the counters of clusters.
-fn sharing(hz: f64, clusters: &[Cluster], serves: bool, connections: &[&Connection]) -> Vec<Sharing> {
+fn sharing_of(hz: f64, clusters: &[Cluster], serves: bool, connections: &[&Connection]) -> Vec<Sharing> {
     let mut sharing: Vec<Sharing> = clusters.iter().map(|cluster| cluster.sharing(connections)).collect();
     if serves && draws_offsets(hz) {
         port_pool::leave_out_redrawn(&mut sharing);

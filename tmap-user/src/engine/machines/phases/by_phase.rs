@@ -443,11 +443,11 @@ fn members(number: usize, random: &[&Cluster], lines: &phase::Lines) -> Vec<(usi
 }
 
 fn count_of(lines: &phase::Lines, tracks: usize) -> Count {
-    let told = lines.doubt.is_none() || lines.count > 0;
+    let told = lines.doubt.is_none() || lines.count() > 0;
     // At other hours there may be any number.
     let most = (lines.doubt != Some(Doubt::BusiestHours)).then_some(tracks);
     Count {
-        best: told.then_some(lines.count as u32),
+        best: told.then_some(lines.count() as u32),
         low: lines.low.max(1) as u32,
         high: lines.high.or(most).map(|high| high as u32),
         proven: 0,

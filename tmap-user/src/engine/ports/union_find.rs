@@ -1,12 +1,12 @@
-//! Chains: items that links join, directly or by way of others.
+//! Union-find: which items links join into one chain, directly or by way of others.
 
 /// Chains of items 0, 1, ...; at first, each is one by itself.
-pub struct Chains {
+pub struct UnionFind {
     /// For each item, an earlier one of its chain, or itself where it is the first.
     before: Vec<usize>,
 }
 
-impl Chains {
+impl UnionFind {
     /// So many items, which nothing joins yet.
     pub fn new(items: usize) -> Self {
         Self { before: (0..items).collect() }
