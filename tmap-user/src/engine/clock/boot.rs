@@ -35,7 +35,7 @@ const CERTAIN: f64 = 0.9;
 const DISCIPLINED_SIGMA: f64 = 5e-9;
 
 /// A disciplined clock's rate against a disciplined sensor's over hours, relative.
-const DISCIPLINED_SKEW_SIGMA: f64 = 0.3e-6;
+pub(in crate::engine) const DISCIPLINED_SKEW_SIGMA: f64 = 0.3e-6;
 
 /// How far NTP lets a clock stray for minutes, in seconds. Half of all clocks are assumed to stray by less
 /// than a tenth of a millisecond, as on a wired network, and half by milliseconds, as behind a radio or far
@@ -46,7 +46,7 @@ const STRAYS_S: [f64; 2] = [0.1e-3, 2e-3];
 const STEERED_WITHIN_S: f64 = 64.0;
 
 /// The share of machines that are assumed to be disciplined, before their skew is known.
-const DISCIPLINED_SHARE: f64 = 0.5;
+pub(in crate::engine) const DISCIPLINED_SHARE: f64 = 0.5;
 
 /// A clock is taken for free-running where the probability of discipline is below this.
 const LIKELY_FREE: f64 = 0.5;

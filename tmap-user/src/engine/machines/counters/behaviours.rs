@@ -11,7 +11,10 @@
 //! is compared with several simple ones by what both say of the same connections. What steady counters
 //! explain already, both explain alike: only the steps from one steady counter to another count.
 
-use super::coincidence::{ANYWHERE_NATS, shares_nats};
+use super::{
+    coincidence::{ANYWHERE_NATS, shares_nats},
+    path_spread::LATE_PATH_S,
+};
 use crate::engine::types::{Estimate, Point, WRAP_TICKS, seconds_between, wrap_difference};
 
 /// A step of a counter that didn't just go on.
@@ -57,10 +60,6 @@ const USUAL_SKEW: f64 = 1e-4;
 
 /// The largest step by which a clock is set, in seconds.
 const MOST_SET_S: f64 = 2.0;
-
-/// How far delays may shift a connection, in seconds: a path to one peer is longer than to another, and a
-/// sleeping radio holds segments back.
-const DELAY_S: f64 = 0.15;
 
 /// How sharply a connection shows that it is a known steady counter's, in seconds.
 const BACK_S: f64 = 0.04;
@@ -200,7 +199,7 @@ fn loses(shown: &[Shown<'_>], hz: f64) -> Option<bool> {
             lost_s += own_s - (last.ticks - first.ticks) as f64 / hz;
         }
     }
-    let error_s = (DELAY_S / 30.0 + 1.0 / hz) * (shown.len() as f64).sqrt() + HELD_S;
+    let error_s = (LATE_PATH_S / 30.0 + 1.0 / hz) * (shown.len() as f64).sqrt() + HELD_S;
     match lost_s {
         lost_s if lost_s > 3.0 * error_s && lost_s > MOST_GAINED * span_s => Some(true),
         lost_s if lost_s + 2.0 * error_s < MOST_GAINED * span_s => Some(false),
@@ -344,7 +343,7 @@ struct Step {
 fn step(a: Point, b: Point, hz: f64, behaviour: Behaviour) -> Option<Step> {
     let elapsed_s = seconds_between(a.time_ns, b.time_ns);
     let ahead = wrap_difference((b.ticks - a.ticks) as f64 - hz * elapsed_s);
-    let slack = DELAY_S * hz + 1.0;
+    let slack = LATE_PATH_S * hz + 1.0;
     let gained = MOST_GAINED * hz * elapsed_s;
     let (behind, before) = match behaviour {
         Behaviour::Steady => (gained, gained),

@@ -6,6 +6,10 @@
 
 use std::sync::LazyLock;
 
+/// How much later a connection may show its machine's counter than another one, in seconds: the path to one
+/// peer is longer than to another, and a sleeping radio may hold back all segments of a short connection.
+pub(in crate::engine::machines) const LATE_PATH_S: f64 = 0.15;
+
 /// Standard deviations that connections may have, in seconds, each with its prior probability: from one wire
 /// to radio links.
 const SPREADS: [(f64, f64); 5] = [(1e-4, 0.35), (1e-3, 0.25), (3e-3, 0.2), (10e-3, 0.15), (30e-3, 0.05)];

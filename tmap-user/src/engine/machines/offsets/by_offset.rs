@@ -21,7 +21,7 @@ use crate::engine::{
         cluster::Cluster,
         coincidence::Evidence,
         counter_values::{CounterValues, reach},
-        path_spread::PathSpread,
+        path_spread::{LATE_PATH_S, PathSpread},
     },
     options::Options,
     types::{Estimate, WRAP_TICKS, joint, seconds_between, wrap_difference},
@@ -304,10 +304,6 @@ impl Cluster {
         self.clock = fit_within(&self.envelope, hz, rate_hz, resolution_ns, skew_sigma);
     }
 }
-
-/// How much later than to another the path to one peer can be, in seconds: the least delay of a connection is
-/// its peer's own, and a sleeping radio may hold back all segments of a short one.
-const LATE_PATH_S: f64 = 0.15;
 
 /// How far different paths move one end of a cluster's line against the other, in seconds. The line rests on
 /// the earliest points, and more connections have more of them on the shortest path; but only those near an

@@ -4,15 +4,15 @@
 //! A connection of 200 ms measures a rate to ten per cent, and a queue that fills bends all of them alike.
 //! But from one connection to the next, a counter goes on, and no delay adds up.
 
-use crate::engine::types::{Estimate, Point, WRAP_TICKS, seconds_between};
-
-/// How far delays shift a connection against its counter, in seconds: paths differ, and radios sleep.
-const DELAY_S: f64 = 0.15;
+use crate::engine::{
+    machines::counters::path_spread::LATE_PATH_S,
+    types::{Estimate, Point, WRAP_TICKS, seconds_between},
+};
 
 /// How far the delay changes within a connection, in seconds.
 const WANDER_S: f64 = 0.02;
 
-/// The share of connections that may be off the line by more than [`DELAY_S`]: whole ones are held back.
+/// The share of connections that may be off the line by more than [`LATE_PATH_S`]: whole ones are held back.
 const MOST_OFF: f64 = 0.1;
 
 /// A counter is followed only while its next value is known to this share of the wrap: beyond, nobody knows
@@ -47,10 +47,10 @@ impl LongRun {
         // The errors of connections add up as a random walk does.
         let walk = (shown.len() as f64).sqrt() / within_s;
         let own_error = (WANDER_S + 1.0 / own_hz) * walk;
-        let values = follow(&shown, own_hz, DELAY_S * walk)?;
+        let values = follow(&shown, own_hz, LATE_PATH_S * walk)?;
         let (rate_hz, middle) = line(&values)?;
         let span_s = values.last()?.0;
-        let slack_ticks = DELAY_S * own_hz + 1.0;
+        let slack_ticks = LATE_PATH_S * own_hz + 1.0;
         let off = |&&(at_s, ticks): &&(f64, f64)| {
             (ticks - middle.1 - rate_hz * (at_s - middle.0)).abs() > slack_ticks
         };
@@ -96,8 +96,8 @@ fn follow(shown: &[&[Point]], mut rate_hz: f64, mut error: f64) -> Option<Vec<(f
         at_s += step_s;
         values.push((at_s, at_ticks));
         before = *point;
-        if 2.0 * DELAY_S < error * at_s && at_ticks > 0.0 {
-            (rate_hz, error) = (at_ticks / at_s, 2.0 * DELAY_S / at_s);
+        if 2.0 * LATE_PATH_S < error * at_s && at_ticks > 0.0 {
+            (rate_hz, error) = (at_ticks / at_s, 2.0 * LATE_PATH_S / at_s);
         }
     }
     Some(values)

@@ -3,7 +3,10 @@
 use tmap_common::Address;
 
 use crate::engine::{
-    clock::fit::{Clock, SKEW_PRIOR_SIGMA},
+    clock::{
+        boot::{DISCIPLINED_SHARE, DISCIPLINED_SKEW_SIGMA},
+        fit::{Clock, SKEW_PRIOR_SIGMA},
+    },
     ports::boundary::{PERIOD_S, Told},
     snapshot::Basis,
     types::{Estimate, NINE_IN_TEN, WRAP_TICKS, seconds_between},
@@ -31,11 +34,6 @@ const PATH_SIGMA_S: f64 = 30e-6;
 
 /// The smallest standard error with which offsets are compared, in ticks, whatever the fits claim.
 const MIN_OFFSET_SIGMA_TICKS: f64 = 1.0;
-
-/// The spread of skews over machines: this share of them is disciplined, with this relative standard
-/// deviation. The others run free, within [`SKEW_PRIOR_SIGMA`].
-const DISCIPLINED_SHARE: f64 = 0.5;
-const DISCIPLINED_SIGMA: f64 = 0.3e-6;
 
 /// How many times likelier two clocks are of one machine than of two, and by what.
 pub(super) fn same(a: &Candidate, b: &Candidate) -> (f64, Basis) {
@@ -69,9 +67,10 @@ fn by_boundary(a: &Candidate, b: &Candidate) -> f64 {
     WRONG_BOUNDARY + (1.0 - WRONG_BOUNDARY) * normal(apart_s, a_sigma.hypot(b_sigma)) * PERIOD_S
 }
 
-/// Density of the skews of unrelated machines around `skew`, blurred by the measurement.
+/// Density of the skews of unrelated machines around `skew`, blurred by the measurement. A share of them is
+/// disciplined ([`DISCIPLINED_SHARE`]), and the others run free, within [`SKEW_PRIOR_SIGMA`].
 pub(super) fn spread(skew: f64, sigma: f64) -> f64 {
-    DISCIPLINED_SHARE * normal(skew, sigma.hypot(DISCIPLINED_SIGMA))
+    DISCIPLINED_SHARE * normal(skew, sigma.hypot(DISCIPLINED_SKEW_SIGMA))
         + (1.0 - DISCIPLINED_SHARE) * normal(skew, sigma.hypot(SKEW_PRIOR_SIGMA))
 }
 
