@@ -86,8 +86,12 @@ impl<'a> Builder<'a> {
             }
         }
         let counted = judgement.machines.len() as u32;
+        let is_known = !class.may_be_of_pairs(self.connections);
+        if !is_known {
+            self.doubt(Doubt::TooFewConnections);
+        }
         self.out.count.add(Count {
-            best: Some(counted),
+            best: is_known.then_some(counted),
             low: judgement.fewest as u32,
             high: Some(class.most.map_or(counted, |most| counted.max(most as u32))),
             proven: class.proven as u32,

@@ -127,6 +127,15 @@ impl Class {
         }
     }
 
+    /// Whether counters of several peers may be those of pairs, so that there may be half as many machines:
+    /// then no number is likelier than others.
+    pub(super) fn may_be_of_pairs(&self, connections: &[&Connection]) -> bool {
+        let Judgement { machines, fewest, open, .. } = &self.judgement;
+        let peers: BTreeSet<Address> =
+            open.iter().flat_map(|&index| self.clusters[index].peers(connections)).collect();
+        2 * fewest <= machines.len() && peers.len() > 1
+    }
+
     /// Whether a connection without a clock of its own may be assigned to `cluster` by its offset.
     fn may_hold(&self, cluster: usize, peer: Address, connections: &[&Connection]) -> bool {
         let Judgement { machines, of_machines, random, .. } = &self.judgement;
