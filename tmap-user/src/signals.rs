@@ -13,7 +13,7 @@ use std::{
 
 use nix::sys::signal::{SigSet, Signal};
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXCPU, SIGXFSZ},
     flag, iterator,
 };
 use tokio::sync::Notify;
@@ -66,19 +66,21 @@ impl fmt::Debug for Listener {
 /// The shell's exit code for a process that SIGINT ended.
 pub const INTERRUPTED: u8 = 130;
 
+/// Signals that request a stop however often they come: SIGHUP comes twice where a connection drops, from the
+/// kernel and from the shell, and SIGXCPU after each further second of CPU time (setrlimit(2)).
+const ONCE: [i32; 2] = [SIGHUP, SIGXCPU];
+
 impl Caught {
     /// Catches signals from now on, for a listener to come: a thread must not start before the process gave
     /// up what it doesn't need, and until then no signal may end it.
     ///
-    /// SIGHUP stays ignored where it was (`nohup`).
+    /// SIGHUP and SIGXCPU stay ignored where they were (`nohup`).
     ///
     /// # Errors
     /// If the system grants no signal handler.
     pub fn new() -> io::Result<Self> {
         let mut wanted = vec![SIGINT, SIGTERM, SIGUSR1];
-        if !is_ignored(SIGHUP) {
-            wanted.push(SIGHUP);
-        }
+        wanted.extend(ONCE.into_iter().filter(|&signal| !is_ignored(signal)));
         // Whoever started this process may have blocked them, and then they would never come.
         let unblocked: SigSet = wanted.iter().filter_map(|&signal| Signal::try_from(signal).ok()).collect();
         unblocked.thread_unblock()?;
@@ -88,7 +90,8 @@ impl Caught {
     /// Starts listening. SIGINT and SIGTERM request a stop. A second one requests it at once, and ends the
     /// process where all that is known was reported; a third one ends it anyway. What comes within a second
     /// is one request, unless a report came in between. SIGHUP requests a stop, too:
-    /// its terminal is gone, and what was found must not go with it. SIGUSR1 requests a summary.
+    /// its terminal is gone, and what was found must not go with it. So does SIGXCPU, where the soft limit of
+    /// CPU time is reached. SIGUSR1 requests a summary.
     ///
     /// # Errors
     /// If the system grants no thread.
@@ -179,8 +182,7 @@ impl Signals {
         let is_new = stops.is_new(now, has_reported);
         if !is_second {
             self.tell(Asked::Stop);
-        } else if signal != SIGHUP && is_new {
-            // SIGHUP comes twice where a connection drops: from the kernel and from the shell.
+        } else if !ONCE.contains(&signal) && is_new {
             if self.stop_now.swap(true, Ordering::SeqCst) || has_reported {
                 return Then::End;
             }
@@ -267,7 +269,8 @@ mod tests {
     #[test]
     fn signals_within_a_second_are_one_request() {
         let signals = Signals::default();
-        let sent = [(SIGTERM, 0), (SIGTERM, 0), (SIGTERM, 10), (SIGINT, 999), (SIGHUP, 5_000)];
+        let sent =
+            [(SIGTERM, 0), (SIGTERM, 0), (SIGTERM, 10), (SIGINT, 999), (SIGHUP, 5_000), (SIGXCPU, 9_000)];
         assert!(taken(&signals, &sent).iter().all(|then| *then == Then::GoOn));
         assert!(signals.stop() && !signals.stop_now());
     }

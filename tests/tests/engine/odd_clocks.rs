@@ -389,6 +389,38 @@ fn a_full_queue_makes_no_machines_of_pairs() {
     }
 }
 
+/// A path that becomes 0.3 ms longer tilts the line through all connections: its skew was off by half a ppm.
+#[test]
+fn a_path_that_becomes_longer_tilts_no_skew() {
+    let (mut told, mut wrong) = (0, 0);
+    for seed in 0..12 {
+        let scenario = Scenario { duration_s: 600.0, ..two_minutes(1, Offsets::PerConnection, seed) };
+        let simulation = scenario.run();
+        let late_s = |at_s: f64| if at_s > 270.0 { 0.3e-3 } else { 0.0 };
+        let true_ppm = simulation.truth.clocks[0].skew_ppm;
+        let report = shared(delayed(simulation.records, late_s));
+        for skew in report.machine_list.iter().filter_map(|machine| machine.skew_ppm) {
+            told += 1;
+            wrong += usize::from((skew.value - true_ppm).abs() > 4.0 * skew.sigma);
+        }
+    }
+    assert!(wrong <= 1, "{wrong} of {told}");
+}
+
+/// Bufferbloat: a queue of up to half a second that fills and drains every nine seconds. Connections that
+/// were open meanwhile seem to tick at another rate.
+#[test]
+fn a_queue_that_comes_and_goes_proves_no_machine_of_another_rate() {
+    let mut told = Vec::new();
+    for seed in 0..8 {
+        let scenario = Scenario { connections: 300, ..two_minutes(1, Offsets::PerConnection, seed) };
+        let queue_s = |at_s: f64| (0.5 * (at_s * std::f64::consts::TAU / 9.0).sin()).max(0.0);
+        let report = shared(delayed(scenario.run().records, queue_s));
+        told.push((report.machines_low, report.machines_proven));
+    }
+    assert!(told.iter().all(|told| *told == (Some(1), Some(1))), "{told:?}");
+}
+
 /// A failover to a satellite, and back.
 #[test]
 fn a_path_that_is_longer_for_a_while_proves_no_machine() {

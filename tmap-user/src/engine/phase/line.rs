@@ -182,6 +182,17 @@ impl FittedLine {
         sum
     }
 
+    /// The derivatives of the log-likelihood of a connection's pieces by each parameter.
+    pub(super) fn gradient(&self, factors: &Factors, pieces: Range<usize>, knots: &Knots) -> Numbers {
+        let mut own: Numbers = smallvec![0.0; knots.parameters()];
+        for piece in pieces {
+            let x = factors.x(piece);
+            let (phase, drift) = self.at_time(x, knots);
+            knots.add_gradient(x, factors.slopes(piece, phase, drift), &mut own);
+        }
+        own
+    }
+
     /// Mean drift between two times, with its standard error.
     pub(super) fn mean_drift(&self, from: f64, to: f64, knots: &Knots) -> (f64, f64) {
         let (a, b) = (knots.basis(from), knots.basis(to));
@@ -204,7 +215,7 @@ impl FittedLine {
 
 /// Prior information on phase and on drift (as a share of the window), which keeps the updates of nearly
 /// empty lines finite.
-const WEAK_INFORMATION: f64 = 1.0;
+pub(super) const WEAK_INFORMATION: f64 = 1.0;
 
 /// The largest change of a phase in one update, in ticks: derivatives are local, and a change larger than
 /// the law's width overshoots.

@@ -51,6 +51,7 @@ pub mod room;
 pub mod sample;
 mod search;
 mod stable;
+mod steps;
 mod stretch;
 mod symmetric;
 mod table;

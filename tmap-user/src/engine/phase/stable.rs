@@ -8,6 +8,7 @@ use super::{
     line::phases_apart,
     mixture::{Data, Mixture},
     search::Found,
+    steps,
 };
 use crate::engine::types::Doubt;
 
@@ -42,10 +43,12 @@ pub(super) fn holding(told: &Lines, best: &Mixture, data: &Data, found: &Found, 
         let apart_s = data.span_s().0 / (line.weight * data.tracks.len() as f64);
         count == 1 || data.knots.none() || apart_s < MOST_APART * coherence_s(hz)
     };
-    let holds = |line: &Line| {
-        is_followed(line) && others.iter().all(|other| other.iter().any(|one| is_same(line, one)))
+    let holds = |(number, line): (usize, &Line)| {
+        is_followed(line)
+            && others.iter().all(|other| other.iter().any(|one| is_same(line, one)))
+            && !steps::are_in(best, data, number)
     };
-    told.lines.iter().map(holds).collect()
+    told.lines.iter().enumerate().map(holds).collect()
 }
 
 /// Phases show so many lines as pairs of addresses demand where they make them likelier than any fewer lines

@@ -58,7 +58,10 @@ impl<'a> Builder<'a> {
     pub(super) fn add_class(&mut self, class: &Class) {
         let (others, first) = (std::mem::replace(&mut self.out.count, Count::NONE), self.out.groups.len());
         self.add_machines(class);
-        let count = std::mem::replace(&mut self.out.count, others);
+        let mut count = std::mem::replace(&mut self.out.count, others);
+        if class.may_be_bent {
+            (count.low, count.proven) = (0, 0);
+        }
         self.out.count.add(self.coarse.beside(class.hz, count, &self.out.groups[first..]));
     }
 

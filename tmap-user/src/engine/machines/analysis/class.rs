@@ -41,11 +41,17 @@ pub(super) struct Class {
     pub judgement: Judgement,
     /// The number of machines that certainly ran at once.
     pub proven: usize,
+    /// Whether its connections may be those of the commonest rate, seen while a queue filled or drained.
+    pub may_be_bent: bool,
     /// The most machines, where clusters were merged that may be several.
     pub most: Option<usize>,
     /// Connections that were taken for this rate, and contradict it.
     pub left_out: Vec<LeftOut>,
 }
+
+/// A queue that fills or drains changes the rate that a connection shows by less than this factor: one that
+/// halves it grows by a second each second.
+const MOST_BENT: f64 = 2.0;
 
 impl Class {
     /// Judges connections of this rate; the records' times have this resolution, in nanoseconds.
@@ -94,7 +100,7 @@ impl Class {
             judgement.add_begun_anew(clusters.len(), begun_anew.len());
             clusters.extend(begun_anew);
         }
-        Self { hz, clusters, judgement, proven, most, left_out: Vec::new() }
+        Self { hz, clusters, judgement, proven, may_be_bent: false, most, left_out: Vec::new() }
     }
 
     /// Takes in connections of other rates, or of none, whose points all lie on one of these counters: they
@@ -125,6 +131,13 @@ impl Class {
         if !self.left_out.is_empty() {
             self.proven = self.proven.min(self.judgement.machines.len());
         }
+    }
+
+    /// Whether its connections may be some of the rate `hz`, seen while a queue filled or drained: the rates
+    /// are near each other, and no two of these connections share a counter.
+    pub(super) fn may_be_bent_from(&self, hz: f64) -> bool {
+        let is_alone = |cluster: &Cluster| cluster.members.len() == 1;
+        self.hz.max(hz) < MOST_BENT * self.hz.min(hz) && self.clusters.iter().all(is_alone)
     }
 
     /// Whether counters of several peers may be those of pairs, so that there may be half as many machines:

@@ -130,8 +130,11 @@ fn classes(
     };
     let mut commonest = build(hz_bits, items, sorted);
     commonest.take_bent(&mut steady, &mut sorted.odd, connections);
-    let mut classes: Vec<Class> =
-        steady.into_iter().map(|(hz_bits, items)| build(hz_bits, items, sorted)).collect();
+    let beside = |(hz_bits, items)| {
+        let class = build(hz_bits, items, sorted);
+        Class { may_be_bent: class.may_be_bent_from(commonest.hz), ..class }
+    };
+    let mut classes: Vec<Class> = steady.into_iter().map(beside).collect();
     classes.push(commonest);
     classes.iter_mut().for_each(|class| class.leave_out_unlisted(connections, resolution_ns));
     classes.sort_by(|a, b| a.hz.total_cmp(&b.hz));
