@@ -421,6 +421,27 @@ fn a_queue_that_comes_and_goes_proves_no_machine_of_another_rate() {
     assert!(told.iter().all(|told| *told == (Some(1), Some(1))), "{told:?}");
 }
 
+/// Such a queue makes several counters of each pair's one, near each other: no wonder that all of them are.
+#[test]
+fn counters_that_a_queue_made_of_one_are_no_machines_that_were_switched_on_together() {
+    let mut told = Vec::new();
+    for seed in 0..8 {
+        let scenario = Scenario {
+            connections: 400,
+            peers: 3,
+            duration_s: 400.0,
+            ..two_minutes(1, Offsets::PerPair, seed)
+        };
+        let queue_s = |at_s: f64| {
+            let wave = |period_s: f64| (at_s * std::f64::consts::TAU / period_s).sin();
+            (0.25 * wave(23.0) + 0.3 * wave(9.0) + 0.1 * wave(3.7)).max(0.0)
+        };
+        let report = shared(delayed(scenario.run().records, queue_s));
+        told.push((report.machines, report.machines_low, report.machines_proven));
+    }
+    assert!(told.iter().all(|told| *told == (Some(1), Some(1), Some(1))), "{told:?}");
+}
+
 /// A failover to a satellite, and back.
 #[test]
 fn a_path_that_is_longer_for_a_while_proves_no_machine() {

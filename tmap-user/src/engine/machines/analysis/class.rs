@@ -85,7 +85,9 @@ impl Class {
             let explained = explain(members, connections, hz, clusters.len(), setting);
             fewest = explained.fewest;
             let better = explained.better.map(|explanation| (regroup(&clusters, &explanation), explanation));
-            if let Some((left, _)) = better.as_ref().filter(|(left, _)| together::are_clearly_near(left)) {
+            if let Some((left, _)) =
+                better.as_ref().filter(|(left, _)| together::are_clearly_near(left, connections))
+            {
                 // Machines that were switched on one after another show what one that slept would.
                 judgement.fewest = judgement.fewest.min(left.len());
             } else if let Some((left, explanation)) = better {
@@ -192,16 +194,17 @@ fn judge(
     // A client's counters may be near each other because it sleeps, but then they don't run at once; servers
     // don't sleep.
     let together_nats = if serves {
-        together::nats(clusters)
+        together::nats(clusters, connections)
     } else if together::run_at_once(clusters) {
-        together::nats(clusters) - ONE_CLIENT_NATS
+        together::nats(clusters, connections) - ONE_CLIENT_NATS
     } else {
         0.0
     };
     let mut judgement = judgement::judge(hz, sharing, serves, together_nats);
     judgement.fewest = judgement.fewest.min(together::fewest(clusters, &judgement.machines));
     if draws_offsets(hz) {
-        let alike = one_clock::alike(clusters, &judgement.machines, may_be_of_pairs(clusters, serves));
+        let alike =
+            one_clock::alike(clusters, &judgement.machines, may_be_of_pairs(clusters, serves, connections));
         judgement.leave_to_phases(|of| one_clock::is_one_in_pairs(clusters, of, connections), alike);
         judgement.leave_open(|index| clusters[index].may_have_one_peer(connections));
     }
@@ -210,8 +213,8 @@ fn judge(
 
 /// Whether counters may be those of pairs of addresses that aren't seen, as before a balancer with addresses
 /// of its own: those of a service that aren't near each other, as machines switched on together are.
-fn may_be_of_pairs(clusters: &[Cluster], serves: bool) -> bool {
-    serves && together::nats(clusters) < CLEARLY_NEAR_NATS
+fn may_be_of_pairs(clusters: &[Cluster], serves: bool, connections: &[&Connection]) -> bool {
+    serves && together::nats(clusters, connections) < CLEARLY_NEAR_NATS
 }
 
 /// The number of machines that certainly ran at once, at least 1. A machine has one offset for each pair of
@@ -234,7 +237,7 @@ fn proven(
     let shared: Vec<usize> = (0..clusters.len()).filter(proves).collect();
     let may_draw = draws_offsets(clusters[0].clock.hz);
     let distinct = if may_draw {
-        one_clock::distinct(clusters, &shared, may_be_of_pairs(clusters, serves))
+        one_clock::distinct(clusters, &shared, may_be_of_pairs(clusters, serves, connections))
     } else {
         shared.len()
     };

@@ -4,12 +4,15 @@
 //! nothing. But no counter goes on exactly where it had been, after it was seen elsewhere. Where two
 //! counters were both seen before and after the same moment, two machines ran.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use tmap_common::Address;
 
 use super::misfits::is_bent;
 use crate::engine::{
+    flows::connection::Connection,
     machines::counters::{behaviours::TOGETHER_S, cluster::Cluster},
-    types::{WRAP_TICKS, seconds_between},
+    types::{WRAP_TICKS, in_order, seconds_between},
 };
 
 /// Counters as near as this, in seconds, aren't told apart here: late segments and errors of rates make two
@@ -157,13 +160,31 @@ fn follow_one_another(a: &Cluster, b: &Cluster) -> bool {
 
 /// The log of the likelihood ratio that counters are as near each other as those of machines that were
 /// switched on together, against offsets drawn at random, in nats.
-pub(in crate::engine::machines) fn nats(clusters: &[Cluster]) -> f64 {
+pub(in crate::engine::machines) fn nats(clusters: &[Cluster], connections: &[&Connection]) -> f64 {
     if clusters.is_empty() {
         return 0.0;
     }
     // All of n random points lie within some arc of this share with probability n share^(n - 1).
-    let count = clusters.len() as f64;
+    let count = (clusters.len() - near_at_one_peer(clusters, connections)) as f64;
     -(count.ln() + (count - 1.0) * arc(clusters).ln())
+}
+
+/// How many counters one peer sees near another one: a queue or a longer path makes several of one, which is
+/// no wonder.
+fn near_at_one_peer(clusters: &[Cluster], connections: &[&Connection]) -> usize {
+    let Some(at_ns) = clusters.iter().map(|cluster| cluster.clock.reference_ns).min() else { return 0 };
+    let mut of_peer: BTreeMap<Address, Vec<f64>> = BTreeMap::new();
+    for cluster in clusters {
+        let peers = cluster.peers(connections);
+        if let (Some(peer), 1) = (peers.first(), peers.len()) {
+            let value_s = cluster.clock.counter_at(at_ns) / cluster.clock.hz;
+            of_peer.entry(*peer).or_default().push(value_s);
+        }
+    }
+    let near = |values_s: &Vec<f64>| {
+        in_order(values_s.iter().copied()).windows(2).filter(|pair| pair[1] - pair[0] < PATH_S).count()
+    };
+    of_peer.values().map(near).sum()
 }
 
 /// Counters are near each other for a reason where that is likelier than chance by this, in nats: a thousand
@@ -174,10 +195,13 @@ pub(in crate::engine::machines) const CLEARLY_NEAR_NATS: f64 = 6.9;
 const FEWEST_NEAR: usize = 3;
 
 /// Whether these are clearly nearer each other than random counters: then so were the machines switched on.
-pub(in crate::engine::machines) fn are_clearly_near(clusters: &[Cluster]) -> bool {
+pub(in crate::engine::machines) fn are_clearly_near(
+    clusters: &[Cluster],
+    connections: &[&Connection],
+) -> bool {
     let Some(first) = clusters.first() else { return false };
     let near_s = arc(clusters) * WRAP_TICKS / first.clock.hz;
-    clusters.len() >= FEWEST_NEAR && near_s < TOGETHER_S && nats(clusters) > CLEARLY_NEAR_NATS
+    clusters.len() >= FEWEST_NEAR && near_s < TOGETHER_S && nats(clusters, connections) > CLEARLY_NEAR_NATS
 }
 
 /// The shortest arc that holds all counters, as a share of the circle of their values.
