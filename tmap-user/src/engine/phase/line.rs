@@ -182,15 +182,20 @@ impl FittedLine {
         sum
     }
 
-    /// The derivatives of the log-likelihood of a connection's pieces by each parameter.
-    pub(super) fn gradient(&self, factors: &Factors, pieces: Range<usize>, knots: &Knots) -> Numbers {
-        let mut own: Numbers = smallvec![0.0; knots.parameters()];
+    /// Adds to `own` the derivatives of the log-likelihood of a connection's pieces by each parameter.
+    #[inline(always)]
+    pub(super) fn add_gradient(
+        &self,
+        factors: &Factors,
+        pieces: Range<usize>,
+        knots: &Knots,
+        own: &mut [f64],
+    ) {
         for piece in pieces {
             let x = factors.x(piece);
             let (phase, drift) = self.at_time(x, knots);
-            knots.add_gradient(x, factors.slopes(piece, phase, drift), &mut own);
+            knots.add_gradient(x, factors.slopes(piece, phase, drift), own);
         }
-        own
     }
 
     /// Mean drift between two times, with its standard error.
@@ -255,12 +260,7 @@ impl<'a> Update<'a> {
         let own = &mut own[..self.knots.parameters()];
         for (pieces, p) in connections {
             own.fill(0.0);
-            for piece in pieces {
-                let x = factors.x(piece);
-                let (phase, drift) = line.at_time(x, self.knots);
-                let (by_phase, by_drift) = factors.slopes(piece, phase, drift);
-                self.knots.add_gradient(x, (by_phase, by_drift), own);
-            }
+            line.add_gradient(factors, pieces, self.knots, own);
             self.gradient.iter_mut().zip(&*own).for_each(|(sum, g)| *sum += p * g);
             self.complete.add_square(p, own);
             self.observed.add_square(p * p, own);

@@ -28,8 +28,12 @@ pub(super) fn are_in(mixture: &Mixture, data: &Data, j: usize) -> bool {
     let Some(line) = mixture.lines.get(j) else { return false };
     let on_line = data.tracks.iter().enumerate().filter_map(|(track, pieces)| {
         let p = mixture.posterior(track, j);
-        let gradient = || line.gradient(&data.factors, pieces.clone(), &data.knots);
-        let weighted = || gradient().iter().map(|derivative| p * derivative).collect();
+        let weighted = || {
+            let mut own = Numbers::from_elem(0.0, data.knots.parameters());
+            line.add_gradient(&data.factors, pieces.clone(), &data.knots, &mut own);
+            own.iter_mut().for_each(|derivative| *derivative *= p);
+            own
+        };
         (p >= LEAST_PROBABILITY && !pieces.is_empty()).then(|| (data.factors.x(pieces.start), weighted()))
     });
     let mut gradients: Vec<(f64, Numbers)> = on_line.collect();

@@ -94,6 +94,13 @@ impl Cluster {
         self.members.iter().map(|&member| connections[member].peer()).collect()
     }
 
+    /// The peer that sees it, where no other does.
+    pub(in crate::engine::machines) fn only_peer(&self, connections: &[&Connection]) -> Option<Address> {
+        let mut peers = self.members.iter().map(|&member| connections[member].peer());
+        let first = peers.next()?;
+        peers.all(|peer| peer == first).then_some(first)
+    }
+
     /// Whether its machine may know all these peers by one address.
     pub(in crate::engine::machines) fn may_have_one_peer(&self, connections: &[&Connection]) -> bool {
         let own = connections[self.members[0]].key.src;

@@ -175,10 +175,9 @@ fn near_at_one_peer(clusters: &[Cluster], connections: &[&Connection]) -> usize 
     let Some(at_ns) = clusters.iter().map(|cluster| cluster.clock.reference_ns).min() else { return 0 };
     let mut of_peer: BTreeMap<Address, Vec<f64>> = BTreeMap::new();
     for cluster in clusters {
-        let peers = cluster.peers(connections);
-        if let (Some(peer), 1) = (peers.first(), peers.len()) {
+        if let Some(peer) = cluster.only_peer(connections) {
             let value_s = cluster.clock.counter_at(at_ns) / cluster.clock.hz;
-            of_peer.entry(*peer).or_default().push(value_s);
+            of_peer.entry(peer).or_default().push(value_s);
         }
     }
     let near = |values_s: &Vec<f64>| {

@@ -35,9 +35,8 @@ pub(in crate::engine::machines) fn join(
     let are_of_pairs = judgement.random.iter().filter(|random| random.regime != Regime::PerConnection);
     let mut of_pair: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
     for &index in are_of_pairs.flat_map(|random| &random.clusters) {
-        let peers = clusters[index].peers(connections);
-        if let (Some(peer), 1) = (peers.first(), peers.len()) {
-            of_pair.entry(*peer).or_default().push(index);
+        if let Some(peer) = clusters[index].only_peer(connections) {
+            of_pair.entry(peer).or_default().push(index);
         }
     }
     let mut joins_to = vec![None; clusters.len()];
