@@ -24,6 +24,14 @@ pub struct Slot {
 
 const _: () = assert!(size_of::<Slot>() == 32);
 
+impl Slot {
+    /// When the segment was seen ([`Record::time_ns`]), of a record's first slot.
+    #[inline(always)]
+    pub const fn time_ns(&self) -> u64 {
+        self.words[0]
+    }
+}
+
 /// The most slots that one record takes.
 pub const MAX_SLOTS: usize = 5;
 
@@ -192,6 +200,13 @@ impl Record {
         let [dst_high, dst_low] = tunnel.dst.words();
         let key = join(u32::from(tunnel.kind.0) | u32::from(tunnel.is_over_ip) << 8, tunnel.id);
         Some([Slot { words: [key, 0, 0, 0] }, Slot { words: [src_high, src_low, dst_high, dst_low] }])
+    }
+
+    /// The slots behind the first one, in their order.
+    #[inline(always)]
+    pub fn further_slots(&self) -> impl Iterator<Item = Slot> {
+        let tunnel = self.tunnel_slots().into_iter().flatten();
+        self.address_slot().into_iter().chain(self.syn_slot()).chain(tunnel)
     }
 
     /// How many slots the record that begins with `first` takes, 1 to [`MAX_SLOTS`].
@@ -383,8 +398,9 @@ mod tests {
         #[test]
         fn slots_round_trip(record in record(), for_round_trips: bool) {
             let tells = if for_round_trips { Tells::Tsecr } else { Tells::PayloadBytes };
-            let slots: Vec<Slot> = [Some(record.first_slot(tells)), record.address_slot(), record.syn_slot()]
-                .into_iter().flatten().chain(record.tunnel_slots().into_iter().flatten()).collect();
+            let first = record.first_slot(tells);
+            prop_assert_eq!(first.time_ns(), record.time_ns);
+            let slots: Vec<Slot> = std::iter::once(first).chain(record.further_slots()).collect();
             prop_assert_eq!(slots.len(), record.slot_count());
             prop_assert_eq!(slots.len(), Record::slots_of(&slots[0]));
             let mut rest = slots[1..].iter().copied();

@@ -26,7 +26,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use tmap_common::{Counters, fast};
+use tmap_common::{Counters, fast, record::Tells};
 
 use crate::{
     Outcome,
@@ -293,6 +293,7 @@ impl<'a> Reading<'a> {
         let progress = Progress::new(bar);
         let waiting = Waiting::new(progress.clone(), Arc::clone(&signals), takes_drafts);
         let began = Instant::now();
+        let tells = if common.engine.rtt.is_some() { Tells::Tsecr } else { Tells::PayloadBytes };
         Ok(Self {
             config: common,
             captures: files.len(),
@@ -307,7 +308,7 @@ impl<'a> Reading<'a> {
             warnings: Vec::new(),
             reboots: Vec::new(),
             order: Order::default(),
-            window: Window::default(),
+            window: Window::new(tells),
             repeats: RefCell::default(),
             wanted: (*from, *to),
             range_ns: None,
@@ -419,8 +420,7 @@ impl<'a> Reading<'a> {
     /// Hands on the segments that were held long enough at this engine time, and reviews what is due.
     #[inline(always)]
     fn hand_on(&mut self, now_ns: u64) -> io::Result<()> {
-        while let Some((time_ns, record)) = self.window.pop(now_ns) {
-            self.workers.observe(&record);
+        while let Some(time_ns) = self.window.hand_on(now_ns, &mut self.workers) {
             if time_ns >= self.next_review_ns {
                 self.review(time_ns)?;
             }
@@ -494,7 +494,8 @@ impl<'a> Reading<'a> {
         let decap = self.config.decap;
         let (now_ns, window) = (self.order.now_ns(), Cell::new(Some(&mut self.window)));
         let (filter, repeats) = (&self.config.filter, &self.repeats);
-        let visitor = FrameVisitor { frame, filter, repeats, now_ns, window };
+        let shards = self.workers.count();
+        let visitor = FrameVisitor { frame, filter, repeats, now_ns, shards, window };
         let outcome = fast::visit(frame.bytes, link, decap, &visitor);
         let outcome = outcome.unwrap_or_else(|| visitor.slow_path(link, decap));
         match outcome {

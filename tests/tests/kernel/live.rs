@@ -716,7 +716,16 @@ fn a_stop_after_a_request_for_a_summary_waits_for_the_analysis() {
     let sensor = asked_while_busy(&wire);
     sensor.send(Signal::SIGTERM);
     thread::sleep(Duration::from_secs(3));
-    assert_eq!(sensor.lines("summary").len(), 1, "the last one is not complete yet");
+    if sensor.lines("summary").len() > 1 {
+        // The analysis took less than three seconds, and so the last lines are whole.
+        wait_for("whole lines", || {
+            let lines = sensor.lines("address");
+            let last_of = |address: &Value| lines.iter().rfind(|line| line["address"] == *address);
+            let doubts = lines.iter().filter_map(|line| last_of(&line["address"])).map(|line| &line["doubt"]);
+            doubts.into_iter().all(|doubt| doubt != "interrupted")
+        });
+        return;
+    }
     sensor.send(Signal::SIGTERM);
     wait_for("what is known", || sensor.lines("summary").len() == 2);
 }

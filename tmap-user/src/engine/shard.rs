@@ -59,13 +59,22 @@ pub fn of(address: &Address, count: usize) -> usize {
     (((mixed >> 32) * count as u64) >> 32) as usize
 }
 
-/// The shard that a segment belongs to, and the other one that must hear of it: the side that a handshake
-/// goes to must echo its timestamp.
+/// The shards that hear of a segment: that of its sender, and the other one that must hear of it, or the same
+/// again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The sender's shard.
+    pub own: u32,
+    /// The receiver's of a handshake, who must echo its timestamp; else the sender's.
+    pub other: u32,
+}
+
+/// The shards, of `count`, that hear of a segment.
 #[inline(always)]
-pub fn of_segment(segment: &Segment, count: usize) -> (usize, Option<usize>) {
-    let own = of(&segment.src, count);
+pub fn route(segment: &Segment, count: usize) -> Route {
+    let own = of(&segment.src, count) as u32;
     let is_handshake = segment.syn.is_some() && segment.is_stamped();
-    (own, is_handshake.then(|| of(&segment.dst, count)).filter(|other| *other != own))
+    Route { own, other: if is_handshake { of(&segment.dst, count) as u32 } else { own } }
 }
 
 #[cfg(test)]

@@ -16,7 +16,11 @@ use super::{
     intake::{self, Pause, Share},
     priority,
 };
-use crate::{capture::xdp::Rings, engine::shard, sandbox};
+use crate::{
+    capture::xdp::Rings,
+    engine::shard::{self, Route},
+    sandbox,
+};
 
 /// The most slots in a batch: enough that the cost of waking a thread doesn't matter.
 const SLOTS: usize = 8_192;
@@ -82,9 +86,10 @@ impl Sharer {
         let count = rings.drain_slots(BATCH, |slots| {
             let mut rest = slots[1..].iter().copied();
             let segment = Record::from_slots(&slots[0], || rest.next().unwrap_or_default()).segment;
-            let (own, other) = shard::of_segment(&segment, outlets.len());
-            for index in [Some(own), other].into_iter().flatten() {
-                if outlets[index].push(slots).is_err() {
+            let Route { own, other } = shard::route(&segment, outlets.len());
+            let also = (other != own).then_some(other);
+            for index in [Some(own), also].into_iter().flatten() {
+                if outlets[index as usize].push(slots).is_err() {
                     gone = Err(Gone);
                 }
             }

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use tmap_common::{Link, Record, Segment, Skip, fast, parse, record::Direction};
 
 use super::{repeats::Repeats, window::Window};
-use crate::{capture::file::Frame, filter::Program};
+use crate::{capture::file::Frame, engine::shard, filter::Program};
 
 /// The parser's visitor: it passes a frame's segment through the filter to the window.
 pub(super) struct FrameVisitor<'a> {
@@ -14,6 +14,8 @@ pub(super) struct FrameVisitor<'a> {
     pub repeats: &'a RefCell<Repeats>,
     /// Engine time, in nanoseconds.
     pub now_ns: u64,
+    /// How many shards share the addresses.
+    pub shards: usize,
     /// Taken when the segment is passed on, which happens once: a frame holds one segment at most.
     pub window: Cell<Option<&'a mut Window>>,
 }
@@ -42,8 +44,9 @@ impl FrameVisitor<'_> {
             if segment.syn.is_some() {
                 self.repeats.borrow_mut().observe(&segment, time_ns);
             }
+            let route = shard::route(&segment, self.shards);
             let record = Record { time_ns, direction: Direction::Ingress, suppressed: 0, segment };
-            window.push(record, self.now_ns);
+            window.push(&record, route, self.now_ns);
         }
         Ok(())
     }

@@ -17,16 +17,16 @@ use std::{
 };
 
 use tmap_common::{
-    Address, Record,
-    record::{MAX_SLOTS, Slot, Tells},
+    Address,
+    record::{MAX_SLOTS, Slot},
 };
 
-use super::progress::Progress;
+use super::{progress::Progress, window::Onward};
 use crate::{
     engine::{
         Engine, Event, Holdings, Options, Pace, PartialSnapshot, Snapshot, Wanted,
         failures::{Failed, Failures},
-        shard,
+        shard::{self, Route},
     },
     memory, sandbox, say,
     signals::Signals,
@@ -108,7 +108,6 @@ struct Shard {
     tasks: Option<mpsc::SyncSender<Task>>,
     done: mpsc::Receiver<Done>,
     thread: Option<JoinHandle<()>>,
-    tells: Tells,
     batch: Vec<Slot>,
     spare: Vec<Vec<Slot>>,
     /// Answers to reviews that other shards haven't answered yet.
@@ -131,14 +130,9 @@ impl Workers {
         Ok(Self { shards, reviews: VecDeque::new(), waiting, failures })
     }
 
-    /// Hands a record over, with the next batch.
-    #[inline(always)]
-    pub(super) fn observe(&mut self, record: &Record) {
-        let (own, other) = shard::of_segment(&record.segment, self.shards.len());
-        self.shards[own].observe(record);
-        if let Some(other) = other {
-            self.shards[other].observe(record);
-        }
+    /// How many shards there are.
+    pub(super) fn count(&self) -> usize {
+        self.shards.len()
     }
 
     /// What panicked so far.
@@ -214,6 +208,17 @@ impl Workers {
     }
 }
 
+impl Onward for Workers {
+    /// Hands a record over, with the next batch.
+    #[inline(always)]
+    fn take(&mut self, route: Route, slots: &[Slot]) {
+        self.shards[route.own as usize].observe(slots);
+        if route.other != route.own {
+            self.shards[route.other as usize].observe(slots);
+        }
+    }
+}
+
 /// Shards answer in the order of their tasks, so an answer of another kind is a bug.
 fn unasked() -> ! {
     unreachable!("an answer to another question")
@@ -228,7 +233,6 @@ impl Shard {
     ) -> io::Result<Self> {
         let (tasks, tasks_in) = mpsc::sync_channel(TASKS_WAITING);
         let (done_out, done) = mpsc::channel();
-        let tells = if options.rtt.is_some() { Tells::Tsecr } else { Tells::PayloadBytes };
         let options = options.clone();
         let (analysed, failures) = (Arc::clone(analysed), failures.clone());
         let thread = thread::Builder::new().name(format!("shard {number}")).spawn(move || {
@@ -244,7 +248,6 @@ impl Shard {
             tasks: Some(tasks),
             done,
             thread: Some(thread),
-            tells,
             batch: Vec::with_capacity(BATCH),
             spare: Vec::new(),
             reviewed: VecDeque::new(),
@@ -252,13 +255,8 @@ impl Shard {
     }
 
     #[inline(always)]
-    fn observe(&mut self, record: &Record) {
-        self.batch.push(record.first_slot(self.tells));
-        if record.slot_count() > 1 {
-            self.batch.extend(record.address_slot());
-            self.batch.extend(record.syn_slot());
-            self.batch.extend(record.tunnel_slots().into_iter().flatten());
-        }
+    fn observe(&mut self, slots: &[Slot]) {
+        self.batch.extend_from_slice(slots);
         if self.batch.len() > BATCH - MAX_SLOTS {
             self.flush();
         }
