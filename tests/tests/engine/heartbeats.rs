@@ -110,3 +110,61 @@ fn a_machine_with_long_connections_hides_none_with_short_ones() {
     }
     assert!(held >= 11 && exact >= 2, "held {held}, exact {exact} of 12");
 }
+
+/// Two machines that keep a hundred connections open each, with a heartbeat of 60 s and of 300 s, for an
+/// hour. The address holds `room` connections.
+fn of_two_that_keep_connections_open(room: usize, seed: u64) -> AddressReport {
+    let mut random = Pcg64::seed_from_u64(seed);
+    let mut records = Vec::new();
+    for (machine, offset, every_s) in [(1, 3e8, 60.0), (2, 1e9, 300.0)] {
+        for number in 0..100 {
+            let begin_s = random.random_range(1.0..60.0);
+            let mut times_s: Vec<f64> = (0..10).map(|i| begin_s + 0.1 * f64::from(i)).collect();
+            let mut at_s = begin_s + every_s;
+            while at_s < 3600.0 {
+                times_s.extend([at_s, at_s + 0.2]);
+                at_s += every_s * random.random_range(0.95..1.05);
+            }
+            records.extend(times_s.iter().enumerate().map(|(i, &sent_s)| {
+                let delay_s = 3e-4 - 5e-5 * (1.0 - random.random::<f64>()).ln();
+                let tsval = (offset + 1e3 * sent_s) as u64 as u32;
+                sent(10_000 * machine + number, tsval, i == 0, sent_s + delay_s)
+            }));
+        }
+    }
+    records.sort_by_key(|record| record.time_ns);
+    let mut engine = Engine::new(Options { max_connections_per_address: room, ..Options::default() });
+    engine.set_resolution_ns(1);
+    let mut now_ns = 0;
+    for record in &records {
+        while record.time_ns > now_ns {
+            engine.review(now_ns);
+            now_ns += 1_000_000_000;
+        }
+        engine.observe(record);
+    }
+    engine.snapshot(now_ns, Wanted::default()).addresses.swap_remove(0)
+}
+
+/// Where connections make room for others, each heartbeat of one that did begins another one. Loads allow for
+/// that.
+#[test]
+fn loads_allow_for_connections_that_begin_again() {
+    for seed in 0..3 {
+        let report = of_two_that_keep_connections_open(128, seed);
+        let loads: Vec<[f64; 3]> = report
+            .machine_list
+            .iter()
+            .map(|one| [one.load_low_percent, one.load_percent, one.load_high_percent])
+            .collect();
+        let told = format!("{seed}: {} {loads:?}", figures(&report));
+        assert!(loads.len() == 2 && report.connections > 1_000, "{told}");
+        assert!(loads.iter().all(|[low, _, high]| (*low..=*high).contains(&50.0)), "{told}");
+        let whole = of_two_that_keep_connections_open(4_096, seed);
+        let are_sure = whole.machine_list.iter().all(|one| {
+            let ends = [one.load_low_percent, one.load_high_percent];
+            ends == [one.load_percent; 2] && (one.load_percent - 50.0).abs() < 0.1
+        });
+        assert!(whole.connections == 200 && are_sure, "{seed}: {}", figures(&whole));
+    }
+}

@@ -429,7 +429,10 @@ pub(crate) fn system(os: &OsReport) -> String {
     // `Linux (99 %): 2026 or later (47 %)`: the versions of a family need not repeat its name.
     let version = |name: &str| name.strip_prefix(&format!("{} ", os.name)).map(str::to_owned);
     let versions: Option<Vec<String>> = others.iter().map(|(name, _)| version(name)).collect();
-    let link = if versions.is_some() { ": " } else { ", perhaps " };
+    // `Linux or Android (99 %): Android (59 %)`: its members.
+    let is_member = |name: &str| os.name.split(" or ").any(|member| name.starts_with(member));
+    let are_within = versions.is_some() || others.iter().all(|(name, _)| is_member(name));
+    let link = if are_within { ": " } else { ", perhaps " };
     let names = versions.unwrap_or_else(|| others.iter().map(|(name, _)| name.clone()).collect());
     let others: Vec<String> =
         names.iter().zip(others).map(|(name, (_, probability))| guess(name, *probability)).collect();
@@ -571,5 +574,19 @@ mod tests {
             "system unknown, perhaps macOS or iOS, recent (35 %)"
         );
         assert_eq!(text(Vec::new()), "system unknown");
+    }
+
+    #[test]
+    fn what_a_family_may_be_follows_its_name() {
+        let text = |name: &str, alternatives: &[(&str, f64)]| {
+            let alternatives =
+                alternatives.iter().map(|(name, share)| ((*name).to_owned(), *share)).collect();
+            system(&OsReport { name: name.to_owned(), confidence: 0.97, alternatives, ..OsReport::default() })
+        };
+        let linux = ("Linux 2026 or later", 0.4);
+        let both = text("Linux or Android", &[("Android", 0.55), linux]);
+        assert_eq!(both, "Linux or Android (97 %): Android (55 %) or Linux 2026 or later (40 %)");
+        assert_eq!(text("Linux", &[linux]), "Linux (97 %): 2026 or later (40 %)");
+        assert_eq!(text("Linux", &[("FreeBSD", 0.1)]), "Linux (97 %), perhaps FreeBSD (10 %)");
     }
 }

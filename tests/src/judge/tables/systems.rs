@@ -90,7 +90,7 @@ fn row<'a>(stacks: impl Iterator<Item = &'a Stack>, evidence: Evidence) -> Verdi
             let said = guess(Some(ClockTraits { regime, ..drawn }), &observations, Database::built_in()).name;
             *if said == stack.name {
                 &mut verdicts.right
-            } else if said == stack.family.name() {
+            } else if stack.family.is_named(&said) {
                 &mut verdicts.family
             } else if said == UNKNOWN {
                 &mut verdicts.unknown
@@ -132,8 +132,15 @@ fn strangers() -> Verdicts {
             options.push(words.swap_remove(rng.random_range(0..words.len())));
         }
         let options = options.join(",");
-        let template =
-            Template { version: "4", ttl: 64, mss: "*", window: "*", options: &options, quirks: "df" };
+        let template = Template {
+            version: "4",
+            ttl: 64,
+            mss: "*",
+            window: "*",
+            scale: "*",
+            options: &options,
+            quirks: "df",
+        };
         let fingerprint = template.draw(&mut rng, 5);
         if Database::built_in().matches(&fingerprint).is_some() {
             continue;
@@ -154,6 +161,7 @@ struct Template<'a> {
     ttl: u8,
     mss: &'a str,
     window: &'a str,
+    scale: &'a str,
     options: &'a str,
     quirks: &'a str,
 }
@@ -179,8 +187,8 @@ impl<'a> Template<'a> {
     fn read(text: &'a str) -> Self {
         let fields: Vec<&str> = text.split(':').collect();
         let [version, ttl, _, mss, window, options, quirks, _] = fields[..] else { panic!("{text}") };
-        let (window, _) = window.split_once(',').expect("a window and a scale");
-        Self { version, ttl: ttl.parse().expect("a TTL"), mss, window, options, quirks }
+        let (window, scale) = window.split_once(',').expect("a window and a scale");
+        Self { version, ttl: ttl.parse().expect("a TTL"), mss, window, scale, options, quirks }
     }
 
     /// A SYN so many hops away: what the signature leaves open is drawn.
@@ -206,7 +214,9 @@ impl<'a> Template<'a> {
                 window,
                 mss,
                 window_scale: if self.options.contains("ws") {
-                    rng.random_range(0..15)
+                    let (least, most) = self.scale.split_once('-').unwrap_or(("0", "14"));
+                    let [least, most]: [u8; 2] = [least, most].map(|scale| scale.parse().expect("a scale"));
+                    rng.random_range(least..=most)
                 } else {
                     Syn::NO_SCALE
                 },

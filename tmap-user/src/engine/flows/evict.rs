@@ -252,6 +252,7 @@ impl Flows {
         let is_unproven = self.worth(member.place).is_unproven();
         self.sources[id as usize].unseen += u64::from(is_unseen && !is_unproven);
         let is_open = !self.table.is(member.place, flag::FINISHED);
+        self.sources[id as usize].evicted_open += u64::from(is_open);
         self.losses.flows_evicted += u64::from(is_open && !is_unproven);
         self.losses.unproven_evicted += u64::from(is_unproven);
         self.losses.connections_forgotten += 1;

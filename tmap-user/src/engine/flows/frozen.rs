@@ -37,6 +37,9 @@ pub struct FrozenSource {
     /// Connections that were evicted before any pass, though they showed something. Live, those that were
     /// evicted during a pass are among them.
     pub unseen: u64,
+    /// At most so many connections are others that go on, which were evicted before: they began without a
+    /// handshake.
+    pub begun_again: u64,
     /// Segments with TSval 0.
     pub zero_tsvals: u64,
     /// Connections opened without time stamps; `None` where there are none.
@@ -149,6 +152,7 @@ impl Flows {
             life: source.life,
             connections_total: source.connections_total,
             unseen: source.unseen,
+            begun_again: source.begun_again,
             zero_tsvals: source.zero_tsvals,
             unstamped: self.unstamped.of(source.address),
             began_ns: self.began_ns.unwrap_or_default(),

@@ -286,6 +286,8 @@ impl Flows {
         let source = &mut self.sources[id as usize];
         source.connections_total += 1;
         source.pressed |= 2 * (source.connections_total - source.frozen_at) > most as u64;
+        let may_go_on = !record.segment.flags.intersects(Flags::SYN);
+        source.begun_again += u64::from(may_go_on && source.begun_again < source.evicted_open);
         let place = self.table.insert(hash, record);
         let source = &mut self.sources[id as usize];
         source.trial += 1;

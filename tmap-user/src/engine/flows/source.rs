@@ -67,6 +67,11 @@ pub(super) struct Source {
     pub(super) analysed_at: u64,
     /// Connections that were evicted before any pass, though they showed something.
     pub(super) unseen: u64,
+    /// Connections that were evicted while they were open.
+    pub(super) evicted_open: u64,
+    /// Connections that began without a handshake, up to the number of those: some are evicted ones that go
+    /// on.
+    pub(super) begun_again: u64,
     /// Time of its first segment.
     pub(super) born_ns: u64,
     /// The earliest time of the next pass.
@@ -106,6 +111,8 @@ impl Source {
             pressed: false,
             analysed_at: 0,
             unseen: 0,
+            evicted_open: 0,
+            begun_again: 0,
             born_ns,
             next_pass_ns,
             frozen_at: 0,

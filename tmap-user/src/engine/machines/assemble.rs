@@ -9,7 +9,7 @@ use super::{
     counters::behaviours::{Behaviour, LEAST_LOST, OLD_APPLE_HZ},
     group::{Group, SURE},
     history::{
-        loads,
+        loads::{self, Open},
         source_history::{LastPass, SourceHistory},
     },
     siblings::alike::Candidate,
@@ -161,9 +161,11 @@ pub(super) fn machines(
             MachineReport { source_ports, connections: held.connections + discarded, ..held }
         })
         .collect();
-    let of_none = forgotten(frozen).saturating_sub(told(history, last_pass, frozen));
+    let of_machines = told(history, last_pass, frozen);
+    let of_none = forgotten(frozen).saturating_sub(of_machines);
     let unowned = of_none.min(history.discarded.unowned + frozen.unseen);
-    loads::share_out(&mut machines, groups, &kept, unowned);
+    let begun_again = frozen.begun_again.min(of_machines + unowned);
+    loads::share_out(&mut machines, groups, &kept, Open { unowned, begun_again });
     machines.sort_by_key(|machine| machine.id);
     machines
 }

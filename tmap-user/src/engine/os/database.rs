@@ -85,7 +85,7 @@ struct Signature {
     ip_options_bytes: u16,
     mss: Option<u16>,
     window: Window,
-    scale: Option<u8>,
+    scale: Option<RangeInclusive<u8>>,
     layout: Layout,
     quirks: Quirks,
     has_payload: Option<bool>,
@@ -240,7 +240,7 @@ impl Signature {
             mss: number_or_any(mss).ok_or("expected an MSS: a number or *")?,
             window: Window::parse(window)
                 .ok_or("expected a window: number, *, %n, mss*n, mss*n-m from n up to m, or mtu*n")?,
-            scale: number_or_any(scale).ok_or("expected a window scale: a number or *")?,
+            scale: scales_of(scale).ok_or("expected a window scale: number, *, or n-m from n up to m")?,
             layout: Layout::parse(layout).ok_or("unknown TCP option")?,
             quirks,
             has_payload: match payload {
@@ -259,7 +259,7 @@ impl Signature {
             && self.ip_options_bytes == syn.quirk_fields.ip_options_bytes
             && self.mss.is_none_or(|mss| mss == syn.mss)
             && self.window.fits(seen)
-            && self.scale.is_none_or(|scale| scale == seen.scale())
+            && self.scale.as_ref().is_none_or(|scales| scales.contains(&seen.scale()))
             && self.layout == seen.layout()
             && self.has_payload.is_none_or(|payload| payload == seen.has_payload);
         if !fits {
@@ -294,6 +294,15 @@ impl Signature {
 /// Flow labels are this project's addition: hosts and sockets choose whether to set them (RFC 6437).
 const VANISHING: Quirks = Quirks::DONT_FRAGMENT.with(Quirks::ID_WITH_DF).with(Quirks::FLOW_LABEL);
 const APPEARING: Quirks = Quirks::NO_ID_WITHOUT_DF.with(Quirks::ECN).with(Quirks::FLOW_LABEL);
+
+/// Parses `7`, `6-12` (any from 6 to 12) or `*` (`Some(None)`).
+fn scales_of(text: &str) -> Option<Option<RangeInclusive<u8>>> {
+    let Some((least, most)) = text.split_once('-') else {
+        return number_or_any(text).map(|scale| scale.map(|scale: u8| scale..=scale));
+    };
+    let scales = least.parse().ok()?..=most.parse().ok()?;
+    (!scales.is_empty()).then_some(Some(scales))
+}
 
 /// Parses `64`, `60+4` (observed TTL and distance) or `255-` (random, up to that); `64+?` counts as `64`.
 /// Returns the initial TTL, and whether it is random.
@@ -441,6 +450,7 @@ ua_os = Linux,Windows
             (&format!("{section}sig = *:64:0:*:%0,*:ts::0"), 3),
             (&format!("{section}sig = *:64:0:*:mss*9-2,*:ts::0"), 3),
             ("[tcp:request]\nlabel = s:unix:\u{1b}[31mA:", 2),
+            (&format!("{section}sig = *:64:0:*:*,9-2:ts::0"), 3),
             (&format!("{section}sig = *:64:0:*:*,*:tss::0"), 3),
             (&format!("{section}sig = *:64:0:*:*,*:ts:xx:0"), 3),
             (&format!("{section}colour = red"), 3),

@@ -19,7 +19,7 @@ use foldhash::fast::RandomState;
 use crate::engine::types::Regime;
 use database::{Database, Fit};
 use signature::{Fingerprint, hops, initial_ttl};
-use stacks::{Family, STACKS, Stack};
+use stacks::{ANDROID, Family, LINUX_OR_ANDROID, STACKS, Stack};
 
 /// A guess at an operating system.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -202,7 +202,7 @@ fn report(
     let (name, confidence) = match candidates.iter().find(|candidate| candidate.weight >= least) {
         Some(best) if best.name != UNKNOWN => (best.name.clone(), best.weight),
         _ => match likely_family(&candidates, least) {
-            Some((family, probability)) => (family.name().to_owned(), probability),
+            Some((family, probability)) => (name_of(family, &candidates, least).to_owned(), probability),
             None => (UNKNOWN.to_owned(), 0.0),
         },
     };
@@ -242,6 +242,14 @@ fn likely_family(candidates: &[Candidate], least: f64) -> Option<(Family, f64)> 
         }
     }
     families.into_iter().find(|(_, probability)| *probability >= least)
+}
+
+/// The name of a family that is probable enough. Android is named where Linux isn't probable enough without
+/// it.
+fn name_of(family: Family, candidates: &[Candidate], least: f64) -> &'static str {
+    let others = candidates.iter().filter(|one| one.family == Some(family) && one.name != ANDROID);
+    let without_android: f64 = others.map(|candidate| candidate.weight).sum();
+    if family == Family::Linux && without_android < least { LINUX_OR_ANDROID } else { family.name() }
 }
 
 /// The result of looking up one fingerprint in a database.
@@ -324,6 +332,11 @@ const FAMILY_CLOSE: f64 = 0.004;
 /// stacks.
 const OTHER_VERSION: f64 = 0.03;
 
+/// The likelihood that a stack shows another one's handshake because `tcp_rmem` was raised, as guides to
+/// tuning servers have it. Nothing else in the SYN tells Linux from Android then: the window scale follows
+/// the largest buffer (`tcp_select_initial_window()`), which either raises.
+const RAISED_BUFFERS: f64 = 0.1;
+
 impl From<&'static Stack> for Candidate {
     fn from(stack: &'static Stack) -> Self {
         Self {
@@ -391,6 +404,9 @@ impl Candidate {
         if found.labels.iter().any(|(label, _)| label == stack.label) {
             return own_fit;
         }
+        if found.labels.iter().any(|(label, _)| stack.passes_for(label)) {
+            return RAISED_BUFFERS;
+        }
         if !found.labels.iter().any(|(_, family)| *family == Some(stack.family)) {
             return if fit == Fit::Fuzzy { FAMILY_FUZZY } else { FAMILY_CLOSE };
         }
@@ -453,6 +469,31 @@ mod tests {
         let old = syn("mss,sok,ts,nop,ws", 29200, 64, DF_ID);
         assert_eq!(told(250.0, Regime::Global, &[old]).name, "Linux 3.11 to 4.12");
         assert_eq!(told(1000.0, Regime::PerPair, &[old]).name, "Linux 4.13 to 4.19");
+    }
+
+    /// Linux with a `tcp_rmem` beyond 128 KiB offers what Android does.
+    #[test]
+    fn a_window_of_65535_is_linux_or_android() {
+        let with = |window: u16, scale: u8| {
+            let syn = syn("mss,sok,ts,nop,ws", window, 64, DF_ID);
+            [Fingerprint { syn: Syn { window_scale: scale, ..syn.syn }, ..syn }]
+        };
+        for scale in [7, 9] {
+            for regime in [Regime::Undetermined, Regime::PerPair, Regime::PerConnection] {
+                let report = told(1000.0, regime, &with(65535, scale));
+                assert_eq!(report.name, LINUX_OR_ANDROID, "{report:?}");
+                let lists = |start: &str| report.alternatives.iter().any(|(name, _)| name.starts_with(start));
+                assert!(lists("Linux ") && lists(ANDROID), "{report:?}");
+            }
+            // The clock of an old kernel, where Linux doesn't offer that much.
+            let old = told(100.0, Regime::Global, &with(65535, scale));
+            assert_eq!(old.name, ANDROID, "{old:?}");
+        }
+        // Of a program that chose its buffer, and of the largest buffer that there may be.
+        for (window, scale) in [(64240, 7), (65535, 2), (65535, 14)] {
+            let report = told(1000.0, Regime::Undetermined, &with(window, scale));
+            assert_eq!(report.name, "Linux", "{window} {scale}: {report:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 ; tmap's own signatures of stacks that send TCP timestamps, in the format of p0f 3 with one
-; addition: mss*44-55 is any multiple from 44 to 55. Written from the sources named and from
+; addition: mss*44-55 is any multiple from 44 to 55, and 6-12 any scale from 6 to 12. Written from the sources named and from
 ; traffic, not from other databases.
 ;
 ; Labels are those of the table in stacks.rs; `g` entries stand for a family.
@@ -30,11 +30,13 @@ sig   = *:64:0:*:mss*10,*:mss,sok,ts,nop,ws:df,id+:0
 label = s:unix:Linux:before 2.6.38
 sig   = *:64:0:*:mss*4,*:mss,sok,ts,nop,ws:df,id+:0
 
-; Android raises tcp_rmem: the window is all that fits, seen with scales 6 to 12.
+; Android raises tcp_rmem: the window is all that fits, seen with scales 6 to 12. Linux 4.20 or newer offers the
+; same where tcp_rmem is raised beyond 128 KiB (RAISED_BUFFERS in mod.rs). A program's SO_RCVBUF bounds the scale,
+; too: 2 with 128 KiB. That is a program's choice on either system, and fits Linux as a family.
 label = s:unix:Android:
-sig   = 4:64:0:*:65535,*:mss,sok,ts,nop,ws:df,id+:0
-sig   = 6:64:0:*:65535,*:mss,sok,ts,nop,ws:flow:0
-sig   = 6:64:0:*:65535,*:mss,sok,ts,nop,ws::0
+sig   = 4:64:0:*:65535,6-12:mss,sok,ts,nop,ws:df,id+:0
+sig   = 6:64:0:*:65535,6-12:mss,sok,ts,nop,ws:flow:0
+sig   = 6:64:0:*:65535,6-12:mss,sok,ts,nop,ws::0
 
 label = g:unix:Linux:
 sig   = 4:64:0:*:*,*:mss,sok,ts,nop,ws:df,id+:0

@@ -4,6 +4,15 @@
 //! `tcp_new_ts_offset()`, and captures of Apple's and Microsoft's systems. Shares are rough. They only
 //! rank what the evidence leaves open, and never decide against evidence.
 
+/// The name of Android, and its label.
+pub const ANDROID: &str = "Android";
+
+/// The name of Linux's family where it may well be Android.
+pub const LINUX_OR_ANDROID: &str = "Linux or Android";
+
+/// The label of Linux that offers all that fits into its receive buffer.
+const LINUX_SINCE_4_20: &str = "Linux 4.20 or newer";
+
 /// A family of systems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
@@ -35,6 +44,11 @@ impl Family {
             Self::NetBsd => "NetBSD",
             Self::Solaris => "Solaris",
         }
+    }
+
+    /// Whether `name` names the whole family.
+    pub fn is_named(self, name: &str) -> bool {
+        name == self.name() || (self == Self::Linux && name == LINUX_OR_ANDROID)
     }
 
     /// The family that a database's label names; `None` where it is none of these.
@@ -100,6 +114,13 @@ impl Stack {
         self.rates.iter().any(|(hz, _)| *hz == 250.0)
     }
 
+    /// Whether its handshakes have this label where `tcp_rmem` was raised beyond 128 KiB. Linux offers all
+    /// that fits into 65,535 bytes then, as Android does. Up to 4.19 it offers at most twenty segments all
+    /// the same (`tcp_default_init_rwnd()`).
+    pub fn passes_for(&self, label: &str) -> bool {
+        self.label == LINUX_SINCE_4_20 && label == ANDROID
+    }
+
     /// Whether it can have sent what was seen at this time, in Unix nanoseconds. Times before 2000 are those
     /// of clocks that weren't set, and rule nothing out.
     pub fn may_run_at(&self, seen_ns: u64) -> bool {
@@ -121,7 +142,7 @@ const MILLISECONDS: &[(f64, f64)] = &[(1000.0, 1.0)];
 pub const STACKS: &[Stack] = &[
     Stack {
         name: "Linux 2026 or later",
-        label: "Linux 4.20 or newer",
+        label: LINUX_SINCE_4_20,
         released: 2026.0,
         family: Family::Linux,
         prior: 0.25,
@@ -131,7 +152,7 @@ pub const STACKS: &[Stack] = &[
     },
     Stack {
         name: "Linux 4.20 to early 2026",
-        label: "Linux 4.20 or newer",
+        label: LINUX_SINCE_4_20,
         released: 2018.8,
         family: Family::Linux,
         prior: 0.25,
@@ -181,7 +202,7 @@ pub const STACKS: &[Stack] = &[
     },
     Stack {
         name: "Linux with tcp_usec_ts (6.7 or later)",
-        label: "Linux 4.20 or newer",
+        label: LINUX_SINCE_4_20,
         released: 2023.9,
         family: Family::Linux,
         prior: 0.005,
@@ -190,8 +211,8 @@ pub const STACKS: &[Stack] = &[
         initial_ttl: 64,
     },
     Stack {
-        name: "Android",
-        label: "Android",
+        name: ANDROID,
+        label: ANDROID,
         released: 2008.7,
         family: Family::Linux,
         prior: 0.1,

@@ -57,23 +57,35 @@ pub(in crate::engine::machines) fn told(
     of_counters + numbers.iter().map(|&number| discarded.of_machine(number)).sum::<u64>()
 }
 
-/// Tells each machine its load, where `unowned` discarded connections may be any machine's. Machines, groups
-/// and what is kept of them are in the same order.
+/// What is open of the connections behind an address.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine::machines) struct Open {
+    /// Discarded connections that may be any machine's.
+    pub unowned: u64,
+    /// At most so many connections are others that go on, which were discarded before: they count twice.
+    pub begun_again: u64,
+}
+
+/// Tells each machine its load. Machines, groups and what is kept of them are in the same order.
 pub(in crate::engine::machines) fn share_out(
     machines: &mut [MachineReport],
     groups: &[Group],
     kept: &[Vec<Kept>],
-    unowned: u64,
+    open: Open,
 ) {
     let assigned: f64 = machines.iter().map(|machine| machine.connections).sum();
-    let (assigned, unowned) = (assigned.max(f64::MIN_POSITIVE), unowned as f64);
+    let assigned = assigned.max(f64::MIN_POSITIVE);
+    let [unowned, begun_again] = [open.unowned, open.begun_again].map(|number| number as f64);
+    let all = assigned + unowned;
     let percent = |connections: f64, of: f64| 100.0 * connections / of;
     for ((machine, group), kept) in machines.iter_mut().zip(groups).zip(kept) {
         machine.load_percent = percent(machine.connections, assigned);
         let [fewer, more] = leeway(group, kept, machine.load_percent / 100.0);
         let (least, most) = (machine.connections - fewer, machine.connections + more + unowned);
-        machine.load_low_percent = percent(least, assigned + unowned).max(0.0);
-        machine.load_high_percent = percent(most, assigned + unowned).min(100.0);
+        // Those that count twice may all be this machine's, or all be others'.
+        let [of_its_own, of_others] = [least, all - most].map(|number| begun_again.min(number).max(0.0));
+        machine.load_low_percent = percent(least - of_its_own, all - of_its_own).max(0.0);
+        machine.load_high_percent = percent(most, all - of_others).min(100.0);
     }
 }
 

@@ -33,7 +33,7 @@ pub(in crate::engine::machines) struct Candidate {
 const PATH_SIGMA_S: f64 = 30e-6;
 
 /// The smallest standard error with which offsets are compared, in ticks, whatever the fits claim.
-const MIN_OFFSET_SIGMA_TICKS: f64 = 1.0;
+pub(super) const MIN_OFFSET_SIGMA_TICKS: f64 = 1.0;
 
 /// How many times likelier two clocks are of one machine than of two, and by what.
 pub(super) fn same(a: &Candidate, b: &Candidate) -> (f64, Basis) {

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use tmap_common::Address;
 
 use super::{
-    alike::{Candidate, normal, same, spread},
+    alike::{Candidate, MIN_OFFSET_SIGMA_TICKS, normal, same, spread},
     crowds::{self, Link, Links},
 };
 use crate::engine::{
@@ -57,31 +57,42 @@ const MOST_OTHERS: usize = 256;
 /// As many machines as the prior of skews is worth.
 const PRIOR_WORTH: f64 = 5.0;
 
-/// Other machines are told from a pair by their phases where these are this many standard errors apart.
+/// Other machines are told from a pair by their phases, or by their counters, where these are this many
+/// standard errors apart.
 const CLEARLY_APART: f64 = 4.0;
 
 /// By how much an agreement of clocks is worth less than [`same`] tells, because machines that are clearly
 /// others have such clocks, too: where one server disciplines all, their skews agree more closely than in
 /// general, and where all were switched on together, their counters do.
+///
+/// Few connections blur phases. Counters then tell more machines apart: one kernel's are equal, where its
+/// offset is fixed. Where it is random, they are anywhere, and make no crowd.
 fn crowding(candidates: &[Candidate], link: &Link) -> f64 {
     let (a, b) = (&candidates[link.pair.0], &candidates[link.pair.1]);
     let sigma = a.clock.skew.sigma.hypot(b.clock.skew.sigma);
     let step = candidates.len().div_ceil(MOST_OTHERS);
     let others = (0..candidates.len()).step_by(step).filter(|&k| k != link.pair.0 && k != link.pair.1);
-    let (mut density, mut apart_ticks) = (0.0, Vec::new());
+    let (mut density, mut by_phase, mut apart_ticks) = (0.0, 0_u32, Vec::new());
     for other in others.map(|k| &candidates[k]).filter(|other| other.clock.hz == a.clock.hz) {
         let Estimate { value: ticks, sigma: sigma_ticks } = a.clock.ahead_of(&other.clock);
-        if (ticks - ticks.round()).abs() > CLEARLY_APART * sigma_ticks {
+        let is_apart_by_phase = (ticks - ticks.round()).abs() > CLEARLY_APART * sigma_ticks;
+        if is_apart_by_phase {
             density += normal(a.clock.skew.value - other.clock.skew.value, sigma);
-            apart_ticks.push(wrap_difference(ticks).abs());
+            by_phase += 1;
+        }
+        let ahead_ticks = wrap_difference(ticks).abs();
+        let least_ticks = CLEARLY_APART * sigma_ticks.max(MIN_OFFSET_SIGMA_TICKS);
+        if is_apart_by_phase || (a.global * other.global > 0.0 && ahead_ticks > least_ticks) {
+            apart_ticks.push(ahead_ticks);
         }
     }
-    let worth = apart_ticks.len() as f64 + PRIOR_WORTH;
+    let worth = f64::from(by_phase) + PRIOR_WORTH;
     let prior = spread(a.clock.skew.value, sigma);
     let by_skew = (prior * worth / (density + PRIOR_WORTH * prior)).min(1.0);
     if link.basis == Basis::Phase {
         return by_skew;
     }
+    let worth = apart_ticks.len() as f64 + PRIOR_WORTH;
     let uniform = 1.0 / WRAP_TICKS;
     by_skew * (uniform * worth / (highest_density(apart_ticks) + PRIOR_WORTH * uniform)).min(1.0)
 }
@@ -328,6 +339,33 @@ mod tests {
             let (first, last) = (places.iter().min().expect("two"), places.iter().max().expect("two"));
             assert!(same(&all[*first], &all[*last]).0 >= CONTRADICTED, "{first} to {last}");
         }
+    }
+
+    /// A hundred devices that were switched on within five seconds, with three connections each: their phases
+    /// are blurred, and nothing tells whether their offsets are fixed. Those of two addresses of one machine
+    /// among other devices are told.
+    #[test]
+    fn devices_that_were_switched_on_together_are_no_siblings() {
+        let device = |number: u16, ticks: f64| {
+            let mut one = one_of_many(number, ticks, 0.5);
+            one.clock.offset_ticks.sigma = 0.7;
+            one.clock.skew.sigma = 5e-6;
+            one
+        };
+        let (mut together, mut apart) = (0, 0);
+        for round in 0..20 {
+            // Low-discrepancy points would keep apart; squares modulo a prime don't.
+            let within =
+                |number: u16| f64::from((u32::from(number) + 1_000 * round).pow(2) % 49_999) / 49_999.0;
+            let of = |ticks: f64| -> Vec<Candidate> {
+                (0..100).map(|number| device(number, 5e8 + ticks * within(number))).collect()
+            };
+            together += find(&of(5_000.0)).len();
+            let mut others = of(2e9);
+            others.push(device(100, others[50].clock.offset_ticks.value + 0.3));
+            apart += usize::from(find(&others).iter().any(|sibling| sibling.probability > 0.99));
+        }
+        assert_eq!((together, apart), (0, 20));
     }
 
     #[test]
