@@ -6,14 +6,11 @@
 use super::{
     opening::Opening,
     rule::Rule,
-    walks::{Walk, Walks},
+    walks::{LEAST_HINTED, Walk, Walks},
 };
 
 /// Walks of fewer SYNs than this tell neither.
 const LEAST_TELLING: usize = 3;
-
-/// Fewer of an address's walks than this share seem to be of a hint by chance.
-pub(super) const LEAST_SHARE: f64 = 0.05;
 
 /// For each SYN, which of the two rules explains its walk better; `None` where it is in none that tells.
 /// `is_free` tells which SYNs take part, and `may_hint` which of them may be of a hint.
@@ -34,7 +31,7 @@ pub(super) fn likelier(
         let rule = if is_hint { Rule::LinuxHint } else { Rule::LinuxWalk };
         members.into_iter().for_each(|at| likelier[at] = Some(rule));
     }
-    if (hinted as f64) < LEAST_SHARE * telling as f64 {
+    if (hinted as f64) < LEAST_HINTED * telling as f64 {
         likelier.iter_mut().flatten().for_each(|rule| *rule = Rule::LinuxWalk);
     }
     likelier

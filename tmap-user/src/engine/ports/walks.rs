@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 
 use super::{
-    hint_or_walk,
     opening::{Opening, Place},
     rule::{Rule, Steps},
 };
@@ -28,6 +27,9 @@ const ROUNDS: usize = 4;
 
 /// A SYN goes on from a walk where that is likelier than all else.
 const LIKELY: f64 = 0.5;
+
+/// A smaller share of an address's SYNs seems to be of a hint by chance.
+pub(super) const LEAST_HINTED: f64 = 0.05;
 
 /// The link of a SYN to the one before it in its walk.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -116,7 +118,7 @@ impl Walks {
     pub fn have_boundary(&self, syns: impl Iterator<Item = usize>) -> bool {
         let (hinted, all) =
             syns.fold((0, 0), |(hinted, all), at| (hinted + usize::from(self.is_hint[at]), all + 1));
-        self.rule == Rule::LinuxWalk && hinted as f64 <= hint_or_walk::LEAST_SHARE * f64::from(all)
+        self.rule == Rule::LinuxWalk && hinted as f64 <= LEAST_HINTED * f64::from(all)
     }
 
     /// The number of links.
