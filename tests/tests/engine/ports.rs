@@ -146,7 +146,7 @@ fn walks_in_steps_of_two_are_told_beside_counters() {
 /// The services that [`one_hint`] and [`walking`] talk to.
 const SERVICES: u8 = 4;
 
-/// A host without timestamps that visits services for 900 s, with one, two or four connections each time, which
+/// A host without timestamps that visits services for 900 s, with one, two or four connections each time. It
 /// takes its ports from `next_port`.
 fn visits(random: &mut Pcg64, mut next_port: impl FnMut(u8, u64, &mut Pcg64) -> u16) -> Vec<Opening> {
     let (mut openings, mut time_ns) = (Vec::new(), random.random_range(0..5_000_000_000));

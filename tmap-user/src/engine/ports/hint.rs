@@ -1,11 +1,11 @@
 //! One hint for all destinations: Linux up to 5.10, and before the updates of 2022.
 //!
 //! `__inet_hash_connect` in net/ipv4/inet_hashtables.c of these kernels adds one hint to the hash of the
-//! destination, and two to the hint after each connection, wherever it goes. So a service sees steps of as many
-//! places as its client opened connections meanwhile, and nothing ever begins these walks anew. Where the
-//! address is one such host, and the sensor sees all its connections, each step is foretold. Where several
-//! hosts have the address, a step has fewer places than connections were seen, and where the sensor sees some
-//! connections only, it has more.
+//! destination, and two to the hint after each connection, wherever it goes. So a service sees steps of as
+//! many places as its client opened connections meanwhile, and nothing ever begins these walks anew. Where
+//! the address is one such host, and the sensor sees all its connections, each step is foretold. Where
+//! several hosts have the address, a step has fewer places than connections were seen, and where the sensor
+//! sees some connections only, it has more.
 
 /// How many places the steps of such walks have, against the SYNs that the address sent meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,8 +35,8 @@ impl Hint {
         }
     }
 
-    /// What steps tell, each with its places and the SYNs that were sent: as if one more of each kind had been
-    /// seen.
+    /// What steps tell, each with its places and the SYNs that were sent: as if one more of each kind had
+    /// been seen.
     pub(super) fn learnt(steps: impl Iterator<Item = (usize, usize)>) -> Self {
         let (mut exact, mut fewer, mut all) = (1.0, 1.0, 3.0);
         for (places, sent) in steps {

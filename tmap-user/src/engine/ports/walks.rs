@@ -64,8 +64,8 @@ impl Walks {
         Self::in_rounds(Steps::of(rule), openings, &strangers, is_free)
     }
 
-    /// The walks of one rule, with evidence against the same strangers as that of walks by the rule `beside`, so
-    /// that the two can be compared.
+    /// The walks of one rule, with evidence against the same strangers as that of walks by the rule `beside`,
+    /// so that the two can be compared.
     pub(super) fn follow_beside(
         rule: Rule,
         beside: Rule,
@@ -113,8 +113,8 @@ impl Walks {
         (self.expected() + 1.0) / (self.could as f64 + 2.0)
     }
 
-    /// Whether these walks have a boundary of ten seconds, as far as one host sent these SYNs: whether hardly any
-    /// of them is of a hint.
+    /// Whether these walks have a boundary of ten seconds, as far as one host sent these SYNs: whether hardly
+    /// any of them is of a hint.
     pub fn have_boundary(&self, syns: impl Iterator<Item = usize>) -> bool {
         let (hinted, all) =
             syns.fold((0, 0), |(hinted, all), at| (hinted + usize::from(self.is_hint[at]), all + 1));
