@@ -3,7 +3,7 @@
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
 use tmap::engine::{
-    ports::{self, Opening},
+    ports::{self, Opening, rule::Rule},
     snapshot::PortCount,
 };
 use tmap_common::Address;
@@ -139,6 +139,92 @@ fn walks_in_steps_of_two_are_told_beside_counters() {
             let walks = to_one_server(walking, 2, missed, random);
             let told = read([walks, to_one_server(counting, 1, 0.2, random)].concat());
             assert_eq!(told.most_at_once(), walking, "beside {counting} counters, {missed}, seed {seed}");
+        }
+    }
+}
+
+/// The services that [`one_hint`] and [`walking`] talk to.
+const SERVICES: u8 = 4;
+
+/// A host without timestamps that visits services for 900 s, with one, two or four connections each time. It
+/// takes its ports from `next_port`.
+fn visits(random: &mut Pcg64, mut next_port: impl FnMut(u8, u64, &mut Pcg64) -> u16) -> Vec<Opening> {
+    let (mut openings, mut time_ns) = (Vec::new(), random.random_range(0..5_000_000_000));
+    while time_ns < 900_000_000_000 {
+        let service = random.random_range(0..SERVICES);
+        for _ in 0..[1, 2, 4][random.random_range(0..3)] {
+            let port = next_port(service, time_ns, random);
+            let peer = Address::from_ip4([203, 0, 113, service]);
+            openings.push(Opening { time_ns, peer, peer_port: 443, port });
+            time_ns += random.random_range(50_000_000..1_000_000_000);
+        }
+        time_ns += random.random_range(0..8_000_000_000);
+    }
+    openings
+}
+
+/// A host with Linux up to 5.10: one hint for all services, which goes by two with each connection.
+fn one_hint(random: &mut Pcg64) -> Vec<Opening> {
+    let of_service: [u32; SERVICES as usize] = std::array::from_fn(|_| random.random_range(0..28_232));
+    let mut hint = random.random_range(0..28_232);
+    visits(random, |service, _, _| {
+        let port = 32_768 + (((of_service[usize::from(service)] + hint) % 28_232) & !1);
+        hint += 2;
+        port as u16
+    })
+}
+
+/// A host with Linux since 2022: a walk for each service, which begins anew every ten seconds.
+fn walking(random: &mut Pcg64) -> Vec<Opening> {
+    let boundary_ns = random.random_range(0..10_000_000_000);
+    let mut walks = [(u64::MAX, 0); SERVICES as usize];
+    visits(random, |service, time_ns, random| {
+        let period = (time_ns + boundary_ns) / 10_000_000_000;
+        let (of_period, port) = &mut walks[usize::from(service)];
+        if *of_period != period {
+            (*of_period, *port) = (period, 32_768 + 2 * random.random_range(0..14_000_u16));
+        }
+        *port += 2 * random.random_range(1..=8);
+        *port
+    })
+}
+
+fn rules(told: &ports::Ports) -> Vec<Rule> {
+    told.walks.iter().map(|walks| walks.rule).filter(|rule| rule.is_per_service()).collect()
+}
+
+#[test]
+fn one_hint_for_all_services_is_one_machine() {
+    for seed in 0..20 {
+        let told = read(one_hint(&mut Pcg64::seed_from_u64(seed)));
+        // Walks of this rule have no boundary of ten seconds.
+        assert_eq!(rules(&told), [Rule::LinuxHint], "seed {seed}");
+        assert!(told.fewest_machines() <= 1 && told.most_at_once() == 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn one_hint_beside_walks_makes_no_more_machines() {
+    for (hints, walks) in [(1, 1), (1, 2), (2, 1), (3, 0)] {
+        for seed in 0..10 {
+            let random = &mut Pcg64::seed_from_u64(seed);
+            let old = (0..hints).flat_map(|_| one_hint(random)).collect::<Vec<_>>();
+            let since = (0..walks).flat_map(|_| walking(random)).collect::<Vec<_>>();
+            let told = read([old, since].concat());
+            let most = hints + walks;
+            assert!(told.fewest_machines() <= most, "{hints} and {walks}, seed {seed}");
+            assert!(told.most_at_once() <= most, "{hints} and {walks}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn walks_since_2022_are_told_by_their_own_rule() {
+    for hosts in 1..=3 {
+        for seed in 0..10 {
+            let random = &mut Pcg64::seed_from_u64(seed);
+            let told = read((0..hosts).flat_map(|_| walking(random)).collect());
+            assert_eq!(rules(&told), [Rule::LinuxWalk], "{hosts} hosts, seed {seed}");
         }
     }
 }

@@ -509,6 +509,7 @@ fn rule(rule: Rule) -> &'static str {
     match rule {
         Rule::LinuxWalk => "linux",
         Rule::OldLinuxWalk => "linux_before_2022",
+        Rule::LinuxHint => "linux_up_to_5.10",
         Rule::Counter => "counter",
     }
 }

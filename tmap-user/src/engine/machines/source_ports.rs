@@ -8,7 +8,6 @@ use crate::engine::{
     ports::{
         Opening, Ports,
         boundary::Boundary,
-        rule::Rule,
         union_find::UnionFind,
         walks::{Link, Walks},
     },
@@ -110,7 +109,8 @@ impl SourcePorts {
             rule: walks.rule,
             openings: own.len() as u64,
             linked: count as u64,
-            boundary: (walks.rule == Rule::LinuxWalk)
+            boundary: walks
+                .have_boundary(own.iter().map(|(at, _)| *at))
                 .then(|| self.boundary(walks, &own, Boundary::new(reference_ns, skew)).told())
                 .flatten(),
         })

@@ -42,7 +42,8 @@ impl Arc {
 
 /// The fewest machines that explain these walks; 0 where no walk is certain.
 pub(super) fn fewest(walks: &Walks, openings: &[Opening]) -> usize {
-    if walks.rule != Rule::LinuxWalk {
+    // Where some walks are of a hint, others may be that only seem to have a boundary.
+    if walks.rule != Rule::LinuxWalk || walks.is_hint.contains(&true) {
         return 0;
     }
     let certain = walks.walks().into_iter().filter(|walk| walk.0.len() >= LEAST_CERTAIN);

@@ -16,6 +16,8 @@
 mod at_once;
 pub mod boundary;
 mod counters;
+mod hint;
+mod hint_or_walk;
 mod machines;
 mod opening;
 pub mod rule;
@@ -66,19 +68,37 @@ impl Ports {
         told.max_by(|a, b| a.nats().total_cmp(&b.nats()))
     }
 
-    /// The walks of a rule, without SYNs that counters explain better; `None` where SYNs don't clearly follow
-    /// the rule.
+    /// The walks of a rule, without SYNs that counters or other walks explain better; `None` where SYNs don't
+    /// clearly follow the rule.
     fn follow(&self, rule: Rule, is_taken: &[bool]) -> Option<Walks> {
-        let walks = Some(Walks::follow(rule, &self.openings, |at| !is_taken[at])).filter(is_told)?;
+        let is_free = |at: usize| !is_taken[at];
+        let is_even = self.most_are_even();
+        let may_hint = |at: usize| is_free(at) && self.openings[at].port.is_multiple_of(2) == is_even;
+        let may_follow = |at: usize| if rule == Rule::LinuxHint { may_hint(at) } else { is_free(at) };
+        let mut walks = Some(Walks::follow(rule, &self.openings, may_follow)).filter(is_told)?;
         if !rule.is_per_service() {
             return Some(walks);
         }
-        let is_counted = counters::explain(&walks, &self.openings, |at| !is_taken[at]);
-        if !is_counted.contains(&true) {
-            return Some(walks);
+        let mut is_others = counters::explain(&walks, &self.openings, is_free);
+        let mut is_hint = vec![false; self.openings.len()];
+        if let Rule::LinuxWalk | Rule::LinuxHint = rule {
+            let is_left = |at: usize| is_free(at) && !is_others[at];
+            let likelier = hint_or_walk::likelier(&self.openings, is_left, |at| is_left(at) && may_hint(at));
+            is_hint = likelier.iter().map(|of| *of == Some(Rule::LinuxHint)).collect();
+            let others = is_others.iter_mut().zip(likelier);
+            others.for_each(|(is_others, likelier)| *is_others |= likelier.is_some_and(|of| of != rule));
         }
-        let is_free = |at: usize| !is_taken[at] && !is_counted[at];
-        Some(Walks::follow(rule, &self.openings, is_free)).filter(is_told)
+        if is_others.contains(&true) {
+            let is_own = |at: usize| may_follow(at) && !is_others[at];
+            walks = Some(Walks::follow(rule, &self.openings, is_own)).filter(is_told)?;
+        }
+        Some(Walks { is_hint, ..walks })
+    }
+
+    /// Whether most ports are even: Linux's have the parity of its range's low end, while counters have both.
+    fn most_are_even(&self) -> bool {
+        let even = self.openings.iter().filter(|opening| opening.port.is_multiple_of(2)).count();
+        2 * even >= self.openings.len()
     }
 
     /// The link of a SYN to an earlier one of the same host; `None` where it begins a walk. One counter for

@@ -2,6 +2,7 @@
 
 use super::{
     boundary::PERIOD_S,
+    hint::Hint,
     opening::{Opening, Place},
 };
 
@@ -14,6 +15,9 @@ pub enum Rule {
     LinuxWalk,
     /// A walk for each service that is never begun anew, nearly always in steps of 2: Linux before.
     OldLinuxWalk,
+    /// A walk for each service that is never begun anew, in steps of 2 for each connection to any service:
+    /// Linux up to 5.10.
+    LinuxHint,
     /// One counter for all services, in steps of 1: macOS and iOS, and NATs that number connections. See
     /// `in_pcbbind` in xnu's bsd/netinet/in_pcb.c.
     Counter,
@@ -21,7 +25,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 3] = [Self::LinuxWalk, Self::OldLinuxWalk, Self::Counter];
+    pub const ALL: [Self; 4] = [Self::LinuxWalk, Self::OldLinuxWalk, Self::LinuxHint, Self::Counter];
 
     /// Whether a walk goes to one service; otherwise all services share it.
     pub fn is_per_service(self) -> bool {
@@ -33,15 +37,17 @@ impl Rule {
         match self {
             Self::LinuxWalk => PERIOD_S,
             // Nothing ends these, but after so long other hosts' ports lie as near.
-            Self::OldLinuxWalk | Self::Counter => 600.0,
+            Self::OldLinuxWalk | Self::LinuxHint | Self::Counter => 600.0,
         }
     }
 
-    /// The probability that a host's next port is `step` above its last one.
+    /// The probability that a host's next port is `step` above its last one, where it opens no connection to
+    /// another service meanwhile.
     pub fn step_probability(self, step: u16) -> f64 {
         match self {
             Self::LinuxWalk => even(step).map_or(0.0, |places| likeliest(&LINUX, places)),
             Self::OldLinuxWalk => even(step).map_or(0.0, |places| likeliest(&OLD_LINUX, places)),
+            Self::LinuxHint => Steps::of(self).probability(step, 1),
             Self::Counter => likeliest(&COUNTER, usize::from(step)),
         }
     }
@@ -50,7 +56,7 @@ impl Rule {
     /// default (32768 to 60999, even ones first), or Apple's systems (49152 to 65535).
     pub fn any_probability(self) -> f64 {
         match self {
-            Self::LinuxWalk | Self::OldLinuxWalk => 1.0 / 14_116.0,
+            Self::LinuxWalk | Self::OldLinuxWalk | Self::LinuxHint => 1.0 / 14_116.0,
             Self::Counter => 1.0 / 16_384.0,
         }
     }
@@ -61,6 +67,8 @@ impl Rule {
 pub(super) enum Steps {
     /// As the rule says.
     Of(Rule),
+    /// Those of Linux's one hint for all services.
+    OfHint(Hint),
     /// A counter that goes by one, of whose ports one service sees some: most of them where its host, or the
     /// NAT, opens few connections elsewhere.
     OfCounter {
@@ -76,9 +84,15 @@ impl Steps {
     /// Counters of which nothing is learnt yet.
     pub(super) const OF_COUNTERS: Self = Self::OfCounter { seen: 0.5 };
 
+    /// Steps of a rule of which nothing is learnt yet.
+    pub(super) fn of(rule: Rule) -> Self {
+        if rule == Rule::LinuxHint { Self::OfHint(Hint::UNKNOWN) } else { Self::Of(rule) }
+    }
+
     pub(super) fn rule(self) -> Rule {
         match self {
             Self::Of(rule) => rule,
+            Self::OfHint(_) => Rule::LinuxHint,
             Self::OfCounter { .. } => Rule::Counter,
         }
     }
@@ -87,7 +101,7 @@ impl Steps {
     pub(super) fn is_per_service(self) -> bool {
         match self {
             Self::Of(rule) => rule.is_per_service(),
-            Self::OfCounter { .. } => true,
+            Self::OfHint(_) | Self::OfCounter { .. } => true,
         }
     }
 
@@ -96,10 +110,12 @@ impl Steps {
         self.is_per_service().then_some(opening.service())
     }
 
-    /// The probability that the next port is `step` above the last one.
-    pub(super) fn probability(self, step: u16) -> f64 {
+    /// The probability that the next port is `step` above the last one, where the address has sent so many
+    /// SYNs from then on, the next one included.
+    pub(super) fn probability(self, step: u16, sent: usize) -> f64 {
         match self {
             Self::Of(rule) => rule.step_probability(step),
+            Self::OfHint(hint) => even(step).map_or(0.0, |places| hint.probability(places, sent)),
             Self::OfCounter { seen } if (1..=MOST_UNSEEN).contains(&step) => {
                 seen * (1.0 - seen).powi(i32::from(step) - 1)
             }
@@ -107,13 +123,21 @@ impl Steps {
         }
     }
 
-    /// Steps of counters whose share that a service sees is learnt from these; a rule stays as it is.
-    pub(super) fn learnt(self, steps: impl Iterator<Item = u16>) -> Self {
-        let Self::OfCounter { .. } = self else { return self };
-        let (count, ports) =
-            steps.fold((0.0, 0.0), |(count, ports), step| (count + 1.0, ports + f64::from(step)));
-        // As if one more step of two had been seen.
-        Self::OfCounter { seen: (count + 1.0) / (ports + 2.0) }
+    /// What isn't known of steps is learnt from these, each with the SYNs that the address sent meanwhile; a
+    /// rule stays as it is.
+    pub(super) fn learnt(self, steps: impl Iterator<Item = (u16, usize)>) -> Self {
+        match self {
+            Self::Of(_) => self,
+            Self::OfHint(_) => {
+                Self::OfHint(Hint::learnt(steps.map(|(step, sent)| (usize::from(step / 2), sent))))
+            }
+            Self::OfCounter { .. } => {
+                let (count, ports) = steps
+                    .fold((0.0, 0.0), |(count, ports), (step, _)| (count + 1.0, ports + f64::from(step)));
+                // As if one more step of two had been seen.
+                Self::OfCounter { seen: (count + 1.0) / (ports + 2.0) }
+            }
+        }
     }
 }
 
@@ -201,20 +225,21 @@ mod tests {
 
     #[test]
     fn steps_are_distributions() {
-        for rule in Rule::ALL {
+        // One hint has its own test.
+        for rule in Rule::ALL.into_iter().filter(|rule| *rule != Rule::LinuxHint) {
             let sum: f64 = (1..=48).map(|step| rule.step_probability(step)).sum();
             assert!((0.99..=1.000_001).contains(&sum), "{rule:?}: {sum}");
         }
-        let sum: f64 = (0..=u16::MAX).map(|step| Steps::OF_COUNTERS.probability(step)).sum();
+        let sum: f64 = (0..=u16::MAX).map(|step| Steps::OF_COUNTERS.probability(step, 1)).sum();
         assert!((0.99..=1.000_001).contains(&sum), "{sum}");
     }
 
     #[test]
     fn a_counter_tells_how_much_of_it_a_service_sees() {
-        let seen = |steps: &[u16]| Steps::OF_COUNTERS.learnt(steps.iter().copied());
+        let seen = |steps: &[u16]| Steps::OF_COUNTERS.learnt(steps.iter().map(|step| (*step, 1)));
         assert_eq!(seen(&[]), Steps::OF_COUNTERS);
         assert_eq!(seen(&[1, 1, 1, 3]), Steps::OfCounter { seen: 5.0 / 8.0 });
-        assert_eq!(Steps::Of(Rule::LinuxWalk).learnt([2].into_iter()), Steps::Of(Rule::LinuxWalk));
+        assert_eq!(Steps::Of(Rule::LinuxWalk).learnt([(2, 1)].into_iter()), Steps::Of(Rule::LinuxWalk));
     }
 
     #[test]

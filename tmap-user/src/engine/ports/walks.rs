@@ -28,6 +28,9 @@ const ROUNDS: usize = 4;
 /// A SYN goes on from a walk where that is likelier than all else.
 const LIKELY: f64 = 0.5;
 
+/// A smaller share of an address's SYNs seems to be of a hint by chance.
+pub(super) const LEAST_HINTED: f64 = 0.05;
+
 /// The link of a SYN to the one before it in its walk.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Link {
@@ -50,13 +53,27 @@ pub struct Walks {
     pub by_chance: f64,
     /// For each SYN, its log evidence for this rule, in nats, against ports drawn at random.
     pub(super) nats_of: Vec<f64>,
+    /// For each SYN, whether its walk is rather one of Linux's one hint, beside walks since 2022.
+    pub(super) is_hint: Vec<bool>,
 }
 
 impl Walks {
     /// The walks of one rule through SYNs in order of time; `is_free` tells which of them take part.
     pub fn follow(rule: Rule, openings: &[Opening], is_free: impl Fn(usize) -> bool) -> Self {
         let strangers = Strangers::of(rule, openings);
-        Self::in_rounds(Steps::Of(rule), openings, &strangers, is_free)
+        Self::in_rounds(Steps::of(rule), openings, &strangers, is_free)
+    }
+
+    /// The walks of one rule, with evidence against the same strangers as that of walks by the rule `beside`,
+    /// so that the two can be compared.
+    pub(super) fn follow_beside(
+        rule: Rule,
+        beside: Rule,
+        openings: &[Opening],
+        is_free: impl Fn(usize) -> bool,
+    ) -> Self {
+        let strangers = Strangers::of(beside, openings);
+        Self::in_rounds(Steps::of(rule), openings, &strangers, is_free)
     }
 
     /// Counters that go by one, each through SYNs to one service. Evidence is against the same strangers as
@@ -80,10 +97,10 @@ impl Walks {
         walks
     }
 
-    /// The step of each link.
-    fn steps(&self, openings: &[Opening]) -> impl Iterator<Item = u16> {
-        let links = self.links.iter().enumerate();
-        links.filter_map(|(at, link)| Some(openings[at].port.wrapping_sub(openings[(*link)?.from].port)))
+    /// The step of each link, and the SYNs that the address sent from then on.
+    fn steps(&self, openings: &[Opening]) -> impl Iterator<Item = (u16, usize)> {
+        let links = self.links.iter().enumerate().filter_map(|(at, link)| Some((at, (*link)?.from)));
+        links.map(|(at, from)| (openings[at].port.wrapping_sub(openings[from].port), at - from))
     }
 
     /// The log evidence for this rule, in nats, against ports drawn at random.
@@ -94,6 +111,14 @@ impl Walks {
     /// The share of SYNs that go on where they could, 0 to 1.
     pub fn share(&self) -> f64 {
         (self.expected() + 1.0) / (self.could as f64 + 2.0)
+    }
+
+    /// Whether these walks have a boundary of ten seconds, as far as one host sent these SYNs: whether hardly
+    /// any of them is of a hint.
+    pub fn have_boundary(&self, syns: impl Iterator<Item = usize>) -> bool {
+        let (hinted, all) =
+            syns.fold((0, 0), |(hinted, all), at| (hinted + usize::from(self.is_hint[at]), all + 1));
+        self.rule == Rule::LinuxWalk && hinted as f64 <= LEAST_HINTED * f64::from(all)
     }
 
     /// The number of links.
@@ -114,7 +139,8 @@ impl Walks {
         share: f64,
     ) -> Self {
         let (links, nats_of) = (vec![None; openings.len()], vec![0.0; openings.len()]);
-        let mut walks = Self { rule: steps.rule(), links, could: 0, by_chance: 0.0, nats_of };
+        let is_hint = vec![false; openings.len()];
+        let mut walks = Self { rule: steps.rule(), links, could: 0, by_chance: 0.0, nats_of, is_hint };
         let mut services: HashMap<Place, Vec<usize>, RandomState> = HashMap::default();
         for (at, opening) in openings.iter().enumerate().filter(|(at, _)| is_free(*at)) {
             let under_way = services.entry(steps.place_of(opening)).or_default();
@@ -153,7 +179,7 @@ impl Walks {
             // The longer the pause, the likelier the walk has ended.
             let lasts = 1.0 - before.pause_s(opening) / self.rule.longest_pause_s();
             let prior = share * lasts / under_way.len() as f64;
-            let step = steps.probability(opening.port.wrapping_sub(before.port));
+            let step = steps.probability(opening.port.wrapping_sub(before.port), at - from);
             let weight = prior * step;
             (sum, goes_on) = (sum + weight, goes_on + prior);
             if weight > best.1 {
