@@ -720,7 +720,8 @@ fn a_stop_after_a_request_for_a_summary_waits_for_the_analysis() {
         // The analysis took less than three seconds, and so the last lines are whole.
         wait_for("whole lines", || {
             let lines = sensor.lines("address");
-            let last_of = |address: &Value| lines.iter().rfind(|line| line["address"] == *address);
+            let last_of =
+                |address: &serde_json::Value| lines.iter().rfind(|line| line["address"] == *address);
             let doubts = lines.iter().filter_map(|line| last_of(&line["address"])).map(|line| &line["doubt"]);
             doubts.into_iter().all(|doubt| doubt != "interrupted")
         });
