@@ -114,6 +114,29 @@ fn fast_counters_of_pairs_meet_by_chance() {
     }
 }
 
+/// In an hour, short connections of one counter foretell each other to a second. Of two that were all its
+/// counter had, each was another machine.
+#[test]
+fn fast_counters_that_are_seldom_seen_in_an_hour_are_no_further_machines() {
+    for seed in 0..12 {
+        let scenario = Scenario {
+            machines: 4,
+            offsets: Offsets::PerPair,
+            tick_hz: 1e6,
+            duration_s: 3600.0,
+            connections: 40,
+            peers: 6,
+            skew_spread_ppm: 0.05,
+            segments: (6.0, 20.0),
+            length_s: Some(0.3),
+            seed,
+            ..Scenario::default()
+        };
+        let report = shared(scenario.run().records);
+        assert!(report.machines_low <= Some(4), "{seed}: {}", figures(&report));
+    }
+}
+
 /// Of so many random counters, some leave a part of the circle empty.
 #[test]
 fn random_counters_that_leave_a_gap_are_no_machines() {

@@ -129,6 +129,26 @@ fn a_machine_that_makes_long_visits_is_one_with_its_own_skew() {
     }
 }
 
+/// Users of a NAT make one visit each at a server, of 20 s with some 15 connections. One line through several
+/// visits had a skew that none of them has, all of the load, and connections that were surely its own.
+#[test]
+fn a_line_through_single_visits_of_several_machines_is_no_sure_one() {
+    for seed in 0..12 {
+        let mut random = Pcg64::seed_from_u64(seed);
+        let begins_s: Vec<f64> =
+            (0..3).map(|k| 90.0 * f64::from(k) + random.random_range(0.0..40.0)).collect();
+        let scenario = Scenario { connections: 225, jitter_s: 500e-6, ..disciplined(3, 300.0, seed) };
+        let in_visit = |machine: usize, at_s: f64| (0.0..20.0).contains(&(at_s - begins_s[machine]));
+        let report = shared(of_present(&scenario, in_visit));
+        let said = format!("{seed}: {}", figures(&report));
+        assert!(holds(&report, 3) && wrong_skews(&report) == 0, "{said}");
+        for machine in &report.machine_list {
+            let ends = (machine.load_low_percent, machine.load_high_percent);
+            assert!(ends.0 < 45.0 && ends.1 > 25.0, "{ends:?}: {said}");
+        }
+    }
+}
+
 /// One with offsets by pair and one or two with random offsets, and twenty peers that each see few
 /// connections: one that is alone with its counter may be of either kind.
 #[test]

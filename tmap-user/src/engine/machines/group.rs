@@ -30,6 +30,9 @@ pub(crate) struct Group {
     pub skew_ppm: Option<Estimate>,
     /// The fraction of a tick at the clock's reference time; `None` for a machine found by offset.
     pub phase_ticks: Option<Estimate>,
+    /// The share of its members that are one machine's at least: below 1 where it was seen in few visits, of
+    /// which each may be another machine's.
+    pub surely_one: f64,
     /// Members: position among the analysed connections, and probability.
     pub members: Vec<(usize, f64)>,
 }

@@ -57,6 +57,7 @@ mod symmetric;
 mod table;
 mod tabulate;
 mod thinning;
+mod visits;
 mod ways;
 
 pub use crate::engine::types::Point;
@@ -135,6 +136,9 @@ pub struct Line {
     /// How far off the skew may be besides, in ppm: standard deviation, 0 where it is known. The times of
     /// connections may leave it open, or the number of lines.
     pub open_ppm: f64,
+    /// The share of its connections that are one machine's at least: below 1 where it rests on few visits,
+    /// of which each may be another machine's.
+    pub surely_one: f64,
     /// Phase at [`Lines::reference_ns`], in ticks, 0 to 1. It includes the network's least delay.
     pub phase_ticks: Estimate,
     /// Share of the tracks that lie on the line, 0 to 1.
@@ -316,7 +320,10 @@ impl Task<'_> {
         if !stable::are_shown(best.lines.len(), found) {
             lines.posteriors.iter_mut().for_each(|posterior| stable::evened(posterior));
         }
-        let lines = self.with_open_skews(lines.sorted(), chains);
+        for (line, share) in lines.lines.iter_mut().zip(visits::surely_one(best, &data)) {
+            line.surely_one = share;
+        }
+        let lines = self.with_open_skews(lines.sorted(), chains).of_few_visits(self.most_open_ppm());
         Some((if tables.every() > 1 { lines.of_some_tracks() } else { lines }, agrees))
     }
 
@@ -528,6 +535,17 @@ impl Lines {
         self
     }
 
+    /// These lines, where those that rest on few visits have a skew of which this is left open, in ppm:
+    /// standard deviation.
+    fn of_few_visits(mut self, most_open_ppm: f64) -> Self {
+        for (number, line) in self.lines.iter_mut().enumerate().filter(|(_, line)| line.surely_one < 1.0) {
+            line.open_ppm = most_open_ppm;
+            let on_line = self.posteriors.iter_mut().filter_map(|posterior| posterior.get_mut(number));
+            on_line.for_each(|p| *p = visits::probability(*p, line.surely_one));
+        }
+        self
+    }
+
     /// They are those of some of the tracks, as many as memory allows: others may be other machines'.
     fn of_some_tracks(self) -> Self {
         Self { high: None, doubt: self.doubt.or(Some(Doubt::BudgetSpent)), ..self }
@@ -558,6 +576,7 @@ impl line::FittedLine {
         Line {
             skew_ppm: Estimate { value: drift / hz * 1e6, sigma: sigma / hz * 1e6 },
             open_ppm: 0.0,
+            surely_one: 1.0,
             phase_ticks: Estimate { value: self.phase().rem_euclid(1.0), sigma: self.phase_sigma() },
             weight: self.weight,
         }

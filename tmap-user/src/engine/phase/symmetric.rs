@@ -34,6 +34,11 @@ impl Symmetric {
         }
     }
 
+    /// Adds `weight` times another matrix of this order.
+    pub(super) fn add(&mut self, weight: f64, other: &Self) {
+        self.values.iter_mut().zip(&other.values).for_each(|(value, more)| *value += weight * more);
+    }
+
     /// Adds a matrix of order 2 to one: its upper left, its two equal ones and its lower right.
     pub(super) fn add_two_by_two(&mut self, [aa, ab, bb]: [f64; 3]) {
         self.values.iter_mut().zip([aa, ab, ab, bb]).for_each(|(value, more)| *value += more);

@@ -199,6 +199,7 @@ impl<'a> Builder<'a> {
             rate_hz: unsteady::rate_range(rates),
             skew_ppm: None,
             phase_ticks: None,
+            surely_one: 1.0,
             members: members.iter().map(|&index| (index, 1.0)).collect(),
         }
     }
@@ -334,6 +335,7 @@ fn group_by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
         rate_hz: clock.rate_hz,
         skew_ppm: told_skew(clock.rate_hz, class.hz),
         phase_ticks: None,
+        surely_one: 1.0,
         members: cluster.members.iter().map(|&member| (member, MATCH_PROBABILITY)).collect(),
     }
 }
@@ -350,6 +352,7 @@ fn group_of_unlisted(members: &[usize], rate_hz: Estimate, regime: Regime) -> Gr
         rate_hz,
         skew_ppm: None,
         phase_ticks: None,
+        surely_one: 1.0,
         members: members.iter().map(|&index| (index, MATCH_PROBABILITY)).collect(),
     }
 }

@@ -78,9 +78,18 @@ pub(in crate::engine::machines) fn share_out(
     let [unowned, begun_again] = [open.unowned, open.begun_again].map(|number| number as f64);
     let all = assigned + unowned;
     let percent = |connections: f64, of: f64| 100.0 * connections / of;
+    let may_be_others = |(machine, group): (&MachineReport, &Group)| {
+        if group.surely_one < 1.0 { machine.connections } else { 0.0 }
+    };
+    let of_visits: f64 = machines.iter().zip(groups).map(may_be_others).sum();
     for ((machine, group), kept) in machines.iter_mut().zip(groups).zip(kept) {
         machine.load_percent = percent(machine.connections, assigned);
-        let [fewer, more] = leeway(group, kept, machine.load_percent / 100.0);
+        let [mut fewer, mut more] = leeway(group, kept, machine.load_percent / 100.0);
+        if group.surely_one < 1.0 {
+            // Any visit of these machines may be any one's.
+            fewer = fewer.max(machine.connections * (1.0 - group.surely_one));
+            more = more.max(of_visits - machine.connections);
+        }
         let (least, most) = (machine.connections - fewer, machine.connections + more + unowned);
         // Those that count twice may all be this machine's, or all be others'.
         let [of_its_own, of_others] = [least, all - most].map(|number| begun_again.min(number).max(0.0));

@@ -250,6 +250,7 @@ fn group(hz: f64, regime: Regime, number: usize, random: &[&Cluster], lines: &ph
         rate_hz,
         skew_ppm: (line.open_ppm == 0.0).then_some(line.skew_ppm),
         phase_ticks: Some(line.phase_ticks),
+        surely_one: line.surely_one,
         members,
     }
 }
@@ -398,6 +399,7 @@ fn alone(hz: f64, clusters: &[&Cluster]) -> Option<Group> {
         rate_hz: best.clock.rate_hz,
         skew_ppm: told_skew(best.clock.rate_hz, hz),
         phase_ticks: None,
+        surely_one: 1.0,
         members: members.map(|&member| (member, MATCH_PROBABILITY)).collect(),
     })
 }
@@ -414,6 +416,7 @@ fn merge(groups: Vec<Group>, machine_of: &[usize]) -> Vec<Group> {
                     *sum = (*sum + probability).min(1.0);
                 }
                 whole.members.extend(members);
+                whole.surely_one = whole.surely_one.min(group.surely_one);
             }
             None => merged.push((line, group)),
         }
