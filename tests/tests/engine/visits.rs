@@ -103,7 +103,9 @@ fn machines_that_load_a_few_pages_are_as_many_or_more() {
 /// no visit told where to go on, off by hundreds of errors.
 #[test]
 fn a_machine_that_makes_long_visits_is_one_with_its_own_skew() {
-    for (hours, visits) in [(1.0, 12), (1.0, 25), (6.0, 30)] {
+    // A dozen visits that mostly fall together may be several machines' as well.
+    for (hours, visits, most_open) in [(1.0, 12, 1), (1.0, 25, 0), (6.0, 30, 0)] {
+        let mut open = 0;
         for seed in 0..8 {
             let duration_s = hours * 3600.0;
             let mut random = Pcg64::seed_from_u64(seed);
@@ -122,10 +124,15 @@ fn a_machine_that_makes_long_visits_is_one_with_its_own_skew() {
             let report = shared(of_present(&scenario, visits_then));
             let said = format!("{hours} h, {visits} visits, {seed}: {}", figures(&report));
             let [machine] = &report.machine_list[..] else { panic!("{said}") };
-            let skew = machine.skew_ppm.unwrap_or_else(|| panic!("no skew: {said}"));
+            assert!(report.machines_high.is_none_or(|high| high <= 2), "{said}");
+            let Some(skew) = machine.skew_ppm else {
+                open += 1;
+                continue;
+            };
             assert!((skew.value - true_ppm).abs() < 6.0 * skew.sigma, "{skew:?}, not {true_ppm}: {said}");
-            assert!(skew.sigma < 1.0 && report.machines_high.is_none_or(|high| high <= 2), "{said}");
+            assert!(skew.sigma < 1.0, "{skew:?}: {said}");
         }
+        assert!(open <= most_open, "{hours} h, {visits} visits: {open} without a skew");
     }
 }
 

@@ -151,7 +151,7 @@ impl Window {
         Some(time_ns)
     }
 
-    /// The same, where some came late.
+    /// Hands on the earliest segment where some came late, as [`Window::hand_on`].
     #[cold]
     fn hand_on_either(&mut self, now_ns: u64, onward: &mut impl Onward) -> Option<u64> {
         let late_ns = self.late.peek().map_or(u64::MAX, |Reverse(late)| late.place.0);

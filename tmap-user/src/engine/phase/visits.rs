@@ -15,7 +15,7 @@ use super::{
     mixture::{Data, Mixture},
     symmetric::{Numbers, Symmetric},
 };
-use crate::engine::types::log_mean_exp;
+use crate::engine::types::{log_mean_exp, log_sum_exp};
 
 /// Visits are one machine's where that is likelier than a machine for each visit by this, in nats.
 const CLEARLY_ONE_NATS: f64 = 5.0;
@@ -27,6 +27,10 @@ const GAPS: f64 = 3.0;
 /// It is also at least this share of the visit that a connection is in on average, from which a phase can be
 /// foretold for so long.
 const OF_VISIT: f64 = 1.0 / 3.0;
+
+/// Times are cut into visits where random times have such long gaps more seldom than this, in nats: once in a
+/// thousand cases.
+const RANDOM_NATS: f64 = -7.0;
 
 /// More visits than this tell a line wherever it is one machine's: a bound of cost.
 const MOST_VISITS: usize = 60;
@@ -78,7 +82,7 @@ impl Lasting {
 }
 
 /// Tracks, visit by visit: between visits are gaps that are long beside the line's others and beside visits,
-/// and in which rates that are possible differ by a tick.
+/// longer than those of random times, and in which rates that are possible differ by a tick.
 ///
 /// O(n log n) for n tracks.
 fn cut(data: &Data, tracks: &[usize]) -> Vec<Vec<usize>> {
@@ -90,7 +94,28 @@ fn cut(data: &Data, tracks: &[usize]) -> Vec<Vec<usize>> {
     let all_s: f64 =
         cut_at(&lasting, least_gap_s).iter().map(|visit| visit.len() as f64 * length_s(visit)).sum();
     let visits = cut_at(&lasting, least_gap_s.max(OF_VISIT * all_s / lasting.len() as f64));
+    if visits.len() < 2 || random_nats(&lasting, &visits) > RANDOM_NATS {
+        return vec![tracks.to_vec()];
+    }
     visits.into_iter().map(|visit| visit.into_iter().map(|lasting| lasting.track).collect()).collect()
+}
+
+/// The log probability, in nats, that random times have as many gaps that sum to as much of the whole time.
+/// So many given gaps have a share of it by the beta distribution; any of them may be these.
+fn random_nats(lasting: &[Lasting], visits: &[Vec<Lasting>]) -> f64 {
+    let (gaps, cuts) = (lasting.len() - 1, visits.len() - 1);
+    let within_s: f64 = visits.iter().map(|visit| length_s(visit)).sum();
+    let share = (1.0 - within_s / length_s(lasting)).clamp(1e-9, 1.0 - 1e-9);
+    let ways_nats: f64 = (1..=cuts).map(|i| ((gaps - cuts + i) as f64 / i as f64).ln()).sum();
+    // A beta distribution's tail is the chance of fewer successes than cuts.
+    let mut exactly_nats = (gaps - 1) as f64 * (1.0 - share).ln();
+    let fewer = (0..cuts).map(|successes| {
+        let nats = exactly_nats;
+        let odds = (gaps - 1 - successes) as f64 / (successes + 1) as f64;
+        exactly_nats += (odds * share / (1.0 - share)).ln();
+        nats
+    });
+    ways_nats + log_sum_exp(&fewer.collect::<Vec<_>>())
 }
 
 /// From the begin of the first of a visit's tracks to that of the last, in seconds.
@@ -144,4 +169,34 @@ fn one_nats(visits: &[Vec<usize>], line: &FittedLine, data: &Data) -> f64 {
     };
     // What `each` has left of the line's own phase is its prior of one.
     nats + 0.5 * TAU.ln() + volume(&one) - volume(&each)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt as _, SeedableRng as _};
+    use rand_pcg::Pcg64;
+
+    use super::*;
+
+    /// Connections that begin at these times and last a second, cut where there is none for so long.
+    fn random_nats_of(mut times_s: Vec<f64>, gap_s: f64) -> f64 {
+        times_s.sort_by(f64::total_cmp);
+        let lasting: Vec<Lasting> =
+            (0..).zip(times_s).map(|(track, from_s)| Lasting { from_s, to_s: from_s + 1.0, track }).collect();
+        random_nats(&lasting, &cut_at(&lasting, gap_s))
+    }
+
+    #[test]
+    fn random_times_are_no_visits() {
+        let mut random = Pcg64::seed_from_u64(1);
+        let mut at_random = || (0..20).map(|_| random.random_range(0.0..600.0)).collect::<Vec<f64>>();
+        let visits = (0..200).filter(|_| random_nats_of(at_random(), 60.0) < RANDOM_NATS).count();
+        assert!(visits <= 1, "{visits} of 200");
+    }
+
+    #[test]
+    fn two_visits_are_visits() {
+        let times_s = (0..20).map(|k| f64::from(k) + if k < 10 { 0.0 } else { 90.0 });
+        assert!(random_nats_of(times_s.collect(), 30.0) < -20.0);
+    }
 }
