@@ -163,7 +163,7 @@ fn visits(random: &mut Pcg64, mut next_port: impl FnMut(u8, u64, &mut Pcg64) -> 
     openings
 }
 
-/// A host with Linux up to 5.10: one hint for all services, which goes by two with each connection.
+/// A host with Linux up to 5.11: one hint for all services, which goes by two with each connection.
 fn one_hint(random: &mut Pcg64) -> Vec<Opening> {
     let of_service: [u32; SERVICES as usize] = std::array::from_fn(|_| random.random_range(0..28_232));
     let mut hint = random.random_range(0..28_232);

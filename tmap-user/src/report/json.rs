@@ -509,7 +509,7 @@ fn rule(rule: Rule) -> &'static str {
     match rule {
         Rule::LinuxWalk => "linux",
         Rule::OldLinuxWalk => "linux_before_2022",
-        Rule::LinuxHint => "linux_up_to_5.10",
+        Rule::LinuxHint => "linux_up_to_5.11",
         Rule::Counter => "counter",
     }
 }

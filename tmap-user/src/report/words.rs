@@ -169,7 +169,7 @@ pub(crate) fn rule(rule: Rule) -> &'static str {
     match rule {
         Rule::LinuxWalk => "Linux's walks",
         Rule::OldLinuxWalk => "walks of Linux before 2022",
-        Rule::LinuxHint => "walks of Linux up to 5.10",
+        Rule::LinuxHint => "walks of Linux up to 5.11",
         Rule::Counter => "one counter (Apple's or a NAT's)",
     }
 }

@@ -1,4 +1,4 @@
-//! One hint for all destinations: Linux up to 5.10, and before the updates of 2022.
+//! One hint for all destinations: Linux up to 5.11, and before the updates of 2022.
 //!
 //! `__inet_hash_connect` in net/ipv4/inet_hashtables.c of these kernels adds one hint to the hash of the
 //! destination, and two to the hint after each connection, wherever it goes. So a service sees steps of as

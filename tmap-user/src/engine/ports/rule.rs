@@ -16,7 +16,7 @@ pub enum Rule {
     /// A walk for each service that is never begun anew, nearly always in steps of 2: Linux before.
     OldLinuxWalk,
     /// A walk for each service that is never begun anew, in steps of 2 for each connection to any service:
-    /// Linux up to 5.10.
+    /// Linux up to 5.11.
     LinuxHint,
     /// One counter for all services, in steps of 1: macOS and iOS, and NATs that number connections. See
     /// `in_pcbbind` in xnu's bsd/netinet/in_pcb.c.
