@@ -337,16 +337,31 @@ fn sources(verb: &str, files: &[PathBuf]) -> Result<Vec<Location>, clap::Error> 
     Ok(files)
 }
 
-/// Adds what was probably meant where a command line begins with an interface or a file, or where `rtt` gets
-/// an option of reports on machines.
+/// What to do where a command gets another one's option.
+fn of_another(verb: &str, option: &str) -> Option<String> {
+    match (verb, option) {
+        ("rtt", _) if report::is_option(option) => {
+            Some(format!("{option} is for `tmap live` and `tmap read`, which report on machines"))
+        }
+        ("read", "--every") => {
+            Some("--every is for `tmap live` and `tmap rtt`; read has one summary".to_owned())
+        }
+        ("plot", "-i") => {
+            Some("plot draws captures; watch an interface with `tmap top -i` or `tmap report -i`".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Adds what was probably meant where a command line begins with an interface or a file, or where a command
+/// gets an option of another one.
 fn with_hint(error: clap::Error, first: Option<&OsString>) -> clap::Error {
-    if let (Some("rtt"), Some(ContextValue::String(option))) =
+    if let (Some(verb), Some(ContextValue::String(option))) =
         (first.and_then(|first| first.to_str()), error.get(ContextKind::InvalidArg))
         && error.kind() == ErrorKind::UnknownArgument
-        && report::is_option(option)
+        && let Some(message) = of_another(verb, option)
     {
-        let message = format!("{option} is for `tmap live` and `tmap read`, which report on machines");
-        return usage("rtt", ErrorKind::UnknownArgument, &message);
+        return usage(verb, ErrorKind::UnknownArgument, &message);
     }
     // Clap has a better hint for a misspelt command.
     let is_misspelt = error.get(ContextKind::SuggestedSubcommand).is_some();
@@ -621,6 +636,8 @@ mod tests {
             ("tmap report -i e -o a.html --from 03:00", "--from is for captures"),
             ("tmap rtt", "name captures to read, or an interface to watch with -i"),
             ("tmap rtt --top 3 a.pcap", "--top is for `tmap live` and `tmap read`"),
+            ("tmap read --every 10s a.pcap", "--every is for `tmap live` and `tmap rtt`"),
+            ("tmap plot phases -i e", "watch an interface with `tmap top -i` or `tmap report -i`"),
             ("tmap rtt -v a.pcap", "-v is for `tmap live` and `tmap read`"),
             ("tmap -i e prot 80", "Usage: tmap live"),
             ("tmap -i e --ring-size 64BBiB", "expected a size such as 65536, 64K, 4M, 2G or 1T"),

@@ -44,6 +44,13 @@ fn nothing(summary: &Summary) -> [String; 3] {
 fn found(snapshot: &Snapshot) -> String {
     if let [only] = &snapshot.addresses[..] {
         return match only.machines.or(only.machines_low) {
+            Some(low) if only.machines.is_none() && only.machines_high.is_some_and(|high| high > low) => {
+                let high = only.machines_high.unwrap_or(low);
+                format!(
+                    "Behind {}, tmap cannot count the machines: {low} to {high} are possible.",
+                    only.address
+                )
+            }
             Some(_) => format!("Behind {}, tmap found {}.", only.address, words::machines(only)),
             None => format!("Behind {}, the number of machines stays open.", only.address),
         };

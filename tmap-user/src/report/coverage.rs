@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::number::{count, grouped};
 use crate::engine::coverage::{Coverage, Part, Reason};
 
-/// `Machines were counted at 27 of 30 addresses. They hold 110 of 120 connection sides (92 %) and 95 % of
+/// `Machines were counted at 27 of 30 addresses. Machines hold 110 of 120 connection sides (92 %) and 95 % of
 /// their segments.`, and the connections left out, by reason. Nothing without addresses. Where connections
 /// made room for others, `95 % of the segments of those that are held`.
 pub(crate) fn text(coverage: &Coverage) -> String {
@@ -17,7 +17,7 @@ pub(crate) fn text(coverage: &Coverage) -> String {
     }
     let whose = if *forgotten > 0 { "the segments of those that are held" } else { "their segments" };
     let mut text = format!(
-        "Machines were counted at {} of {}. They hold {} of {} ({}) and {} of {whose}.\n",
+        "Machines were counted at {} of {}. Machines hold {} of {} ({}) and {} of {whose}.\n",
         grouped(addresses.told),
         count(addresses.all, "address"),
         grouped(connections.told),
@@ -122,7 +122,7 @@ mod tests {
             forgotten: 0,
             left_out: BTreeMap::new(),
         };
-        let told = "Machines were counted at 27 of 30 addresses. They hold 1,110 of 1,120 connection sides (99 %) \
+        let told = "Machines were counted at 27 of 30 addresses. Machines hold 1,110 of 1,120 connection sides (99 %) \
                     and 95 % of their segments.\n";
         assert_eq!(text(&coverage), told);
         coverage.left_out = [(Reason::Forgotten, 3), (Reason::RateOpen, 7)].into();

@@ -3,8 +3,9 @@
 //! A phase is told by segments that leave at any part of the tick. Where a timer of whole ticks sends a
 //! connection's segments, all lie at one part of it, and the connection is left out. Where the segments of
 //! all connections *arrive* at one part of the tick, whoever sent them, the network or the sensor has a grid
-//! of its own (LTE's subframes of 1 ms, a polled interface): then all connections show the grid's phase,
-//! however many machines there are.
+//! of its own (LTE's subframes of 1 ms, a polled interface, a clock that steps): then all connections show
+//! the grid's phase, however many machines there are. Connections that are there together show it where they
+//! are compared; where they follow each other, each one's own arrivals do.
 
 use std::{collections::BTreeMap, f64::consts::TAU};
 
@@ -69,6 +70,18 @@ const DEVIATIONS: f64 = 6.0;
 /// for long.
 const FEWEST: f64 = 6.0;
 
+/// Connections keep step by themselves where the directions of each one's own arrivals have this share in
+/// common on average, also where too few are there at one time to compare them: then none shows a phase.
+const OWN_IN_COMMON: f64 = 0.5;
+
+/// A connection with more pairs of arrivals tells no more than one with so many: it may send at intervals of
+/// its own.
+const OWN_PAIRS: f64 = 20.0;
+
+/// Only for grids of a tick and its half: intervals of a connection's own are often multiples of finer ones,
+/// and a third of a tick tells a phase.
+const OWN_GRIDS: usize = 2;
+
 /// So many arrivals show a grid as well as more: a bound of cost.
 const MOST_ARRIVALS: usize = 1 << 14;
 
@@ -95,6 +108,7 @@ fn is_of_many(arrivals: &[(u64, usize)]) -> bool {
 /// Whether arrivals, each with its track, are in step with any of the grids within windows of this length.
 fn are_in_step(arrivals: &[(u64, usize)], hz: f64, window_ns: u64) -> bool {
     let mut common = [Common::default(); GRIDS];
+    let mut own: BTreeMap<usize, Own> = BTreeMap::new();
     for window in arrivals.chunk_by(|a, b| a.0 / window_ns == b.0 / window_ns) {
         let mut of_tracks: BTreeMap<usize, Directions> = BTreeMap::new();
         for &(time_ns, track) in window {
@@ -103,8 +117,23 @@ fn are_in_step(arrivals: &[(u64, usize)], hz: f64, window_ns: u64) -> bool {
         for (grid, common) in common.iter_mut().enumerate() {
             common.add(of_tracks.values().map(|of| (of.arrivals, of.sums[grid])));
         }
+        of_tracks.into_iter().for_each(|(track, of)| own.entry(track).or_default().add(&of));
     }
-    common.iter().any(Common::is_clear)
+    common.iter().any(Common::is_clear) || do_keep_step(own.values())
+}
+
+/// Whether tracks keep step by themselves, nearly all of them, with the same grid.
+fn do_keep_step<'a>(own: impl Iterator<Item = &'a Own>) -> bool {
+    let telling: Vec<&Own> = own.filter(|own| own.pairs > 0.0).collect();
+    let [weights, squares, variance] = telling.iter().fold([0.0; 3], |[weights, squares, variance], own| {
+        let weight = own.weight();
+        [weights + weight, squares + weight * weight, variance + weight * weight / own.pairs]
+    });
+    let is_kept = |grid: usize| {
+        let common: f64 = telling.iter().map(|own| own.weight() * own.cosines[grid] / own.pairs).sum();
+        common > OWN_IN_COMMON * weights && common > DEVIATIONS * variance.sqrt()
+    };
+    weights * weights >= FEWEST * squares && squares > 0.0 && (0..OWN_GRIDS).any(is_kept)
 }
 
 /// Arrivals of one track, as directions on the circle of each grid.
@@ -125,6 +154,28 @@ impl Directions {
             *sum = (sum.0 + cos, sum.1 + sin);
             (cos, sin) = (cos * first_cos - sin * first_sin, cos * first_sin + sin * first_cos);
         }
+    }
+}
+
+/// What the directions of one track's arrivals have in common within windows, over all pairs of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Own {
+    /// The sums of the cosines between the directions, for each grid.
+    cosines: [f64; OWN_GRIDS],
+    pairs: f64,
+}
+
+impl Own {
+    /// Adds the arrivals in a window.
+    fn add(&mut self, of: &Directions) {
+        self.pairs += of.arrivals * (of.arrivals - 1.0);
+        for (sum, (cos, sin)) in self.cosines.iter_mut().zip(of.sums) {
+            *sum += cos * cos + sin * sin - of.arrivals;
+        }
+    }
+
+    fn weight(&self) -> f64 {
+        self.pairs.min(OWN_PAIRS)
     }
 }
 
@@ -215,6 +266,30 @@ mod tests {
         // One of a twentieth shifts phases by less than jitter does.
         assert!(!do_arrive(on_grid(0.05)));
         assert!(do_arrive(|t| t.ceil() + 0.4 * t.fract()), "with jitter");
+    }
+
+    /// Connections that follow each other can't be compared, but each of them keeps step.
+    #[test]
+    fn a_grid_of_several_ticks_is_found_where_connections_are_few() {
+        use rand::{RngExt, SeedableRng};
+        let mut random = rand_pcg::Pcg64::seed_from_u64(1);
+        let mut do_arrive = |step_ms: f64, jitter_ms: f64| {
+            let samples: Vec<Sample> = (0..12)
+                .map(|connection| {
+                    let mut sent_ms = 25_000.0 * f64::from(connection);
+                    let mut later = || {
+                        sent_ms += 6.0 + 60.0 * random.random::<f64>();
+                        (sent_ms / step_ms).ceil() * step_ms + jitter_ms * random.random::<f64>()
+                    };
+                    sample((0..8).map(|_| later()).collect::<Vec<_>>())
+                })
+                .collect();
+            do_arrive_in_step(&samples.iter().map(track).collect::<Vec<_>>(), 1000.0)
+        };
+        for step_ms in [0.5, 1.0, 2.0, 4.000_068, 5.0] {
+            assert!(do_arrive(step_ms, 0.1), "{step_ms} ms");
+        }
+        assert!(!do_arrive(1e-6, 0.1), "any time");
     }
 
     #[test]
