@@ -486,7 +486,7 @@ impl Control<'_> {
         let mut warnings = self.warnings_so_far();
         warnings.extend(self.late_warnings(&snapshot, &counters));
         let (began_ns, wall) = (self.began_ns, WallClock::of_live());
-        let capturing = Capturing::BySensor;
+        let capturing = Capturing::BySensor { egress: self.config.egress };
         Summary { snapshot, began_ns, counters, capturing, holdings, wall, warnings }
     }
 

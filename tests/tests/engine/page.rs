@@ -53,7 +53,7 @@ fn nothing_is_said_to_be_whole_that_may_not_be() {
     calm.snapshot.unstamped = UnstampedTotals::default();
     calm.counters.ring_full = 0;
     for (capturing, says) in [
-        (Capturing::BySensor, ", and nothing was lost on the way."),
+        (Capturing::BySensor { egress: false }, ", and nothing was lost on the way."),
         (
             Capturing::Before { dropped: 0, is_whole: true },
             ", and no packet was dropped while capturing, as interface statistics tell.",

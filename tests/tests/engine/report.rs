@@ -225,7 +225,7 @@ pub(super) fn summary() -> Summary {
         },
         began_ns: 10 * S,
         counters,
-        capturing: Capturing::BySensor,
+        capturing: Capturing::BySensor { egress: false },
         holdings: holdings(),
         wall: WALL,
         warnings: vec!["interface eth0 is gone; ending with what was seen".to_owned()],

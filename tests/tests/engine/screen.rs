@@ -177,7 +177,7 @@ fn told(colour: bool) -> App {
             snapshot: snapshot.clone(),
             began_ns: START_NS,
             counters: counters(3_600),
-            capturing: Capturing::BySensor,
+            capturing: Capturing::BySensor { egress: false },
             holdings: story.holdings,
             wall: WALL,
             warnings: Vec::new(),

@@ -129,7 +129,7 @@ fn summary() -> Summary {
         },
         began_ns: 10 * S,
         counters: Counters { seen: 90 * all, emitted: 90 * all, ..Counters::default() },
-        capturing: Capturing::BySensor,
+        capturing: Capturing::BySensor { egress: false },
         holdings: Holdings { records: 90 * all, ..Holdings::default() },
         wall: WallClock { unix_minus_engine_ns: 1_140_000_000_000_000_000 },
         warnings: Vec::new(),

@@ -175,7 +175,7 @@ fn tiles(summary: &Summary) -> Vec<Tile> {
 /// What was lost: by tmap's sensor, or by what captured before, as far as that tells.
 fn lost(summary: &Summary) -> Tile {
     match summary.capturing {
-        Capturing::BySensor => {
+        Capturing::BySensor { .. } => {
             let lost = summary.counters.ring_full;
             Tile { value: grouped(lost), label: "records lost", is_alarm: lost > 0 }
         }

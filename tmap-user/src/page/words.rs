@@ -156,7 +156,7 @@ fn sureness(summary: &Summary) -> String {
 /// Where no loss is known: whether that means that there was none.
 fn losses_unless_told(capturing: Capturing) -> &'static str {
     match capturing {
-        Capturing::BySensor => ", and nothing was lost on the way",
+        Capturing::BySensor { .. } => ", and nothing was lost on the way",
         Capturing::Before { is_whole: true, .. } => {
             ", and no packet was dropped while capturing, as interface statistics tell"
         }

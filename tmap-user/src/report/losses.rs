@@ -4,7 +4,11 @@ use std::io::{self, Write};
 
 use tmap_common::{Counters, Skip};
 
-use crate::engine::{Snapshot, failures::Failed, rtt::report::TwoClocks};
+use crate::engine::{
+    Snapshot,
+    failures::Failed,
+    rtt::{Counts, report::TwoClocks},
+};
 
 use super::{
     Summary,
@@ -26,7 +30,10 @@ const HEAVY_PERCENT: f64 = 1.0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capturing {
     /// tmap's sensor captured them, and its counters tell what it lost.
-    BySensor,
+    BySensor {
+        /// Whether it was asked for outgoing segments, too.
+        egress: bool,
+    },
     /// Others captured them before.
     Before {
         /// How many they dropped, as far as the captures tell.
@@ -37,8 +44,8 @@ pub enum Capturing {
 }
 
 /// Warnings of losses that make a report untrue: addresses that are missing from it although they showed
-/// something, more than [`HEAVY_PERCENT`] of the records, and round trips that two clocks or two places make
-/// wrong.
+/// something, more than [`HEAVY_PERCENT`] of the records, connections with round trips, and round trips that
+/// two clocks or two places make wrong.
 pub(crate) fn heavy(snapshot: &Snapshot, counters: &Counters) -> Vec<String> {
     let losses = &snapshot.losses;
     let (kept, lost) = (counters.emitted, counters.ring_full);
@@ -57,6 +64,7 @@ pub(crate) fn heavy(snapshot: &Snapshot, counters: &Counters) -> Vec<String> {
         ));
     }
     if let Some(rtt) = &snapshot.rtt {
+        warnings.extend(proven_forgotten(&rtt.counts).map(round_trips_forgotten));
         warnings.extend(rtt.two_clocks.map(two_clocks));
         warnings.extend((rtt.two_places > 0).then(|| two_places(rtt.two_places)));
     }
@@ -86,6 +94,20 @@ pub(crate) fn coarse_round_trips(snapshot: &Snapshot, resolution_ns: u64) -> Opt
             span(resolution_ns as f64 / 1e9)
         )
     })
+}
+
+/// The number of connections with round trips that made room for others; `None` without any.
+fn proven_forgotten(counts: &Counts) -> Option<u64> {
+    Some(counts.connections_forgotten - counts.unproven_forgotten).filter(|&forgotten| forgotten > 0)
+}
+
+/// The warning of so many connections with round trips that made room for others.
+fn round_trips_forgotten(connections: u64) -> String {
+    format!(
+        "{} with round trips made room for others, so rows of connections and machines lack them; raise \
+         --rtt-connections, or filter",
+        count(connections, "connection")
+    )
 }
 
 /// The warning of connections whose directions were stamped by two clocks.
@@ -212,7 +234,27 @@ pub(crate) fn of_engine(out: &mut impl Write, summary: &Summary) -> io::Result<(
     Ok(())
 }
 
-/// `Evicted 12 connections (limit --rtt-connections); counts above may be low.`
+/// What the limit on the connections of round trips cost.
+pub(crate) fn of_round_trips(out: &mut impl Write, counts: &Counts) -> io::Result<()> {
+    if let Some(forgotten) = proven_forgotten(counts) {
+        writeln!(
+            out,
+            "Evicted {} with round trips (limit --rtt-connections); counts above may be low.",
+            count(forgotten, "connection")
+        )?;
+    }
+    if counts.unproven_forgotten > 0 {
+        writeln!(
+            out,
+            "Evicted {} that showed no round trip, or a SYN-ACK's only, as scans and floods leave them. \
+             Other results stand.",
+            count(counts.unproven_forgotten, "connection")
+        )?;
+    }
+    Ok(())
+}
+
+/// `Evicted 12 open flows (limits --max-flows, --max-connections); counts above may be low.`
 pub(crate) fn evicted(out: &mut impl Write, evicted: u64, one: &str, limits: &str) -> io::Result<()> {
     if evicted == 0 {
         return Ok(());
@@ -223,6 +265,7 @@ pub(crate) fn evicted(out: &mut impl Write, evicted: u64, one: &str, limits: &st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::rtt;
 
     #[test]
     fn more_than_a_percent_is_heavy_and_so_is_a_missing_address() {
@@ -237,5 +280,27 @@ mod tests {
         assert!(warnings(0, 1, 0)[0].starts_with("1 address that showed something made room"));
         assert!(warnings(0, 0, 5_000)[0].starts_with("51 % of the records were of connections"));
         assert_eq!(warnings(1_000_000, 1, 5_000).len(), 3);
+    }
+
+    #[test]
+    fn only_connections_with_round_trips_are_warned_of() {
+        let told = |connections_forgotten, unproven_forgotten| {
+            let counts = Counts { connections_forgotten, unproven_forgotten, ..Counts::default() };
+            let mut out = Vec::new();
+            of_round_trips(&mut out, &counts).expect("memory takes it");
+            let rtt = Some(rtt::Report { counts, ..rtt::Report::default() });
+            let warnings = heavy(&Snapshot { rtt, ..Snapshot::default() }, &Counters::default());
+            (String::from_utf8(out).expect("text"), warnings)
+        };
+        assert_eq!(told(0, 0), (String::new(), Vec::new()));
+        let (text, warnings) = told(9, 9);
+        assert!(text.starts_with("Evicted 9 connections that showed no round trip") && warnings.is_empty());
+        let (text, warnings) = told(9, 8);
+        assert!(
+            text.starts_with("Evicted 1 connection with round trips (limit --rtt-connections)"),
+            "{text}"
+        );
+        assert!(warnings[0].starts_with("1 connection with round trips made room"), "{warnings:?}");
+        assert!(warnings[0].contains("raise --rtt-connections"), "{warnings:?}");
     }
 }

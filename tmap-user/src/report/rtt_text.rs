@@ -9,8 +9,8 @@ use std::{
 use tmap_common::Address;
 
 use super::{
-    Summary as Whole,
-    losses::{evicted, lost_records, unread, warnings},
+    Capturing, Summary as Whole,
+    losses::{lost_records, of_round_trips, unread, warnings},
     number::{self, Calendar, and_more, count, grouped},
     style::Styles,
 };
@@ -63,7 +63,7 @@ pub fn summary(
         bars(out, &report.histogram)?;
         writeln!(out, "  {}", in_words(total))?;
     }
-    explain(out, report)?;
+    explain(out, report, whole.capturing)?;
     unread(out, &whole.counters)?;
     lost_records(out, whole.counters.ring_full, &Styles::default())?;
     warnings(out, &whole.warnings, &Styles::default())
@@ -216,7 +216,7 @@ fn cause_in_words(cause: Cause) -> &'static str {
 }
 
 /// What the figures are based on, and what is missing.
-fn explain(out: &mut impl Write, report: &Report) -> io::Result<()> {
+fn explain(out: &mut impl Write, report: &Report, capturing: Capturing) -> io::Result<()> {
     let counts = &report.counts;
     writeln!(
         out,
@@ -245,11 +245,10 @@ fn explain(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if report.one_way > 0 {
         writeln!(
             out,
-            "{} of {} seen in one direction only, which gives no round trips. To see both, add --egress or \
-             another -i (across a NAT, other interfaces help only from the next handshake on), or drop src \
-             and dst from the filter.",
+            "{} of {} seen in one direction only, which gives no round trips. {}",
             grouped(report.one_way),
-            count(report.connections, "connection")
+            count(report.connections, "connection"),
+            advice_for_one_way(capturing)
         )?;
     }
     if counts.translated > 0 {
@@ -275,7 +274,26 @@ fn explain(out: &mut impl Write, report: &Report) -> io::Result<()> {
             count(counts.prefixes_unplaced, "round trip")
         )?;
     }
-    evicted(out, counts.connections_forgotten, "connection", "limit --rtt-connections")
+    of_round_trips(out, counts)
+}
+
+/// How to see both directions of connections of which one was seen.
+fn advice_for_one_way(capturing: Capturing) -> &'static str {
+    match capturing {
+        Capturing::BySensor { egress: false } => {
+            "To see both, add --egress or another -i (across a NAT, other interfaces help only from the next \
+             handshake on), or drop src and dst from the filter."
+        }
+        Capturing::BySensor { egress: true } => {
+            "Scans and floods that nobody answers leave such connections. To see both directions of others, \
+             add another -i (across a NAT, other interfaces help only from the next handshake on), or drop \
+             src and dst from the filter."
+        }
+        Capturing::Before { .. } => {
+            "Scans and floods that nobody answers leave such connections. To see both directions of others, \
+             capture both, or drop src and dst from the filter."
+        }
+    }
 }
 
 fn bars(out: &mut impl Write, buckets: &[Bucket]) -> io::Result<()> {
@@ -313,4 +331,17 @@ fn span(ns: u64) -> String {
 /// `198.51.100.1:443`, `[2001:db8::1]:443`.
 fn end(address: Address, port: u16) -> String {
     std::net::SocketAddr::new(IpAddr::from(address), port).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn egress_is_no_advice_where_it_is_on_or_means_nothing() {
+        let advice = |capturing| advice_for_one_way(capturing).contains("--egress");
+        assert!(advice(Capturing::BySensor { egress: false }));
+        assert!(!advice(Capturing::BySensor { egress: true }));
+        assert!(!advice(Capturing::Before { dropped: 0, is_whole: false }));
+    }
 }

@@ -31,6 +31,8 @@ pub(super) struct Connection {
     pub finished: bool,
     /// Whether a segment came since eviction last passed the connection over.
     pub active: bool,
+    /// Whether it showed a round trip that isn't that of a SYN-ACK: whoever forges a SYN gets that one.
+    pub is_proven: bool,
     /// The canonical key of the direction that was seen under other addresses, behind a NAT, and whether its
     /// side 0 is this connection's side 1; `None` where both directions have the same.
     pub translated: Option<(FlowKey, bool)>,
@@ -62,6 +64,7 @@ impl Connection {
             closed_ns: None,
             finished: false,
             active: true,
+            is_proven: false,
             reused: false,
             translated: None,
         }
@@ -139,6 +142,7 @@ impl Connection {
         }
         own.anomalies += exchange.oddities.iter().flatten().count() as u64;
         exchange.sample = answer.map(|answer| sample(record, &answer, shows_time));
+        self.is_proven |= exchange.sample.is_some() && !segment.flags.is_syn_ack();
         exchange
     }
 }

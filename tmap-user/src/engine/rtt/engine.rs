@@ -1,6 +1,6 @@
 //! From records to round trips and anomalies: a bounded table of connections with both directions.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use slab::Slab;
@@ -14,6 +14,7 @@ use super::{
     options::Options,
     order::Order,
     paws::{Anomaly, Kind, Seen},
+    queues::Queues,
     report::{Interval, Prefix},
     sample::{Counts, Sample},
 };
@@ -41,9 +42,6 @@ const LINGER_NS: u64 = 5_000_000_000;
 /// One review sweeps this part of all connections.
 const SWEEP_PARTS: usize = 8;
 
-/// The most connections that an eviction spares because they were active.
-const MOST_SPARED: usize = 8;
-
 /// Turns records into round trips.
 #[derive(Debug)]
 pub struct RttEngine {
@@ -53,10 +51,8 @@ pub struct RttEngine {
     pub(super) connections: Slab<Connection>,
     /// SYNs whose answer may come under other addresses.
     pub(super) syns: OpenSyns,
-    /// The places and serials of open connections, the next to be considered for eviction first.
-    pub(super) eviction: VecDeque<(usize, u64)>,
-    /// The places and serials of finished connections, the oldest first.
-    pub(super) finished: VecDeque<(usize, u64)>,
+    /// All connections in the order in which they make room for new ones.
+    pub(super) queues: Queues,
     pub(super) prefixes: HashMap<Prefix, Distribution, RandomState>,
     pub(super) total: Distribution,
     pub(super) interval: Distribution,
@@ -93,8 +89,7 @@ impl RttEngine {
             open: HashMap::default(),
             connections: Slab::new(),
             syns: OpenSyns::default(),
-            eviction: VecDeque::new(),
-            finished: VecDeque::new(),
+            queues: Queues::default(),
             prefixes: HashMap::default(),
             total: Distribution::default(),
             interval: Distribution::default(),
@@ -143,6 +138,7 @@ impl RttEngine {
             + self.syns.heap_bytes()
             + self.connections.capacity() * (size_of::<Connection>() + size_of::<(FlowKey, usize)>())
             + self.connections.iter().map(halves).sum::<usize>()
+            + self.queues.heap_bytes()
             + self.prefixes.values().map(Distribution::heap_bytes).sum::<usize>()
             + self.samples.capacity() * size_of::<Sample>()
             + (self.anomalies.capacity() + self.listed.capacity()) * size_of::<Anomaly>()
@@ -170,7 +166,12 @@ impl RttEngine {
                 None => (self.open_connection(key, side, record), side),
             },
         };
-        let exchange = self.connections[place].take_in(side, record, &self.options, &mut self.counts);
+        let connection = &mut self.connections[place];
+        let was_proven = connection.is_proven;
+        let exchange = connection.take_in(side, record, &self.options, &mut self.counts);
+        if connection.is_proven && !was_proven {
+            self.queues.prove(place, &self.connections);
+        }
         if let Some(sample) = exchange.sample {
             self.sample(place, side, sample);
         }
@@ -255,7 +256,7 @@ impl RttEngine {
     }
 
     fn open_connection(&mut self, key: FlowKey, side: usize, record: &Record) -> usize {
-        self.make_room();
+        self.make_room(record.time_ns);
         let serial = self.next_serial;
         self.next_serial += 1;
         let place = self.connections.insert(Connection::new(serial, key, side, record.time_ns));
@@ -263,7 +264,7 @@ impl RttEngine {
         if record.segment.flags.is_syn() {
             self.syns.push(&record.segment, record.time_ns, place, serial);
         }
-        self.eviction.push_back((place, serial));
+        self.queues.open(place, &self.connections);
         place
     }
 
@@ -280,14 +281,15 @@ impl RttEngine {
         place
     }
 
-    fn finish(&mut self, place: usize) {
+    /// Expects no more segments of a connection. It is held until it makes room.
+    pub(super) fn finish(&mut self, place: usize) {
         let connection = &mut self.connections[place];
         connection.finished = true;
         self.open.remove(&connection.key);
         if let Some((key, _)) = connection.translated {
             self.open.remove(&key);
         }
-        self.finished.push_back((place, connection.serial));
+        self.queues.finish(place, connection);
         for side in 0..2 {
             let connection = &mut self.connections[place];
             connection.halves[side].expire(u64::MAX, &self.options, &mut self.counts);
@@ -299,56 +301,13 @@ impl RttEngine {
         }
     }
 
-    /// Keeps the number of connections within its bound: evicts finished ones first, then idle ones.
-    fn make_room(&mut self) {
-        while self.connections.len() >= self.options.max_connections.max(1) {
-            let Some((place, serial)) = self.finished.pop_front() else {
-                self.evict();
-                continue;
-            };
-            if self.is_current(place, serial) {
-                let connection = self.connections.remove(place);
-                self.counts.connections_forgotten += 1;
-                for side in &connection.halves {
-                    self.histograms_left += usize::from(side.rtt.has_histogram());
-                    self.histograms_left += usize::from(side.host.has_histogram());
-                }
-            }
-        }
-    }
-
-    /// Finishes an open connection: the first in the queue that was idle since it was last spared.
-    fn evict(&mut self) {
-        let mut spared = 0;
-        // An entry of a connection that is over leaves the queue for good, so the loop ends.
-        while let Some((place, serial)) = self.eviction.pop_front() {
-            if !self.is_current(place, serial) || self.connections[place].finished {
-                continue;
-            }
-            if self.connections[place].active && spared < MOST_SPARED {
-                spared += 1;
-                self.connections[place].active = false;
-                self.eviction.push_back((place, serial));
-                continue;
-            }
-            self.finish(place);
-            return;
-        }
-    }
-
+    /// Whether the connection with this serial is still held at this place.
     fn is_current(&self, place: usize, serial: u64) -> bool {
         self.connections.get(place).is_some_and(|connection| connection.serial == serial)
     }
 
     /// Expires waiting TSvals and finishes silent connections, a part of them at each call.
     fn sweep(&mut self, now_ns: u64) {
-        // The queue keeps the places of evicted connections until eviction reaches them.
-        if self.eviction.len() > 2 * self.connections.len() + SWEEP_PARTS {
-            let (eviction, connections) = (&mut self.eviction, &self.connections);
-            eviction.retain(|&(place, serial)| {
-                connections.get(place).is_some_and(|c| c.serial == serial && !c.finished)
-            });
-        }
         let slots = self.connections.capacity();
         for _ in 0..slots.div_ceil(SWEEP_PARTS) {
             self.sweep_at = (self.sweep_at + 1) % slots.max(1);

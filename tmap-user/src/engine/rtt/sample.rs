@@ -56,6 +56,8 @@ pub struct Counts {
     pub translated: u64,
     /// Connections evicted to stay within the bound.
     pub connections_forgotten: u64,
+    /// Of these, connections without a round trip, or with that of a SYN-ACK alone, as of scans and floods.
+    pub unproven_forgotten: u64,
     /// Samples of prefixes beyond the bound.
     pub prefixes_unplaced: u64,
     /// Samples not handed out one by one, because there were too many.

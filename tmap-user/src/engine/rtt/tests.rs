@@ -403,7 +403,7 @@ fn an_active_connection_outlasts_an_idle_one_behind_many_that_are_over() {
     over.clone().for_each(|port| see(&mut engine, port, 0x11));
     [active, idle].iter().for_each(|&port| see(&mut engine, port, 0x10));
     (0..16).for_each(|_| drop(engine.review(30_000 * MS)));
-    assert_eq!(engine.finished.len(), over.len());
+    assert_eq!(engine.queues.lengths().1, over.len());
     later.for_each(|port| see(&mut engine, port, 0x10));
     for (_, connection) in &mut engine.connections {
         connection.active = [connection.key.src_port, connection.key.dst_port].contains(&active);
@@ -575,7 +575,8 @@ fn memory_is_bounded_whatever_comes() {
     assert!(engine.connections.len() <= 50 && engine.waiting() <= 50 * 2 * 8);
     assert!(engine.counts.connections_forgotten > 0);
     engine.review(2_000 * MS);
-    assert!(engine.eviction.len() <= 200, "{}", engine.eviction.len());
+    let (entries, _) = engine.queues.lengths();
+    assert!(entries <= 4 * 50, "{entries}");
     let mut one = RttEngine::new(Options { max_waiting: 8, ..Options::default() });
     for i in 0..1_000 {
         one.observe(&segment(i * MS, i as u32 + 1).record());
