@@ -1,5 +1,5 @@
 //! Round trips, tunnels and operating systems, against the truth: three tables of `cargo xtask eval`.
-//! Machines hold the same figures on every run. [`web`], [`lengths`], [`offsets`], [`ports`] and [`labels`] are
+//! They hold the same figures on every run. [`web`], [`lengths`], [`offsets`], [`ports`] and [`labels`] are
 //! tables of their own.
 
 pub mod labels;

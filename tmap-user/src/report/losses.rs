@@ -89,7 +89,7 @@ pub(crate) fn coarse_round_trips(snapshot: &Snapshot, resolution_ns: u64) -> Opt
         resolution_ns >= LEAST_NOTABLE_NS && resolution_ns.saturating_mul(NOTABLE_PART) > median_ns;
     is_notable.then(|| {
         format!(
-            "the capture times are multiples of {}, so round trips are right to that only; capture with finer \
+            "the capture times move in steps of {}, so round trips are right to that only; capture with finer \
              times",
             span(resolution_ns as f64 / 1e9)
         )

@@ -23,6 +23,7 @@ mod pcapng;
 mod pipe;
 mod resolution;
 mod statistics;
+mod step;
 mod stop;
 mod unpack;
 
