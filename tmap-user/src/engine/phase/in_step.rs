@@ -78,6 +78,16 @@ const OWN_IN_COMMON: f64 = 0.5;
 /// its own.
 const OWN_PAIRS: f64 = 20.0;
 
+/// A sender's own timer keeps step, too. The directions of a grid agree where one clock makes them: at a rate
+/// within so many millionths of the sensor's, by chance in one of so many cases.
+const GRID_PPM: f64 = 60.0;
+const BY_CHANCE: f64 = 20.0;
+
+/// So many connections, and so many rates for each turn of the circle, show that: bounds of cost.
+const MOST_COMPARED: usize = 64;
+const RATES_PER_TURN: f64 = 4.0;
+const MOST_RATES: f64 = 20_000.0;
+
 /// Only for grids of a tick and its half: intervals of a connection's own are often multiples of finer ones,
 /// and a third of a tick tells a phase.
 const OWN_GRIDS: usize = 2;
@@ -117,13 +127,15 @@ fn are_in_step(arrivals: &[(u64, usize)], hz: f64, window_ns: u64) -> bool {
         for (grid, common) in common.iter_mut().enumerate() {
             common.add(of_tracks.values().map(|of| (of.arrivals, of.sums[grid])));
         }
-        of_tracks.into_iter().for_each(|(track, of)| own.entry(track).or_default().add(&of));
+        let at_s = window[0].0 as f64 / window_ns as f64;
+        let at_s = at_s.floor() * window_ns as f64 * 1e-9;
+        of_tracks.into_iter().for_each(|(track, of)| own.entry(track).or_default().add(at_s, &of));
     }
-    common.iter().any(Common::is_clear) || do_keep_step(own.values())
+    common.iter().any(Common::is_clear) || do_keep_step(own.values(), hz)
 }
 
-/// Whether tracks keep step by themselves, nearly all of them, with the same grid.
-fn do_keep_step<'a>(own: impl Iterator<Item = &'a Own>) -> bool {
+/// Whether tracks keep step by themselves, nearly all of them, with one grid.
+fn do_keep_step<'a>(own: impl Iterator<Item = &'a Own>, hz: f64) -> bool {
     let telling: Vec<&Own> = own.filter(|own| own.pairs > 0.0).collect();
     let [weights, squares, variance] = telling.iter().fold([0.0; 3], |[weights, squares, variance], own| {
         let weight = own.weight();
@@ -133,7 +145,33 @@ fn do_keep_step<'a>(own: impl Iterator<Item = &'a Own>) -> bool {
         let common: f64 = telling.iter().map(|own| own.weight() * own.cosines[grid] / own.pairs).sum();
         common > OWN_IN_COMMON * weights && common > DEVIATIONS * variance.sqrt()
     };
-    weights * weights >= FEWEST * squares && squares > 0.0 && (0..OWN_GRIDS).any(is_kept)
+    weights * weights >= FEWEST * squares
+        && squares > 0.0
+        && (0..OWN_GRIDS).any(|grid| is_kept(grid) && is_of_one_clock(&telling, grid, hz))
+}
+
+/// Whether the directions of tracks are those of one grid, at any rate that a clock may have.
+///
+/// O(n r) for n tracks and r rates, both bounded.
+fn is_of_one_clock(tracks: &[&Own], grid: usize, hz: f64) -> bool {
+    let compared: Vec<&Own> = tracks.iter().step_by(tracks.len().div_ceil(MOST_COMPARED)).copied().collect();
+    let times_s = || compared.iter().map(|own| own.busiest.at_s);
+    let (first_s, last_s) =
+        (times_s().fold(f64::INFINITY, f64::min), times_s().fold(f64::NEG_INFINITY, f64::max));
+    let most_turns = GRID_PPM * 1e-6 * hz * (grid + 1) as f64 * (last_s - first_s);
+    let rates = (2.0 * RATES_PER_TURN * most_turns).ceil().clamp(1.0, MOST_RATES);
+    let agreement = |rate: f64| {
+        let turns = most_turns * (2.0 * rate / rates - 1.0);
+        let (cos, sin) = compared.iter().fold((0.0, 0.0), |(cos, sin), own| {
+            let (own_cos, own_sin) = own.busiest.sums[grid];
+            let back = -TAU * turns * (own.busiest.at_s - first_s) / (last_s - first_s).max(1.0);
+            let angle = own_sin.atan2(own_cos) + back;
+            (cos + angle.cos(), sin + angle.sin())
+        });
+        (cos * cos + sin * sin) / compared.len() as f64
+    };
+    let least = (BY_CHANCE * rates).ln();
+    (0..=rates as usize).any(|rate| agreement(rate as f64) > least)
 }
 
 /// Arrivals of one track, as directions on the circle of each grid.
@@ -163,12 +201,29 @@ struct Own {
     /// The sums of the cosines between the directions, for each grid.
     cosines: [f64; OWN_GRIDS],
     pairs: f64,
+    /// The window with most arrivals.
+    busiest: Shown,
+}
+
+/// The direction of a track's arrivals within a window.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shown {
+    arrivals: f64,
+    /// When the window begins, in seconds.
+    at_s: f64,
+    /// Sums of cosines and sines, for each grid.
+    sums: [(f64, f64); OWN_GRIDS],
 }
 
 impl Own {
-    /// Adds the arrivals in a window.
-    fn add(&mut self, of: &Directions) {
+    /// Adds the arrivals in a window that begins at this time.
+    fn add(&mut self, at_s: f64, of: &Directions) {
         self.pairs += of.arrivals * (of.arrivals - 1.0);
+        if of.arrivals > self.busiest.arrivals {
+            let mut sums = [(0.0, 0.0); OWN_GRIDS];
+            sums.iter_mut().zip(of.sums).for_each(|(own, sum)| *own = sum);
+            self.busiest = Shown { arrivals: of.arrivals, at_s, sums };
+        }
         for (sum, (cos, sin)) in self.cosines.iter_mut().zip(of.sums) {
             *sum += cos * cos + sin * sin - of.arrivals;
         }
@@ -290,6 +345,19 @@ mod tests {
             assert!(do_arrive(step_ms, 0.1), "{step_ms} ms");
         }
         assert!(!do_arrive(1e-6, 0.1), "any time");
+    }
+
+    /// Each connection has a timer of its own, which no grid makes.
+    #[test]
+    fn senders_timers_are_no_grid() {
+        use rand::{RngExt, SeedableRng};
+        let mut random = rand_pcg::Pcg64::seed_from_u64(1);
+        let of = |connection: u32, first_ms: f64| {
+            let began_ms = 2_000.0 * f64::from(connection) + first_ms;
+            sample((0..20).map(move |k| began_ms + 62.5 * f64::from(k)))
+        };
+        let samples: Vec<Sample> = (0..60).map(|connection| of(connection, random.random())).collect();
+        assert!(!do_arrive_in_step(&samples.iter().map(track).collect::<Vec<_>>(), 1000.0));
     }
 
     #[test]
