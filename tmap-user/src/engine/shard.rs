@@ -69,6 +69,14 @@ pub struct Route {
     pub other: u32,
 }
 
+impl Route {
+    /// The other shard that must hear of the segment.
+    #[inline(always)]
+    pub fn also(self) -> Option<u32> {
+        (self.other != self.own).then_some(self.other)
+    }
+}
+
 /// The shards, of `count`, that hear of a segment.
 #[inline(always)]
 pub fn route(segment: &Segment, count: usize) -> Route {

@@ -16,11 +16,7 @@ use super::{
     intake::{self, Pause, Share},
     priority,
 };
-use crate::{
-    capture::xdp::Rings,
-    engine::shard::{self, Route},
-    sandbox,
-};
+use crate::{capture::xdp::Rings, engine::shard, sandbox};
 
 /// The most slots in a batch: enough that the cost of waking a thread doesn't matter.
 const SLOTS: usize = 8_192;
@@ -86,9 +82,8 @@ impl Sharer {
         let count = rings.drain_slots(BATCH, |slots| {
             let mut rest = slots[1..].iter().copied();
             let segment = Record::from_slots(&slots[0], || rest.next().unwrap_or_default()).segment;
-            let Route { own, other } = shard::route(&segment, outlets.len());
-            let also = (other != own).then_some(other);
-            for index in [Some(own), also].into_iter().flatten() {
+            let route = shard::route(&segment, outlets.len());
+            for index in [Some(route.own), route.also()].into_iter().flatten() {
                 if outlets[index as usize].push(slots).is_err() {
                     gone = Err(Gone);
                 }

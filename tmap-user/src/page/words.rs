@@ -43,16 +43,13 @@ fn nothing(summary: &Summary) -> [String; 3] {
 /// `Behind 30 addresses, tmap tells at least 45 machines apart.`
 fn found(snapshot: &Snapshot) -> String {
     if let [only] = &snapshot.addresses[..] {
-        return match only.machines.or(only.machines_low) {
-            Some(low) if only.machines.is_none() && only.machines_high.is_some_and(|high| high > low) => {
-                let high = only.machines_high.unwrap_or(low);
-                format!(
-                    "Behind {}, tmap cannot count the machines: {low} to {high} are possible.",
-                    only.address
-                )
+        let behind = format!("Behind {}", only.address);
+        return match (only.machines, only.machines_low, only.machines_high) {
+            (None, Some(low), Some(high)) if high > low => {
+                format!("{behind}, tmap cannot count the machines: {low} to {high} are possible.")
             }
-            Some(_) => format!("Behind {}, tmap found {}.", only.address, words::machines(only)),
-            None => format!("Behind {}, the number of machines stays open.", only.address),
+            (None, None, _) => format!("{behind}, the number of machines stays open."),
+            _ => format!("{behind}, tmap found {}.", words::machines(only)),
         };
     }
     let at_least: u64 =

@@ -213,8 +213,8 @@ impl Onward for Workers {
     #[inline(always)]
     fn take(&mut self, route: Route, slots: &[Slot]) {
         self.shards[route.own as usize].observe(slots);
-        if route.other != route.own {
-            self.shards[route.other as usize].observe(slots);
+        if let Some(other) = route.also() {
+            self.shards[other as usize].observe(slots);
         }
     }
 }

@@ -127,8 +127,7 @@ fn are_in_step(arrivals: &[(u64, usize)], hz: f64, window_ns: u64) -> bool {
         for (grid, common) in common.iter_mut().enumerate() {
             common.add(of_tracks.values().map(|of| (of.arrivals, of.sums[grid])));
         }
-        let at_s = window[0].0 as f64 / window_ns as f64;
-        let at_s = at_s.floor() * window_ns as f64 * 1e-9;
+        let at_s = (window[0].0 / window_ns * window_ns) as f64 * 1e-9;
         of_tracks.into_iter().for_each(|(track, of)| own.entry(track).or_default().add(at_s, &of));
     }
     common.iter().any(Common::is_clear) || do_keep_step(own.values(), hz)
@@ -155,7 +154,7 @@ fn do_keep_step<'a>(own: impl Iterator<Item = &'a Own>, hz: f64) -> bool {
 /// O(n r) for n tracks and r rates, both bounded.
 fn is_of_one_clock(tracks: &[&Own], grid: usize, hz: f64) -> bool {
     let compared: Vec<&Own> = tracks.iter().step_by(tracks.len().div_ceil(MOST_COMPARED)).copied().collect();
-    let times_s = || compared.iter().map(|own| own.busiest.at_s);
+    let times_s = || compared.iter().map(|own| own.busiest_at_s);
     let (first_s, last_s) =
         (times_s().fold(f64::INFINITY, f64::min), times_s().fold(f64::NEG_INFINITY, f64::max));
     let most_turns = GRID_PPM * 1e-6 * hz * (grid + 1) as f64 * (last_s - first_s);
@@ -164,7 +163,7 @@ fn is_of_one_clock(tracks: &[&Own], grid: usize, hz: f64) -> bool {
         let turns = most_turns * (2.0 * rate / rates - 1.0);
         let (cos, sin) = compared.iter().fold((0.0, 0.0), |(cos, sin), own| {
             let (own_cos, own_sin) = own.busiest.sums[grid];
-            let back = -TAU * turns * (own.busiest.at_s - first_s) / (last_s - first_s).max(1.0);
+            let back = -TAU * turns * (own.busiest_at_s - first_s) / (last_s - first_s).max(1.0);
             let angle = own_sin.atan2(own_cos) + back;
             (cos + angle.cos(), sin + angle.sin())
         });
@@ -201,18 +200,9 @@ struct Own {
     /// The sums of the cosines between the directions, for each grid.
     cosines: [f64; OWN_GRIDS],
     pairs: f64,
-    /// The window with most arrivals.
-    busiest: Shown,
-}
-
-/// The direction of a track's arrivals within a window.
-#[derive(Clone, Copy, Debug, Default)]
-struct Shown {
-    arrivals: f64,
-    /// When the window begins, in seconds.
-    at_s: f64,
-    /// Sums of cosines and sines, for each grid.
-    sums: [(f64, f64); OWN_GRIDS],
+    /// The arrivals in the window with most of them, and when it begins, in seconds.
+    busiest: Directions,
+    busiest_at_s: f64,
 }
 
 impl Own {
@@ -220,9 +210,7 @@ impl Own {
     fn add(&mut self, at_s: f64, of: &Directions) {
         self.pairs += of.arrivals * (of.arrivals - 1.0);
         if of.arrivals > self.busiest.arrivals {
-            let mut sums = [(0.0, 0.0); OWN_GRIDS];
-            sums.iter_mut().zip(of.sums).for_each(|(own, sum)| *own = sum);
-            self.busiest = Shown { arrivals: of.arrivals, at_s, sums };
+            (self.busiest, self.busiest_at_s) = (*of, at_s);
         }
         for (sum, (cos, sin)) in self.cosines.iter_mut().zip(of.sums) {
             *sum += cos * cos + sin * sin - of.arrivals;
