@@ -47,8 +47,8 @@ use crate::{
     engine::{Holdings, Snapshot},
     printable,
     report::{
-        Capturing, Sink, Stats, Summary, losses,
-        number::{Calendar, count, first_of, grouped},
+        Capturing, Outage, Sink, Stats, Summary, losses,
+        number::{Calendar, count, first_of, grouped, span},
         sensor::{Heartbeat, Notice},
         stats::CpuStats,
     },
@@ -132,11 +132,7 @@ fn run_with(
     let signals = caught.listen()?;
     let mut said: Vec<String> = sensor.attachments().iter().map(ToString::to_string).collect();
     if top.is_none() {
-        let (ends, now) = match config.common.page {
-            Some(_) => ("writes the page", "writes it now"),
-            None => ("ends with a summary", "prints one now"),
-        };
-        said.push(format!("^C {ends}; kill -USR1 {} {now}", std::process::id()));
+        said.push(how_it_ends(config));
     }
     said.extend(warnings_of_merging(&sensor.watched()));
     said.extend(notes);
@@ -172,6 +168,18 @@ fn run_with(
         said.iter().for_each(|line| control.say(line));
         reports::joined(writer, runtime.block_on(control.run(signals)))
     })
+}
+
+/// When the report is written: at ^C or a signal and, with `--duration`, by itself.
+fn how_it_ends(config: &LiveConfig) -> String {
+    let (ends, now) = match config.common.page {
+        Some(_) => ("writes the page", "writes it now"),
+        None => ("ends with a summary", "prints one now"),
+    };
+    let by_itself = config.duration.map_or_else(String::new, |duration| {
+        format!(", and so does the end of --duration in {}", span(duration.as_secs_f64()))
+    });
+    format!("^C {ends}{by_itself}; kill -USR1 {} {now}", std::process::id())
 }
 
 /// Gives up what watching doesn't take from now on. Returns what this system can't do.
@@ -487,7 +495,8 @@ impl Control<'_> {
         warnings.extend(self.late_warnings(&snapshot, &counters));
         let (began_ns, wall) = (self.began_ns, WallClock::of_live());
         let capturing = Capturing::BySensor { egress: self.config.egress };
-        Summary { snapshot, began_ns, counters, capturing, holdings, wall, warnings }
+        let outages = self.sensor.outages(Instant::now()).into_iter().map(outage).collect();
+        Summary { snapshot, began_ns, counters, capturing, holdings, outages, wall, warnings }
     }
 
     /// Detaches the sensor, takes in the records that are still in the rings, and writes the summary.
@@ -573,6 +582,12 @@ impl Control<'_> {
         let more = (more > 0).then(|| format!("{more} more warnings, which standard error had"));
         self.warnings.iter().cloned().chain(more).collect()
     }
+}
+
+/// An interface that was down, for a report.
+fn outage(outage: xdp::Outage) -> Outage {
+    let xdp::Outage { interface, times, down_s, is_down } = outage;
+    Outage { interface, times, down_s, is_down }
 }
 
 /// The next event, once there is room to pass it on.

@@ -669,6 +669,7 @@ impl<'a> Reading<'a> {
             counters: self.counters,
             capturing: Capturing::Before { dropped: self.told.dropped, is_whole: self.told.is_whole },
             holdings: self.workers.holdings(),
+            outages: Vec::new(),
             wall: WALL,
             warnings,
         }

@@ -848,6 +848,7 @@ fn help_and_version_go_to_standard_output() {
             run.out.contains("The average uptime (-v) is the mean") && run.out.contains("(skew)"),
             "{verb} defines its figures"
         );
+        assert!(run.out.contains("2-26: at least 2 and at most"), "{verb} defines bounds");
     }
     assert_data_eq!(tmap(["--version"]).out, str!["tmap [..]\n"]);
     assert_eq!(tmap::<&str>([]).code, 2);

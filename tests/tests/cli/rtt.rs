@@ -204,6 +204,28 @@ fn round_trips_that_two_clocks_stamped_are_left_out_with_a_warning() {
     assert!(of_type(&lines, "rtt_connection").iter().all(|line| line["rtt"].is_null()));
 }
 
+/// A busy link comes to that, and `live` and `read` end so as well. Where active ones make room, a warning
+/// says so.
+#[test]
+fn connections_that_are_silent_make_room_without_a_warning() {
+    let folder = TempDir::new().expect("a folder");
+    let run = |pause_ms: u64| {
+        let talks = (0..40u16).map(|number| {
+            let mut packets = requests(40_000 + number, 1).packets;
+            packets.iter_mut().for_each(|packet| packet.time_ns += u64::from(number) * pause_ms * MS);
+            packets
+        });
+        let path = write(&folder, "many.pcap", &talks.flatten().collect::<Vec<_>>());
+        tmap(["rtt", "-s", "--rtt-connections", "8", path.to_str().expect("a plain path")])
+    };
+    let silent = run(40_000);
+    assert!(silent.out.contains("Evicted 32 connections with round trips"), "{}", silent.out);
+    assert_eq!((silent.code, silent.err.as_str()), (0, ""));
+    let active = run(100);
+    assert_eq!(active.code, 1, "{}", active.out);
+    assert!(active.err.contains("made room for others while they were active"), "{}", active.err);
+}
+
 #[test]
 fn a_spoofed_segment_and_a_change_of_clock_are_listed() {
     let folder = TempDir::new().expect("a folder");

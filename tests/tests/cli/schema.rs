@@ -14,13 +14,15 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tmap::{
     capture::xdp::ChangeKind,
+    engine::{Holdings, Snapshot, rtt},
     report::{
-        Format, Reporter, Sink, Stats,
+        Capturing, Format, Outage, Reporter, Sink, Stats, Summary,
         sensor::{Heartbeat, Notice},
         stats::CpuStats,
     },
+    time::WallClock,
 };
-use tmap_common::{Address, Flags, Link, Record, Segment, Syn};
+use tmap_common::{Address, Counters, Flags, Link, Record, Segment, Syn};
 use tmap_tests::{
     command::{json_lines, tmap},
     judge::web::without_timestamps,
@@ -254,6 +256,7 @@ fn output() -> Vec<Value> {
     all.extend(lines(&["rtt", "--json", "--every", "5s"], &write(&folder, "trips", mail())));
     all.push(health());
     all.extend(interfaces());
+    all.extend(outages());
     all
 }
 
@@ -283,6 +286,27 @@ fn interfaces() -> Vec<Value> {
         ..Heartbeat::default()
     };
     reporter.heartbeat(&beat, None, Default::default()).expect("written");
+    json_lines(&String::from_utf8(out).expect("text"))
+}
+
+/// The summaries of live sensors, of which an interface was down.
+fn outages() -> Vec<Value> {
+    let mut out = Vec::new();
+    let mut reporter = Reporter::new(&mut out, Format::Json, jiff::tz::TimeZone::UTC);
+    for rtt in [None, Some(rtt::Report::default())] {
+        let outage = Outage { interface: "wan".to_owned(), times: 2, down_s: 12.5, is_down: false };
+        let summary = Summary {
+            snapshot: Snapshot { now_ns: 2 * S, rtt, ..Snapshot::default() },
+            began_ns: S,
+            counters: Counters::default(),
+            capturing: Capturing::BySensor { egress: false },
+            holdings: Holdings::default(),
+            outages: vec![outage],
+            wall: WallClock::default(),
+            warnings: Vec::new(),
+        };
+        reporter.summary(&summary).expect("written");
+    }
     json_lines(&String::from_utf8(out).expect("text"))
 }
 

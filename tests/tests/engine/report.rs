@@ -14,7 +14,8 @@ use tmap::{
         },
     },
     report::{
-        Capturing, Format, Reporter, Sink, Sort, Stats, Summary, View, sensor::Heartbeat, stats::CpuStats,
+        Capturing, Format, Outage, Reporter, Sink, Sort, Stats, Summary, View, sensor::Heartbeat,
+        stats::CpuStats,
     },
     time::WallClock,
 };
@@ -227,6 +228,7 @@ pub(super) fn summary() -> Summary {
         counters,
         capturing: Capturing::BySensor { egress: false },
         holdings: holdings(),
+        outages: vec![Outage { interface: "eth1".to_owned(), times: 2, down_s: 12.5, is_down: true }],
         wall: WALL,
         warnings: vec!["interface eth0 is gone; ending with what was seen".to_owned()],
     }

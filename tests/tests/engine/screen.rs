@@ -133,10 +133,9 @@ fn counters(share: u64) -> Counters {
     counters
 }
 
-/// The screen once the whole story was told.
-fn told(colour: bool) -> App {
-    let story = story();
-    let mut app = App::new(Setup {
+/// The screen before anything was told.
+fn fresh(colour: bool) -> App {
+    App::new(Setup {
         source: "eth0".to_owned(),
         is_live: true,
         wall: WALL,
@@ -144,7 +143,13 @@ fn told(colour: bool) -> App {
         engine: Options::default(),
         colour,
         half_blocks: false,
-    });
+    })
+}
+
+/// The screen once the whole story was told.
+fn told(colour: bool) -> App {
+    let story = story();
+    let mut app = fresh(colour);
     app.update(Feed::Notice("eth0: attached in the driver (native XDP)".to_owned(), START_NS));
     for (event, time_ns) in &story.events {
         app.update(Feed::Event(Box::new(event.clone()), *time_ns));
@@ -179,6 +184,7 @@ fn told(colour: bool) -> App {
             counters: counters(3_600),
             capturing: Capturing::BySensor { egress: false },
             holdings: story.holdings,
+            outages: Vec::new(),
             wall: WALL,
             warnings: Vec::new(),
         })));
@@ -318,6 +324,17 @@ fn a_view_that_stands_still_shows_nothing_new_until_it_goes_on() {
     assert_eq!(text(&app, (80, 24)), before);
     press(&mut app, &[KeyCode::Char('p'), KeyCode::Tab]);
     assert!(text(&app, (80, 24)).contains("a line"));
+}
+
+#[test]
+fn a_screen_that_stands_still_before_the_first_snapshot_says_so() {
+    let mut app = fresh(false);
+    assert!(text(&app, (80, 24)).contains("Waiting for the first snapshot"));
+    press(&mut app, &[KeyCode::Char('p')]);
+    let paused = text(&app, (80, 24));
+    assert!(paused.contains("Paused before the first snapshot. Press p to go on."), "{paused}");
+    press(&mut app, &[KeyCode::Char('p')]);
+    assert!(text(&app, (80, 24)).contains("Waiting for the first snapshot"));
 }
 
 #[test]

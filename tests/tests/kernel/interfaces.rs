@@ -16,6 +16,7 @@ use std::{
 
 use aya::programs::Program;
 use nix::sys::signal::Signal;
+use serde_json::json;
 use tmap::capture::xdp::{Config, Hook, Promiscuous, Sensor, XdpMode};
 use tmap_tests::{
     command::{Running, json_lines, wait_for},
@@ -395,6 +396,43 @@ fn one_that_takes_the_name_of_one_that_moved_is_another() {
             end_without(&mut tmap, &["gone", "failed", "back", "detached"]);
         }
     }
+}
+
+/// An interface has to be down to be renamed, and is the same one then.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_summary_says_how_often_and_how_long_an_interface_was_down() {
+    let pairs = Pairs::new(&["one", "two"]);
+    let mut tmap = watch(&pairs, &["-i", "one,two"]);
+    pairs.far.ip("link set two down");
+    awaited(&tmap, "down");
+    thread::sleep(Duration::from_millis(300));
+    pairs.far.ip("link set two name zwei");
+    awaited(&tmap, "renamed");
+    pairs.far.ip("link set zwei up");
+    awaited(&tmap, "up");
+    pairs.far.ip("link set one down");
+    wait_for("the other one", || texts(&tmap, "down").len() == 2);
+    tmap.send(Signal::SIGTERM);
+    assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+    let summary = tmap.lines("summary").pop().expect("a summary");
+    let down = summary["interfaces_down"].as_array().expect("a list");
+    let told = |at: usize| [&down[at]["interface"], &down[at]["times"], &down[at]["is_down"]];
+    assert_eq!(told(0), [&json!("one"), &json!(1), &json!(true)], "{summary}");
+    assert_eq!(told(1), [&json!("zwei"), &json!(1), &json!(false)], "{summary}");
+    let down_s = down[1]["down_s"].as_f64().expect("seconds");
+    assert!(down.len() == 2 && (0.3..60.0).contains(&down_s), "{summary}");
+
+    let mut tmap = Running::start(&pairs.far, &["rtt", "--summary", "-i", "zwei", "--no-promisc"]);
+    pairs.far.ip("link set zwei down");
+    wait_for("a line", || tmap.err().contains("interface zwei is down"));
+    tmap.send(Signal::SIGTERM);
+    assert_eq!(tmap.end().code(), Some(0), "{}", tmap.err());
+    let out = tmap.out();
+    assert!(
+        out.contains("Interface that was down: zwei (once, ") && out.contains(", until the end)."),
+        "{out}"
+    );
 }
 
 /// The kernel lets interfaces have any bytes for a name.

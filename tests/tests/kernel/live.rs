@@ -206,6 +206,8 @@ fn a_run_ends_by_itself_after_its_duration_or_on_sigterm() {
     let mut sensor = watch(&wire, &["--duration", "300ms", "--xdp-mode", "generic"]);
     assert!(sensor.err().contains("generic"), "{}", sensor.err());
     assert_eq!(sensor.end().code(), Some(0));
+    let by_itself = "^C ends with a summary, and so does the end of --duration in 300 ms; kill -USR1";
+    assert!(sensor.err().contains(by_itself), "{}", sensor.err());
     let mut sensor = watch(&wire, &["--egress"]);
     converse(&wire, &[SERVER.to_owned()]);
     sensor.send(Signal::SIGTERM);

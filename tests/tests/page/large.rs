@@ -131,6 +131,7 @@ fn summary() -> Summary {
         counters: Counters { seen: 90 * all, emitted: 90 * all, ..Counters::default() },
         capturing: Capturing::BySensor { egress: false },
         holdings: Holdings { records: 90 * all, ..Holdings::default() },
+        outages: Vec::new(),
         wall: WallClock { unix_minus_engine_ns: 1_140_000_000_000_000_000 },
         warnings: Vec::new(),
     }

@@ -16,7 +16,8 @@ macro_rules! reading {
         concat!(
             "\
 How to read the report:
-  Machines   3 (2-5): best count and 90 % interval; 2+: at least two
+  Machines   3 (2-5): best count and 90 % interval; 2-26: at least 2 and at most
+             26, with no best count; 2+: at least 2; ?: nothing known
   Offsets    what a system adds to its clock's count: fixed per machine, by pair
              of addresses, or random per connection. tmap counts machines by
              offset or, where it is random, by phase (the position within a

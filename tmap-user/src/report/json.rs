@@ -18,7 +18,7 @@ use std::{
 use serde::Serialize;
 use tmap_common::{Address, Counters, Skip, Tunnel};
 
-use super::{Stats, Summary, View, coverage, number::Calendar, rtt_json, siblings, words};
+use super::{Outage, Stats, Summary, View, coverage, number::Calendar, rtt_json, siblings, words};
 use crate::engine::{
     Event,
     coverage::Coverage,
@@ -237,6 +237,7 @@ struct SummaryLine<'a> {
     unstamped: UnstampedTotalsObject,
     flows: usize,
     memory_bytes: usize,
+    interfaces_down: &'a [Outage],
     warnings: &'a [String],
 }
 
@@ -365,6 +366,7 @@ pub fn summary(
             unstamped: unstamped_totals(snapshot.unstamped),
             flows: holdings.flows,
             memory_bytes: holdings.memory_bytes,
+            interfaces_down: &summary.outages,
             warnings,
         }),
     )

@@ -44,8 +44,8 @@ pub enum Capturing {
 }
 
 /// Warnings of losses that make a report untrue: addresses that are missing from it although they showed
-/// something, more than [`HEAVY_PERCENT`] of the records, connections with round trips, and round trips that
-/// two clocks or two places make wrong.
+/// something, more than [`HEAVY_PERCENT`] of the records, or of the connections of `tmap rtt` while they were
+/// active, and round trips that two clocks or two places make wrong.
 pub(crate) fn heavy(snapshot: &Snapshot, counters: &Counters) -> Vec<String> {
     let losses = &snapshot.losses;
     let (kept, lost) = (counters.emitted, counters.ring_full);
@@ -64,7 +64,8 @@ pub(crate) fn heavy(snapshot: &Snapshot, counters: &Counters) -> Vec<String> {
         ));
     }
     if let Some(rtt) = &snapshot.rtt {
-        warnings.extend(proven_forgotten(&rtt.counts).map(round_trips_forgotten));
+        let connections = rtt.connections + rtt.counts.connections_forgotten;
+        warnings.extend(heavy_share(rtt.counts.active_forgotten, connections).map(active_forgotten));
         warnings.extend(rtt.two_clocks.map(two_clocks));
         warnings.extend((rtt.two_places > 0).then(|| two_places(rtt.two_places)));
     }
@@ -101,12 +102,11 @@ fn proven_forgotten(counts: &Counts) -> Option<u64> {
     Some(counts.connections_forgotten - counts.unproven_forgotten).filter(|&forgotten| forgotten > 0)
 }
 
-/// The warning of so many connections with round trips that made room for others.
-fn round_trips_forgotten(connections: u64) -> String {
+/// The warning of this share of connections that made room for others while they were active.
+fn active_forgotten(share: String) -> String {
     format!(
-        "{} with round trips made room for others, so rows of connections and machines lack them; raise \
-         --rtt-connections, or filter",
-        count(connections, "connection")
+        "{share} of the connections had round trips and made room for others while they were active, so rows of \
+         connections and machines lack them; raise --rtt-connections, or filter"
     )
 }
 
@@ -283,24 +283,28 @@ mod tests {
     }
 
     #[test]
-    fn only_connections_with_round_trips_are_warned_of() {
-        let told = |connections_forgotten, unproven_forgotten| {
-            let counts = Counts { connections_forgotten, unproven_forgotten, ..Counts::default() };
+    fn connections_with_round_trips_that_make_room_are_a_warning_where_many_were_active() {
+        let told = |connections_forgotten, unproven_forgotten, active_forgotten| {
+            let counts =
+                Counts { connections_forgotten, unproven_forgotten, active_forgotten, ..Counts::default() };
             let mut out = Vec::new();
             of_round_trips(&mut out, &counts).expect("memory takes it");
-            let rtt = Some(rtt::Report { counts, ..rtt::Report::default() });
+            let rtt = Some(rtt::Report { counts, connections: 100, ..rtt::Report::default() });
             let warnings = heavy(&Snapshot { rtt, ..Snapshot::default() }, &Counters::default());
             (String::from_utf8(out).expect("text"), warnings)
         };
-        assert_eq!(told(0, 0), (String::new(), Vec::new()));
-        let (text, warnings) = told(9, 9);
+        assert_eq!(told(0, 0, 0), (String::new(), Vec::new()));
+        let (text, warnings) = told(9, 9, 0);
         assert!(text.starts_with("Evicted 9 connections that showed no round trip") && warnings.is_empty());
-        let (text, warnings) = told(9, 8);
+        // Those that were over or silent are counted, as those of `live` and `read` are.
+        let (text, warnings) = told(900, 0, 10);
         assert!(
-            text.starts_with("Evicted 1 connection with round trips (limit --rtt-connections)"),
+            text.starts_with("Evicted 900 connections with round trips (limit --rtt-connections)"),
             "{text}"
         );
-        assert!(warnings[0].starts_with("1 connection with round trips made room"), "{warnings:?}");
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let (_, warnings) = told(900, 0, 30);
+        assert!(warnings[0].starts_with("3 % of the connections had round trips"), "{warnings:?}");
         assert!(warnings[0].contains("raise --rtt-connections"), "{warnings:?}");
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod fold;
 pub mod json;
 pub(crate) mod losses;
 pub mod number;
+pub(crate) mod outages;
 pub mod rtt_json;
 pub mod rtt_text;
 pub mod sensor;
@@ -30,6 +31,7 @@ use crate::{
 };
 
 pub use losses::Capturing;
+pub use outages::Outage;
 pub use stats::Stats;
 pub use view::{End, Sort, View};
 use watch::Watch;
@@ -56,6 +58,8 @@ pub struct Summary {
     pub capturing: Capturing,
     /// What the engine holds.
     pub holdings: Holdings,
+    /// The interfaces that were down while they were watched.
+    pub outages: Vec<Outage>,
     /// The mapping from engine time to wall-clock time.
     pub wall: WallClock,
     /// Warnings so far, in words; they are on standard error too.

@@ -47,13 +47,13 @@
 //!
 //! `time`, `rtt`, `histogram`, `connections`, `one_way` (connections seen in one direction only),
 //! `counts` (an object of what became of segments and echoes: the fields of
-//! [`Counts`]), `packets_seen`, `ring_full`, `memory_bytes`, `warnings`.
+//! [`Counts`]), `packets_seen`, `ring_full`, `memory_bytes`, `interfaces_down`, `warnings`.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Summary as Whole, number::Calendar};
+use super::{Outage, Summary as Whole, number::Calendar};
 use crate::engine::{
     rtt::{
         Counts, Interval, News, Report, Sample,
@@ -89,7 +89,7 @@ struct Distribution {
     samples: u64,
     min_us: f64,
     median_us: f64,
-    p95_us: f64,
+    p95_us: Option<f64>,
     max_us: f64,
     mean_us: f64,
     jitter_us: Option<f64>,
@@ -173,6 +173,7 @@ struct SummaryLine<'a> {
     packets_seen: u64,
     ring_full: u64,
     memory_bytes: usize,
+    interfaces_down: &'a [Outage],
     warnings: &'a [String],
 }
 
@@ -196,6 +197,7 @@ struct CountsObject {
     translated: u64,
     connections_forgotten: u64,
     unproven_forgotten: u64,
+    active_forgotten: u64,
     prefixes_unplaced: u64,
     samples_unshown: u64,
     anomalies_unlisted: u64,
@@ -246,6 +248,7 @@ pub fn summary(
             packets_seen: whole.counters.seen,
             ring_full: whole.counters.ring_full,
             memory_bytes: whole.holdings.memory_bytes,
+            interfaces_down: &whole.outages,
             warnings: &whole.warnings,
         }),
     )
@@ -332,7 +335,7 @@ fn distribution(summary: &Summary) -> Distribution {
         samples: summary.count,
         min_us: us(summary.min),
         median_us: us(summary.median),
-        p95_us: us(summary.p95),
+        p95_us: summary.p95.map(us),
         max_us: us(summary.max),
         mean_us: summary.mean / 1e3,
         jitter_us: summary.jitter.map(|jitter_ns| jitter_ns / 1e3),
@@ -368,6 +371,7 @@ fn counts_object(counts: Counts) -> CountsObject {
         translated,
         connections_forgotten,
         unproven_forgotten,
+        active_forgotten,
         prefixes_unplaced,
         samples_unshown,
         anomalies_unlisted,
@@ -391,6 +395,7 @@ fn counts_object(counts: Counts) -> CountsObject {
         translated,
         connections_forgotten,
         unproven_forgotten,
+        active_forgotten,
         prefixes_unplaced,
         samples_unshown,
         anomalies_unlisted,

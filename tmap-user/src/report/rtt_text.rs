@@ -12,6 +12,7 @@ use super::{
     Capturing, Summary as Whole,
     losses::{lost_records, of_round_trips, unread, warnings},
     number::{self, Calendar, and_more, count, grouped},
+    outages,
     style::Styles,
 };
 use crate::engine::{
@@ -64,6 +65,7 @@ pub fn summary(
         writeln!(out, "  {}", in_words(total))?;
     }
     explain(out, report, whole.capturing)?;
+    out.write_all(outages::line(&whole.outages).as_bytes())?;
     unread(out, &whole.counters)?;
     lost_records(out, whole.counters.ring_full, &Styles::default())?;
     warnings(out, &whole.warnings, &Styles::default())
@@ -159,7 +161,7 @@ fn table(
             grouped(rtt.count),
             span(rtt.min),
             span(rtt.median),
-            span(rtt.p95)
+            rtt.p95.map_or("-".to_owned(), span)
         );
         writeln!(out, "{}", row.trim_end())?;
     }
@@ -314,12 +316,12 @@ fn bars(out: &mut impl Write, buckets: &[Bucket]) -> io::Result<()> {
 
 fn in_words(rtt: &Summary) -> String {
     let jitter = rtt.jitter.map_or(String::new(), |ns| format!(", jitter {}", number::span(ns / 1e9)));
+    let p95 = rtt.p95.map_or(String::new(), |ns| format!(", p95 {}", span(ns)));
     format!(
-        "{}: min {}, median {}, p95 {}, max {}{jitter}",
+        "{}: min {}, median {}{p95}, max {}{jitter}",
         count(rtt.count, "round trip"),
         span(rtt.min),
         span(rtt.median),
-        span(rtt.p95),
         span(rtt.max)
     )
 }

@@ -9,7 +9,7 @@ use super::{
     fold::fold,
     losses,
     number::{Calendar, count, grouped, signed},
-    rtt_text, siblings, stats,
+    outages, rtt_text, siblings, stats,
     style::Styles,
     table,
     view::Chosen,
@@ -173,6 +173,7 @@ pub(crate) fn totals(
         if summary.warnings.is_empty() {
             writeln!(out, "No frames were seen.")?;
         }
+        out.write_all(outages::line(&summary.outages).as_bytes())?;
         return losses::warnings(out, &summary.warnings, styles);
     }
     // Frames may all be stamped 0, as by tools that leave the time out.
@@ -193,6 +194,7 @@ pub(crate) fn totals(
     if counters.skipped_total() > 0 {
         writeln!(out, "Skipped frames: {}.", stats::skipped(counters))?;
     }
+    out.write_all(outages::line(&summary.outages).as_bytes())?;
     losses::unread(out, counters)?;
     let bare = counters.skipped[Skip::NoTimestamps as usize] + unstamped.records;
     if bare > 0 {

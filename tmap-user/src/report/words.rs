@@ -174,12 +174,13 @@ pub(crate) fn rule(rule: Rule) -> &'static str {
     }
 }
 
-/// `source ports: Linux's walks (231 of 299 SYNs go on, 0.3 would by chance)`; `None` where they follow no
-/// rule that links them.
+/// `source ports: Linux's walks (231 of 299 SYNs that could go on do, 0.3 would by chance)`; `None` where
+/// they follow no rule that links them.
 pub(crate) fn source_ports(seen: &SourcePorts) -> Option<String> {
     let of_rule = |of: &RuleSeen| {
         let RuleSeen { could, linked, by_chance, .. } = of;
-        format!("{} ({linked} of {could} SYNs go on, {by_chance:.1} would by chance)", rule(of.rule))
+        let name = rule(of.rule);
+        format!("{name} ({linked} of {could} SYNs that could go on do, {by_chance:.1} would by chance)")
     };
     // A counter links nothing: the machines' own lines name it.
     let rules: Vec<String> = seen.rules.iter().filter(|of| of.rule.is_per_service()).map(of_rule).collect();
@@ -193,14 +194,14 @@ pub(crate) fn source_ports(seen: &SourcePorts) -> Option<String> {
     Some(format!("source ports: {}{hosts}", rules.join(", ")))
 }
 
-/// The source ports of a machine; `boundary_s` is the time of its boundary modulo ten seconds, with half of
-/// the 90 % interval's length.
+/// The source ports of a machine, with all its SYNs, also the first to a service, which go on from none.
+/// `boundary_s` is the time of its boundary modulo ten seconds, with half of the 90 % interval's length.
 pub(crate) fn machine_ports(ports: &MachinePorts, boundary_s: Option<(f64, f64)>) -> String {
     let MachinePorts { openings, linked, .. } = ports;
     let boundary = boundary_s.map_or_else(String::new, |(at_s, within_s)| {
         format!("; walks begin anew {at_s:.2} s (± {within_s:.2}) after every tenth second of UTC")
     });
-    format!("source ports: {}, {linked} of {openings} SYNs go on{boundary}", rule(ports.rule))
+    format!("source ports: {}, {linked} of its {openings} SYNs go on{boundary}", rule(ports.rule))
 }
 
 /// `in tunnels: vxlan 42 from A to B`; `None` without any.

@@ -16,6 +16,7 @@ mod load;
 mod netlink;
 mod news;
 pub mod offload;
+mod outage;
 mod promiscuous;
 mod relays;
 mod ring;
@@ -31,6 +32,7 @@ use tmap_common::{Counters, filter::Test};
 pub use self::{
     load::OLDEST_KERNEL,
     news::News,
+    outage::Outage,
     promiscuous::Promiscuous,
     ring::{Rings, Waker},
 };
@@ -254,6 +256,8 @@ impl Statistics {
 pub struct Sensor {
     /// Before the programs: fields are dropped in their order.
     watch: watch::Watch,
+    /// What was down before everything was detached.
+    outages: Vec<Outage>,
     /// What was said when the sensor was opened, until it is asked for.
     opening: Vec<Change>,
     config: Config,
@@ -297,8 +301,9 @@ impl Sensor {
         // The log's map must stay open while programs are loaded: they refer to it.
         let anomalies = anomalies::Anomalies::open(&mut ebpf)?;
         load::verify(&mut ebpf, names)?;
-        let (watch, opening, config) = (watch::Watch::default(), Vec::new(), config.clone());
-        Ok((Self { watch, opening, config, ebpf, anomalies, counters, gauge }, rings))
+        let (watch, outages, opening) = (watch::Watch::default(), Vec::new(), Vec::new());
+        let config = config.clone();
+        Ok((Self { watch, outages, opening, config, ebpf, anomalies, counters, gauge }, rings))
     }
 
     /// All attachments.
@@ -308,6 +313,7 @@ impl Sensor {
 
     /// Detaches everything; counters and rings stay readable.
     pub fn detach(&mut self) {
+        self.outages = self.outages(Instant::now());
         self.watch = watch::Watch::default();
     }
 
@@ -333,6 +339,11 @@ impl Sensor {
     /// The names of the interfaces that should be watched and aren't.
     pub fn unwatched(&self) -> Vec<&str> {
         self.watch.names(false)
+    }
+
+    /// The interfaces that were down at times while they were watched, until `now`.
+    pub fn outages(&self, now: Instant) -> Vec<Outage> {
+        self.outages.iter().cloned().chain(self.watch.outages(now)).collect()
     }
 
     /// The current counters. Frames in flight show as seen and not yet accounted for.

@@ -22,6 +22,7 @@ use super::{
     attach::{self, Held},
     holder::{HeldLink, OwnLinks},
     interface::{self, Interface},
+    outage::{Downtime, Outage},
     promiscuous::{Membership, PacketSocket, Promiscuous},
     relays,
     selection::Selection,
@@ -104,6 +105,7 @@ struct Watched {
     is_named: bool,
     state: State,
     is_up: bool,
+    downtime: Downtime,
     mtu: u32,
     held: Vec<Held>,
     /// XDP programs of others on it.
@@ -224,6 +226,7 @@ impl Watch {
         for interface in selection.choose(&all) {
             let mut watched = tools.attach(interface)?;
             watched.is_named = selection.asks_for(interface);
+            watched.downtime.note(interface.is_up, Instant::now());
             watched.join_promiscuous(&mut tools, interface, &mut changes);
             if !interface.is_up {
                 changes.push(change(interface, ChangeKind::Down, "is down".to_owned()));
@@ -256,6 +259,14 @@ impl Watch {
             interface.is_watched() == watched && (watched || !is_taken(&interface.name))
         };
         self.interfaces.iter().filter(wanted).map(|interface| interface.name.as_str()).collect()
+    }
+
+    /// The interfaces that were down at times, until `now`.
+    pub(super) fn outages(&self, now: Instant) -> Vec<Outage> {
+        let told = |watched: &Watched| watched.downtime.told(&watched.name, now);
+        let mut outages: Vec<Outage> = self.interfaces.iter().filter_map(told).collect();
+        outages.sort_by(|a, b| a.interface.cmp(&b.interface));
+        outages
     }
 
     /// Whether the last check left something to the next one.
@@ -396,6 +407,7 @@ impl Watched {
             is_named: false,
             state: State::Gone,
             is_up: true,
+            downtime: Downtime::default(),
             mtu: 0,
             held: Vec::new(),
             others: Vec::new(),
@@ -457,7 +469,7 @@ impl Watched {
         match self.state {
             State::Here(index) => match all.iter().find(|interface| interface.index == index) {
                 Some(interface) if !self.is_another(tools, interface, links) => {
-                    let has_come_up = self.check_properties(interface, changes);
+                    let has_come_up = self.check_properties(interface, now, changes);
                     self.check_promiscuous(tools, interface, has_come_up, changes);
                     self.check_programs(tools, interface, links, now, changes);
                     self.check_others(interface, changes);
@@ -472,7 +484,7 @@ impl Watched {
                 (None, None) => {}
             },
             State::Failed(index, until) => match (tools.named(&self.name), tools.free(&self.name)) {
-                (None, _) => self.go(changes),
+                (None, _) => self.go(now, changes),
                 (_, Some(interface)) if now >= until || interface.index != index => {
                     self.attach_again(tools, interface, now, changes);
                 }
@@ -498,7 +510,7 @@ impl Watched {
     }
 
     /// Notes down what became of a listed interface. Returns whether it came up.
-    fn check_properties(&mut self, interface: &Interface, changes: &mut Vec<Change>) -> bool {
+    fn check_properties(&mut self, interface: &Interface, now: Instant, changes: &mut Vec<Change>) -> bool {
         let has_come_up = interface.is_up && !self.is_up;
         if interface.name != self.name {
             let text = format!("interface {} is named {} now, and still watched", self.name, interface.name);
@@ -507,6 +519,7 @@ impl Watched {
         }
         if interface.is_up != self.is_up {
             self.is_up = interface.is_up;
+            self.downtime.note(self.is_up, now);
             let (kind, word) = if self.is_up { (ChangeKind::Up, "up") } else { (ChangeKind::Down, "down") };
             changes.push(change(interface, kind, format!("is {word}")));
         }
@@ -634,7 +647,7 @@ impl Watched {
         self.held.retain(|held| is_link(held) && held.interface(&links).is_some());
         self.promiscuous = None;
         if self.held.is_empty() {
-            self.go(changes);
+            self.go(now, changes);
         } else if let Some(interface) = tools.free(&self.name) {
             self.watch_another(tools, interface, now, changes);
         } else {
@@ -654,17 +667,23 @@ impl Watched {
         changes: &mut Vec<Change>,
     ) {
         let Some(held) = self.held.iter().find(|held| held.interface(links).is_some()) else {
-            return self.go(changes);
+            return self.go(now, changes);
         };
         if let Some(interface) = tools.with(held, links) {
-            self.come_back(tools, interface, changes);
+            self.come_back(tools, interface, now, changes);
         } else if let Some(interface) = tools.free(&self.name) {
             self.watch_another(tools, interface, now, changes);
         }
     }
 
     /// Notes down that an interface is back from another network namespace, perhaps under another name.
-    fn come_back(&mut self, tools: &mut Tools<'_>, interface: &Interface, changes: &mut Vec<Change>) {
+    fn come_back(
+        &mut self,
+        tools: &mut Tools<'_>,
+        interface: &Interface,
+        now: Instant,
+        changes: &mut Vec<Change>,
+    ) {
         self.state = State::Here(interface.index);
         let text = if interface.is_named(&self.name) {
             "came back from the other network namespace".to_owned()
@@ -674,7 +693,7 @@ impl Watched {
         changes.push(change(interface, ChangeKind::Back, text));
         self.name.clone_from(&interface.name);
         // It is down, as the kernel moves interfaces: only when it comes up it may be a mirror port.
-        self.check_properties(interface, changes);
+        self.check_properties(interface, now, changes);
         self.join_promiscuous(tools, interface, changes);
     }
 
@@ -690,7 +709,7 @@ impl Watched {
             "interface {} went to another network namespace, and another one has its name",
             self.name
         );
-        match self.renew(tools, interface) {
+        match self.renew(tools, interface, now) {
             Ok(hooks) => {
                 let text = format!("{before}, which is watched instead ({hooks})");
                 changes.push(self.change(ChangeKind::Detached, text));
@@ -701,8 +720,9 @@ impl Watched {
     }
 
     /// Notes down that the interface is gone.
-    fn go(&mut self, changes: &mut Vec<Change>) {
+    fn go(&mut self, now: Instant, changes: &mut Vec<Change>) {
         self.held.clear();
+        self.downtime.end(now);
         self.state = State::Gone;
         changes.push(self.change(ChangeKind::Gone, format!("interface {} is gone", self.name)));
     }
@@ -715,7 +735,7 @@ impl Watched {
         now: Instant,
         changes: &mut Vec<Change>,
     ) {
-        match self.renew(tools, interface) {
+        match self.renew(tools, interface, now) {
             Ok(hooks) => {
                 changes.push(change(interface, ChangeKind::Back, format!("is watched ({hooks})")));
                 self.join_promiscuous(tools, interface, changes);
@@ -728,11 +748,14 @@ impl Watched {
     }
 
     /// Attaches to an interface instead of what was watched. Returns the hooks in words.
-    fn renew(&mut self, tools: &mut Tools<'_>, interface: &Interface) -> Result<String> {
+    fn renew(&mut self, tools: &mut Tools<'_>, interface: &Interface, now: Instant) -> Result<String> {
         // What is left of before must end first, because it may have the same index.
         self.held.clear();
         self.promiscuous = None;
-        *self = Watched { is_named: self.is_named, ..tools.attach(interface)? };
+        let attached = tools.attach(interface)?;
+        let downtime = std::mem::take(&mut self.downtime);
+        *self = Watched { is_named: self.is_named, downtime, ..attached };
+        self.downtime.note(self.is_up, now);
         let hooks: Vec<String> = self.held.iter().map(Held::in_words).collect();
         Ok(hooks.join(", "))
     }

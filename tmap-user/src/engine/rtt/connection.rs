@@ -33,6 +33,8 @@ pub(super) struct Connection {
     pub active: bool,
     /// Whether it showed a round trip that isn't that of a SYN-ACK: whoever forges a SYN gets that one.
     pub is_proven: bool,
+    /// Whether it was finished to make room while it was active and not closed.
+    pub is_cut_off: bool,
     /// The canonical key of the direction that was seen under other addresses, behind a NAT, and whether its
     /// side 0 is this connection's side 1; `None` where both directions have the same.
     pub translated: Option<(FlowKey, bool)>,
@@ -65,6 +67,7 @@ impl Connection {
             finished: false,
             active: true,
             is_proven: false,
+            is_cut_off: false,
             reused: false,
             translated: None,
         }

@@ -8,6 +8,9 @@ const FEW: usize = 64;
 /// Significant digits of a histogram: quantiles are right to 1 %.
 const DIGITS: u8 = 2;
 
+/// The fewest values that have a 95th percentile below the largest.
+const FEWEST_FOR_P95: u64 = 20;
+
 /// Upper edges of [`Distribution::buckets`] grow by this factor.
 const BUCKET_GROWTH: f64 = 1.25;
 
@@ -48,8 +51,8 @@ pub struct Summary {
     pub min: u64,
     /// Half of the values are at most this.
     pub median: u64,
-    /// 95 % of the values are at most this.
-    pub p95: u64,
+    /// 95 % of the values are at most this; `None` with fewer than 20, whose largest it would be.
+    pub p95: Option<u64>,
     /// The largest value.
     pub max: u64,
     /// The mean of the values.
@@ -171,7 +174,7 @@ impl Distribution {
             count: self.count,
             min: self.min,
             median,
-            p95,
+            p95: (self.count >= FEWEST_FOR_P95).then_some(p95),
             max: self.max,
             mean: self.sum as f64 / self.count as f64,
             jitter: (self.steps > 0).then(|| self.steps_sum as f64 / self.steps as f64),
@@ -276,7 +279,7 @@ mod tests {
     #[test]
     fn few_values_are_exact() {
         let summary = of(&[30, 10, 20, 40], 0).summary().unwrap();
-        assert_eq!((summary.min, summary.median, summary.p95, summary.max), (10, 20, 40, 40));
+        assert_eq!((summary.min, summary.median, summary.max), (10, 20, 40));
         assert_eq!((summary.count, summary.mean), (4, 25.0));
         assert_eq!(summary.jitter, Some((20.0 + 10.0 + 20.0) / 3.0));
         assert_eq!(of(&[7], 0).summary().unwrap().jitter, None);
@@ -284,11 +287,17 @@ mod tests {
     }
 
     #[test]
+    fn few_values_have_no_95th_percentile() {
+        let p95 = |most: u64| of(&(1..=most).collect::<Vec<_>>(), 0).summary().unwrap().p95;
+        assert_eq!([p95(2), p95(19), p95(20), p95(40)], [None, None, Some(19), Some(38)]);
+    }
+
+    #[test]
     fn many_values_are_right_to_a_percent_with_a_histogram_and_bounded_without() {
         let values: Vec<u64> = (1..=100_000).map(|i| i * 37 % 100_003).collect();
         let with = of(&values, 1).summary().unwrap();
         assert!((with.median as f64 / 50_000.0 - 1.0).abs() < 0.011, "{with:?}");
-        assert!((with.p95 as f64 / 95_000.0 - 1.0).abs() < 0.011, "{with:?}");
+        assert!((with.p95.unwrap() as f64 / 95_000.0 - 1.0).abs() < 0.011, "{with:?}");
         let without = of(&values, 0);
         assert!(!without.has_histogram() && without.heap_bytes() <= 128 * 8);
         let thinned = without.summary().unwrap();
@@ -331,8 +340,8 @@ mod tests {
         ) {
             let values: Vec<u64> = values.into_iter().map(u64::from).collect();
             let summary = of(&values, histograms).summary().unwrap();
-            prop_assert!(summary.min <= summary.median && summary.median <= summary.p95);
-            prop_assert!(summary.p95 <= summary.max);
+            let p95 = summary.p95.unwrap_or(summary.max);
+            prop_assert!(summary.min <= summary.median && summary.median <= p95 && p95 <= summary.max);
         }
     }
 }

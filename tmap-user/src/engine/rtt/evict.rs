@@ -49,12 +49,12 @@ impl RttEngine {
         }
         let most = (self.options.max_connections / NEWCOMERS_PART).max(1);
         if self.queues.newcomers > most {
-            return self.finish_first(false);
+            return self.finish_first(false).is_some();
         }
         self.forget(true)
             || self.finish_an_idle(now_ns)
-            || self.finish_first(false)
-            || self.finish_first(true)
+            || self.finish_first(false).is_some()
+            || self.cut_off_first(now_ns)
     }
 
     /// Forgets the oldest finished connection.
@@ -63,6 +63,7 @@ impl RttEngine {
         let connection = self.connections.remove(place);
         self.counts.connections_forgotten += 1;
         self.counts.unproven_forgotten += u64::from(!is_proven);
+        self.counts.active_forgotten += u64::from(connection.is_cut_off);
         for side in &connection.halves {
             self.histograms_left += usize::from(side.rtt.has_histogram());
             self.histograms_left += usize::from(side.host.has_histogram());
@@ -72,10 +73,9 @@ impl RttEngine {
 
     /// Finishes an open, proven connection that is silent, if one of the first few is.
     fn finish_an_idle(&mut self, now_ns: u64) -> bool {
-        let is_idle = |one: &Connection| now_ns.saturating_sub(one.last_ns) > IDLE_NS;
         for _ in 0..MOST_SPARED {
             let Some(entry) = self.queues.pop_open(true, &self.connections) else { return false };
-            if is_idle(&self.connections[entry.0]) {
+            if is_idle(&self.connections[entry.0], now_ns) {
                 self.finish(entry.0);
                 return true;
             }
@@ -84,21 +84,34 @@ impl RttEngine {
         false
     }
 
-    /// Finishes an open connection: the first that was idle since it was last spared.
-    fn finish_first(&mut self, is_proven: bool) -> bool {
+    /// Finishes an open, proven connection, and notes whether more was to come of it.
+    fn cut_off_first(&mut self, now_ns: u64) -> bool {
+        let Some(place) = self.finish_first(true) else { return false };
+        let connection = &mut self.connections[place];
+        connection.is_cut_off = connection.closed_ns.is_none() && !is_idle(connection, now_ns);
+        true
+    }
+
+    /// Finishes an open connection: the first that was idle since it was last spared. Returns its place.
+    fn finish_first(&mut self, is_proven: bool) -> Option<usize> {
         let mut spared = 0;
         while let Some(entry) = self.queues.pop_open(is_proven, &self.connections) {
             let connection = &mut self.connections[entry.0];
             if !connection.active || spared == MOST_SPARED {
                 self.finish(entry.0);
-                return true;
+                return Some(entry.0);
             }
             spared += 1;
             connection.active = false;
             self.queues.put_back(is_proven, entry);
         }
-        false
+        None
     }
+}
+
+/// Whether a connection was silent for long at `now_ns`.
+fn is_idle(connection: &Connection, now_ns: u64) -> bool {
+    now_ns.saturating_sub(connection.last_ns) > IDLE_NS
 }
 
 #[cfg(test)]
@@ -227,5 +240,24 @@ mod tests {
         flood(&mut engine, 2_000 * MS, 1_000..3_000, false);
         let counts = report_of(&mut engine).counts;
         assert_eq!(counts.connections_forgotten - counts.unproven_forgotten, 1);
+        assert_eq!(counts.active_forgotten, 1);
+    }
+
+    #[test]
+    fn only_connections_that_went_on_count_as_active() {
+        let forgotten = |closes: bool, pause_ms: u64| {
+            let mut engine = engine(16);
+            for port in 1..101u16 {
+                let at_ns = u64::from(port) * pause_ms * MS;
+                observe(&mut engine, &handshake(at_ns, port));
+                let fin = segment(at_ns + 30 * MS, u32::from(port) * 1_000 + 30).flags(0x11).port(port);
+                observe(&mut engine, &[fin][..usize::from(closes)]);
+            }
+            let counts = report_of(&mut engine).counts;
+            assert_eq!((counts.connections_forgotten, counts.unproven_forgotten), (84, 0));
+            counts.active_forgotten
+        };
+        // Closed ones, those that were silent for half a minute, and those that had a segment just before.
+        assert_eq!([forgotten(true, 100), forgotten(false, 10_000), forgotten(false, 100)], [0, 0, 84]);
     }
 }

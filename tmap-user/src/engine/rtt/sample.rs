@@ -58,6 +58,9 @@ pub struct Counts {
     pub connections_forgotten: u64,
     /// Of these, connections without a round trip, or with that of a SYN-ACK alone, as of scans and floods.
     pub unproven_forgotten: u64,
+    /// Of those forgotten, connections with round trips that were not closed and had a segment within 30 s:
+    /// nothing else was left.
+    pub active_forgotten: u64,
     /// Samples of prefixes beyond the bound.
     pub prefixes_unplaced: u64,
     /// Samples not handed out one by one, because there were too many.

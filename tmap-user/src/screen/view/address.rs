@@ -153,10 +153,10 @@ fn round_trips(
     let own = snapshot.rtt.iter().flat_map(|rtt| &rtt.machines);
     let own = own.filter(|one| one.address == report.address).max_by_key(|one| one.rtt.count)?;
     let ms = |ns: u64| span(ns as f64 / 1e9);
+    let p95 = own.rtt.p95.map_or_else(String::new, |p95_ns| format!(", 95 % within {}", ms(p95_ns)));
     let text = format!(
-        "  round trips: median {}, 95 % within {}, {} to {} ",
+        "  round trips: median {}{p95}, {} to {} ",
         ms(own.rtt.median),
-        ms(own.rtt.p95),
         ms(own.rtt.min),
         ms(own.rtt.max)
     );

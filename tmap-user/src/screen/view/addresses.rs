@@ -111,6 +111,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App) {
 
 fn empty(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let text = match &app.summary {
+        None if app.is_paused => "Paused before the first snapshot. Press p to go on.".to_owned(),
         None => "Waiting for the first snapshot ...".to_owned(),
         Some(_) if !app.filter.is_empty() => {
             format!("No address contains '{}'. Press Esc to list all.", app.filter)
