@@ -213,7 +213,7 @@ struct EngineArgs {
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, hide = true)]
     #[arg(default_value_t = (Options::default().search_look_ups / LOOK_UPS) as usize)]
     search_budget: usize,
-    /// Do not tell machines apart by these: syn, scale, mss, ttl, ports (comma-separated)
+    /// Do not tell machines apart by these: syn, scale, mss, ttl, ports, pages (comma-separated)
     #[arg(long, value_name = "EVIDENCE", value_delimiter = ',', value_parser = evidence, hide = true)]
     without: Vec<Evidence>,
 }
@@ -426,9 +426,10 @@ impl CommonArgs {
                 search_look_ups: engine.search_budget as u64 * LOOK_UPS,
                 evidence: engine.without.iter().fold(Switches::ALL, |all, without| match without {
                     Evidence::Feature(feature) => all.without(*feature),
-                    Evidence::Ports => all,
+                    Evidence::Ports | Evidence::Pages => all,
                 }),
                 ports: !engine.without.contains(&Evidence::Ports),
+                pages: !engine.without.contains(&Evidence::Pages),
                 signatures: self.p0f.as_deref().map(|path| signatures(verb, path)).transpose()?,
                 ..within
             },
@@ -643,7 +644,7 @@ mod tests {
             ("tmap -i e --ring-size 64BBiB", "expected a size such as 65536, 64K, 4M, 2G or 1T"),
             ("tmap -i e --stats soon", "expected a time such as 500ms, 1s or 5m"),
             ("tmap read - -", "standard input (-) can be read only once"),
-            ("tmap read --without all a", "expected syn, scale, mss, ttl or ports"),
+            ("tmap read --without all a", "expected syn, scale, mss, ttl, ports or pages"),
             ("tmap nosuch0", "to watch an interface: tmap -i nosuch0"),
             ("tmap /nowhere/a.pcap", "to read a capture: tmap read /nowhere/a.pcap"),
             ("tmap raed a.pcap", "similar subcommand exists: 'read'"),

@@ -87,13 +87,13 @@ impl Outcome {
 
 /// Simulates and scores.
 pub fn judge(web: &Web) -> Outcome {
-    judge_with(web, true)
+    judge_with(web, Options::default())
 }
 
-/// Simulates and scores, with source ports as evidence or without.
-pub fn judge_with(web: &Web, ports: bool) -> Outcome {
+/// Simulates and scores, with these settings of the engine.
+pub fn judge_with(web: &Web, options: Options) -> Outcome {
     let WebTraffic { simulation, offset_of } = web.run();
-    let (snapshot, analysis_s) = analyse(&simulation.records, ports);
+    let (snapshot, analysis_s) = analyse(&simulation.records, options);
     let (peers, peers_answered, peers_split) = peers(&snapshot);
     let sides = snapshot.addresses.iter().map(|report| report.connections as usize).sum();
     let verdict = Verdict::of(&snapshot, evaluate::shared(), analysis_s);
@@ -143,7 +143,7 @@ pub fn judge_with(web: &Web, ports: bool) -> Outcome {
 
 /// What is said of the machines of `web` if they switch timestamps off: only their SYNs are then to be seen.
 pub fn count_without_timestamps(web: &Web, ports: bool) -> Option<PortCount> {
-    let (snapshot, _) = analyse(&without_timestamps(web), ports);
+    let (snapshot, _) = analyse(&without_timestamps(web), Options { ports, ..Options::default() });
     let mut reports = snapshot.addresses.into_iter();
     reports.find(|report| report.address == evaluate::shared())?.unstamped_machines
 }
@@ -162,8 +162,8 @@ pub fn without_timestamps(web: &Web) -> Vec<Record> {
 const WITHOUT_TIMESTAMPS: u64 = 0x41_1312;
 
 /// What a new engine says in the end, and how long it thought about that, in seconds.
-fn analyse(records: &[Record], ports: bool) -> (Snapshot, f64) {
-    let mut engine = Engine::new(Options { ports, ..Options::default() });
+fn analyse(records: &[Record], options: Options) -> (Snapshot, f64) {
+    let mut engine = Engine::new(options);
     engine.set_resolution_ns(1);
     engine.observe_all(records);
     let now_ns = records.last().map_or(0, |record| record.time_ns);

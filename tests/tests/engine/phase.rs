@@ -63,7 +63,6 @@ fn lines_along(
             offered: hull.offered(),
             shown: shown(*machine),
             path,
-            chain: None,
         })
         .collect();
     (fit(&tracks, scenario.tick_hz, settings), machines)

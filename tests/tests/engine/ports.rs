@@ -3,6 +3,7 @@
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
 use tmap::engine::{
+    Options,
     ports::{self, Opening, rule::Rule},
     snapshot::PortCount,
 };
@@ -12,13 +13,25 @@ use tmap_tests::{
     simulate::web::{Web, grid, ports::Ports},
 };
 
+/// The row of source ports with this in its name, with these ports, on some seeds, with each of these
+/// settings.
+fn judged_with<const N: usize>(
+    name: &str,
+    ports: Ports,
+    seeds: u64,
+    options: [Options; N],
+) -> [Vec<Outcome>; N] {
+    let row = grid::port_rows().into_iter().find(|row| row.name.contains(name)).expect("a row");
+    options.map(|options| {
+        let web = |seed| Web { seed, ports, ..row.web.clone() };
+        (0..seeds).map(|seed| web::judge_with(&web(seed), options.clone())).collect()
+    })
+}
+
 /// The row of source ports with this in its name, with these ports, on some seeds: with this evidence, and
 /// without.
 fn judged(name: &str, ports: Ports, seeds: u64) -> [Vec<Outcome>; 2] {
-    let row = grid::port_rows().into_iter().find(|row| row.name.contains(name)).expect("a row");
-    [true, false].map(|with| {
-        (0..seeds).map(|seed| web::judge_with(&Web { seed, ports, ..row.web.clone() }, with)).collect()
-    })
+    judged_with(name, ports, seeds, [true, false].map(|ports| Options { ports, ..Options::default() }))
 }
 
 fn right(outcomes: &[Outcome]) -> f64 {
@@ -29,9 +42,26 @@ const KEPT: Ports = Ports::Walks { kept: 1.0, addresses: 1 };
 
 #[test]
 fn walks_tell_more_connections_apart() {
-    let [with, without] = judged("clients 4x60 random LAN", KEPT, 6);
+    // What pages tell would hide some of it.
+    let options = [true, false].map(|ports| Options { ports, pages: false, ..Options::default() });
+    let [with, without] = judged_with("clients 4x60 random LAN", KEPT, 6, options);
     assert!(right(&with) > right(&without) + 0.1, "{} {}", right(&with), right(&without));
     assert!(with.iter().all(Outcome::covers) && !with.iter().any(Outcome::is_falsely_proven));
+}
+
+#[test]
+fn pages_tell_more_connections_apart() {
+    let options = [true, false].map(|pages| Options { pages, ..Options::default() });
+    let [with, without] = judged_with("clients 4x60 random LAN", Ports::Drawn, 6, options);
+    assert!(right(&with) > right(&without) + 0.1, "{} {}", right(&with), right(&without));
+    assert!(with.iter().all(Outcome::covers) && !with.iter().any(Outcome::is_falsely_proven));
+}
+
+#[test]
+fn pages_of_one_machine_never_split_it() {
+    let options = [true, false].map(|pages| Options { pages, ..Options::default() });
+    let [with, _] = judged_with("clients 1x60 random LAN", Ports::Drawn, 6, options);
+    assert!(with.iter().all(|outcome| outcome.found == Some(1)), "{with:?}");
 }
 
 #[test]
@@ -59,7 +89,8 @@ fn clocks_overturn_ports_that_deceive() {
         assert!(right(&with) > right(&without) - 0.05, "{ports:?}: {} {}", right(&with), right(&without));
         let exact = |outcomes: &[Outcome]| outcomes.iter().filter(|o| o.found == Some(4)).count();
         assert!(exact(&with) + 1 >= exact(&without), "{ports:?}");
-        assert!(with.iter().all(Outcome::covers), "{ports:?}: {with:?}");
+        // They are 90 % intervals.
+        assert!(with.iter().filter(|outcome| outcome.covers()).count() >= 5, "{ports:?}: {with:?}");
     }
 }
 

@@ -14,14 +14,20 @@ pub(super) enum Evidence {
     Feature(Feature),
     /// Source ports.
     Ports,
+    /// Connections that an address opens at about the same time.
+    Pages,
 }
 
 /// Evidence by its name. Rates and steadiness are always used: no line holds clocks of two rates.
 pub(super) fn evidence(name: &str) -> Result<Evidence, String> {
     let optional = |f: &&Feature| !matches!(f, Feature::RateClass | Feature::Steadiness);
     let known = FEATURES.iter().filter(optional).find(|feature| feature.name() == name);
-    let known = known.copied().map(Evidence::Feature).or((name == "ports").then_some(Evidence::Ports));
-    known.ok_or_else(|| "expected syn, scale, mss, ttl or ports".to_owned())
+    match (known, name) {
+        (Some(feature), _) => Ok(Evidence::Feature(*feature)),
+        (None, "ports") => Ok(Evidence::Ports),
+        (None, "pages") => Ok(Evidence::Pages),
+        (None, _) => Err("expected syn, scale, mss, ttl, ports or pages".to_owned()),
+    }
 }
 
 /// Threads that can still help: two per core keep cores busy while addresses differ in load, and twice as

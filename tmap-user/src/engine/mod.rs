@@ -19,6 +19,7 @@ pub mod shard;
 pub mod snapshot;
 mod tsval;
 pub mod types;
+mod union_find;
 
 use std::sync::{
     Arc,

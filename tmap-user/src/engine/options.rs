@@ -37,6 +37,8 @@ pub struct Options {
     pub evidence: Switches,
     /// Whether source ports are evidence, too.
     pub ports: bool,
+    /// Whether it is evidence that an address opens connections at about the same time.
+    pub pages: bool,
     /// Signatures of operating systems; `None` for the built-in ones.
     pub signatures: Option<Arc<Database>>,
     /// The budget of one search for machines with random offsets, in look-ups of a part of a connection on a
@@ -65,6 +67,7 @@ impl Default for Options {
             rtt: None,
             evidence: Switches::ALL,
             ports: true,
+            pages: true,
             signatures: None,
             search_look_ups: Limits::LOOK_UPS,
             search_bytes: Limits::TABLE_BYTES,

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use tmap::engine::Options;
+
 use crate::{
     judge::web::{self, Outcome},
     simulate::web::{Web, grid},
@@ -16,7 +18,8 @@ pub fn print(only: &str, seeds: &Range<u64>) {
     println!("{:<42}{:>14}{:>16}{:>16}{:>16}{:>26}{:>14}", "", "with without", "", "", "", "", "");
     for grid::Row { name, web } in grid::port_rows().into_iter().filter(|row| row.name.contains(only)) {
         let judge = |ports: bool| -> Vec<Outcome> {
-            seeds.clone().map(|seed| web::judge_with(&Web { seed, ..web.clone() }, ports)).collect()
+            let options = || Options { ports, ..Options::default() };
+            seeds.clone().map(|seed| web::judge_with(&Web { seed, ..web.clone() }, options())).collect()
         };
         row(&name, &judge(true), &judge(false));
     }

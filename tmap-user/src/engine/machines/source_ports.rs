@@ -8,7 +8,6 @@ use crate::engine::{
     ports::{
         Opening, Ports,
         boundary::Boundary,
-        union_find::UnionFind,
         walks::{Link, Walks},
     },
     snapshot::{self, MachinePorts, RuleSeen, Step},
@@ -59,18 +58,15 @@ impl SourcePorts {
         }
     }
 
-    /// Joins items that hold linked connections: for each item, the number of its chain. `item_of` tells the
-    /// item of a connection, if it is in one.
-    pub(super) fn chains(&self, items: usize, item_of: &BTreeMap<usize, usize>) -> Vec<usize> {
-        let mut chains = UnionFind::new(items);
-        for (at, &connection) in self.connection_of.iter().enumerate() {
-            let Some(link) = self.ports.link(at).filter(|link| link.probability >= SURE) else { continue };
-            let before = item_of.get(&self.connection_of[link.from]);
-            if let Some((&before, &item)) = before.zip(item_of.get(&connection)) {
-                chains.join(before, item);
-            }
-        }
-        (0..items).map(|item| chains.first(item)).collect()
+    /// The pairs of items that hold linked connections, each with the item of the earlier one first.
+    /// `item_of` tells the item of a connection, if it is in one.
+    pub(super) fn links(&self, item_of: &BTreeMap<usize, usize>) -> Vec<(usize, usize)> {
+        let link = |(at, connection): (usize, &usize)| {
+            let link = self.ports.link(at).filter(|link| link.probability >= SURE)?;
+            let before = item_of.get(&self.connection_of[link.from])?;
+            Some((*before, *item_of.get(connection)?))
+        };
+        self.connection_of.iter().enumerate().filter_map(link).collect()
     }
 }
 

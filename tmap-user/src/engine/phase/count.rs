@@ -49,8 +49,8 @@ const NO_LOAD: f64 = 1e-6;
 
 impl Observability {
     /// The observability in the best mixture; `evidence` is its log evidence, `sharpness` the mean gain
-    /// of a connection, in nats; `alone` the number of chains, as a share of that of tracks.
-    pub(super) fn of(data: &Data, mixture: &Mixture, evidence: f64, sharpness: f64, alone: f64) -> Self {
+    /// of a connection, in nats; `unlinked` the share of tracks that are linked to none before them.
+    pub(super) fn of(data: &Data, mixture: &Mixture, evidence: f64, sharpness: f64, unlinked: f64) -> Self {
         let connections = data.tracks.len() as f64;
         let lines = mixture.lines.len().max(1) as f64;
         let on_lines: f64 = mixture.lines.iter().map(|l| l.weight).sum::<f64>() * connections;
@@ -58,8 +58,8 @@ impl Observability {
         let lost: f64 = (0..mixture.lines.len()).map(|j| mixture.loss_without(data, j)).sum();
         let told = lost / on_lines.max(1.0);
         let sharp = (sharpness / SHARP).clamp(0.0, 1.0).powf(FALLS_AS).max(LEAST_TRUST);
-        // A chain's connections were joined by evidence that may be wrong.
-        let sharp = sharp * alone.max(LEAST_ALONE);
+        // Links may be wrong.
+        let sharp = sharp * unlinked.max(LEAST_UNLINKED);
         let left = sharp * evidence / (evidence + DRAWN_AT * lines);
         Self {
             merging: Merging::of(data, mixture),
@@ -127,8 +127,8 @@ const SHARP: f64 = 1.5;
 const FALLS_AS: f64 = 1.3;
 const LEAST_TRUST: f64 = 0.25;
 
-/// The weight of evidence falls with the number of chains, as a share of that of tracks, down to this.
-const LEAST_ALONE: f64 = 0.5;
+/// The weight of evidence falls with the share of tracks that are linked to none before them, down to this.
+const LEAST_UNLINKED: f64 = 0.5;
 
 /// The mean share of connections that no line explains although their machine has one (exponential prior).
 const OUTLIER_SHARE: f64 = 0.02;

@@ -12,6 +12,7 @@ use super::{
     factors::{COARSE, Factors},
     limits::Work,
     line::{FittedLine, Knots, Update},
+    links::Links,
     mixing::{self, LANES},
 };
 
@@ -30,6 +31,8 @@ pub(super) struct Data {
     pub knots: Knots,
     /// The evidence that connections show besides their clocks.
     pub kinds: EvidenceKinds,
+    /// Which connections are most likely of one machine by other evidence.
+    pub links: Links,
     /// Bayes factors at a quarter of the phases, row by row of all pieces; computed when they are first used.
     pub coarse: OnceCell<Vec<[f32; COARSE]>>,
     /// What was done with them.
@@ -79,15 +82,6 @@ impl Data {
         sum
     }
 
-    /// Log Bayes factor of some pieces on a line, by their clock.
-    pub(super) fn factor_of(&self, pieces: Range<usize>, line: &FittedLine) -> f64 {
-        let on_line = |piece: usize| {
-            let (phase, drift) = line.at_time(self.factors.x(piece), &self.knots);
-            f64::from(self.factors.at(piece, phase, drift))
-        };
-        pieces.map(on_line).sum()
-    }
-
     /// Log Bayes factors of track `t` on a line, and on the same line at each whole bin after it.
     pub(super) fn circle(&self, t: usize, line: &FittedLine) -> [f32; BINS] {
         let mut sums = [self.factor_of_kind(t, line); BINS];
@@ -108,8 +102,10 @@ pub(super) struct Mixture {
     pub none: f64,
     /// Log likelihood, against "every connection is a clock of its own".
     pub log_likelihood: f64,
-    /// Log Bayes factors, line by line: `factors[j * places + t]`, where the number of places is that of
-    /// tracks, rounded up.
+    /// Log Bayes factors of tracks by themselves, line by line: `own[j * places + t]`, where the number of
+    /// places is that of tracks, rounded up.
+    own: Vec<f32>,
+    /// Those with what links tell.
     factors: Vec<f32>,
     /// Log likelihood of each track under the whole mixture.
     logs: Vec<f32>,
@@ -121,9 +117,9 @@ const MIN_NONE: f64 = 0.005;
 impl Mixture {
     /// A mixture of given lines, not yet fitted.
     pub(super) fn new(data: &Data, lines: Vec<FittedLine>, none: f64) -> Self {
-        let factors = Vec::with_capacity(lines.len() * places(data));
+        let own = Vec::with_capacity(lines.len() * places(data));
         let logs = vec![0.0; places(data)];
-        let mut mixture = Self { lines, none, log_likelihood: 0.0, factors, logs };
+        let mut mixture = Self { lines, none, log_likelihood: 0.0, own, factors: Vec::new(), logs };
         mixture.evaluate(data, &|_| true);
         mixture
     }
@@ -137,9 +133,10 @@ impl Mixture {
         differs: impl Fn(usize) -> bool,
     ) -> Self {
         let before = from.lines.len();
-        let mut factors = Vec::with_capacity(lines.len() * places(data));
-        factors.extend_from_slice(&from.factors);
-        let mut mixture = Self { lines, none, log_likelihood: 0.0, factors, logs: vec![0.0; places(data)] };
+        let mut own = Vec::with_capacity(lines.len() * places(data));
+        own.extend_from_slice(&from.own);
+        let logs = vec![0.0; places(data)];
+        let mut mixture = Self { lines, none, log_likelihood: 0.0, own, factors: Vec::new(), logs };
         mixture.evaluate(data, &|j| j >= before || differs(j));
         mixture
     }
@@ -147,10 +144,10 @@ impl Mixture {
     /// Recomputes the factors of the lines that moved, and the likelihood.
     fn evaluate(&mut self, data: &Data, moved: &impl Fn(usize) -> bool) {
         let places = places(data);
-        self.factors.resize(self.lines.len() * places, 0.0);
+        self.own.resize(self.lines.len() * places, 0.0);
         for (j, line) in self.lines.iter().enumerate().filter(|(j, _)| moved(*j)) {
             data.work.add(data.factors.len());
-            let factors = &mut self.factors[j * places..(j + 1) * places];
+            let factors = &mut self.own[j * places..(j + 1) * places];
             factors
                 .iter_mut()
                 .take(data.tracks.len())
@@ -158,14 +155,20 @@ impl Mixture {
                 .for_each(|(t, f)| *f = data.factor(t, line));
         }
         let weights: Vec<f32> = self.lines.iter().map(|line| line.weight as f32).collect();
-        mixing::log_likelihoods(&self.factors, &weights, self.none as f32, &mut self.logs);
+        let none = self.none as f32;
+        mixing::log_likelihoods(&self.own, &weights, none, &mut self.logs);
+        if !data.links.none() {
+            self.factors.clone_from(&self.own);
+            data.links.weigh(&weights, none, &mut self.factors, &mut self.logs);
+        }
         self.log_likelihood = self.logs[..data.tracks.len()].iter().map(|log| f64::from(*log)).sum();
     }
 
     /// Log Bayes factors of all tracks on line `j`.
     fn factors_on(&self, j: usize) -> &[f32] {
         let places = self.logs.len();
-        &self.factors[j * places..(j + 1) * places]
+        let factors = if self.factors.is_empty() { &self.own } else { &self.factors };
+        &factors[j * places..(j + 1) * places]
     }
 
     /// Fills `posteriors` with the probability of each track to be on line `j`.
@@ -197,8 +200,31 @@ impl Mixture {
         (0..data.tracks.len()).map(best).sum()
     }
 
+    /// Log likelihood of these lines with other links of tracks.
+    pub(super) fn log_likelihood_with(&self, links: &Links) -> f64 {
+        let weights: Vec<f32> = self.lines.iter().map(|line| line.weight as f32).collect();
+        let (mut factors, mut logs) = (self.own.clone(), self.logs.clone());
+        mixing::log_likelihoods(&factors, &weights, self.none as f32, &mut logs);
+        links.weigh(&weights, self.none as f32, &mut factors, &mut logs);
+        // Places beyond the last track have no likelihood to lose.
+        logs.iter().map(|log| f64::from(*log)).sum()
+    }
+
     /// The log likelihood that would be lost without line `j` if nothing else changed.
     pub(super) fn loss_without(&self, data: &Data, j: usize) -> f64 {
+        if !data.links.none() {
+            let left = 1.0 - self.lines[j].weight;
+            let mut lines = self.lines.clone();
+            lines.remove(j);
+            lines.iter_mut().for_each(|line| line.weight /= left.max(f64::MIN_POSITIVE));
+            let places = self.logs.len();
+            let mut own = self.own.clone();
+            own.drain(j * places..(j + 1) * places);
+            let mut others =
+                Self { lines, none: self.none / left.max(f64::MIN_POSITIVE), own, ..self.clone() };
+            others.evaluate(data, &|_| false);
+            return self.log_likelihood - others.log_likelihood;
+        }
         let others = (1.0 - self.lines[j].weight).max(f64::MIN_POSITIVE).ln();
         // One minus the posterior would be rounded to nothing where a track is surely on the line.
         let elsewhere = |t: usize| {

@@ -7,10 +7,6 @@
 //!
 //! ```text
 //! Track (hull + sample) -> Piece (short enough for a few trial drifts)
-//!   density: the law of a single residual, learned within connections, where no clustering is needed
-//!   table:   per piece, the log Bayes factor of every (phase, drift); factors: look-ups of them
-//!   noise:   how much connections scatter about their line, chosen by evidence
-//!   hough -> mixture (EM) -> search (births, splits, removals; integrated likelihood) -> count
 //! ```
 //!
 //! # Cost
@@ -26,7 +22,7 @@
 //! kernel share its clock, so they are one line. Machines whose lines coincide are one line, and
 //! [`count`] computes how likely that is.
 
-mod chains;
+mod agreement;
 mod congestion;
 mod count;
 mod density;
@@ -40,6 +36,7 @@ mod in_step;
 mod learn;
 pub mod limits;
 mod line;
+pub mod links;
 mod mixing;
 mod mixture;
 mod noise;
@@ -65,12 +62,13 @@ use crate::engine::{
     os::likeness::Switches,
     types::{Doubt, Estimate, in_order, joint, log_mean_exp, seconds_between},
 };
-use chains::{Chains, Part};
+use agreement::Agreement;
 use drift::Window;
 use evidence_kinds::EvidenceKinds;
 use limits::Limits;
+use links::{Linked, Links, Reason};
 use mixture::{Data, Mixture};
-use paths::AlongPaths;
+use paths::{AlongPaths, Arrival};
 use piece::Piece;
 use regular::Shown;
 pub use sample::{Sampled, Track};
@@ -112,6 +110,8 @@ pub struct Settings {
     /// What is known of the number of lines beside their phases: log-likelihoods in nats, from no line on.
     /// Numbers beyond the end are as likely as the last one; empty where nothing is known.
     pub prior: Vec<f64>,
+    /// Tracks that are most likely of one machine, whatever their clocks show.
+    pub linked: Vec<Linked>,
     /// What ends the search early.
     pub limits: Limits,
 }
@@ -123,6 +123,7 @@ impl Default for Settings {
             max_lines: 64,
             switches: Switches::ALL,
             prior: Vec::new(),
+            linked: Vec::new(),
             limits: Limits::default(),
         }
     }
@@ -203,13 +204,12 @@ fn follow(tracks: &[Track<'_>], hz: f64, settings: &Settings, usable: &[usize]) 
     }
     let window = rough_window(tracks, usable, hz);
     let task = Task { tracks, hz, zero_ns, window, settings };
-    let joined = Chains::of(tracks, usable, FEWEST_TRACKS);
-    let lines = task.lines(&joined, usable);
+    let lines = task.lines(usable);
     if !task.asks_for_more(&lines, usable.len()) {
         return lines;
     }
     let wide = Task { window: Window::around(0.0, 2.0 * LARGEST_SKEW * hz), ..task };
-    let again = wide.lines(&joined, usable);
+    let again = wide.lines(usable);
     match again.doubt {
         Some(Doubt::Interrupted) => lines,
         _ if wide.is_at_edge(&again) => nothing(Doubt::Unrelated),
@@ -237,16 +237,15 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Finds the lines of tracks of which these are usable, where `joined` says which have a line in common.
-    fn lines(&self, joined: &Chains, usable: &[usize]) -> Lines {
-        let nothing = |doubt| Lines::nothing(self.tracks.len(), self.zero_ns, doubt);
-        match self.fit(joined) {
-            Some((lines, agrees)) if agrees || !joined.are_joined() => lines,
-            // The clocks contradict the chains: whoever chose these ports, they are no evidence.
-            Some(_) => {
-                self.fit(&Chains::apart(usable)).map_or_else(|| nothing(Doubt::Interrupted), |fit| fit.0)
+    /// Finds the lines of those tracks that are usable, with as many links as clocks agree with.
+    fn lines(&self, usable: &[usize]) -> Lines {
+        let mut reasons: &[Reason] = &[Reason::Ports, Reason::Times];
+        loop {
+            match self.fit(usable, reasons) {
+                Some((lines, Agreement::Clear)) => return lines,
+                Some((_, Agreement::Rather(others))) => reasons = others,
+                None => return Lines::nothing(self.tracks.len(), self.zero_ns, Doubt::Interrupted),
             }
-            None => nothing(Doubt::Interrupted),
         }
     }
 
@@ -268,33 +267,37 @@ impl Task<'_> {
         })
     }
 
-    /// Finds the lines, with the tracks of each chain on one line, and whether clocks agree with the chains.
-    /// `None` where somebody waits and nothing was found yet.
-    fn fit(&self, chains: &Chains) -> Option<(Lines, bool)> {
+    /// Finds the lines of those tracks that are usable, with links for these reasons, and how far clocks
+    /// agree with them. `None` where somebody waits and nothing was found yet.
+    fn fit(&self, usable: &[usize], reasons: &[Reason]) -> Option<(Lines, Agreement)> {
         let Self { tracks, hz, zero_ns, window, settings } = *self;
-        let cut = chains.cut(|t| Piece::cut(&tracks[t], hz, zero_ns, window));
-        let kinds = EvidenceKinds::new(chains.first().map(|t| tracks[t].shown), settings.switches);
-        let tables = Tables::new(cut, kinds, window, hz, &settings.limits)?;
-        let chains = &chains.every(tables.every());
-        let most = settings.max_lines.min(chains.len() / FEWEST_PER_LINE + 1);
+        let cut = usable.iter().map(|&t| Piece::cut(&tracks[t], hz, zero_ns, window)).collect();
+        let kinds = EvidenceKinds::new(usable.iter().map(|&t| tracks[t].shown), settings.switches);
+        let links = Links::of(&settings.linked, usable, reasons);
+        let unlinked = 1.0 - links.count() as f64 / usable.len().max(1) as f64;
+        let tables = Tables::new(cut, (kinds, links), window, hz, &settings.limits)?;
+        let usable: &[usize] = &usable.iter().step_by(tables.every()).copied().collect::<Vec<_>>();
+        let most = settings.max_lines.min(usable.len() / FEWEST_PER_LINE + 1);
         let prior = Prior::new(&settings.prior);
         let (mut data, found) = noise::choose(&tables, most, &prior)?;
-        let shown = self.shown(chains, &found);
+        let shown = self.shown(usable, &found);
         let ways = ways::search_again(&mut data, found, (most, &prior), &shown);
         let found = &ways.best;
         let mut best = found.best();
-        let mut lines = report(&data, found, hz, chains.share());
+        let mut lines = report(&data, found, hz, unlinked);
         for way in &ways.others {
-            lines.may_be(&report(&data, way, hz, chains.share()));
+            lines.may_be(&report(&data, way, hz, unlinked));
         }
         if ways.is_open {
             lines.high = None;
         }
         lines.reference_ns = zero_ns;
         lines.of_phases = count::by_phases(found, found.prior.len().saturating_sub(1));
-        let parts = tables.parts();
-        let agrees = chains::agree(best, &data, &parts);
-        let arrivals = chains.arrivals(tracks);
+        let agreement = match tables.every() {
+            1 => agreement::of(best, &settings.linked, usable, reasons),
+            _ => Agreement::Clear,
+        };
+        let arrivals: Vec<Arrival> = usable.iter().map(|&t| Arrival::of(&tracks[t])).collect();
         let along = (best.lines.len() != 1)
             .then(|| paths::one_machine(&data, found.best_lines()?, &arrivals))
             .flatten();
@@ -310,21 +313,21 @@ impl Task<'_> {
         }
         let (doubt, least_nats) = least_related(&data);
         if !data.work.is_over() && related_nats < least_nats {
-            return Some((Lines::nothing(tracks.len(), zero_ns, doubt), agrees));
+            return Some((Lines::nothing(tracks.len(), zero_ns, doubt), agreement));
         }
         let holds = stable::holding(&lines, best, &data, found, hz);
         for (line, _) in lines.lines.iter_mut().zip(holds).filter(|(_, holds)| !holds) {
             line.open_ppm = self.most_open_ppm();
         }
-        lines.posteriors = self.posteriors(best, &data, chains, &parts);
+        lines.posteriors = self.posteriors(best, usable);
         if !stable::are_shown(best.lines.len(), found) {
             lines.posteriors.iter_mut().for_each(|posterior| stable::evened(posterior));
         }
         for (line, share) in lines.lines.iter_mut().zip(visits::surely_one(best, &data)) {
             line.surely_one = share;
         }
-        let lines = self.with_open_skews(lines.sorted(), chains).of_few_visits(self.most_open_ppm());
-        Some((if tables.every() > 1 { lines.of_some_tracks() } else { lines }, agrees))
+        let lines = self.with_open_skews(lines.sorted(), usable).of_few_visits(self.most_open_ppm());
+        Some((if tables.every() > 1 { lines.of_some_tracks() } else { lines }, agreement))
     }
 
     /// The line whose drift is known by this share only, because it is shifted by unknown times.
@@ -337,11 +340,11 @@ impl Task<'_> {
     }
 
     /// When the tracks on each of the best lines begin, and how long they last.
-    fn shown(&self, chains: &Chains, found: &Found) -> Vec<Vec<Shown>> {
+    fn shown(&self, usable: &[usize], found: &Found) -> Vec<Vec<Shown>> {
         let best = found.best();
         let on = |line: usize| -> Vec<Shown> {
-            let on_line = chains.iter().enumerate().filter(|(number, _)| best.posterior(*number, line) > 0.5);
-            self.of_tracks(on_line.flat_map(|(_, chain)| chain).copied())
+            let on_line = usable.iter().enumerate().filter(|(number, _)| best.posterior(*number, line) > 0.5);
+            self.of_tracks(on_line.map(|(_, &track)| track))
         };
         (0..best.lines.len()).map(on).collect()
     }
@@ -356,14 +359,14 @@ impl Task<'_> {
         tracks.filter_map(shown).collect()
     }
 
-    /// These lines through the tracks of `chains`, with what regular times and few visits leave open of their
-    /// skews.
-    fn with_open_skews(&self, mut lines: Lines, chains: &Chains) -> Lines {
+    /// These lines through those tracks that are usable, with what regular times and few visits leave open of
+    /// their skews.
+    fn with_open_skews(&self, mut lines: Lines, usable: &[usize]) -> Lines {
         let width = self.window.width();
         let are_several = lines.lines.len() > 1;
         for (number, line) in lines.lines.iter_mut().enumerate() {
             let is_on = |track: &usize| lines.posteriors[*track].get(number).is_some_and(|&p| p > 0.5);
-            let shown = self.of_tracks(chains.iter().flatten().copied().filter(is_on));
+            let shown = self.of_tracks(usable.iter().copied().filter(is_on));
             let may_be_image = || {
                 are_several && (regular::are_few_visits(&shown) || regular::is_partly_regular(&shown, width))
             };
@@ -382,19 +385,13 @@ impl Task<'_> {
     }
 
     /// For each track, the probability of each line.
-    fn posteriors(&self, best: &Mixture, data: &Data, chains: &Chains, parts: &[Vec<Part>]) -> Vec<Vec<f32>> {
+    fn posteriors(&self, best: &Mixture, usable: &[usize]) -> Vec<Vec<f32>> {
         // A track that says nothing of its phase is a machine's as often as others are.
         let shares: Vec<f32> = best.lines.iter().map(|line| line.weight as f32).collect();
         let mut posteriors = vec![shares; self.tracks.len()];
-        for (number, chain) in chains.iter().enumerate() {
-            let of_chain =
-                || (0..best.lines.len()).map(|j| best.posterior(number, j).min(1.0) as f32).collect();
-            for &track in chain {
-                posteriors[track] = match (chain.len(), best.lines.len()) {
-                    (1, _) | (_, 0..=1) => of_chain(),
-                    _ => chains::posterior(best, data, number, &parts[number], track),
-                };
-            }
+        for (number, &track) in usable.iter().enumerate() {
+            let on = |line: usize| best.posterior(number, line).min(1.0) as f32;
+            posteriors[track] = (0..best.lines.len()).map(on).collect();
         }
         posteriors
     }
@@ -460,12 +457,12 @@ fn simpler<'a>(found: &'a Found, along: Option<&'a AlongPaths>) -> Option<Single
     (found.best_evidence() < single.evidence + margin).then_some(single)
 }
 
-/// What `found` says of the lines; `alone` is the number of chains as a share of that of tracks.
-fn report(data: &Data, found: &Found, hz: f64, alone: f64) -> Lines {
+/// What `found` says of the lines; `unlinked` is the share of tracks that are linked to none before them.
+fn report(data: &Data, found: &Found, hz: f64, unlinked: f64) -> Lines {
     let best: &Mixture = found.best();
     let sharpness =
         (0..data.tracks.len()).map(|t| data.sharpness(t)).sum::<f64>() / data.tracks.len().max(1) as f64;
-    let observability = count::Observability::of(data, best, found.best_evidence(), sharpness, alone);
+    let observability = count::Observability::of(data, best, found.best_evidence(), sharpness, unlinked);
     let count = count::count(found, &observability);
     let doubt = match (best.lines.len(), sharpness < LEAST_SHARPNESS) {
         (_, true) => Some(Doubt::JitterTooLarge),

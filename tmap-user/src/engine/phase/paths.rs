@@ -9,10 +9,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    chains::Arrival,
     density::BINS,
     mixing,
     mixture::{Data, Mixture},
+    sample::Track,
 };
 use crate::engine::types::{log_mean_exp, squares};
 
@@ -27,6 +27,24 @@ const LINE_ROUNDS: usize = 20;
 
 /// Shifts and line are settled where a round gains less log evidence than this.
 const SETTLED: f64 = 0.1;
+
+/// How a track's segments came, as far as one machine's explanation depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    /// Its path, counted from 0.
+    path: usize,
+    /// Engine time of its first and last point, in nanoseconds.
+    times_ns: (u64, u64),
+}
+
+impl Arrival {
+    /// How a track's segments came.
+    pub(super) fn of(track: &Track<'_>) -> Self {
+        let ends = track.hull.first().zip(track.hull.last());
+        let times_ns = ends.map_or((0, 0), |(first, last)| (first.time_ns, last.time_ns));
+        Self { path: track.path, times_ns }
+    }
+}
 
 /// The one line of a machine, and how its paths shift it.
 #[derive(Debug)]

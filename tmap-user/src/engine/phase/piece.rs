@@ -35,8 +35,6 @@ pub(super) struct Piece {
     unsampled: f32,
     /// Root mean square of the sample's times about `x`.
     spread_s: f64,
-    /// The index of its track.
-    pub track: usize,
     /// The drifts to try: at first evenly spread over the window, then those that the piece allows.
     pub ladder: Ladder,
 }
@@ -97,14 +95,8 @@ impl Piece {
             base,
             unsampled,
             spread_s,
-            track: 0,
             ladder: Ladder::coarse(spread_s, window),
         })
-    }
-
-    /// This piece, as one of a track.
-    pub(super) fn of(self, track: usize) -> Self {
-        Self { track, ..self }
     }
 
     /// The number of sampled points.

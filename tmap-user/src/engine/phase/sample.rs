@@ -95,9 +95,6 @@ pub struct Track<'a> {
     pub shown: Evidence,
     /// The path that its segments came along, counted from 0: one for each peer.
     pub path: usize,
-    /// The chain that it is part of: tracks of one chain are most likely of one machine, whatever their
-    /// clocks show. `None` where it is in no chain.
-    pub chain: Option<usize>,
 }
 
 #[cfg(test)]

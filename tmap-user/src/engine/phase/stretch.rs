@@ -53,7 +53,6 @@ mod tests {
                 offered: 2,
                 shown: Evidence::new(None, None, None, 64),
                 path: 0,
-                chain: None,
             })
             .collect();
         busiest(&tracks, &(0..tracks.len()).collect::<Vec<_>>(), hz)

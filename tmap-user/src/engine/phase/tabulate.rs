@@ -7,7 +7,6 @@ use std::{
 };
 
 use super::{
-    chains::Part,
     congestion::Congestion,
     density::{BINS, Density},
     drift::Window,
@@ -16,6 +15,7 @@ use super::{
     learn::{self, Learned},
     limits::{Limits, Work},
     line::{FittedLine, Knots},
+    links::Links,
     mixture::Data,
     piece::Piece,
     room::Taken,
@@ -42,6 +42,8 @@ pub(super) struct Tables {
     drift_range: f64,
     knots: Knots,
     kinds: EvidenceKinds,
+    /// Links of the tracks, where all are tabulated.
+    links: Links,
     limits: Limits,
     /// Scores of the tracks that the noise is chosen on.
     chosen: OnceCell<Scores>,
@@ -78,12 +80,12 @@ const GOOD_POINTS: usize = 8;
 const ENOUGH_POINTS: usize = 400;
 
 impl Tables {
-    /// Learns the law of residuals from `cut`, the pieces of each track; `kinds` are in the same order. Where
-    /// memory is short, only some of the tracks are tabulated ([`Self::every`]).
+    /// Learns the law of residuals from `cut`, the pieces of each track; `kinds` and `links` are in the same
+    /// order. Where memory is short, only some of the tracks are tabulated ([`Self::every`]).
     /// `None` where somebody waits before there is room for tables.
     pub(super) fn new(
         mut cut: Vec<Vec<Piece>>,
-        kinds: EvidenceKinds,
+        (kinds, links): (EvidenceKinds, Links),
         window: Window,
         hz: f64,
         limits: &Limits,
@@ -114,6 +116,7 @@ impl Tables {
             drift_range: DRIFT_RANGE * hz,
             knots,
             kinds: kinds.every(thinned.every),
+            links: if thinned.every == 1 { links } else { Links::default() },
             limits: limits.clone(),
             chosen: OnceCell::new(),
             circles: RefCell::default(),
@@ -179,6 +182,7 @@ impl Tables {
             drift_range: self.drift_range,
             knots: self.knots,
             kinds: self.kinds.every(stride),
+            links: if stride == 1 { self.links.clone() } else { Links::default() },
             coarse: OnceCell::new(),
             work: Work::new(&self.limits),
         }
@@ -204,21 +208,6 @@ impl Tables {
             factors.append(Circles::new(&scores, noise.temperature).factors(&scores, noise));
         }
         Some(self.data(1, factors))
-    }
-
-    /// The parts of each chain, in the order of its pieces.
-    pub(super) fn parts(&self) -> Vec<Vec<Part>> {
-        let mut from = 0;
-        let parts = self.cut.iter().map(|cut| {
-            let by_track = cut.chunk_by(|a, b| a.track == b.track);
-            let part = by_track.map(|pieces| {
-                let first = from;
-                from += pieces.len();
-                (pieces[0].track, first..from)
-            });
-            part.collect()
-        });
-        parts.collect()
     }
 
     /// For each piece that the noise is chosen on, its rows near its drifts on these lines.

@@ -7,9 +7,9 @@
 
 use super::{
     opening::Opening,
-    union_find::UnionFind,
     walks::{Link, Walks},
 };
+use crate::engine::union_find::UnionFind;
 
 /// For each SYN, whether counters explain its chain better than these walks do. `is_free` tells which SYNs
 /// took part in the walks.

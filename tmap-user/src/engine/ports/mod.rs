@@ -21,7 +21,6 @@ mod hint_or_walk;
 mod machines;
 mod opening;
 pub mod rule;
-pub mod union_find;
 pub mod walks;
 
 pub use opening::Opening;

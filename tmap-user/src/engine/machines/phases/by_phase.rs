@@ -9,7 +9,7 @@ use tmap_common::Address;
 
 use super::{
     hosts::{self, Hosts},
-    lines, presence,
+    lines, pages, presence,
 };
 use crate::engine::{
     clock::fit::{Clock, SKEW_PRIOR_SIGMA},
@@ -27,7 +27,11 @@ use crate::engine::{
     },
     options::Options,
     os::{likeness::Evidence, signature::hops},
-    phase::{self, Track, sample::Sample},
+    phase::{
+        self, Track,
+        links::{Linked, Reason},
+        sample::Sample,
+    },
     types::{Doubt, Estimate, Point, Regime, Side, joint},
 };
 
@@ -102,12 +106,14 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
         random.iter().map(|cluster| sample_of(cluster, connections, resolution_ns)).collect();
     let peers: Vec<Address> = random.iter().map(|c| connections[c.members[0]].peer()).collect();
     let tracks = tracks(view, &random, &samples, &peers);
-    let fit_some = |tracks: &[Track<'_>], prior| {
+    let fit_some = |tracks: &[Track<'_>], linked, prior| {
         let (switches, limits) = (options.evidence, options.limits());
-        let settings = phase::Settings { resolution_ns, switches, prior, limits, ..Default::default() };
+        let settings =
+            phase::Settings { resolution_ns, switches, prior, linked, limits, ..Default::default() };
         phase::fit(tracks, hz, &settings)
     };
-    let fit = |prior| fit_some(&tracks, prior);
+    let linked = linked(view, &random);
+    let fit = |prior| fit_some(&tracks, linked.clone(), prior);
     let began_ns: Vec<u64> = random.iter().map(|c| connections[c.members[0]].flow.first_ns).collect();
     let findings = |found| {
         let machine_of_line = lines::join_by_peers(found, &peers);
@@ -128,7 +134,7 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
     let told = findings(&by_pairs).with(&occupancy, hz, &random, set.own);
     let of_phases = if occupancy.fewest > MOST_BY_PHASE {
         let some: Vec<Track<'_>> = hosts::of_fullest_pairs(&peers).into_iter().map(|at| tracks[at]).collect();
-        fit_some(&some, occupancy.says_nothing()).of_phases
+        fit_some(&some, Vec::new(), occupancy.says_nothing()).of_phases
     } else {
         by_pairs.of_phases.clone()
     };
@@ -169,16 +175,13 @@ fn tracks<'a>(
     samples: &'a [Sample],
     peers: &[Address],
 ) -> Vec<Track<'a>> {
-    let View { hz, connections, source_ports, .. } = view;
-    let members =
-        random.iter().enumerate().flat_map(|(c, cluster)| cluster.members.iter().map(move |&m| (m, c)));
-    let chains = source_ports.chains(random.len(), &members.collect());
+    let View { hz, connections, .. } = view;
     let mut numbers = BTreeMap::new();
     random
         .iter()
         .zip(samples)
-        .zip(peers.iter().zip(&chains))
-        .map(|((cluster, sample), (peer, chain))| Track {
+        .zip(peers)
+        .map(|((cluster, sample), peer)| Track {
             hull: cluster.envelope.points(),
             sample: sample.points(),
             offered: cluster.envelope.offered(),
@@ -187,9 +190,31 @@ fn tracks<'a>(
                 let next = numbers.len();
                 *numbers.entry(*peer).or_insert(next)
             },
-            chain: Some(*chain),
         })
         .collect()
+}
+
+/// Which clusters are most likely of one machine, by other evidence than their clocks.
+fn linked(view: View<'_>, random: &[&Cluster]) -> Vec<Linked> {
+    let View { connections, source_ports, options, .. } = view;
+    let members =
+        random.iter().enumerate().flat_map(|(c, cluster)| cluster.members.iter().map(move |&m| (m, c)));
+    let mut linked = vec![Linked { reason: Reason::Ports, pairs: source_ports.links(&members.collect()) }];
+    if options.pages {
+        linked.push(Linked { reason: Reason::Times, pairs: pages::links(opened(random, connections)) });
+    }
+    linked
+}
+
+/// Those clusters of a single connection that the address opened, with the times in nanoseconds when they
+/// begin. Others last for longer than a page.
+fn opened(random: &[&Cluster], connections: &[&Connection]) -> Vec<(u64, usize)> {
+    let opened = |(number, cluster): (usize, &&Cluster)| {
+        let [only] = cluster.members[..] else { return None };
+        let flow = &connections[only].flow;
+        (flow.side == Some(Side::Client)).then_some((flow.first_ns, number))
+    };
+    random.iter().enumerate().filter_map(opened).collect()
 }
 
 /// Phases tell pairs of addresses apart where hosts are no more hops away than this: behind more, the paths

@@ -6,5 +6,6 @@
 pub(super) mod by_phase;
 mod hosts;
 mod lines;
+mod pages;
 mod presence;
 mod succession;
