@@ -99,6 +99,25 @@ impl Links {
         self.order.is_empty()
     }
 
+    /// The tracks that links join, group by group; a track without links is a group by itself.
+    pub(super) fn groups(&self) -> Vec<Vec<usize>> {
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        let mut group_of: Vec<Option<usize>> = vec![None; self.before.len()];
+        let mut is_linked = vec![false; self.before.len()];
+        self.order.iter().for_each(|&track| is_linked[track] = true);
+        let unlinked = (0..self.before.len()).filter(|&track| !is_linked[track]);
+        for track in self.order.iter().copied().chain(unlinked) {
+            let before = self.before[track].and_then(|(before, _)| group_of[before]);
+            let group = before.unwrap_or(groups.len());
+            if before.is_none() {
+                groups.push(Vec::new());
+            }
+            groups[group].push(track);
+            group_of[track] = Some(group);
+        }
+        groups
+    }
+
     /// The number of links.
     pub(super) fn count(&self) -> usize {
         self.before.iter().flatten().count()

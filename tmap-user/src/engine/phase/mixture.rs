@@ -176,9 +176,9 @@ impl Mixture {
         mixing::posteriors(self.factors_on(j), self.lines[j].weight as f32, &self.logs, posteriors);
     }
 
-    /// Log Bayes factor of track `t` on line `j`.
-    pub(super) fn factor(&self, t: usize, j: usize) -> f64 {
-        f64::from(self.factors_on(j)[t])
+    /// Log Bayes factor of track `t` by itself on line `j`.
+    fn factor(&self, t: usize, j: usize) -> f64 {
+        f64::from(self.own[j * self.logs.len() + t])
     }
 
     /// Log of track `t`'s likelihood under the whole mixture.
@@ -186,10 +186,11 @@ impl Mixture {
         self.logs[t]
     }
 
-    /// Each track's likelihood if it is on one of the lines, against being a clock of its own.
+    /// Each track's likelihood by itself if it is on one of the lines, against being a clock of its own.
     pub(super) fn likelihoods_on_lines(&self, data: &Data) -> Vec<f64> {
         let on_lines = (1.0 - self.none).max(f64::MIN_POSITIVE);
-        let likelihoods = self.logs.iter().take(data.tracks.len()).map(|log| f64::from(*log).exp());
+        let logs = self.logs_with(&Links::default());
+        let likelihoods = logs.iter().take(data.tracks.len()).map(|log| f64::from(*log).exp());
         likelihoods.map(|likelihood| (likelihood - self.none).max(0.0) / on_lines).collect()
     }
 
@@ -202,12 +203,19 @@ impl Mixture {
 
     /// Log likelihood of these lines with other links of tracks.
     pub(super) fn log_likelihood_with(&self, links: &Links) -> f64 {
+        // Places beyond the last track have no likelihood to lose.
+        self.logs_with(links).iter().map(|log| f64::from(*log)).sum()
+    }
+
+    /// Log likelihood of each track with other links.
+    fn logs_with(&self, links: &Links) -> Vec<f32> {
         let weights: Vec<f32> = self.lines.iter().map(|line| line.weight as f32).collect();
         let (mut factors, mut logs) = (self.own.clone(), self.logs.clone());
         mixing::log_likelihoods(&factors, &weights, self.none as f32, &mut logs);
-        links.weigh(&weights, self.none as f32, &mut factors, &mut logs);
-        // Places beyond the last track have no likelihood to lose.
-        logs.iter().map(|log| f64::from(*log)).sum()
+        if !links.none() {
+            links.weigh(&weights, self.none as f32, &mut factors, &mut logs);
+        }
+        logs
     }
 
     /// The log likelihood that would be lost without line `j` if nothing else changed.

@@ -22,6 +22,7 @@
 //! kernel share its clock, so they are one line. Machines whose lines coincide are one line, and
 //! [`count`] computes how likely that is.
 
+mod adrift;
 mod agreement;
 mod congestion;
 mod count;
@@ -298,8 +299,13 @@ impl Task<'_> {
             _ => Agreement::Clear,
         };
         let arrivals: Vec<Arrival> = usable.iter().map(|&t| Arrival::of(&tracks[t])).collect();
+        let (adrift, may_be_one) = adrift::one_machine(&data, found);
+        lines.low = if may_be_one { 1 } else { lines.low };
         let along = (best.lines.len() != 1)
-            .then(|| paths::one_machine(&data, found.best_lines()?, &arrivals))
+            .then(|| {
+                let along = paths::one_machine(&data, found.best_lines()?, &arrivals);
+                along.into_iter().chain(adrift).max_by(|a, b| a.evidence.total_cmp(&b.evidence))
+            })
             .flatten();
         let single = simpler(found, along.as_ref());
         let evidence = single.as_ref().map_or(found.best_evidence(), |single| single.evidence);
