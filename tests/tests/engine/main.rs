@@ -18,6 +18,7 @@ mod loads;
 mod odd_clocks;
 mod p0f;
 mod page;
+mod pages;
 mod phase;
 mod plot;
 mod ports;

@@ -15,7 +15,7 @@ use tmap_tests::{
 
 /// The row of source ports with this in its name, with these ports, on some seeds, with each of these
 /// settings.
-fn judged_with<const N: usize>(
+pub(crate) fn judged_with<const N: usize>(
     name: &str,
     ports: Ports,
     seeds: u64,
@@ -34,7 +34,7 @@ fn judged(name: &str, ports: Ports, seeds: u64) -> [Vec<Outcome>; 2] {
     judged_with(name, ports, seeds, [true, false].map(|ports| Options { ports, ..Options::default() }))
 }
 
-fn right(outcomes: &[Outcome]) -> f64 {
+pub(crate) fn right(outcomes: &[Outcome]) -> f64 {
     outcomes.iter().map(|outcome| outcome.right).sum::<f64>() / outcomes.len() as f64
 }
 
@@ -47,21 +47,6 @@ fn walks_tell_more_connections_apart() {
     let [with, without] = judged_with("clients 4x60 random LAN", KEPT, 6, options);
     assert!(right(&with) > right(&without) + 0.1, "{} {}", right(&with), right(&without));
     assert!(with.iter().all(Outcome::covers) && !with.iter().any(Outcome::is_falsely_proven));
-}
-
-#[test]
-fn pages_tell_more_connections_apart() {
-    let options = [true, false].map(|pages| Options { pages, ..Options::default() });
-    let [with, without] = judged_with("clients 4x60 random LAN", Ports::Drawn, 6, options);
-    assert!(right(&with) > right(&without) + 0.1, "{} {}", right(&with), right(&without));
-    assert!(with.iter().all(Outcome::covers) && !with.iter().any(Outcome::is_falsely_proven));
-}
-
-#[test]
-fn pages_of_one_machine_never_split_it() {
-    let options = [true, false].map(|pages| Options { pages, ..Options::default() });
-    let [with, _] = judged_with("clients 1x60 random LAN", Ports::Drawn, 6, options);
-    assert!(with.iter().all(|outcome| outcome.found == Some(1)), "{with:?}");
 }
 
 #[test]

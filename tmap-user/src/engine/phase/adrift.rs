@@ -1,7 +1,7 @@
 //! One machine whose pages come late as a whole: another explanation that lines compete with.
 //!
-//! Where the connections of a page fill a queue, or a radio sleeps between pages, all of a page come late by the
-//! same time, and the next page's by another. Linked connections then agree in a phase that is off their
+//! Where the connections of a page fill a queue, or a radio sleeps between pages, all of a page come late by
+//! the same time, and the next page's by another. Linked connections then agree in a phase that is off their
 //! machine's line, so several lines lie beside each other where one machine is. It is told as one line about
 //! which linked connections scatter together.
 
@@ -51,8 +51,8 @@ const MOST_GROUPS: usize = 256;
 /// The share of groups on no line.
 const NONE: f64 = 0.02;
 
-/// One machine is told only where it is likelier than several lines by this, in nats. Machines whose pages are
-/// few look alike: of four browsers with 30 connections each, all were told as one without this.
+/// One machine is told only where it is likelier than several lines by this, in nats. Machines whose pages
+/// are few look alike: of four browsers with 30 connections each, all were told as one without this.
 const CLEARLY_NATS: f64 = 6.0;
 
 /// There may be only one machine where several lines aren't likelier by this, in nats.
@@ -65,8 +65,8 @@ pub(super) fn one_machine(data: &Data, found: &Found) -> (Option<AlongPaths>, bo
     ((gain > CLEARLY_NATS).then_some(one), gain > -MAY_BE_NATS)
 }
 
-/// The best explanation of linked tracks by one line about which they scatter together; `None` without links or
-/// lines.
+/// The best explanation of linked tracks by one line about which they scatter together; `None` without links
+/// or lines.
 fn best(data: &Data, found: &Found) -> Option<AlongPaths> {
     let several = found.best_lines().filter(|_| !data.links.none())?;
     let mut lines: Vec<&FittedLine> = several.lines.iter().collect();
@@ -88,7 +88,8 @@ fn best(data: &Data, found: &Found) -> Option<AlongPaths> {
     Some(AlongPaths { mixture, evidence: nats - cost, told: 0.0 })
 }
 
-/// The log likelihood of a group's tracks together on a line, and on the same line later by each part of a tick.
+/// The log likelihood of a group's tracks together on a line, and on the same line later by each part of a
+/// tick.
 fn circle(data: &Data, line: &FittedLine, group: &[usize]) -> [f64; COARSE] {
     let mut sums = [0.0; COARSE];
     for &track in group {
