@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
-use tmap::engine::{Engine, Options, Wanted, snapshot::AddressReport};
+use tmap::engine::Options;
 use tmap_common::{Address, Record, Segment};
 use tmap_tests::{
     judge::web::Outcome,
@@ -15,6 +15,7 @@ use tmap_tests::{
 };
 
 use crate::{
+    odd_clocks::shared,
     ports::{judged_with, right},
     rewritten::figures,
     visits::holds,
@@ -59,20 +60,7 @@ fn late_by_pages(web: &Web, most_ns: u64) -> Vec<Record> {
         });
         record.time_ns += late[&connection(&record.segment)];
     }
-    records.sort_by_key(|record| record.time_ns);
     records
-}
-
-fn report(records: &[Record]) -> AddressReport {
-    let mut engine = Engine::new(Options::default());
-    engine.set_resolution_ns(1);
-    engine.observe_all(records);
-    let now_ns = records.last().map_or(0, |record| record.time_ns);
-    let reports = engine.snapshot(now_ns, Wanted::default()).addresses;
-    reports
-        .into_iter()
-        .find(|report| report.address == Address::from_ip4(SHARED.octets()))
-        .expect("the browser")
 }
 
 /// Its pages' phases lie in four tenths of a tick. They were told as two to five machines.
@@ -82,7 +70,7 @@ fn pages_that_come_late_as_a_whole_are_one_machine_s() {
     let (mut missed, mut several) = (0, 0);
     for seed in 0..8 {
         let web = Web { seed, connections: 200, duration_s: 600.0, ..row.web.clone() };
-        let report = report(&late_by_pages(&web, 400_000));
+        let report = shared(late_by_pages(&web, 400_000));
         eprintln!("{seed}: {}", figures(&report));
         missed += usize::from(!holds(&report, 1));
         several += usize::from(report.machines != Some(1));

@@ -10,9 +10,7 @@ use super::{
     line::FittedLine,
     mixture::{Data, Mixture},
     paths::AlongPaths,
-    search::Found,
 };
-use crate::engine::types::in_order;
 
 /// How linked connections scatter about the line together, in ticks.
 #[derive(Clone, Copy)]
@@ -58,24 +56,26 @@ const CLEARLY_NATS: f64 = 6.0;
 /// There may be only one machine where several lines aren't likelier by this, in nats.
 const MAY_BE_NATS: f64 = 3.0;
 
-/// The explanation by one machine, where that is clearly the better one, and whether there may be only one.
-pub(super) fn one_machine(data: &Data, found: &Found) -> (Option<AlongPaths>, bool) {
-    let Some(one) = best(data, found) else { return (None, false) };
-    let gain = one.evidence - found.best_evidence();
+/// The explanation by one machine instead of `several`, where that is clearly the better one, and whether
+/// there may be only one. `best_nats` is the evidence of the lines that are told.
+pub(super) fn one_machine(data: &Data, several: &Mixture, best_nats: f64) -> (Option<AlongPaths>, bool) {
+    let Some(one) = best(data, several) else { return (None, false) };
+    let gain = one.evidence - best_nats;
     ((gain > CLEARLY_NATS).then_some(one), gain > -MAY_BE_NATS)
 }
 
-/// The best explanation of linked tracks by one line about which they scatter together; `None` without links
-/// or lines.
-fn best(data: &Data, found: &Found) -> Option<AlongPaths> {
-    let several = found.best_lines().filter(|_| !data.links.none())?;
+/// The best explanation of linked tracks by one line about which they scatter together; `None` without links.
+fn best(data: &Data, several: &Mixture) -> Option<AlongPaths> {
+    if data.links.none() {
+        return None;
+    }
     let mut lines: Vec<&FittedLine> = several.lines.iter().collect();
     lines.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     let groups = data.links.groups();
     let stride = groups.len().div_ceil(MOST_GROUPS).max(1);
     let told = |line: &FittedLine| {
-        let of_group = |group: &Vec<usize>| circle(data, line, group);
-        let circles: Vec<[f64; COARSE]> = groups.iter().step_by(stride).map(of_group).collect();
+        let of_group = |group: &Vec<usize>| Circle::new(&circle(data, line, group));
+        let circles: Vec<Circle> = groups.iter().step_by(stride).map(of_group).collect();
         let best = best_about(&circles);
         (best.0 * stride as f64, line.moved(best.1, 0.0))
     };
@@ -100,29 +100,43 @@ fn circle(data: &Data, line: &FittedLine, group: &[usize]) -> [f64; COARSE] {
     sums
 }
 
-/// The largest log likelihood of groups about any phase with any scatter, and that phase, in ticks after the
-/// line's own.
-fn best_about(circles: &[[f64; COARSE]]) -> (f64, f64) {
-    let about = |(scatter, phase): (Scatter, usize)| {
-        let nats: f64 = circles.iter().map(|circle| scattered(circle, phase, scatter)).sum();
-        (nats, phase as f64 / COARSE as f64)
-    };
-    let all = SCATTERS.into_iter().flat_map(|scatter| (0..COARSE).map(move |phase| (scatter, phase)));
-    all.map(about).fold((f64::NEG_INFINITY, 0.0), |a, b| if b.0 > a.0 { b } else { a })
+/// A group's likelihoods around the circle of phases, relative to the largest one, whose log is `top`.
+struct Circle {
+    top: f64,
+    likelihoods: [f64; COARSE],
 }
 
-/// The log likelihood of a group that scatters about a phase.
-fn scattered(circle: &[f64; COARSE], phase: usize, scatter: Scatter) -> f64 {
-    let top = in_order(circle.iter().copied())[COARSE - 1].max(0.0);
-    let (mut sum, mut weights) = (0.0, 0.0);
-    for (place, nats) in circle.iter().enumerate() {
-        let apart = (place + COARSE - phase) % COARSE;
-        let apart = apart.min(COARSE - apart) as f64 / COARSE as f64;
-        let weight = scatter.weight(apart);
-        sum += weight * (nats - top).exp();
-        weights += weight;
+impl Circle {
+    fn new(nats: &[f64; COARSE]) -> Self {
+        let top = nats.iter().copied().fold(0.0, f64::max);
+        Self { top, likelihoods: nats.map(|nats| (nats - top).exp()) }
     }
-    top + ((1.0 - NONE) * sum / weights + NONE * (-top).exp()).ln()
+
+    /// The log likelihood of the group if it scatters about a phase: `weights` has one for each place after
+    /// it.
+    fn scattered(&self, phase: usize, weights: &[f64; COARSE]) -> f64 {
+        let weight = |place: usize| weights[(place + COARSE - phase) % COARSE];
+        let sum: f64 = self.likelihoods.iter().enumerate().map(|(place, of)| weight(place) * of).sum();
+        let share = sum / weights.iter().sum::<f64>();
+        self.top + ((1.0 - NONE) * share + NONE * (-self.top).exp()).ln()
+    }
+}
+
+/// The largest log likelihood of groups about any phase with any scatter, and that phase, in ticks after the
+/// line's own.
+fn best_about(circles: &[Circle]) -> (f64, f64) {
+    let mut best = (f64::NEG_INFINITY, 0.0);
+    for scatter in SCATTERS {
+        let weights =
+            std::array::from_fn(|after| scatter.weight(after.min(COARSE - after) as f64 / COARSE as f64));
+        for phase in 0..COARSE {
+            let nats = circles.iter().map(|circle| circle.scattered(phase, &weights)).sum();
+            if nats > best.0 {
+                best = (nats, phase as f64 / COARSE as f64);
+            }
+        }
+    }
+    best
 }
 
 #[cfg(test)]
@@ -131,9 +145,10 @@ mod tests {
 
     #[test]
     fn groups_about_one_phase_are_likelier_than_anywhere() {
-        let at = |place: usize| std::array::from_fn(|bin| if bin == place { 5.0 } else { -5.0 });
-        let near: Vec<[f64; COARSE]> = [9, 10, 11, 12, 10, 9].map(at).to_vec();
-        let far: Vec<[f64; COARSE]> = [1, 9, 17, 25, 13, 30].map(at).to_vec();
+        let at =
+            |place: usize| Circle::new(&std::array::from_fn(|bin| if bin == place { 5.0 } else { -5.0 }));
+        let near: Vec<Circle> = [9, 10, 11, 12, 10, 9].map(at).into();
+        let far: Vec<Circle> = [1, 9, 17, 25, 13, 30].map(at).into();
         let (nats, phase) = best_about(&near);
         assert!((phase * COARSE as f64 - 10.0).abs() <= 1.0, "{phase}");
         assert!(nats > best_about(&far).0 + 3.0);

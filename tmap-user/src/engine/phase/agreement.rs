@@ -3,7 +3,7 @@
 
 use super::{
     links::{Linked, Links, Reason},
-    mixture::Mixture,
+    mixture::{Data, Mixture},
 };
 
 /// Clocks agree with links where a link tells at least this share of which line a track is on. In
@@ -22,14 +22,19 @@ pub(super) enum Agreement {
     Rather(&'static [Reason]),
 }
 
-/// How far clocks agree with links for these reasons, where `best` are the lines that both show together.
-pub(super) fn of(best: &Mixture, linked: &[Linked], usable: &[usize], reasons: &[Reason]) -> Agreement {
-    let links = |reasons: &[Reason]| Links::of(linked, usable, reasons);
-    let all = links(reasons);
-    if all.none() || !best.lines.is_empty() && told(best, &all) > LEAST_TOLD {
+/// How far clocks agree with the links of `data`, which are for these reasons, where `best` are the lines
+/// that both show together.
+pub(super) fn of(
+    best: &Mixture,
+    data: &Data,
+    linked: &[Linked],
+    usable: &[usize],
+    reasons: &[Reason],
+) -> Agreement {
+    if data.links.none() || !best.lines.is_empty() && told(best, &data.links) > LEAST_TOLD {
         return Agreement::Clear;
     }
-    let [ports, times] = [Reason::Ports, Reason::Times].map(|reason| links(&[reason]));
+    let [ports, times] = [Reason::Ports, Reason::Times].map(|reason| Links::of(linked, usable, &[reason]));
     let are_mixed = [&ports, &times].iter().all(|links| links.count() > 0) && reasons.len() > 1;
     Agreement::Rather(match (are_mixed, told(best, &ports) > told(best, &times)) {
         (false, _) => &[],

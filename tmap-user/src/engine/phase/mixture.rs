@@ -154,14 +154,22 @@ impl Mixture {
                 .enumerate()
                 .for_each(|(t, f)| *f = data.factor(t, line));
         }
+        let (mut factors, mut logs) = (std::mem::take(&mut self.factors), std::mem::take(&mut self.logs));
+        self.weigh(&data.links, &mut factors, &mut logs);
+        (self.factors, self.logs) = (factors, logs);
+        self.log_likelihood = self.logs[..data.tracks.len()].iter().map(|log| f64::from(*log)).sum();
+    }
+
+    /// Fills `logs` with the log likelihood of each track where these links tell more, and `factors` with the
+    /// factors that include that; they stay as they are without links.
+    fn weigh(&self, links: &Links, factors: &mut Vec<f32>, logs: &mut [f32]) {
         let weights: Vec<f32> = self.lines.iter().map(|line| line.weight as f32).collect();
         let none = self.none as f32;
-        mixing::log_likelihoods(&self.own, &weights, none, &mut self.logs);
-        if !data.links.none() {
-            self.factors.clone_from(&self.own);
-            data.links.weigh(&weights, none, &mut self.factors, &mut self.logs);
+        mixing::log_likelihoods(&self.own, &weights, none, logs);
+        if !links.none() {
+            factors.clone_from(&self.own);
+            links.weigh(&weights, none, factors, logs);
         }
-        self.log_likelihood = self.logs[..data.tracks.len()].iter().map(|log| f64::from(*log)).sum();
     }
 
     /// Log Bayes factors of all tracks on line `j`.
@@ -209,29 +217,26 @@ impl Mixture {
 
     /// Log likelihood of each track with other links.
     fn logs_with(&self, links: &Links) -> Vec<f32> {
-        let weights: Vec<f32> = self.lines.iter().map(|line| line.weight as f32).collect();
-        let (mut factors, mut logs) = (self.own.clone(), self.logs.clone());
-        mixing::log_likelihoods(&factors, &weights, self.none as f32, &mut logs);
-        if !links.none() {
-            links.weigh(&weights, self.none as f32, &mut factors, &mut logs);
-        }
+        let mut logs = vec![0.0; self.logs.len()];
+        self.weigh(links, &mut Vec::new(), &mut logs);
         logs
+    }
+
+    /// This mixture without line `j`, whose share goes to what is left.
+    fn without(&self, j: usize) -> Self {
+        let left = (1.0 - self.lines[j].weight).max(f64::MIN_POSITIVE);
+        let mut others = Self { none: self.none / left, ..self.clone() };
+        others.lines.remove(j);
+        others.lines.iter_mut().for_each(|line| line.weight /= left);
+        let places = self.logs.len();
+        others.own.drain(j * places..(j + 1) * places);
+        others
     }
 
     /// The log likelihood that would be lost without line `j` if nothing else changed.
     pub(super) fn loss_without(&self, data: &Data, j: usize) -> f64 {
         if !data.links.none() {
-            let left = 1.0 - self.lines[j].weight;
-            let mut lines = self.lines.clone();
-            lines.remove(j);
-            lines.iter_mut().for_each(|line| line.weight /= left.max(f64::MIN_POSITIVE));
-            let places = self.logs.len();
-            let mut own = self.own.clone();
-            own.drain(j * places..(j + 1) * places);
-            let mut others =
-                Self { lines, none: self.none / left.max(f64::MIN_POSITIVE), own, ..self.clone() };
-            others.evaluate(data, &|_| false);
-            return self.log_likelihood - others.log_likelihood;
+            return self.log_likelihood - self.without(j).log_likelihood_with(&data.links);
         }
         let others = (1.0 - self.lines[j].weight).max(f64::MIN_POSITIVE).ln();
         // One minus the posterior would be rounded to nothing where a track is surely on the line.

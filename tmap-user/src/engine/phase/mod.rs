@@ -294,19 +294,14 @@ impl Task<'_> {
         }
         lines.reference_ns = zero_ns;
         lines.of_phases = count::by_phases(found, found.prior.len().saturating_sub(1));
-        let agreement = match tables.every() {
-            1 => agreement::of(best, &settings.linked, usable, reasons),
-            _ => Agreement::Clear,
-        };
+        let agreement = agreement::of(best, &data, &settings.linked, usable, reasons);
         let arrivals: Vec<Arrival> = usable.iter().map(|&t| Arrival::of(&tracks[t])).collect();
-        let (adrift, may_be_one) = adrift::one_machine(&data, found);
+        let several = found.best_lines().filter(|_| best.lines.len() != 1);
+        let adrift = |several| adrift::one_machine(&data, several, found.best_evidence());
+        let (adrift, may_be_one) = several.map_or((None, false), adrift);
         lines.low = if may_be_one { 1 } else { lines.low };
-        let along = (best.lines.len() != 1)
-            .then(|| {
-                let along = paths::one_machine(&data, found.best_lines()?, &arrivals);
-                along.into_iter().chain(adrift).max_by(|a, b| a.evidence.total_cmp(&b.evidence))
-            })
-            .flatten();
+        let along = several.and_then(|several| paths::one_machine(&data, several, &arrivals));
+        let along = along.into_iter().chain(adrift).max_by(|a, b| a.evidence.total_cmp(&b.evidence));
         let single = simpler(found, along.as_ref());
         let evidence = single.as_ref().map_or(found.best_evidence(), |single| single.evidence);
         if let Some(single) = &single {
