@@ -168,10 +168,11 @@ fn mail() -> Vec<Packet> {
     packets(&records, Link::Ip)
 }
 
-/// A machine whose source ports follow Linux's rule.
+/// A machine whose source ports follow Linux's rule. It is there for so long that its random offsets are told
+/// before the end.
 fn walking() -> web::Web {
     let row = web::grid::port_rows().into_iter().next().expect("a row");
-    web::Web { connections: 150, peers: 2, seed: 1, ..row.web }
+    web::Web { connections: 400, peers: 2, duration_s: 900.0, seed: 1, ..row.web }
 }
 
 /// Its connections.

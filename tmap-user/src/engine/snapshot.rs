@@ -319,7 +319,8 @@ pub struct MachineReport {
     /// The counter value at `reference_ns`, the original's `b`: ticks modulo 2^32. `None` outside the
     /// global regime.
     pub offset_ticks: Option<Estimate>,
-    /// The fraction of a tick at `reference_ns`, 0 to 1; `None` where machines are told by offset.
+    /// The fraction of a tick at `reference_ns`, 0 to 1; `None` where machines are told by offset. See
+    /// [`Self::known_phase_ticks`].
     pub phase_ticks: Option<Estimate>,
     /// The engine time to which offset and phase refer, in nanoseconds.
     pub reference_ns: u64,
@@ -354,6 +355,17 @@ pub struct MachineReport {
     pub last_seen_ns: u64,
     /// The operating system, by clock, handshake and TTL.
     pub os: OsReport,
+}
+
+/// The standard deviation of a phase that may be anything, in ticks: that of a uniform law over one tick.
+const ANY_PHASE_TICKS: f64 = 0.288_675;
+
+impl MachineReport {
+    /// The phase at `reference_ns`, in ticks, where anything is known of it: a line whose drift isn't known
+    /// may have any phase far from its connections.
+    pub fn known_phase_ticks(&self) -> Option<Estimate> {
+        self.phase_ticks.filter(|phase| phase.sigma < ANY_PHASE_TICKS)
+    }
 }
 
 /// The most ports listed per machine.

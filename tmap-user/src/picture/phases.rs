@@ -144,5 +144,5 @@ impl Panel<'_> {
 
 /// A machine's phase at its reference time, a whole second: its own, or that of its offset.
 fn phase(machine: &MachineReport) -> Option<Estimate> {
-    machine.phase_ticks.or(machine.offset_ticks).filter(|phase| phase.sigma < WORST_SIGMA_TICKS)
+    machine.known_phase_ticks().or(machine.offset_ticks).filter(|phase| phase.sigma < WORST_SIGMA_TICKS)
 }

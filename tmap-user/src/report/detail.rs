@@ -171,7 +171,7 @@ pub(super) fn machine(
     let reference = || calendar.local(machine.reference_ns as f64 / 1e9, 0.0);
     if let Some(offset) = machine.offset_ticks {
         writeln!(out, "      TSval {} at {}", measured(offset), reference())?;
-    } else if let Some(phase) = machine.phase_ticks {
+    } else if let Some(phase) = machine.known_phase_ticks() {
         writeln!(out, "      phase {} of a tick at {}", fraction(phase), reference())?;
     }
     if let Some(boot) = machine.boot {

@@ -12,16 +12,13 @@ use crate::engine::types::Depth;
 pub(super) const PASS_INTERVAL_NS: u64 = 1_000_000_000;
 pub(super) const PASS_INTERVAL_PER_CONNECTION_NS: u64 = 2_000_000;
 
-/// With [`Pace::Sparse`], the time from an address's first segment to its first pass, in nanoseconds.
-pub(super) const FIRST_PASS_NS: u64 = 4_000_000_000;
+/// With [`Pace::Sparse`], the time from an address's first segment to its first pass, in nanoseconds: most
+/// captures end before, and the last pass finds everything.
+pub(super) const FIRST_PASS_NS: u64 = 600_000_000_000;
 
 /// With [`Pace::Sparse`], a pass is due when an address was watched for this many times as long as at the
 /// last pass: all passes before the last one together then cost less than the last one.
 pub(super) const SPARSE_GROWTH: u64 = 8;
-
-/// With [`Pace::Sparse`], the time from an address's first segment to its first pass by phase, in
-/// nanoseconds: most captures end before, and the last pass finds everything.
-const FIRST_PHASES_NS: u64 = 600_000_000_000;
 
 /// How often addresses are analysed between snapshots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,7 +123,7 @@ impl Source {
     ///
     /// A pass by phase is due when the connections have grown by half since the last one. So all passes
     /// over a source together cost no more than three of the last one's size. With [`Pace::Sparse`] and
-    /// nothing evicted yet, the first such pass is due after [`FIRST_PHASES_NS`], and later ones when the
+    /// nothing evicted yet, the first such pass is due after [`FIRST_PASS_NS`], and later ones when the
     /// connections have grown [`SPARSE_GROWTH`] times.
     pub(super) fn due(&self, now_ns: u64, pace: Pace) -> Option<(Depth, usize)> {
         if !self.dirty || (now_ns < self.next_pass_ns && !self.pressed) {
@@ -141,7 +138,7 @@ impl Source {
             _ => 2 * self.connections_total >= 3 * before,
         };
         let is_early =
-            pace == Pace::Sparse && remembers_all && now_ns.saturating_sub(self.born_ns) < FIRST_PHASES_NS;
+            pace == Pace::Sparse && remembers_all && now_ns.saturating_sub(self.born_ns) < FIRST_PASS_NS;
         let is_due = self.phased_at.map_or(!is_early, has_grown);
         is_due.then_some((Depth::Phases, self.random_offsets as usize))
     }

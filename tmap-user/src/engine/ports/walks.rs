@@ -91,6 +91,10 @@ impl Walks {
     ) -> Self {
         let mut walks = Self::once(steps, openings, strangers, &is_free, LIKELY);
         for _ in 1..ROUNDS {
+            if walks.linked() == 0 {
+                // Nothing is learnt, and where a smaller share of SYNs goes on, none does.
+                break;
+            }
             steps = steps.learnt(walks.steps(openings));
             walks = Self::once(steps, openings, strangers, &is_free, walks.share());
         }
