@@ -3,6 +3,7 @@
 mod beside;
 mod brief;
 mod captures;
+mod counters_of_pages;
 mod crowded;
 mod days;
 mod decimation;

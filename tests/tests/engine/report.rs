@@ -50,6 +50,7 @@ fn settled() -> MachineReport {
         skew_ppm: Some(estimate(12.5, 3.1)),
         offset_ticks: Some(estimate(559_871_915.42, 0.31)),
         phase_ticks: Some(estimate(0.42, 0.31)),
+        is_weighed: true,
         reference_ns: 500 * S,
         boot: Some(Boot {
             engine_s: estimate(-5_598_219.2, 17.0),
@@ -88,6 +89,7 @@ fn random() -> MachineReport {
         skew_ppm: Some(estimate(-100.0, 2000.0)),
         offset_ticks: None,
         phase_ticks: Some(estimate(0.3121, 0.012)),
+        is_weighed: true,
         boot: None,
         connections: 9.4,
         load_percent: 37.5,

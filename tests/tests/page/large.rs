@@ -44,6 +44,7 @@ fn machine(id: u32, of: u32) -> MachineReport {
         skew_ppm: Some(Estimate { value: f64::from(id) * 7.0 - 20.0, sigma: 0.4 }),
         offset_ticks: Some(Estimate { value: 1e8 * f64::from(id), sigma: 0.3 }),
         phase_ticks: None,
+        is_weighed: false,
         reference_ns: 300 * S,
         boot: Some(Boot {
             engine_s: Estimate { value: -1e5 * f64::from(id), sigma: 2.0 },

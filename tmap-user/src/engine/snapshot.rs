@@ -322,6 +322,8 @@ pub struct MachineReport {
     /// The fraction of a tick at `reference_ns`, 0 to 1; `None` where machines are told by offset. See
     /// [`Self::known_phase_ticks`].
     pub phase_ticks: Option<Estimate>,
+    /// Whether connections are its own with probabilities only, because no offset tells whose they are.
+    pub is_weighed: bool,
     /// The engine time to which offset and phase refer, in nanoseconds.
     pub reference_ns: u64,
     /// When the counter was zero; `None` outside the global regime.
@@ -527,6 +529,7 @@ pub(super) mod tests {
             skew_ppm: None,
             offset_ticks: None,
             phase_ticks: None,
+            is_weighed: false,
             reference_ns: 0,
             boot: Some(Boot {
                 engine_s: Estimate { value: boot_s, sigma: 0.01 },

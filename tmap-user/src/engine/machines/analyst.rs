@@ -352,13 +352,12 @@ fn add_clocks(clocks: &mut ClockDirectory, history: &SourceHistory, connections:
 /// address has more guesses than machines.
 const SETTLING_NS: u64 = 3_000_000_000;
 
-/// A machine that was found by its phase is announced once it holds this many connections, and only if
-/// there are no more machines than the lower end of the count's interval: early lines come and go.
+/// A machine that was found by its phase or by pages is announced once it holds this many connections, and
+/// only if there are no more machines than the lower end of the count's interval: early lines come and go.
 const SETTLED_CONNECTIONS: f64 = 5.0;
 
 fn is_settled(machine: &MachineReport, analysis: &analysis::Analysis) -> bool {
-    let by_phase = machine.phase_ticks.is_some();
-    let certain = !by_phase
+    let certain = !machine.is_weighed
         || (machine.connections >= SETTLED_CONNECTIONS
             && analysis.groups.len() <= analysis.count.low as usize);
     certain && machine.last_seen_ns.saturating_sub(machine.first_seen_ns) >= SETTLING_NS

@@ -187,7 +187,7 @@ fn machine(
 ) -> MachineReport {
     let members = || group.members.iter().map(|&(position, p)| (&connections[position], p));
     let assigned = members().filter(|(connection, _)| connection.machine == number).count() as f64;
-    let weight = if group.phase_ticks.is_some() { members().map(|(_, p)| p).sum() } else { assigned };
+    let weight = if group.is_weighed { members().map(|(_, p)| p).sum() } else { assigned };
     let global = group.regime == Regime::Global;
     let keeps_time = global && group.behaviour == Behaviour::Steady && !may_lose(group);
     let clock = group.clock;
@@ -217,6 +217,7 @@ fn machine(
         phase_ticks: clock
             .filter(|_| group.phase_ticks.is_some())
             .map(|clock| counter_value(&clock, reference_ns, 1.0)),
+        is_weighed: group.is_weighed,
         reference_ns,
         boot: clock.filter(|_| keeps_time).map(|clock| boot::boot(&with_skew(clock, group), seen_s, jiffies)),
         boot_if_fixed: boot_if_fixed(group, seen_s, &os, jiffies),
@@ -257,7 +258,7 @@ fn with_skew(clock: Clock, group: &Group) -> Clock {
 /// When the machine booted if its offset is its own, where the regime is open: with a single connection, or
 /// with a single peer. An offset that several connections share is not drawn for each connection.
 fn boot_if_fixed(group: &Group, seen_s: f64, os: &OsReport, jiffies: f64) -> Option<(Boot, f64)> {
-    let is_open = group.regime == Regime::Undetermined && group.phase_ticks.is_none();
+    let is_open = group.regime == Regime::Undetermined && !group.is_weighed;
     let clock = group.clock.filter(|_| is_open && group.behaviour == Behaviour::Steady)?;
     let [fixed, per_pair, per_connection] = os.offsets;
     let others = if group.members.len() > 1 { per_pair } else { per_pair + per_connection };

@@ -30,6 +30,9 @@ pub(crate) struct Group {
     pub skew_ppm: Option<Estimate>,
     /// The fraction of a tick at the clock's reference time; `None` for a machine found by offset.
     pub phase_ticks: Option<Estimate>,
+    /// Whether its members have probabilities of their own: those of a machine found by its offset share a
+    /// counter that is surely its own.
+    pub is_weighed: bool,
     /// The share of its members that are one machine's at least: below 1 where it was seen in few visits, of
     /// which each may be another machine's.
     pub surely_one: f64,

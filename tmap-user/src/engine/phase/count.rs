@@ -128,7 +128,7 @@ const FALLS_AS: f64 = 1.3;
 const LEAST_TRUST: f64 = 0.25;
 
 /// The weight of evidence falls with the share of tracks that are linked to none before them, down to this.
-const LEAST_UNLINKED: f64 = 0.5;
+const LEAST_UNLINKED: f64 = 0.7;
 
 /// The mean share of connections that no line explains although their machine has one (exponential prior).
 const OUTLIER_SHARE: f64 = 0.02;

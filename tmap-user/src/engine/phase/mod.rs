@@ -170,6 +170,8 @@ pub struct Lines {
     /// How much better the lines explain the tracks than unrelated phases do, in nats; minus infinity without
     /// lines.
     pub related_nats: f64,
+    /// Whether the tracks' clocks contradict links by [`Reason::Times`].
+    pub do_clocks_refute_pages: bool,
 }
 
 /// Finds the lines behind `tracks`, whose clocks all tick nominally at `hz`. Deterministic.
@@ -243,7 +245,11 @@ impl Task<'_> {
         let mut reasons: &[Reason] = &[Reason::Ports, Reason::Times];
         loop {
             match self.fit(usable, reasons) {
-                Some((lines, Agreement::Clear)) => return lines,
+                Some((lines, Agreement::Clear)) => {
+                    let are_left_out = !reasons.contains(&Reason::Times);
+                    let do_clocks_refute_pages = are_left_out && !lines.lines.is_empty();
+                    return Lines { do_clocks_refute_pages, ..lines };
+                }
                 Some((_, Agreement::Rather(others))) => reasons = others,
                 None => return Lines::nothing(self.tracks.len(), self.zero_ns, Doubt::Interrupted),
             }
@@ -491,6 +497,7 @@ fn report(data: &Data, found: &Found, hz: f64, unlinked: f64) -> Lines {
         evidences: found.evidences(),
         of_phases: Vec::new(),
         related_nats: f64::NEG_INFINITY,
+        do_clocks_refute_pages: false,
     }
 }
 
@@ -507,6 +514,7 @@ impl Lines {
             evidences: Vec::new(),
             of_phases: Vec::new(),
             related_nats: f64::NEG_INFINITY,
+            do_clocks_refute_pages: false,
         }
     }
 

@@ -199,6 +199,7 @@ impl<'a> Builder<'a> {
             rate_hz: unsteady::rate_range(rates),
             skew_ppm: None,
             phase_ticks: None,
+            is_weighed: false,
             surely_one: 1.0,
             members: members.iter().map(|&index| (index, 1.0)).collect(),
         }
@@ -335,6 +336,7 @@ fn group_by_offset(class: &Class, cluster: &Cluster, regime: Regime) -> Group {
         rate_hz: clock.rate_hz,
         skew_ppm: told_skew(clock.rate_hz, class.hz),
         phase_ticks: None,
+        is_weighed: false,
         surely_one: 1.0,
         members: cluster.members.iter().map(|&member| (member, MATCH_PROBABILITY)).collect(),
     }
@@ -352,6 +354,7 @@ fn group_of_unlisted(members: &[usize], rate_hz: Estimate, regime: Regime) -> Gr
         rate_hz,
         skew_ppm: None,
         phase_ticks: None,
+        is_weighed: false,
         surely_one: 1.0,
         members: members.iter().map(|&index| (index, MATCH_PROBABILITY)).collect(),
     }

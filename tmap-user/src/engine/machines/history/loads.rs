@@ -33,7 +33,7 @@ pub(in crate::engine::machines) fn kept(
             let counter = analysed[place].counter;
             if held.contains_key(&counter) {
                 let sum = sums.entry(counter).or_default();
-                *sum += if group.phase_ticks.is_some() { probability } else { 1.0 };
+                *sum += if group.is_weighed { probability } else { 1.0 };
             }
         }
         let of_counter = |(counter, sum)| Kept {
@@ -105,7 +105,7 @@ pub(in crate::engine::machines) fn share_out(
 /// as short ones, may well be all of one machine. So only what a connection clearly shows beyond the share
 /// counts.
 fn leeway(group: &Group, kept: &[Kept], share: f64) -> [f64; 2] {
-    if group.phase_ticks.is_none() {
+    if !group.is_weighed {
         return [0.0; 2];
     }
     // With odds that are so many times as high.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use tmap_common::Address;
 
 use super::{
+    by_pages::Owners,
     hosts::{self, Hosts},
     lines, pages, presence,
 };
@@ -45,6 +46,8 @@ pub(in crate::engine::machines) struct Findings {
     pub doubt: Option<Doubt>,
     /// Whether machines may have several addresses each, so that counters of one pair prove no machines.
     pub of_several_addresses: bool,
+    /// Whether clocks contradict that connections of one page are one machine's.
+    do_clocks_refute_pages: bool,
 }
 
 /// The lowest probability of a group's member: less means "not this machine".
@@ -66,6 +69,14 @@ const MANY_LINES: u32 = 6;
 /// machines that pairs would then show are unrelated.
 const CLEARLY_RELATED_NATS: f64 = 10.0;
 
+/// Pages tell whose counters are whose where at least this share of the connections is given to the right
+/// machine, as expected, and more than by phases.
+const LEAST_TOLD: f64 = 0.6;
+
+/// Where phases give no more than this share of the connections to the right machine, they contradict
+/// nothing.
+const MOST_UNTOLD: f64 = 0.8;
+
 /// What an address's clusters of one tick rate are looked at with.
 #[derive(Clone, Copy)]
 pub(in crate::engine::machines) struct View<'a> {
@@ -86,12 +97,19 @@ pub(in crate::engine::machines) struct View<'a> {
 /// Finds the machines behind those clusters whose offsets are random. Where all counters of pairs changed at
 /// once, there may be as few as one epoch shows.
 pub(in crate::engine::machines) fn find(view: View<'_>, set: &Random) -> Findings {
-    let findings = find_all(view, set);
+    let View { hz, clusters, connections, .. } = view;
+    let all: Vec<&Cluster> = set.clusters.iter().map(|&index| &clusters[index]).collect();
+    let owners = owners(view, &all, set);
+    let mut findings = find_all(view, set, owners.as_ref());
     if !do_pairs_tell(set) {
         return findings;
     }
-    let View { clusters, connections, .. } = view;
-    let all: Vec<&Cluster> = set.clusters.iter().map(|&index| &clusters[index]).collect();
+    if let Some(owners) = owners
+        && findings.count.best == Some(owners.machines as u32)
+        && owners.told(all.iter().map(|c| c.members.len())) > findings.told_by_phase(&all).max(LEAST_TOLD)
+    {
+        findings.groups = owners.groups(hz, &all);
+    }
     match epochs::fewest(&all, connections, findings.count.low as usize) {
         Some(fewest) => findings.at_fewest(fewest as u32),
         None => findings,
@@ -99,7 +117,7 @@ pub(in crate::engine::machines) fn find(view: View<'_>, set: &Random) -> Finding
 }
 
 /// Finds the machines as if all had shown their counters all along.
-fn find_all(view: View<'_>, set: &Random) -> Findings {
+fn find_all(view: View<'_>, set: &Random, owners: Option<&Owners>) -> Findings {
     let View { hz, clusters, connections, resolution_ns, options, .. } = view;
     let random: Vec<&Cluster> = set.clusters.iter().map(|&index| &clusters[index]).collect();
     let samples: Vec<Sample> =
@@ -112,7 +130,7 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
             phase::Settings { resolution_ns, switches, prior, linked, limits, ..Default::default() };
         phase::fit(tracks, hz, &settings)
     };
-    let linked = linked(view, &random);
+    let linked = linked(view, &random, owners);
     let fit = |prior| fit_some(&tracks, linked.clone(), prior);
     let began_ns: Vec<u64> = random.iter().map(|c| connections[c.members[0]].flow.first_ns).collect();
     let findings = |found| {
@@ -168,6 +186,19 @@ fn find_all(view: View<'_>, set: &Random) -> Findings {
     }
 }
 
+/// Whose counters are whose by the pages in which their connections come, where pairs tell how many machines
+/// there are, and pages whose counters are whose.
+fn owners(view: View<'_>, counters: &[&Cluster], set: &Random) -> Option<Owners> {
+    let View { connections, options, .. } = view;
+    let machines = occupancy(set).filter(|_| set.own == Own::No && options.pages)?.told()?;
+    let peers: Vec<Address> = counters.iter().map(|c| connections[c.members[0]].peer()).collect();
+    let members =
+        counters.iter().enumerate().flat_map(|(number, c)| c.members.iter().map(move |m| (number, *m)));
+    let opened = members.filter(|(_, member)| connections[*member].flow.side == Some(Side::Client));
+    let links = pages::links(opened.map(|(number, m)| (connections[m].flow.first_ns, number)).collect());
+    Owners::of(&peers, &links, machines)
+}
+
 /// The track of each cluster, of which these are the sample and the peer.
 fn tracks<'a>(
     view: View<'a>,
@@ -195,13 +226,14 @@ fn tracks<'a>(
 }
 
 /// Which clusters are most likely of one machine, by other evidence than their clocks.
-fn linked(view: View<'_>, random: &[&Cluster]) -> Vec<Linked> {
+fn linked(view: View<'_>, random: &[&Cluster], owners: Option<&Owners>) -> Vec<Linked> {
     let View { connections, source_ports, options, .. } = view;
     let members =
         random.iter().enumerate().flat_map(|(c, cluster)| cluster.members.iter().map(move |&m| (m, c)));
     let mut linked = vec![Linked { reason: Reason::Ports, pairs: source_ports.links(&members.collect()) }];
     if options.pages {
-        linked.push(Linked { reason: Reason::Times, pairs: pages::links(opened(random, connections)) });
+        let of_pages = || pages::links(opened(random, connections));
+        linked.push(Linked { reason: Reason::Times, pairs: owners.map_or_else(of_pages, Owners::pairs) });
     }
     linked
 }
@@ -275,6 +307,7 @@ fn group(hz: f64, regime: Regime, number: usize, random: &[&Cluster], lines: &ph
         rate_hz,
         skew_ppm: (line.open_ppm == 0.0).then_some(line.skew_ppm),
         phase_ticks: Some(line.phase_ticks),
+        is_weighed: true,
         surely_one: line.surely_one,
         members,
     }
@@ -331,14 +364,29 @@ impl Findings {
             count,
             doubt: lines.doubt,
             of_several_addresses: false,
+            do_clocks_refute_pages: lines.do_clocks_refute_pages,
         }
+    }
+
+    /// The share of the connections of these counters that is given to the right machine, as expected. Where
+    /// clocks contradict pages and tell much, they tell all.
+    fn told_by_phase(&self, counters: &[&Cluster]) -> f64 {
+        let mut likeliest: BTreeMap<usize, f64> = BTreeMap::new();
+        for &(member, probability) in self.groups.iter().flat_map(|group| &group.members) {
+            let known = likeliest.entry(member).or_default();
+            *known = known.max(probability);
+        }
+        let all: usize = counters.iter().map(|counter| counter.members.len()).sum();
+        let told = likeliest.values().sum::<f64>() / all.max(1) as f64;
+        if self.do_clocks_refute_pages && told > MOST_UNTOLD { 1.0 } else { told }
     }
 
     /// At most so many machines: neither pairs nor phases tell more.
     fn nothing(most: u32) -> Self {
         let count = Count { best: None, low: 1, high: Some(most), proven: 0 };
         let doubt = Some(Doubt::TooFewConnections);
-        Self { groups: Vec::new(), count, doubt, of_several_addresses: false }
+        let groups = Vec::new();
+        Self { groups, count, doubt, of_several_addresses: false, do_clocks_refute_pages: false }
     }
 
     /// These findings, where the machines may be so few.
@@ -424,6 +472,7 @@ fn alone(hz: f64, clusters: &[&Cluster]) -> Option<Group> {
         rate_hz: best.clock.rate_hz,
         skew_ppm: told_skew(best.clock.rate_hz, hz),
         phase_ticks: None,
+        is_weighed: false,
         surely_one: 1.0,
         members: members.map(|&member| (member, MATCH_PROBABILITY)).collect(),
     })
