@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tmap::engine::{Engine, Options, Snapshot, Wanted, snapshot::ConnectionReport};
+use tmap::engine::{
+    Engine, Options, Snapshot, Wanted,
+    snapshot::{ConnectionReport, MachineReport},
+};
 use tmap_common::{Address, Record, Segment};
 use tmap_tests::simulate::{
     ConnectionKey, SHARED, Truth,
@@ -50,18 +53,42 @@ fn right(snapshot: &Snapshot, truth: &Truth) -> (f64, usize, usize) {
     (all_right as f64 / told.len() as f64, sure.len(), sure.iter().filter(|c| is_right(c)).count())
 }
 
+/// How far the skews that are told are off, in standard errors. A machine's skew is that of the clock that most
+/// of its connections have.
+fn skews_off(snapshot: &Snapshot, truth: &Truth) -> Vec<f64> {
+    let report =
+        snapshot.addresses.iter().find(|report| report.address == Address::from_ip4(SHARED.octets()));
+    let off = |machine: &MachineReport| {
+        let skew = machine.skew_ppm?;
+        let mut of: BTreeMap<usize, usize> = BTreeMap::new();
+        for c in snapshot.connections.iter().filter(|c| c.machine == Some(machine.id)) {
+            if let Some(true_one) = truth.machine_of.get(&(c.src_port, c.dst, c.dst_port)) {
+                *of.entry(*true_one).or_default() += 1;
+            }
+        }
+        let true_one = of.into_iter().max_by_key(|(_, n)| *n)?.0;
+        Some((skew.value - truth.clocks[true_one].skew_ppm) / skew.sigma)
+    };
+    report.into_iter().flat_map(|report| &report.machine_list).filter_map(off).collect()
+}
+
 /// None of these connections was given to a machine before.
 #[test]
 fn counters_of_one_page_are_one_machine_s_across_a_wan() {
-    let (mut sum, mut sure, mut surely_right) = (0.0, 0, 0);
+    let (mut sum, mut sure, mut surely_right, mut skews) = (0.0, 0, 0, Vec::new());
     for (machines, seed) in [(2, 1), (3, 2), (4, 3), (4, 4), (6, 5), (8, 6)] {
         let simulation = browsers(machines, 40, seed).run().simulation;
-        let (share, all, right) = right(&shown(&simulation.records), &simulation.truth);
-        eprintln!("{machines}: {share:.3}, {right} of {all} sure ones");
+        let snapshot = shown(&simulation.records);
+        let (share, all, right) = right(&snapshot, &simulation.truth);
+        let off = skews_off(&snapshot, &simulation.truth);
+        eprintln!("{machines}: {share:.3}, {right} of {all} sure ones, skews off by {off:.1?} errors");
+        skews.extend(off);
         (sum, sure, surely_right) = (sum + share, sure + all, surely_right + right);
     }
     assert!(sum / 6.0 > 0.9, "{sum}");
     assert!(sure > 300 && surely_right as f64 > 0.95 * sure as f64, "{surely_right} of {sure}");
+    let wrong = skews.iter().filter(|off| off.abs() > 3.0).count();
+    assert!(skews.len() > 20 && wrong <= 1, "{wrong} of {}", skews.len());
 }
 
 /// A pause between two pages, in nanoseconds.

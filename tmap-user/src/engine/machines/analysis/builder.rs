@@ -7,7 +7,7 @@ use crate::engine::{
     machines::{
         counters::{behaviours::Behaviour, cluster::Cluster},
         group::{Count, Group, MATCH_PROBABILITY, told_skew},
-        phases::by_phase,
+        phases::{by_pages::Agreement, by_phase},
         rates::{two_rates::Coarse, unlisted::LeftOut},
         regime::judgement::Random,
         source_ports::SourcePorts,
@@ -133,6 +133,12 @@ impl<'a> Builder<'a> {
         self.out.count.add(findings.count);
         if findings.of_several_addresses {
             self.out.count.proven = self.out.count.proven.min(self.out.count.low);
+        }
+        if let (Some(Agreement { right, all }), Some((_, evidence))) =
+            (findings.by_pages, self.regimes.last_mut())
+        {
+            let text = format!(", and {right} of {all} pairs of them that begin together are of one machine");
+            evidence.push_str(&text);
         }
         findings.doubt.into_iter().for_each(|doubt| self.doubt(doubt));
     }

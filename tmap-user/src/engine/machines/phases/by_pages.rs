@@ -53,6 +53,17 @@ pub(super) struct Owners {
     of: Vec<Vec<f64>>,
     /// For each machine, the counter that is its own for sure.
     anchors: Vec<Option<usize>>,
+    /// How many links agree.
+    pub agreement: Agreement,
+}
+
+/// How many links of counters are right, as far as the likeliest owners tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine::machines) struct Agreement {
+    /// Links of counters of one machine.
+    pub right: u64,
+    /// All links of counters of different peers.
+    pub all: u64,
 }
 
 impl Owners {
@@ -74,9 +85,9 @@ impl Owners {
         if sample.right < LEAST_RIGHT || sample.evidence_nats() < LEAST_NATS {
             return None;
         }
-        let anchors = sample.anchors();
+        let (anchors, agreement) = (sample.anchors(), sample.agreement());
         let of = sample.shares(&anchors, steps / 2);
-        Some(Self { machines, of, anchors })
+        Some(Self { machines, of, anchors, agreement })
     }
 
     /// The share of connections that is given to the right machine, as expected. `connections` has the number
@@ -166,14 +177,20 @@ impl Sample {
         Some(Self { machines, colours, of_peers, links, right: MOST_RIGHT, random })
     }
 
+    /// How many links join counters of one colour.
+    fn agreement(&self) -> Agreement {
+        let is_right = |(a, b, _): &&(usize, usize, f64)| self.colours[*a] == self.colours[*b];
+        let right: f64 = self.links.iter().filter(is_right).map(|link| link.2).sum();
+        let all: f64 = self.links.iter().map(|link| link.2).sum();
+        Agreement { right: right as u64, all: all as u64 }
+    }
+
     /// Learns how many links are right.
     fn learn(&mut self) {
-        let (same, all) = self.links.iter().fold((0.0, 0.0), |(same, all), &(a, b, number)| {
-            let is_same = self.colours[a] == self.colours[b];
-            (same + if is_same { number } else { 0.0 }, all + number)
-        });
+        let Agreement { right, all } = self.agreement();
         let by_chance = 1.0 / self.machines as f64;
-        self.right = ((same / all - by_chance) / (1.0 - by_chance)).clamp(by_chance, MOST_RIGHT);
+        let share = right as f64 / all as f64;
+        self.right = ((share - by_chance) / (1.0 - by_chance)).clamp(by_chance, MOST_RIGHT);
     }
 
     /// The log evidence that links are those of pages, against links of any two machines, in nats: what this

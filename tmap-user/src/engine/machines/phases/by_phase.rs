@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tmap_common::Address;
 
 use super::{
-    by_pages::Owners,
+    by_pages::{Agreement, Owners},
     hosts::{self, Hosts},
     lines, pages, presence,
 };
@@ -46,6 +46,8 @@ pub(in crate::engine::machines) struct Findings {
     pub doubt: Option<Doubt>,
     /// Whether machines may have several addresses each, so that counters of one pair prove no machines.
     pub of_several_addresses: bool,
+    /// How far pages agree, where they tell whose connections are whose.
+    pub by_pages: Option<Agreement>,
     /// Whether clocks contradict that connections of one page are one machine's.
     do_clocks_refute_pages: bool,
 }
@@ -109,6 +111,7 @@ pub(in crate::engine::machines) fn find(view: View<'_>, set: &Random) -> Finding
         && owners.told(all.iter().map(|c| c.members.len())) > findings.told_by_phase(&all).max(LEAST_TOLD)
     {
         findings.groups = owners.groups(hz, &all);
+        findings.by_pages = Some(owners.agreement);
     }
     match epochs::fewest(&all, connections, findings.count.low as usize) {
         Some(fewest) => findings.at_fewest(fewest as u32),
@@ -364,6 +367,7 @@ impl Findings {
             count,
             doubt: lines.doubt,
             of_several_addresses: false,
+            by_pages: None,
             do_clocks_refute_pages: lines.do_clocks_refute_pages,
         }
     }
@@ -385,8 +389,14 @@ impl Findings {
     fn nothing(most: u32) -> Self {
         let count = Count { best: None, low: 1, high: Some(most), proven: 0 };
         let doubt = Some(Doubt::TooFewConnections);
-        let groups = Vec::new();
-        Self { groups, count, doubt, of_several_addresses: false, do_clocks_refute_pages: false }
+        Self {
+            groups: Vec::new(),
+            count,
+            doubt,
+            of_several_addresses: false,
+            by_pages: None,
+            do_clocks_refute_pages: false,
+        }
     }
 
     /// These findings, where the machines may be so few.

@@ -3,7 +3,7 @@
 //! Read [`by_phase`] first: it makes machines of lines. The other files say how many machines these
 //! lines are.
 
-mod by_pages;
+pub(super) mod by_pages;
 pub(super) mod by_phase;
 mod hosts;
 mod lines;
