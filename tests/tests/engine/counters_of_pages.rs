@@ -53,8 +53,8 @@ fn right(snapshot: &Snapshot, truth: &Truth) -> (f64, usize, usize) {
     (all_right as f64 / told.len() as f64, sure.len(), sure.iter().filter(|c| is_right(c)).count())
 }
 
-/// How far the skews that are told are off, in standard errors. A machine's skew is that of the clock that most
-/// of its connections have.
+/// How far the skews that are told are off, in standard errors. A machine's skew is that of the clock that
+/// most of its connections have.
 fn skews_off(snapshot: &Snapshot, truth: &Truth) -> Vec<f64> {
     let report =
         snapshot.addresses.iter().find(|report| report.address == Address::from_ip4(SHARED.octets()));

@@ -56,6 +56,9 @@ pub(super) fn told_skew(rate_hz: Estimate, hz: f64) -> Option<Estimate> {
     (skew.sigma <= MAX_SKEW_SIGMA_PPM && skew.value.abs() <= MAX_SKEW_PPM).then_some(skew)
 }
 
+/// The lowest probability of a group's member: less means "not this machine".
+pub(super) const MIN_PROBABILITY: f64 = 0.01;
+
 /// A connection is surely a machine's where the probability is at least this.
 pub(super) const SURE: f64 = 0.9;
 

@@ -17,7 +17,7 @@ use tmap_common::Address;
 use crate::engine::{
     machines::{
         counters::{behaviours::Behaviour, cluster::Cluster},
-        group::{Group, SURE, told_skew},
+        group::{Group, MIN_PROBABILITY, SURE, told_skew},
     },
     types::Regime,
     union_find::UnionFind,
@@ -41,9 +41,6 @@ const LEAST_RIGHT: f64 = 0.7;
 /// Where links by chance aren't less likely by this, in nats, they tell nothing: a few of them fit some
 /// colouring whatever they are.
 const LEAST_NATS: f64 = 3.0;
-
-/// The lowest probability of a group's member: less means "not this machine".
-const MIN_PROBABILITY: f64 = 0.01;
 
 /// Whose counters are whose, as far as pages tell.
 pub(super) struct Owners {
