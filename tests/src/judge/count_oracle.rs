@@ -61,6 +61,14 @@ impl<C: Fn(usize, f64) -> f64> Told<'_, C> {
         }
     }
 
+    /// Whether phases tell all machines apart where connections have random offsets, and it is known besides
+    /// which of them are of one machine's `walks`, by their numbers.
+    pub(super) fn are_counted_by_walks(&self, walks: &[Vec<usize>]) -> Option<bool> {
+        let are_random = self.offsets.iter().all(|(_, of)| *of == Offsets::PerConnection);
+        let of_walk = |walk: &Vec<usize>| walk.iter().map(|&number| &self.traces[number]).collect();
+        are_random.then(|| self.phases_tell(&walks.iter().map(of_walk).collect::<Vec<_>>()))
+    }
+
     /// Connections that share a counter, and so a machine.
     fn of_one_counter(&self) -> Vec<Vec<&Trace>> {
         let mut groups: HashMap<(Address, usize), Vec<&Trace>> = HashMap::new();

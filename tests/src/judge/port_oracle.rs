@@ -54,6 +54,22 @@ impl<'a> PortOracle<'a> {
         Self { traces, sent, boundaries_s, kept }
     }
 
+    /// The connections of each walk, by their numbers, as somebody tells them who knows who sent which SYN; a
+    /// connection whose port goes on from none is one by itself.
+    pub(super) fn walks(&self) -> Vec<Vec<usize>> {
+        let mut walks: Vec<Vec<usize>> = Vec::new();
+        for ((machine, ..), syns) in &self.sent {
+            let period = |syn: &Syn| ((syn.at_s - self.boundaries_s[*machine]) / PERIOD_S).floor();
+            let goes_on = |from: &Syn, to: &Syn| {
+                let is_step = Rule::LinuxWalk.step_probability(to.port.wrapping_sub(from.port)) > 0.0;
+                self.kept.is_some() && period(from) == period(to) && is_step
+            };
+            let of_service = syns.chunk_by(goes_on).map(|walk| walk.iter().map(|syn| syn.number).collect());
+            walks.extend(of_service);
+        }
+        walks
+    }
+
     /// The log likelihood of a connection's port if `machine` opened it, in nats.
     pub(super) fn nats(&self, number: usize, machine: usize) -> f64 {
         let Some(kept) = self.kept else { return 0.0 };

@@ -48,6 +48,8 @@ pub struct Outcome {
     pub port_oracle: f64,
     /// Whether an oracle that is told nearly everything could count all machines; `None` where it can't say.
     pub countable: Option<bool>,
+    /// Whether it could if it is told all walks of source ports, too; only where offsets are random.
+    pub port_countable: Option<bool>,
     /// Machines that offsets alone prove: distinct clocks, at most as many as one peer meets.
     pub by_offset: usize,
     /// Largest error of a boot time that is given to the second, in seconds.
@@ -129,6 +131,10 @@ pub fn judge_with(web: &Web, options: Options) -> Outcome {
             Some(_) if web.is_uneven => None,
             Some(law) => count(law).are_counted(),
         },
+        port_countable: oracle
+            .law
+            .as_ref()
+            .and_then(|law| count(law).are_counted_by_walks(&ports_known.walks())),
         by_offset: by_offset(&traces, &machine_of, &offsets),
         boot_error_s: errors.boot_s,
         boot_error_sigmas: errors.boot_sigmas,

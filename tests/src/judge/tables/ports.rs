@@ -12,10 +12,10 @@ use crate::{
 /// Prints the rows whose name contains `only`: means over the seeds, with ports and without.
 pub fn print(only: &str, seeds: &Range<u64>) {
     println!(
-        "{:<36}{:>6}{:>14}{:>16}{:>16}{:>16}{:>26}{:>14}",
-        "row", "true", "found", "exact", "right", "oracle", "interval holds", "ms"
+        "{:<36}{:>6}{:>14}{:>16}{:>16}{:>16}{:>16}{:>26}{:>14}",
+        "row", "true", "found", "exact", "countable", "right", "oracle", "interval holds", "ms"
     );
-    println!("{:<42}{:>14}{:>16}{:>16}{:>16}{:>26}{:>14}", "", "with without", "", "", "", "", "");
+    println!("{:<42}{:>14}", "", "with without");
     for grid::Row { name, web } in grid::port_rows().into_iter().filter(|row| row.name.contains(only)) {
         let judge = |ports: bool| -> Vec<Outcome> {
             let options = || Options { ports, ..Options::default() };
@@ -49,10 +49,15 @@ fn row(name: &str, with: &[Outcome], without: &[Outcome]) {
     };
     let is = |holds: bool| f64::from(u8::from(holds));
     println!(
-        "{name:<36}{:>6.1}{:>14}{:>16}{:>16}{:>16}{:>26}{:>14}",
+        "{name:<36}{:>6.1}{:>14}{:>16}{:>16}{:>16}{:>16}{:>26}{:>14}",
         mean(with, &|o| o.machines as f64),
         both(&|o| f64::from(o.found.unwrap_or(0)), 1),
         both(&|o| is(o.found == Some(o.machines as u32)), 2),
+        format!(
+            "{:.2}   {:.2}",
+            mean(with, &|o| is(o.port_countable == Some(true))),
+            mean(with, &|o| is(o.countable == Some(true)))
+        ),
         both(&|o| o.right, 3),
         format!("{:.3}   {:.3}", mean(with, &|o| o.port_oracle), mean(with, &|o| o.oracle)),
         format!("{}  {}", interval(with), interval(without)),
