@@ -59,7 +59,7 @@ pub(super) struct Owners {
 pub(in crate::engine::machines) struct Agreement {
     /// Links of counters of one machine.
     pub right: u64,
-    /// All links of counters of different peers.
+    /// All links of different counters.
     pub all: u64,
 }
 
@@ -148,6 +148,8 @@ struct Sample {
     of_peers: Vec<Vec<usize>>,
     /// Pairs of counters, each with the number of its links.
     links: Vec<(usize, usize, f64)>,
+    /// Links of two counters of one peer, which surely are wrong.
+    wrong: u64,
     /// The probability that a link is right; otherwise it joins counters of any two machines.
     right: f64,
     random: fastrand::Rng,
@@ -157,8 +159,13 @@ impl Sample {
     /// A colouring with so many colours; `None` where there is none.
     fn new(peers: &[Address], links: &[(usize, usize)], machines: usize) -> Option<Self> {
         let mut numbers: BTreeMap<(usize, usize), f64> = BTreeMap::new();
-        for &(a, b) in links.iter().filter(|(a, b)| peers[*a] != peers[*b]) {
-            *numbers.entry((a.min(b), a.max(b))).or_default() += 1.0;
+        let mut wrong = 0;
+        for &(a, b) in links.iter().filter(|(a, b)| a != b) {
+            if peers[a] == peers[b] {
+                wrong += 1;
+            } else {
+                *numbers.entry((a.min(b), a.max(b))).or_default() += 1.0;
+            }
         }
         let mut of_peer: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
         for (counter, peer) in peers.iter().enumerate() {
@@ -171,7 +178,7 @@ impl Sample {
         let colours = first_colours(&of_peers, &numbers, peers.len(), machines);
         let links = numbers.into_iter().map(|((a, b), number)| (a, b, number)).collect();
         let random = fastrand::Rng::with_seed(1);
-        Some(Self { machines, colours, of_peers, links, right: MOST_RIGHT, random })
+        Some(Self { machines, colours, of_peers, links, wrong, right: MOST_RIGHT, random })
     }
 
     /// How many links join counters of one colour.
@@ -179,7 +186,7 @@ impl Sample {
         let is_right = |(a, b, _): &&(usize, usize, f64)| self.colours[*a] == self.colours[*b];
         let right: f64 = self.links.iter().filter(is_right).map(|link| link.2).sum();
         let all: f64 = self.links.iter().map(|link| link.2).sum();
-        Agreement { right: right as u64, all: all as u64 }
+        Agreement { right: right as u64, all: all as u64 + self.wrong }
     }
 
     /// Learns how many links are right.
@@ -201,14 +208,15 @@ impl Sample {
         // The colours of a peer's counters all differ. Which machine has which colour doesn't matter.
         let ways = |counters: usize| lgamma(machines + 1.0) - lgamma(machines - counters as f64 + 1.0);
         let colourings: f64 = self.of_peers.iter().map(|counters| ways(counters.len())).sum();
-        self.links.iter().map(gain).sum::<f64>() - (colourings - ways(self.machines)).max(0.0)
+        let gained = self.links.iter().map(gain).sum::<f64>() + self.wrong as f64 * different;
+        gained - (colourings - ways(self.machines)).max(0.0)
     }
 
     /// Has two colours swapped in some of the pieces that are frozen.
     fn step(&mut self) {
         let a = self.random.usize(..self.machines);
         let b = (a + self.random.usize(1..self.machines)) % self.machines;
-        let Self { colours, of_peers, links, right, random, machines } = self;
+        let Self { colours, of_peers, links, right, random, machines, .. } = self;
         let is_of = |counter: usize| colours[counter] == a || colours[counter] == b;
         let mut pieces = UnionFind::new(colours.len());
         // A link makes one colour of both so many times as likely as two.
